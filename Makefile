@@ -1,0 +1,63 @@
+PYTHON ?= python3
+BIN := .venv/bin
+# Twice quiet: errors only.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+LOCKED := .venv/.locked
+READY := .venv/.ready
+MACHINES := invitation
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check format demo record diagrams lock
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | tr '#' '\t' | expand -t 18
+
+setup: $(READY) ## make .venv from the lock; quick when nothing changed
+	@echo "Ready: $(BIN)/python"
+
+test: check ## everything that a change must pass
+	@echo "pytest"
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## format, lint, types, import contracts
+	@echo "ruff format --check"
+	@$(BIN)/ruff format --quiet --check .
+	@echo "ruff check"
+	@$(BIN)/ruff check --quiet .
+	@echo "mypy --strict"
+	@$(BIN)/mypy
+	@echo "lint-imports"
+	@$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## put the code in its form
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+demo: $(READY) ## play the whole story on the embedded stack; EXIT=1 ends it there
+	@$(BIN)/python starter.py demo $(if $(EXIT),--exit)
+
+record: $(READY) ## record the histories that the replay tests replay
+	@$(BIN)/python -m tests.replay.record
+
+diagrams: $(READY) ## draw the machines for the documents
+	@for machine in $(MACHINES); do \
+	  $(BIN)/python starter.py diagram $$machine --output docs/machine/$$machine.mmd || exit 1; \
+	done
+
+lock: $(READY) ## write requirements.lock; UPGRADE=1 takes newer releases
+	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock \
+	  --universal --python-version 3.11 --generate-hashes $(if $(UPGRADE),--upgrade) \
+	  --no-config --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --quiet
+
+# Made anew for a new lock, so that nothing stays behind which the lock no longer names.
+$(LOCKED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Seatflow needs Python 3.11 or newer: make PYTHON=...")'
+	@echo "Making .venv from requirements.lock"
+	@$(PYTHON) -m venv --clear .venv
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@$(PIP) install --no-index --no-build-isolation --no-deps --editable .
+	@touch $@
