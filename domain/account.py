@@ -1,0 +1,319 @@
+"""Accounts as they are imported, exported and judged by the rules."""
+
+import re
+import zoneinfo
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Literal, Self
+
+from babel import Locale
+from babel.numbers import get_currency_precision, list_currencies
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    model_validator,
+)
+
+from domain.address import normalized
+from domain.day import moment
+from domain.error import Refused
+from domain.text import OneLine
+
+
+def _address(text: str) -> str:
+    try:
+        return normalized(text)
+    except Refused as refused:
+        raise ValueError(refused.message) from None
+
+
+@cache  # Listing the zones walks through the whole database of them.
+def _time_zone(name: str) -> str:
+    if name not in zoneinfo.available_timezones():
+        raise ValueError(f"no such time zone: {name}")
+    return name
+
+
+def _currency(code: str) -> str:
+    if code not in list_currencies():
+        raise ValueError(f"no such ISO 4217 currency: {code}")
+    return code
+
+
+@cache
+def _country(code: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", code) or code not in Locale("en").territories:
+        raise ValueError(f"no such ISO 3166 country: {code}")
+    return code
+
+
+def _decimal(value: object) -> object:
+    if isinstance(value, float):
+        raise ValueError('write amounts as text, such as "12.50"')
+    return value
+
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""A name that an outside system gave: shows in workflow ids, so it holds no personal data."""
+ItemId = Annotated[str, Field(min_length=1, max_length=128)]
+Address = Annotated[str, AfterValidator(_address)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Country = Annotated[str, AfterValidator(_country)]
+DecimalText = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(ge=0, lt=10**12),
+    PlainSerializer(lambda amount: f"{amount:f}", return_type=str),
+]
+Instant = Annotated[AwareDatetime | date, Field(union_mode="left_to_right")]
+"""A moment, or a day, which begins at 00:00 in the account's time zone."""
+
+
+class Plan(StrEnum):
+    """What an account is subscribed to; every plan but `free` makes it a paid account."""
+
+    FREE = "free"
+    PRO = "pro"
+    BUSINESS = "business"
+
+
+class Role(StrEnum):
+    """What a user may do on their account."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+    @property
+    def administers(self) -> bool:
+        """Owners and admins invite, revoke and buy (INV-1, ADD-2)."""
+        return self is not Role.MEMBER
+
+
+class _Entry(BaseModel):
+    """A part of the import file. A member it does not know is a mistake, not noise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Meeting(_Entry):
+    """A scheduled meeting or webinar that a user hosts."""
+
+    id: ItemId
+    topic: OneLine
+    starts_at: AwareDatetime
+    capacity: int | None = None
+    join_url: str | None = None
+
+
+class HeldAddon(BaseModel):
+    """An add-on license that a user holds."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    sku: Literal["large-meeting"] = "large-meeting"
+    capacity: int
+
+
+class Pool(BaseModel):
+    """Add-on licenses of one capacity that the account has bought."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    sku: Literal["large-meeting"] = "large-meeting"
+    capacity: int
+    bought: int = Field(ge=0)
+
+
+class User(_Entry):
+    """One person's place on an account, and what is theirs."""
+
+    email: Address
+    name: OneLine | None = None
+    role: Role
+    licensed: bool = False
+    locale: str | None = None
+    time_zone: TimeZone | None = None
+    settings: dict[str, JsonValue] = {}
+    meetings: tuple[Meeting, ...] = ()
+    webinars: tuple[Meeting, ...] = ()
+    recordings: int = Field(default=0, ge=0)
+    contacts: int = Field(default=0, ge=0)
+    chat_messages: int = Field(default=0, ge=0)
+    addons: tuple[HeldAddon, ...] = ()
+
+
+class Room(_Entry):
+    """A conference room of the account."""
+
+    id: ItemId
+    name: OneLine | None = None
+
+
+class Payment(_Entry):
+    """What was paid for the current period of a subscription by one method."""
+
+    id: ItemId
+    method: Literal["card", "bank", "credit"]
+    amount: DecimalText
+    refundable: bool = True
+
+
+class Subscription(_Entry):
+    """A plan or add-on line, paid for a half-open period [start, end)."""
+
+    id: ItemId
+    product: OneLine
+    kind: Literal["plan", "addon"]
+    quantity: int = Field(ge=1)
+    cycle: Literal["monthly", "annual"]
+    period_start: Instant
+    period_end: Instant
+    cancellation_pending: bool = False
+    discount: DecimalText = Decimal("0.00")
+    tax: DecimalText = Decimal("0.00")
+    payments: tuple[Payment, ...]
+
+
+class Invoice(_Entry):
+    """An invoice; `amount_due` is what is still open."""
+
+    id: ItemId
+    amount_due: DecimalText
+    due_on: date
+    status: Literal["open", "paid"] = "open"
+
+
+class PaymentMethod(_Entry):
+    """A way the account pays, tried in the order listed."""
+
+    id: ItemId
+    kind: str
+    declines: int = Field(default=0, ge=0)
+
+
+class Account(_Entry):
+    """An organization's or one person's account."""
+
+    id: Id
+    name: OneLine
+    plan: Plan
+    currency: Currency
+    time_zone: TimeZone
+    country: Country
+    collection: Literal["autopay", "net_terms"]
+    state: Literal["open", "closed"] = "open"
+    suspended: bool = False
+    billing_day: int | None = Field(default=None, ge=1, le=31)
+    billing_customer: str | None = None
+    vanity_url: str | None = None
+    managed_domains: tuple[str, ...] = ()
+    licenses: int | None = Field(default=None, ge=0)
+    """Base licenses; None means as many as users are licensed."""
+    pools: tuple[Pool, ...] = ()
+    locked_settings: dict[str, JsonValue] = {}
+    credit: DecimalText = Decimal("0.00")
+    payment_methods: tuple[PaymentMethod, ...] = ()
+    users: tuple[User, ...] = ()
+    rooms: tuple[Room, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    invoices: tuple[Invoice, ...] = ()
+
+    @property
+    def paid(self) -> bool:
+        """Whether its plan is not `free`, with or without a subscription listed."""
+        return self.plan is not Plan.FREE
+
+    @property
+    def owner(self) -> User | None:
+        """The user who owns it; None on a closed account."""
+        return next((user for user in self.users if user.role is Role.OWNER), None)
+
+    def user(self, address: str) -> User | None:
+        """The user with that normalized address."""
+        return next((user for user in self.users if user.email == address), None)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        licensed = sum(user.licensed for user in self.users)
+        mistakes = [
+            *_repeated("user", (user.email for user in self.users)),
+            *_repeated("room", (room.id for room in self.rooms)),
+            *_repeated("subscription", (line.id for line in self.subscriptions)),
+            *_repeated(
+                "payment", (paid.id for line in self.subscriptions for paid in line.payments)
+            ),
+            *_repeated("invoice", (invoice.id for invoice in self.invoices)),
+            *_repeated("payment method", (method.id for method in self.payment_methods)),
+            *self._too_precise(),
+        ]
+        if sum(user.role is Role.OWNER for user in self.users) > 1:
+            mistakes.append("an account has one owner")
+        mistakes += [
+            f"the period of subscription {line.id} ends before it starts"
+            for line in self.subscriptions
+            if not self._begins_first(line)
+        ]
+        if self.licenses is not None and self.licenses < licensed:
+            mistakes.append(f"licenses is {self.licenses}, but {licensed} users are licensed")
+        if self.state == "closed" and self.users:
+            mistakes.append("a closed account has no users")
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    def _begins_first(self, line: Subscription) -> bool:
+        start, end = (moment(at, self.time_zone) for at in (line.period_start, line.period_end))
+        # A closed account's lines ended with it, perhaps before they began (SRC-2).
+        return start < end or self.state == "closed"
+
+    def _too_precise(self) -> Iterable[str]:
+        digits = get_currency_precision(self.currency)
+        amounts = [
+            ("credit", self.credit),
+            *((f"payment {p.id}", p.amount) for s in self.subscriptions for p in s.payments),
+            *((f"discount of {s.id}", s.discount) for s in self.subscriptions),
+            *((f"tax of {s.id}", s.tax) for s in self.subscriptions),
+            *((f"invoice {i.id}", i.amount_due) for i in self.invoices),
+        ]
+        return (
+            f"{what} has more than {digits} decimals for {self.currency}"
+            for what, amount in amounts
+            # 0.00 is zero in every currency.
+            if amount != amount.quantize(Decimal(1).scaleb(-digits))
+        )
+
+
+class Directory(_Entry):
+    """The import file: what `import` reads and `export` writes."""
+
+    catalog: dict[str, JsonValue] | None = None
+    accounts: tuple[Account, ...]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        mistakes = [
+            *_repeated("account", (account.id for account in self.accounts)),
+            *_repeated(
+                "user on more than one account",
+                {(a.id, u.email): u.email for a in self.accounts for u in a.users}.values(),
+            ),
+        ]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+
+def _repeated(what: str, names: Iterable[str]) -> Iterable[str]:
+    return (f"{what} {name} is listed twice" for name, n in Counter(names).items() if n > 1)

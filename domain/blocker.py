@@ -1,0 +1,58 @@
+"""What stands in the way of an owner's acceptance (BLK)."""
+
+from collections.abc import Iterator
+
+from domain.account import Account
+from domain.invitation import Blocker, BlockerItem
+from domain.money import Money
+
+
+def blockers(source: Account, owner: str) -> tuple[Blocker, ...]:
+    """Everything that blocks `owner` from leaving `source`, all at once (BLK).
+
+    Concerns owners only: a plain member just leaves (SRC-3).
+    """
+    return tuple(_found(source, owner))
+
+
+def _found(source: Account, owner: str) -> Iterator[Blocker]:
+    others = [BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner]
+    rooms = [BlockerItem(kind="room", id=room.id) for room in source.rooms]
+    if others or rooms:
+        yield Blocker(
+            code="1009",
+            message="Your account still has other users or rooms.",
+            remedy="Delete, unlink or invite the other users, and delete the rooms.",
+            cleared_by="owner of the source account",
+            items=(*others, *rooms),
+        )
+    open_invoices = [
+        BlockerItem(
+            kind="invoice",
+            id=invoice.id,
+            amount=Money(amount=invoice.amount_due, currency=source.currency),
+        )
+        for invoice in source.invoices
+        if invoice.status == "open"
+    ]
+    if open_invoices:
+        yield Blocker(
+            code="outstanding_invoice",
+            message="Your account has open invoices.",
+            remedy="Pay the invoices.",
+            cleared_by="owner of the source account",
+            items=tuple(open_invoices),
+        )
+    ending = [
+        BlockerItem(kind="subscription", id=line.id)
+        for line in source.subscriptions
+        if line.cancellation_pending
+    ]
+    if ending:
+        yield Blocker(
+            code="cancellation_pending",
+            message="A cancellation of your plan is pending.",
+            remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
+            cleared_by="owner of the source account",
+            items=tuple(ending),
+        )

@@ -1,0 +1,72 @@
+"""Refusals: what a business rule answers when it says no."""
+
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+
+class ErrorCode(StrEnum):
+    """The codes that callers match on; never the text beside them."""
+
+    NOT_AUTHORIZED = "not_authorized"
+    NOT_FOUND = "not_found"
+    INVALID_EMAIL = "invalid_email"
+    INVALID_INPUT = "invalid_input"
+    ALREADY_MEMBER = "already_member"
+    ALREADY_ACCEPTED = "already_accepted"
+    BELONGS_TO_OTHER_ACCOUNT = "belongs_to_other_account"
+    NOT_PENDING = "not_pending"
+    EXPIRED = "expired"
+    DECLINED = "declined"
+    REVOKED = "revoked"
+    UNDELIVERABLE = "undeliverable"
+    SUPERSEDED = "superseded"
+    RECIPIENT_MISMATCH = "recipient_mismatch"
+    BLOCKED = "blocked"
+    CHOICE_REQUIRED = "choice_required"
+    NO_SEATS = "no_seats"
+    TARGET_NOT_PAID = "target_not_paid"
+    RATE_LIMITED = "rate_limited"
+    CONFLICT = "conflict"
+    INVARIANT_BROKEN = "invariant_broken"
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+
+
+class Refused(Exception):
+    """A business rule said no, and nothing was changed.
+
+    `details` are members that stand beside code and message in the answer, for
+    example `retry_after_seconds` or `blockers`; they must be JSON.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, **details: JsonValue) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The error as the command line and the pages print it."""
+        return {"code": self.code.value, "message": self.message, **self.details}
+
+
+class Unavailable(Exception):
+    """A backend (Temporal, the database, the mail server) did not answer.
+
+    `outcome_unknown` says that the request may still be carried out later;
+    repeating it is safe.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.outcome_unknown = outcome_unknown
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The error as the command line and the pages print it."""
+        outcome: dict[str, JsonValue] = {"outcome": "unknown"} if self.outcome_unknown else {}
+        return {
+            "code": ErrorCode.BACKEND_UNAVAILABLE.value,
+            "message": self.message,
+            **outcome,
+        }

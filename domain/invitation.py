@@ -1,0 +1,275 @@
+"""One person asked into one target account, from the first e-mail to its end."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, JsonValue
+
+from domain.error import ErrorCode, Refused
+from domain.journal import JournalEntry
+from domain.model import Value
+from domain.money import Money
+from domain.policy import Policy
+from domain.text import OneLine
+
+
+class InvitationState(StrEnum):
+    """Where an invitation stands; `states/invitation.py` draws how it moves."""
+
+    ANNOUNCED = "announced"
+    SENT = "sent"
+    PENDING = "pending"
+    BLOCKED = "blocked"
+    ACCEPTED = "accepted"
+    REFUNDING = "refunding"
+    TRANSFERRING = "transferring"
+    COMPLETED = "completed"
+    DECLINED = "declined"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    UNDELIVERABLE = "undeliverable"
+    SUPERSEDED = "superseded"
+
+    @property
+    def unanswered(self) -> bool:
+        """Neither accepted nor ended: a seat may still be reserved for it."""
+        return self in _UNANSWERED
+
+    @property
+    def accepted(self) -> bool:
+        """A membership stands behind it (INV-11)."""
+        return self in _ACCEPTED
+
+    @property
+    def final(self) -> bool:
+        """Nothing moves it any more."""
+        return self is InvitationState.COMPLETED or not (self.unanswered or self.accepted)
+
+
+_UNANSWERED = frozenset(
+    {
+        InvitationState.ANNOUNCED,
+        InvitationState.SENT,
+        InvitationState.PENDING,
+        InvitationState.BLOCKED,
+    }
+)
+_ACCEPTED = frozenset(
+    {
+        InvitationState.ACCEPTED,
+        InvitationState.REFUNDING,
+        InvitationState.TRANSFERRING,
+        InvitationState.COMPLETED,
+    }
+)
+
+
+_HEARD_OF = frozenset(
+    {"deliver", "resend", "remind", "block", "unblock", "accept", "join", "decline"}
+)
+
+
+class License(StrEnum):
+    """What the person will be on the target account."""
+
+    BASIC = "basic"
+    LICENSED = "licensed"
+
+
+class Choice(StrEnum):
+    """What happens to the unused value of the source account (QUO-4)."""
+
+    REFUND = "refund"
+    TRANSFER = "transfer"
+
+
+class BlockerItem(Value):
+    """One thing that stands in the way, for example a user or an open invoice."""
+
+    kind: str
+    id: str
+    amount: Money | None = None
+
+
+class Blocker(Value):
+    """A reason why acceptance cannot happen now (BLK)."""
+
+    code: str
+    message: str
+    remedy: str
+    cleared_by: str
+    """Who can clear it, in words."""
+    items: tuple[BlockerItem, ...]
+
+
+class Settlement(Value):
+    """What happens to the money of the source account."""
+
+    kind: Choice
+    amount: Money
+    refund_id: str | None
+    arrives_between: tuple[date, date] | None
+
+
+class ManifestItem(Value):
+    """One kind of data that moves on acceptance (TRF-1)."""
+
+    item: str
+    status: str
+    count: int
+    changes: tuple[dict[str, JsonValue], ...] = ()
+
+
+class Invite(Value):
+    """The order that starts an invitation."""
+
+    invitation_id: str
+    """The business id of this run: the store's row, and what links are signed for."""
+    account: str
+    key: str
+    """The keyed hash of the address, the last part of the workflow id."""
+    email: str
+    """The normalized address (INV-3)."""
+    name: str | None = None
+    license: License = License.BASIC
+    locale: str | None = None
+    invited_by: str
+    policy: Policy = Policy()
+
+    @property
+    def workflow_id(self) -> str:
+        """The natural key: one live run for each account and person (INV-3)."""
+        return f"invitation/{self.account}/{self.key}"
+
+
+class Invitation(Value):
+    """An invitation as it stands: what `show` prints and what the store keeps."""
+
+    workflow_id: str
+    run_id: str
+    """The first run of the chain; it stays over continue-as-new. Empty until it runs."""
+    account: str
+    email: str
+    state: InvitationState
+    license: License
+    invited_by: str
+    expires_at: AwareDatetime | None = None
+    """The deadline: an answer at exactly this instant is late (INV-6). None until sent."""
+    sent_count: int = 1
+    """How many links were made for this person; only the last one works (INV-9)."""
+    reminders_sent: int = 0
+    link: str | None = None
+    """None after the end, and in what Temporal keeps: links are made where they are shown."""
+    choice: Choice | None = None
+    blockers: tuple[Blocker, ...] = ()
+    settlement: Settlement | None = None
+    manifest: tuple[ManifestItem, ...] = ()
+    with_errors: bool = False
+    journal: tuple[JournalEntry, ...] = ()
+    allowed: tuple[str, ...] = Field(default=())
+    """The updates that an outsider may send now."""
+
+    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+        """The invitation after `entry`: the one way in which it changes state.
+
+        Blockers are named only while they block.
+        """
+        to_state = InvitationState(entry.to_state)
+        if to_state is not InvitationState.BLOCKED:
+            changes.setdefault("blockers", ())
+        return self.model_copy(
+            update={"state": to_state, "journal": (*self.journal, entry), **changes}
+        )
+
+    def require_same_choice(self, choice: Choice | None) -> None:
+        """Raise Refused(already_accepted) when it was accepted with another choice (INV-10)."""
+        if self.choice and choice and choice is not self.choice:
+            raise Refused(ErrorCode.ALREADY_ACCEPTED, f"It was accepted with {self.choice}.")
+
+    @property
+    def quiet_since(self) -> datetime | None:
+        """The last e-mail to the invitee or their last answer (REM-1); None before the first."""
+        return next(
+            (entry.at for entry in reversed(self.journal) if entry.event in _HEARD_OF), None
+        )
+
+    @property
+    def deadline(self) -> datetime:
+        """`expires_at` of an invitation that has gone out."""
+        assert self.expires_at is not None, "it has not gone out"
+        return self.expires_at
+
+
+class FiledInvitation(Value):
+    """An invitation as the store keeps it."""
+
+    invitation_id: str
+    invitation: Invitation
+    started: bool
+    """Whether its workflow is known to have started."""
+
+
+class Person(Value):
+    """One row of a request to invite."""
+
+    email: str
+    """As given; normalized when the row is taken up."""
+    license: License = License.BASIC
+    locale: str | None = None
+    name: str | None = None
+
+
+class InviteResult(Value):
+    """What became of one row of a request to invite (INV-2)."""
+
+    email: str
+    """The normalized address; as given (trimmed) when refused."""
+    result: Literal["invited", "already_invited", "refused"]
+    error: dict[str, JsonValue] | None = None
+    invitation: Invitation | None = None
+    """None when refused."""
+
+
+class AcceptInvitation(Value):
+    """The invitee says yes."""
+
+    choice: Choice | None = None
+    link_number: int | None = None
+    """Which link was opened, when one was; a resend makes the older ones dead (INV-9)."""
+
+
+class DeclineInvitation(Value):
+    """The invitee says no."""
+
+    reason: OneLine | None = None
+    """Shown to the inviter (INV-7)."""
+
+
+class RevokeInvitation(Value):
+    """An owner or admin of the target account takes the invitation back."""
+
+    by: str
+
+
+class ResendInvitation(Value):
+    """An owner or admin of the target account asks for a new link (INV-9)."""
+
+    by: str
+
+
+class CarriedInvitation(Value):
+    """What one run hands to the next when its history has grown long."""
+
+    invitation: Invitation
+    mail_due: bool
+    """Whether the mail server has not yet taken the last invitation e-mail."""
+    mailed_at: AwareDatetime | None
+    """When the last invitation e-mail was asked for; the cool-down counts from it."""
+
+
+class StartInvitation(Value):
+    """The input of one run: the order, and what the run before hands on."""
+
+    invite: Invite
+    carried: CarriedInvitation | None = None

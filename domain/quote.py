@@ -1,0 +1,157 @@
+"""What the unused part of an account's subscriptions is worth, line by line (QUO)."""
+
+from datetime import UTC, date, datetime
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from domain.account import Account, Instant, Payment, Role, Subscription
+from domain.day import moment
+from domain.model import Value
+from domain.money import Money, divided, rounded, total
+from domain.policy import Policy
+from domain.proration import ProrationTerms, period_days, unused_days, unused_share
+
+
+class PaymentShare(Value):
+    """One payment's share of what its line is worth (QUO-3)."""
+
+    payment: str
+    method: Literal["card", "bank", "credit"]
+    paid: Money
+    amount: Money
+    """Never more than `paid`."""
+
+
+class QuoteLine(Value):
+    """What one subscription's unused time is worth (QUO-1)."""
+
+    subscription: str
+    period_start: Instant
+    period_end: Instant
+    """The first moment after the period."""
+    paid: Money
+    unused: Money
+    """Rounded once; what is used is the rest of `paid`."""
+    unused_days: int
+    period_days: int
+    shares: tuple[PaymentShare, ...]
+    """`unused` divided among all payments, in file order, to the last minor unit."""
+
+
+class Quote(Value):
+    """What an account's unused time is worth at a moment, and to whom it belongs.
+
+    Not the account balance, which is what is owed (QUO-7).
+    """
+
+    at: AwareDatetime
+    terms: ProrationTerms
+    lines: tuple[QuoteLine, ...]
+    total: Money
+
+    @property
+    def to_methods(self) -> tuple[PaymentShare, ...]:
+        """What a refund sends back, each share to the payment it came from (QUO-3)."""
+        return tuple(share for share in self._worth_something if share.method != "credit")
+
+    @property
+    def to_credit(self) -> tuple[PaymentShare, ...]:
+        """What was paid from credit: credited whatever is chosen, never refunded (QUO-3)."""
+        return tuple(share for share in self._worth_something if share.method == "credit")
+
+    @property
+    def refundable(self) -> Money:
+        """What a refund sends back altogether."""
+        return total((share.amount for share in self.to_methods), self.total.currency)
+
+    @property
+    def _worth_something(self) -> tuple[PaymentShare, ...]:
+        return tuple(share for line in self.lines for share in line.shares if share.amount.amount)
+
+
+def terms_of(policy: Policy, source: Account | None) -> ProrationTerms:
+    """The terms under which `source` is quoted: the policy's, in the days of its zone."""
+    return ProrationTerms(
+        unit=policy.proration_unit,
+        change_day=policy.proration_change_day,
+        time_zone=source.time_zone if source else None,
+    )
+
+
+def quote(source: Account, at: datetime, terms: ProrationTerms) -> Quote:
+    """What the unused time of `source` is worth at `at` (QUO-1).
+
+    A line that is free, unpaid or over is worth 0, and so is every line of a closed account.
+    """
+    lines = tuple(_line(source, subscription, at, terms) for subscription in source.subscriptions)
+    worth = total((line.unused for line in lines), source.currency)
+    return Quote(at=at.astimezone(UTC), terms=terms, lines=lines, total=worth)
+
+
+def same_lines(one: Quote, other: Quote) -> bool:
+    """Whether both were computed from the same periods and payments (QUO-5).
+
+    Where they were not, the earlier one is void. Time passing, invoices, users and the order
+    of the lines make no difference.
+    """
+    return _grounds(one) == _grounds(other)
+
+
+def must_choose(source: Account | None, invitee: str, quoted: Quote) -> bool:
+    """Whether the invitee has to choose refund or transfer in order to accept (QUO-4)."""
+    user = source.user(invitee) if source else None
+    owner = user is not None and user.role is Role.OWNER
+    return owner and source is not None and source.paid and quoted.total.amount > 0
+
+
+def _line(
+    source: Account, subscription: Subscription, at: datetime, terms: ProrationTerms
+) -> QuoteLine:
+    start, end = _in_utc(subscription.period_start), _in_utc(subscription.period_end)
+    if source.state == "closed":
+        # Its subscriptions ended when it closed (SRC-2), and their worth was settled then.
+        at = moment(end, terms.zone)
+    payments = subscription.payments
+    amounts = [rounded(payment.amount, source.currency) for payment in payments]
+    paid = total(amounts, source.currency)
+    share = unused_share(start, end, at, terms)
+    unused = rounded(Fraction(paid.amount) * share, source.currency)
+    return QuoteLine(
+        subscription=subscription.id,
+        period_start=start,
+        period_end=end,
+        paid=paid,
+        unused=unused,
+        unused_days=unused_days(start, end, at, terms),
+        period_days=period_days(start, end, terms),
+        shares=_shares(payments, amounts, unused),
+    )
+
+
+def _shares(
+    payments: tuple[Payment, ...], amounts: list[Money], unused: Money
+) -> tuple[PaymentShare, ...]:
+    parts = divided(unused, amounts)
+    return tuple(
+        PaymentShare(payment=payment.id, method=payment.method, paid=paid, amount=part)
+        for payment, paid, part in zip(payments, amounts, parts, strict=True)
+    )
+
+
+def _in_utc(instant: datetime | date) -> datetime | date:
+    """Times are shown in UTC; a date stays the day that it is."""
+    return instant.astimezone(UTC) if isinstance(instant, datetime) else instant
+
+
+def _grounds(quoted: Quote) -> dict[str, object]:
+    return {
+        line.subscription: (
+            line.period_start,
+            line.period_end,
+            line.paid,
+            [(share.payment, share.method, share.paid) for share in line.shares],
+        )
+        for line in quoted.lines
+    }

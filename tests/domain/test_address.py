@@ -1,0 +1,45 @@
+"""Addresses: compared in one spelling, shown masked, hidden in ids."""
+
+import pytest
+
+from domain.address import invitee_key, mask_all, masked, normalized
+from domain.error import ErrorCode, Refused
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("  Jane.Doe@Example.COM ", "jane.doe@example.com"),
+        ("jane@bücher.example", "jane@xn--bcher-kva.example"),
+        ("JÜRGEN@Bücher.example", "jürgen@xn--bcher-kva.example"),
+        ("strasse+tag@corp.test", "strasse+tag@corp.test"),
+    ],
+)
+def test_an_address_has_one_spelling(given: str, kept: str) -> None:
+    """INV-3: trimmed, case-folded, IDN-encoded."""
+    assert normalized(given) == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "jane", "jane@", "@example.com", "a b@example.com", "a@b", "a@b.c, d@e.f", "a@b..c"],
+)
+def test_a_bad_address_is_refused(given: str) -> None:
+    with pytest.raises(Refused) as refused:
+        normalized(given)
+    assert refused.value.code is ErrorCode.INVALID_EMAIL
+
+
+def test_a_mask_shows_one_letter_and_the_domain() -> None:
+    assert masked("jane@example.com") == "j…@example.com"
+    assert mask_all("550 <jane@example.com>: no such user; ask bob@example.com") == (
+        "550 <j…@example.com>: no such user; ask b…@example.com"
+    )
+
+
+def test_a_key_tells_nothing_without_the_secret() -> None:
+    one, other = (invitee_key("jane@example.com", secret) for secret in (b"one", b"other"))
+    assert one != other
+    assert one == invitee_key("jane@example.com", b"one")
+    assert len(one) == 32
+    assert "jane" not in one

@@ -1,0 +1,302 @@
+"""What a source account is worth, line by line, and to whom it belongs."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.account import Account
+from domain.day import begin
+from domain.money import Money, of_minor_units, total, zero
+from domain.policy import Policy
+from domain.proration import ProrationTerms, unused_share
+from domain.quote import Quote, must_choose, quote, same_lines, terms_of
+from tests.domain.source import OWNER, a_line, a_payment, a_source
+
+APRIL = date(2026, 4, 1), date(2026, 5, 1)
+THE_21ST = datetime(2026, 4, 21, 10, tzinfo=UTC)
+
+
+def quoted(source: Account, at: datetime = THE_21ST, policy: Policy | None = None) -> Quote:
+    return quote(source, at, terms_of(policy or Policy(), source))
+
+
+def eur(amount: str) -> Money:
+    return Money(amount=Decimal(amount), currency="EUR")
+
+
+def test_a_quote_says_what_each_line_is_worth_and_under_which_policy() -> None:
+    """QUO-1, QUO-2."""
+    source = a_source(
+        a_line(*APRIL, [a_payment("60.00")]),
+        a_line(*APRIL, [a_payment("10.00", id="pay-2")], id="sub-2"),
+    )
+    found = quoted(source)
+    assert [(line.subscription, line.paid, line.unused) for line in found.lines] == [
+        ("sub-1", eur("60.00"), eur("20.00")),
+        ("sub-2", eur("10.00"), eur("3.33")),
+    ]
+    assert {(line.unused_days, line.period_days) for line in found.lines} == {(10, 30)}
+    assert found.total == eur("23.33")
+    assert found.terms == ProrationTerms(unit="day", change_day="unused", time_zone="Europe/Berlin")
+
+
+def test_a_line_is_rounded_once_for_all_its_payments() -> None:
+    """QUO-1: a third of 10.05 is 3.35, not three times 1.12."""
+    thirds = [a_payment("3.35", id=f"pay-{n}") for n in range(3)]
+    [line] = quoted(a_source(a_line(*APRIL, thirds))).lines
+    assert line.unused == eur("3.35")
+    assert [share.amount for share in line.shares] == [eur("1.12"), eur("1.12"), eur("1.11")]
+
+
+@pytest.mark.parametrize(
+    ("currency", "paid", "unused"),
+    [("JPY", "1000", "333"), ("EUR", "10.00", "3.33"), ("KWD", "10.000", "3.333")],
+)
+def test_a_line_is_rounded_to_the_minor_unit(currency: str, paid: str, unused: str) -> None:
+    """QUO-1: a third of what was paid, in three currencies."""
+    [line] = quoted(a_source(a_line(*APRIL, [a_payment(paid)]), currency=currency)).lines
+    assert line.model_dump(mode="json")["unused"] == {"amount": unused, "currency": currency}
+
+
+def test_what_was_paid_from_credit_becomes_credit_and_the_rest_goes_back_to_its_methods() -> None:
+    """QUO-3: 20.00 of 60.00 are unused, in proportion to what each method paid."""
+    source = a_source(
+        a_line(
+            *APRIL,
+            [
+                a_payment("30.00", "card", id="pay-card"),
+                a_payment("12.00", "credit", id="pay-credit"),
+                a_payment("18.00", "bank", id="pay-bank", refundable=False),
+                a_payment("0.00", "card", id="pay-nothing"),
+            ],
+        )
+    )
+    found = quoted(source)
+    assert [(share.payment, share.amount) for share in found.to_methods] == [
+        ("pay-card", eur("10.00")),
+        ("pay-bank", eur("6.00")),
+    ]
+    assert [(share.payment, share.amount) for share in found.to_credit] == [
+        ("pay-credit", eur("4.00"))
+    ]
+    assert found.refundable == eur("16.00")
+    assert found.total == eur("20.00")
+
+
+@pytest.mark.parametrize("payments", [[], [a_payment("0.00")]], ids=["unpaid", "free"])
+def test_a_free_or_unpaid_line_is_worth_nothing(payments: list[dict[str, Any]]) -> None:
+    """QUO-3."""
+    found = quoted(a_source(a_line(*APRIL, payments)))
+    assert found.total == zero("EUR")
+    assert found.to_methods == found.to_credit == ()
+    assert found.lines[0].unused_days == 10
+
+
+def test_an_account_without_subscriptions_is_worth_nothing() -> None:
+    found = quoted(a_source())
+    assert (found.lines, found.total) == ((), zero("EUR"))
+
+
+def test_a_line_that_is_over_is_worth_nothing() -> None:
+    source = a_source(a_line(*APRIL, [a_payment("60.00")]))
+    assert quoted(source, begin(APRIL[1], "Europe/Berlin")).total == zero("EUR")
+
+
+@pytest.mark.parametrize(
+    "end", [APRIL[1], datetime(2026, 5, 1, 12, tzinfo=UTC)], ids=["a day", "a time"]
+)
+def test_a_closed_account_is_worth_nothing(end: date | datetime) -> None:
+    """SRC-2: its subscriptions ended as it closed."""
+    line = a_line(APRIL[0], end, [a_payment("60.00")])
+    found = quoted(a_source(line, state="closed", users=[]))
+    assert found.total == zero("EUR")
+    assert found.lines[0].unused_days == 0
+
+
+def test_a_pending_cancellation_does_not_lessen_the_worth() -> None:
+    """BLK-3: it blocks; once the plan is reactivated the same worth is paid out."""
+    line = a_line(*APRIL, [a_payment("60.00")], cancellation_pending=True)
+    assert quoted(a_source(line)).total == eur("20.00")
+
+
+def test_a_quote_is_read_back_as_it_was_written() -> None:
+    start = datetime.fromisoformat("2026-04-01T08:00:00+02:00")
+    found = quoted(a_source(a_line(start, APRIL[1], [a_payment("60.00")])))
+    written = found.model_dump_json()
+    assert Quote.model_validate_json(written) == found
+    assert '"period_start":"2026-04-01T06:00:00Z","period_end":"2026-05-01"' in written
+
+
+# QUO-5: what voids a quote.
+
+LINE = a_line(*APRIL, [a_payment("60.00"), a_payment("1.00", "bank", id="pay-2")])
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(a_source(LINE, invoices=[]), id="an invoice paid"),
+        pytest.param(a_source({**LINE, "cancellation_pending": False}), id="reactivated"),
+        pytest.param(a_source(LINE, rooms=[]), id="a room removed"),
+        pytest.param(
+            a_source(LINE, users=[{"email": OWNER, "role": "owner"}]), id="a user removed"
+        ),
+        pytest.param(a_source({**LINE, "product": "Pro (2026)"}), id="renamed"),
+        pytest.param(
+            a_source(a_line(*APRIL, [a_payment("60"), a_payment("1.0", "bank", id="pay-2")])),
+            id="written otherwise",
+        ),
+        pytest.param(a_source(LINE, credit="7.00"), id="another credit balance"),
+        pytest.param(a_source(LINE, time_zone="Asia/Tokyo"), id="another time zone"),
+    ],
+)
+def test_a_quote_stands_while_its_lines_do(now: Account) -> None:
+    """QUO-5."""
+    shown = quoted(
+        a_source(
+            {**LINE, "cancellation_pending": True},
+            rooms=[{"id": "room-1"}],
+            users=[
+                {"email": OWNER, "role": "owner"},
+                {"email": "bob@example.com", "role": "member"},
+            ],
+            invoices=[{"id": "inv-1", "amount_due": "12.50", "due_on": "2026-12-01"}],
+        )
+    )
+    assert same_lines(shown, quoted(now, THE_21ST + timedelta(days=3)))
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(a_source(), id="gone"),
+        pytest.param(a_source(LINE, a_line(*APRIL, id="sub-2")), id="one more"),
+        pytest.param(a_source({**LINE, "id": "sub-9"}), id="another line"),
+        pytest.param(a_source({**LINE, "period_end": date(2026, 5, 2)}), id="another period"),
+        pytest.param(a_source({**LINE, "payments": [a_payment("61.00")]}), id="paid otherwise"),
+        pytest.param(
+            a_source({**LINE, "payments": LINE["payments"][:1]}), id="a payment withdrawn"
+        ),
+        pytest.param(a_source(LINE, currency="USD"), id="another currency"),
+        pytest.param(
+            a_source({**LINE, "payments": LINE["payments"][::-1]}), id="payments in another order"
+        ),
+    ],
+)
+def test_a_change_of_its_lines_voids_a_quote(now: Account) -> None:
+    """QUO-5."""
+    assert not same_lines(quoted(a_source(LINE)), quoted(now))
+
+
+def test_the_order_of_the_lines_does_not_void_a_quote() -> None:
+    """QUO-5."""
+    other = a_line(*APRIL, id="sub-2")
+    assert same_lines(quoted(a_source(LINE, other)), quoted(a_source(other, LINE)))
+
+
+# QUO-4: who has to choose.
+
+
+@pytest.mark.parametrize(
+    ("source", "invitee", "asked"),
+    [
+        pytest.param(a_source(LINE), OWNER, True, id="owner of a paid account"),
+        pytest.param(a_source(), OWNER, False, id="worth nothing"),
+        pytest.param(a_source(LINE, plan="free"), OWNER, False, id="owner of a free account"),
+        pytest.param(
+            a_source(LINE, users=[{"email": "bob@example.com", "role": "member"}]),
+            "bob@example.com",
+            False,
+            id="plain member",
+        ),
+        pytest.param(a_source(LINE), "bob@example.com", False, id="not on the account"),
+    ],
+)
+def test_only_the_owner_of_a_paid_account_worth_something_must_choose(
+    source: Account, invitee: str, asked: bool
+) -> None:
+    """QUO-4."""
+    assert must_choose(source, invitee, quoted(source)) is asked
+
+
+def test_somebody_without_an_account_has_nothing_to_choose() -> None:
+    """QUO-4, SRC-1."""
+    assert not must_choose(None, OWNER, quoted(a_source()))
+    assert terms_of(Policy(), None).time_zone is None
+
+
+# What holds for every account.
+
+policies = st.builds(
+    Policy,
+    proration_unit=st.sampled_from(["day", "second", "fixed30"]),
+    proration_change_day=st.sampled_from(["unused", "used"]),
+)
+moments = st.datetimes(
+    min_value=datetime(2025, 12, 1), max_value=datetime(2028, 6, 1), timezones=st.just(UTC)
+)
+
+
+@st.composite
+def sources(draw: st.DrawFn) -> Account:
+    currency = draw(st.sampled_from(["JPY", "EUR", "KWD"]))
+    amounts = st.integers(min_value=0, max_value=10**7).map(
+        lambda units: f"{of_minor_units(units, currency).amount:f}"
+    )
+    lines = []
+    for n in range(draw(st.integers(min_value=0, max_value=3))):
+        start = draw(st.dates(min_value=date(2026, 1, 1), max_value=date(2027, 1, 1)))
+        payments = [
+            a_payment(
+                draw(amounts),
+                draw(st.sampled_from(["card", "bank", "credit"])),
+                id=f"pay-{n}-{m}",
+            )
+            for m in range(draw(st.integers(min_value=0, max_value=4)))
+        ]
+        end = start + timedelta(days=draw(st.integers(min_value=1, max_value=366)))
+        lines.append(a_line(start, end, payments, id=f"sub-{n}"))
+    zone = draw(st.sampled_from(["Europe/Berlin", "America/New_York"]))
+    return a_source(*lines, currency=currency, time_zone=zone)
+
+
+@given(source=sources(), at=moments, policy=policies)
+def test_unused_lies_between_nothing_and_what_was_paid(
+    source: Account, at: datetime, policy: Policy
+) -> None:
+    """QUO-1: and is within half a minor unit of the exact figure."""
+    found = quoted(source, at, policy)
+    for line in found.lines:
+        assert 0 <= line.unused.minor_units <= line.paid.minor_units
+        share = unused_share(line.period_start, line.period_end, at, found.terms)
+        used = line.paid.minor_units - line.unused.minor_units
+        assert used + line.unused.minor_units == line.paid.minor_units
+        assert abs(line.paid.minor_units * (1 - share) - used) <= Fraction(1, 2)
+
+
+@given(source=sources(), times=st.tuples(moments, moments), policy=policies)
+def test_a_quote_never_grows_with_time(
+    source: Account, times: tuple[datetime, datetime], policy: Policy
+) -> None:
+    sooner, later = (quoted(source, at, policy) for at in sorted(times))
+    assert sooner.total.amount >= later.total.amount
+    assert same_lines(sooner, later)
+
+
+@given(source=sources(), at=moments, policy=policies)
+def test_shares_add_up_to_the_quote_and_none_exceeds_its_payment(
+    source: Account, at: datetime, policy: Policy
+) -> None:
+    """QUO-3."""
+    found, currency = quoted(source, at, policy), source.currency
+    for line in found.lines:
+        assert total((share.amount for share in line.shares), currency) == line.unused
+        for share in line.shares:
+            assert 0 <= share.amount.minor_units <= share.paid.minor_units
+    credited = total((share.amount for share in found.to_credit), currency)
+    assert found.refundable + credited == found.total
