@@ -1,0 +1,1 @@
+"""Side effects: the protocol each needs, thin activities, the error boundary."""

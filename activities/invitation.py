@@ -1,0 +1,201 @@
+"""What an invitation does to the world: e-mails, memberships, seats, its record."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import AwareDatetime
+from temporalio import activity
+
+from activities.letter import Post, Undeliverable, business_time, send_patiently
+from domain.invitation import Choice, Invitation, InvitationState, Invite
+from domain.journal import ENGINE
+from domain.letter import Parties, invitation_letter, letters_about_the_end
+from domain.model import Value
+from domain.policy import Policy
+from domain.preview import Preview
+from states.invitation import InvitationMachine
+from states.lifecycle import after
+
+
+class DeliverInvitation(Value):
+    """Send the invitation e-mail with the link of `invitation.sent_count`."""
+
+    invite: Invite
+    invitation: Invitation
+    """As it stands; the activity records it as delivered."""
+    at: AwareDatetime
+    """When this was ordered, in workflow time."""
+
+
+class InvitationDelivered(Value):
+    """The mail server has taken the e-mail, or has refused it for good."""
+
+    at: AwareDatetime
+    refused: str | None = None
+    """What the mail server said to an address that it will never take."""
+
+
+class JoinAccount(Value):
+    """Commit the membership, and with it everything that must be true at once."""
+
+    invite: Invite
+    invitation: Invitation
+    """The record as it will stand: accepted."""
+    choice: Choice | None
+
+
+class EndInvitation(Value):
+    """End an invitation that nobody has accepted."""
+
+    invite: Invite
+    invitation: Invitation
+    """The record as it will stand: ended."""
+
+
+class RecordInvitation(Value):
+    """Keep the invitation as it stands."""
+
+    invite: Invite
+    invitation: Invitation
+
+
+class PreviewInvitation(Value):
+    """Say what accepting would do."""
+
+    invite: Invite
+
+
+class AuthorizeAdmin(Value):
+    """Make sure that `admin` may act for `account`."""
+
+    account: str
+    admin: str
+
+
+class InvitationStore(Protocol):
+    """The store, as far as a running invitation needs it."""
+
+    async def record(self, invitation_id: str, invitation: Invitation) -> None:
+        """Keep `invitation` as it stands.
+
+        Older than what is kept (a shorter journal), or already ended there: ignored.
+        """
+
+    async def join(self, order: JoinAccount) -> Invitation:
+        """Move the person into the target account, in one transaction (INV-11).
+
+        Writes membership, seat, source account and the accepted record, once per
+        invitation. On repeat, or when it had ended before: the record that is kept.
+        Raises Refused: `target_not_paid`, `no_seats`, `blocked` (with `blockers`),
+        `choice_required`, `belongs_to_other_account`, `already_member`; nothing is
+        changed then.
+        """
+
+    async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
+        """Release the seat and keep the end, in one transaction (INV-7).
+
+        On repeat, or when it was accepted or ended before: the record that is kept.
+        """
+
+    async def parties(self, invite: Invite) -> Parties:
+        """Whom the invitation concerns, as the directory knows them now.
+
+        Raises Refused(conflict) when the store does not keep this invitation: its claim
+        was released before the workflow began.
+        """
+
+    async def preview(self, invite: Invite) -> Preview:
+        """What accepting would do; changes nothing (QUO-8)."""
+
+    async def authorize(self, account: str, admin: str) -> None:
+        """Raises Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
+
+
+def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invitation:
+    """The record once the mail server has taken the e-mail: the deadline counts anew (INV-6)."""
+    if invitation.state is InvitationState.SENT:
+        return after(
+            InvitationMachine,
+            invitation,
+            "deliver",
+            at=at,
+            by=ENGINE,
+            expires_at=at + policy.ttl,
+        )
+    return invitation.model_copy(update={"expires_at": at + policy.ttl})
+
+
+class Links(Protocol):
+    """The signed links that invitees open."""
+
+    def link(self, invitation_id: str, number: int) -> str:
+        """The link of the `number`th invitation e-mail; the same for the same arguments."""
+
+
+@dataclass(frozen=True)
+class InvitationActivities:
+    """The side effects of the `Invitation` workflow."""
+
+    store: InvitationStore
+    post: Post
+    links: Links
+
+    @activity.defn
+    async def deliver_invitation(self, order: DeliverInvitation) -> InvitationDelivered:
+        """Send the e-mail and record that it went out (INV-4, INV-6)."""
+        invite, at = order.invite, business_time(order.at)
+        number = order.invitation.sent_count
+        delivered = as_delivered(order.invitation, at, invite.policy)
+        try:
+            await send_patiently(
+                self.post,
+                invitation_letter(
+                    invite,
+                    await self.store.parties(invite),
+                    number=number,
+                    link=self.links.link(invite.invitation_id, number),
+                    expires_at=delivered.deadline,
+                ),
+            )
+        except Undeliverable as refused:
+            return InvitationDelivered(at=at, refused=str(refused))
+        await self.store.record(invite.invitation_id, delivered)
+        return InvitationDelivered(at=at)
+
+    @activity.defn
+    async def join_account(self, order: JoinAccount) -> Invitation:
+        """Commit the membership; returns the record that is kept (INV-11)."""
+        return await self.store.join(order)
+
+    @activity.defn
+    async def end_invitation(self, order: EndInvitation) -> Invitation:
+        """Write the end and release the seat; returns the record that is kept (INV-7)."""
+        return await self.store.end(order.invite.invitation_id, order.invitation)
+
+    @activity.defn
+    async def record_invitation(self, order: RecordInvitation) -> None:
+        """Keep the invitation as it stands."""
+        await self.store.record(order.invite.invitation_id, order.invitation)
+
+    @activity.defn
+    async def preview_invitation(self, order: PreviewInvitation) -> Preview:
+        """Say what accepting would do; changes nothing."""
+        return await self.store.preview(order.invite)
+
+    @activity.defn
+    async def authorize_admin(self, order: AuthorizeAdmin) -> None:
+        """Make sure that the person is an owner or admin of the account."""
+        await self.store.authorize(order.account, order.admin)
+
+    @activity.defn
+    async def close_invitation(self, order: RecordInvitation) -> None:
+        """Keep the invitation as it ended, and tell everybody concerned, each once."""
+        await self.store.record(order.invite.invitation_id, order.invitation)
+        parties = await self.store.parties(order.invite)
+        for letter in letters_about_the_end(order.invite, order.invitation, parties):
+            try:
+                await send_patiently(self.post, letter)
+            except Undeliverable as refused:
+                # Nobody is left to tell; the operators find it in the worker's log.
+                activity.logger.warning("letter %s was refused: %s", letter.event, refused)

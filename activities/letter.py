@@ -1,0 +1,71 @@
+"""Sending letters through a mail server that may be slow, down or unwilling."""
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from domain.address import mask_all
+from domain.letter import Letter
+
+FIRST_RETRY = timedelta(seconds=2)
+FREQUENT_RETRY = timedelta(seconds=30)
+FREQUENT_FOR = timedelta(minutes=10)
+PATIENT_RETRY = timedelta(minutes=15)
+
+
+class Undeliverable(Exception):
+    """The mail server refused this recipient or message for good: a 5xx to RCPT or DATA.
+
+    The text is the server's answer, with addresses masked.
+    """
+
+
+class Post(Protocol):
+    """A mail server, and the memory of what it has taken."""
+
+    async def send(self, letter: Letter) -> None:
+        """Send once per `letter.id`; a repeated id is not sent again.
+
+        Raises `Undeliverable`. Any other exception: not taken, try again.
+        """
+
+
+async def send_patiently(post: Post, letter: Letter) -> None:
+    """One attempt to send; a failure says when Temporal should try the next (INV-4).
+
+    Raises `Undeliverable`, or an `ApplicationError` that carries the delay.
+    """
+    try:
+        await post.send(letter)
+    except Undeliverable:
+        raise
+    except Exception as failure:
+        info = activity.info()
+        delay = retry_delay(info.attempt, info.started_time - info.scheduled_time)
+        raise ApplicationError(
+            f"The mail server did not take it: {mask_all(str(failure)) or type(failure).__name__}",
+            type="mail_not_taken",
+            next_retry_delay=delay,
+        ) from None
+
+
+def retry_delay(attempt: int, waited: timedelta) -> timedelta:
+    """How long after failed attempt `attempt` (from 1) the next one starts (INV-4).
+
+    2, 4, 8 seconds, growing to 30 for the first ten minutes of `waited`, then
+    doubling to 15 minutes.
+    """
+    if waited < FREQUENT_FOR:
+        return min(FIRST_RETRY * (1 << min(attempt - 1, 10)), FREQUENT_RETRY)
+    return min(max(waited - FREQUENT_FOR, FREQUENT_RETRY * 2), PATIENT_RETRY)
+
+
+def business_time(at: datetime) -> datetime:
+    """Now, in the time of the workflow that scheduled this activity at `at`.
+
+    Both ends of the wait are the server's clock, so that a virtual month passes here too.
+    """
+    info = activity.info()
+    return at + max(info.started_time - info.scheduled_time, timedelta())

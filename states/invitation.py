@@ -1,0 +1,119 @@
+"""The machine of an invitation (INV)."""
+
+from pydantic import AwareDatetime
+from statemachine.states import States
+
+from domain.error import ErrorCode
+from domain.invitation import Invitation, InvitationState, Invite
+from domain.journal import JournalEntry
+from states.lifecycle import LifecycleMachine, allowed
+
+
+class InvitationMachine(LifecycleMachine):
+    """From the first e-mail to one of the ends.
+
+    Starts in `announced` with a heads-up (INV-17), otherwise in `sent`.
+    """
+
+    _ = States.from_enum(
+        InvitationState,
+        initial=InvitationState.ANNOUNCED,
+        final=[state for state in InvitationState if state.final],
+        use_enum_instance=True,
+    )
+
+    invite = _.ANNOUNCED.to(_.SENT)
+    deliver = _.SENT.to(_.PENDING)
+    join = _.SENT.to(_.ACCEPTED)
+    accept = _.PENDING.to(_.ACCEPTED) | _.BLOCKED.to(_.ACCEPTED)
+    block = _.PENDING.to(_.BLOCKED) | _.BLOCKED.to.itself()
+    unblock = _.BLOCKED.to(_.PENDING)
+    resend = _.PENDING.to.itself() | _.BLOCKED.to.itself()
+    remind = _.PENDING.to.itself() | _.BLOCKED.to.itself()
+    decline = _.PENDING.to(_.DECLINED) | _.BLOCKED.to(_.DECLINED)
+    expire = _.PENDING.to(_.EXPIRED) | _.BLOCKED.to(_.EXPIRED)
+    bounce = (
+        _.SENT.to(_.UNDELIVERABLE) | _.PENDING.to(_.UNDELIVERABLE) | _.BLOCKED.to(_.UNDELIVERABLE)
+    )
+    revoke = (
+        _.ANNOUNCED.to(_.REVOKED)
+        | _.SENT.to(_.REVOKED)
+        | _.PENDING.to(_.REVOKED)
+        | _.BLOCKED.to(_.REVOKED)
+    )
+    supersede = (
+        _.ANNOUNCED.to(_.SUPERSEDED)
+        | _.SENT.to(_.SUPERSEDED)
+        | _.PENDING.to(_.SUPERSEDED)
+        | _.BLOCKED.to(_.SUPERSEDED)
+    )
+    refund = _.ACCEPTED.to(_.REFUNDING)
+    transfer = _.ACCEPTED.to(_.TRANSFERRING)
+    complete = (
+        _.ACCEPTED.to(_.COMPLETED) | _.REFUNDING.to(_.COMPLETED) | _.TRANSFERRING.to(_.COMPLETED)
+    )
+
+    updates = ("accept", "decline", "revoke", "resend")
+    looks = {"quote": frozenset(state for state in InvitationState if state.unanswered)}
+    waits_for = {
+        InvitationState.ANNOUNCED: "the day on which the invitation goes out",
+        InvitationState.SENT: "the mail server to take the invitation e-mail",
+        InvitationState.PENDING: "the invitee's answer",
+        InvitationState.BLOCKED: "the blockers to be cleared",
+        InvitationState.ACCEPTED: "the settlement and the move to finish",
+        InvitationState.REFUNDING: "the payment provider to settle the refund",
+        InvitationState.TRANSFERRING: "the credit to reach the target account",
+    }
+    moved_by = {
+        "invite": "the clock",
+        "deliver": "the mail server",
+        "join": "the managed domain",
+        "accept": "the invitee",
+        "block": "the directory",
+        "unblock": "the directory",
+        "resend": "an admin",
+        "remind": "the schedule",
+        "decline": "the invitee",
+        "expire": "the clock",
+        "bounce": "the mail server",
+        "revoke": "an admin",
+        "supersede": "another acceptance",
+        "refund": "the settlement",
+        "transfer": "the settlement",
+        "complete": "the settlement and the move",
+    }
+    refusals = {
+        InvitationState.ANNOUNCED: ErrorCode.NOT_PENDING,
+        InvitationState.SENT: ErrorCode.NOT_PENDING,
+        InvitationState.ACCEPTED: ErrorCode.ALREADY_ACCEPTED,
+        InvitationState.REFUNDING: ErrorCode.ALREADY_ACCEPTED,
+        InvitationState.TRANSFERRING: ErrorCode.ALREADY_ACCEPTED,
+        InvitationState.COMPLETED: ErrorCode.ALREADY_ACCEPTED,
+        InvitationState.PENDING: ErrorCode.CONFLICT,
+        InvitationState.BLOCKED: ErrorCode.BLOCKED,
+        InvitationState.DECLINED: ErrorCode.DECLINED,
+        InvitationState.REVOKED: ErrorCode.REVOKED,
+        InvitationState.EXPIRED: ErrorCode.EXPIRED,
+        InvitationState.UNDELIVERABLE: ErrorCode.UNDELIVERABLE,
+        InvitationState.SUPERSEDED: ErrorCode.SUPERSEDED,
+    }
+
+
+def opening(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitation:
+    """The record of an invitation that has just been started."""
+    state = InvitationState.SENT
+    return Invitation(
+        workflow_id=invite.workflow_id,
+        run_id=run_id,
+        account=invite.account,
+        email=invite.email,
+        state=state,
+        license=invite.license,
+        invited_by=invite.invited_by,
+        journal=(
+            JournalEntry(
+                at=at, event="invite", from_state=None, to_state=state, by=invite.invited_by
+            ),
+        ),
+        allowed=allowed(InvitationMachine, state),
+    )
