@@ -1,0 +1,1 @@
+"""The protocols made real: SQL, SMTP, signed links."""

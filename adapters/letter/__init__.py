@@ -1,0 +1,1 @@
+"""Letters put into words: the reader's language, as HTML and as plain text (TXT-1)."""

@@ -1,0 +1,154 @@
+"""What must be true of the whole store, looked at afresh (AUD)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.sql.schema import (
+    WORKPLACE,
+    AccountRow,
+    Base,
+    InvitationRow,
+    LicensePoolRow,
+    MembershipRow,
+    SubscriptionRow,
+)
+from adapters.sql.transaction import reading
+from domain.audit import AuditReport, Violation
+from domain.invitation import InvitationState
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whatever `broken` finds, by its name, breaks the rule."""
+
+    rule: str
+    message: str
+    broken: Select[str]
+
+
+_CURRENT: Final = MembershipRow.until.is_(None)
+_ACCEPTED: Final = InvitationRow.state.in_([s for s in InvitationState if s.accepted])
+_UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
+_ITS_MEMBERSHIP: Final = (
+    (MembershipRow.invitation_id == InvitationRow.invitation_id)
+    & (MembershipRow.account_id == InvitationRow.account_id)
+    & (MembershipRow.email == InvitationRow.email)
+)
+
+
+def _of_base_licenses(broken: ColumnElement[bool]) -> Select[str]:
+    return select(LicensePoolRow.account_id).where(LicensePoolRow.sku == WORKPLACE, broken)
+
+
+_CHECKS: Final = (
+    Check(
+        "ASG-6",
+        "more licenses are assigned and reserved than were bought, or fewer than none",
+        select(LicensePoolRow.account_id).where(
+            (LicensePoolRow.assigned < 0)
+            | (LicensePoolRow.reserved < 0)
+            | (LicensePoolRow.assigned + LicensePoolRow.reserved > LicensePoolRow.bought)
+        ),
+    ),
+    Check(
+        "AUD",
+        "the base licenses counted as assigned are not those of its licensed users",
+        _of_base_licenses(
+            LicensePoolRow.assigned
+            != select(func.count())
+            .where(
+                MembershipRow.account_id == LicensePoolRow.account_id,
+                MembershipRow.licensed,
+                _CURRENT,
+            )
+            .scalar_subquery()
+        ),
+    ),
+    Check(
+        "INV-15",
+        "the base licenses counted as reserved are not those of its invitations",
+        _of_base_licenses(
+            LicensePoolRow.reserved
+            != select(func.count())
+            .where(
+                InvitationRow.account_id == LicensePoolRow.account_id, InvitationRow.seat_reserved
+            )
+            .scalar_subquery()
+        ),
+    ),
+    Check(
+        "INV-15",
+        "an invitation that was answered or has ended holds a seat",
+        select(InvitationRow.invitation_id).where(InvitationRow.seat_reserved, ~_UNANSWERED),
+    ),
+    Check(
+        "AUD",
+        "the user is on more than one account",
+        select(MembershipRow.email)
+        .where(_CURRENT)
+        .group_by(MembershipRow.email)
+        .having(func.count() > 1),
+    ),
+    Check(
+        "AUD",
+        "the membership has no origin: no import, no unlink, no accepted invitation of that person",
+        select(MembershipRow.email).where(
+            MembershipRow.origin.not_in(["import", "unlink"]),
+            ~exists().where(_ITS_MEMBERSHIP, _ACCEPTED).correlate(MembershipRow),
+        ),
+    ),
+    Check(
+        "INV-11",
+        "the invitation was accepted, but there is no membership and no leaving",
+        select(InvitationRow.invitation_id).where(
+            _ACCEPTED, ~exists().where(_ITS_MEMBERSHIP).correlate(InvitationRow)
+        ),
+    ),
+    Check(
+        "SRC-2",
+        "the account is closed, but has users",
+        select(AccountRow.id).where(
+            AccountRow.state == "closed",
+            exists().where(MembershipRow.account_id == AccountRow.id, _CURRENT),
+        ),
+    ),
+    Check(
+        "SRC-2",
+        "the account is closed, but has a live subscription",
+        select(AccountRow.id).where(
+            AccountRow.state == "closed",
+            exists().where(
+                SubscriptionRow.account_id == AccountRow.id, SubscriptionRow.ended.is_(None)
+            ),
+        ),
+    ),
+)
+
+_COUNTED: Final[dict[str, type[Base]]] = {
+    "accounts": AccountRow,
+    "memberships": MembershipRow,
+    "invitations": InvitationRow,
+    "pools": LicensePoolRow,
+    "subscriptions": SubscriptionRow,
+}
+
+
+async def audit(engine: AsyncEngine) -> AuditReport:
+    """Everything that must be true and is not, at one moment."""
+    async with reading(engine) as session:
+        return AuditReport(
+            checked={
+                what: await session.scalar(select(func.count()).select_from(table)) or 0
+                for what, table in _COUNTED.items()
+            },
+            violations=tuple(
+                [
+                    Violation(rule=check.rule, subject=subject, message=check.message)
+                    for check in _CHECKS
+                    for subject in await session.scalars(check.broken)
+                ]
+            ),
+        )

@@ -1,0 +1,288 @@
+"""The built-in directory: accounts and their users, imported and exported."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, count
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import selectinload
+from sqlalchemy.orm.interfaces import ORMOption
+
+from adapters.sql.mistake import Mistake, mistakes
+from adapters.sql.schema import (
+    AccountRow,
+    Base,
+    InvoiceRow,
+    LicensePoolRow,
+    Listed,
+    MeetingRow,
+    MembershipRow,
+    PaymentMethodRow,
+    PaymentRow,
+    PersonRow,
+    RoomRow,
+    SettingRow,
+    SubscriptionRow,
+    WebinarRow,
+)
+from adapters.sql.transaction import alone, insert_missing, reading, writing
+from domain.account import (
+    Account,
+    Directory,
+    Invoice,
+    Meeting,
+    Payment,
+    PaymentMethod,
+    Role,
+    Room,
+    Subscription,
+    User,
+)
+from domain.error import ErrorCode, Refused
+
+CATALOG: Final = "catalog"
+
+_MERGED: Final = frozenset(
+    {
+        "licenses",
+        "meetings",
+        "invoices",
+        "payment_methods",
+        "payments",
+        "rooms",
+        "subscriptions",
+        "users",
+        "webinars",
+    }
+)
+"""What is merged item by item, or follows from the items, rather than set."""
+
+_Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
+AnyListed = TypeVar("AnyListed", bound=Listed)
+
+_AT_ONCE: Final = 5000
+"""Addresses in one statement: PostgreSQL takes at most 32,767 parameters."""
+
+
+def _whole(only: str | None = None) -> Sequence[ORMOption]:
+    """Everything that an account of the import file has, or with one of its users only."""
+    users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
+    people = selectinload(users).selectinload(MembershipRow.person)
+    return (
+        selectinload(AccountRow.payment_methods),
+        selectinload(AccountRow.rooms),
+        selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
+        selectinload(AccountRow.invoices),
+        selectinload(AccountRow.base_licenses),
+        people.selectinload(PersonRow.meetings),
+        people.selectinload(PersonRow.webinars),
+    )
+
+
+async def load_account(session: AsyncSession, account: str, *, only: str | None = None) -> Account:
+    """The account as the rules judge it, in this transaction.
+
+    With `only`, that user alone: large accounts have thousands.
+    """
+    row = await session.get_one(AccountRow, account, options=_whole(only), populate_existing=True)
+    return Account.model_validate(row, from_attributes=True)
+
+
+class SqlDirectory:
+    """Imports and exports accounts."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def import_(self, directory: Directory) -> list[str]:
+        """Load all accounts of the file or none; their ids, in the order of the file.
+
+        A known account is updated: what the file names is set, what it does not name
+        stays, and so do memberships that the engine made. Raises Refused:
+        `invalid_input`, with `mistakes`, each a `path` and a `reason`.
+        """
+        async with writing(self._engine) as session:
+            await alone(session, "import")
+            people = await _people(session, directory)
+            accounts = await _accounts(session, [account.id for account in directory.accounts])
+            homes = await _homes(session, list(people))
+            _refuse(mistakes(directory, accounts, homes))
+            for account in directory.accounts:
+                await _merge_account(session, accounts.get(account.id), account, people)
+            _refuse(
+                [
+                    mistake
+                    for number, account in enumerate(directory.accounts)
+                    for mistake in await _unsound(session, f"accounts[{number}]", account.id)
+                ]
+            )
+            if directory.catalog is not None:
+                await session.merge(SettingRow(key=CATALOG, value=directory.catalog))
+        return [account.id for account in directory.accounts]
+
+    async def export(self, account: str | None) -> Directory:
+        """The whole store or one account, as a file that imports to the same.
+
+        Raises Refused: `not_found`.
+        """
+        async with reading(self._engine) as session:
+            query = select(AccountRow).order_by(AccountRow.id).options(*_whole())
+            if account is not None:
+                query = query.where(AccountRow.id == account)
+            rows = (await session.scalars(query)).all()
+            if account is not None and not rows:
+                raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
+            catalog = None if account else await session.get(SettingRow, CATALOG)
+            return Directory.model_validate(
+                {"catalog": catalog.value if catalog else None, "accounts": rows},
+                from_attributes=True,
+            )
+
+
+def _refuse(mistakes: Iterable[Mistake]) -> None:
+    found: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
+    if found:
+        raise Refused(
+            ErrorCode.INVALID_INPUT,
+            "The file cannot be imported; nothing was.",
+            mistakes=found,
+        )
+
+
+async def _unsound(session: AsyncSession, path: str, account: str) -> list[Mistake]:
+    """What is wrong with the account that came of the file and what was known."""
+    try:
+        await load_account(session, account)
+    except ValidationError as error:
+        return [(path, mistake["msg"].removeprefix("Value error, ")) for mistake in error.errors()]
+    return []
+
+
+async def _people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
+    """A locked row for everybody in the file, new ones included."""
+    emails = sorted({user.email for account in directory.accounts for user in account.users})
+    await insert_missing(session, PersonRow, [{"email": email} for email in emails])
+    rows: dict[str, PersonRow] = {}
+    for some in _batches(emails):
+        found = await session.scalars(
+            select(PersonRow)
+            .where(PersonRow.email.in_(some))
+            .order_by(PersonRow.email)
+            .with_for_update()
+            .options(selectinload(PersonRow.meetings), selectinload(PersonRow.webinars))
+        )
+        rows |= {row.email: row for row in found}
+    return rows
+
+
+async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
+    """The locked rows of the accounts that are known."""
+    for account in sorted(ids):
+        # One by one: left to itself, the database sorts by its own alphabet.
+        await session.get(AccountRow, account, with_for_update=True)
+    rows: dict[str, AccountRow] = {}
+    for some in _batches(ids):
+        found = await session.scalars(
+            select(AccountRow)
+            .where(AccountRow.id.in_(some))
+            .options(*_whole())
+            .execution_options(populate_existing=True)
+        )
+        rows |= {row.id: row for row in found}
+    return rows
+
+
+async def _homes(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
+    """The account on which each of these people is now."""
+    homes: dict[str, str] = {}
+    for some in _batches(emails):
+        found = await session.execute(
+            select(MembershipRow.email, MembershipRow.account_id).where(
+                MembershipRow.email.in_(some), MembershipRow.until.is_(None)
+            )
+        )
+        homes |= {email: account for email, account in found}
+    return homes
+
+
+async def _merge_account(
+    session: AsyncSession, row: AccountRow | None, account: Account, people: Mapping[str, PersonRow]
+) -> None:
+    if row is None:
+        pool = LicensePoolRow(bought=0, assigned=0, reserved=0)
+        row = AccountRow(base_licenses=pool, users=[])
+        session.add(row)
+        _set(row, account, type(account).model_fields)
+    else:
+        _set(row, account, account.model_fields_set)
+    _merge(row.payment_methods, account.payment_methods, PaymentMethodRow)
+    _merge(row.rooms, account.rooms, RoomRow)
+    _merge(row.invoices, account.invoices, InvoiceRow)
+    lines = _merge(row.subscriptions, account.subscriptions, SubscriptionRow)
+    for line, subscription in zip(lines, account.subscriptions, strict=True):
+        _merge(line.payments, subscription.payments, PaymentRow)
+    if row.state == "closed":
+        for line in row.subscriptions:
+            line.ended = line.period_end
+    await _merge_users(session, row, account.users, people)
+    _count_licenses(row.base_licenses, row, account.licenses)
+    await session.flush()
+
+
+async def _merge_users(
+    session: AsyncSession, row: AccountRow, users: Sequence[User], people: Mapping[str, PersonRow]
+) -> None:
+    known = {membership.email: membership for membership in row.users}
+    for user in users:
+        if user.email in known and user.role is not Role.OWNER:
+            known[user.email].role = user.role
+    # Who is no longer the owner goes first: an account never has two.
+    await session.flush()
+    for user in users:
+        membership = known.get(user.email)
+        if membership is None:
+            membership = MembershipRow(origin="import", licensed=False, addons=())
+            membership.person = people[user.email]
+            row.users.append(membership)
+        _set(membership, user, user.model_fields_set)
+        _merge(membership.meetings, user.meetings, MeetingRow)
+        _merge(membership.webinars, user.webinars, WebinarRow)
+
+
+def _count_licenses(pool: LicensePoolRow, row: AccountRow, bought: int | None) -> None:
+    pool.assigned = sum(user.licensed for user in row.users)
+    if bought is not None:
+        pool.bought = bought
+    pool.bought = max(pool.bought, pool.assigned + pool.reserved)
+
+
+def _merge(
+    rows: list[AnyListed], entries: Sequence[_Item], new: Callable[[], AnyListed]
+) -> list[AnyListed]:
+    """Set `entries` in `rows`, adding the unknown ones; the rows of the entries.
+
+    Entries take the places that their rows had among the others, in their own order.
+    """
+    known = {row.id: row for row in rows}
+    free = count(max((row.position for row in rows), default=-1) + 1)
+    places = sorted(known[entry.id].position for entry in entries if entry.id in known)
+    for entry, place in zip(entries, chain(places, free), strict=False):
+        if entry.id in known:
+            _set(known[entry.id], entry, entry.model_fields_set)
+        else:
+            rows.append(known.setdefault(entry.id, new()))
+            _set(known[entry.id], entry, type(entry).model_fields)
+        known[entry.id].position = place
+    return [known[entry.id] for entry in entries]
+
+
+def _set(row: Base, entry: BaseModel, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in _MERGED:
+            setattr(row, name, getattr(entry, name))
+
+
+def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))

@@ -1,0 +1,291 @@
+"""Invitations in the store: claimed, kept as they stand, accepted and ended once."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from activities.invitation import JoinAccount
+from adapters.sql.acceptance import commit_acceptance
+from adapters.sql.directory import load_account
+from adapters.sql.record import filed, keep, locked_invitation
+from adapters.sql.schema import InvitationRow, PersonRow
+from adapters.sql.standing import (
+    base_licenses,
+    home,
+    known_account,
+    locked_accounts,
+    require_admin,
+    require_invitable,
+    require_paid,
+    user_or_owner,
+)
+from adapters.sql.transaction import reading, writing
+from domain.account import Account, Role
+from domain.blocker import blockers
+from domain.error import ErrorCode, Refused
+from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
+from domain.letter import Parties, Reader
+from domain.preview import Preview, losses, preview
+
+
+class SqlInvitations:
+    """The `InvitationStore` of running invitations, and the claims that precede them."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def claim(
+        self, invite: Invite, opening: Invitation, at: datetime
+    ) -> FiledInvitation | None:
+        """File an invitation before its workflow starts, with its seat (INV-15).
+
+        None when it was; otherwise the live one that stands (INV-3). Raises Refused:
+        `not_found`, `not_authorized`, `target_not_paid`, `already_member`,
+        `belongs_to_other_account`, `conflict` (naming an earlier invitation whose
+        settlement is open, INV-8), `no_seats`.
+        """
+        async with writing(self._engine) as session:
+            target = await known_account(session, invite.account, lock=True)
+            await require_admin(session, invite.account, invite.invited_by)
+            require_paid(target)
+            await require_invitable(session, invite.account, invite.email)
+            standing = await _live(session, invite)
+            if standing:
+                return filed(standing)
+            row = InvitationRow(
+                invitation_id=invite.invitation_id,
+                account_id=invite.account,
+                invitee_key=invite.key,
+                email=invite.email,
+                claimed_at=at,
+                seat_reserved=await _reserve_seat(session, invite),
+            )
+            keep(row, opening)
+            session.add(row)
+        return None
+
+    async def bind(self, invitation_id: str, run_id: str) -> None:
+        """The workflow has started, as this run; the first one counts.
+
+        Raises Refused: `not_found`, when the claim was released meanwhile.
+        """
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            keep(row, row.record.model_copy(update={"run_id": run_id}))
+
+    async def release(self, invitation_id: str) -> None:
+        """Undo a claim whose workflow never started; of any other, nothing."""
+        async with writing(self._engine) as session:
+            row = await session.get(InvitationRow, invitation_id, with_for_update=True)
+            if row and row.run_id is None and row.record.state.unanswered:
+                await _release_seat(session, row)
+                await session.delete(row)
+
+    async def unstarted(self, claimed_before: datetime) -> list[FiledInvitation]:
+        """Claims that are older than that and were not bound, oldest first."""
+        async with reading(self._engine) as session:
+            rows = await session.scalars(
+                select(InvitationRow)
+                .where(
+                    InvitationRow.run_id.is_(None),
+                    InvitationRow.ended_at.is_(None),
+                    InvitationRow.claimed_at < claimed_before,
+                )
+                .order_by(InvitationRow.claimed_at)
+            )
+            return [filed(row) for row in rows]
+
+    async def latest(self, account: str, email: str) -> FiledInvitation | None:
+        """The live invitation of that person into that account, else the last that ended."""
+        async with reading(self._engine) as session:
+            row = await session.scalar(
+                select(InvitationRow)
+                .where(InvitationRow.account_id == account, InvitationRow.email == email)
+                .order_by(
+                    InvitationRow.ended_at.is_not(None),
+                    InvitationRow.claimed_at.desc(),
+                    InvitationRow.ended_at.desc(),
+                )
+                .limit(1)
+            )
+            return filed(row) if row else None
+
+    async def by_id(self, invitation_id: str) -> FiledInvitation | None:
+        """The invitation of that id."""
+        async with reading(self._engine) as session:
+            row = await session.get(InvitationRow, invitation_id)
+            return filed(row) if row else None
+
+    async def listed(
+        self,
+        account: str,
+        states: Sequence[InvitationState],
+        quiet_before: datetime | None,
+        everything: bool,
+    ) -> list[FiledInvitation]:
+        """The account's invitations, oldest first (INV-5).
+
+        Those in `states`; without any, the live ones, or `everything`. With
+        `quiet_before`, only those that have been quiet since then. Raises Refused:
+        `not_found`.
+        """
+        query = select(InvitationRow).where(
+            InvitationRow.account_id == account,
+            # A claim is no invitation until its workflow has started.
+            InvitationRow.run_id.is_not(None),
+        )
+        if states:
+            query = query.where(InvitationRow.state.in_(states))
+        elif not everything:
+            query = query.where(InvitationRow.ended_at.is_(None))
+        if quiet_before:
+            query = query.where(InvitationRow.quiet_since <= quiet_before)
+        async with reading(self._engine) as session:
+            await known_account(session, account)
+            rows = await session.scalars(
+                query.order_by(InvitationRow.claimed_at, InvitationRow.invitation_id)
+            )
+            return [filed(row) for row in rows]
+
+    async def authorize_inviter(self, account: str, admin: str) -> None:
+        """Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1)."""
+        async with reading(self._engine) as session:
+            target = await known_account(session, account)
+            await require_admin(session, account, admin)
+            require_paid(target)
+
+    async def authorize(self, account: str, admin: str) -> None:
+        """Raises Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
+        async with reading(self._engine) as session:
+            await known_account(session, account)
+            await require_admin(session, account, admin)
+
+    async def record(self, invitation_id: str, invitation: Invitation) -> None:
+        """Keep `invitation` as it stands.
+
+        Ignored: what is older than what is kept, and what only `join` or `end` may
+        say, that it was accepted or has ended.
+        """
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            if _follows(row.record, invitation):
+                keep(row, invitation)
+
+    async def join(self, order: JoinAccount) -> Invitation:
+        """Move the person into the target account, in one transaction (INV-11)."""
+        async with writing(self._engine) as session:
+            return await commit_acceptance(session, order)
+
+    async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
+        """Release the seat and keep the end, in one transaction (INV-7)."""
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            if row.record.state.unanswered:
+                await _release_seat(session, row)
+                keep(row, invitation)
+            return row.record
+
+    async def parties(self, invite: Invite) -> Parties:
+        """Whom the invitation concerns, as the directory knows them now (TXT-1).
+
+        Raises Refused: `conflict`, when its claim was released before it began.
+        """
+        async with reading(self._engine) as session:
+            if await session.get(InvitationRow, invite.invitation_id) is None:
+                raise Refused(ErrorCode.CONFLICT, "The invitation was released before it began.")
+            target = await known_account(session, invite.account)
+            inviter = await user_or_owner(session, invite.account, invite.invited_by)
+            invitee = await session.get(PersonRow, invite.email)
+            source = await _source(session, invite)
+            return Parties(
+                account_name=target.name,
+                inviter=_reader(
+                    inviter.person if inviter else PersonRow(email=invite.invited_by),
+                    invite,
+                    target.time_zone,
+                ),
+                invitee=_reader(
+                    invitee or PersonRow(email=invite.email, name=invite.name),
+                    invite,
+                    source.time_zone if source else target.time_zone,
+                ),
+                loses=losses(source, invite.email, invite.license),
+            )
+
+    async def preview(self, invite: Invite) -> Preview:
+        """What accepting would do; changes nothing (QUO-8)."""
+        async with reading(self._engine) as session:
+            source = await _source(session, invite)
+            closes = source and source.owner and source.owner.email == invite.email
+            blocked_by = blockers(source, invite.email) if source and closes else ()
+            return preview(source, invite.email, invite.license, invite.policy, blocked_by)
+
+
+async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
+    """The live invitation of a person who is not on the account.
+
+    Raises Refused: `conflict`, when they were once, and their settlement is still open.
+    """
+    row = await session.scalar(
+        select(InvitationRow).where(
+            InvitationRow.account_id == invite.account,
+            InvitationRow.invitee_key == invite.key,
+            InvitationRow.ended_at.is_(None),
+        )
+    )
+    if row and row.record.state.accepted:
+        raise Refused(
+            ErrorCode.CONFLICT,
+            f"The invitation {row.invitation_id} is still being settled.",
+            workflow_id=row.record.workflow_id,
+            run_id=row.record.run_id,
+        )
+    return row
+
+
+async def _reserve_seat(session: AsyncSession, invite: Invite) -> bool:
+    if invite.license is not License.LICENSED:
+        return False
+    pool = await base_licenses(session, invite.account)
+    if pool.free < 1:
+        raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
+    pool.reserved += 1
+    return True
+
+
+async def _release_seat(session: AsyncSession, row: InvitationRow) -> None:
+    if row.seat_reserved:
+        await locked_accounts(session, [row.account_id])
+        pool = await base_licenses(session, row.account_id)
+        pool.reserved -= 1
+        row.seat_reserved = False
+
+
+def _follows(kept: Invitation, invitation: Invitation) -> bool:
+    return (
+        not kept.state.final
+        and kept.state.unanswered == invitation.state.unanswered
+        and kept.state.accepted == invitation.state.accepted
+        and len(kept.journal) <= len(invitation.journal)
+    )
+
+
+async def _source(session: AsyncSession, invite: Invite) -> Account | None:
+    """The account that the invitee would leave: an owner's whole, else as far as it is theirs."""
+    membership = await home(session, invite.email)
+    if membership is None or membership.account_id == invite.account:
+        return None
+    only = None if membership.role == Role.OWNER else invite.email
+    return await load_account(session, membership.account_id, only=only)
+
+
+def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
+    """The person, in their own language and zone as far as they are known (TXT-1)."""
+    return Reader(
+        email=person.email,
+        name=person.name,
+        locale=person.locale or invite.locale or "en",
+        time_zone=person.time_zone or time_zone,
+    )

@@ -1,0 +1,26 @@
+"""The memory of what the mail server has taken."""
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.sql.schema import LetterRow
+from adapters.sql.transaction import insert_missing, reading, writing
+
+
+class SqlLetters:
+    """Remembers letters by their id, so that none is sent twice."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def taken(self, letter_id: str) -> bool:
+        """Whether the mail server has taken this letter."""
+        async with reading(self._engine) as session:
+            return await session.get(LetterRow, letter_id) is not None
+
+    async def remember(self, letter_id: str, at: datetime) -> None:
+        """The mail server took it at `at`; the first time counts."""
+        async with writing(self._engine) as session:
+            letter = {"letter_id": letter_id, "taken_at": at}
+            await insert_missing(session, LetterRow, [letter])

@@ -1,0 +1,14 @@
+"""Runs revisions on the connection that `upgrade` hands over."""
+
+from alembic import context
+
+from adapters.sql.schema import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    # SQLite cannot alter a table in place.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

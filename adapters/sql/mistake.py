@@ -1,0 +1,110 @@
+"""Mistakes of an import file that only the store can see."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from adapters.sql.schema import AccountRow, SubscriptionRow
+from domain.account import Account, Directory, Meeting, Role
+
+Mistake = tuple[str, str]
+"""Where in the file, and what is wrong there."""
+
+_LARGEST: Final = 2**63 - 1
+
+
+def mistakes(
+    directory: Directory, accounts: Mapping[str, AccountRow], homes: Mapping[str, str]
+) -> Iterator[Mistake]:
+    """Everything that speaks against the file, given what is known.
+
+    `homes` says on which account a person is now.
+    """
+    for number, account in enumerate(directory.accounts):
+        path = f"accounts[{number}]"
+        yield from _of_users(path, account, homes)
+        known = accounts.get(account.id)
+        if known:
+            yield from _of_account(path, account, known)
+    yield from _unwritable("", directory.model_dump())
+
+
+def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator[Mistake]:
+    for number, user in enumerate(account.users):
+        place = f"{path}.users[{number}]"
+        if homes.get(user.email, account.id) != account.id:
+            yield f"{place}.email", f"{user.email} lives on another account"
+        yield from _repeated(f"{place}.meetings", user.meetings)
+        yield from _repeated(f"{place}.webinars", user.webinars)
+
+
+def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
+    for name, times in Counter(meeting.id for meeting in meetings).items():
+        if times > 1:
+            yield path, f"{name} is listed twice"
+
+
+def _of_account(path: str, account: Account, known: AccountRow) -> Iterator[Mistake]:
+    state = account.state if "state" in account.model_fields_set else known.state
+    if known.state == "closed" and state == "open":
+        yield f"{path}.state", "a closed account is never opened again"
+    if state == "closed" and (known.users or account.users):
+        yield f"{path}.users", "a closed account has no users"
+    if len(_owners(account, known)) > 1:
+        yield f"{path}.users", "an account has one owner: say what the present one becomes"
+    needed = _licensed(account, known) + known.base_licenses.reserved
+    if account.licenses is not None and account.licenses < needed:
+        yield f"{path}.licenses", f"{needed} licenses are assigned or reserved"
+    yield from _moved_payments(path, account, known.subscriptions)
+
+
+def _owners(account: Account, known: AccountRow) -> set[str]:
+    roles = {user.email: user.role for user in known.users}
+    roles |= {user.email: user.role.value for user in account.users}
+    return {email for email, role in roles.items() if role == Role.OWNER}
+
+
+def _licensed(account: Account, known: AccountRow) -> int:
+    licensed = {user.email: user.licensed for user in known.users}
+    licensed |= {
+        user.email: user.licensed
+        for user in account.users
+        if "licensed" in user.model_fields_set or user.email not in licensed
+    }
+    return sum(licensed.values())
+
+
+def _moved_payments(
+    path: str, account: Account, lines: Sequence[SubscriptionRow]
+) -> Iterator[Mistake]:
+    paid_for = {payment.id: line.id for line in lines for payment in line.payments}
+    for number, line in enumerate(account.subscriptions):
+        for place, payment in enumerate(line.payments):
+            if paid_for.get(payment.id, line.id) != line.id:
+                yield (
+                    f"{path}.subscriptions[{number}].payments[{place}].id",
+                    f"{payment.id} was paid for {paid_for[payment.id]}",
+                )
+
+
+def _unwritable(path: str, value: object) -> Iterator[Mistake]:
+    """Values that JSON can spell and a database cannot keep."""
+    match value:
+        case dict():
+            for name, member in value.items():
+                yield from _unwritable(f"{path}.{name}".removeprefix("."), member)
+                yield from _unwritable(path, name)
+        case list() | tuple():
+            for number, member in enumerate(value):
+                yield from _unwritable(f"{path}[{number}]", member)
+        case str() if "\0" in value or not _encodes(value):
+            yield path, "the text has a character that cannot be stored"
+        case float() if not math.isfinite(value):
+            yield path, "not a finite number"
+        case int() if abs(value) > _LARGEST:
+            yield path, f"more than {_LARGEST}"
+
+
+def _encodes(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)

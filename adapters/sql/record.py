@@ -1,0 +1,35 @@
+"""The row of an invitation follows its record."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.schema import InvitationRow
+from domain.error import ErrorCode, Refused
+from domain.invitation import FiledInvitation, Invitation
+
+
+def keep(row: InvitationRow, invitation: Invitation) -> None:
+    """Keep `invitation` as it stands; the run it is bound to stays."""
+    row.run_id = row.run_id or invitation.run_id or None
+    row.record = invitation.model_copy(update={"run_id": row.run_id or ""})
+    row.state = invitation.state
+    row.deadline = invitation.expires_at
+    row.quiet_since = invitation.quiet_since
+    row.ended_at = invitation.journal[-1].at if invitation.state.final else None
+
+
+def filed(row: InvitationRow) -> FiledInvitation:
+    """The invitation as the store gives it out."""
+    return FiledInvitation(
+        invitation_id=row.invitation_id, invitation=row.record, started=row.run_id is not None
+    )
+
+
+async def locked_invitation(session: AsyncSession, invitation_id: str) -> InvitationRow:
+    """The row, which nobody else changes until this transaction ends.
+
+    Raises Refused: `not_found`.
+    """
+    row = await session.get(InvitationRow, invitation_id, with_for_update=True)
+    if row is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"There is no invitation {invitation_id}.")
+    return row

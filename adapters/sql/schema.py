@@ -1,0 +1,390 @@
+"""The tables, and the facts that the database itself keeps true.
+
+Attributes bear the names of the import file, so that what it names is set by name.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+from pydantic import JsonValue, TypeAdapter
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, relationship
+
+from adapters.sql.column import DayOrMoment, Document, ExactAmount, UtcTime
+from domain.account import HeldAddon, Plan, Pool
+from domain.invitation import Invitation, InvitationState
+
+WORKPLACE: Final = "workplace"
+"""The pool of base licenses; it has no capacity."""
+NO_CAPACITY: Final = 0
+
+_FINAL = ", ".join(f"'{state}'" for state in InvitationState if state.final)
+_UNANSWERED = ", ".join(f"'{state}'" for state in InvitationState if state.unanswered)
+_CURRENT = text("until IS NULL")
+_OWNER = text("until IS NULL AND role = 'owner'")
+_LIVE = text("ended_at IS NULL")
+
+_SETTINGS = Document(TypeAdapter(dict[str, JsonValue]))
+
+
+class Base(DeclarativeBase):
+    """What all tables have in common."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    registry = registry(
+        type_annotation_map={
+            str: Text,
+            int: BigInteger().with_variant(Integer, "sqlite"),
+            Decimal: ExactAmount,
+            datetime: UtcTime,
+        }
+    )
+
+
+class Listed(Base):
+    """An item of a list: it has a name there, and a place."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+
+
+class PaymentRow(Listed):
+    """What was paid for the current period of a subscription by one method."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "subscription_id"], ["subscriptions.account_id", "subscriptions.id"]
+        ),
+    )
+
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    subscription_id: Mapped[str]
+    method: Mapped[str]
+    amount: Mapped[Decimal]
+    refundable: Mapped[bool]
+
+
+class SubscriptionRow(Listed):
+    """A plan or add-on line."""
+
+    __tablename__ = "subscriptions"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    product: Mapped[str]
+    kind: Mapped[str]
+    quantity: Mapped[int]
+    cycle: Mapped[str]
+    period_start: Mapped[date] = mapped_column(DayOrMoment)
+    paid_until: Mapped[date] = mapped_column("period_end", DayOrMoment)
+    ended: Mapped[date | None] = mapped_column(DayOrMoment)
+    """When it ended for good, perhaps within the period (SRC-2); None while it lives."""
+    cancellation_pending: Mapped[bool]
+    discount: Mapped[Decimal]
+    tax: Mapped[Decimal]
+    payments: Mapped[list[PaymentRow]] = relationship(order_by=PaymentRow.position, lazy="raise")
+
+    @property
+    def period_end(self) -> date:
+        """The end of the period, or of the subscription itself if that came first."""
+        return self.ended or self.paid_until
+
+    @period_end.setter
+    def period_end(self, end: date) -> None:
+        self.paid_until = end
+
+
+class RoomRow(Listed):
+    """A conference room."""
+
+    __tablename__ = "rooms"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    name: Mapped[str | None]
+
+
+class InvoiceRow(Listed):
+    """An invoice; `amount_due` is what is still open."""
+
+    __tablename__ = "invoices"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    amount_due: Mapped[Decimal]
+    due_on: Mapped[date]
+    status: Mapped[str]
+
+
+class PaymentMethodRow(Listed):
+    """A way the account pays, tried in the order of `position`."""
+
+    __tablename__ = "payment_methods"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    kind: Mapped[str]
+    declines: Mapped[int]
+
+
+class _Hosted(Listed):
+    """A meeting or webinar, which goes wherever its host goes."""
+
+    __abstract__ = True
+
+    host: Mapped[str] = mapped_column(ForeignKey("people.email"), primary_key=True)
+    topic: Mapped[str]
+    starts_at: Mapped[datetime]
+    capacity: Mapped[int | None]
+    join_url: Mapped[str | None]
+
+
+class MeetingRow(_Hosted):
+    """A scheduled meeting."""
+
+    __tablename__ = "meetings"
+
+
+class WebinarRow(_Hosted):
+    """A scheduled webinar."""
+
+    __tablename__ = "webinars"
+
+
+class PersonRow(Base):
+    """One person, by normalized address, on whichever account (INV-3)."""
+
+    __tablename__ = "people"
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    locale: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS, default=dict)
+    recordings: Mapped[int] = mapped_column(default=0)
+    contacts: Mapped[int] = mapped_column(default=0)
+    chat_messages: Mapped[int] = mapped_column(default=0)
+    meetings: Mapped[list[MeetingRow]] = relationship(order_by=MeetingRow.position, lazy="raise")
+    webinars: Mapped[list[WebinarRow]] = relationship(order_by=WebinarRow.position, lazy="raise")
+
+
+class MembershipRow(Base):
+    """A person's place on an account, from when to when, and how it came about (AUD)."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        Index(
+            "one_account_a_person",
+            "email",
+            unique=True,
+            sqlite_where=_CURRENT,
+            postgresql_where=_CURRENT,
+        ),
+        Index(
+            "one_owner_an_account",
+            "account_id",
+            unique=True,
+            sqlite_where=_OWNER,
+            postgresql_where=_OWNER,
+        ),
+        Index("memberships_by_account", "account_id"),
+        # An acceptance makes one membership, whatever is repeated (INV-11).
+        UniqueConstraint("invitation_id"),
+        CheckConstraint("role IN ('owner', 'admin', 'member')", "role"),
+        CheckConstraint("origin IN ('import', 'invitation', 'unlink')", "origin"),
+        CheckConstraint("(origin = 'invitation') = (invitation_id IS NOT NULL)", "invitation"),
+        CheckConstraint("origin = 'import' OR since IS NOT NULL", "since"),
+        CheckConstraint("(until IS NULL) = (leaving IS NULL)", "leaving"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    email: Mapped[str] = mapped_column(ForeignKey("people.email"))
+    role: Mapped[str]
+    licensed: Mapped[bool] = mapped_column(default=False)
+    addons: Mapped[tuple[HeldAddon, ...]] = mapped_column(
+        Document(TypeAdapter(tuple[HeldAddon, ...])), default=()
+    )
+    origin: Mapped[Literal["import", "invitation", "unlink"]] = mapped_column(Text)
+    invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
+    since: Mapped[datetime | None]
+    """None for imported ones: they were there before."""
+    until: Mapped[datetime | None]
+    leaving: Mapped[str | None]
+    """What ended it, for example `invitation:<id>`."""
+    person: Mapped[PersonRow] = relationship(lazy="raise")
+
+    name: AssociationProxy[str | None] = association_proxy("person", "name")
+    locale: AssociationProxy[str | None] = association_proxy("person", "locale")
+    time_zone: AssociationProxy[str | None] = association_proxy("person", "time_zone")
+    settings: AssociationProxy[dict[str, JsonValue]] = association_proxy("person", "settings")
+    recordings: AssociationProxy[int] = association_proxy("person", "recordings")
+    contacts: AssociationProxy[int] = association_proxy("person", "contacts")
+    chat_messages: AssociationProxy[int] = association_proxy("person", "chat_messages")
+
+    @property
+    def meetings(self) -> list[MeetingRow]:
+        """The person's own."""
+        return self.person.meetings
+
+    @property
+    def webinars(self) -> list[WebinarRow]:
+        """The person's own."""
+        return self.person.webinars
+
+
+class LicensePoolRow(Base):
+    """Licenses of one kind that an account has: bought = assigned + reserved + free (ASG-6)."""
+
+    __tablename__ = "license_pools"
+    __table_args__ = (
+        CheckConstraint("assigned >= 0", "assigned"),
+        CheckConstraint("reserved >= 0", "reserved"),
+        CheckConstraint("assigned + reserved <= bought", "free"),
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    sku: Mapped[str] = mapped_column(primary_key=True, default=WORKPLACE)
+    capacity: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, default=NO_CAPACITY
+    )
+    bought: Mapped[int]
+    assigned: Mapped[int]
+    reserved: Mapped[int] = mapped_column(default=0)
+
+    @property
+    def free(self) -> int:
+        """What can still be assigned or reserved."""
+        return self.bought - self.assigned - self.reserved
+
+
+class AccountRow(Base):
+    """An organization's or one person's account."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (CheckConstraint("state IN ('open', 'closed')", "state"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    plan: Mapped[str]
+    currency: Mapped[str]
+    time_zone: Mapped[str]
+    country: Mapped[str]
+    collection: Mapped[str]
+    state: Mapped[str]
+    suspended: Mapped[bool]
+    billing_day: Mapped[int | None]
+    billing_customer: Mapped[str | None]
+    vanity_url: Mapped[str | None]
+    managed_domains: Mapped[tuple[str, ...]] = mapped_column(Document(TypeAdapter(tuple[str, ...])))
+    pools: Mapped[tuple[Pool, ...]] = mapped_column(Document(TypeAdapter(tuple[Pool, ...])))
+    locked_settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS)
+    credit: Mapped[Decimal]
+    payment_methods: Mapped[list[PaymentMethodRow]] = relationship(
+        order_by=PaymentMethodRow.position, lazy="raise"
+    )
+    rooms: Mapped[list[RoomRow]] = relationship(order_by=RoomRow.position, lazy="raise")
+    subscriptions: Mapped[list[SubscriptionRow]] = relationship(
+        order_by=SubscriptionRow.position, lazy="raise"
+    )
+    invoices: Mapped[list[InvoiceRow]] = relationship(order_by=InvoiceRow.position, lazy="raise")
+    base_licenses: Mapped[LicensePoolRow] = relationship(
+        primaryjoin=lambda: (
+            (LicensePoolRow.account_id == AccountRow.id) & (LicensePoolRow.sku == WORKPLACE)
+        ),
+        lazy="raise",
+    )
+    users: Mapped[list[MembershipRow]] = relationship(
+        primaryjoin=lambda: (
+            (MembershipRow.account_id == AccountRow.id) & MembershipRow.until.is_(None)
+        ),
+        order_by=MembershipRow.id,
+        lazy="raise",
+    )
+
+    @property
+    def paid(self) -> bool:
+        """Whether its plan is not `free`."""
+        return self.plan != Plan.FREE
+
+    @property
+    def licenses(self) -> int:
+        """Base licenses bought."""
+        return self.base_licenses.bought
+
+
+class InvitationRow(Base):
+    """One invitation, kept for ever as it stands or as it ended (INV-7).
+
+    The record is the truth; the other columns say of it what is searched and constrained.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        Index(
+            "one_live_invitation",
+            "account_id",
+            "invitee_key",
+            unique=True,
+            sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
+        Index("invitations_by_email", "account_id", "email"),
+        UniqueConstraint("run_id"),
+        CheckConstraint(f"(ended_at IS NOT NULL) = (state IN ({_FINAL}))", "ended"),
+        # No end and no acceptance leaves a seat behind (INV-15).
+        CheckConstraint(f"NOT seat_reserved OR state IN ({_UNANSWERED})", "seat"),
+    )
+
+    invitation_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    invitee_key: Mapped[str]
+    email: Mapped[str]
+    state: Mapped[str]
+    run_id: Mapped[str | None]
+    seat_reserved: Mapped[bool]
+    claimed_at: Mapped[datetime]
+    quiet_since: Mapped[datetime | None]
+    """The last e-mail to the invitee, or their last answer (REM-1)."""
+    deadline: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class LetterRow(Base):
+    """An e-mail that the mail server has taken."""
+
+    __tablename__ = "letters"
+
+    letter_id: Mapped[str] = mapped_column(primary_key=True)
+    taken_at: Mapped[datetime]
+
+
+class SettingRow(Base):
+    """A fact about the installation, such as the catalogue or the fingerprint of a key."""
+
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[JsonValue] = mapped_column(
+        Document(TypeAdapter[JsonValue](JsonValue)), nullable=False
+    )

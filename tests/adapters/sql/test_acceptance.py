@@ -1,0 +1,210 @@
+"""An acceptance commits everything that must be true at once, or nothing."""
+
+from datetime import UTC, timedelta
+from typing import cast
+
+import pytest
+
+from domain.error import ErrorCode, Refused
+from domain.invitation import Choice, InvitationState, License
+from tests.adapters.sql.town import ADMIN, NOON, OWNER, Town, account, directory, ended, user
+
+
+async def refusal(town: Town, email: str, choice: Choice | None = None) -> Refused:
+    """How the store refuses the acceptance, having changed nothing."""
+    invite = town.invite(email)
+    record = await town.pending(invite)
+    before = await town.store.directory.export(None)
+    with pytest.raises(Refused) as refused:
+        await town.join(invite, record, choice)
+    assert await town.store.directory.export(None) == before
+    found = await town.store.invitations.by_id(invite.invitation_id)
+    assert found
+    assert found.invitation.state is InvitationState.PENDING
+    return refused.value
+
+
+async def test_a_new_person_becomes_a_member(town: Town) -> None:
+    """INV-11: membership and `accepted` in one."""
+    kept = await town.joined(town.invite("new@person.example", name="Nia"))
+    assert kept.state is InvitationState.ACCEPTED
+    joined = (await town.account("acme")).user("new@person.example")
+    assert joined
+    assert (joined.name, joined.role, joined.licensed) == ("Nia", "member", False)
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_accepting_again_changes_nothing(town: Town) -> None:
+    """INV-10, INV-11: once per invitation; the record that is kept."""
+    invite = town.invite("new@person.example", license=License.LICENSED)
+    record = await town.pending(invite)
+    assert await town.join(invite, record) == await town.join(invite, record)
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_what_has_ended_is_not_accepted(town: Town) -> None:
+    """INV-7: the end that is kept answers."""
+    invite = town.invite("new@person.example")
+    record = await town.pending(invite)
+    await town.store.invitations.end(invite.invitation_id, ended(record, "expire"))
+    assert (await town.join(invite, record)).state is InvitationState.EXPIRED
+    assert "new@person.example" not in await town.users("acme")
+
+
+async def test_an_accepted_invitation_is_not_ended(town: Town) -> None:
+    """INV-10: one winner."""
+    invite = town.invite("new@person.example")
+    record = await town.pending(invite)
+    await town.join(invite, record)
+    kept = await town.store.invitations.end(invite.invitation_id, ended(record, "revoke"))
+    assert kept.state is InvitationState.ACCEPTED
+
+
+async def test_the_reserved_seat_becomes_the_members(town: Town) -> None:
+    """INV-15: a person counts once."""
+    await town.store.directory.import_(directory(account("acme", plan="business", licenses=2)))
+    await town.joined(town.invite("new@person.example", license=License.LICENSED))
+    assert (await town.account("acme")).users[-1].licensed
+    assert (await town.store.audit()).violations == ()
+    invite = town.invite("other@person.example", license=License.LICENSED)
+    with pytest.raises(Refused) as refused:
+        await town.claimed(invite)
+    assert refused.value.code is ErrorCode.NO_SEATS
+
+
+async def test_the_owner_of_a_free_account_closes_it_behind_them(town: Town) -> None:
+    """SRC-2: no users, subscriptions end at that moment, payments stay readable."""
+    line = {
+        "id": "s1",
+        "product": "Extra",
+        "kind": "addon",
+        "quantity": 1,
+        "cycle": "monthly",
+        "period_start": "2026-03-01",
+        "period_end": "2026-04-01",
+        "payments": [{"id": "p1", "method": "card", "amount": "5.00"}],
+    }
+    await town.store.directory.import_(directory(account("solo", subscriptions=[line])))
+    await town.joined(town.invite("sue@solo.example"))
+    closed = await town.account("solo")
+    assert (closed.state, closed.users) == ("closed", ())
+    [ended_line] = closed.subscriptions
+    assert ended_line.period_end == NOON + timedelta(hours=1)
+    assert [payment.id for payment in ended_line.payments] == ["p1"]
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_a_closed_account_is_imported_again_as_it_was_exported(town: Town) -> None:
+    await town.joined(town.invite("sue@solo.example"))
+    exported = await town.store.directory.export(None)
+    await town.store.directory.import_(exported)
+    assert await town.store.directory.export(None) == exported
+
+
+async def test_a_member_of_a_free_account_just_leaves_it(town: Town) -> None:
+    """SRC-3: whatever blocks its owner."""
+    await town.joined(town.invite("lee@crowd.example"))
+    assert await town.users("crowd") == {"kim@crowd.example"}
+    assert "lee@crowd.example" in await town.users("acme")
+
+
+async def test_the_seat_on_the_source_account_is_given_back(town: Town) -> None:
+    await town.store.directory.import_(
+        directory(account("crowd", user("lee@crowd.example", licensed=True)))
+    )
+    await town.joined(town.invite("lee@crowd.example"))
+    assert (await town.account("crowd")).licenses == 1
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_what_is_the_persons_own_comes_with_them(town: Town) -> None:
+    meeting = {"id": "m1", "topic": "Weekly", "starts_at": "2026-04-01T09:00:00Z"}
+    await town.store.directory.import_(
+        directory(account("solo", user("sue@solo.example", "owner", meetings=[meeting])))
+    )
+    await town.joined(town.invite("sue@solo.example"))
+    joined = (await town.account("acme")).user("sue@solo.example")
+    assert joined
+    assert [meeting.id for meeting in joined.meetings] == ["m1"]
+    assert joined.meetings[0].starts_at.tzinfo is UTC
+
+
+async def test_an_owner_with_blockers_is_refused_with_all_of_them(town: Town) -> None:
+    """BLK: each with its items."""
+    refused = await refusal(town, "kim@crowd.example")
+    assert refused.code is ErrorCode.BLOCKED
+    blockers = cast(list[dict[str, object]], refused.details["blockers"])
+    assert [blocker["code"] for blocker in blockers] == ["1009", "outstanding_invoice"]
+
+
+async def test_blockers_come_before_the_choice(town: Town) -> None:
+    """The order of refusals: `blocked`, then `choice_required`."""
+    assert (await refusal(town, "rita@rich.example")).code is ErrorCode.BLOCKED
+
+
+async def test_an_owner_of_a_paid_account_must_choose(town: Town) -> None:
+    """QUO-4."""
+    assert (await refusal(town, "zoe@zeta.example")).code is ErrorCode.CHOICE_REQUIRED
+
+
+@pytest.mark.parametrize("change", [{"plan": "free"}, {"suspended": True}])
+async def test_a_target_that_is_no_longer_paid_is_not_joined(
+    town: Town, change: dict[str, object]
+) -> None:
+    """INV-12: looked at again at acceptance, and before the blockers."""
+    invite = town.invite("kim@crowd.example")
+    record = await town.pending(invite)
+    await town.store.directory.import_(directory({**account("acme", plan="pro"), **change}))
+    with pytest.raises(Refused) as refused:
+        await town.join(invite, record)
+    assert refused.value.code is ErrorCode.TARGET_NOT_PAID
+
+
+async def test_a_seat_that_nobody_reserved_must_still_be_free(town: Town) -> None:
+    """INV-12: `no_seats` comes before `blocked`."""
+    await town.store.directory.import_(directory(account("acme", plan="pro", licenses=1)))
+    basic = town.invite("kim@crowd.example")
+    record = await town.pending(basic)
+    licensed = basic.model_copy(update={"license": License.LICENSED})
+    with pytest.raises(Refused) as refused:
+        await town.join(licensed, record)
+    assert refused.value.code is ErrorCode.NO_SEATS
+
+
+async def test_who_was_imported_meanwhile_is_a_member_already(town: Town) -> None:
+    invite = town.invite("new@person.example")
+    record = await town.pending(invite)
+    await town.store.directory.import_(
+        directory(account("acme", user("new@person.example"), plan="pro"))
+    )
+    with pytest.raises(Refused) as refused:
+        await town.join(invite, record)
+    assert refused.value.code is ErrorCode.ALREADY_MEMBER
+
+
+async def test_who_has_joined_another_paid_account_meanwhile_stays_there(town: Town) -> None:
+    """SRC-4: no account draws people out of another."""
+    first = town.invite("new@person.example", into="zeta", by="zoe@zeta.example")
+    second = town.invite("new@person.example")
+    record = await town.pending(second)
+    await town.joined(first)
+    with pytest.raises(Refused) as refused:
+        await town.join(second, record)
+    assert refused.value.code is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
+
+
+async def test_the_journal_says_that_the_inviter_no_longer_administers(town: Town) -> None:
+    """INV-12: it does not stop the invitation."""
+    invite = town.invite("new@person.example")
+    record = await town.pending(invite)
+    await town.store.directory.import_(directory(account("acme", user(ADMIN), plan="pro")))
+    kept = await town.join(invite, record)
+    assert kept.journal[-1].note == "The inviter no longer administers the account."
+    found = await town.store.invitations.by_id(invite.invitation_id)
+    assert found
+    assert found.invitation == kept
+
+
+async def test_an_inviter_who_is_still_there_is_not_mentioned(town: Town) -> None:
+    kept = await town.joined(town.invite("new@person.example", by=OWNER))
+    assert kept.journal[-1].note is None

@@ -1,0 +1,137 @@
+"""The audit sees what is broken, whoever broke it (AUD)."""
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.invitation import License
+from tests.adapters.sql.town import NOON, OWNER, Town, ended
+
+UNGUARDED = {
+    "sqlite": ["PRAGMA ignore_check_constraints = ON"],
+    "postgresql": [
+        "ALTER TABLE license_pools DROP CONSTRAINT ck_license_pools_free",
+        "ALTER TABLE invitations DROP CONSTRAINT ck_invitations_seat",
+    ],
+}
+
+
+async def execute(engine: AsyncEngine, *statements: str) -> None:
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def broken(town: Town, *statements: str) -> set[tuple[str, str]]:
+    """The rules and subjects that the audit names after that."""
+    await execute(town.engine, *UNGUARDED[town.engine.dialect.name], *statements)
+    found = (await town.store.audit()).violations
+    assert all(violation.message for violation in found)
+    return {(violation.rule, violation.subject) for violation in found}
+
+
+async def test_a_sound_store_has_no_violations(town: Town) -> None:
+    await town.joined(town.invite("sue@solo.example", license=License.LICENSED))
+    refused = town.invite("no@person.example")
+    await town.store.invitations.end(refused.invitation_id, ended(await town.pending(refused)))
+    report = await town.store.audit()
+    assert report.violations == ()
+    assert report.checked == {
+        "accounts": 5,
+        "memberships": 9,
+        "invitations": 2,
+        "pools": 5,
+        "subscriptions": 0,
+    }
+
+
+async def test_a_pool_that_is_overdrawn_is_named(town: Town) -> None:
+    found = await broken(town, "UPDATE license_pools SET bought = 0 WHERE account_id = 'acme'")
+    assert found == {("ASG-6", "acme")}
+
+
+async def test_counters_that_do_not_count_their_rows_are_named(town: Town) -> None:
+    found = await broken(
+        town, "UPDATE license_pools SET assigned = 2, reserved = 1 WHERE account_id = 'acme'"
+    )
+    assert found == {("AUD", "acme"), ("INV-15", "acme")}
+
+
+async def test_a_seat_held_by_an_ended_invitation_is_named(town: Town) -> None:
+    invite = town.invite("no@person.example", license=License.LICENSED)
+    await town.store.invitations.end(invite.invitation_id, ended(await town.pending(invite)))
+    found = await broken(
+        town,
+        "UPDATE license_pools SET reserved = 1 WHERE account_id = 'acme'",
+        "UPDATE invitations SET seat_reserved = true",
+    )
+    assert found == {("INV-15", invite.invitation_id)}
+
+
+async def test_a_user_on_two_accounts_is_named(town: Town) -> None:
+    found = await broken(
+        town,
+        "DROP INDEX one_account_a_person",
+        "INSERT INTO memberships (account_id, email, role, licensed, addons, origin)"
+        f" VALUES ('zeta', '{OWNER}', 'member', false, '[]', 'import')",
+    )
+    assert found == {("AUD", OWNER)}
+
+
+async def test_an_acceptance_without_its_membership_is_named(town: Town) -> None:
+    """INV-11: and the membership that points at it for somebody else."""
+    invite = town.invite("new@person.example")
+    await town.joined(invite)
+    found = await broken(
+        town,
+        "UPDATE memberships SET account_id = 'zeta' WHERE origin = 'invitation'",
+    )
+    assert found == {("INV-11", invite.invitation_id), ("AUD", "new@person.example")}
+
+
+async def test_a_membership_whose_invitation_was_not_accepted_is_named(town: Town) -> None:
+    await town.joined(town.invite("new@person.example"))
+    found = await broken(town, "UPDATE invitations SET state = 'pending'")
+    assert found == {("AUD", "new@person.example")}
+
+
+async def test_a_person_who_has_left_again_is_no_violation(town: Town) -> None:
+    """AUD: a membership or a recorded leaving."""
+    await town.joined(town.invite("new@person.example"))
+    assert not await broken(
+        town,
+        f"UPDATE memberships SET until = '{NOON:%Y-%m-%d %H:%M:%S}', leaving = 'unlink'"
+        " WHERE origin = 'invitation'",
+    )
+
+
+async def test_a_closed_account_with_users_or_a_live_subscription_is_named(town: Town) -> None:
+    found = await broken(
+        town,
+        "UPDATE accounts SET state = 'closed' WHERE id IN ('solo', 'zeta')",
+        "UPDATE memberships SET until = '2026-01-01 00:00:00', leaving = 'x', licensed = false"
+        " WHERE account_id = 'zeta'",
+        "UPDATE license_pools SET assigned = 0 WHERE account_id = 'zeta'",
+        "INSERT INTO subscriptions (account_id, id, position, product, kind, quantity, cycle,"
+        " period_start, period_end, cancellation_pending, discount, tax) VALUES ('zeta', 's', 0,"
+        " 'P', 'plan', 1, 'annual', '2026-01-01', '2027-01-01', false, '0', '0')",
+    )
+    assert found == {("SRC-2", "solo"), ("SRC-2", "zeta")}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE license_pools SET bought = 0 WHERE account_id = 'acme'",
+        "UPDATE license_pools SET reserved = -1 WHERE account_id = 'acme'",
+        "UPDATE memberships SET email = 'olga@acme.example' WHERE email = 'sue@solo.example'",
+        "UPDATE memberships SET role = 'owner' WHERE email = 'adam@acme.example'",
+        "UPDATE memberships SET until = '2026-01-01 00:00:00' WHERE account_id = 'acme'",
+        "UPDATE memberships SET origin = 'invitation' WHERE account_id = 'acme'",
+        "UPDATE memberships SET account_id = 'nobody' WHERE account_id = 'acme'",
+    ],
+)
+async def test_what_must_be_true_is_kept_by_the_database_itself(town: Town, statement: str) -> None:
+    with pytest.raises(IntegrityError):
+        await execute(town.engine, statement)

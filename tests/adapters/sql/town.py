@@ -1,0 +1,142 @@
+"""A small town of accounts, and what happens between them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from activities.invitation import JoinAccount
+from adapters.sql.store import SqlStore
+from domain.account import Account, Directory
+from domain.invitation import Choice, Invitation, Invite, License
+from states.invitation import InvitationMachine, opening
+from states.lifecycle import after
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+OWNER = "olga@acme.example"
+ADMIN = "adam@acme.example"
+
+
+def user(email: str, role: str = "member", **more: object) -> dict[str, object]:
+    return {"email": email, "role": role, **more}
+
+
+def account(name: str, *users: object, plan: str = "free", **more: object) -> dict[str, object]:
+    return {
+        "id": name,
+        "name": name.title(),
+        "plan": plan,
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "country": "DE",
+        "collection": "autopay",
+        "users": list(users),
+        **more,
+    }
+
+
+def directory(*accounts: object, **more: object) -> Directory:
+    return Directory.model_validate({"accounts": list(accounts), **more})
+
+
+ACME = account(
+    "acme",
+    user(OWNER, "owner", licensed=True, locale="de"),
+    user(ADMIN, "admin", name="Adam"),
+    plan="business",
+    licenses=6,
+)
+SOLO = account("solo", user("sue@solo.example", "owner", licensed=True))
+BLOCKED = account(
+    "crowd",
+    user("kim@crowd.example", "owner"),
+    user("lee@crowd.example"),
+    rooms=[{"id": "blue"}],
+    invoices=[{"id": "i1", "amount_due": "9.90", "due_on": "2026-01-31"}],
+)
+PAYING = account("rich", user("rita@rich.example", "owner"), user("max@rich.example"), plan="pro")
+OTHER = account("zeta", user("zoe@zeta.example", "owner", licensed=True), plan="pro", licenses=3)
+
+
+@dataclass
+class Town:
+    """A store with accounts in it, and the steps of an invitation."""
+
+    engine: AsyncEngine
+    store: SqlStore
+
+    async def build(self) -> None:
+        await self.store.directory.import_(directory(ACME, SOLO, BLOCKED, PAYING, OTHER))
+
+    def invite(
+        self,
+        email: str,
+        into: str = "acme",
+        *,
+        license: License = License.BASIC,
+        by: str = ADMIN,
+        locale: str | None = None,
+        name: str | None = None,
+    ) -> Invite:
+        return Invite(
+            invitation_id=uuid4().hex,
+            account=into,
+            key=f"key-of-{email}",
+            email=email,
+            license=license,
+            invited_by=by,
+            locale=locale,
+            name=name,
+        )
+
+    async def claimed(self, invite: Invite, at: datetime = NOON) -> Invitation:
+        """The record of an invitation that has just been claimed."""
+        record = opening(invite, run_id="", at=at)
+        assert await self.store.invitations.claim(invite, record, at) is None
+        return record
+
+    async def pending(self, invite: Invite, at: datetime = NOON) -> Invitation:
+        """The record of an invitation that has gone out."""
+        record = delivered(await self.claimed(invite, at), at)
+        await self.store.invitations.bind(invite.invitation_id, f"run-{invite.invitation_id}")
+        await self.store.invitations.record(invite.invitation_id, record)
+        return record
+
+    async def join(
+        self, invite: Invite, record: Invitation, choice: Choice | None = None
+    ) -> Invitation:
+        return await self.store.invitations.join(
+            JoinAccount(invite=invite, invitation=accepted(record), choice=choice)
+        )
+
+    async def joined(self, invite: Invite) -> Invitation:
+        return await self.join(invite, await self.pending(invite))
+
+    async def account(self, name: str) -> Account:
+        [found] = (await self.store.directory.export(name)).accounts
+        return found
+
+    async def users(self, name: str) -> set[str]:
+        return {user.email for user in (await self.account(name)).users}
+
+
+def delivered(record: Invitation, at: datetime = NOON) -> Invitation:
+    return after(
+        InvitationMachine,
+        record,
+        "deliver",
+        at=at,
+        by="seatflow",
+        expires_at=at + timedelta(days=30),
+    )
+
+
+def accepted(record: Invitation, at: datetime = NOON + timedelta(hours=1)) -> Invitation:
+    return after(InvitationMachine, record, "accept", at=at, by="invitee")
+
+
+def ended(
+    record: Invitation, event: str = "decline", at: datetime = NOON + timedelta(hours=1)
+) -> Invitation:
+    return after(InvitationMachine, record, event, at=at, by="invitee")

@@ -1,0 +1,246 @@
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from adapters.letter.language import CATALOGS, language_for
+from adapters.letter.writing import TEMPLATES, written
+from domain.invitation import License
+from domain.letter import (
+    AcceptedLetter,
+    DeclinedLetter,
+    ExpiredLetter,
+    InvitationLetter,
+    Letter,
+    Reader,
+    UndeliverableLetter,
+    WelcomeLetter,
+)
+from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice
+
+LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
+AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
+PLACE = re.compile(r"%\((\w+)\)[a-z]")
+
+
+def a_reader(locale: str = "en", *, name: str | None = "Ann", time_zone: str = "UTC") -> Reader:
+    return Reader(email="ann@example.com", name=name, locale=locale, time_zone=time_zone)
+
+
+def an_invitation(
+    reader: Reader | None = None,
+    *,
+    account: str = "Acme",
+    inviter: str = "Eve",
+    license: License = License.BASIC,
+    loses: tuple[Notice, ...] = (),
+) -> InvitationLetter:
+    return InvitationLetter(
+        id="invitation.1.abc",
+        reader=reader or a_reader(),
+        account_name=account,
+        inviter=inviter,
+        license=license,
+        link="https://seatflow.example/i/token",
+        expires_at=AT,
+        loses=loses,
+    )
+
+
+def every_letter(reader: Reader) -> list[Letter]:
+    to = {"id": "x", "reader": reader, "account_name": "Acme"}
+    return [
+        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE),
+        WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.BASIC),
+        WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.LICENSED),
+        AcceptedLetter.model_validate({**to, "invitee": "bob@example.com"}),
+        DeclinedLetter.model_validate({**to, "invitee": "bob@example.com", "reason": "no time"}),
+        ExpiredLetter.model_validate({**to, "invitee": "bob@example.com", "expired_at": AT}),
+        UndeliverableLetter.model_validate(
+            {**to, "invitee": "bob@example.com", "answer": "550 unknown"}
+        ),
+    ]
+
+
+def the_messages() -> dict[str, tuple[str, ...]]:
+    """Every message of the templates, by its first form, with all its forms."""
+    found = extract_from_dir(TEMPLATES, method_map=[("**.j2", "jinja2")])
+    forms = (message if isinstance(message, tuple) else (message,) for _, _, message, _, _ in found)
+    return {form[0]: form for form in forms}
+
+
+def the_catalogs() -> Iterator[tuple[str, Catalog]]:
+    for language in LANGUAGES[1:]:
+        with Path(CATALOGS, language, "letters.po").open("rb") as written_down:
+            yield language, read_po(written_down, locale=language, abort_invalid=True)
+
+
+def forms_of(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text or ())
+
+
+def places(message: Message) -> tuple[set[str], list[set[str]]]:
+    wanted = set(PLACE.findall(" ".join(forms_of(message.id))))
+    return wanted, [set(PLACE.findall(form)) for form in forms_of(message.string)]
+
+
+def test_every_event_has_a_letter_in_every_language() -> None:
+    """TXT-1: HTML and plain text, in the reader's language."""
+    events = {kind.model_fields["event"].default for kind in get_args(get_args(Letter)[0])}
+    for language in LANGUAGES:
+        letters = every_letter(a_reader(language))
+        assert {letter.event for letter in letters} == events
+        for words in map(written, letters):
+            assert words.language == language
+            assert "Acme" in words.subject
+            assert f'<html lang="{language}">' in words.html
+
+
+def test_every_language_has_every_message() -> None:
+    messages = the_messages()
+    assert messages
+    for language, catalog in the_catalogs():
+        translated = {forms_of(message.id)[0] for message in catalog if message.id}
+        assert translated == set(messages), language
+
+
+def test_no_translation_is_missing_doubtful_or_left_over() -> None:
+    for language, catalog in the_catalogs():
+        assert not catalog.obsolete, language
+        for message in catalog:
+            if message.id:
+                assert not message.fuzzy, message.id
+                assert message.string and all(forms_of(message.string)), message.id
+                assert not list(message.check(catalog)), message.id
+
+
+def test_a_translation_tells_the_same_facts() -> None:
+    for _, catalog in the_catalogs():
+        for message in catalog:
+            wanted, found = places(message)
+            # A form for one thing may do without the number.
+            assert all(wanted - {"num"} <= form <= wanted for form in found), message.id
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("de", "de"),
+        ("de-AT", "de"),
+        ("de_CH", "de"),
+        ("DE", "de"),
+        ("en-GB", "en"),
+        ("tlh", "en"),
+        ("xx", "en"),
+        ("", "en"),
+        ("../../de", "en"),
+    ],
+)
+def test_a_reader_of_an_unknown_language_reads_english(locale: str, language: str) -> None:
+    assert language_for(locale).tag == language
+
+
+@pytest.mark.parametrize(
+    ("locale", "time_zone", "shown"),
+    [
+        ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 (Mitteleuropäische Sommerzeit)"),
+        ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 (Koordinierte Weltzeit)"),
+        ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
+    ],
+)
+def test_a_time_is_shown_in_the_readers_zone_and_the_zone_is_named(
+    locale: str, time_zone: str, shown: str
+) -> None:
+    """TXT-1: dates by locale; the moment itself is the workflow's."""
+    words = written(an_invitation(a_reader(locale, time_zone=time_zone)))
+    assert shown in words.text
+    assert shown in words.html
+
+
+def test_an_invitation_tells_honestly_what_accepting_means() -> None:
+    """INV-16, SRC-2: who invites, into what, as what, until when, at which price."""
+    words = written(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
+    assert words.subject == "You are invited to join Acme"
+    for said in (
+        "Eve invites you to join the account Acme.",
+        "as a basic user, without a license",
+        "you would lose 4 things",
+        "- cloud recording of your meetings",
+        "If you own an account today, accepting closes it",
+        "until Wednesday, July 1, 2026",
+        "if you decline, or ignore this e-mail, nothing changes",
+    ):
+        assert said in words.text
+    assert "\nhttps://seatflow.example/i/token\n" in words.text
+    assert words.html.count("https://seatflow.example/i/token") == 3
+
+
+def test_the_subject_names_no_person() -> None:
+    """TXT-1: no personal data in headers beyond the address."""
+    for language in LANGUAGES:
+        for letter in every_letter(a_reader(language)):
+            subject = written(letter).subject
+            assert not any(who in subject for who in ("Ann", "Eve", "@"))
+
+
+def test_a_licensed_invitation_loses_nothing() -> None:
+    """INV-15: the license is reserved."""
+    text = written(an_invitation(license=License.LICENSED)).text
+    assert "a license of the account is reserved for you" in text
+    assert "would lose" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "many"),
+    [("en", "lose 1 thing that", "lose 4 things"), ("de", "1 Funktion Ihrer", "4 Funktionen")],
+)
+def test_one_thing_is_not_many(language: str, one: str, many: str) -> None:
+    losses, reader = FEATURES_OF_A_BASE_LICENSE, a_reader(language)
+    assert one in written(an_invitation(reader, loses=losses[:1])).text
+    assert many in written(an_invitation(reader, loses=losses)).text
+
+
+def test_every_loss_has_words_of_its_own() -> None:
+    german = written(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
+    assert not [loss for loss in FEATURES_OF_A_BASE_LICENSE if loss.message in german]
+
+
+def test_an_unknown_loss_is_told_in_the_words_it_came_with() -> None:
+    loss = Notice(item="parrot", message="Your parrot.")
+    assert "- Your parrot.\n" in written(an_invitation(loses=(loss,))).text
+
+
+def test_a_name_is_shown_as_it_is_and_never_becomes_markup() -> None:
+    """TXT-3: names may hold any character."""
+    words = written(
+        an_invitation(a_reader(name="<b>Ann</b>"), account="100%(x)s & {{ Co }}", inviter="E\r\nve")
+    )
+    assert words.text.startswith("Hello <b>Ann</b>,\n\nE ve invites")
+    assert "100%(x)s & {{ Co }}" in words.text
+    assert "Hello &lt;b&gt;Ann&lt;/b&gt;," in words.html
+    assert "100%(x)s &amp; {{ Co }}" in words.html
+    assert "<b>" not in words.html
+
+
+def test_a_reader_without_a_name_is_greeted_all_the_same() -> None:
+    assert written(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
+
+
+def test_a_decline_without_a_reason_speaks_of_none() -> None:
+    """INV-7: the inviter sees the reason, if there is one."""
+    declined = DeclinedLetter(
+        id="x", reader=a_reader(), account_name="Acme", invitee="bob@example.com", reason="no time"
+    )
+    assert "> no time\n" in written(declined).text
+    assert "reason" not in written(declined.model_copy(update={"reason": None})).text
+
+
+def test_what_is_left_out_leaves_no_hole() -> None:
+    for letter in every_letter(a_reader()):
+        assert "\n\n\n" not in written(letter).text

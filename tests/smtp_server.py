@@ -1,0 +1,172 @@
+"""A real mail server that answers as a test tells it."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as modern
+from enum import Enum
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+
+class Misbehaviour(Enum):
+    """What a server may do instead of answering."""
+
+    SILENT = "silent"
+    HANG_UP = "hang up"
+
+
+Answer = str | Misbehaviour
+"""The line that a server answers, such as `550 no such user`, or that it does not."""
+
+
+@dataclass(frozen=True)
+class ReceivedLetter:
+    """A letter as it came over the wire."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+    encrypted: bool
+
+    @property
+    def message(self) -> EmailMessage:
+        """The letter, parsed."""
+        return message_from_bytes(self.content, EmailMessage, policy=modern)
+
+
+@dataclass
+class ScriptedSmtpServer:
+    """Takes every letter, but for the steps in `answers`.
+
+    The steps are `CONNECT`, the commands (`EHLO`, `STARTTLS`, `AUTH`, `MAIL`, `RCPT`,
+    `DATA`, `QUIT`, …) and `CONTENT`, the end of the letter itself.
+    """
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    """Recipients who get `550 … no such user` in answer to RCPT."""
+    smtputf8: bool = True
+    certificate: ssl.SSLContext | None = None
+    """With it the server offers STARTTLS, and AUTH behind it."""
+    tls_from_the_start: bool = False
+    received: list[ReceivedLetter] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    """What clients asked for, in order."""
+    logins: list[tuple[str, str]] = field(default_factory=list)
+    """User and password of those who logged in."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """What `SEATFLOW_SMTP_URL` is for it."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._sessions: list[_Session] = []
+        self._server = await asyncio.get_running_loop().create_server(
+            self._session,
+            "127.0.0.1",
+            ssl=self.certificate if self.tls_from_the_start else None,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for session in self._sessions:
+            session.hang_up()
+        await self._server.wait_closed()
+
+    def _session(self) -> "_Session":
+        session = _Session(self)
+        self._sessions.append(session)
+        return session
+
+    def log_in(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, who: LoginPassword
+    ) -> AuthResult:
+        """Let everybody in who has a password."""
+        self.logins.append((who.login.decode(), who.password.decode()))
+        return AuthResult(success=True)
+
+
+class _Session(SMTP):
+    def __init__(self, script: ScriptedSmtpServer) -> None:
+        self._script = script
+        super().__init__(
+            self,
+            enable_SMTPUTF8=script.smtputf8,
+            hostname="localhost",
+            tls_context=None if script.tls_from_the_start else script.certificate,
+            auth_require_tls=not script.tls_from_the_start,
+            auth_exclude_mechanism=["LOGIN"],
+            authenticator=script.log_in,
+            loop=asyncio.get_running_loop(),
+        )
+        self._smtp_methods = {
+            command: partial(self._obey, command, method)
+            for command, method in self._smtp_methods.items()
+        }
+
+    def hang_up(self) -> None:
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        answer = await self._told("CONTENT")
+        if answer:
+            return answer
+        self._script.received.append(
+            ReceivedLetter(
+                sender=envelope.mail_from or "",
+                recipients=tuple(envelope.rcpt_tos),
+                content=envelope.original_content or b"",
+                encrypted=session.ssl is not None or self._script.tls_from_the_start,
+            )
+        )
+        return "250 OK"
+
+    async def _handle_client(self) -> None:
+        answer = await self._told("CONNECT")
+        if answer:
+            await self.push(answer)
+        else:
+            await super()._handle_client()
+
+    async def _obey(self, command: str, method: Any, argument: str | None) -> None:
+        self._script.commands.append(command)
+        answer = await self._told(command) or self._unknown(command, argument or "")
+        if answer:
+            await self.push(answer)
+        else:
+            await method(argument)
+
+    def _unknown(self, command: str, argument: str) -> str | None:
+        for recipient in self._script.unknown if command == "RCPT" else ():
+            if f"<{recipient}>" in argument:
+                return f"550 5.1.1 <{recipient}>: no such user"
+        return None
+
+    async def _told(self, step: str) -> str | None:
+        """The scripted answer; a misbehaviour never returns, the end of the connection ends it."""
+        answer = self._script.answers.get(step)
+        if not isinstance(answer, Misbehaviour):
+            return answer
+        if answer is Misbehaviour.HANG_UP:
+            self.hang_up()
+        return await asyncio.Future()
