@@ -1,0 +1,1 @@
+"""Settings, wiring, the typed client, the embedded stack."""

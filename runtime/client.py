@@ -1,0 +1,424 @@
+"""The typed client: what operators, pages and tests ask of Seatflow."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NoReturn, TypeVar
+
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.workflow import UpdateMethodMultiParam
+
+from adapters.link import LinkSigner
+from adapters.sql.invitation import SqlInvitations
+from domain.address import invitee_key, masked, normalized
+from domain.error import ErrorCode, Refused, Unavailable
+from domain.invitation import (
+    AcceptInvitation,
+    Choice,
+    DeclineInvitation,
+    FiledInvitation,
+    Invitation,
+    InvitationState,
+    Invite,
+    InviteResult,
+    Person,
+    ResendInvitation,
+    RevokeInvitation,
+    StartInvitation,
+)
+from domain.model import Value
+from domain.policy import Policy
+from domain.preview import Preview
+from runtime.sweep import INVITATION_ID, settle_unstarted
+from states.invitation import InvitationMachine, opening
+from states.lifecycle import refusal
+from workflows.invitation import InvitationWorkflow, search_attributes
+
+ROWS_AT_ONCE = 10
+"""How many rows of one request are taken up at the same time."""
+
+START_TIMEOUT = timedelta(seconds=8)
+"""Well below `sweep.ABANDONED_AFTER`: a claim that is being started is never swept."""
+
+POLL = timedelta(milliseconds=100)
+
+Answer = TypeVar("Answer")
+AnyInvitationHandle = WorkflowHandle[InvitationWorkflow, Invitation]
+
+
+class Patience:
+    """How long a command waits for an answer (SEATFLOW_WAIT_SECONDS)."""
+
+    def __init__(self, seconds: float) -> None:
+        """Begin to wait."""
+        self._until = asyncio.get_running_loop().time() + seconds
+
+    @property
+    def left(self) -> float:
+        """The seconds left; negative when it has run out."""
+        return self._until - asyncio.get_running_loop().time()
+
+    async def pause(self) -> None:
+        """Wait a moment. Raises Unavailable, outcome unknown, when patience has run out."""
+        if self.left <= 0:
+            raise no_answer()
+        await asyncio.sleep(POLL.total_seconds())
+
+
+def no_answer() -> Unavailable:
+    """Nobody answered in time; the request may still be carried out."""
+    return Unavailable(
+        "No worker answered in time. The request may still be carried out; repeating it is safe.",
+        outcome_unknown=True,
+    )
+
+
+@dataclass(frozen=True)
+class SeatflowClient:
+    """Reads from the store, asks running workflows, and knows which of them to believe.
+
+    Every method raises Refused (a rule said no, nothing changed) or Unavailable.
+    """
+
+    connect: Callable[[], Awaitable[Client]]
+    """Connects to Temporal on first use: what the store can answer needs no server."""
+    invitations: SqlInvitations
+    signer: LinkSigner
+    id_key: bytes
+    policy: Policy
+    task_queue: str
+    wait_seconds: float
+
+    # Inviting.
+
+    async def invite(self, account: str, people: Sequence[Person], by: str) -> list[InviteResult]:
+        """Invite each person; a result for each, in the order asked, repeats once (INV-2).
+
+        Raises Refused when `by` may not invite at all; then nobody is invited.
+        """
+        admin = normalized(by)
+        await self.invitations.authorize_inviter(account, admin)
+        await self.connect()
+        at_once = asyncio.Semaphore(ROWS_AT_ONCE)
+
+        async def row(person: Person) -> InviteResult:
+            async with at_once:
+                try:
+                    return await self._invite(account, person, admin)
+                except Refused as refused:
+                    return InviteResult(
+                        email=person.email.strip(), result="refused", error=refused.as_json()
+                    )
+
+        return await asyncio.gather(*(row(person) for person in _each_once(people)))
+
+    async def _invite(self, account: str, person: Person, by: str) -> InviteResult:
+        email = normalized(person.email)
+        patience = Patience(self.wait_seconds)
+        while True:
+            invite = self._order(account, email, person, by)
+            begun = opening(invite, run_id="", at=datetime.now(UTC))
+            standing = await self.invitations.claim(invite, begun, datetime.now(UTC))
+            if standing is None:
+                started = await self._start(invite, begun)
+                if started:
+                    return self._row(started, "invited", invite.invitation_id)
+            elif standing.started:
+                return self._row(standing.invitation, "already_invited", standing.invitation_id)
+            else:
+                # Another command is just starting it, or died while it did.
+                await settle_unstarted(await self.connect(), self.invitations)
+            await patience.pause()
+
+    def _order(self, account: str, email: str, person: Person, by: str) -> Invite:
+        return Invite(
+            invitation_id=uuid.uuid4().hex,
+            account=account,
+            key=invitee_key(email, self.id_key),
+            email=email,
+            name=person.name,
+            license=person.license,
+            locale=person.locale,
+            invited_by=by,
+            policy=self.policy,
+        )
+
+    async def _start(self, invite: Invite, begun: Invitation) -> Invitation | None:
+        """Start the workflow of a claim; None while an earlier run has yet to close."""
+        try:
+            handle = await self._start_workflow(invite, begun)
+        except BaseException as failure:
+            # Nothing runs for this claim: its seat must not stay taken.
+            await self.invitations.release(invite.invitation_id)
+            if isinstance(failure, WorkflowAlreadyStartedError):
+                return None
+            if isinstance(failure, RPCError):
+                raise _unreachable(failure) from failure
+            raise
+        run_id = handle.first_execution_run_id or ""
+        await self.invitations.bind(invite.invitation_id, run_id)
+        return begun.model_copy(update={"run_id": run_id})
+
+    async def _start_workflow(self, invite: Invite, begun: Invitation) -> AnyInvitationHandle:
+        client = await self.connect()
+        return await client.start_workflow(
+            InvitationWorkflow.run,
+            StartInvitation(invite=invite),
+            id=invite.workflow_id,
+            task_queue=self.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=search_attributes(invite, begun),
+            memo={INVITATION_ID: invite.invitation_id},
+            static_summary=f"{masked(invite.email)} into {invite.account}",
+            rpc_timeout=START_TIMEOUT,
+        )
+
+    async def wait_until_out(self, results: Iterable[InviteResult]) -> list[InviteResult]:
+        """Wait until each invitation e-mail was taken by the mail server or refused.
+
+        What is still on its way when patience runs out carries the error.
+        """
+        patience = Patience(self.wait_seconds)
+        return [await self._when_out(result, patience) for result in results]
+
+    async def _when_out(self, result: InviteResult, patience: Patience) -> InviteResult:
+        if result.invitation is None:
+            return result
+        while True:
+            filed = await self._latest(result.invitation.account, result.email)
+            waited = result.model_copy(update={"invitation": self._with_link(filed)})
+            if filed.invitation.state is not InvitationState.SENT:
+                return waited
+            try:
+                await patience.pause()
+            except Unavailable as unknown:
+                return waited.model_copy(update={"error": unknown.as_json()})
+
+    # Looking.
+
+    async def show(self, account: str, email: str) -> Invitation:
+        """The latest invitation: from its workflow while that runs, then from the store."""
+        filed = await self._latest(account, normalized(email))
+        patience = Patience(self.wait_seconds)
+        while not filed.invitation.state.final:
+            handle = await self._handle(filed)
+            try:
+                async with asyncio.timeout(patience.left):
+                    viewed = await handle.query(InvitationWorkflow.view)
+                return self._with_link(filed.model_copy(update={"invitation": viewed}))
+            except TimeoutError:
+                raise no_answer() from None
+            except RPCError as failure:
+                if failure.status not in _AGAIN:
+                    raise _unreachable(failure) from failure
+            await patience.pause()
+            filed = await self._filed(filed.invitation_id)
+        return filed.invitation
+
+    async def list(
+        self,
+        account: str,
+        states: Sequence[InvitationState] = (),
+        stale_days: int | None = None,
+        everything: bool = False,
+    ) -> list[Invitation]:
+        """The account's invitations, oldest first, from the store (INV-5)."""
+        quiet_before = (
+            datetime.now(UTC) - timedelta(days=stale_days) if stale_days is not None else None
+        )
+        listed = await self.invitations.listed(account, states, quiet_before, everything)
+        return [self._with_link(filed) for filed in listed]
+
+    async def preview(self, account: str, email: str) -> Preview:
+        """What accepting would do; needs a live invitation and uses its clock (QUO-8)."""
+        filed = await self._latest(account, normalized(email))
+        return await self._ask(filed, InvitationWorkflow.quote, [], _ended)
+
+    # Answering.
+
+    async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
+        """Accept on the invitee's behalf (INV-10)."""
+        filed = await self._latest(account, normalized(email))
+        return await self._accept(filed, AcceptInvitation(choice=choice))
+
+    async def accept_link(
+        self, url: str, signed_in_as: str | None, choice: Choice | None = None
+    ) -> Invitation:
+        """Accept by the link of the e-mail, as the invitee's page does (INV-13)."""
+        claim = self.signer.read(url)
+        filed = await self._filed(claim.invitation_id)
+        invitation = filed.invitation
+        if claim.number != invitation.sent_count:
+            raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
+        if invitation.state.final and not invitation.state.accepted:
+            raise refusal(InvitationMachine, invitation.state)
+        if signed_in_as is not None and normalized(signed_in_as) != invitation.email:
+            raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
+        return await self._accept(filed, AcceptInvitation(choice=choice, link_number=claim.number))
+
+    async def _accept(self, filed: FiledInvitation, answer: AcceptInvitation) -> Invitation:
+        def settled(invitation: Invitation) -> Invitation:
+            if not invitation.state.accepted:
+                _ended(invitation)
+            invitation.require_same_choice(answer.choice)
+            return invitation
+
+        accepted = await self._ask(
+            filed,
+            InvitationWorkflow.accept,
+            [answer],
+            settled,
+        )
+        return self._with_link(filed.model_copy(update={"invitation": accepted}))
+
+    async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
+        """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
+        filed = await self._latest(account, normalized(email))
+        answer = DeclineInvitation(reason=reason)
+        return await self._ask(
+            filed,
+            InvitationWorkflow.decline,
+            [answer],
+            _ended,
+        )
+
+    async def revoke(self, account: str, email: str, by: str) -> Invitation:
+        """Take an invitation back (INV-7)."""
+        filed, admin = await self._for_admin(account, email, by)
+        order = RevokeInvitation(by=admin)
+        return await self._ask(
+            filed,
+            InvitationWorkflow.revoke,
+            [order],
+            _ended,
+        )
+
+    async def resend(self, account: str, email: str, by: str) -> Invitation:
+        """Send a new link; the old one is dead when this returns (INV-9)."""
+        filed, admin = await self._for_admin(account, email, by)
+        order = ResendInvitation(by=admin)
+        resent = await self._ask(
+            filed,
+            InvitationWorkflow.resend,
+            [order],
+            _ended,
+        )
+        return self._with_link(filed.model_copy(update={"invitation": resent}))
+
+    async def _for_admin(self, account: str, email: str, by: str) -> tuple[FiledInvitation, str]:
+        admin = normalized(by)
+        await self.invitations.authorize(account, admin)
+        return await self._latest(account, normalized(email)), admin
+
+    # How a running workflow is asked.
+
+    async def _ask(
+        self,
+        filed: FiledInvitation,
+        update: UpdateMethodMultiParam[..., Answer],
+        arguments: Sequence[Value],
+        settled: Callable[[Invitation], Answer],
+    ) -> Answer:
+        """Ask the workflow; once the store knows the end, `settled` answers from it.
+
+        Tries again while ten others are asking, or while a run is just beginning or
+        ending. The update keeps its id, so that trying again never asks twice.
+        """
+        update_id = uuid.uuid4().hex
+        patience = Patience(self.wait_seconds)
+        while not filed.invitation.state.final:
+            handle = await self._handle(filed)
+            try:
+                async with asyncio.timeout(patience.left):
+                    return await handle.execute_update(update, args=arguments, id=update_id)
+            except TimeoutError:
+                raise no_answer() from None
+            except WorkflowUpdateFailedError as failed:
+                if isinstance(failed.cause, Refused):
+                    raise failed.cause from None
+                # The run closed under it: the store knows how.
+            except RPCError as failure:
+                if failure.status not in _AGAIN:
+                    raise _unreachable(failure) from failure
+            await patience.pause()
+            filed = await self._filed(filed.invitation_id)
+        return settled(filed.invitation)
+
+    async def _handle(self, filed: FiledInvitation) -> AnyInvitationHandle:
+        client = await self.connect()
+        return client.get_workflow_handle_for(
+            InvitationWorkflow.run,
+            filed.invitation.workflow_id,
+            # Never a later invitation of the same person.
+            first_execution_run_id=filed.invitation.run_id or None,
+        )
+
+    async def _latest(self, account: str, email: str) -> FiledInvitation:
+        filed = await self.invitations.latest(account, email)
+        if filed is None:
+            raise Refused(ErrorCode.NOT_FOUND, f"{account} has not invited this person.")
+        return filed
+
+    async def _filed(self, invitation_id: str) -> FiledInvitation:
+        filed = await self.invitations.by_id(invitation_id)
+        if filed is None:
+            raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
+        return filed
+
+    def _row(
+        self,
+        invitation: Invitation,
+        result: Literal["invited", "already_invited"],
+        invitation_id: str,
+    ) -> InviteResult:
+        filed = FiledInvitation(invitation_id=invitation_id, invitation=invitation, started=True)
+        return InviteResult(
+            email=invitation.email, result=result, invitation=self._with_link(filed)
+        )
+
+    def _with_link(self, filed: FiledInvitation) -> Invitation:
+        invitation = filed.invitation
+        if invitation.state.final:
+            return invitation
+        link = self.signer.link(filed.invitation_id, invitation.sent_count)
+        return invitation.model_copy(update={"link": link})
+
+
+_AGAIN = frozenset(
+    {
+        # The run has closed or has not begun.
+        RPCStatusCode.NOT_FOUND,
+        # Ten others are asking.
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        # No worker took it up in the server's own time.
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.FAILED_PRECONDITION,
+    }
+)
+
+
+def _ended(invitation: Invitation) -> NoReturn:
+    raise refusal(InvitationMachine, invitation.state)
+
+
+def _unreachable(failure: RPCError) -> Unavailable:
+    return Unavailable(f"Temporal does not answer: {failure.status.name.lower()}.")
+
+
+def _each_once(people: Iterable[Person]) -> list[Person]:
+    """The people in the order asked, each address once (INV-2)."""
+    seen = dict[str, Person]()
+    for person in people:
+        try:
+            seen.setdefault(normalized(person.email), person)
+        except Refused:
+            # It gets a row of its own that says what is wrong with it.
+            seen.setdefault(person.email.strip(), person)
+    return list(seen.values())

@@ -1,0 +1,170 @@
+"""The way to Temporal: connecting, and what a namespace needs before Seatflow runs in it."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeIndexedValueType
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.error import ErrorCode, Refused, Unavailable
+from runtime.codec import data_converter
+from runtime.settings import Settings, environment
+from workflows import search_attribute
+
+CONNECT_WITHIN = timedelta(seconds=6)
+"""Well within the ten seconds after which a command says that Temporal is unreachable."""
+USABLE_WITHIN = timedelta(seconds=30)
+DEFAULT_ADDRESS = "localhost:7233"
+CORE_LOG = logging.getLogger("temporalio.core")
+"""Where long processes let the SDK's core speak."""
+
+_INDEXED = {
+    SearchAttributeIndexedValueType.KEYWORD: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    SearchAttributeIndexedValueType.KEYWORD_LIST: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    SearchAttributeIndexedValueType.DATETIME: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+
+
+def connection() -> ClientConnectConfig:
+    """Where Temporal is, from the variables and the profile file that its own CLI reads.
+
+    Raises `Refused(invalid_input)` when they cannot be read.
+    """
+    try:
+        config = ClientConfig.load_client_connect_config(override_env_vars=dict(environment()))
+    except (RuntimeError, OSError) as unreadable:
+        raise Refused(
+            ErrorCode.INVALID_INPUT, f"The Temporal settings cannot be read: {unreadable}"
+        ) from None
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    return config
+
+
+async def connect(
+    settings: Settings,
+    config: ClientConnectConfig | None = None,
+    *,
+    core_log: logging.Logger | None = None,
+) -> Client:
+    """A client that writes and reads payloads as all others do.
+
+    What the SDK's core has to say goes to `core_log`; None: it is silent, for commands.
+
+    Raises Unavailable within seconds, also where nothing ever answers.
+    """
+    config = connection() if config is None else config
+    address = config["target_host"]
+    try:
+        async with asyncio.timeout(CONNECT_WITHIN.total_seconds()):
+            client = await Client.connect(
+                **config,
+                data_converter=data_converter(settings.cipher_keys),
+                runtime=_runtime(core_log),
+            )
+            # Without its namespace every question would look like one about an unknown workflow.
+            await client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=client.namespace)
+            )
+            return client
+    except RPCError as failure:
+        raise Unavailable(f"Temporal at {address} does not answer: {failure.message}") from failure
+    except (TimeoutError, RuntimeError, OSError, ValueError) as failure:
+        raise Unavailable(
+            f"Temporal is not reachable at {address} (TEMPORAL_ADDRESS): {_reason(failure)}."
+        ) from failure
+
+
+def _reason(failure: Exception) -> str:
+    """What went wrong, without the layers of the core that it came through."""
+    if isinstance(failure, TimeoutError):
+        return f"no answer within {CONNECT_WITHIN.total_seconds():.0f} seconds"
+    found = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
+    return str(found[-1] if found else failure)
+
+
+@contextmanager
+def asking_temporal() -> Iterator[None]:
+    """What goes wrong between here and the server, as Unavailable."""
+    try:
+        yield
+    except RPCError as failure:
+        raise Unavailable(f"Temporal does not answer: {failure.message}") from failure
+    except TimeoutError as failure:
+        raise Unavailable("Temporal does not answer in time.") from failure
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Add the search attributes that are missing, and wait until they can be used.
+
+    May be repeated. Raises Unavailable; `Refused(conflict)` where one exists with another type.
+    """
+    with asking_temporal():
+        async with asyncio.timeout(USABLE_WITHIN.total_seconds()):
+            await _add_missing(client)
+            await _until_usable(client)
+
+
+async def _add_missing(client: Client) -> None:
+    wanted = {key.name: _INDEXED[key.indexed_value_type] for key in search_attribute.ALL}
+    known = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    for name, kind in wanted.items():
+        if known.custom_attributes.get(name, kind) != kind:
+            raise Refused(
+                ErrorCode.CONFLICT,
+                f"The namespace has a search attribute {name} of another type.",
+            )
+    missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
+    if missing:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+        )
+
+
+async def _until_usable(client: Client) -> None:
+    """The server caches what exists: a new attribute is unknown to it for a moment."""
+    query = " AND ".join(f"{key.name} IS NULL" for key in search_attribute.ALL)
+    while True:
+        try:
+            await client.count_workflows(query)
+        except RPCError as failure:
+            if failure.status is not RPCStatusCode.INVALID_ARGUMENT:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+@cache
+def _runtime(core_log: logging.Logger | None) -> Runtime:
+    if core_log is None:
+        return Runtime(telemetry=TelemetryConfig(logging=None))
+    return Runtime(
+        telemetry=TelemetryConfig(
+            logging=LoggingConfig(
+                filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+                forwarding=LogForwardingConfig(logger=core_log),
+            )
+        )
+    )

@@ -1,0 +1,201 @@
+"""The one place that names concrete adapters and puts the parts together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.invitation import InvitationActivities
+from adapters.link import LinkSigner
+from adapters.smtp import SmtpPost, SmtpServer, mailbox
+from adapters.sql.engine import create_engine
+from adapters.sql.migrations import upgrade
+from adapters.sql.schema import SettingRow
+from adapters.sql.store import SqlStore
+from domain.error import ErrorCode, Refused, Unavailable
+from runtime.client import SeatflowClient
+from runtime.settings import Settings
+from runtime.sweep import sweep_forever
+from runtime.temporal import asking_temporal, connect
+from workflows.invitation import InvitationWorkflow
+from workflows.notice import NoticeWorkflow
+
+DRAIN_WITHIN = timedelta(seconds=60)
+"""Longer than the longest attempt of an activity: a drained worker cuts none short."""
+
+CACHED_WORKFLOWS = 5_000
+"""Workflows kept ready between their tasks: some 75 KiB each, 370 MiB in all.
+
+One that has to be replayed instead costs more than twice the time.
+"""
+
+SHARED_WITH_THE_SANDBOX = (
+    "activities",
+    "domain",
+    "pydantic",
+    "pydantic_core",
+    "states",
+    "statemachine",
+    "workflows",
+)
+"""Loaded once, not once for each workflow: deterministic, and free of shared mutable state."""
+
+
+async def set_up_store(settings: Settings) -> None:
+    """Bring the database to the newest revision, and keep whose id key it has; may be repeated.
+
+    Raises Unavailable; `Refused(invalid_input)` when another id key is kept.
+    """
+    async with _engine(settings) as engine:
+        with _asking_the_database():
+            await upgrade(engine)
+        await SqlStore(engine).keep_id_key(settings.id_key_fingerprint)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[SqlStore]:
+    """The store, as long as it is needed.
+
+    Raises Unavailable when the database does not answer or was never set up.
+    """
+    async with _engine(settings) as engine:
+        with _asking_the_database():
+            async with engine.connect() as connection:
+                ready = await connection.run_sync(_has_tables)
+        if not ready:
+            raise Unavailable("The database was never set up: run `seatflow setup`.")
+        yield SqlStore(engine)
+
+
+@asynccontextmanager
+async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    with _asking_the_database():
+        engine = create_engine(settings.database_url.get_secret_value())
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _asking_the_database() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as failure:
+        # The whole error would show the statement and what was in it.
+        raise Unavailable(f"The database does not answer: {failure.orig}") from failure
+    except OSError as failure:
+        reason = failure.strerror or str(failure) or "no answer in time"
+        raise Unavailable(f"The database is not reachable: {reason}") from failure
+
+
+def _has_tables(connection: Connection) -> bool:
+    return inspect(connection).has_table(SettingRow.__tablename__)
+
+
+@asynccontextmanager
+async def open_client(settings: Settings) -> AsyncIterator[SeatflowClient]:
+    """The typed client; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield seatflow_client(settings, store, _Connection(settings))
+
+
+def seatflow_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> SeatflowClient:
+    """The typed client over backends that are open."""
+    return SeatflowClient(
+        connect=connect,
+        invitations=store.invitations,
+        signer=_signer(settings),
+        id_key=settings.id_key,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
+async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
+    """A worker and its sweep beside the body; afterwards what runs is finished."""
+    async with worker_for(client, settings, store):
+        sweep = asyncio.create_task(sweep_forever(client, store.invitations))
+        try:
+            yield
+        finally:
+            sweep.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweep
+
+
+def worker_for(client: Client, settings: Settings, store: SqlStore) -> Worker:
+    """A worker for all workflows and activities. Raises `Refused(invalid_input)`."""
+    invitations = InvitationActivities(
+        store=store.invitations, post=_post(settings, store), links=_signer(settings)
+    )
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[InvitationWorkflow, NoticeWorkflow],
+        activities=[
+            invitations.deliver_invitation,
+            invitations.join_account,
+            invitations.end_invitation,
+            invitations.close_invitation,
+            invitations.record_invitation,
+            invitations.preview_invitation,
+            invitations.authorize_admin,
+        ],
+        workflow_runner=workflow_runner(),
+        graceful_shutdown_timeout=DRAIN_WITHIN,
+        max_cached_workflows=CACHED_WORKFLOWS,
+    )
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox in which workflows run and replay."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*SHARED_WITH_THE_SANDBOX)
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def _signer(settings: Settings) -> LinkSigner:
+    return LinkSigner(settings.public_url, settings.secret_keys)
+
+
+def _post(settings: Settings, store: SqlStore) -> SmtpPost:
+    try:
+        server = SmtpServer.parse(settings.smtp_url.get_secret_value())
+    except ValueError as mistake:
+        raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_SMTP_URL: {mistake}") from None
+    try:
+        sender = mailbox(settings.mail_from)
+    except ValueError as mistake:
+        raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_MAIL_FROM: {mistake}") from None
+    return SmtpPost(server=server, sender=sender, memory=store.letters)
+
+
+class _Connection:
+    """Connects on first use, and once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self) -> Client:
+        async with self._one_at_a_time:
+            if self._client is None:
+                self._client = await connect(self._settings)
+            return self._client

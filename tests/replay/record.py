@@ -1,0 +1,61 @@
+"""Records histories of running workflows: `python -m tests.replay.record [NAME]…`.
+
+Record a new one for each new ending; an old one is recorded anew only when no workflow
+of its release can still be running. Otherwise a change goes behind `workflow.patched`.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import JsonValue, TypeAdapter
+from temporalio.testing import WorkflowEnvironment
+
+from domain.error import Refused
+from tests.replay.scenarios import SCENARIOS
+from tests.world import JANE, a_world, temporal_server
+
+HISTORIES = Path(__file__).parent / "histories"
+
+_JSON = TypeAdapter[JsonValue](JsonValue)
+
+
+async def record(names: list[str]) -> None:
+    """Play the scenarios and keep their histories."""
+    HISTORIES.mkdir(exist_ok=True)
+    async with temporal_server() as environment:
+        for name in names or SCENARIOS:
+            history = await _played(environment, name)
+            text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
+            (HISTORIES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            print(name)
+
+
+async def _played(environment: WorkflowEnvironment, name: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_world(environment, Path(folder)) as world:
+            with suppress(Refused):
+                await SCENARIOS[name](world)
+            invitation = await world.show(JANE)
+            handle = environment.client.get_workflow_handle(invitation.workflow_id)
+            await handle.result()
+            return (await handle.fetch_history()).to_json()
+
+
+def _anonymous(value: JsonValue) -> JsonValue:
+    """Without the name of the machine on which it was recorded."""
+    if isinstance(value, list):
+        return [_anonymous(each) for each in value]
+    if isinstance(value, dict):
+        return {
+            key: "recorder" if key == "identity" else _anonymous(each)
+            for key, each in value.items()
+        }
+    return value
+
+
+if __name__ == "__main__":
+    asyncio.run(record(sys.argv[1:]))

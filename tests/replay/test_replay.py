@@ -1,0 +1,38 @@
+"""Running workflows outlive releases: what they recorded must replay as it was."""
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from domain.invitation import InvitationState
+from runtime.codec import data_converter
+from runtime.wiring import workflow_runner
+from tests.replay.record import HISTORIES
+from tests.replay.scenarios import SCENARIOS
+from workflows.invitation import InvitationWorkflow
+
+RECORDED = sorted(HISTORIES.glob("*.json"))
+
+
+@pytest.mark.parametrize("history", RECORDED, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(history: Path) -> None:
+    replayer = Replayer(
+        workflows=[InvitationWorkflow],
+        data_converter=data_converter({}),
+        workflow_runner=workflow_runner(),
+    )
+    recorded = WorkflowHistory.from_json(history.stem, history.read_text(encoding="utf-8"))
+    await replayer.replay_workflow(recorded)
+
+
+def test_every_scenario_is_recorded() -> None:
+    assert {path.stem for path in RECORDED} == set(SCENARIOS)
+
+
+def test_every_ending_that_can_be_reached_is_recorded() -> None:
+    endings = {state for state in InvitationState if state.final}
+    reached = {state for state in endings if any(state in name for name in SCENARIOS)}
+    # Two accounts that race for one person come with the blockers.
+    assert endings - reached == {InvitationState.SUPERSEDED}

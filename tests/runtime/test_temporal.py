@@ -1,0 +1,30 @@
+"""The way to Temporal when it is not there."""
+
+import socket
+import time
+
+import pytest
+from pydantic import SecretStr
+from temporalio.envconfig import ClientConnectConfig
+
+from domain.error import Unavailable
+from runtime.settings import Settings
+from runtime.temporal import connect
+
+SETTINGS = Settings(secret_key=SecretStr("a key"))
+
+
+async def test_a_port_that_nobody_listens_on_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(Unavailable, match=f"{address} .*: Connection refused"):
+        await connect(SETTINGS, ClientConnectConfig(target_host=address))
+
+
+async def test_a_port_that_never_answers_is_given_up_within_ten_seconds() -> None:
+    begun = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unavailable, match="no answer within"):
+            await connect(SETTINGS, ClientConnectConfig(target_host=address))
+    assert time.monotonic() - begun < 9

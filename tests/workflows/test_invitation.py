@@ -1,0 +1,369 @@
+"""An invitation from its first e-mail to each of its ends, on a real server and store."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from domain.error import ErrorCode, Refused
+from domain.invitation import Choice, InvitationState, License
+from tests.world import ADMIN, JANE, MEMBER, OWNER, World, refusal_of
+
+SECOND = timedelta(seconds=1)
+
+
+async def test_an_invitation_goes_out_and_waits_for_its_answer(world: World) -> None:
+    """INV-4, INV-6: pending once the mail server has taken it, for thirty days from then."""
+    row = await world.invite(JANE)
+    assert (row.result, row.error) == ("invited", None)
+    assert row.invitation is not None
+    assert row.invitation.state is InvitationState.SENT
+    pending = await world.until(JANE, "pending")
+    delivered = pending.journal[-1]
+    assert (delivered.event, delivered.to_state) == ("deliver", "pending")
+    assert pending.expires_at == delivered.at + timedelta(days=30)
+    [mail] = world.mails(to=JANE)
+    assert pending.link is not None
+    assert pending.link in mail.text
+    assert pending.run_id == row.invitation.run_id
+
+
+async def test_who_accepts_becomes_a_member_and_everybody_is_told(world: World) -> None:
+    """INV-11: membership and `accepted` are one thing."""
+    await world.pending(JANE)
+    accepted = await world.client.accept(world.account, JANE)
+    assert accepted.state.accepted
+    closed = await world.until(JANE, "completed")
+    assert closed.link is None
+    assert closed.allowed == ()
+    assert await world.members() == {OWNER, ADMIN, MEMBER, JANE}
+    await world.mailed("welcome", JANE)
+    await world.mailed("accepted", ADMIN)
+    assert (await world.audit()) == ()
+
+
+async def test_who_declines_tells_the_inviter_why(world: World) -> None:
+    """INV-7: the reason reaches the inviter."""
+    await world.pending(JANE)
+    declined = await world.client.decline(world.account, JANE, "I have left\r\nBcc: x@y.example")
+    assert declined.state is InvitationState.DECLINED
+    mail = await world.mailed("declined", ADMIN)
+    assert "I have left Bcc: x@y.example" in mail.text
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "declined"
+    assert await world.members() == {OWNER, ADMIN, MEMBER}
+
+
+async def test_an_admin_takes_an_invitation_back(world: World) -> None:
+    """INV-7: only an owner or admin of the target revokes."""
+    await world.pending(JANE)
+    by_member = world.client.revoke(world.account, JANE, MEMBER)
+    assert await refusal_of(by_member) == "not_authorized"
+    revoked = await world.client.revoke(world.account, JANE, OWNER)
+    assert revoked.state is InvitationState.REVOKED
+    assert revoked.journal[-1].by == OWNER
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "revoked"
+
+
+async def test_an_invitation_expires_at_its_deadline_and_not_a_second_before(
+    world: World,
+) -> None:
+    """INV-6: expiry is a transition, the inviter is told once, accepting is over for ever."""
+    pending = await world.pending(JANE, License.LICENSED)
+    await world.go_to(JANE, pending.deadline - SECOND)
+    assert (await world.show(JANE)).state is InvitationState.PENDING
+    await world.go_to(JANE, pending.deadline)
+    expired = await world.until(JANE, "expired")
+    assert expired.journal[-1].event == "expire"
+    await world.mailed("expired", ADMIN)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "expired"
+    assert await world.free_seats() == 2
+
+
+async def test_an_answer_before_the_deadline_counts(world: World) -> None:
+    """INV-6: one taken in before it is finished."""
+    pending = await world.pending(JANE)
+    await world.go_to(JANE, pending.deadline - SECOND)
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+
+
+async def test_an_address_that_bounces_is_told_to_the_inviter(world: World) -> None:
+    """INV-4: a 5xx to RCPT ends in `undeliverable`."""
+    world.smtp.unknown.add(JANE)
+    await world.invite(JANE, License.LICENSED)
+    ended = await world.until(JANE, "undeliverable")
+    assert "jane@" not in (ended.journal[-1].note or "")
+    mail = await world.mailed("undeliverable", ADMIN)
+    assert "no such user" in mail.text
+    assert await world.free_seats() == 2
+
+
+async def test_a_mail_server_that_is_down_delays_the_invitation(world: World) -> None:
+    """INV-4: anything but a 5xx to RCPT or DATA is tried again; the deadline counts from then."""
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.invite(JANE)
+    await asyncio.sleep(0.5)
+    assert (await world.show(JANE)).state is InvitationState.SENT
+    answer = world.client.accept(world.account, JANE)
+    assert await refusal_of(answer) == "not_pending"
+    world.smtp.answers.clear()
+    pending = await world.until(JANE, "pending")
+    assert pending.expires_at == pending.journal[-1].at + timedelta(days=30)
+    assert len(world.mails(to=JANE)) == 1
+
+
+async def test_what_was_revoked_before_it_went_out_never_goes_out(world: World) -> None:
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.invite(JANE)
+    await world.client.revoke(world.account, JANE, ADMIN)
+    world.smtp.answers.clear()
+    await asyncio.sleep(3)
+    assert world.mails(to=JANE) == []
+
+
+async def test_a_resend_makes_a_new_link_and_kills_the_old_one(world: World) -> None:
+    """INV-9: the count goes up, the deadline counts anew, within the hour it is refused."""
+    first = await world.pending(JANE)
+    assert first.link is not None
+    with pytest.raises(Refused) as refused:
+        await world.client.resend(world.account, JANE, ADMIN)
+    assert refused.value.code is ErrorCode.RATE_LIMITED
+    assert 3500 < int(str(refused.value.details["retry_after_seconds"])) <= 3600
+    await world.pass_time(JANE, timedelta(hours=1))
+    second = await world.client.resend(world.account, JANE, ADMIN)
+    assert (second.state, second.sent_count) == (InvitationState.PENDING, 2)
+    assert second.link not in (None, first.link)
+    assert await refusal_of(world.client.accept_link(first.link, None)) == "not_found"
+    await world.mailed("invitation", JANE, times=2)
+    renewed = await world.show(JANE)
+    assert renewed.deadline >= first.deadline + timedelta(hours=1)
+    assert second.link is not None
+    assert (await world.client.accept_link(second.link, JANE)).state.accepted
+
+
+async def test_a_resend_that_bounces_ends_the_invitation(world: World) -> None:
+    """INV-9: it ends in `undeliverable`."""
+    await world.pending(JANE)
+    await world.pass_time(JANE, timedelta(hours=1))
+    world.smtp.unknown.add(JANE)
+    await world.client.resend(world.account, JANE, ADMIN)
+    await world.until(JANE, "undeliverable")
+
+
+async def test_an_ended_invitation_is_not_resent(world: World) -> None:
+    """INV-9: refused with how it ended."""
+    await world.pending(JANE)
+    await world.client.decline(world.account, JANE)
+    assert await refusal_of(world.client.resend(world.account, JANE, ADMIN)) == "declined"
+
+
+async def test_accepting_again_is_the_same_answer_before_and_after_the_end(world: World) -> None:
+    """INV-10: the same choice, or none, returns the same invitation."""
+    pending = await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+    again = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert (again.run_id, again.state) == (pending.run_id, InvitationState.COMPLETED)
+    assert pending.link is not None
+    assert (await world.client.accept_link(pending.link, JANE)).run_id == pending.run_id
+    assert await refusal_of(world.client.decline(world.account, JANE)) == "already_accepted"
+
+
+async def test_fifty_who_accept_at_once_make_one_membership(world: World) -> None:
+    """INV-10: the server takes ten updates at a time; every caller gets the same invitation."""
+    pending = await world.pending(JANE)
+    answers = await asyncio.gather(*(world.client.accept(world.account, JANE) for _ in range(50)))
+    assert {answer.run_id for answer in answers} == {pending.run_id}
+    assert all(answer.state.accepted for answer in answers)
+    closed = await world.until(JANE, "completed")
+    assert [entry.event for entry in closed.journal].count("accept") == 1
+    assert await world.audit() == ()
+
+
+async def test_answers_that_race_have_one_winner(world: World) -> None:
+    """INV-10: the others get a code."""
+    await world.pending(JANE, License.LICENSED)
+    answers = await asyncio.gather(
+        world.client.accept(world.account, JANE),
+        world.client.decline(world.account, JANE),
+        world.client.revoke(world.account, JANE, ADMIN),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == 1
+    losers = {answer.code for answer in answers if isinstance(answer, Refused)}
+    assert len(losers) == 1
+    assert losers <= {ErrorCode.ALREADY_ACCEPTED, ErrorCode.DECLINED, ErrorCode.REVOKED}
+    assert await world.audit() == ()
+
+
+async def test_the_same_person_is_invited_again_at_once_after_an_end(world: World) -> None:
+    """INV-8: a new run with a new link; the old link tells how the old one ended."""
+    first = await world.pending(JANE)
+    await world.client.decline(world.account, JANE)
+    row = await world.invite(JANE)
+    assert row.result == "invited"
+    second = await world.until(JANE, "pending")
+    assert second.run_id != first.run_id
+    assert first.link is not None
+    assert second.link != first.link
+    assert await refusal_of(world.client.accept_link(first.link, JANE)) == "declined"
+
+
+async def test_the_same_person_is_invited_again_while_the_mail_server_is_down(
+    world: World,
+) -> None:
+    """INV-8: what is still to be told of the old one does not hold up the new one."""
+    await world.pending(JANE)
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.client.decline(world.account, JANE)
+    assert (await world.invite(JANE)).result == "invited"
+    world.smtp.answers.clear()
+    await world.mailed("declined", ADMIN)
+
+
+async def test_inviting_twice_at_once_starts_one_invitation(world: World) -> None:
+    """INV-3: the live one is returned as it is."""
+    rows = await asyncio.gather(*(world.invite(JANE, License.LICENSED) for _ in range(5)))
+    assert sorted(row.result for row in rows) == ["already_invited"] * 4 + ["invited"]
+    assert len({row.invitation.run_id for row in rows if row.invitation}) == 1
+    assert await world.free_seats() == 1
+
+
+async def test_a_bad_row_never_spoils_the_others(world: World) -> None:
+    """INV-2, INV-3, SRC-4: each row has its own result, in the order asked, repeats once."""
+    await world.imported("other", plan="pro", users=[("m@other.example", "member")])
+    rows = await world.invite_all(
+        " JANE@example.com ", "no address", MEMBER, "m@other.example", JANE, "joe@example.com"
+    )
+    assert [(row.email, row.result, (row.error or {}).get("code")) for row in rows] == [
+        (JANE, "invited", None),
+        ("no address", "refused", "invalid_email"),
+        (MEMBER, "refused", "already_member"),
+        ("m@other.example", "refused", "belongs_to_other_account"),
+        ("joe@example.com", "invited", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "code"), [(MEMBER, "not_authorized"), ("nobody@example.com", "not_authorized")]
+)
+async def test_only_owners_and_admins_invite(world: World, by: str, code: str) -> None:
+    """INV-1: no workflow, no e-mail, no seat."""
+    assert await refusal_of(world.invite(JANE, by=by)) == code
+    assert await world.client.list(world.account, everything=True) == []
+    assert world.mails() == []
+
+
+async def test_a_licensed_invitation_needs_a_free_seat(world: World) -> None:
+    """INV-15: none free, no workflow; released by every end."""
+    rows = await world.invite_all("a@x.example", "b@x.example", "c@x.example", licensed=True)
+    assert sorted(row.result for row in rows) == ["invited", "invited", "refused"]
+    [refused] = [row for row in rows if row.result == "refused"]
+    assert (refused.error or {})["code"] == "no_seats"
+    [first, _] = [row.email for row in rows if row.result == "invited"]
+    await world.client.revoke(world.account, first, ADMIN)
+    assert (await world.invite("d@x.example", License.LICENSED)).result == "invited"
+    assert await world.audit() == ()
+
+
+async def test_a_target_that_stopped_paying_accepts_nobody(world: World) -> None:
+    """INV-12: looked at again at acceptance; the invitation stays valid."""
+    await world.pending(JANE)
+    await world.imported(world.account, suspended=True)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "target_not_paid"
+    await world.imported(world.account, suspended=False)
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+
+
+async def test_the_owner_of_a_free_account_joins_and_the_account_closes(world: World) -> None:
+    """SRC-2: no users any more, closed."""
+    await world.imported("solo", plan="free", users=[(JANE, "owner")])
+    await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    [solo] = (await world.export("solo")).accounts
+    assert (solo.state, solo.users) == ("closed", ())
+    assert await world.audit() == ()
+
+
+async def test_a_member_of_a_free_account_just_leaves_it(world: World) -> None:
+    """SRC-3: the others stay, the account stays open."""
+    await world.imported("club", plan="free", users=[("o@c.example", "owner"), (JANE, "member")])
+    await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    [club] = (await world.export("club")).accounts
+    assert (club.state, [user.email for user in club.users]) == ("open", ["o@c.example"])
+
+
+async def test_the_owner_of_a_paid_account_has_to_choose(world: World) -> None:
+    """QUO-4: nothing changes without a choice."""
+    await world.imported("firm", plan="pro", users=[(JANE, "owner")])
+    await world.pending(JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "choice_required"
+    assert (await world.show(JANE)).state is InvitationState.PENDING
+    assert await world.members() == {OWNER, ADMIN, MEMBER}
+
+
+async def test_an_owner_whose_account_is_not_clean_is_blocked(world: World) -> None:
+    """BLK-1, BLK-4: every blocker is named, the state says so."""
+    await world.imported("club", plan="free", users=[(JANE, "owner"), ("bob@c.example", "member")])
+    await world.pending(JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    blocked = await world.show(JANE)
+    assert blocked.state is InvitationState.BLOCKED
+    [blocker] = blocked.blockers
+    assert (blocker.code, [item.id for item in blocker.items]) == ("1009", ["bob@c.example"])
+    assert (await world.client.decline(world.account, JANE)).blockers == ()
+
+
+async def test_the_inviters_removal_does_not_stop_the_invitation(world: World) -> None:
+    """INV-12: the journal says so."""
+    await world.pending(JANE)
+    await world.imported(world.account, users=[(ADMIN, "member")])
+    accepted = await world.client.accept(world.account, JANE)
+    assert "no longer" in str([entry.note for entry in accepted.journal])
+
+
+async def test_the_link_is_for_the_invited_address(world: World) -> None:
+    """INV-13: nothing is consumed by somebody else; a forged link is none."""
+    pending = await world.pending(JANE)
+    assert pending.link is not None
+    other = world.client.accept_link(pending.link, "eve@example.com")
+    assert await refusal_of(other) == "recipient_mismatch"
+    forged = world.client.accept_link(pending.link[:-2] + "AA", JANE)
+    assert await refusal_of(forged) == "not_found"
+    assert (await world.client.accept_link(pending.link, " Jane@Example.com")).state.accepted
+
+
+async def test_a_licensed_person_invited_as_basic_is_told_what_they_lose(world: World) -> None:
+    """INV-16: before accepting, in the preview and in the e-mail."""
+    await world.imported("firm", plan="pro", users=[(JANE, "owner", True)])
+    await world.pending(JANE)
+    preview = await world.client.preview(world.account, JANE)
+    assert "cloud_recording" in [loss.item for loss in preview.loses]
+    [mail] = world.mails(to=JANE)
+    assert "40" in mail.text
+
+
+async def test_a_closed_invitation_answers_when_temporal_has_forgotten_it(world: World) -> None:
+    """INV-7: from the store, long after Temporal's retention."""
+    pending = await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    closed = await world.until(JANE, "completed")
+    await world.forget(JANE)
+    assert await world.show(JANE) == closed
+    assert (await world.client.accept(world.account, JANE)).run_id == pending.run_id
+    assert pending.link is not None
+    assert (await world.client.accept_link(pending.link, JANE)).state.accepted
+    assert await refusal_of(world.client.revoke(world.account, JANE, ADMIN)) == "already_accepted"
+
+
+async def test_the_pending_list_shows_what_is_live(world: World) -> None:
+    """INV-5: with state and deadline; ended ones only when asked for."""
+    await world.pending(JANE)
+    await world.pending("joe@example.com")
+    await world.client.decline(world.account, "joe@example.com")
+    [live] = await world.client.list(world.account)
+    assert live == await world.show(JANE)
+    everything = await world.client.list(world.account, everything=True)
+    assert {invitation.state.value for invitation in everything} == {"pending", "declined"}
+    [declined] = await world.client.list(world.account, [InvitationState.DECLINED], everything=True)
+    assert declined.email == "joe@example.com"

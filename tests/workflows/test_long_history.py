@@ -1,0 +1,45 @@
+"""However much is sent to an invitation, its history stays bounded and nothing is lost."""
+
+from datetime import timedelta
+
+import pytest
+
+from domain.invitation import InvitationState, License
+from tests.world import ADMIN, JANE, World
+from workflows import invitation as workflow
+
+
+async def test_a_long_history_begins_anew_and_nothing_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Continue-as-new: run id, journal, deadline, link and cool-down stay."""
+    monkeypatch.setattr(workflow, "UPDATES_IN_ONE_RUN", 3)
+    before = await world.pending(JANE, License.LICENSED)
+    runs = {await world.run_now(JANE)}
+    for _ in range(10):
+        await world.client.preview(world.account, JANE)
+        runs.add(await world.run_now(JANE))
+    assert len(runs) > 2
+    assert await world.show(JANE) == before
+    await world.pass_time(JANE, timedelta(hours=1))
+    resent = await world.client.resend(world.account, JANE, ADMIN)
+    assert resent.sent_count == 2
+    await world.mailed("invitation", JANE, times=2)
+    accepted = await world.client.accept(world.account, JANE)
+    assert accepted.run_id == before.run_id
+    assert (await world.until(JANE, "completed")).state is InvitationState.COMPLETED
+
+
+async def test_an_update_that_the_drawing_lacks_leaves_no_event(world: World) -> None:
+    """A validator rejects it before history is written, and the workflow stays alive."""
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.invite(JANE)
+    before = await world.events(JANE)
+    while "EVENT_TYPE_ACTIVITY_TASK_SCHEDULED" not in before:
+        before = await world.events(JANE)
+    for _ in range(5):
+        with pytest.raises(Exception, match="It is sent"):
+            await world.client.accept(world.account, JANE)
+    assert await world.events(JANE) == before
+    world.smtp.answers.clear()
+    await world.until(JANE, "pending")

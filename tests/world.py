@@ -1,0 +1,270 @@
+"""A whole Seatflow for tests: a real Temporal server, store, mail server and worker."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import SecretStr
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+from adapters.sql.store import SqlStore
+from domain.account import Directory
+from domain.audit import Violation
+from domain.error import Refused
+from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
+from runtime.client import SeatflowClient
+from runtime.codec import data_converter
+from runtime.settings import Settings
+from runtime.virtual_clock import VirtualClock
+from runtime.wiring import open_store, seatflow_client, set_up_store, worker_for
+from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
+from workflows import search_attribute
+
+JANE = "jane@example.com"
+OWNER = "owner@acme.example"
+ADMIN = "admin@acme.example"
+MEMBER = "member@acme.example"
+PATIENCE = timedelta(seconds=15)
+
+User = tuple[str, str] | tuple[str, str, bool]
+
+
+@asynccontextmanager
+async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
+    """The real server, whose workflows have clocks that can be moved on."""
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+        dev_server_log_level="error",
+        dev_server_extra_args=[
+            "--dynamic-config-value",
+            "frontend.WorkflowTimeSkippingEnabled=true",
+            "--dynamic-config-value",
+            "history.transferProcessorMaxPollRPS=1000",
+        ],
+        search_attributes=search_attribute.ALL,
+        data_converter=data_converter({}),
+    ) as environment:
+        yield environment
+
+
+@dataclass(frozen=True)
+class ReceivedMail:
+    """An e-mail as its reader gets it."""
+
+    to: str
+    event: str
+    language: str
+    text: str
+
+    @classmethod
+    def of(cls, letter: ReceivedLetter) -> "ReceivedMail":
+        message = letter.message
+        body = message.get_body(("plain",))
+        return cls(
+            to=letter.recipients[0],
+            event=str(message["Seatflow-Event"]),
+            language=str(message["Content-Language"]),
+            text=str(body.get_content()) if body else "",
+        )
+
+
+@dataclass
+class World:
+    """One account, `account`, with an owner, an admin, a member and two free seats."""
+
+    temporal: WorkflowEnvironment
+    store: SqlStore
+    smtp: ScriptedSmtpServer
+    client: SeatflowClient
+    settings: Settings
+    account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
+
+    @property
+    def clock(self) -> VirtualClock:
+        return VirtualClock(self.temporal.client)
+
+    # What stands.
+
+    async def imported(
+        self,
+        account: str,
+        *,
+        plan: str = "business",
+        users: Sequence[User] = (),
+        suspended: bool = False,
+        licenses: int | None = None,
+    ) -> None:
+        """An account as the import file writes it."""
+        entry: dict[str, object] = {
+            "id": account,
+            "name": account.title(),
+            "plan": plan,
+            "currency": "EUR",
+            "time_zone": "Europe/Berlin",
+            "country": "DE",
+            "collection": "autopay",
+            "suspended": suspended,
+            "users": [
+                {"email": email, "role": role, "licensed": bool(licensed)}
+                for email, role, *licensed in users
+            ],
+        }
+        if licenses is not None:
+            entry["licenses"] = licenses
+        await self.store.directory.import_(Directory.model_validate({"accounts": [entry]}))
+
+    async def export(self, account: str) -> Directory:
+        return await self.store.directory.export(account)
+
+    async def members(self) -> set[str]:
+        [account] = (await self.export(self.account)).accounts
+        return {user.email for user in account.users}
+
+    async def free_seats(self) -> int:
+        """Base licenses that a licensed invitation could still reserve."""
+        [account] = (await self.export(self.account)).accounts
+        invited = await self.client.list(self.account)
+        reserved = sum(
+            each.license is License.LICENSED and each.state.unanswered for each in invited
+        )
+        taken = sum(user.licensed for user in account.users)
+        return (account.licenses or 0) - taken - reserved
+
+    async def audit(self) -> tuple[Violation, ...]:
+        return (await self.store.audit()).violations
+
+    # What is done.
+
+    async def invite(
+        self, email: str, license: License = License.BASIC, by: str = ADMIN
+    ) -> InviteResult:
+        [row] = await self.client.invite(self.account, [Person(email=email, license=license)], by)
+        return row
+
+    async def invite_all(self, *emails: str, licensed: bool = False) -> list[InviteResult]:
+        license = License.LICENSED if licensed else License.BASIC
+        people = [Person(email=email, license=license) for email in emails]
+        return await self.client.invite(self.account, people, ADMIN)
+
+    async def pending(self, email: str, license: License = License.BASIC) -> Invitation:
+        await self.invite(email, license)
+        return await self.until(email, "pending")
+
+    async def show(self, email: str) -> Invitation:
+        return await self.client.show(self.account, email)
+
+    async def until(self, email: str, state: str) -> Invitation:
+        """The invitation once it stands at `state`."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                invitation = await self.show(email)
+                if invitation.state is InvitationState(state):
+                    return invitation
+                await asyncio.sleep(0.02)
+
+    # What time does.
+
+    async def pass_time(self, email: str, span: timedelta) -> None:
+        """Move the invitation's clock forward."""
+        await self.clock.pass_time((await self.show(email)).workflow_id, span)
+
+    async def go_to(self, email: str, moment: datetime) -> None:
+        """Move the invitation's clock to `moment`."""
+        await self.clock.go_to((await self.show(email)).workflow_id, moment)
+
+    async def forget(self, email: str) -> None:
+        """Let Temporal forget the run, as it does when its retention is over."""
+        invitation = await self.show(email)
+        client = self.temporal.client
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace=client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=invitation.workflow_id),
+            )
+        )
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                try:
+                    await client.get_workflow_handle(invitation.workflow_id).describe()
+                except RPCError:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def run_now(self, email: str) -> str:
+        """The run that is open, which continue-as-new changes."""
+        return (await (await self._handle(email)).describe()).run_id
+
+    async def events(self, email: str) -> list[str]:
+        """The types of the events in the history."""
+        history = await (await self._handle(email)).fetch_history()
+        return [EventType.Name(event.event_type) for event in history.events]
+
+    async def _handle(self, email: str) -> WorkflowHandle[object, object]:
+        invitation = await self.show(email)
+        return self.temporal.client.get_workflow_handle(invitation.workflow_id)
+
+    # What arrived.
+
+    def mails(self, *, to: str | None = None, event: str | None = None) -> list[ReceivedMail]:
+        mails = [ReceivedMail.of(letter) for letter in self.smtp.received]
+        return [
+            mail
+            for mail in mails
+            if (to is None or mail.to == to) and (event is None or mail.event == event)
+        ]
+
+    async def mailed(self, event: str, to: str, times: int = 1) -> ReceivedMail:
+        """The last of exactly `times` e-mails of that kind."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while len(self.mails(to=to, event=event)) < times:
+                await asyncio.sleep(0.02)
+        found = self.mails(to=to, event=event)
+        assert len(found) == times
+        return found[-1]
+
+
+@asynccontextmanager
+async def a_world(environment: WorkflowEnvironment, folder: Path) -> AsyncIterator[World]:
+    """A world of its own beside others on the same server: other names, another queue."""
+    async with ScriptedSmtpServer() as smtp:
+        settings = Settings(
+            database_url=SecretStr(f"sqlite+aiosqlite:///{folder}/seatflow.db"),
+            smtp_url=SecretStr(smtp.url),
+            secret_key=SecretStr("a secret key for tests"),
+            task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
+            wait_seconds=15,
+        )
+        await set_up_store(settings)
+        async with open_store(settings) as store:
+
+            async def connect() -> Client:
+                return environment.client
+
+            client = seatflow_client(settings, store, connect)
+            world = World(environment, store, smtp, client, settings)
+            await world.imported(
+                world.account,
+                users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
+                licenses=2,
+            )
+            async with worker_for(environment.client, settings, store):
+                yield world
+
+
+async def refusal_of(answer: Awaitable[object]) -> str:
+    """The code with which `answer` is refused."""
+    try:
+        await answer
+    except Refused as refused:
+        return refused.code.value
+    raise AssertionError("nothing was refused")

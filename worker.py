@@ -1,0 +1,55 @@
+"""One worker: `python worker.py`. SIGTERM drains it."""
+
+import logging
+
+import uvloop
+
+from domain.error import Refused, Unavailable
+from runtime.process import leave, log_to_stderr, stop_signal
+from runtime.settings import Settings, load_settings
+from runtime.temporal import CORE_LOG, connect
+from runtime.wiring import open_store, working
+
+DRAINED = 0
+FAILED = 1
+BAD_SETTINGS = 2
+UNREACHABLE = 3
+
+log = logging.getLogger("seatflow.worker")
+
+
+async def serve(settings: Settings) -> None:
+    """Work until the process is asked to stop, then finish what runs.
+
+    Raises Refused for settings that cannot be worked with, Unavailable for a backend.
+    """
+    stop = stop_signal()
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        client = await connect(settings, core_log=CORE_LOG)
+        async with working(client, settings, store):
+            log.info("working on %s in %s", settings.task_queue, client.namespace)
+            await stop.wait()
+            log.info("draining")
+    log.info("drained")
+
+
+def main() -> None:
+    """Run one worker; the exit status says why it ended."""
+    log_to_stderr()
+    try:
+        uvloop.run(serve(load_settings()))
+    except Refused as refused:
+        log.error("%s", refused.message)
+        leave(BAD_SETTINGS)
+    except Unavailable as unavailable:
+        log.error("%s", unavailable.message)
+        leave(UNREACHABLE)
+    except Exception:
+        log.exception("the worker failed")
+        leave(FAILED)
+    leave(DRAINED)
+
+
+if __name__ == "__main__":
+    main()

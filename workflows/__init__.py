@@ -1,0 +1,1 @@
+"""Durable orchestration: the only place that waits."""

@@ -1,0 +1,129 @@
+"""The one mechanism that binds a machine to a running workflow."""
+
+from collections.abc import Callable, Mapping
+from typing import Generic
+
+from temporalio import workflow
+from temporalio.common import TypedSearchAttributes
+
+with workflow.unsafe.imports_passed_through():
+    from domain.address import mask_all
+    from domain.error import Refused
+    from states.lifecycle import AnyRecord, LifecycleMachine, after, refusal, require, transitions
+
+RECENT_ENTRIES = 8
+"""How much of the journal Current Details show; they are limited to 20 kB."""
+
+
+class Lifecycle(Generic[AnyRecord]):
+    """A machine, the record that follows it, and their publication.
+
+    Taking a record that has moved on publishes it: journal, search attributes (at most
+    one upsert, in a workflow task that happens anyway) and Current Details. No workflow
+    does any of it by hand.
+    """
+
+    def __init__(
+        self,
+        machine: type[LifecycleMachine],
+        record: AnyRecord,
+        *,
+        search_attributes: Callable[[AnyRecord], TypedSearchAttributes],
+        facts: Callable[[AnyRecord], Mapping[str, str]],
+    ) -> None:
+        """Begin with `record`, whose search attributes were given at start, for nothing."""
+        self.record = record
+        self._declaration = machine
+        self._search_attributes = search_attributes
+        self._facts = facts
+        self._describe()
+
+    def require(self, event: str) -> None:
+        """Raise Refused unless the drawing allows `event` now; for validators."""
+        require(self._declaration, self.record.state, event)
+
+    def refused(self) -> Refused:
+        """The declared refusal of whoever asks for what the present state lacks."""
+        return refusal(self._declaration, self.record.state)
+
+    def foresee(
+        self, event: str, *, by: str, note: str | None = None, **changes: object
+    ) -> AnyRecord:
+        """The record as it will stand after `event`; nothing is taken yet.
+
+        Raises Refused when the drawing lacks the event here.
+        """
+        return after(
+            self._declaration,
+            self.record,
+            event,
+            at=workflow.now(),
+            by=by,
+            note=note,
+            **changes,
+        )
+
+    def take(self, record: AnyRecord) -> None:
+        """Let the machine follow `record`, which has moved on by at most one event.
+
+        Raises TransitionNotAllowed when the drawing lacks it: two truths about one
+        lifecycle, which must be seen rather than smoothed over.
+        """
+        if len(record.journal) > len(self.record.journal):
+            # Built for the moment: kept, it would weigh more than all else in a cached run.
+            self._declaration(start_value=self.record.state).send(record.journal[-1].event)
+        before, self.record = self.record, record
+        self._publish(self._search_attributes(before), self._search_attributes(record))
+
+    def _publish(self, before: TypedSearchAttributes, now: TypedSearchAttributes) -> None:
+        if now != before:
+            names, unchanged = {pair.key.name for pair in now}, list(before)
+            workflow.upsert_search_attributes(
+                [
+                    *(pair.key.value_set(pair.value) for pair in now if pair not in unchanged),
+                    *(pair.key.value_unset() for pair in before if pair.key.name not in names),
+                ]
+            )
+        self._describe()
+
+    def _describe(self) -> None:
+        workflow.set_current_details(
+            current_details(self._declaration, self.record, self._facts(self.record))
+        )
+
+
+def current_details(
+    machine: type[LifecycleMachine], record: AnyRecord, facts: Mapping[str, str]
+) -> str:
+    """What an operations person reads in the UI, in Markdown.
+
+    State, since when, what it waits for, who can move it on, and the last of the journal.
+    """
+    state = record.state
+    movers = dict[str, list[str]]()
+    for origin, event in transitions(machine):
+        if origin == state.value:
+            movers.setdefault(machine.moved_by[event], []).append(event)
+    rows = {
+        "Waiting for": machine.waits_for.get(state, "nothing: it has ended"),
+        **facts,
+        "Moved on by": "; ".join(f"{who}: {', '.join(events)}" for who, events in movers.items()),
+    }
+    since = f"{record.journal[-1].at:%Y-%m-%d %H:%M:%S} UTC"
+    return "\n".join(
+        (
+            f"**{state.value}** since {since}",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {text} |" for name, text in rows.items() if text),
+            "",
+            "| at (UTC) | event | to | by |",
+            "|---|---|---|---|",
+            *(
+                f"| {entry.at:%Y-%m-%d %H:%M:%S} | {entry.event} | {entry.to_state} |"
+                f" {mask_all(entry.by)} |"
+                for entry in record.journal[-RECENT_ENTRIES:]
+            ),
+        )
+    )

@@ -1,0 +1,31 @@
+"""Activity options, each with its reason."""
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityConfig, LocalActivityConfig
+
+STORE = ActivityConfig(
+    # A transaction takes milliseconds; a killed worker's is taken up again after this.
+    start_to_close_timeout=timedelta(seconds=15),
+    # Never given up: what the store was asked for must be known before anybody is answered.
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
+    ),
+)
+"""One transaction in our own store."""
+
+MAIL = ActivityConfig(
+    # Longer than the mail adapter's own limit, so that its error is the one that is seen.
+    start_to_close_timeout=timedelta(seconds=45),
+    # Each failed attempt says itself when the next one starts (INV-4).
+    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
+)
+"""A conversation with the mail server."""
+
+LOOK = LocalActivityConfig(
+    start_to_close_timeout=timedelta(seconds=5),
+    # Nothing is changed by looking, so the caller may as well ask again.
+    schedule_to_close_timeout=timedelta(seconds=30),
+)
+"""A question to our own store that changes nothing."""
