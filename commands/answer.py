@@ -1,0 +1,97 @@
+"""How a command answers: one JSON document, or tables and colours for a person."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import typer
+from pydantic import BaseModel, JsonValue
+from rich.console import Console, RenderableType
+
+from domain.error import ErrorCode, Refused, Unavailable
+
+DONE = 0
+REFUSED = 1
+BAD_USAGE = 2
+UNREACHABLE = 3
+
+WIDTH_UNWATCHED = 200
+"""Columns of what goes to a file or another program; a terminal knows its own."""
+
+_BAD_REQUESTS = (ErrorCode.INVALID_INPUT, ErrorCode.INVALID_EMAIL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where a command's words go, and in which form."""
+
+    json: bool
+
+    @staticmethod
+    def of(context: typer.Context) -> "Answer":
+        """The answer that the options before the command asked for."""
+        return context.ensure_object(Answer)
+
+    def give(self, document: JsonValue, shown: Callable[[], RenderableType]) -> None:
+        """Print `document` as JSON, or what a person sees instead."""
+        if self.json:
+            print_json(document)
+        else:
+            _console(stderr=False).print(shown(), crop=False)
+
+    def working(self, doing: str) -> AbstractContextManager[object]:
+        """Say what is being waited for, where a person watches."""
+        console = None if self.json else _console(stderr=True)
+        return console.status(doing) if console and console.is_terminal else nullcontext()
+
+    def refuse(self, error: Refused | Unavailable) -> int:
+        """Print the error on stderr; returns the exit status."""
+        return self.refuse_as(error.as_json(), exit_status(error))
+
+    def refuse_as(self, error: Mapping[str, JsonValue], status: int) -> int:
+        """Print an error that is already written down; returns `status`."""
+        if self.json:
+            print(json.dumps({"error": dict(error)}), file=sys.stderr)
+        else:
+            for line in _lines(error):
+                _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+        return status
+
+
+def exit_status(error: Refused | Unavailable) -> int:
+    """1 refused by a rule, 2 bad input, 3 a backend is not reachable."""
+    if isinstance(error, Unavailable):
+        return UNREACHABLE
+    return BAD_USAGE if error.code in _BAD_REQUESTS else REFUSED
+
+
+def as_json(value: BaseModel) -> dict[str, JsonValue]:
+    """`value` with the names and the spelling of the wire."""
+    document: dict[str, JsonValue] = value.model_dump(mode="json", by_alias=True)
+    return document
+
+
+def print_json(document: JsonValue) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(document, indent=2))
+
+
+def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
+    yield f"{error['code']}: {error['message']}"
+    for mistake in _entries(error, "mistakes"):
+        yield f"  {mistake['path']}: {mistake['reason']}"
+    for blocker in _entries(error, "blockers"):
+        yield f"  {blocker['code']}: {blocker['message']} {blocker['remedy']}"
+
+
+def _entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:
+    listed = error.get(name)
+    if isinstance(listed, list):
+        yield from (entry for entry in listed if isinstance(entry, dict))
+
+
+def _console(*, stderr: bool) -> Console:
+    watched = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if watched else WIDTH_UNWATCHED)

@@ -1,0 +1,79 @@
+"""The whole story, played on a real server in a minute."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.answer import Answer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from runtime.settings import Settings
+
+app = typer.Typer()
+
+TOLD = 0
+WENT_WRONG = 1
+
+
+@app.command(rich_help_panel="Operations", epilog="Example: seatflow demo --exit")
+def demo(
+    context: typer.Context,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="End when the story is told, not on Ctrl-C.")
+    ] = False,
+) -> int:
+    """Start an embedded stack of its own and play invitations to each of their ends.
+
+    The exit status is 0 when every step did what it should.
+    """
+    import uvloop
+
+    from runtime.settings import load_settings
+
+    return uvloop.run(_play(Answer.of(context), load_settings(), leave=leave))
+
+
+async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
+    from commands.story import Story
+    from runtime.process import stop_signal
+    from runtime.stack import Ports, Stack
+
+    stop = stop_signal()
+    async with Stack(_anew(settings), Ports.free()) as stack:
+        story = Story(stack)
+        with _watched(answer, story.shown):
+            await story.play()
+        answer.give(story.as_json(), story.places)
+        if not leave:
+            await stop.wait()
+    return TOLD if story.succeeded else WENT_WRONG
+
+
+def _watched(
+    answer: Answer, shown: "Callable[[], RenderableType]"
+) -> AbstractContextManager[object]:
+    from rich.live import Live
+
+    return nullcontext() if answer.json else Live(get_renderable=shown, refresh_per_second=8)
+
+
+def _anew(settings: "Settings") -> "Settings":
+    """Settings for an empty stack in a folder of its own, whatever runs beside it."""
+    from pydantic import SecretStr
+
+    folder = settings.state_folder / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    return settings.model_copy(
+        update={
+            "state_folder": folder,
+            "database_url": SecretStr(f"sqlite+aiosqlite:///{folder}/seatflow.db"),
+            "task_queue": "seatflow",
+            "secret_key": None,
+            "given_id_key": None,
+        }
+    )

@@ -1,0 +1,215 @@
+"""Commands about invitations (INV)."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import JsonValue
+
+from commands import picture
+from commands.answer import DONE, REFUSED, Answer, as_json
+from commands.question import Account, By, Email, ask
+from domain.error import ErrorCode, Refused
+from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
+
+if TYPE_CHECKING:
+    from runtime.client import SeatflowClient
+
+app = typer.Typer()
+
+_PANEL = "Invitations"
+_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+
+Refund = Annotated[
+    bool, typer.Option("--refund", help="Return the unused value to the payment methods.")
+]
+Transfer = Annotated[
+    bool, typer.Option("--transfer", help="Credit the unused value to the target account.")
+]
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Example: seatflow invite acme ada@example.com --by owner@acme.example --wait",
+)
+def invite(
+    context: typer.Context,
+    account: Account,
+    emails: Annotated[
+        list[str], typer.Argument(metavar="EMAIL", help="Whom to invite.", show_default=False)
+    ],
+    by: By,
+    license: Annotated[
+        License, typer.Option(help="What the people will be on the account.")
+    ] = License.BASIC,
+    locale: Annotated[
+        str | None,
+        typer.Option(metavar="XX", help="The language for people who have set none."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the mail server has answered.")
+    ] = False,
+) -> int:
+    """Invite people into a paid account.
+
+    Each address is an invitation of its own; a bad one never spoils the others.
+    """
+    if locale and not _LOCALE.fullmatch(locale):
+        raise Refused(ErrorCode.INVALID_INPUT, f"No such locale: {locale}")
+    people = [Person(email=email, license=license, locale=locale) for email in emails]
+
+    async def invited(client: "SeatflowClient") -> list[InviteResult]:
+        results = await client.invite(account, people, by)
+        return await client.wait_until_out(results) if wait else results
+
+    return _give_results(Answer.of(context), ask(context, "Inviting", invited))
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json show acme ada@example.com")
+def show(context: typer.Context, account: Account, email: Email) -> None:
+    """Show the latest invitation of a person as it stands."""
+    _give(context, ask(context, "Looking", lambda client: client.show(account, email)))
+
+
+@app.command(
+    "list",
+    rich_help_panel=_PANEL,
+    epilog="Example: seatflow list acme --state pending --stale-days 3",
+)
+def list_(
+    context: typer.Context,
+    account: Account,
+    state: Annotated[
+        list[InvitationState] | None,
+        typer.Option(help="Only those in this state; may be repeated.", show_default=False),
+    ] = None,
+    stale_days: Annotated[
+        int | None,
+        typer.Option(min=0, max=36500, help="Only those that have been quiet for so many days."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Ended ones too.")] = False,
+) -> None:
+    """List the invitations of an account, the oldest first."""
+    found = ask(
+        context,
+        "Looking",
+        lambda client: client.list(account, state or (), stale_days, everything),
+    )
+    Answer.of(context).give(
+        {"invitations": [as_json(invitation) for invitation in found]},
+        lambda: picture.of_invitations(found, datetime.now(UTC)),
+    )
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow preview acme ada@example.com")
+def preview(context: typer.Context, account: Account, email: Email) -> None:
+    """Tell what accepting would do; changes nothing."""
+    found = ask(context, "Looking", lambda client: client.preview(account, email))
+    Answer.of(context).give(as_json(found), lambda: picture.of_preview(found))
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Examples: seatflow accept acme ada@example.com · "
+    "seatflow accept --link http://localhost:8080/i/… --as ada@example.com",
+)
+def accept(
+    context: typer.Context,
+    account: Annotated[
+        str | None, typer.Argument(metavar="ACCOUNT", help="The id of the account.")
+    ] = None,
+    email: Annotated[
+        str | None, typer.Argument(metavar="EMAIL", help="The invitee's address.")
+    ] = None,
+    link: Annotated[
+        str | None, typer.Option(metavar="URL", help="The link of the e-mail instead.")
+    ] = None,
+    signed_in_as: Annotated[
+        str | None, typer.Option("--as", metavar="EMAIL", help="Who opened the link.")
+    ] = None,
+    refund: Refund = False,
+    transfer: Transfer = False,
+) -> None:
+    """Accept on the invitee's behalf, or by the link of the e-mail."""
+    choice = _choice(refund=refund, transfer=transfer)
+    if link is not None and account is None:
+        accepted = ask(
+            context, "Accepting", lambda client: client.accept_link(link, signed_in_as, choice)
+        )
+    elif account and email and link is None and signed_in_as is None:
+        accepted = ask(context, "Accepting", lambda client: client.accept(account, email, choice))
+    else:
+        raise Refused(
+            ErrorCode.INVALID_INPUT, "Give ACCOUNT and EMAIL, or --link, perhaps with --as."
+        )
+    _give(context, accepted)
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog='Example: seatflow decline acme ada@example.com --reason "I have left"',
+)
+def decline(
+    context: typer.Context,
+    account: Account,
+    email: Email,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the inviter is told.")
+    ] = None,
+) -> None:
+    """Decline on the invitee's behalf."""
+    _give(context, ask(context, "Declining", lambda client: client.decline(account, email, reason)))
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Example: seatflow revoke acme ada@example.com --by owner@acme.example",
+)
+def revoke(context: typer.Context, account: Account, email: Email, by: By) -> None:
+    """Take an invitation back."""
+    _give(context, ask(context, "Revoking", lambda client: client.revoke(account, email, by)))
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Example: seatflow resend acme ada@example.com --by owner@acme.example",
+)
+def resend(context: typer.Context, account: Account, email: Email, by: By) -> None:
+    """Send a new link; the old one is dead from then on."""
+    _give(context, ask(context, "Resending", lambda client: client.resend(account, email, by)))
+
+
+def _give(context: typer.Context, invitation: Invitation) -> None:
+    Answer.of(context).give(as_json(invitation), lambda: picture.of_invitation(invitation))
+
+
+def _give_results(answer: Answer, results: Sequence[InviteResult]) -> int:
+    """Every row on stdout; when all were refused, the first row's error on stderr too."""
+    answer.give(
+        {"invitations": [_row(result) for result in results]},
+        lambda: picture.of_results(results),
+    )
+    if any(result.result != "refused" for result in results):
+        return DONE
+    return answer.refuse_as(results[0].error or {}, REFUSED)
+
+
+def _row(result: InviteResult) -> dict[str, JsonValue]:
+    if result.invitation:
+        members = as_json(result.invitation)
+    else:
+        members = dict.fromkeys(field.alias or name for name, field in _MEMBERS.items())
+    return {**members, "email": result.email, "result": result.result, "error": result.error}
+
+
+_MEMBERS = Invitation.model_fields
+
+
+def _choice(*, refund: bool, transfer: bool) -> Choice | None:
+    if refund and transfer:
+        raise Refused(ErrorCode.INVALID_INPUT, "Choose either --refund or --transfer.")
+    if refund:
+        return Choice.REFUND
+    return Choice.TRANSFER if transfer else None

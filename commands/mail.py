@@ -1,0 +1,59 @@
+"""Commands about the embedded stack's mailbox."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from commands.answer import Answer, as_json
+
+if TYPE_CHECKING:
+    from runtime.mailbox import Mailbox, OpenedLetter, StoredLetter
+
+app = typer.Typer(help="The embedded stack's mailbox.", rich_markup_mode="rich")
+
+
+@app.command("list", epilog="Example: seatflow mail list")
+def list_(context: typer.Context) -> None:
+    """List the letters, the oldest first."""
+    letters = _mailbox().letters()
+    Answer.of(context).give(
+        {"letters": [as_json(letter) for letter in letters]}, lambda: _table(letters)
+    )
+
+
+@app.command(epilog="Example: seatflow --json mail show 1")
+def show(
+    context: typer.Context,
+    number: Annotated[int, typer.Argument(help="The letter's number.", show_default=False)],
+) -> None:
+    """Show one letter."""
+    letter = _mailbox().open(number)
+    Answer.of(context).give(as_json(letter), lambda: _opened(letter))
+
+
+def _mailbox() -> "Mailbox":
+    from runtime.mailbox import Mailbox
+    from runtime.settings import load_settings
+
+    return Mailbox(load_settings().mail_folder)
+
+
+def _table(letters: "list[StoredLetter]") -> Table:
+    table = Table("", "at", "to", "event", "subject", box=None, header_style="dim")
+    for letter in letters:
+        table.add_row(
+            str(letter.number),
+            f"{letter.at:%Y-%m-%d %H:%M:%S}",
+            Text(letter.to),
+            letter.event or "",
+            Text(letter.subject),
+        )
+    return table
+
+
+def _opened(letter: "OpenedLetter") -> Text:
+    headers = "\n".join(f"{name}: {value}" for name, value in letter.headers.items())
+    # Never wrapped, so that a link can be copied.
+    return Text.assemble((headers, "dim"), "\n\n", letter.text, no_wrap=True, overflow="ignore")

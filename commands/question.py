@@ -1,0 +1,58 @@
+"""How a command asks: the backends are opened for one question and closed again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from commands.answer import Answer
+
+if TYPE_CHECKING:
+    from adapters.sql.store import SqlStore
+    from runtime.client import SeatflowClient
+
+Found = TypeVar("Found")
+
+Account = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="The id of the account.", show_default=False)
+]
+Email = Annotated[
+    str, typer.Argument(metavar="EMAIL", help="The person's address.", show_default=False)
+]
+By = Annotated[
+    str,
+    typer.Option("--by", metavar="ADMIN", help="The owner or admin who asks.", show_default=False),
+]
+
+
+def ask(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[SeatflowClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client; a person sees that it is `doing` something."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_client
+
+    async def answered() -> Found:
+        async with open_client(load_settings()) as client:
+            return await question(client)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_store(
+    context: typer.Context, doing: str, question: "Callable[[SqlStore], Awaitable[Found]]"
+) -> Found:
+    """Put `question` to the store alone; Temporal is not needed."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_store
+
+    async def answered() -> Found:
+        async with open_store(load_settings()) as store:
+            return await question(store)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())

@@ -1,0 +1,96 @@
+"""Commands about the processes: preparing the backends, and running all of them here."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from commands.answer import Answer
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+    from runtime.stack import Stack
+
+app = typer.Typer()
+
+_PANEL = "Operations"
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow setup")
+def setup(context: typer.Context) -> None:
+    """Prepare the database and the Temporal namespace; may be repeated."""
+    from runtime.settings import load_settings
+
+    answer = Answer.of(context)
+    with answer.working("Setting up"):
+        document = asyncio.run(_set_up(load_settings()))
+    answer.give(document, lambda: Text("Database and namespace are ready.", style="green"))
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
+def up(context: typer.Context) -> None:
+    """Run Temporal, a mailbox and a worker on this machine, until Ctrl-C."""
+    import uvloop
+
+    from runtime.settings import load_settings
+
+    uvloop.run(_up(Answer.of(context), load_settings()))
+
+
+async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
+    from runtime.temporal import connect, register_search_attributes
+    from runtime.wiring import set_up_store
+    from workflows import search_attribute
+
+    # First, so that nothing is half done when it is not there.
+    client = await connect(settings)
+    await set_up_store(settings)
+    await register_search_attributes(client)
+    return {
+        "namespace": client.namespace,
+        "search_attributes": [key.name for key in search_attribute.ALL],
+    }
+
+
+async def _up(answer: Answer, settings: "Settings") -> None:
+    from runtime.process import log_to_stderr, stop_signal
+
+    # Before what takes long, so that Ctrl-C is always a clean end.
+    stopped = asyncio.create_task(stop_signal().wait())
+    from runtime.stack import Stack
+
+    if not answer.json:
+        log_to_stderr(logging.WARNING)
+    async with Stack(settings) as stack:
+        answer.give(_places(stack), lambda: _shown(stack))
+        failed = asyncio.create_task(stack.server_exit())
+        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            raise failed.result()
+        failed.cancel()
+
+
+def _places(stack: "Stack") -> dict[str, JsonValue]:
+    return {
+        "temporal": stack.environment["TEMPORAL_ADDRESS"],
+        "ui": stack.ui,
+        "smtp": stack.environment["SEATFLOW_SMTP_URL"],
+        "state_folder": str(stack.settings.state_folder),
+    }
+
+
+def _shown(stack: "Stack") -> Table:
+    table = Table(title="Seatflow is up", title_justify="left", show_header=False, box=None)
+    for name, place in (
+        ("Temporal UI", stack.ui),
+        ("Temporal", stack.environment["TEMPORAL_ADDRESS"]),
+        ("mailbox", f"{stack.environment['SEATFLOW_SMTP_URL']} · seatflow mail list"),
+        ("state", f"{stack.settings.state_folder}/"),
+        ("stop", "Ctrl-C"),
+    ):
+        table.add_row(Text(name, style="dim"), Text(place))
+    return table

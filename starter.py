@@ -1,0 +1,83 @@
+"""The operator's commands: `python starter.py --help`."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Annotated
+
+import typer
+
+from commands import demo, diagram, directory, invitation, mail, stack
+from commands.answer import DONE, Answer
+from domain.error import ErrorCode, Refused, Unavailable
+from runtime.process import leave, speak_through_logging
+
+INTERRUPTED = 130
+"""What Typer returns when Ctrl-C ended a command."""
+
+app = typer.Typer(
+    name="seatflow",
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _commands in (invitation, directory, stack, demo, diagram):
+    app.add_typer(_commands.app)
+app.add_typer(mail.app, name="mail")
+
+
+@app.callback()
+def answer_in(
+    context: typer.Context,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Bring people with accounts of their own into an organization's paid account."""
+    context.obj = Answer(json=json)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit status, and prints every failure once."""
+    answer = Answer(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
+    try:
+        return _run(arguments)
+    except (Refused, Unavailable) as error:
+        return answer.refuse(error)
+    except typer.TyperException as mistaken:
+        return answer.refuse(
+            Refused(ErrorCode.INVALID_INPUT, f"{mistaken.format_message()} See `seatflow --help`.")
+        )
+    except Exception as defect:
+        if not answer.json:
+            traceback.print_exc()
+        return answer.refuse(Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}"))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise Refused(ErrorCode.INVALID_INPUT, "The arguments are not UTF-8.") from None
+    status = app(list(arguments), prog_name="seatflow", standalone_mode=False)
+    if status == INTERRUPTED:
+        raise Unavailable("Interrupted before the answer came.", outcome_unknown=True)
+    return status if isinstance(status, int) else DONE
+
+
+def main() -> None:
+    """Run the command that the command line asks for."""
+    # Libraries keep quiet: only the command speaks to its caller.
+    logging.getLogger().addHandler(logging.NullHandler())
+    speak_through_logging()
+    try:
+        status = run(sys.argv[1:])
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        status = DONE
+    leave(status)
+
+
+if __name__ == "__main__":
+    main()

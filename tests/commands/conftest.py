@@ -1,0 +1,102 @@
+"""The command line as its callers see it: another process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue, SecretStr, TypeAdapter
+
+from runtime.settings import Settings
+from runtime.wiring import set_up_store
+
+ROOT = Path(__file__).parent.parent.parent
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+SECRET_KEY = "a secret key for tests"
+NOBODY = "127.0.0.1:1"
+"""An address that nobody listens on."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> JsonValue:
+        """The one JSON document on stdout; stderr holds nothing."""
+        assert self.err == ""
+        return _JSON.validate_json(self.out)
+
+    def at(self, *path: str | int) -> JsonValue:
+        """What the document holds at `path`."""
+        found = self.document
+        for step in path:
+            if isinstance(step, int):
+                assert isinstance(found, list)
+                found = found[step]
+            else:
+                assert isinstance(found, dict)
+                found = found[step]
+        return found
+
+    @property
+    def error(self) -> dict[str, JsonValue]:
+        """The one error on stderr, which is pure JSON."""
+        [line] = self.err.splitlines()
+        document = _JSON.validate_json(line)
+        assert isinstance(document, dict)
+        assert set(document) == {"error"}
+        error = document["error"]
+        assert isinstance(error, dict)
+        return error
+
+
+Run = Callable[..., Ran]
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """Of a process whose state is in `folder`, with nothing but `settings` set."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SEATFLOW_", "TEMPORAL_"))
+    }
+    ours = {
+        "SEATFLOW_STATE_FOLDER": str(folder / "state"),
+        "SEATFLOW_SECRET_KEY": SECRET_KEY,
+        "TEMPORAL_ADDRESS": NOBODY,
+    }
+    return inherited | ours | settings
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a command in `tmp_path` and waits for its end."""
+
+    def ran(*arguments: str, stdin: str = "", **settings: str) -> Ran:
+        ended = subprocess.run(
+            [sys.executable, ROOT / "starter.py", *arguments],
+            input=stdin,
+            env=environment(tmp_path, **settings),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+    return ran
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> None:
+    """A database that was set up, where `run` looks for it."""
+    await set_up_store(Settings(state_folder=tmp_path / "state", secret_key=SecretStr(SECRET_KEY)))

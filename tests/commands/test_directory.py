@@ -1,0 +1,110 @@
+"""Accounts in and out, on the store alone: Temporal is not there in these tests."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from tests.commands.conftest import Run
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def account(**members: JsonValue) -> dict[str, JsonValue]:
+    return {
+        "id": "acme",
+        "name": "Acme",
+        "plan": "business",
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "country": "DE",
+        "collection": "autopay",
+        "users": [{"email": "owner@acme.example", "role": "owner"}],
+        **members,
+    }
+
+
+def mistakes(error: dict[str, JsonValue]) -> dict[str, str]:
+    listed = error["mistakes"]
+    assert isinstance(listed, list)
+    return {str(each["path"]): str(each["reason"]) for each in listed if isinstance(each, dict)}
+
+
+def test_an_export_imports_to_the_same_export(run: Run, tmp_path: Path) -> None:
+    imported = run("--json", "import", "-", stdin=json.dumps({"accounts": [account()]}))
+    assert imported.document == {"accounts": ["acme"]}
+    first = run("export")
+    (tmp_path / "export.json").write_text(first.out, encoding="utf-8")
+    assert run("--json", "import", "export.json").status == 0
+    assert run("export", "acme").document == first.document
+
+
+def test_every_mistake_of_a_file_has_its_path_and_reason(run: Run) -> None:
+    users: JsonValue = [
+        {"email": "owner@acme.example", "role": "owner"},
+        {"email": "nobody", "role": "king"},
+    ]
+    bad = account(id="ACME", users=users, colour="red", invoices=[{"id": "i", "amount_due": "x"}])
+    del bad["country"]
+    ran = run("--json", "import", "-", stdin=json.dumps({"accounts": [bad]}))
+    assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
+    assert set(mistakes(ran.error)) == {
+        "accounts[0].id",
+        "accounts[0].country",
+        "accounts[0].colour",
+        "accounts[0].users[1].email",
+        "accounts[0].users[1].role",
+        "accounts[0].invoices[0].amount_due",
+        "accounts[0].invoices[0].due_on",
+    }
+    assert run("export").document == {"catalog": None, "accounts": []}
+
+
+def test_a_value_that_is_neither_a_day_nor_a_moment_is_one_mistake(run: Run) -> None:
+    line: JsonValue = {
+        "id": "s",
+        "product": "Pro",
+        "kind": "plan",
+        "quantity": 1,
+        "cycle": "monthly",
+        "period_start": "soon",
+        "period_end": "2026-12-01",
+        "payments": [],
+    }
+    document = {"accounts": [account(subscriptions=[line])]}
+    ran = run("--json", "import", "-", stdin=json.dumps(document))
+    assert list(mistakes(ran.error)) == ["accounts[0].subscriptions[0].period_start"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[", '{"accounts": [NaN]}', "\x00", "[" * 100_000])
+def test_what_is_no_json_is_told_where(run: Run, text: str) -> None:
+    ran = run("--json", "import", "-", stdin=text)
+    assert (ran.status, ran.out) == (2, "")
+    assert mistakes(ran.error)["-"].startswith("not JSON: ")
+
+
+def test_a_file_that_is_not_there_is_named(run: Run) -> None:
+    ran = run("--json", "import", "nowhere.json")
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert mistakes(ran.error) == {"nowhere.json": "No such file or directory"}
+
+
+def test_mistakes_are_lines_for_a_person(run: Run) -> None:
+    ran = run("import", "-", stdin="{}")
+    assert ran.status == 2
+    first, second = ran.err.splitlines()
+    assert first.startswith("invalid_input: ")
+    assert second == "  accounts: Field required"
+
+
+def test_what_needs_no_temporal_does_not_ask_for_it(run: Run) -> None:
+    run("import", "-", stdin=json.dumps({"accounts": [account()]}))
+    assert run("--json", "list", "acme").document == {"invitations": []}
+    assert run("--json", "mail", "list").document == {"letters": []}
+    assert run("--json", "audit").at("violations") == []
+
+
+def test_an_account_that_is_not_there_is_not_found(run: Run) -> None:
+    ran = run("--json", "export", "globex")
+    assert (ran.status, ran.out, ran.error["code"]) == (1, "", "not_found")

@@ -1,0 +1,117 @@
+"""What every command has in common: statuses, errors, help."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import starter
+from tests.commands.conftest import Run
+
+MISTAKES = [
+    [],
+    ["fly"],
+    ["--fast"],
+    ["show", "acme"],
+    ["show", "acme", "jane@example.com", "--fast"],
+    ["invite", "acme", "--by", "owner@acme.example"],
+    ["invite", "acme", "jane@example.com"],
+    ["invite", "acme", "jane@example.com", "--by", "owner@acme.example", "--license", "gold"],
+    ["invite", "acme", "jane@example.com", "--by", "owner@acme.example", "--locale", "?"],
+    ["list", "acme", "--state", "asleep"],
+    ["list", "acme", "--stale-days", "-1"],
+    ["accept"],
+    ["accept", "acme"],
+    ["accept", "acme", "jane@example.com", "--link", "http://localhost/i/x"],
+    ["accept", "acme", "jane@example.com", "--as", "jane@example.com"],
+    ["accept", "acme", "jane@example.com", "--refund", "--transfer"],
+    ["mail", "show", "first"],
+    ["diagram", "--format", "png"],
+    ["show", "acme", "\udcff"],
+]
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_bad_usage_is_one_json_error_and_status_2(
+    arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No drawing tool is needed to see that a PNG is no JSON.
+    monkeypatch.setattr("commands.diagram.drawn", lambda machine, format: b"")
+    assert starter.run(["--json", *arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith('{"error": {"code": "invalid_input", "message": ')
+    assert err.count("\n") == 1
+
+
+def test_bad_usage_is_one_line_for_a_person(run: Run) -> None:
+    ran = run("show", "acme")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == "invalid_input: Missing argument 'EMAIL'. See `seatflow --help`.\n"
+
+
+def test_every_command_shows_an_example() -> None:
+    def examples(command: object, name: str) -> None:
+        for member, under in getattr(command, "commands", {}).items():
+            examples(under, f"{name} {member}")
+        if not hasattr(command, "commands"):
+            epilog = getattr(command, "epilog", None) or ""
+            assert f"{name}" in epilog.replace(" --json", ""), name
+
+    examples(get_command(starter.app), "seatflow")
+
+
+def test_help_and_drawings_come_at_once(run: Run) -> None:
+    for arguments in (["--help"], ["diagram"]):
+        begun = time.monotonic()
+        assert run(*arguments).status == 0
+        assert time.monotonic() - begun < 2
+
+
+def test_a_bad_setting_is_named(run: Run) -> None:
+    ran = run("--json", "export", SEATFLOW_WAIT_SECONDS="soon")
+    assert ran.status == 2
+    assert str(ran.error["message"]).startswith("SEATFLOW_WAIT_SECONDS: ")
+
+
+def test_a_database_that_was_never_set_up_says_what_to_do(run: Run) -> None:
+    ran = run("--json", "export")
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.error["code"] == "backend_unavailable"
+    assert "seatflow setup" in str(ran.error["message"])
+
+
+def test_a_database_that_is_not_there_is_told_within_ten_seconds(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+asyncpg://u:hushhush@127.0.0.1:{silent.getsockname()[1]}/x"
+        begun = time.monotonic()
+        ran = run("--json", "export", SEATFLOW_DATABASE_URL=url)
+    assert time.monotonic() - begun < 10
+    assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
+    assert "hushhush" not in ran.err
+
+
+@pytest.mark.usefixtures("database")
+def test_temporal_that_never_answers_is_told_within_ten_seconds(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        ran = run("--json", "setup", TEMPORAL_ADDRESS=address)
+    assert time.monotonic() - begun < 10
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.error["code"] == "backend_unavailable"
+    assert address in str(ran.error["message"])
+
+
+@pytest.mark.usefixtures("database")
+def test_another_id_key_is_refused(run: Run) -> None:
+    ran = run("--json", "list", "acme", SEATFLOW_SECRET_KEY="another")
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+
+
+def test_svg_needs_graphviz_and_says_so(run: Run, tmp_path: Path) -> None:
+    ran = run("--json", "diagram", "--format", "svg", PATH=str(tmp_path))
+    assert (ran.status, ran.out) == (3, "")
+    assert "Graphviz" in str(ran.error["message"])

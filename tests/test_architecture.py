@@ -1,0 +1,21 @@
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+PACKAGES = {init.parent.name for init in ROOT.glob("*/__init__.py")} - {"tests"}
+ENTRY_POINTS = {"starter.py", "worker.py"}
+
+
+def test_the_import_contracts_hold_every_package() -> None:
+    assert set(TOOLS["importlinter"]["root_packages"]) == PACKAGES
+
+
+def test_every_package_has_its_layer() -> None:
+    layers = TOOLS["importlinter"]["contracts"][0]["layers"]
+    assert {name for layer in layers for name in layer.split(" | ")} == PACKAGES
+
+
+def test_the_wheel_holds_the_whole_program() -> None:
+    wheel = TOOLS["hatch"]["build"]["targets"]["wheel"]
+    assert set(wheel["only-include"]) == PACKAGES | ENTRY_POINTS
