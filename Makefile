@@ -4,7 +4,6 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 LOCKED := .venv/.locked
 READY := .venv/.ready
-MACHINES := invitation
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check format demo record diagrams lock
@@ -39,10 +38,8 @@ demo: $(READY) ## play the whole story on the embedded stack; EXIT=1 ends it the
 record: $(READY) ## record the histories that the replay tests replay
 	@$(BIN)/python -m tests.replay.record
 
-diagrams: $(READY) ## draw the machines for the documents
-	@for machine in $(MACHINES); do \
-	  $(BIN)/python starter.py diagram $$machine --output docs/machine/$$machine.mmd || exit 1; \
-	done
+diagrams: $(READY) ## draw the machines into the documents
+	@$(BIN)/python -m tests.docs.draw
 
 lock: $(READY) ## write requirements.lock; UPGRADE=1 takes newer releases
 	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock \

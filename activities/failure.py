@@ -4,6 +4,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
+from domain.address import mask_all
 from domain.error import ErrorCode, Refused
 
 _CODES = frozenset(ErrorCode)
@@ -28,6 +29,9 @@ class SeatflowFailureConverter(DefaultFailureConverter):
                 non_retryable=True,
             )
         super().to_failure(exception, payload_converter, failure)
+        # Messages are shown in the UI, and only encrypted when there is a key.
+        failure.message = mask_all(failure.message)
+        failure.stack_trace = mask_all(failure.stack_trace)
 
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
         """Read an exception out of `failure`."""

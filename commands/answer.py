@@ -75,7 +75,8 @@ def as_json(value: BaseModel) -> dict[str, JsonValue]:
 
 def print_json(document: JsonValue) -> None:
     """Print one JSON document on stdout."""
-    print(json.dumps(document, indent=2))
+    # A reader at the other end of a pipe waits for it while the process goes on.
+    print(json.dumps(document, indent=2), flush=True)
 
 
 def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """The machines, drawn from their declarations."""
 
+import inspect
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +13,7 @@ from pydantic import JsonValue
 from commands.answer import Answer, print_json
 from domain.error import ErrorCode, Refused, Unavailable
 from states.invitation import InvitationMachine
-from states.lifecycle import LifecycleMachine
+from states.lifecycle import LifecycleMachine, allowed, transitions
 
 app = typer.Typer()
 
@@ -31,7 +33,28 @@ class Format(StrEnum):
     MD = "md"
 
 
-_MACHINES: dict[Machine, type[LifecycleMachine]] = {Machine.INVITATION: InvitationMachine}
+MACHINES: dict[Machine, type[LifecycleMachine]] = {Machine.INVITATION: InvitationMachine}
+
+_PAGE = """\
+# {name}
+
+<!-- Made from {source} by `make diagrams`. -->
+
+{about}
+
+```mermaid
+{drawing}
+```
+
+## States
+The refusal is the code that answers whoever asks for what a state lacks.
+
+{states}
+
+## Transitions
+
+{transitions}
+"""
 
 
 @app.command(
@@ -42,14 +65,14 @@ def diagram(
     context: typer.Context,
     machine: Annotated[Machine, typer.Argument(help="Which machine to draw.")] = Machine.INVITATION,
     format: Annotated[
-        Format, typer.Option(help="svg and png need Graphviz; md is a table.")
+        Format, typer.Option(help="svg and png need Graphviz; md is a page with tables.")
     ] = Format.MERMAID,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it there, not on stdout.")
     ] = None,
 ) -> None:
     """Draw a state machine."""
-    drawing = drawn(_MACHINES[machine], format)
+    drawing = drawn(MACHINES[machine], format)
     json = Answer.of(context).json
     if output:
         _write(output, drawing)
@@ -63,14 +86,58 @@ def diagram(
 
 def drawn(machine: type[LifecycleMachine], format: Format) -> bytes:
     """The drawing of `machine`, from its declaration. Raises Unavailable without Graphviz."""
-    if format in (Format.MERMAID, Format.MD):
-        return f"{f'{machine:{format}}'.rstrip()}\n".encode()
+    if format is Format.MERMAID:
+        return f"{_mermaid(machine)}\n".encode()
+    if format is Format.MD:
+        return _page(machine).encode()
     from statemachine.contrib.diagram.graphviz import GraphvizError, run_graphviz
 
     try:
         return run_graphviz(f"{machine:dot}", format)
     except GraphvizError as failure:
         raise Unavailable(f"Graphviz is needed for {format}: {failure}") from None
+
+
+def _mermaid(machine: type[LifecycleMachine]) -> str:
+    return f"{machine:mermaid}".rstrip()
+
+
+def _page(machine: type[LifecycleMachine]) -> str:
+    """Everything that is declared of `machine`."""
+    return _PAGE.format(
+        name=machine.__name__.removesuffix("Machine"),
+        source=f"{machine.__module__.replace('.', '/')}.py",
+        about=inspect.getdoc(machine),
+        drawing=_mermaid(machine),
+        states=_table(
+            ("state", "waits for", "may be asked", "refusal"),
+            (
+                (
+                    _code(state.value),
+                    machine.waits_for.get(state.value, "nothing: it has ended"),
+                    ", ".join(map(_code, allowed(machine, state.value))),
+                    _code(machine.refusals[state.value]),
+                )
+                for state in machine.states
+            ),
+        ),
+        transitions=_table(
+            ("state", "event", "becomes", "moved by"),
+            (
+                (_code(state), _code(event), _code(target), machine.moved_by[event])
+                for (state, event), target in transitions(machine).items()
+            ),
+        ),
+    )
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    rule = ("---",) * len(columns)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
 
 
 def _write(file: Path, drawing: bytes) -> None:

@@ -79,7 +79,7 @@ def of_preview(preview: Preview) -> RenderableType:
         *_notices("Is lost", preview.loses),
         *_blockers(preview.blockers),
     ]
-    return Group(*lists) if lists else Text("Accepting costs this person nothing.", style="green")
+    return Group(*lists) if lists else Text("Nothing is lost by accepting.", style="green")
 
 
 def _journal(invitation: Invitation) -> Table:

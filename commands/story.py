@@ -12,10 +12,11 @@ from rich.console import Group, RenderableType
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+from temporalio.service import RPCError
 
 from commands import picture
 from domain.account import Directory
-from domain.error import ErrorCode, Refused
+from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Invitation, InvitationState, License, Person
 from runtime.stack import Stack
 from runtime.virtual_clock import VirtualClock
@@ -80,7 +81,7 @@ class Story:
             try:
                 async with asyncio.timeout(2 * PATIENCE.total_seconds()):
                     await step.play()
-            except (WentWrong, Refused, TimeoutError) as failure:
+            except (WentWrong, Refused, Unavailable, TimeoutError, RPCError) as failure:
                 step.failure = str(failure) or type(failure).__name__
             step.seconds = time.monotonic() - begun
             self._invitations = await self._client.list(ACCOUNT, everything=True)

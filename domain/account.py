@@ -4,7 +4,7 @@ import re
 import zoneinfo
 from collections import Counter
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -28,6 +28,9 @@ from domain.address import normalized
 from domain.day import moment
 from domain.error import Refused
 from domain.text import OneLine
+
+_AMOUNT = re.compile(r"\d+(\.\d+)?")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _address(text: str) -> str:
@@ -58,8 +61,18 @@ def _country(code: str) -> str:
 
 
 def _decimal(value: object) -> object:
-    if isinstance(value, float):
+    if not isinstance(value, Decimal) and not _AMOUNT.fullmatch(str(value)):
         raise ValueError('write amounts as text, such as "12.50"')
+    return value
+
+
+def _instant(value: object) -> object:
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        moment_named = datetime.fromisoformat(value)
+        if moment_named.tzinfo is None:
+            # Midnight without a zone would pass for a day.
+            raise ValueError("write a day, or a time with its zone")
+        return moment_named
     return value
 
 
@@ -76,7 +89,10 @@ DecimalText = Annotated[
     Field(ge=0, lt=10**12),
     PlainSerializer(lambda amount: f"{amount:f}", return_type=str),
 ]
-Instant = Annotated[AwareDatetime | date, Field(union_mode="left_to_right")]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Instant = Annotated[
+    AwareDatetime | date, Field(union_mode="left_to_right"), BeforeValidator(_instant)
+]
 """A moment, or a day, which begins at 00:00 in the account's time zone."""
 
 
@@ -148,9 +164,9 @@ class User(_Entry):
     settings: dict[str, JsonValue] = {}
     meetings: tuple[Meeting, ...] = ()
     webinars: tuple[Meeting, ...] = ()
-    recordings: int = Field(default=0, ge=0)
-    contacts: int = Field(default=0, ge=0)
-    chat_messages: int = Field(default=0, ge=0)
+    recordings: Count = 0
+    contacts: Count = 0
+    chat_messages: Count = 0
     addons: tuple[HeldAddon, ...] = ()
 
 
@@ -176,7 +192,7 @@ class Subscription(_Entry):
     id: ItemId
     product: OneLine
     kind: Literal["plan", "addon"]
-    quantity: int = Field(ge=1)
+    quantity: int = Field(ge=1, strict=True)
     cycle: Literal["monthly", "annual"]
     period_start: Instant
     period_end: Instant
@@ -200,7 +216,7 @@ class PaymentMethod(_Entry):
 
     id: ItemId
     kind: str
-    declines: int = Field(default=0, ge=0)
+    declines: Count = 0
 
 
 class Account(_Entry):
@@ -219,7 +235,7 @@ class Account(_Entry):
     billing_customer: str | None = None
     vanity_url: str | None = None
     managed_domains: tuple[str, ...] = ()
-    licenses: int | None = Field(default=None, ge=0)
+    licenses: Count | None = None
     """Base licenses; None means as many as users are licensed."""
     pools: tuple[Pool, ...] = ()
     locked_settings: dict[str, JsonValue] = {}

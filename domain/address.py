@@ -31,6 +31,16 @@ def normalized(address: str) -> str:
     return f"{parts.local_part.casefold()}@{parts.ascii_domain.casefold()}"
 
 
+def as_written(address: str) -> str:
+    """The spelling to write to: only the domain is encoded, for its letters have no case.
+
+    Raises `Refused(invalid_email)`.
+    """
+    normalized(address)
+    local, _, domain = address.strip().rpartition("@")
+    return f"{local}@{normalized(f'x@{domain}').partition('@')[2]}"
+
+
 def masked(address: str) -> str:
     """`j…@example.com`: enough for an operator to recognize, too little to write to."""
     local, _, domain = address.partition("@")

@@ -131,6 +131,8 @@ class Invite(Value):
     """The keyed hash of the address, the last part of the workflow id."""
     email: str
     """The normalized address (INV-3)."""
+    mail_to: str | None = None
+    """The address as it was written, to which the e-mail goes; None: the normalized one."""
     name: str | None = None
     license: License = License.BASIC
     locale: str | None = None

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NoReturn, TypeVar
 
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -15,7 +20,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 
 from adapters.link import LinkSigner
 from adapters.sql.invitation import SqlInvitations
-from domain.address import invitee_key, masked, normalized
+from domain.address import as_written, invitee_key, masked, normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
     AcceptInvitation,
@@ -104,26 +109,30 @@ class SeatflowClient:
         admin = normalized(by)
         await self.invitations.authorize_inviter(account, admin)
         await self.connect()
-        at_once = asyncio.Semaphore(ROWS_AT_ONCE)
+        at_once, in_order = asyncio.Semaphore(ROWS_AT_ONCE), asyncio.Lock()
 
         async def row(person: Person) -> InviteResult:
             async with at_once:
                 try:
-                    return await self._invite(account, person, admin)
+                    return await self._invite(account, person, admin, in_order)
                 except Refused as refused:
-                    return InviteResult(
-                        email=person.email.strip(), result="refused", error=refused.as_json()
-                    )
+                    return _refused_row(person, refused)
+                except Unavailable as unavailable:
+                    return _refused_row(person, unavailable)
 
         return await asyncio.gather(*(row(person) for person in _each_once(people)))
 
-    async def _invite(self, account: str, person: Person, by: str) -> InviteResult:
+    async def _invite(
+        self, account: str, person: Person, by: str, in_order: asyncio.Lock
+    ) -> InviteResult:
         email = normalized(person.email)
         patience = Patience(self.wait_seconds)
         while True:
             invite = self._order(account, email, person, by)
             begun = opening(invite, run_id="", at=datetime.now(UTC))
-            standing = await self.invitations.claim(invite, begun, datetime.now(UTC))
+            async with in_order:
+                # Who is named first gets the seat when they run short.
+                standing = await self.invitations.claim(invite, begun, datetime.now(UTC))
             if standing is None:
                 started = await self._start(invite, begun)
                 if started:
@@ -141,6 +150,7 @@ class SeatflowClient:
             account=account,
             key=invitee_key(email, self.id_key),
             email=email,
+            mail_to=as_written(person.email),
             name=person.name,
             license=person.license,
             locale=person.locale,
@@ -197,8 +207,12 @@ class SeatflowClient:
                 return waited
             try:
                 await patience.pause()
-            except Unavailable as unknown:
-                return waited.model_copy(update={"error": unknown.as_json()})
+            except Unavailable:
+                still_out = Unavailable(
+                    "The mail server has not taken the e-mail yet; it is tried again.",
+                    outcome_unknown=True,
+                )
+                return waited.model_copy(update={"error": still_out.as_json()})
 
     # Looking.
 
@@ -337,7 +351,7 @@ class SeatflowClient:
             try:
                 async with asyncio.timeout(patience.left):
                     return await handle.execute_update(update, args=arguments, id=update_id)
-            except TimeoutError:
+            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
                 raise no_answer() from None
             except WorkflowUpdateFailedError as failed:
                 if isinstance(failed.cause, Refused):
@@ -404,12 +418,19 @@ _AGAIN = frozenset(
 )
 
 
+def _refused_row(person: Person, error: Refused | Unavailable) -> InviteResult:
+    return InviteResult(email=person.email.strip(), result="refused", error=error.as_json())
+
+
 def _ended(invitation: Invitation) -> NoReturn:
     raise refusal(InvitationMachine, invitation.state)
 
 
 def _unreachable(failure: RPCError) -> Unavailable:
-    return Unavailable(f"Temporal does not answer: {failure.status.name.lower()}.")
+    return Unavailable(
+        f"Temporal does not answer: {failure.status.name.lower()}.",
+        outcome_unknown=failure.status is not RPCStatusCode.UNAVAILABLE,
+    )
 
 
 def _each_once(people: Iterable[Person]) -> list[Person]:

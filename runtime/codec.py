@@ -11,27 +11,41 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, PayloadCodec
 
 from activities.failure import EncryptingFailureConverter, SeatflowFailureConverter
+from domain.error import Unavailable
 
 ENCODING = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 NONCE_BYTES = 12
 
 
-class UnreadablePayload(Exception):
-    """A payload was encrypted with a key that is not configured, or was tampered with."""
+class UnreadablePayload(Unavailable):
+    """A payload was encrypted with a key that is not configured, or was tampered with.
+
+    What was asked for may have been done: it is the answer that cannot be read.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Say which key is missing."""
+        super().__init__(message, outcome_unknown=True)
 
 
 class EncryptionCodec(PayloadCodec):
-    """AES-256-GCM over whole payloads. The first key encrypts, all decrypt."""
+    """AES-256-GCM over whole payloads. The first key encrypts, all decrypt.
+
+    Without keys it changes nothing, and says so when it meets what it cannot read.
+    """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """Use `keys` by id, the one that encrypts first."""
         self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
-        self._key_id, self._cipher = next(iter(self._ciphers.items()))
+        self._key_id = next(iter(self._ciphers), b"")
+        self._cipher = self._ciphers.get(self._key_id)
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt each payload, its metadata included."""
-        return [self._encrypted(payload) for payload in payloads]
+        if self._cipher is None:
+            return list(payloads)
+        return [self._encrypted(payload, self._cipher) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt what was encrypted; what was written before there were keys stays readable.
@@ -43,10 +57,10 @@ class EncryptionCodec(PayloadCodec):
             for payload in payloads
         ]
 
-    def _encrypted(self, payload: Payload) -> Payload:
+    def _encrypted(self, payload: Payload, cipher: AESGCM) -> Payload:
         nonce = os.urandom(NONCE_BYTES)
         # The key id is authenticated too, so that nobody can point to another key.
-        sealed = self._cipher.encrypt(nonce, payload.SerializeToString(), self._key_id)
+        sealed = cipher.encrypt(nonce, payload.SerializeToString(), self._key_id)
         return Payload(metadata={"encoding": ENCODING, KEY_ID: self._key_id}, data=nonce + sealed)
 
     def _decrypted(self, payload: Payload) -> Payload:
@@ -65,10 +79,8 @@ class EncryptionCodec(PayloadCodec):
 
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
     """The converter that workers and clients share; without keys, payloads are plain JSON."""
-    if not keys:
-        return replace(pydantic_data_converter, failure_converter_class=SeatflowFailureConverter)
     return replace(
         pydantic_data_converter,
-        failure_converter_class=EncryptingFailureConverter,
+        failure_converter_class=EncryptingFailureConverter if keys else SeatflowFailureConverter,
         payload_codec=EncryptionCodec(keys),
     )

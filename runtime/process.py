@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from domain.address import mask_all
+from domain.error import Refused
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +23,18 @@ class MaskingFormatter(logging.Formatter):
         return mask_all(super().format(record))
 
 
+class OrdinaryRefusals(logging.Filter):
+    """Leaves out the tracebacks of activities in which a rule said no: that is no fault."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the entry is worth an operator's attention."""
+        return not (record.exc_info and isinstance(record.exc_info[1], Refused))
+
+
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Log plainly to stderr, without addresses."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(OrdinaryRefusals())
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     speak_through_logging()

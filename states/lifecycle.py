@@ -80,7 +80,7 @@ def require(machine: type[LifecycleMachine], state: StrEnum, event: str) -> None
 
 def refusal(machine: type[LifecycleMachine], state: StrEnum) -> Refused:
     """The declared answer to whoever asks for what `state` lacks."""
-    return Refused(machine.refusals[state], f"It is {state.value}.")
+    return Refused(machine.refusals[state], f"It is {state.value}, which does not allow this.")
 
 
 @cache

@@ -19,3 +19,11 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
 async def world(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[World]:
     async with a_world(temporal, tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+async def world_without_worker(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> AsyncIterator[World]:
+    async with a_world(temporal, tmp_path, working=False) as world:
+        yield world

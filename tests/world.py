@@ -209,6 +209,16 @@ class World:
         history = await (await self._handle(email)).fetch_history()
         return [EventType.Name(event.event_type) for event in history.events]
 
+    async def failures(self, email: str) -> str:
+        """What the history says of activities and updates that failed."""
+        history = await (await self._handle(email)).fetch_history()
+        activities = [e.activity_task_failed_event_attributes.failure for e in history.events]
+        updates = [
+            e.workflow_execution_update_completed_event_attributes.outcome.failure
+            for e in history.events
+        ]
+        return " ".join(failure.message for failure in (*activities, *updates))
+
     async def _handle(self, email: str) -> WorkflowHandle[object, object]:
         invitation = await self.show(email)
         return self.temporal.client.get_workflow_handle(invitation.workflow_id)
@@ -234,7 +244,9 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(environment: WorkflowEnvironment, folder: Path) -> AsyncIterator[World]:
+async def a_world(
+    environment: WorkflowEnvironment, folder: Path, *, working: bool = True
+) -> AsyncIterator[World]:
     """A world of its own beside others on the same server: other names, another queue."""
     async with ScriptedSmtpServer() as smtp:
         settings = Settings(
@@ -242,7 +254,7 @@ async def a_world(environment: WorkflowEnvironment, folder: Path) -> AsyncIterat
             smtp_url=SecretStr(smtp.url),
             secret_key=SecretStr("a secret key for tests"),
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
-            wait_seconds=15,
+            wait_seconds=15 if working else 1,
         )
         await set_up_store(settings)
         async with open_store(settings) as store:
@@ -257,7 +269,10 @@ async def a_world(environment: WorkflowEnvironment, folder: Path) -> AsyncIterat
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
                 licenses=2,
             )
-            async with worker_for(environment.client, settings, store):
+            if working:
+                async with worker_for(environment.client, settings, store):
+                    yield world
+            else:
                 yield world
 
 

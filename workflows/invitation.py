@@ -9,7 +9,7 @@ from math import ceil
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError
-from temporalio.workflow import ActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig, LocalActivityConfig, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
@@ -235,7 +235,7 @@ class InvitationWorkflow:
             await workflow.execute_local_activity_method(
                 InvitationActivities.authorize_admin,
                 AuthorizeAdmin(account=self._invite.account, admin=admin),
-                **LOOK,
+                **LOOK | LocalActivityConfig(summary="Look whether an admin asks"),
             )
         except ActivityError as failed:
             raise _refusal(failed) from None
@@ -321,7 +321,7 @@ class InvitationWorkflow:
             return await workflow.execute_local_activity_method(
                 InvitationActivities.preview_invitation,
                 PreviewInvitation(invite=self._invite),
-                **LOOK,
+                **LOOK | LocalActivityConfig(summary="Say what accepting would do"),
             )
         except ActivityError as failed:
             raise _refusal(failed) from None

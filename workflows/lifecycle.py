@@ -11,6 +11,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.error import Refused
     from states.lifecycle import AnyRecord, LifecycleMachine, after, refusal, require, transitions
 
+LONGEST_NOTE = 200
+"""How many characters of a note Current Details show."""
+
 RECENT_ENTRIES = 8
 """How much of the journal Current Details show; they are limited to 20 kB."""
 
@@ -109,7 +112,8 @@ def current_details(
         **facts,
         "Moved on by": "; ".join(f"{who}: {', '.join(events)}" for who, events in movers.items()),
     }
-    since = f"{record.journal[-1].at:%Y-%m-%d %H:%M:%S} UTC"
+    entered = next(entry for entry in reversed(record.journal) if entry.from_state != state)
+    since = f"{entered.at:%Y-%m-%d %H:%M:%S} UTC"
     return "\n".join(
         (
             f"**{state.value}** since {since}",
@@ -118,12 +122,17 @@ def current_details(
             "|---|---|",
             *(f"| {name} | {text} |" for name, text in rows.items() if text),
             "",
-            "| at (UTC) | event | to | by |",
-            "|---|---|---|---|",
+            "| at (UTC) | event | to | by | note |",
+            "|---|---|---|---|---|",
             *(
                 f"| {entry.at:%Y-%m-%d %H:%M:%S} | {entry.event} | {entry.to_state} |"
-                f" {mask_all(entry.by)} |"
+                f" {mask_all(entry.by)} | {_cell(entry.note)} |"
                 for entry in record.journal[-RECENT_ENTRIES:]
             ),
         )
     )
+
+
+def _cell(note: str | None) -> str:
+    """A note as it may stand in a table: people typed it."""
+    return mask_all(note or "").replace("|", "\\|")[:LONGEST_NOTE]

@@ -17,7 +17,7 @@ STORE = ActivityConfig(
 
 MAIL = ActivityConfig(
     # Longer than the mail adapter's own limit, so that its error is the one that is seen.
-    start_to_close_timeout=timedelta(seconds=45),
+    start_to_close_timeout=timedelta(seconds=40),
     # Each failed attempt says itself when the next one starts (INV-4).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
 )

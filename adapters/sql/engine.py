@@ -44,7 +44,7 @@ def create_engine(url: str) -> AsyncEngine:
 def _parsed(url: str) -> URL:
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The message would show the password.
         raise Refused(ErrorCode.INVALID_INPUT, "The database URL cannot be read.") from None
 

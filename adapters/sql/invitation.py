@@ -210,7 +210,7 @@ class SqlInvitations:
                     invitee or PersonRow(email=invite.email, name=invite.name),
                     invite,
                     source.time_zone if source else target.time_zone,
-                ),
+                ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=losses(source, invite.email, invite.license),
             )
 

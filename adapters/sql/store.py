@@ -46,5 +46,6 @@ class SqlStore:
         if kept and kept.value != fingerprint:
             raise Refused(
                 ErrorCode.INVALID_INPUT,
-                "SEATFLOW_ID_KEY is not the one that this database was set up with.",
+                "SEATFLOW_ID_KEY, or the secret key that it is derived from, "
+                "is not the one that this database was set up with.",
             )

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.error import ErrorCode, Refused
+from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Choice, InvitationState, License
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, refusal_of
 
@@ -367,3 +367,35 @@ async def test_the_pending_list_shows_what_is_live(world: World) -> None:
     assert {invitation.state.value for invitation in everything} == {"pending", "declined"}
     [declined] = await world.client.list(world.account, [InvitationState.DECLINED], everything=True)
     assert declined.email == "joe@example.com"
+
+
+async def test_nobody_who_asks_without_a_worker_is_told_that_it_was_not_done(
+    world_without_worker: World,
+) -> None:
+    """Reachable, but nobody answers: the outcome is unknown, and asking again is safe."""
+    world = world_without_worker
+    await world.invite(JANE)
+    for ask in (
+        world.client.accept(world.account, JANE),
+        world.client.preview(world.account, JANE),
+        world.show(JANE),
+    ):
+        with pytest.raises(Unavailable) as unavailable:
+            await ask
+        assert unavailable.value.as_json()["outcome"] == "unknown"
+
+
+async def test_a_letter_goes_to_the_address_as_it_was_written(world: World) -> None:
+    """INV-3: folded for comparing; whose mailbox it is, is the mail server's business."""
+    await world.invite("Jane.Strauß@Example.com")
+    await world.until("jane.strauss@example.com", "pending")
+    [mail] = world.mails()
+    assert mail.to == "Jane.Strauß@example.com"
+
+
+async def test_no_address_reaches_a_failure_that_temporal_shows(world: World) -> None:
+    """Failure messages are not encrypted by themselves: addresses are masked."""
+    await world.pending(JANE)
+    await world.imported(world.account, users=[(JANE, "member")])
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "already_member"
+    assert JANE not in await world.failures(JANE)

@@ -1,0 +1,123 @@
+"""The commands in the documents do what stands beside them."""
+
+import itertools
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runtime.stack import Ports
+from tests.commands.conftest import environment
+from tests.docs.draw import README, ROOT
+from tests.docs.page import blocks
+
+UP = ".venv/bin/seatflow up"
+PATIENCE = timedelta(seconds=20)
+
+
+@dataclass
+class Terminals:
+    """A new user's two terminals: one in which the stack is up, one for commands."""
+
+    folder: Path
+    ports: Ports = field(default_factory=Ports.free)
+    _up: subprocess.Popen[str] | None = None
+
+    def run(self, script: str) -> str:
+        """What the commands print, as far as a reader sees it."""
+        ran = subprocess.run(
+            ["bash", "-c", _here(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=self._environment,
+            cwd=ROOT,
+        )
+        assert ran.returncode == 0, ran.stdout
+        return _unpadded(ran.stdout)
+
+    def up(self) -> None:
+        """Start the stack, after Ctrl-C where it is up."""
+        self.down()
+        self._up = subprocess.Popen(
+            [sys.executable, "starter.py", "--json", "up"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment,
+            cwd=ROOT,
+        )
+        assert self._up.stdout
+        said = list(itertools.takewhile(lambda line: line != "}\n", self._up.stdout))
+        assert json.loads("".join([*said, "}"]))["ui"] == f"http://127.0.0.1:{self.ports.ui}"
+
+    def down(self) -> None:
+        """Stop the stack, if it is up."""
+        if self._up:
+            self._up.terminate()
+            self._up.communicate(timeout=30)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return environment(
+            self.folder,
+            TEMPORAL_ADDRESS=f"127.0.0.1:{self.ports.temporal}",
+            SEATFLOW_UI_PORT=str(self.ports.ui),
+            SEATFLOW_SMTP_URL=f"smtp://127.0.0.1:{self.ports.smtp}",
+        )
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Terminals]:
+    terminals = Terminals(tmp_path)
+    yield terminals
+    terminals.down()
+
+
+@pytest.mark.parametrize(
+    "document", [README, ROOT / "docs" / "tour.md"], ids=lambda path: path.name
+)
+def test_what_a_new_user_copies_works(document: Path, terminals: Terminals) -> None:
+    page = [block for block in blocks(document) if block.language in {"sh", "text"}]
+    for block, following in itertools.pairwise([*page, None]):
+        if block is None or block.language == "text":
+            continue
+        script = _without_make(block.text)
+        if UP in script.splitlines():
+            terminals.up()
+        elif script:
+            wanted = following.text if following and following.language == "text" else "…"
+            _expect(terminals, script, wanted, where=f"{document.name}:{block.line}")
+
+
+def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:
+    """Run it; again where another process may not have done its part yet."""
+    until = time.monotonic() + PATIENCE.total_seconds()
+    pattern = ".*".join(re.escape(part) for part in wanted.strip().split("…"))
+    while not re.fullmatch(pattern, printed := terminals.run(script), re.DOTALL):
+        assert time.monotonic() < until, f"{where} prints\n{printed}"
+
+
+def _without_make(script: str) -> str:
+    """This test runs inside of what `make` made."""
+    return "\n".join(line for line in script.splitlines() if not line.startswith("make "))
+
+
+def _here(script: str) -> str:
+    """The same commands without a `.venv` in this folder."""
+    python = Path(sys.executable)
+    return script.replace(
+        ".venv/bin/seatflow", shlex.join([str(python), str(ROOT / "starter.py")])
+    ).replace(".venv/bin/temporal", shlex.quote(str(python.with_name("temporal"))))
+
+
+def _unpadded(printed: str) -> str:
+    return "\n".join(line.rstrip() for line in printed.splitlines()).strip()

@@ -1,0 +1,38 @@
+"""The table of settings is the settings."""
+
+import re
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from domain.policy import Policy
+from runtime.settings import PREFIX, Settings
+from tests.docs.draw import ROOT
+
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| (.*?) \|", PAGE, re.MULTILINE))
+POLICY = f"{PREFIX}POLICY__"
+
+
+def variables(fields: dict[str, FieldInfo], prefix: str) -> dict[str, FieldInfo]:
+    return {
+        str(field.validation_alias or f"{prefix}{name.upper()}"): field
+        for name, field in fields.items()
+    }
+
+
+FIELDS = variables(Settings.model_fields, PREFIX) | variables(Policy.model_fields, POLICY)
+PLAIN = {
+    name: str(field.default).lower()
+    for name, field in FIELDS.items()
+    if isinstance(field.default, str | int | float) and not field.default_factory
+}
+
+
+def test_every_setting_is_listed_and_no_other() -> None:
+    assert set(ROWS) == set(FIELDS) - {f"{PREFIX}POLICY"}
+
+
+@pytest.mark.parametrize("name", [name for name in PLAIN if name.startswith(POLICY)])
+def test_the_defaults_of_the_policy_are_the_ones_listed(name: str) -> None:
+    assert ROWS[name] == f"`{PLAIN[name]}`"
