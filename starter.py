@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from commands import demo, diagram, directory, invitation, mail, stack
+from commands import credit, demo, diagram, directory, invitation, mail, quote, refund, stack
 from commands.answer import DONE, Answer
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import leave, speak_through_logging
@@ -22,9 +22,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _commands in (invitation, directory, stack, demo, diagram):
+for _commands in (invitation, quote, directory, stack, demo, diagram):
     app.add_typer(_commands.app)
-app.add_typer(mail.app, name="mail")
+app.add_typer(refund.app, rich_help_panel="Money")
+app.add_typer(credit.app, rich_help_panel="Money")
+app.add_typer(mail.app, rich_help_panel="Operations")
 
 
 @app.callback()
@@ -46,9 +48,8 @@ def run(arguments: Sequence[str]) -> int:
     except (Refused, Unavailable) as error:
         return answer.refuse(error)
     except typer.TyperException as mistaken:
-        return answer.refuse(
-            Refused(ErrorCode.INVALID_INPUT, f"{mistaken.format_message()} See `seatflow --help`.")
-        )
+        mistake = mistaken.format_message().replace("Value error, ", "")
+        return answer.refuse(Refused(ErrorCode.INVALID_INPUT, f"{mistake} See `seatflow --help`."))
     except Exception as defect:
         if not answer.json:
             traceback.print_exc()

@@ -10,10 +10,12 @@ from temporalio import activity
 from activities.letter import Post, Undeliverable, business_time, send_patiently
 from domain.invitation import Choice, Invitation, InvitationState, Invite
 from domain.journal import ENGINE
-from domain.letter import Parties, invitation_letter, letters_about_the_end
+from domain.letter import Parties, invitation_letter, letters_about
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
+from domain.quote import RecordedQuote
+from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
@@ -41,8 +43,19 @@ class JoinAccount(Value):
 
     invite: Invite
     invitation: Invitation
-    """The record as it will stand: accepted."""
+    """The record as it will stand: accepted. The store adds choice and settlement."""
     choice: Choice | None
+    quote: RecordedQuote | None = None
+    """The quote that was shown last, if any; it binds while it is valid (QUO-5)."""
+
+
+class AccountJoined(Value):
+    """The membership stands, or something else came first."""
+
+    invitation: Invitation
+    """The record that is kept."""
+    refund: RefundOrder | None = None
+    """What has to be returned to payment methods, if anything."""
 
 
 class EndInvitation(Value):
@@ -64,6 +77,18 @@ class PreviewInvitation(Value):
     """Say what accepting would do."""
 
     invite: Invite
+    at: AwareDatetime
+    """Now, in the invitation's time."""
+    recorded: RecordedQuote | None = None
+    """The quote that was shown before, if any (QUO-5)."""
+
+
+class InvitationPreviewed(Value):
+    """What accepting would do, and the quote that binds from now on."""
+
+    preview: Preview
+    quote: RecordedQuote | None = None
+    """None where there is nothing to choose (QUO-4)."""
 
 
 class AuthorizeAdmin(Value):
@@ -82,14 +107,15 @@ class InvitationStore(Protocol):
         Older than what is kept (a shorter journal), or already ended there: ignored.
         """
 
-    async def join(self, order: JoinAccount) -> Invitation:
+    async def join(self, order: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11).
 
-        Writes membership, seat, source account and the accepted record, once per
-        invitation. On repeat, or when it had ended before: the record that is kept.
-        Raises Refused: `target_not_paid`, `no_seats`, `blocked` (with `blockers`),
-        `choice_required`, `belongs_to_other_account`, `already_member`; nothing is
-        changed then.
+        Writes membership, seat, source account, settlement with its ledger entries and the
+        accepted record, once per invitation. On repeat, or when it had ended before: the
+        record that is kept, and the same refund.
+        Raises Refused, with nothing changed, the first of: `target_not_paid`,
+        `already_member`, `belongs_to_other_account`, `no_seats`, `blocked` (with
+        `blockers`), `choice_required`, `currency_mismatch`, `quote_expired`.
         """
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
@@ -105,8 +131,11 @@ class InvitationStore(Protocol):
         was released before the workflow began.
         """
 
-    async def preview(self, invite: Invite) -> Preview:
-        """What accepting would do; changes nothing (QUO-8)."""
+    async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
+        """What accepting would do; changes nothing (QUO-8).
+
+        While the recorded quote binds, it is shown again; otherwise a new one.
+        """
 
     async def authorize(self, account: str, admin: str) -> None:
         """Raises Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
@@ -164,7 +193,7 @@ class InvitationActivities:
         return InvitationDelivered(at=at)
 
     @activity.defn
-    async def join_account(self, order: JoinAccount) -> Invitation:
+    async def join_account(self, order: JoinAccount) -> AccountJoined:
         """Commit the membership; returns the record that is kept (INV-11)."""
         return await self.store.join(order)
 
@@ -179,9 +208,9 @@ class InvitationActivities:
         await self.store.record(order.invite.invitation_id, order.invitation)
 
     @activity.defn
-    async def preview_invitation(self, order: PreviewInvitation) -> Preview:
+    async def preview_invitation(self, order: PreviewInvitation) -> InvitationPreviewed:
         """Say what accepting would do; changes nothing."""
-        return await self.store.preview(order.invite)
+        return await self.store.preview(order)
 
     @activity.defn
     async def authorize_admin(self, order: AuthorizeAdmin) -> None:
@@ -190,10 +219,10 @@ class InvitationActivities:
 
     @activity.defn
     async def close_invitation(self, order: RecordInvitation) -> None:
-        """Keep the invitation as it ended, and tell everybody concerned, each once."""
+        """Keep the invitation as it was accepted or ended, and tell everybody, each once."""
         await self.store.record(order.invite.invitation_id, order.invitation)
         parties = await self.store.parties(order.invite)
-        for letter in letters_about_the_end(order.invite, order.invitation, parties):
+        for letter in letters_about(order.invite, order.invitation, parties):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:

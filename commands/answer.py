@@ -85,6 +85,9 @@ def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
         yield f"  {mistake['path']}: {mistake['reason']}"
     for blocker in _entries(error, "blockers"):
         yield f"  {blocker['code']}: {blocker['message']} {blocker['remedy']}"
+    quote = error.get("quote")
+    if isinstance(quote, dict) and isinstance(worth := quote.get("amount"), dict):
+        yield f"  now: {worth['amount']} {worth['currency']}, until {quote.get('valid_until')}"
 
 
 def _entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:

@@ -14,6 +14,7 @@ from commands.answer import Answer, print_json
 from domain.error import ErrorCode, Refused, Unavailable
 from states.invitation import InvitationMachine
 from states.lifecycle import LifecycleMachine, allowed, transitions
+from states.refund import RefundMachine
 
 app = typer.Typer()
 
@@ -22,6 +23,7 @@ class Machine(StrEnum):
     """A machine that can be drawn."""
 
     INVITATION = "invitation"
+    REFUND = "refund"
 
 
 class Format(StrEnum):
@@ -33,7 +35,10 @@ class Format(StrEnum):
     MD = "md"
 
 
-MACHINES: dict[Machine, type[LifecycleMachine]] = {Machine.INVITATION: InvitationMachine}
+MACHINES: dict[Machine, type[LifecycleMachine]] = {
+    Machine.INVITATION: InvitationMachine,
+    Machine.REFUND: RefundMachine,
+}
 
 _PAGE = """\
 # {name}

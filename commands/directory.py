@@ -1,5 +1,6 @@
 """Commands about the accounts in the store."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,10 +81,22 @@ def _document(file: str) -> JsonValue:
     except OSError as unreadable:
         raise _bad_file(file, {file: [unreadable.strerror or str(unreadable)]}) from None
     try:
-        document: JsonValue = from_json(content.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        document: JsonValue = from_json(content, allow_inf_nan=False)
+        json.loads(content, object_pairs_hook=_each_once)
     except ValueError as mistake:
         raise _bad_file(file, {file: [f"not JSON: {mistake}"]}) from None
     return document
+
+
+def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    """An object whose members have different names: the last one would win unseen."""
+    once = dict(members)
+    if len(once) < len(members):
+        names = [name for name, _ in members]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{repeated!r} is named twice in one object")
+    return once
 
 
 def _bad_file(file: str, mistakes: dict[str, list[str]]) -> Refused:

@@ -9,7 +9,7 @@ import typer
 from pydantic import JsonValue
 
 from commands import picture
-from commands.answer import DONE, REFUSED, Answer, as_json
+from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
 from commands.question import Account, By, Email, ask
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
@@ -105,14 +105,14 @@ def list_(
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow preview acme ada@example.com")
 def preview(context: typer.Context, account: Account, email: Email) -> None:
-    """Tell what accepting would do; changes nothing."""
+    """Tell what accepting would do; changes nothing, but the quote shown binds for a while."""
     found = ask(context, "Looking", lambda client: client.preview(account, email))
     Answer.of(context).give(as_json(found), lambda: picture.of_preview(found))
 
 
 @app.command(
     rich_help_panel=_PANEL,
-    epilog="Examples: seatflow accept acme ada@example.com · "
+    epilog="Examples: seatflow accept acme ada@example.com --refund · "
     "seatflow accept --link http://localhost:8080/i/… --as ada@example.com",
 )
 def accept(
@@ -193,7 +193,9 @@ def _give_results(answer: Answer, results: Sequence[InviteResult]) -> int:
     )
     if any(result.result != "refused" for result in results):
         return DONE
-    return answer.refuse_as(results[0].error or {}, REFUSED)
+    error = results[0].error or {}
+    unreachable = error.get("code") == ErrorCode.BACKEND_UNAVAILABLE
+    return answer.refuse_as(error, UNREACHABLE if unreachable else REFUSED)
 
 
 def _row(result: InviteResult) -> dict[str, JsonValue]:

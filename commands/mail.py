@@ -11,7 +11,11 @@ from commands.answer import Answer, as_json
 if TYPE_CHECKING:
     from runtime.mailbox import Mailbox, OpenedLetter, StoredLetter
 
-app = typer.Typer(help="The embedded stack's mailbox.", rich_markup_mode="rich")
+app = typer.Typer(
+    name="mail",
+    help="The embedded stack's mailbox.",
+    rich_markup_mode="rich",
+)
 
 
 @app.command("list", epilog="Example: seatflow mail list")

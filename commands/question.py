@@ -11,6 +11,7 @@ from commands.answer import Answer
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
     from runtime.client import SeatflowClient
+    from runtime.refund_client import RefundClient
 
 Found = TypeVar("Found")
 
@@ -38,6 +39,23 @@ def ask(
     async def answered() -> Found:
         async with open_client(load_settings()) as client:
             return await question(client)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_refunds(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[RefundClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of refunds."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_refund_client
+
+    async def answered() -> Found:
+        async with open_refund_client(load_settings()) as refunds:
+            return await question(refunds)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

@@ -33,7 +33,7 @@ def setup(context: typer.Context) -> None:
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
 def up(context: typer.Context) -> None:
-    """Run Temporal, a mailbox and a worker on this machine, until Ctrl-C."""
+    """Run Temporal, a mailbox, a worker and the portal on this machine, until Ctrl-C."""
     import uvloop
 
     from runtime.settings import load_settings
@@ -61,11 +61,12 @@ async def _up(answer: Answer, settings: "Settings") -> None:
 
     # Before what takes long, so that Ctrl-C is always a clean end.
     stopped = asyncio.create_task(stop_signal().wait())
+    from portal.app import portal
     from runtime.stack import Stack
 
     if not answer.json:
         log_to_stderr(logging.WARNING)
-    async with Stack(settings) as stack:
+    async with Stack(settings, portal) as stack:
         answer.give(_places(stack), lambda: _shown(stack))
         failed = asyncio.create_task(stack.server_exit())
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -79,6 +80,7 @@ def _places(stack: "Stack") -> dict[str, JsonValue]:
         "temporal": stack.environment["TEMPORAL_ADDRESS"],
         "ui": stack.ui,
         "smtp": stack.environment["SEATFLOW_SMTP_URL"],
+        "portal": stack.portal,
         "state_folder": str(stack.settings.state_folder),
     }
 
@@ -89,6 +91,7 @@ def _shown(stack: "Stack") -> Table:
         ("Temporal UI", stack.ui),
         ("Temporal", stack.environment["TEMPORAL_ADDRESS"]),
         ("mailbox", f"{stack.environment['SEATFLOW_SMTP_URL']} · seatflow mail list"),
+        ("portal", stack.portal),
         ("state", f"{stack.settings.state_folder}/"),
         ("stop", "Ctrl-C"),
     ):

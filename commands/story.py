@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -17,11 +19,12 @@ from temporalio.service import RPCError
 from commands import picture
 from domain.account import Directory
 from domain.error import ErrorCode, Refused, Unavailable
-from domain.invitation import Invitation, InvitationState, License, Person
+from domain.invitation import Choice, Invitation, InvitationState, License, Person
+from domain.refund import Refund, RefundState
 from runtime.stack import Stack
 from runtime.virtual_clock import VirtualClock
 
-ACCOUNTS = Path(__file__).parent.parent / "examples" / "accounts.json"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 ACCOUNT = "acme"
 ADMIN = "adam@acme.example"
 PATIENCE = timedelta(seconds=30)
@@ -53,10 +56,11 @@ class Story:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._client = stack.client
+        self._refunds = stack.refunds
         self._clock = VirtualClock(stack.temporal)
         self._invitations: list[Invitation] = []
         self.steps = [
-            Step("An operator imports three accounts", self._import),
+            Step("An operator imports a directory of accounts", self._import),
             Step("New to all this: Nina is invited and accepts", self._accepted),
             Step("Fred accepts; his free account closes behind him", self._left_behind),
             Step("Dora declines, and Adam learns why", self._declined),
@@ -65,6 +69,10 @@ class Story:
             Step("Bo's address bounces, and Adam is told", self._bounced),
             Step("Sven lost the e-mail: a new link works, the old one is dead", self._resent),
             Step("Paula owns a paid plan: she has to choose first", self._has_to_choose),
+            Step("She chooses a refund; it settles on the 4th business day", self._refunded),
+            Step("Rolf's card is closed: his refund fails and becomes credit", self._converted),
+            Step("Tara transfers; Acme's next invoice is paid from it", self._transferred),
+            Step("Nora transfers; Northwind's operator names the invoice", self._applied),
             Step("Accepting again changes nothing; a bad row spoils no other", self._repeated),
             Step("The audit finds nothing", self._audited),
         ]
@@ -91,9 +99,10 @@ class Story:
     # The steps.
 
     async def _import(self) -> None:
-        directory = Directory.model_validate_json(ACCOUNTS.read_bytes())
-        imported = await self._stack.store.directory.import_(directory)
-        _expect(len(imported) == len(directory.accounts), "an account is missing")
+        for name in ("accounts.json", "money.json"):
+            directory = Directory.model_validate_json((EXAMPLES / name).read_bytes())
+            imported = await self._stack.store.directory.import_(directory)
+            _expect(len(imported) == len(directory.accounts), "an account is missing")
 
     async def _accepted(self) -> None:
         pending = await self._pending("nina@new.example", License.LICENSED)
@@ -150,11 +159,57 @@ class Story:
         _expect(bool(preview.loses), "she is not told what she loses")
         await self._refused(ErrorCode.CHOICE_REQUIRED, self._client.accept(ACCOUNT, paula))
 
+    async def _refunded(self) -> None:
+        paula = "paula@studio.example"
+        quoted = await self._client.preview(ACCOUNT, paula)
+        accepted = await self._client.accept(ACCOUNT, paula, Choice.REFUND)
+        settlement = accepted.settlement
+        _expect(settlement is not None and settlement.amount == quoted.amount, "not as quoted")
+        refund = await self._refund_of(accepted, RefundState.PROCESSING)
+        await self._mailed("refund_requested", paula)
+        await self._clock.pass_time(refund.workflow_id, timedelta(days=8))
+        settled = await self._refund_of(accepted, RefundState.SETTLED)
+        _expect(settled.amount_open.amount == 0, "something is still open")
+        await self._until(paula, InvitationState.COMPLETED)
+
+    async def _converted(self) -> None:
+        rolf = "rolf@office.example"
+        await self._pending(rolf)
+        accepted = await self._client.accept(ACCOUNT, rolf, Choice.REFUND)
+        failed = await self._refund_of(accepted, RefundState.FAILED)
+        before = (await self._stack.store.credits.show(ACCOUNT)).entries
+        await self._refunds.convert(failed.refund_id)
+        after = (await self._stack.store.credits.show(ACCOUNT)).entries
+        _expect(len(after) > len(before), "there is no credit")
+        await self._mailed("refund_converted", rolf)
+        await self._until(rolf, InvitationState.COMPLETED)
+
+    async def _transferred(self) -> None:
+        tara = "tara@team.example"
+        await self._pending(tara)
+        await self._client.accept(ACCOUNT, tara, Choice.TRANSFER)
+        await self._until(tara, InvitationState.COMPLETED)
+        await self._mailed("credit_received", "olga@acme.example")
+        due = await self._due(ACCOUNT, "inv-2027-01")
+        _expect(due < Decimal("200.00"), "the next invoice is still as it was")
+
+    async def _applied(self) -> None:
+        nora, target = "nora@shop.example", "northwind"
+        await self._invite(nora, account=target, by="nils@northwind.example")
+        await self._until(nora, InvitationState.PENDING, account=target)
+        await self._client.accept(target, nora, Choice.TRANSFER)
+        await self._until(nora, InvitationState.COMPLETED, account=target)
+        _expect(await self._due(target, "inv-7") == Decimal("500.00"), "nobody asked for it yet")
+        await self._stack.store.credits.apply(target, "inv-7", datetime.now(UTC))
+        _expect(await self._due(target, "inv-7") < Decimal("500.00"), "it was not applied")
+
     async def _repeated(self) -> None:
         first = await self._client.show(ACCOUNT, "nina@new.example")
         again = await self._client.accept(ACCOUNT, "nina@new.example")
         _expect(again == first, "a second acceptance changed something")
-        people = [Person(email="not an address"), Person(email="paula@studio.example")]
+        people = [Person(email="not an address"), Person(email="vera@else.example")]
+        results = [row.result for row in await self._client.invite(ACCOUNT, people, ADMIN)]
+        _expect(results == ["refused", "invited"], f"the rows are {results}")
         results = [row.result for row in await self._client.invite(ACCOUNT, people, ADMIN)]
         _expect(results == ["refused", "already_invited"], f"the rows are {results}")
 
@@ -164,18 +219,43 @@ class Story:
 
     # What the steps are made of.
 
-    async def _invite(self, email: str, license: License = License.BASIC) -> None:
-        [row] = await self._client.invite(ACCOUNT, [Person(email=email, license=license)], ADMIN)
+    async def _invite(
+        self,
+        email: str,
+        license: License = License.BASIC,
+        account: str = ACCOUNT,
+        by: str = ADMIN,
+    ) -> None:
+        [row] = await self._client.invite(account, [Person(email=email, license=license)], by)
         _expect(row.result == "invited", f"{email} was {row.result}")
 
     async def _pending(self, email: str, license: License = License.BASIC) -> Invitation:
         await self._invite(email, license)
         return await self._until(email, InvitationState.PENDING)
 
-    async def _until(self, email: str, state: InvitationState) -> Invitation:
+    async def _refund_of(self, accepted: Invitation, state: RefundState) -> Refund:
+        settlement = accepted.settlement
+        _expect(settlement is not None and settlement.refund_id is not None, "no refund")
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while True:
-                invitation = await self._client.show(ACCOUNT, email)
+                # Its workflow begins a moment after the acceptance.
+                with suppress(Refused):
+                    refund = await self._refunds.show(str(settlement and settlement.refund_id))
+                    if refund.state is state:
+                        return refund
+                await asyncio.sleep(0.05)
+
+    async def _due(self, account: str, invoice_id: str) -> Decimal:
+        [exported] = (await self._stack.store.directory.export(account)).accounts
+        [due] = [each.amount_due for each in exported.invoices if each.id == invoice_id]
+        return due
+
+    async def _until(
+        self, email: str, state: InvitationState, account: str = ACCOUNT
+    ) -> Invitation:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                invitation = await self._client.show(account, email)
                 if invitation.state is state:
                     return invitation
                 await asyncio.sleep(0.05)

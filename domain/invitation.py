@@ -11,6 +11,7 @@ from domain.journal import JournalEntry
 from domain.model import Value
 from domain.money import Money
 from domain.policy import Policy
+from domain.quote import RecordedQuote
 from domain.text import OneLine
 
 
@@ -268,6 +269,8 @@ class CarriedInvitation(Value):
     """Whether the mail server has not yet taken the last invitation e-mail."""
     mailed_at: AwareDatetime | None
     """When the last invitation e-mail was asked for; the cool-down counts from it."""
+    quote: RecordedQuote | None = None
+    """The quote that was shown last, if any (QUO-5)."""
 
 
 class StartInvitation(Value):

@@ -7,6 +7,9 @@ from domain.model import Value
 INVITEE = "invitee"
 """Who moved a lifecycle: the person invited, or somebody on their behalf."""
 
+OPERATOR = "operator"
+"""Who moved a lifecycle: an operator, on the command line."""
+
 ENGINE = "seatflow"
 """Who moved a lifecycle when nobody asked: a deadline, a mail server's word."""
 

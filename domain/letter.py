@@ -1,12 +1,16 @@
 """E-mails before they are put into words: who reads, what happened, which facts."""
 
+from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.model import Value
+from domain.money import Money
 from domain.preview import Notice
+from domain.refund import Refund, RefundOrder
 from domain.text import OneLine
 
 
@@ -31,6 +35,24 @@ class Parties(Value):
     invitee: Reader
     loses: tuple[Notice, ...] = ()
     """What the invitee gives up by accepting (INV-16)."""
+    admins: tuple[Reader, ...] = ()
+    """Owner and admins of the target account, told of every credit (CRD-2)."""
+    credited: Money | None = None
+    """What this acceptance credited to the target account, if anything."""
+    collection: Literal["autopay", "net_terms"] = "autopay"
+    """How the target account uses its credit (CRD-3)."""
+
+
+class RefundParties(Value):
+    """Whom a refund concerns, as the directory knows them now."""
+
+    account_name: str
+    """The name of the account that the payee has joined."""
+    payee: Reader
+    admins: tuple[Reader, ...] = ()
+    """Owner and admins of that account, told of every credit (CRD-2)."""
+    collection: Literal["autopay", "net_terms"] = "autopay"
+    """How that account uses its credit (CRD-3)."""
 
 
 class _Letter(Value):
@@ -91,8 +113,72 @@ class UndeliverableLetter(_Letter):
     """What the mail server said."""
 
 
+class RefundRequestedLetter(_Letter):
+    """To the payee: what they chose, the amount, and the two dates (REF-1)."""
+
+    event: Literal["refund_requested"] = "refund_requested"
+    amount: Money
+    """What goes back to payment methods."""
+    arrives_between: tuple[date, date]
+
+
+class RefundSettledLetter(_Letter):
+    """To the payee: the provider says that the money has arrived (REF-2)."""
+
+    event: Literal["refund_settled"] = "refund_settled"
+    amount: Money
+
+
+class RefundOverdueLetter(_Letter):
+    """To the payee: later than was promised, and it is being looked after (REF-3)."""
+
+    event: Literal["refund_overdue"] = "refund_overdue"
+    amount: Money
+    arrives_between: tuple[date, date]
+
+
+class RefundFailedLetter(_Letter):
+    """To the payee: it could not be returned; credit or another method (REF-4)."""
+
+    event: Literal["refund_failed"] = "refund_failed"
+    amount: Money
+    """What is still open."""
+
+
+class RefundConvertedLetter(_Letter):
+    """To the payee: what failed was credited to the account they joined (REF-4, TXT-2)."""
+
+    event: Literal["refund_converted"] = "refund_converted"
+    amount: Money
+
+
+class TransferredLetter(_Letter):
+    """To the invitee: what came of their money was credited to the account they joined (TXT-2)."""
+
+    event: Literal["transferred"] = "transferred"
+    amount: Money
+
+
+class CreditReceivedLetter(_Letter):
+    """To the target's owner and admins: exact amount, from whom, where it is used (CRD-2)."""
+
+    event: Literal["credit_received"] = "credit_received"
+    amount: Money
+    from_whom: OneLine
+    """The person who brought it."""
+    collection: Literal["autopay", "net_terms"]
+    """`autopay`: used for the next invoice by itself; `net_terms`: when an operator says so."""
+
+
 Letter = Annotated[
-    InvitationLetter
+    RefundRequestedLetter
+    | RefundSettledLetter
+    | RefundOverdueLetter
+    | RefundFailedLetter
+    | RefundConvertedLetter
+    | TransferredLetter
+    | CreditReceivedLetter
+    | InvitationLetter
     | WelcomeLetter
     | AcceptedLetter
     | DeclinedLetter
@@ -118,27 +204,12 @@ def invitation_letter(
     )
 
 
-def letters_about_the_end(
-    invite: Invite, invitation: Invitation, parties: Parties
-) -> tuple[Letter, ...]:
-    """Who is told how the invitation ended, and what."""
+def letters_about(invite: Invite, invitation: Invitation, parties: Parties) -> tuple[Letter, ...]:
+    """Who is told that it was accepted, or how it ended, and what; each letter has its id."""
     run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
     match invitation.state:
-        case InvitationState.COMPLETED:
-            return (
-                WelcomeLetter(
-                    id=f"welcome.{run}",
-                    reader=parties.invitee,
-                    account_name=name,
-                    license=invite.license,
-                ),
-                AcceptedLetter(
-                    id=f"accepted.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                ),
-            )
+        case state if state.accepted:
+            return tuple(_about_the_acceptance(invite, parties))
         case InvitationState.DECLINED:
             return (
                 DeclinedLetter(
@@ -171,3 +242,88 @@ def letters_about_the_end(
             )
         case _:
             return ()
+
+
+def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
+    run, name = invite.invitation_id, parties.account_name
+    yield WelcomeLetter(
+        id=f"welcome.{run}", reader=parties.invitee, account_name=name, license=invite.license
+    )
+    yield AcceptedLetter(
+        id=f"accepted.{run}", reader=parties.inviter, account_name=name, invitee=invite.email
+    )
+    if parties.credited:
+        yield TransferredLetter(
+            id=f"transferred.{run}",
+            reader=parties.invitee,
+            account_name=name,
+            amount=parties.credited,
+        )
+        yield from _about_the_credit(run, parties.credited, parties)
+
+
+def letters_about_the_refund(
+    order: RefundOrder, refund: Refund, parties: RefundParties
+) -> tuple[Letter, ...]:
+    """What the payee is told of the refund where it stands now (TXT-2)."""
+    moves, name = refund.journal, parties.account_name
+    # A refund may fail again after a retry: the letter about each move is one of its own.
+    about, payee = f"{len(moves)}.{order.refund_id}", parties.payee
+    requested = RefundRequestedLetter(
+        id=f"refund_requested.{order.refund_id}",
+        reader=payee,
+        account_name=name,
+        amount=refund.amount,
+        arrives_between=order.arrives_between,
+    )
+    match moves[-1].event:
+        case "submit":
+            return (requested,)
+        case "settle":
+            settled = RefundSettledLetter(
+                id=f"refund_settled.{about}",
+                reader=payee,
+                account_name=name,
+                amount=refund.returned,
+            )
+            return (requested, settled)
+        case "fall_due":
+            overdue = RefundOverdueLetter(
+                id=f"refund_overdue.{about}",
+                reader=payee,
+                account_name=name,
+                amount=refund.amount_open,
+                arrives_between=order.arrives_between,
+            )
+            return (requested, overdue)
+        case "fail":
+            failed = RefundFailedLetter(
+                id=f"refund_failed.{about}", reader=payee, account_name=name, amount=refund.failed
+            )
+            return (requested, failed)
+        case "convert" | "resume" if refund.converted.amount:
+            converted = RefundConvertedLetter(
+                id=f"refund_converted.{about}",
+                reader=payee,
+                account_name=name,
+                amount=refund.converted,
+            )
+            return (converted, *_about_the_credit(about, refund.converted, parties))
+        case _:
+            return ()
+
+
+def _about_the_credit(
+    about: str, amount: Money, parties: Parties | RefundParties
+) -> Iterator[Letter]:
+    """To the target's owner and each admin: the exact amount, and from whom (CRD-2)."""
+    person = parties.invitee if isinstance(parties, Parties) else parties.payee
+    for number, admin in enumerate(parties.admins, start=1):
+        yield CreditReceivedLetter(
+            id=f"credit_received.{number}.{about}",
+            reader=admin,
+            account_name=parties.account_name,
+            amount=amount,
+            from_whom=person.name or person.email,
+            collection=parties.collection,
+        )

@@ -1,6 +1,6 @@
 """What accepting would do, told beforehand (QUO-8)."""
 
-from datetime import date
+from datetime import date, datetime
 
 from pydantic import AwareDatetime
 
@@ -8,9 +8,8 @@ from domain.account import Account
 from domain.invitation import Blocker, License
 from domain.model import Value
 from domain.money import Money, rounded, total
-from domain.policy import Policy
 from domain.proration import ProrationTerms
-from domain.quote import Quote, QuoteLine, terms_of
+from domain.quote import Quote, QuoteLine
 
 
 class Notice(Value):
@@ -25,7 +24,9 @@ class RefundOffer(Value):
     """What a refund would return, and when it would arrive."""
 
     amount: Money
-    arrives_between: tuple[date, date]
+    """What goes back to payment methods; what was paid from credit is not part of it."""
+    arrives_between: tuple[date, date] | None
+    """For accepting on that day; None when nothing goes back to a payment method."""
 
 
 class TransferOffer(Value):
@@ -99,15 +100,24 @@ def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple
 
 
 def preview(
-    source: Account | None,
-    invitee: str,
-    license: License,
-    policy: Policy,
-    blocked_by: tuple[Blocker, ...],
+    quoted: Quote,
+    arrives_between: tuple[date, date] | None = None,
+    target: Account | None = None,
+    valid_until: datetime | None = None,
 ) -> Preview:
-    """What accepting would do to that person."""
+    """What is to be settled, and the ways to settle it; none where it is nothing (QUO-4)."""
+    refund, transfer = None, None
+    if quoted.total.amount:
+        refund = RefundOffer(
+            amount=quoted.refundable,
+            arrives_between=arrives_between if quoted.to_methods else None,
+        )
+        transfer = transfer_offer(quoted, target) if target else None
     return Preview(
-        policy=terms_of(policy, source),
-        loses=losses(source, invitee, license),
-        blockers=blocked_by,
+        amount=quoted.total,
+        lines=quoted.lines,
+        policy=quoted.terms,
+        valid_until=valid_until,
+        refund=refund,
+        transfer=transfer,
     )

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from domain.account import Account, Instant, Payment, Role, Subscription
 from domain.day import moment
 from domain.model import Value
-from domain.money import Money, divided, rounded, total
+from domain.money import Money, divided, rounded, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, period_days, unused_days, unused_share
 
@@ -71,6 +71,18 @@ class Quote(Value):
         return tuple(share for line in self.lines for share in line.shares if share.amount.amount)
 
 
+class RecordedQuote(Value):
+    """A quote that was shown and binds while it is valid (QUO-5)."""
+
+    quote: Quote
+    valid_until: AwareDatetime
+    """In the invitation's time; at this instant it no longer binds."""
+
+    def binds(self, at: datetime, now: Quote) -> bool:
+        """Whether it still binds at `at`, when the account would be quoted `now`."""
+        return at < self.valid_until and same_lines(self.quote, now)
+
+
 def terms_of(policy: Policy, source: Account | None) -> ProrationTerms:
     """The terms under which `source` is quoted: the policy's, in the days of its zone."""
     return ProrationTerms(
@@ -88,6 +100,11 @@ def quote(source: Account, at: datetime, terms: ProrationTerms) -> Quote:
     lines = tuple(_line(source, subscription, at, terms) for subscription in source.subscriptions)
     worth = total((line.unused for line in lines), source.currency)
     return Quote(at=at.astimezone(UTC), terms=terms, lines=lines, total=worth)
+
+
+def nothing(at: datetime, terms: ProrationTerms, currency: str) -> Quote:
+    """The quote of somebody who leaves no unused value of their own behind (SRC-3)."""
+    return Quote(at=at.astimezone(UTC), terms=terms, lines=(), total=zero(currency))
 
 
 def same_lines(one: Quote, other: Quote) -> bool:

@@ -5,17 +5,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NoReturn, TypeVar
+from typing import Literal, NoReturn
 
-from temporalio.client import (
-    Client,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 from temporalio.workflow import UpdateMethodMultiParam
 
 from adapters.link import LinkSigner
@@ -39,6 +34,7 @@ from domain.invitation import (
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
+from runtime.asking import Answer, Asking, Patience, unreachable
 from runtime.sweep import INVITATION_ID, settle_unstarted
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import refusal
@@ -50,37 +46,7 @@ ROWS_AT_ONCE = 10
 START_TIMEOUT = timedelta(seconds=8)
 """Well below `sweep.ABANDONED_AFTER`: a claim that is being started is never swept."""
 
-POLL = timedelta(milliseconds=100)
-
-Answer = TypeVar("Answer")
 AnyInvitationHandle = WorkflowHandle[InvitationWorkflow, Invitation]
-
-
-class Patience:
-    """How long a command waits for an answer (SEATFLOW_WAIT_SECONDS)."""
-
-    def __init__(self, seconds: float) -> None:
-        """Begin to wait."""
-        self._until = asyncio.get_running_loop().time() + seconds
-
-    @property
-    def left(self) -> float:
-        """The seconds left; negative when it has run out."""
-        return self._until - asyncio.get_running_loop().time()
-
-    async def pause(self) -> None:
-        """Wait a moment. Raises Unavailable, outcome unknown, when patience has run out."""
-        if self.left <= 0:
-            raise no_answer()
-        await asyncio.sleep(POLL.total_seconds())
-
-
-def no_answer() -> Unavailable:
-    """Nobody answered in time; the request may still be carried out."""
-    return Unavailable(
-        "No worker answered in time. The request may still be carried out; repeating it is safe.",
-        outcome_unknown=True,
-    )
 
 
 @dataclass(frozen=True)
@@ -168,7 +134,7 @@ class SeatflowClient:
             if isinstance(failure, WorkflowAlreadyStartedError):
                 return None
             if isinstance(failure, RPCError):
-                raise _unreachable(failure) from failure
+                raise unreachable(failure) from failure
             raise
         run_id = handle.first_execution_run_id or ""
         await self.invitations.bind(invite.invitation_id, run_id)
@@ -219,21 +185,12 @@ class SeatflowClient:
     async def show(self, account: str, email: str) -> Invitation:
         """The latest invitation: from its workflow while that runs, then from the store."""
         filed = await self._latest(account, normalized(email))
-        patience = Patience(self.wait_seconds)
-        while not filed.invitation.state.final:
-            handle = await self._handle(filed)
-            try:
-                async with asyncio.timeout(patience.left):
-                    viewed = await handle.query(InvitationWorkflow.view)
-                return self._with_link(filed.model_copy(update={"invitation": viewed}))
-            except TimeoutError:
-                raise no_answer() from None
-            except RPCError as failure:
-                if failure.status not in _AGAIN:
-                    raise _unreachable(failure) from failure
-            await patience.pause()
-            filed = await self._filed(filed.invitation_id)
-        return filed.invitation
+        viewed = await self._asking.ask(
+            filed,
+            lambda handle: handle.query(InvitationWorkflow.view),
+            lambda ended: ended.invitation,
+        )
+        return self._with_link(filed.model_copy(update={"invitation": viewed}))
 
     async def list(
         self,
@@ -339,30 +296,18 @@ class SeatflowClient:
         arguments: Sequence[Value],
         settled: Callable[[Invitation], Answer],
     ) -> Answer:
-        """Ask the workflow; once the store knows the end, `settled` answers from it.
+        return await self._asking.update(
+            filed, update, arguments, lambda ended: settled(ended.invitation)
+        )
 
-        Tries again while ten others are asking, or while a run is just beginning or
-        ending. The update keeps its id, so that trying again never asks twice.
-        """
-        update_id = uuid.uuid4().hex
-        patience = Patience(self.wait_seconds)
-        while not filed.invitation.state.final:
-            handle = await self._handle(filed)
-            try:
-                async with asyncio.timeout(patience.left):
-                    return await handle.execute_update(update, args=arguments, id=update_id)
-            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-                raise no_answer() from None
-            except WorkflowUpdateFailedError as failed:
-                if isinstance(failed.cause, Refused):
-                    raise failed.cause from None
-                # The run closed under it: the store knows how.
-            except RPCError as failure:
-                if failure.status not in _AGAIN:
-                    raise _unreachable(failure) from failure
-            await patience.pause()
-            filed = await self._filed(filed.invitation_id)
-        return settled(filed.invitation)
+    @property
+    def _asking(self) -> Asking[FiledInvitation, InvitationWorkflow, Invitation]:
+        return Asking(
+            handle=self._handle,
+            reread=lambda filed: self._filed(filed.invitation_id),
+            ended=lambda filed: filed.invitation.state.final,
+            wait_seconds=self.wait_seconds,
+        )
 
     async def _handle(self, filed: FiledInvitation) -> AnyInvitationHandle:
         client = await self.connect()
@@ -404,33 +349,12 @@ class SeatflowClient:
         return invitation.model_copy(update={"link": link})
 
 
-_AGAIN = frozenset(
-    {
-        # The run has closed or has not begun.
-        RPCStatusCode.NOT_FOUND,
-        # Ten others are asking.
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-        # No worker took it up in the server's own time.
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.CANCELLED,
-        RPCStatusCode.FAILED_PRECONDITION,
-    }
-)
-
-
 def _refused_row(person: Person, error: Refused | Unavailable) -> InviteResult:
     return InviteResult(email=person.email.strip(), result="refused", error=error.as_json())
 
 
 def _ended(invitation: Invitation) -> NoReturn:
     raise refusal(InvitationMachine, invitation.state)
-
-
-def _unreachable(failure: RPCError) -> Unavailable:
-    return Unavailable(
-        f"Temporal does not answer: {failure.status.name.lower()}.",
-        outcome_unknown=failure.status is not RPCStatusCode.UNAVAILABLE,
-    )
 
 
 def _each_once(people: Iterable[Person]) -> list[Person]:

@@ -8,16 +8,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 
 PREFIX = "SEATFLOW_"
+STRIPE_API_KEY = "STRIPE_API_KEY"
+"""The name that Stripe itself gives it."""
 ENV_FILE = Path(".env")
 AES_256_BYTES = 32
 
@@ -39,6 +41,18 @@ def _public_url(url: str) -> str:
     if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", url):
         raise ValueError("write http:// or https://, a host, and perhaps a port and a path")
     return url.rstrip("/")
+
+
+def _stripe_api_base(url: str) -> str:
+    # The key goes with every request, so it goes in the clear on this machine only.
+    local = r"http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+    if not re.fullmatch(rf"(https://[^/?#\s]+|{local})/?", url):
+        raise ValueError("write https:// and a host, or http:// and localhost, and no path")
+    return url.rstrip("/")
+
+
+def _between_commas(text: object) -> object:
+    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
 def _secret_keys(text: SecretStr) -> SecretStr:
@@ -68,6 +82,9 @@ def _cipher_keys(text: SecretStr) -> dict[str, bytes]:
             raise ValueError(f"entry {number} is not a new id, a colon and 32 bytes in base64")
         keys[name] = key
     return keys
+
+
+LedgerFault = Literal["slow", "fail", "timeout-after"]
 
 
 class Settings(BaseSettings):
@@ -102,6 +119,20 @@ class Settings(BaseSettings):
     """How long a command waits for a worker's answer."""
     ui_port: int | None = Field(default=None, ge=1, le=65535)
     """The port of the embedded Temporal UI; None: a thousand above Temporal's."""
+    billing: Literal["ledger", "stripe"] = "ledger"
+    """Who keeps payments and refunds: the built-in ledger, or Stripe."""
+    ledger_settles_after: int = Field(default=4, ge=0)
+    """Business days after which the built-in provider settles a refund."""
+    ledger_faults: Annotated[frozenset[LedgerFault], NoDecode, BeforeValidator(_between_commas)] = (
+        frozenset()
+    )
+    """How the built-in provider misbehaves, to show what then happens."""
+    given_stripe_api_key: SecretStr | None = Field(default=None, validation_alias="STRIPE_API_KEY")
+    stripe_api_base: Annotated[str, AfterValidator(_stripe_api_base)] | None = None
+    """Where Stripe is; None: where its client says."""
+    given_stripe_webhook_secret: SecretStr | None = Field(
+        default=None, validation_alias="SEATFLOW_STRIPE_WEBHOOK_SECRET"
+    )
     policy: Policy = Policy()
 
     @property
@@ -148,6 +179,26 @@ class Settings(BaseSettings):
         """The keys of the payload codec by id: the first encrypts, all decrypt; none: no codec."""
         return _cipher_keys(self.encryption_keys) if self.encryption_keys else {}
 
+    @property
+    def stripe_api_key(self) -> str:
+        """What opens the account at Stripe. Raises `Refused(invalid_input)` when it is not set."""
+        return _needed_for_stripe(STRIPE_API_KEY, self.given_stripe_api_key)
+
+    @property
+    def stripe_webhook_secret(self) -> str:
+        """What Stripe signs its notifications with. Raises `Refused(invalid_input)`."""
+        return _needed_for_stripe(
+            "SEATFLOW_STRIPE_WEBHOOK_SECRET", self.given_stripe_webhook_secret
+        )
+
+
+def _needed_for_stripe(variable: str, secret: SecretStr | None) -> str:
+    if secret is None:
+        raise Refused(
+            ErrorCode.INVALID_INPUT, f"{variable} is not set, which SEATFLOW_BILLING=stripe needs."
+        )
+    return secret.get_secret_value().strip()
+
 
 def load_settings() -> Settings:
     """The settings as they are in the environment now.
@@ -175,5 +226,5 @@ def environment() -> Mapping[str, str]:
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    name = "__".join(str(part) for part in location).upper()
-    return name if name.startswith(PREFIX) else f"{PREFIX}{name}"
+    name = "__".join(part for part in location if isinstance(part, str)).upper()
+    return name if name.startswith((PREFIX, STRIPE_API_KEY)) else f"{PREFIX}{name}"

@@ -1,4 +1,4 @@
-"""The embedded stack: a real Temporal server, a mailbox and a worker, on loopback."""
+"""The embedded stack: a real Temporal server, a mailbox, a worker and a portal, on loopback."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+from starlette.types import ASGIApp
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
@@ -24,6 +25,7 @@ from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.client import SeatflowClient
 from runtime.mailbox import Mailbox, MailSink
+from runtime.refund_client import RefundClient
 from runtime.settings import Settings
 from runtime.temporal import (
     CORE_LOG,
@@ -32,11 +34,17 @@ from runtime.temporal import (
     connection,
     register_search_attributes,
 )
-from runtime.wiring import open_store, seatflow_client, set_up_store, working
+from runtime.web import serving
+from runtime.wiring import open_store, refund_client, seatflow_client, set_up_store, working
+
+Portal = Callable[[Settings, RefundClient], ASGIApp]
+"""Makes the portal over backends that are open; it stands above us and is handed in."""
 
 HOST = "127.0.0.1"
 LOOPBACK = frozenset({HOST, "localhost", "::1"})
 UI_ABOVE_TEMPORAL = 1000
+BEHIND_A_PROXY = 8080
+"""Where the portal is when its public address is another machine's."""
 SERVER_UP_WITHIN = timedelta(seconds=30)
 SERVER_GONE_WITHIN = timedelta(seconds=10)
 
@@ -62,6 +70,7 @@ class Ports:
     temporal: int
     ui: int
     smtp: int
+    portal: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -72,16 +81,17 @@ class Ports:
             temporal=temporal,
             ui=settings.ui_port or temporal + UI_ABOVE_TEMPORAL,
             smtp=_loopback_port("SEATFLOW_SMTP_URL", settings.smtp_url.get_secret_value()),
+            portal=_portal_port(settings.public_url),
         )
 
     @classmethod
     def free(cls) -> Self:
         """Ports that nobody listens on now."""
-        taken = [socket.create_server((HOST, 0)) for _ in range(3)]
-        temporal, ui, smtp = (each.getsockname()[1] for each in taken)
+        taken = [socket.create_server((HOST, 0)) for _ in range(4)]
+        temporal, ui, smtp, portal = (each.getsockname()[1] for each in taken)
         for each in taken:
             each.close()
-        return cls(temporal=temporal, ui=ui, smtp=smtp)
+        return cls(temporal=temporal, ui=ui, smtp=smtp, portal=portal)
 
     def require_free(self) -> None:
         """Raise `Refused(invalid_input)` for the first one that is taken."""
@@ -89,6 +99,7 @@ class Ports:
             (self.temporal, "Temporal", "TEMPORAL_ADDRESS"),
             (self.ui, "the Temporal UI", "SEATFLOW_UI_PORT"),
             (self.smtp, "the mailbox", "SEATFLOW_SMTP_URL"),
+            (self.portal, "the portal", "SEATFLOW_PUBLIC_URL"),
         ):
             try:
                 socket.create_server((HOST, port)).close()
@@ -110,18 +121,23 @@ class Stack:
     """
 
     settings: Settings
-    """Those it was made with, and the address of its own mail server."""
+    """Those it was made with, and the addresses of its own mail server and portal."""
     temporal: Client
     store: SqlStore
     client: SeatflowClient
+    refunds: RefundClient
     mailbox: Mailbox
 
-    def __init__(self, settings: Settings, ports: Ports | None = None) -> None:
+    def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
         """Prepare a stack on `ports`; None: those of the settings."""
         self.ports = ports or Ports.of(settings)
         self.settings = settings.model_copy(
-            update={"smtp_url": SecretStr(f"smtp://{HOST}:{self.ports.smtp}")}
+            update={
+                "smtp_url": SecretStr(f"smtp://{HOST}:{self.ports.smtp}"),
+                "public_url": f"http://{HOST}:{ports.portal}" if ports else settings.public_url,
+            }
         )
+        self._make_portal = portal
         self.mailbox = Mailbox(settings.mail_folder)
         self._namespace = connection().get("namespace", "default")
 
@@ -129,6 +145,11 @@ class Stack:
     def ui(self) -> str:
         """The address of the Temporal UI."""
         return f"http://{HOST}:{self.ports.ui}"
+
+    @property
+    def portal(self) -> str:
+        """The address of the portal on this machine."""
+        return f"http://{HOST}:{self.ports.portal}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,6 +161,7 @@ class Stack:
             "SEATFLOW_DATABASE_URL": self.settings.database_url.get_secret_value(),
             "SEATFLOW_SMTP_URL": self.settings.smtp_url.get_secret_value(),
             "SEATFLOW_TASK_QUEUE": self.settings.task_queue,
+            "SEATFLOW_PUBLIC_URL": self.settings.public_url,
         }
 
     async def __aenter__(self) -> Self:
@@ -159,11 +181,14 @@ class Stack:
             await register_search_attributes(self.temporal)
             await parts.enter_async_context(working(self.temporal, self.settings, self.store))
             self.client = seatflow_client(self.settings, self.store, self._temporal)
+            self.refunds = refund_client(self.settings, self.store, self._temporal)
+            portal = self._make_portal(self.settings, self.refunds)
+            await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        """Stop everything, the worker first."""
+        """Stop everything, the portal and the worker first."""
         await self._parts.aclose()
 
     async def server_exit(self) -> Unavailable:
@@ -260,6 +285,17 @@ def _temporal_program() -> str:
 
 def _log_file(settings: Settings) -> Path:
     return settings.state_folder / "temporal.log"
+
+
+def _portal_port(public_url: str) -> int:
+    parts = urlsplit(public_url)
+    try:
+        here = parts.hostname in LOOPBACK and parts.scheme == "http"
+        return (parts.port or 80) if here else BEHIND_A_PROXY
+    except ValueError:
+        raise Refused(
+            ErrorCode.INVALID_INPUT, "SEATFLOW_PUBLIC_URL names a port that there is not."
+        ) from None
 
 
 def _loopback_port(setting: str, url: str) -> int:

@@ -1,7 +1,7 @@
 """The one place that names concrete adapters and puts the parts together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 
@@ -10,31 +10,39 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
+from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
+from activities.refund import RefundActivities
 from adapters.link import LinkSigner
+from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpPost, SmtpServer, mailbox
 from adapters.sql.engine import create_engine
 from adapters.sql.migrations import upgrade
 from adapters.sql.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
+from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
+from runtime.refund_client import RefundClient
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
 from workflows.invitation import InvitationWorkflow
-from workflows.notice import NoticeWorkflow
+from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
+from workflows.refund import RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short."""
 
 CACHED_WORKFLOWS = 5_000
-"""Workflows kept ready between their tasks: some 75 KiB each, 370 MiB in all.
+"""Workflows kept ready between their tasks: some 90 KiB each, 440 MiB in all.
 
 One that has to be replayed instead costs more than twice the time.
 """
+
+WORKFLOWS = (InvitationWorkflow, NoticeWorkflow, RefundWorkflow, RefundNoticeWorkflow)
 
 SHARED_WITH_THE_SANDBOX = (
     "activities",
@@ -128,6 +136,29 @@ def seatflow_client(
 
 
 @asynccontextmanager
+async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
+    """The typed client of refunds; it connects to Temporal when it first has to.
+
+    Raises Unavailable.
+    """
+    async with open_store(settings) as store:
+        with asking_temporal():
+            yield refund_client(settings, store, _Connection(settings))
+
+
+def refund_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> RefundClient:
+    """The typed client of refunds over backends that are open."""
+    return RefundClient(
+        connect=connect,
+        refunds=store.refunds,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker and its sweep beside the body; afterwards what runs is finished."""
     async with worker_for(client, settings, store):
@@ -140,34 +171,55 @@ async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncI
                 await sweep
 
 
-def worker_for(client: Client, settings: Settings, store: SqlStore) -> Worker:
-    """A worker for all workflows and activities. Raises `Refused(invalid_input)`."""
-    invitations = InvitationActivities(
-        store=store.invitations, post=_post(settings, store), links=_signer(settings)
-    )
-    return Worker(
-        client,
-        task_queue=settings.task_queue,
-        workflows=[InvitationWorkflow, NoticeWorkflow],
-        activities=[
-            invitations.deliver_invitation,
-            invitations.join_account,
-            invitations.end_invitation,
-            invitations.close_invitation,
-            invitations.record_invitation,
-            invitations.preview_invitation,
-            invitations.authorize_admin,
-        ],
-        workflow_runner=workflow_runner(),
-        graceful_shutdown_timeout=DRAIN_WITHIN,
-        max_cached_workflows=CACHED_WORKFLOWS,
-    )
+@asynccontextmanager
+async def worker_for(
+    client: Client,
+    settings: Settings,
+    store: SqlStore,
+    *,
+    workflows: Sequence[type] = WORKFLOWS,
+    shared: Sequence[str] = SHARED_WITH_THE_SANDBOX,
+) -> AsyncIterator[Worker]:
+    """A worker for `workflows` and all activities beside the body.
+
+    Raises `Refused(invalid_input)`.
+    """
+    post = _post(settings, store)
+    async with _provider(settings, store) as provider:
+        invitations = InvitationActivities(
+            store=store.invitations, post=post, links=_signer(settings)
+        )
+        refunds = RefundActivities(store=store.refunds, provider=provider, post=post)
+        async with Worker(
+            client,
+            task_queue=settings.task_queue,
+            workflows=workflows,
+            activities=[
+                invitations.deliver_invitation,
+                invitations.join_account,
+                invitations.end_invitation,
+                invitations.close_invitation,
+                invitations.record_invitation,
+                invitations.preview_invitation,
+                invitations.authorize_admin,
+                refunds.request_refund,
+                refunds.look_up_refund,
+                refunds.book_refund,
+                refunds.plan_lookups,
+                refunds.tell_payee,
+            ],
+            interceptors=[OwnHeaders()],
+            workflow_runner=workflow_runner(shared),
+            graceful_shutdown_timeout=DRAIN_WITHIN,
+            max_cached_workflows=CACHED_WORKFLOWS,
+        ) as worker:
+            yield worker
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRunner:
     """The sandbox in which workflows run and replay."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(*SHARED_WITH_THE_SANDBOX)
-    return SandboxedWorkflowRunner(restrictions=restrictions)
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*shared)
+    return LightRunner(restrictions=restrictions)
 
 
 def _signer(settings: Settings) -> LinkSigner:
@@ -184,6 +236,21 @@ def _post(settings: Settings, store: SqlStore) -> SmtpPost:
     except ValueError as mistake:
         raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_MAIL_FROM: {mistake}") from None
     return SmtpPost(server=server, sender=sender, memory=store.letters)
+
+
+@asynccontextmanager
+async def _provider(settings: Settings, store: SqlStore) -> AsyncIterator[PaymentProvider]:
+    if settings.billing == "ledger":
+        yield LedgerProvider(store.engine, settings.ledger_settles_after, settings.ledger_faults)
+        return
+    # Only who uses it waits until its client is loaded.
+    from adapters.stripe import StripeProvider
+
+    stripe = StripeProvider(settings.stripe_api_key, settings.stripe_api_base)
+    try:
+        yield stripe
+    finally:
+        await stripe.close()
 
 
 class _Connection:

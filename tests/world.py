@@ -4,10 +4,11 @@ import asyncio
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 from temporalio.api.common.v1 import WorkflowExecution
@@ -22,11 +23,13 @@ from domain.account import Directory
 from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
+from domain.refund import Refund, RefundState
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
+from runtime.refund_client import RefundClient
 from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
-from runtime.wiring import open_store, seatflow_client, set_up_store, worker_for
+from runtime.wiring import open_store, refund_client, seatflow_client, set_up_store, worker_for
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
 
@@ -34,7 +37,7 @@ JANE = "jane@example.com"
 OWNER = "owner@acme.example"
 ADMIN = "admin@acme.example"
 MEMBER = "member@acme.example"
-PATIENCE = timedelta(seconds=15)
+PATIENCE = timedelta(seconds=60)
 
 User = tuple[str, str] | tuple[str, str, bool]
 
@@ -86,12 +89,24 @@ class World:
     store: SqlStore
     smtp: ScriptedSmtpServer
     client: SeatflowClient
+    refunds: RefundClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
     @property
     def clock(self) -> VirtualClock:
         return VirtualClock(self.temporal.client)
+
+    def patient(self) -> "World":
+        """The same world, whose commands wait for a worker that is still starting."""
+        patient = replace(self.client, wait_seconds=60)
+        return replace(self, client=patient, refunds=replace(self.refunds, wait_seconds=60))
+
+    async def filed(self, email: str) -> Invitation:
+        """The invitation as the store keeps it."""
+        filed = await self.store.invitations.latest(self.account, email)
+        assert filed is not None
+        return filed.invitation
 
     # What stands.
 
@@ -103,6 +118,7 @@ class World:
         users: Sequence[User] = (),
         suspended: bool = False,
         licenses: int | None = None,
+        **members: object,
     ) -> None:
         """An account as the import file writes it."""
         entry: dict[str, object] = {
@@ -121,6 +137,7 @@ class World:
         }
         if licenses is not None:
             entry["licenses"] = licenses
+        entry.update(members)
         await self.store.directory.import_(Directory.model_validate({"accounts": [entry]}))
 
     async def export(self, account: str) -> Directory:
@@ -170,6 +187,16 @@ class World:
                 invitation = await self.show(email)
                 if invitation.state is InvitationState(state):
                     return invitation
+                await asyncio.sleep(0.02)
+
+    async def refund_until(self, refund_id: str, state: RefundState) -> Refund:
+        """The refund once it stands at `state`."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                with suppress(Refused):
+                    refund = await self.refunds.show(refund_id)
+                    if refund.state is state:
+                        return refund
                 await asyncio.sleep(0.02)
 
     # What time does.
@@ -245,7 +272,11 @@ class World:
 
 @asynccontextmanager
 async def a_world(
-    environment: WorkflowEnvironment, folder: Path, *, working: bool = True
+    environment: WorkflowEnvironment,
+    folder: Path,
+    *,
+    working: bool = True,
+    **settings_of_its_own: object,
 ) -> AsyncIterator[World]:
     """A world of its own beside others on the same server: other names, another queue."""
     async with ScriptedSmtpServer() as smtp:
@@ -255,7 +286,7 @@ async def a_world(
             secret_key=SecretStr("a secret key for tests"),
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
             wait_seconds=15 if working else 1,
-        )
+        ).model_copy(update=settings_of_its_own)
         await set_up_store(settings)
         async with open_store(settings) as store:
 
@@ -263,7 +294,8 @@ async def a_world(
                 return environment.client
 
             client = seatflow_client(settings, store, connect)
-            world = World(environment, store, smtp, client, settings)
+            refunds = refund_client(settings, store, connect)
+            world = World(environment, store, smtp, client, refunds, settings)
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
@@ -274,6 +306,41 @@ async def a_world(
                     yield world
             else:
                 yield world
+
+
+async def a_paying_owner(
+    world: World, currency: str = "EUR", *, refundable: bool = True, bank: bool | None = None
+) -> None:
+    """Jane owns a pro account with a plan whose half year is still to come."""
+    by_bank = refundable if bank is None else bank
+    today = datetime.now(ZoneInfo("Europe/Berlin")).date()
+    await world.imported(
+        "jane-pro",
+        plan="pro",
+        users=[(JANE, "owner")],
+        subscriptions=[
+            {
+                "id": "sub-1",
+                "product": "Pro",
+                "kind": "plan",
+                "quantity": 1,
+                "cycle": "annual",
+                "period_start": str(today - timedelta(days=100)),
+                "period_end": str(today + timedelta(days=100)),
+                "payments": [
+                    {"id": "pay-1", "method": "card", "amount": "150.00", "refundable": refundable},
+                    {
+                        "id": "pay-2",
+                        "method": "bank",
+                        "amount": "50.00",
+                        "refundable": by_bank,
+                    },
+                ],
+            }
+        ],
+        currency=currency,
+    )
+    await world.pending(JANE)
 
 
 async def refusal_of(answer: Awaitable[object]) -> str:

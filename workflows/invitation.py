@@ -37,15 +37,20 @@ with workflow.unsafe.imports_passed_through():
         Invite,
         ResendInvitation,
         RevokeInvitation,
+        Settlement,
         StartInvitation,
     )
     from domain.journal import ENGINE, INVITEE
     from domain.preview import Preview
+    from domain.refund import RefundOrder, StartRefund
     from states.invitation import InvitationMachine, opening
+    from states.refund import opening as opening_refund
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle
+    from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import NoticeWorkflow
     from workflows.options import LOOK, MAIL, STORE
+    from workflows.refund import RefundWorkflow
+    from workflows.refund import search_attributes as refund_search_attributes
 
 UPDATES_IN_ONE_RUN = 1_000
 """Half of what the server accepts in one run; then the history starts anew."""
@@ -71,6 +76,8 @@ class InvitationWorkflow:
         )
         self._mail_due = carried is None or carried.mail_due
         self._mailed_at = carried.mailed_at if carried else None
+        self._quote = carried.quote if carried else None
+        self._refund: RefundOrder | None = None
         self._delivery: asyncio.Task[None] | None = None
         self._updates = 0
         # Answers are handled one at a time, in the order of arrival (INV-10).
@@ -87,6 +94,7 @@ class InvitationWorkflow:
             self._start_delivery()
         await self._wait_for_an_end()
         if self._now.state.accepted:
+            await self._settle()
             await self._complete()
         else:
             await self._tell_of_the_end()
@@ -169,17 +177,44 @@ class InvitationWorkflow:
                 StartInvitation(
                     invite=self._invite,
                     carried=CarriedInvitation(
-                        invitation=self._now, mail_due=self._mail_due, mailed_at=self._mailed_at
+                        invitation=self._now,
+                        mail_due=self._mail_due,
+                        mailed_at=self._mailed_at,
+                        quote=self._quote,
                     ),
                 )
             )
 
+    async def _settle(self) -> None:
+        """Return what is to be refunded; a transfer was made with the membership (REF, CRD)."""
+        settlement = self._now.settlement
+        if self._refund:
+            self._lifecycle.take(self._lifecycle.foresee("refund", by=ENGINE))
+            await asyncio.gather(self._tell_everybody(), self._follow_the_refund(self._refund))
+        elif settlement and settlement.kind is Choice.TRANSFER:
+            self._lifecycle.take(self._lifecycle.foresee("transfer", by=ENGINE))
+
+    async def _follow_the_refund(self, order: RefundOrder) -> None:
+        """Wait until it is settled, converted or closed (REF-6); it goes on without us too."""
+        await workflow.execute_child_workflow(
+            RefundWorkflow.run,
+            StartRefund(order=order),
+            id=order.workflow_id,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            search_attributes=refund_search_attributes(order, opening_refund(order)),
+            static_summary=f"Refund to {masked(order.payee)}",
+        )
+
     async def _complete(self) -> None:
         self._lifecycle.take(self._lifecycle.foresee("complete", by=ENGINE))
+        await self._tell_everybody()
+
+    async def _tell_everybody(self) -> None:
+        """Keep the record and send what has not been sent; each letter goes out once."""
         await workflow.execute_activity_method(
             InvitationActivities.close_invitation,
             RecordInvitation(invite=self._invite, invitation=self._now),
-            **MAIL | ActivityConfig(summary="Keep the record, tell invitee and inviter"),
+            **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
         )
 
     async def _tell_of_the_end(self) -> None:
@@ -207,17 +242,41 @@ class InvitationWorkflow:
     async def _join(self, choice: Choice | None) -> None:
         wanted = self._lifecycle.foresee("accept", by=INVITEE)
         try:
-            kept = await workflow.execute_activity_method(
+            joined = await workflow.execute_activity_method(
                 InvitationActivities.join_account,
-                JoinAccount(invite=self._invite, invitation=wanted, choice=choice),
-                **STORE | ActivityConfig(summary="Commit the membership"),
+                JoinAccount(
+                    invite=self._invite, invitation=wanted, choice=choice, quote=self._quote
+                ),
+                **STORE | ActivityConfig(summary="Commit membership and settlement"),
             )
         except ActivityError as failed:
-            refused = _refusal(failed)
-            if refused.code is ErrorCode.BLOCKED:
-                await self._block(_BLOCKERS.validate_python(refused.details["blockers"]))
-            raise refused from None
-        self._lifecycle.take(kept)
+            raise await self._answered(refusal_in(failed)) from None
+        self._refund = joined.refund
+        self._lifecycle.take(joined.invitation)
+
+    async def _answered(self, refused: Refused) -> Refused:
+        """The refusal, once what follows from it has been done."""
+        if refused.code is ErrorCode.BLOCKED:
+            await self._block(_BLOCKERS.validate_python(refused.details["blockers"]))
+        if refused.code is ErrorCode.QUOTE_EXPIRED:
+            preview = await self._previewed()
+            return Refused(
+                refused.code, refused.message, quote=preview.model_dump(mode="json", by_alias=True)
+            )
+        return refused
+
+    async def _previewed(self) -> Preview:
+        """What accepting would do; the quote shown binds from now on (QUO-5)."""
+        try:
+            previewed = await workflow.execute_local_activity_method(
+                InvitationActivities.preview_invitation,
+                PreviewInvitation(invite=self._invite, at=workflow.now(), recorded=self._quote),
+                **LOOK | LocalActivityConfig(summary="Say what accepting would do"),
+            )
+        except ActivityError as failed:
+            raise refusal_in(failed) from None
+        self._quote = previewed.quote
+        return previewed.preview
 
     async def _block(self, blockers: tuple[Blocker, ...]) -> None:
         await self._record_and_take(self._lifecycle.foresee("block", by=INVITEE, blockers=blockers))
@@ -238,7 +297,7 @@ class InvitationWorkflow:
                 **LOOK | LocalActivityConfig(summary="Look whether an admin asks"),
             )
         except ActivityError as failed:
-            raise _refusal(failed) from None
+            raise refusal_in(failed) from None
 
     # What others may ask for.
 
@@ -315,16 +374,10 @@ class InvitationWorkflow:
 
     @workflow.update
     async def quote(self) -> Preview:
-        """Say what accepting would do; nothing changes (QUO-8)."""
+        """Say what accepting would do; nothing changes but the recorded quote (QUO-8)."""
         self._updates += 1
-        try:
-            return await workflow.execute_local_activity_method(
-                InvitationActivities.preview_invitation,
-                PreviewInvitation(invite=self._invite),
-                **LOOK | LocalActivityConfig(summary="Say what accepting would do"),
-            )
-        except ActivityError as failed:
-            raise _refusal(failed) from None
+        async with self._turn:
+            return await self._previewed()
 
     @quote.validator
     def _may_quote(self) -> None:
@@ -391,11 +444,15 @@ def facts(invitation: Invitation) -> Mapping[str, str]:
         "Answer until": f"{expires_at:%Y-%m-%d %H:%M:%S} UTC" if expires_at else "",
         "Invitation e-mails": str(invitation.sent_count),
         "Blocked by": ", ".join(blocker.code for blocker in invitation.blockers),
+        "Settlement": _settled(invitation.settlement),
     }
 
 
-def _refusal(failed: ActivityError) -> Refused:
-    """The rule that said no inside an activity; anything else is passed on as it is."""
-    if isinstance(failed.cause, Refused):
-        return failed.cause
-    raise failed
+def _settled(settlement: Settlement | None) -> str:
+    if settlement is None:
+        return ""
+    amount = f"{settlement.kind} of {settlement.amount.amount:f} {settlement.amount.currency}"
+    if settlement.arrives_between is None:
+        return amount
+    first, last = settlement.arrives_between
+    return f"{amount}, arrives between {first} and {last}"

@@ -5,6 +5,7 @@ from typing import Generic
 
 from temporalio import workflow
 from temporalio.common import TypedSearchAttributes
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
@@ -131,6 +132,13 @@ def current_details(
             ),
         )
     )
+
+
+def refusal_in(failed: ActivityError) -> Refused:
+    """The rule that said no inside an activity; anything else is passed on as it is."""
+    if isinstance(failed.cause, Refused):
+        return failed.cause
+    raise failed
 
 
 def _cell(note: str | None) -> str:

@@ -1,10 +1,11 @@
-"""Telling people how an invitation ended, however long the mail server takes."""
+"""Telling people what has happened, however long the mail server takes."""
 
 from temporalio import workflow
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.invitation import InvitationActivities, RecordInvitation
+    from activities.refund import RefundActivities, TellPayee
     from domain.address import masked
     from workflows.options import MAIL
 
@@ -22,5 +23,22 @@ class NoticeWorkflow:
             **MAIL
             | ActivityConfig(
                 summary=f"Tell that {masked(order.invite.email)} is {order.invitation.state}"
+            ),
+        )
+
+
+@workflow.defn(name="RefundNotice")
+class RefundNoticeWorkflow:
+    """Nothing that moves money waits for an e-mail."""
+
+    @workflow.run
+    async def run(self, order: TellPayee) -> None:
+        """Send what has to be said."""
+        await workflow.execute_activity_method(
+            RefundActivities.tell_payee,
+            order,
+            **MAIL
+            | ActivityConfig(
+                summary=f"Tell {masked(order.order.payee)}: refund {order.refund.state}"
             ),
         )

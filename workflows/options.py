@@ -15,6 +15,15 @@ STORE = ActivityConfig(
 )
 """One transaction in our own store."""
 
+BILLING = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    # Never given up: what was asked of the provider may have been done (REF-5).
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
+    ),
+)
+"""A question to the payment provider."""
+
 MAIL = ActivityConfig(
     # Longer than the mail adapter's own limit, so that its error is the one that is seen.
     start_to_close_timeout=timedelta(seconds=40),

@@ -5,7 +5,7 @@ English is in the templates themselves. Every other language is a file
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -21,6 +21,9 @@ from babel.dates import (
 )
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_currency
+
+from domain.money import Money
 
 CATALOGS = Path(__file__).parent / "locale"
 ENGLISH = Locale("en")
@@ -40,10 +43,19 @@ class Language:
     def moment(self, at: datetime, time_zone: str) -> str:
         """`at` to the minute, as clocks in `time_zone` show it, with the zone named."""
         local = at.astimezone(get_timezone(time_zone))
-        date = format_date(local, "full", locale=self.locale)
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
         zone = get_timezone_name(local, locale=self.locale)
-        return f"{get_datetime_format('full', locale=self.locale)} ({{2}})".format(time, date, zone)
+        return f"{get_datetime_format('full', locale=self.locale)} ({{2}})".format(
+            time, self.day(local.date()), zone
+        )
+
+    def day(self, day: date) -> str:
+        """`day` with its weekday; it is the same day in every zone."""
+        return format_date(day, "full", locale=self.locale)
+
+    def amount(self, money: Money) -> str:
+        """`money` with its currency and all the decimals of it."""
+        return format_currency(money.amount, money.currency, locale=self.locale)
 
 
 def language_for(locale: str) -> Language:

@@ -37,6 +37,8 @@ def written(letter: Letter) -> WrittenLetter:
     facts = {
         "letter": letter,
         "language": language.tag,
+        "amount": language.amount,
+        "day": language.day,
         "moment": partial(language.moment, time_zone=letter.reader.time_zone),
     }
     text = _environment("text", language.tag).get_template(f"{letter.event}.j2")

@@ -1,14 +1,16 @@
 """The transaction that commits a membership, and all that must be true at once (INV-11)."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from activities.invitation import JoinAccount
+from activities.invitation import AccountJoined, JoinAccount
 from adapters.sql.directory import load_account
 from adapters.sql.record import keep, locked_invitation
 from adapters.sql.schema import AccountRow, InvitationRow, MembershipRow, PersonRow, SubscriptionRow
+from adapters.sql.settlement import Settled, refund_of, settle
 from adapters.sql.standing import (
     administers,
     base_licenses,
@@ -18,7 +20,7 @@ from adapters.sql.standing import (
     require_paid,
 )
 from adapters.sql.transaction import insert_missing
-from domain.account import Role
+from domain.account import Account, Role
 from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, License
@@ -26,15 +28,16 @@ from domain.invitation import Invitation, Invite, License
 INVITER_GONE = "The inviter no longer administers the account."
 
 
-async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Invitation:
-    """Move the person, once; the record that is kept then.
+async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> AccountJoined:
+    """Move the person, once, and settle their money; the record that is kept then.
 
     Raises Refused as `InvitationStore.join` says, in the order of the rules.
     """
     invite, at = order.invite, order.invitation.journal[-1].at
     row = await locked_invitation(session, invite.invitation_id)
     if not row.record.state.unanswered:
-        return row.record
+        refund = await refund_of(session, invite.invitation_id)
+        return AccountJoined(invitation=row.record, refund=refund)
     await _lock_person(session, invite)
     source = await home(session, invite.email)
     accounts = await locked_accounts(
@@ -43,11 +46,12 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Invita
     require_paid(accounts[invite.account])
     await require_invitable(session, invite.account, invite.email)
     await _take_seat(session, row, invite)
-    if source:
-        await _leave(session, source, accounts[source.account_id], invite.invitation_id, at)
+    settled = await _leave(session, order, source, accounts, at) if source else Settled()
     _enter(session, invite, at)
-    keep(row, await _noting_the_inviter(session, invite, order.invitation))
-    return row.record
+    accepted = await _noting_the_inviter(session, invite, order.invitation)
+    changes = {"choice": settled.choice, "settlement": settled.settlement}
+    keep(row, accepted.model_copy(update=changes))
+    return AccountJoined(invitation=row.record, refund=settled.refund)
 
 
 async def _lock_person(session: AsyncSession, invite: Invite) -> None:
@@ -70,32 +74,36 @@ async def _take_seat(session: AsyncSession, row: InvitationRow, invite: Invite) 
 
 
 async def _leave(
-    session: AsyncSession, membership: MembershipRow, source: AccountRow, by: str, at: datetime
-) -> None:
+    session: AsyncSession,
+    order: JoinAccount,
+    membership: MembershipRow,
+    accounts: Mapping[str, AccountRow],
+    at: datetime,
+) -> Settled:
     """Give back the seat held there; an owner closes the account behind them (SRC-2)."""
+    settled = Settled()
     if membership.role == Role.OWNER:
-        await _require_free_to_close(session, source, membership.email)
-        await _close(session, source, at)
+        source = await load_account(session, membership.account_id)
+        _require_free_to_close(source, membership.email)
+        settled = await settle(session, order, source, accounts[order.invite.account], at)
+        await _close(session, accounts[source.id], at)
     if membership.licensed:
-        pool = await base_licenses(session, source.id)
+        pool = await base_licenses(session, membership.account_id)
         pool.assigned -= 1
     membership.until = at
-    membership.leaving = f"invitation:{by}"
+    membership.leaving = f"invitation:{order.invite.invitation_id}"
     # Before the new membership: a person is on one account at every moment.
     await session.flush()
+    return settled
 
 
-async def _require_free_to_close(session: AsyncSession, source: AccountRow, owner: str) -> None:
-    found = blockers(await load_account(session, source.id), owner)
+def _require_free_to_close(source: Account, owner: str) -> None:
+    found = blockers(source, owner)
     if found:
         raise Refused(
             ErrorCode.BLOCKED,
             "Something stands in the way of leaving the present account.",
             blockers=[blocker.model_dump(mode="json") for blocker in found],
-        )
-    if source.paid:
-        raise Refused(
-            ErrorCode.CHOICE_REQUIRED, "Choose what happens to the unused value of the plan."
         )
 
 

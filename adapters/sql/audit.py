@@ -1,11 +1,12 @@
 """What must be true of the whole store, looked at afresh (AUD)."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.check import ACCEPTED, Check
+from adapters.sql.money_audit import MONEY_CHECKS, money_violations
 from adapters.sql.schema import (
     WORKPLACE,
     AccountRow,
@@ -13,24 +14,16 @@ from adapters.sql.schema import (
     InvitationRow,
     LicensePoolRow,
     MembershipRow,
+    RefundRow,
+    SettlementRow,
     SubscriptionRow,
+    TransferRow,
 )
 from adapters.sql.transaction import reading
 from domain.audit import AuditReport, Violation
 from domain.invitation import InvitationState
 
-
-@dataclass(frozen=True)
-class Check:
-    """Whatever `broken` finds, by its name, breaks the rule."""
-
-    rule: str
-    message: str
-    broken: Select[str]
-
-
 _CURRENT: Final = MembershipRow.until.is_(None)
-_ACCEPTED: Final = InvitationRow.state.in_([s for s in InvitationState if s.accepted])
 _UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
 _ITS_MEMBERSHIP: Final = (
     (MembershipRow.invitation_id == InvitationRow.invitation_id)
@@ -97,14 +90,14 @@ _CHECKS: Final = (
         "the membership has no origin: no import, no unlink, no accepted invitation of that person",
         select(MembershipRow.email).where(
             MembershipRow.origin.not_in(["import", "unlink"]),
-            ~exists().where(_ITS_MEMBERSHIP, _ACCEPTED).correlate(MembershipRow),
+            ~exists().where(_ITS_MEMBERSHIP, ACCEPTED).correlate(MembershipRow),
         ),
     ),
     Check(
         "INV-11",
         "the invitation was accepted, but there is no membership and no leaving",
         select(InvitationRow.invitation_id).where(
-            _ACCEPTED, ~exists().where(_ITS_MEMBERSHIP).correlate(InvitationRow)
+            ACCEPTED, ~exists().where(_ITS_MEMBERSHIP).correlate(InvitationRow)
         ),
     ),
     Check(
@@ -133,6 +126,9 @@ _COUNTED: Final[dict[str, type[Base]]] = {
     "invitations": InvitationRow,
     "pools": LicensePoolRow,
     "subscriptions": SubscriptionRow,
+    "transfers": TransferRow,
+    "settlements": SettlementRow,
+    "refunds": RefundRow,
 }
 
 
@@ -144,11 +140,12 @@ async def audit(engine: AsyncEngine) -> AuditReport:
                 what: await session.scalar(select(func.count()).select_from(table)) or 0
                 for what, table in _COUNTED.items()
             },
-            violations=tuple(
-                [
+            violations=(
+                *[
                     Violation(rule=check.rule, subject=subject, message=check.message)
-                    for check in _CHECKS
+                    for check in (*_CHECKS, *MONEY_CHECKS)
                     for subject in await session.scalars(check.broken)
-                ]
+                ],
+                *await money_violations(session),
             ),
         )

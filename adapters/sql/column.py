@@ -2,12 +2,14 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import JSON, DateTime, Dialect, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Text, TypeDecorator
 
 T = TypeVar("T")
+
+_DECIMALS: Final = 4
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -40,6 +42,29 @@ class ExactAmount(TypeDecorator[Decimal]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
         """Out of the database."""
         return None if value is None else Decimal(value)
+
+
+class CountedAmount(TypeDecorator[Decimal]):
+    """An exact amount that the database can add up and compare: whole ten-thousandths.
+
+    No currency is divided more finely.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        """Into the database."""
+        if value is None:
+            return None
+        units = value.scaleb(_DECIMALS)
+        if units != int(units):
+            raise ValueError(f"{value} is finer than the ledger counts")
+        return int(units)
+
+    def process_result_value(self, value: int | Decimal | None, dialect: Dialect) -> Decimal | None:
+        """Out of the database."""
+        return None if value is None else Decimal(value).scaleb(-_DECIMALS)
 
 
 class DayOrMoment(TypeDecorator[date]):

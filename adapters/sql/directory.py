@@ -1,6 +1,8 @@
 """The built-in directory: accounts and their users, imported and exported."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import chain, count
 from typing import Final, TypeVar
 
@@ -10,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
+from adapters.sql.bookkeeping import Books, payments_of, same_period
+from adapters.sql.credit import apply_by_itself
+from adapters.sql.ledger import count_entries, post
 from adapters.sql.mistake import Mistake, mistakes
 from adapters.sql.schema import (
     AccountRow,
@@ -41,11 +46,13 @@ from domain.account import (
     User,
 )
 from domain.error import ErrorCode, Refused
+from domain.ledger import credit_of, prepaid_of
 
 CATALOG: Final = "catalog"
 
 _MERGED: Final = frozenset(
     {
+        "credit",
         "licenses",
         "meetings",
         "invoices",
@@ -76,6 +83,7 @@ def _whole(only: str | None = None) -> Sequence[ORMOption]:
         selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
         selectinload(AccountRow.invoices),
         selectinload(AccountRow.base_licenses),
+        selectinload(AccountRow.credit_balance),
         people.selectinload(PersonRow.meetings),
         people.selectinload(PersonRow.webinars),
     )
@@ -100,9 +108,10 @@ class SqlDirectory:
         """Load all accounts of the file or none; their ids, in the order of the file.
 
         A known account is updated: what the file names is set, what it does not name
-        stays, and so do memberships that the engine made. Raises Refused:
+        stays, and so do memberships and money that the engine made. Raises Refused:
         `invalid_input`, with `mistakes`, each a `path` and a `reason`.
         """
+        at = datetime.now(UTC)
         async with writing(self._engine) as session:
             await alone(session, "import")
             people = await _people(session, directory)
@@ -110,7 +119,7 @@ class SqlDirectory:
             homes = await _homes(session, list(people))
             _refuse(mistakes(directory, accounts, homes))
             for account in directory.accounts:
-                await _merge_account(session, accounts.get(account.id), account, people)
+                await _take_in(session, accounts.get(account.id), account, people, at)
             _refuse(
                 [
                     mistake
@@ -207,28 +216,74 @@ async def _homes(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]
     return homes
 
 
+async def _take_in(
+    session: AsyncSession,
+    known: AccountRow | None,
+    account: Account,
+    people: Mapping[str, PersonRow],
+    at: datetime,
+) -> None:
+    """Merge the account, and bring its money to what the file says."""
+    before = payments_of(known)
+    row = await _merge_account(session, known, account, people)
+    so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
+    books = Books(row.id, row.currency, at, count(so_far + 1))
+    await post(
+        session,
+        [
+            *books.payments(before, payments_of(row)),
+            *books.credit(row, account, known=known is not None),
+        ],
+    )
+    await apply_by_itself(session, row, at)
+    await session.flush()
+
+
 async def _merge_account(
     session: AsyncSession, row: AccountRow | None, account: Account, people: Mapping[str, PersonRow]
-) -> None:
+) -> AccountRow:
     if row is None:
         pool = LicensePoolRow(bought=0, assigned=0, reserved=0)
-        row = AccountRow(base_licenses=pool, users=[])
+        row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
         session.add(row)
         _set(row, account, type(account).model_fields)
     else:
         _set(row, account, account.model_fields_set)
     _merge(row.payment_methods, account.payment_methods, PaymentMethodRow)
     _merge(row.rooms, account.rooms, RoomRow)
-    _merge(row.invoices, account.invoices, InvoiceRow)
-    lines = _merge(row.subscriptions, account.subscriptions, SubscriptionRow)
-    for line, subscription in zip(lines, account.subscriptions, strict=True):
-        _merge(line.payments, subscription.payments, PaymentRow)
+    for invoice in _merge(row.invoices, account.invoices, InvoiceRow):
+        invoice.close_if_paid()
+    await _merge_subscriptions(session, row, account.subscriptions)
     if row.state == "closed":
         for line in row.subscriptions:
             line.ended = line.period_end
     await _merge_users(session, row, account.users, people)
     _count_licenses(row.base_licenses, row, account.licenses)
     await session.flush()
+    return row
+
+
+async def _merge_subscriptions(
+    session: AsyncSession, row: AccountRow, subscriptions: Sequence[Subscription]
+) -> None:
+    periods = {line.id: line for line in subscriptions}
+    for line in row.subscriptions:
+        renewed = periods.get(line.id)
+        if renewed and row.state == "open" and not same_period(line, renewed):
+            await _replace_payments(session, line, renewed)
+    lines = _merge(row.subscriptions, subscriptions, lambda: SubscriptionRow(payments=[]))
+    for line, subscription in zip(lines, subscriptions, strict=True):
+        _merge(line.payments, subscription.payments, PaymentRow)
+
+
+async def _replace_payments(
+    session: AsyncSession, line: SubscriptionRow, renewed: Subscription
+) -> None:
+    """The payments of a line are those of its current period."""
+    named = {payment.id for payment in renewed.payments}
+    for payment in [payment for payment in line.payments if payment.id not in named]:
+        line.payments.remove(payment)
+        await session.delete(payment)
 
 
 async def _merge_users(

@@ -1,17 +1,25 @@
 """Invitations in the store: claimed, kept as they stand, accepted and ended once."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from activities.invitation import JoinAccount
+from activities.invitation import (
+    AccountJoined,
+    InvitationPreviewed,
+    JoinAccount,
+    PreviewInvitation,
+)
 from adapters.sql.acceptance import commit_acceptance
+from adapters.sql.arrival import arrives_between
 from adapters.sql.directory import load_account
+from adapters.sql.ledger import posted
 from adapters.sql.record import filed, keep, locked_invitation
 from adapters.sql.schema import InvitationRow, PersonRow
 from adapters.sql.standing import (
+    admins_of,
     base_licenses,
     home,
     known_account,
@@ -26,8 +34,11 @@ from domain.account import Account, Role
 from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
+from domain.ledger import credit_of, credited_by
 from domain.letter import Parties, Reader
-from domain.preview import Preview, losses, preview
+from domain.money import Money, total
+from domain.preview import Preview, credit_left_behind, losses, preview
+from domain.quote import RecordedQuote, must_choose, nothing, quote, terms_of
 
 
 class SqlInvitations:
@@ -173,7 +184,7 @@ class SqlInvitations:
             if _follows(row.record, invitation):
                 keep(row, invitation)
 
-    async def join(self, order: JoinAccount) -> Invitation:
+    async def join(self, order: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
             return await commit_acceptance(session, order)
@@ -212,15 +223,23 @@ class SqlInvitations:
                     source.time_zone if source else target.time_zone,
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=losses(source, invite.email, invite.license),
+                admins=tuple(
+                    _reader(admin, invite, target.time_zone)
+                    for admin in await admins_of(session, target.id)
+                ),
+                credited=await _credited(session, invite, target.currency),
+                collection=target.collection,
             )
 
-    async def preview(self, invite: Invite) -> Preview:
+    async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
         """What accepting would do; changes nothing (QUO-8)."""
+        invite = order.invite
         async with reading(self._engine) as session:
             source = await _source(session, invite)
-            closes = source and source.owner and source.owner.email == invite.email
-            blocked_by = blockers(source, invite.email) if source and closes else ()
-            return preview(source, invite.email, invite.license, invite.policy, blocked_by)
+            target = await load_account(session, invite.account, only=invite.email)
+        if source is None or not _owned(source, invite.email):
+            return InvitationPreviewed(preview=_of_nothing(order, source, target))
+        return _of_a_closing(order, source, target)
 
 
 async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
@@ -289,3 +308,58 @@ def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
         locale=person.locale or invite.locale or "en",
         time_zone=person.time_zone or time_zone,
     )
+
+
+def _owned(source: Account, email: str) -> bool:
+    return source.owner is not None and source.owner.email == email
+
+
+def _of_nothing(order: PreviewInvitation, source: Account | None, target: Account) -> Preview:
+    """Who owns no account leaves no money behind (SRC-3)."""
+    invite, terms = order.invite, terms_of(order.invite.policy, source)
+    quoted = nothing(order.at, terms, (source or target).currency)
+    return preview(quoted).model_copy(
+        update={"loses": losses(source, invite.email, invite.license)}
+    )
+
+
+def _of_a_closing(
+    order: PreviewInvitation, source: Account, target: Account
+) -> InvitationPreviewed:
+    """The account is closed behind its owner: what comes of its money, and what blocks it."""
+    invite, at = order.invite, order.at
+    recorded = _binding(order, source)
+    quoted = recorded.quote
+    asked = must_choose(source, invite.email, quoted)
+    shown = preview(
+        quoted,
+        arrives_between(source, invite.policy, at),
+        target,
+        recorded.valid_until if asked else None,
+    )
+    more = {
+        "stays_behind": credit_left_behind(source, target, quoted),
+        "loses": losses(source, invite.email, invite.license),
+        "blockers": blockers(source, invite.email),
+    }
+    return InvitationPreviewed(
+        preview=shown.model_copy(update=more), quote=recorded if asked else None
+    )
+
+
+def _binding(order: PreviewInvitation, source: Account) -> RecordedQuote:
+    """The quote that was shown, while it binds; else one of this moment (QUO-5)."""
+    policy, at = order.invite.policy, order.at
+    terms = terms_of(policy, source)
+    now = quote(source, at, terms) if source.paid else nothing(at, terms, source.currency)
+    if order.recorded and order.recorded.binds(at, now):
+        return order.recorded
+    return RecordedQuote(quote=now, valid_until=at + timedelta(hours=policy.quote_valid_hours))
+
+
+async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
+    """What the acceptance credited to the target, whatever was chosen."""
+    entries = await posted(session, credited_by(invite.invitation_id))
+    receiver = credit_of(invite.account)
+    credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
+    return total(credited, currency) if credited else None

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from adapters.sql.schema import AccountRow, SubscriptionRow
+from adapters.sql.schema import AccountRow, PaymentRow, SubscriptionRow
 from domain.account import Account, Directory, Meeting, Role
 
 Mistake = tuple[str, str]
@@ -57,6 +57,41 @@ def _of_account(path: str, account: Account, known: AccountRow) -> Iterator[Mist
     if account.licenses is not None and account.licenses < needed:
         yield f"{path}.licenses", f"{needed} licenses are assigned or reserved"
     yield from _moved_payments(path, account, known.subscriptions)
+    yield from _of_money(path, account, known)
+
+
+def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[Mistake]:
+    paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
+    if account.currency != known.currency and (
+        known.credit or any(payment.amount for payment in paid.values())
+    ):
+        yield f"{path}.currency", f"the account has money in {known.currency}"
+    change = account.credit - known.credit_named
+    if named_anew(account, known) and known.credit + change < 0:
+        yield f"{path}.credit", f"only {known.credit:f} is left to take back"
+    if known.state == "closed":
+        yield from _changed_payments(path, account, paid)
+
+
+def named_anew(account: Account, known: AccountRow) -> bool:
+    """Whether the file names another credit than there is and than was named before."""
+    return "credit" in account.model_fields_set and account.credit not in {
+        known.credit,
+        known.credit_named,
+    }
+
+
+def _changed_payments(
+    path: str, account: Account, paid: Mapping[str, PaymentRow]
+) -> Iterator[Mistake]:
+    for number, line in enumerate(account.subscriptions):
+        for place, payment in enumerate(line.payments):
+            known = paid.get(payment.id)
+            if known and (known.amount, known.method) != (payment.amount, payment.method):
+                yield (
+                    f"{path}.subscriptions[{number}].payments[{place}]",
+                    "what a closed account has paid stays as it is",
+                )
 
 
 def _owners(account: Account, known: AccountRow) -> set[str]:

@@ -18,14 +18,26 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    literal,
     text,
 )
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, relationship
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    foreign,
+    mapped_column,
+    registry,
+    relationship,
+)
 
-from adapters.sql.column import DayOrMoment, Document, ExactAmount, UtcTime
+from adapters.sql.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
 from domain.account import HeldAddon, Plan, Pool
 from domain.invitation import Invitation, InvitationState
+from domain.ledger import credit_of
+from domain.money import rounded
+from domain.quote import Quote
+from domain.refund import Refund, RefundOrder
 
 WORKPLACE: Final = "workplace"
 """The pool of base licenses; it has no capacity."""
@@ -131,9 +143,30 @@ class InvoiceRow(Listed):
     __tablename__ = "invoices"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    amount_due: Mapped[Decimal]
+    amount_open: Mapped[Decimal] = mapped_column("amount_due")
+    amount_named: Mapped[Decimal]
+    """What a file said was open: the rest was paid from credit since."""
     due_on: Mapped[date]
     status: Mapped[str]
+
+    @property
+    def amount_due(self) -> Decimal:
+        """What is still open."""
+        return self.amount_open
+
+    @amount_due.setter
+    def amount_due(self, named: Decimal) -> None:
+        """What a file names; what was paid from credit stays paid."""
+        if self.amount_named is None:
+            self.amount_open = self.amount_named = named
+        elif named not in {self.amount_open, self.amount_named}:
+            self.amount_open += named - self.amount_named
+            self.amount_named = named
+
+    def close_if_paid(self) -> None:
+        """It is paid when credit has paid all of it."""
+        if self.amount_open == 0 < self.amount_named:
+            self.status = "paid"
 
 
 class PaymentMethodRow(Listed):
@@ -277,6 +310,48 @@ class LicensePoolRow(Base):
         return self.bought - self.assigned - self.reserved
 
 
+class TransferRow(Base):
+    """One entry of the ledger. A trigger refuses to change it or to take it away."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (
+        UniqueConstraint("id"),
+        CheckConstraint("amount > 0", "amount"),
+        CheckConstraint("debited <> credited", "parties"),
+        Index("transfers_by_debited", "debited"),
+        Index("transfers_by_credited", "credited"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str]
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    debited: Mapped[str]
+    credited: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    invoice: Mapped[str | None]
+
+
+class BalanceRow(Base):
+    """What a ledger account has in one currency, kept with every entry."""
+
+    __tablename__ = "balances"
+    __table_args__ = (
+        # Nothing is spent twice (CRD-1).
+        CheckConstraint(
+            "amount >= 0 OR ledger_account NOT LIKE 'credit/%'"
+            " AND ledger_account NOT LIKE 'prepaid/%'"
+            " AND ledger_account NOT LIKE 'refund_due/%'",
+            "overdrawn",
+        ),
+    )
+
+    ledger_account: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+
+
 class AccountRow(Base):
     """An organization's or one person's account."""
 
@@ -289,7 +364,7 @@ class AccountRow(Base):
     currency: Mapped[str]
     time_zone: Mapped[str]
     country: Mapped[str]
-    collection: Mapped[str]
+    collection: Mapped[Literal["autopay", "net_terms"]] = mapped_column(Text)
     state: Mapped[str]
     suspended: Mapped[bool]
     billing_day: Mapped[int | None]
@@ -298,7 +373,8 @@ class AccountRow(Base):
     managed_domains: Mapped[tuple[str, ...]] = mapped_column(Document(TypeAdapter(tuple[str, ...])))
     pools: Mapped[tuple[Pool, ...]] = mapped_column(Document(TypeAdapter(tuple[Pool, ...])))
     locked_settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS)
-    credit: Mapped[Decimal]
+    credit_named: Mapped[Decimal] = mapped_column("credit")
+    """What a file said last; what there is now is the ledger's to say."""
     payment_methods: Mapped[list[PaymentMethodRow]] = relationship(
         order_by=PaymentMethodRow.position, lazy="raise"
     )
@@ -313,6 +389,14 @@ class AccountRow(Base):
         ),
         lazy="raise",
     )
+    credit_balance: Mapped[BalanceRow | None] = relationship(
+        primaryjoin=lambda: (
+            (foreign(BalanceRow.ledger_account) == literal(credit_of("")) + AccountRow.id)
+            & (foreign(BalanceRow.currency) == AccountRow.currency)
+        ),
+        viewonly=True,
+        lazy="raise",
+    )
     users: Mapped[list[MembershipRow]] = relationship(
         primaryjoin=lambda: (
             (MembershipRow.account_id == AccountRow.id) & MembershipRow.until.is_(None)
@@ -325,6 +409,12 @@ class AccountRow(Base):
     def paid(self) -> bool:
         """Whether its plan is not `free`."""
         return self.plan != Plan.FREE
+
+    @property
+    def credit(self) -> Decimal:
+        """The present balance."""
+        amount = self.credit_balance.amount if self.credit_balance else Decimal(0)
+        return rounded(amount, self.currency).amount
 
     @property
     def licenses(self) -> int:
@@ -368,6 +458,59 @@ class InvitationRow(Base):
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class SettlementRow(Base):
+    """How the unused value of a paid account was settled when its owner left (QUO)."""
+
+    __tablename__ = "settlements"
+    __table_args__ = (CheckConstraint("kind IN ('refund', 'transfer')", "kind"),)
+
+    invitation_id: Mapped[str] = mapped_column(
+        ForeignKey("invitations.invitation_id"), primary_key=True
+    )
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    """The account that was left."""
+    kind: Mapped[str | None]
+    """None when it was worth nothing, and there was nothing to choose."""
+    quote: Mapped[Quote] = mapped_column(Document(TypeAdapter(Quote)))
+
+
+class RefundRow(Base):
+    """A refund as it stands."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (UniqueConstraint("invitation_id"),)
+
+    refund_id: Mapped[str] = mapped_column(primary_key=True)
+    invitation_id: Mapped[str] = mapped_column(ForeignKey("invitations.invitation_id"))
+    state: Mapped[str]
+    requested_at: Mapped[datetime]
+    ordered: Mapped[RefundOrder] = mapped_column(Document(TypeAdapter(RefundOrder)))
+    record: Mapped[Refund] = mapped_column(Document(TypeAdapter(Refund)))
+
+
+class ProviderRefundRow(Base):
+    """A refund that the built-in payment provider has taken, and how it will end there."""
+
+    __tablename__ = "provider_refunds"
+    __table_args__ = (
+        UniqueConstraint("provider_id"),
+        Index("provider_refunds_by_payment", "account_id", "payment"),
+        CheckConstraint("amount > 0", "amount"),
+        CheckConstraint("outcome IN ('succeeded', 'failed')", "outcome"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    payment: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    ends_at: Mapped[datetime]
+    """Until then it is pending."""
+    outcome: Mapped[str]
+    failure: Mapped[str | None]
 
 
 class LetterRow(Base):

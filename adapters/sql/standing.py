@@ -1,6 +1,6 @@
 """Who stands where: accounts, memberships, and what they entitle to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +12,7 @@ from adapters.sql.schema import (
     AccountRow,
     LicensePoolRow,
     MembershipRow,
+    PersonRow,
 )
 from domain.account import Role
 from domain.error import ErrorCode, Refused
@@ -81,6 +82,21 @@ async def require_invitable(session: AsyncSession, account: str, email: str) -> 
         raise Refused(
             ErrorCode.BELONGS_TO_OTHER_ACCOUNT, f"{email} is a member of another paid account."
         )
+
+
+async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:
+    """The owner and admins of an account, the longest there first (CRD-2)."""
+    found = await session.scalars(
+        select(PersonRow)
+        .join(MembershipRow, MembershipRow.email == PersonRow.email)
+        .where(
+            MembershipRow.account_id == account,
+            MembershipRow.until.is_(None),
+            MembershipRow.role.in_([role for role in Role if role.administers]),
+        )
+        .order_by(MembershipRow.id)
+    )
+    return found.all()
 
 
 async def user_or_owner(session: AsyncSession, account: str, email: str) -> MembershipRow | None:

@@ -5,9 +5,12 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.audit import audit
+from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
 from adapters.sql.invitation import SqlInvitations
 from adapters.sql.letter import SqlLetters
+from adapters.sql.quote import SqlQuotes
+from adapters.sql.refund import SqlRefunds
 from adapters.sql.schema import SettingRow
 from adapters.sql.transaction import insert_missing, reading, writing
 from domain.audit import AuditReport
@@ -17,31 +20,34 @@ _ID_KEY: Final = "id_key"
 
 
 class SqlStore:
-    """Accounts, invitations and letters in one database."""
+    """Accounts, invitations, money and letters in one database."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
         self.directory = SqlDirectory(engine)
         self.invitations = SqlInvitations(engine)
+        self.quotes = SqlQuotes(engine)
+        self.refunds = SqlRefunds(engine)
+        self.credits = SqlCredits(engine)
         self.letters = SqlLetters(engine)
 
     async def audit(self) -> AuditReport:
         """What must be true and is not (AUD)."""
-        return await audit(self._engine)
+        return await audit(self.engine)
 
     async def keep_id_key(self, fingerprint: str) -> None:
         """Keep the fingerprint of the key behind workflow ids, once and for all.
 
         Raises Refused: `invalid_input`, when another is kept.
         """
-        async with writing(self._engine) as session:
+        async with writing(self.engine) as session:
             kept = {"key": _ID_KEY, "value": fingerprint}
             await insert_missing(session, SettingRow, [kept])
         await self.check_id_key(fingerprint)
 
     async def check_id_key(self, fingerprint: str) -> None:
         """Raises Refused: `invalid_input`, when another fingerprint is kept."""
-        async with reading(self._engine) as session:
+        async with reading(self.engine) as session:
             kept = await session.get(SettingRow, _ID_KEY)
         if kept and kept.value != fingerprint:
             raise Refused(

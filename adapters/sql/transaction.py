@@ -1,8 +1,8 @@
 """Transactions, and the order in which they lock.
 
 SQLite lets one write at a time. On PostgreSQL rows are locked in this order, by whoever
-locks more than one: invitation, person (by address), account (by id). A pool belongs to
-its account's lock, a membership to its person's.
+locks more than one: invitation or refund, person (by address), account (by id). A pool,
+invoices and money belong to their account's lock, a membership to its person's.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

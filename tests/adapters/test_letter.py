@@ -1,8 +1,9 @@
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -14,18 +15,28 @@ from adapters.letter.writing import TEMPLATES, written
 from domain.invitation import License
 from domain.letter import (
     AcceptedLetter,
+    CreditReceivedLetter,
     DeclinedLetter,
     ExpiredLetter,
     InvitationLetter,
     Letter,
     Reader,
+    RefundConvertedLetter,
+    RefundFailedLetter,
+    RefundOverdueLetter,
+    RefundRequestedLetter,
+    RefundSettledLetter,
+    TransferredLetter,
     UndeliverableLetter,
     WelcomeLetter,
 )
+from domain.money import Money
 from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
+ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
+AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
 PLACE = re.compile(r"%\((\w+)\)[a-z]")
 
 
@@ -53,6 +64,43 @@ def an_invitation(
     )
 
 
+def a_credit(reader: Reader, collection: Literal["autopay", "net_terms"]) -> CreditReceivedLetter:
+    return CreditReceivedLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        amount=AMOUNT,
+        from_whom="Bob",
+        collection=collection,
+    )
+
+
+def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter]:
+    """Every letter about a refund or a credit, by its event."""
+    letters: tuple[Letter, ...] = (
+        RefundRequestedLetter(
+            id="x",
+            reader=reader,
+            account_name="Acme",
+            amount=amount,
+            arrives_between=ARRIVES_BETWEEN,
+        ),
+        RefundSettledLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundOverdueLetter(
+            id="x",
+            reader=reader,
+            account_name="Acme",
+            amount=amount,
+            arrives_between=ARRIVES_BETWEEN,
+        ),
+        RefundFailedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundConvertedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        TransferredLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        a_credit(reader, "autopay").model_copy(update={"amount": amount}),
+    )
+    return {letter.event: letter for letter in letters}
+
+
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
@@ -65,6 +113,8 @@ def every_letter(reader: Reader) -> list[Letter]:
         UndeliverableLetter.model_validate(
             {**to, "invitee": "bob@example.com", "answer": "550 unknown"}
         ),
+        *letters_of_money(reader).values(),
+        a_credit(reader, "net_terms"),
     ]
 
 
@@ -173,6 +223,7 @@ def test_an_invitation_tells_honestly_what_accepting_means() -> None:
         "you would lose 4 things",
         "- cloud recording of your meetings",
         "If you own an account today, accepting closes it",
+        "you choose when you accept: a refund to the original payment methods, or credit for the",
         "until Wednesday, July 1, 2026",
         "if you decline, or ignore this e-mail, nothing changes",
     ):
@@ -186,7 +237,7 @@ def test_the_subject_names_no_person() -> None:
     for language in LANGUAGES:
         for letter in every_letter(a_reader(language)):
             subject = written(letter).subject
-            assert not any(who in subject for who in ("Ann", "Eve", "@"))
+            assert not any(who in subject for who in ("Ann", "Eve", "Bob", "@"))
 
 
 def test_a_licensed_invitation_loses_nothing() -> None:
@@ -244,3 +295,95 @@ def test_a_decline_without_a_reason_speaks_of_none() -> None:
 def test_what_is_left_out_leaves_no_hole() -> None:
     for letter in every_letter(a_reader()):
         assert "\n\n\n" not in written(letter).text
+
+
+@pytest.mark.parametrize(
+    ("locale", "amount", "currency", "shown"),
+    [
+        ("en", "1108.83", "EUR", "€1,108.83"),
+        ("en-GB", "9.00", "USD", "US$9.00"),
+        ("de", "1108.83", "EUR", "1.108,83\N{NO-BREAK SPACE}€"),
+        ("de-AT", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
+        ("de", "5.125", "KWD", "5,125\N{NO-BREAK SPACE}KWD"),
+        ("en", "1083", "JPY", "¥1,083"),
+        ("xx", "0.10", "EUR", "€0.10"),
+    ],
+)
+def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
+    locale: str, amount: str, currency: str, shown: str
+) -> None:
+    """TXT-1: amounts by locale, and those of the workflow."""
+    for letter in letters_of_money(
+        a_reader(locale), Money(amount=Decimal(amount), currency=currency)
+    ).values():
+        words = written(letter)
+        assert shown in words.text
+        assert shown in words.html
+
+
+@pytest.mark.parametrize(
+    ("locale", "between"),
+    [
+        ("en", "between Wednesday, November 25, 2026 and Monday, November 30, 2026"),
+        ("de", "zwischen Mittwoch, 25. November 2026 und Montag, 30. November 2026"),
+    ],
+)
+def test_a_refund_names_both_days_on_which_it_may_arrive(locale: str, between: str) -> None:
+    """REF-1: the days of the workflow, whatever zone the reader lives in."""
+    letters = letters_of_money(a_reader(locale, time_zone="Asia/Tokyo"))
+    for event in ("refund_requested", "refund_overdue"):
+        assert between in written(letters[event]).text
+
+
+def said_of(event: str, language: str) -> str:
+    words = written(letters_of_money(a_reader(language))[event])
+    return f"{words.subject}\n{words.text}\n{words.html}".casefold()
+
+
+@pytest.mark.parametrize("event", ["refund_converted", "transferred", "credit_received"])
+def test_what_was_credited_is_never_called_refunded(event: str) -> None:
+    """TXT-2."""
+    assert "credited" in said_of(event, "en")
+    assert "refund" not in said_of(event, "en")
+    assert "gutgeschrieben" in said_of(event, "de")
+    assert "erstatt" not in said_of(event, "de")
+
+
+@pytest.mark.parametrize("event", ["refund_requested", "refund_overdue", "refund_failed"])
+def test_what_was_only_requested_is_never_called_paid(event: str) -> None:
+    """TXT-2, REF-2: the provider's word, never our guess."""
+    for word in ("paid", "refunded", "has arrived.", "settled"):
+        assert word not in said_of(event, "en").replace("says that it has arrived.", "")
+    for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
+        assert word not in said_of(event, "de")
+
+
+def test_no_letter_mixes_up_a_quote_and_a_balance() -> None:
+    """QUO-7."""
+    for event in letters_of_money(a_reader()):
+        assert "balance" not in said_of(event, "en")
+        assert "saldo" not in said_of(event, "de")
+        assert "kontostand" not in said_of(event, "de")
+
+
+def test_a_failed_refund_offers_a_choice_and_says_how_to_answer() -> None:
+    """REF-4, REF-6: credit or another method; the membership stays."""
+    text = written(letters_of_money(a_reader())["refund_failed"]).text
+    assert "\n- Credit: the amount is credited to the account Acme" in text
+    assert "\n- Another payment method: " in text
+    assert "tell an owner or admin of the account Acme" in text
+    assert "You remain a user of the account Acme" in text
+
+
+@pytest.mark.parametrize(
+    ("collection", "used"),
+    [("autopay", "by itself for the next invoice"), ("net_terms", "apply it to an open invoice")],
+)
+def test_who_receives_credit_reads_how_much_from_whom_and_where_it_is_used(
+    collection: Literal["autopay", "net_terms"], used: str
+) -> None:
+    """CRD-2, CRD-3."""
+    text = written(a_credit(a_reader(), collection)).text
+    assert "Bob has joined the account Acme" in text
+    assert "€1,108.83 was credited" in text
+    assert used in text

@@ -97,6 +97,8 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> None:
+async def database(tmp_path: Path) -> Settings:
     """A database that was set up, where `run` looks for it."""
-    await set_up_store(Settings(state_folder=tmp_path / "state", secret_key=SecretStr(SECRET_KEY)))
+    settings = Settings(state_folder=tmp_path / "state", secret_key=SecretStr(SECRET_KEY))
+    await set_up_store(settings)
+    return settings

@@ -77,7 +77,18 @@ def test_a_value_that_is_neither_a_day_nor_a_moment_is_one_mistake(run: Run) -> 
     assert list(mistakes(ran.error)) == ["accounts[0].subscriptions[0].period_start"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[", '{"accounts": [NaN]}', "\x00", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[",
+        '{"accounts": [NaN]}',
+        "\x00",
+        "[" * 100_000,
+        '{"accounts": [], "accounts": []}',
+    ],
+)
 def test_what_is_no_json_is_told_where(run: Run, text: str) -> None:
     ran = run("--json", "import", "-", stdin=text)
     assert (ran.status, ran.out) == (2, "")

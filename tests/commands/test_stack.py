@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from runtime.stack import Ports
 from tests.commands.conftest import ROOT, Ran, Run, environment
 
@@ -37,6 +39,7 @@ def settings(ports: Ports) -> dict[str, str]:
         "TEMPORAL_ADDRESS": f"127.0.0.1:{ports.temporal}",
         "SEATFLOW_UI_PORT": str(ports.ui),
         "SEATFLOW_SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
+        "SEATFLOW_PUBLIC_URL": f"http://127.0.0.1:{ports.portal}",
         # Empty is unset: the stack makes one.
         "SEATFLOW_SECRET_KEY": "",
         "SEATFLOW_ENCRYPTION_KEYS": f"one:{base64.b64encode(bytes(32)).decode()}",
@@ -72,6 +75,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
 
     with up(tmp_path, ports) as stack:
         assert (tmp_path / "state" / "secret-key").stat().st_mode & 0o777 == 0o600
+        assert httpx.get(f"http://127.0.0.1:{ports.portal}/health").json() == {"status": "ok"}
         assert seatflow("setup").status == 0
         assert seatflow("import", "-", stdin=json.dumps(ACME)).status == 0
         invited = seatflow("invite", "acme", JANE, " JANE@example.com ", *BY_OWNER, "--wait")
@@ -90,7 +94,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         stack.send_signal(signal.SIGTERM)
         out, err = stack.communicate(timeout=30)
         assert (stack.returncode, out, err) == (0, "", "")
-    for port in (ports.temporal, ports.ui, ports.smtp):
+    for port in (ports.temporal, ports.ui, ports.smtp, ports.portal):
         socket.create_server(("127.0.0.1", port)).close()
 
 

@@ -6,11 +6,11 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from domain.policy import Policy
-from runtime.settings import PREFIX, Settings
+from runtime.settings import PREFIX, STRIPE_API_KEY, Settings
 from tests.docs.draw import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| (.*?) \|", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(rf"^\| `({PREFIX}\w+|{STRIPE_API_KEY})` \| (.*?) \|", PAGE, re.MULTILINE))
 POLICY = f"{PREFIX}POLICY__"
 
 

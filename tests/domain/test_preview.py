@@ -4,12 +4,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from domain.account import Account
-from domain.money import Money
+from domain.money import Money, zero
 from domain.policy import Policy
 from domain.preview import (
     TransferOffer,
     TransferRefused,
     credit_left_behind,
+    preview,
     transfer_offer,
 )
 from domain.quote import Quote, quote, terms_of
@@ -35,6 +36,22 @@ def test_a_transfer_credits_the_whole_quote() -> None:
     assert transfer_offer(quoted(a_source(PAID)), EUROPEAN) == TransferOffer(
         amount=whole, to="acme"
     )
+
+
+def test_a_refund_of_what_was_paid_from_credit_alone_has_no_dates() -> None:
+    """QUO-3: nothing goes back to a payment method."""
+    paid = a_line(date(2026, 4, 1), date(2026, 5, 1), [a_payment("30.00", "credit")])
+    window = date(2026, 4, 24), date(2026, 4, 28)
+    offer = preview(quoted(a_source(paid)), window).refund
+    assert offer
+    assert (offer.amount, offer.arrives_between) == (zero("EUR"), None)
+
+
+def test_where_nothing_is_worth_anything_nothing_is_offered() -> None:
+    """QUO-4."""
+    window = date(2026, 4, 24), date(2026, 4, 28)
+    shown = preview(quoted(a_source()), window, EUROPEAN)
+    assert (shown.amount, shown.refund, shown.transfer) == (zero("EUR"), None, None)
 
 
 def test_a_transfer_needs_the_same_currency() -> None:

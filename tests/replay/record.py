@@ -25,24 +25,34 @@ _JSON = TypeAdapter[JsonValue](JsonValue)
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    HISTORIES.mkdir(exist_ok=True)
+    for kind in ("invitation", "refund"):
+        (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
         for name in names or SCENARIOS:
-            history = await _played(environment, name)
-            text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
-            (HISTORIES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            for kind, history in (await _played(environment, name)).items():
+                text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
+                (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             print(name)
 
 
-async def _played(environment: WorkflowEnvironment, name: str) -> str:
+async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
+    """The histories of the invitation and of its refund, if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(environment, Path(folder)) as world:
             with suppress(Refused):
                 await SCENARIOS[name](world)
             invitation = await world.show(JANE)
-            handle = environment.client.get_workflow_handle(invitation.workflow_id)
-            await handle.result()
-            return (await handle.fetch_history()).to_json()
+            histories = {"invitation": await _history(environment, invitation.workflow_id)}
+            refund_id = invitation.settlement and invitation.settlement.refund_id
+            if refund_id:
+                histories["refund"] = await _history(environment, f"refund/{refund_id}")
+            return histories
+
+
+async def _history(environment: WorkflowEnvironment, workflow_id: str) -> str:
+    handle = environment.client.get_workflow_handle(workflow_id)
+    await handle.result()
+    return (await handle.fetch_history()).to_json()
 
 
 def _anonymous(value: JsonValue) -> JsonValue:

@@ -1,9 +1,13 @@
 """What is recorded: one life of an invitation for each ending and each blocker."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
-from tests.world import ADMIN, JANE, World
+from domain.error import Refused
+from domain.invitation import Choice
+from domain.refund import RefundState
+from tests.world import ADMIN, JANE, World, a_paying_owner
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -61,6 +65,48 @@ async def blocked_by_1009_and_declined(world: World) -> None:
         await world.client.decline(world.account, JANE)
 
 
+async def refunded_and_completed(world: World) -> None:
+    refund_id = await _accepted(world, Choice.REFUND)
+    refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.until(JANE, "completed")
+
+
+async def refund_converted_and_completed(world: World) -> None:
+    refund_id = await _accepted(world, Choice.REFUND, refundable=False)
+    await world.refund_until(refund_id, RefundState.FAILED)
+    await world.refunds.convert(refund_id)
+    await world.until(JANE, "completed")
+
+
+async def refund_closed_and_completed(world: World) -> None:
+    refund_id = await _accepted(world, Choice.REFUND, refundable=False)
+    await world.refund_until(refund_id, RefundState.FAILED)
+    await world.refunds.close(refund_id, "paid by hand")
+    await world.until(JANE, "completed")
+
+
+async def transferred_and_completed(world: World) -> None:
+    await _accepted(world, Choice.TRANSFER)
+    await world.until(JANE, "completed")
+
+
+async def quote_expired_and_declined(world: World) -> None:
+    await a_paying_owner(world)
+    await world.client.preview(world.account, JANE)
+    await world.pass_time(JANE, timedelta(days=2))
+    with suppress(Refused):
+        await world.client.accept(world.account, JANE, Choice.REFUND)
+    await world.client.decline(world.account, JANE)
+
+
+async def _accepted(world: World, choice: Choice, *, refundable: bool = True) -> str:
+    await a_paying_owner(world, refundable=refundable)
+    accepted = await world.client.accept(world.account, JANE, choice)
+    settlement = accepted.settlement
+    return (settlement and settlement.refund_id) or ""
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -72,5 +118,10 @@ SCENARIOS: dict[str, Scenario] = {
         undeliverable,
         resent_and_completed,
         blocked_by_1009_and_declined,
+        refunded_and_completed,
+        refund_converted_and_completed,
+        refund_closed_and_completed,
+        transferred_and_completed,
+        quote_expired_and_declined,
     )
 }

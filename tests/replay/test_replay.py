@@ -7,19 +7,19 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from domain.invitation import InvitationState
+from domain.refund import RefundState
 from runtime.codec import data_converter
-from runtime.wiring import workflow_runner
+from runtime.wiring import WORKFLOWS, workflow_runner
 from tests.replay.record import HISTORIES
 from tests.replay.scenarios import SCENARIOS
-from workflows.invitation import InvitationWorkflow
 
-RECORDED = sorted(HISTORIES.glob("*.json"))
+RECORDED = sorted(HISTORIES.glob("*/*.json"))
 
 
-@pytest.mark.parametrize("history", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("history", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 async def test_a_recorded_history_replays(history: Path) -> None:
     replayer = Replayer(
-        workflows=[InvitationWorkflow],
+        workflows=WORKFLOWS,
         data_converter=data_converter({}),
         workflow_runner=workflow_runner(),
     )
@@ -28,7 +28,8 @@ async def test_a_recorded_history_replays(history: Path) -> None:
 
 
 def test_every_scenario_is_recorded() -> None:
-    assert {path.stem for path in RECORDED} == set(SCENARIOS)
+    recorded = {path.stem for path in RECORDED if path.parent.name == "invitation"}
+    assert recorded == set(SCENARIOS)
 
 
 def test_every_ending_that_can_be_reached_is_recorded() -> None:
@@ -36,3 +37,10 @@ def test_every_ending_that_can_be_reached_is_recorded() -> None:
     reached = {state for state in endings if any(state in name for name in SCENARIOS)}
     # Two accounts that race for one person come with the blockers.
     assert endings - reached == {InvitationState.SUPERSEDED}
+
+
+def test_every_rest_of_a_refund_is_recorded() -> None:
+    ends = {"settled": "refunded", "converted": "refund_converted", "closed": "refund_closed"}
+    assert set(ends) == {state.value for state in RefundState if state.resting}
+    recorded = [path.stem for path in RECORDED if path.parent.name == "refund"]
+    assert all(any(name.startswith(end) for name in recorded) for end in ends.values())

@@ -15,7 +15,7 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in environment():
-        if name.startswith("SEATFLOW_"):
+        if name.startswith(("SEATFLOW_", "STRIPE_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -34,6 +34,9 @@ def test_everything_has_its_default() -> None:
     assert settings.smtp_url.get_secret_value() == "smtp://localhost:1025"
     assert settings.public_url == "http://localhost:8080"
     assert (settings.wait_seconds, settings.policy.invitation_ttl_days) == (45, 30)
+    assert (settings.billing, settings.ledger_settles_after) == ("ledger", 4)
+    assert not settings.ledger_faults
+    assert settings.stripe_api_base is None
 
 
 def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +66,11 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_SECRET_KEY", ", ,"),
         ("SEATFLOW_POLICY__INVITATION_TTL_DAYS", "366"),
         ("SEATFLOW_POLICY__PRORATION_UNIT", "week"),
+        ("SEATFLOW_BILLING", "cash"),
+        ("SEATFLOW_LEDGER_SETTLES_AFTER", "-1"),
+        ("SEATFLOW_LEDGER_FAULTS", "slow,hushhush"),
+        ("SEATFLOW_STRIPE_API_BASE", "http://hushhush.example"),
+        ("SEATFLOW_STRIPE_API_BASE", "http://localhost.hushhush.example"),
     ],
 )
 def test_a_bad_value_is_told_by_its_variable_and_never_repeated(
@@ -80,6 +88,8 @@ def test_no_representation_shows_a_secret() -> None:
         database_url=SecretStr("postgresql+asyncpg://somebody:hushhush@there/x"),
         smtp_url=SecretStr("smtp://somebody:hushhush@there:25"),
         encryption_keys=SecretStr(f"one:{KEY}"),
+        STRIPE_API_KEY=SecretStr("sk_hushhush"),
+        SEATFLOW_STRIPE_WEBHOOK_SECRET=SecretStr("whsec_hushhush"),
     )
     assert "hushhush" not in f"{settings!r}{settings}{settings.model_dump()}"
     assert KEY not in repr(settings)
@@ -109,3 +119,24 @@ def test_an_id_key_of_its_own_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEATFLOW_ID_KEY", "mine")
     monkeypatch.setenv("SEATFLOW_SECRET_KEY", "old")
     assert load_settings().id_key == b"mine"
+
+
+def test_faults_stand_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEATFLOW_LEDGER_FAULTS", "slow, timeout-after")
+    assert load_settings().ledger_faults == {"slow", "timeout-after"}
+
+
+def test_stripe_s_secrets_are_read_and_one_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_1")
+    monkeypatch.setenv("SEATFLOW_STRIPE_API_BASE", "http://localhost:8420/")
+    settings = load_settings()
+    assert settings.stripe_api_key == "sk_test_1"
+    assert settings.stripe_api_base == "http://localhost:8420"
+    with pytest.raises(Refused, match="SEATFLOW_STRIPE_WEBHOOK_SECRET is not set"):
+        assert settings.stripe_webhook_secret
+    monkeypatch.delenv("STRIPE_API_KEY")
+    with pytest.raises(Refused, match="STRIPE_API_KEY is not set"):
+        assert load_settings().stripe_api_key

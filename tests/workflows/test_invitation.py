@@ -293,13 +293,15 @@ async def test_a_member_of_a_free_account_just_leaves_it(world: World) -> None:
     assert (club.state, [user.email for user in club.users]) == ("open", ["o@c.example"])
 
 
-async def test_the_owner_of_a_paid_account_has_to_choose(world: World) -> None:
-    """QUO-4: nothing changes without a choice."""
+async def test_the_owner_of_a_paid_account_that_is_worth_nothing_is_not_asked(
+    world: World,
+) -> None:
+    """QUO-4: paid without a subscription: a choice that is given is ignored."""
     await world.imported("firm", plan="pro", users=[(JANE, "owner")])
     await world.pending(JANE)
-    assert await refusal_of(world.client.accept(world.account, JANE)) == "choice_required"
-    assert (await world.show(JANE)).state is InvitationState.PENDING
-    assert await world.members() == {OWNER, ADMIN, MEMBER}
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert (accepted.choice, accepted.settlement) == (None, None)
+    assert await world.audit() == ()
 
 
 async def test_an_owner_whose_account_is_not_clean_is_blocked(world: World) -> None:

@@ -142,9 +142,13 @@ async def test_blockers_come_before_the_choice(town: Town) -> None:
     assert (await refusal(town, "rita@rich.example")).code is ErrorCode.BLOCKED
 
 
-async def test_an_owner_of_a_paid_account_must_choose(town: Town) -> None:
-    """QUO-4."""
-    assert (await refusal(town, "zoe@zeta.example")).code is ErrorCode.CHOICE_REQUIRED
+async def test_an_owner_whose_plan_is_worth_nothing_need_not_choose(town: Town) -> None:
+    """QUO-4: a choice that is given all the same is ignored, and nothing is settled."""
+    invite = town.invite("zoe@zeta.example")
+    kept = await town.join(invite, await town.pending(invite), Choice.REFUND)
+    assert (kept.choice, kept.settlement) == (None, None)
+    assert (await town.account("zeta")).state == "closed"
+    assert (await town.store.audit()).violations == ()
 
 
 @pytest.mark.parametrize("change", [{"plan": "free"}, {"suspended": True}])

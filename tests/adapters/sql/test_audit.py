@@ -5,14 +5,22 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.invitation import License
+from domain.invitation import Choice, License
+from domain.refund import PartState
+from tests.adapters.sql.purse import accepted, refunding, told
 from tests.adapters.sql.town import NOON, OWNER, Town, ended
 
 UNGUARDED = {
-    "sqlite": ["PRAGMA ignore_check_constraints = ON"],
+    "sqlite": [
+        "PRAGMA ignore_check_constraints = ON",
+        "DROP TRIGGER transfers_refuse_UPDATE",
+        "DROP TRIGGER transfers_refuse_DELETE",
+    ],
     "postgresql": [
         "ALTER TABLE license_pools DROP CONSTRAINT ck_license_pools_free",
         "ALTER TABLE invitations DROP CONSTRAINT ck_invitations_seat",
+        "ALTER TABLE balances DROP CONSTRAINT ck_balances_overdrawn",
+        "DROP TRIGGER transfers_refuse_change ON transfers",
     ],
 }
 
@@ -43,6 +51,9 @@ async def test_a_sound_store_has_no_violations(town: Town) -> None:
         "invitations": 2,
         "pools": 5,
         "subscriptions": 0,
+        "transfers": 0,
+        "settlements": 0,
+        "refunds": 0,
     }
 
 
@@ -118,6 +129,71 @@ async def test_a_closed_account_with_users_or_a_live_subscription_is_named(town:
         " 'P', 'plan', 1, 'annual', '2026-01-01', '2027-01-01', false, '0', '0')",
     )
     assert found == {("SRC-2", "solo"), ("SRC-2", "zeta")}
+
+
+async def test_an_entry_that_was_changed_is_named(town: Town) -> None:
+    """CRD-4: on both sides."""
+    await accepted(town, Choice.TRANSFER)
+    found = await broken(town, "UPDATE transfers SET amount = amount + 1 WHERE kind = 'transfer'")
+    assert found == {("CRD-4", "prepaid/paid"), ("CRD-4", "credit/acme"), ("CRD-1", "prepaid/paid")}
+
+
+async def test_an_entry_that_was_taken_away_is_named(town: Town) -> None:
+    await accepted(town, Choice.TRANSFER)
+    found = await broken(town, "DELETE FROM transfers WHERE kind = 'earned'")
+    assert found == {("CRD-4", "prepaid/paid"), ("CRD-4", "revenue/paid")}
+
+
+async def test_a_balance_that_was_changed_is_named(town: Town) -> None:
+    await accepted(town, Choice.TRANSFER)
+    found = await broken(
+        town, "UPDATE balances SET amount = amount + 1 WHERE ledger_account = 'credit/acme'"
+    )
+    assert found == {("CRD-4", "EUR"), ("CRD-4", "credit/acme")}
+
+
+async def test_a_paid_account_without_its_settlement_is_named(town: Town) -> None:
+    invite, _ = await accepted(town)
+    found = await broken(town, "DELETE FROM settlements")
+    assert found == {("QUO-4", invite.invitation_id)}
+
+
+async def test_a_settlement_of_nobody_is_named(town: Town) -> None:
+    invite, _ = await accepted(town)
+    other = town.invite("new@person.example")
+    await town.joined(other)
+    found = await broken(
+        town,
+        "INSERT INTO settlements SELECT"
+        f" '{other.invitation_id}', account_id, kind, quote FROM settlements",
+    )
+    assert found == {("QUO-4", other.invitation_id)}
+    assert other.invitation_id != invite.invitation_id
+
+
+async def test_a_refund_that_its_entries_do_not_bear_out_is_named(town: Town) -> None:
+    order, refund = await refunding(town)
+    await town.store.refunds.book(
+        order, told(refund, PartState.SUCCEEDED, PartState.SUCCEEDED), NOON
+    )
+    found = await broken(
+        town,
+        "DELETE FROM transfers WHERE id LIKE 'refunded/%/bank-1'",
+        "UPDATE balances SET amount = amount + 100000 WHERE ledger_account LIKE 'refund_due/%'",
+        "UPDATE balances SET amount = amount - 100000 WHERE ledger_account = 'methods/paid'",
+    )
+    assert found == {("REF-5", order.refund_id)}
+
+
+async def test_a_payment_that_is_returned_twice_is_named(town: Town) -> None:
+    """REF-5: by the provider, whatever the ledger says."""
+    await accepted(town)
+    one = "'{0}', '{0}', 'paid', 'card-1', 'EUR', 400000, '2026-03-03 00:00:00', 'succeeded', NULL"
+    found = await broken(
+        town,
+        *(f"INSERT INTO provider_refunds VALUES ({one.format(key)})" for key in ("a", "b")),
+    )
+    assert found == {("REF-5", "paid/card-1")}
 
 
 @pytest.mark.parametrize(

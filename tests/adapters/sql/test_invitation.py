@@ -278,7 +278,7 @@ async def test_a_licensed_person_invited_as_basic_is_told_what_they_lose(town: T
     await town.claimed(basic)
     licensed = basic.model_copy(update={"license": License.LICENSED})
     assert (await town.store.invitations.parties(basic)).loses == FEATURES_OF_A_BASE_LICENSE
-    assert (await town.store.invitations.preview(basic)).loses == FEATURES_OF_A_BASE_LICENSE
+    assert (await town.previewed(basic)).preview.loses == FEATURES_OF_A_BASE_LICENSE
     assert (await town.store.invitations.parties(licensed)).loses == ()
 
 
@@ -286,8 +286,8 @@ async def test_a_preview_names_the_blockers_of_an_owner_only(town: Town) -> None
     """QUO-8, SRC-3."""
 
     async def blockers(email: str) -> list[str]:
-        preview = await town.store.invitations.preview(town.invite(email))
-        return [blocker.code for blocker in preview.blockers]
+        previewed = await town.previewed(town.invite(email))
+        return [blocker.code for blocker in previewed.preview.blockers]
 
     assert await blockers("kim@crowd.example") == ["1009", "outstanding_invoice"]
     assert await blockers("lee@crowd.example") == []

@@ -2,11 +2,13 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.migrations import upgrade
 from adapters.sql.schema import Base
+from tests.adapters.sql.purse import balances, imported
+from tests.adapters.sql.town import Town
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -26,6 +28,27 @@ async def test_upgrading_again_changes_nothing(engine: AsyncEngine) -> None:
     await upgrade(engine)
     async with engine.begin() as connection:
         assert await connection.run_sync(_differences) == []
+
+
+async def test_money_that_was_there_before_the_ledger_is_posted(town: Town) -> None:
+    """CRD-4: payments of open accounts, and credit, as an import would have posted them."""
+    await imported(town, credit="5.00")
+    await imported(town, "gone", state="closed")
+    now = await balances(town.engine)
+    async with town.engine.begin() as connection:
+        await connection.run_sync(_back_to_the_foundation)
+    await upgrade(town.engine)
+    assert await balances(town.engine) == now
+    assert (await town.store.audit()).violations == ()
+
+
+def _back_to_the_foundation(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
+    for table in ("transfers", "balances", "settlements", "refunds", "provider_refunds"):
+        connection.execute(text(f"DROP TABLE {table}"))
+    connection.execute(text("ALTER TABLE invoices DROP COLUMN amount_named"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
 
 def _differences(connection: Connection) -> list[object]:

@@ -5,8 +5,10 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from domain.error import ErrorCode, Refused
-from domain.invitation import InvitationState, License
+from domain.invitation import Choice, InvitationState, License
+from domain.refund import PartState
 from states.invitation import opening
+from tests.adapters.sql.purse import PAULA, eur, imported, refunding, told
 from tests.adapters.sql.town import NOON, Town, account, directory, ended, user
 
 T = TypeVar("T")
@@ -116,3 +118,67 @@ async def test_claims_joins_ends_and_imports_do_not_lock_each_other_out(town: To
     assert set(refused) <= {ErrorCode.ALREADY_MEMBER}
     assert len(done) + len(refused) == 17
     assert (await town.store.audit()).violations == ()
+
+
+async def test_an_owner_who_accepts_often_is_settled_once(town: Town) -> None:
+    """REF-5, CRD-1: twenty answers with different choices, one settlement."""
+    await imported(town, credit="5.00")
+    invite = town.invite(PAULA)
+    record = await town.pending(invite)
+    answers = await asyncio.gather(
+        *(town.settle(invite, record, choice) for choice in [*Choice] * 10)
+    )
+    assert all(answer == answers[0] for answer in answers)
+    assert len(await town.store.refunds.listed(None)) == (answers[0].refund is not None)
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_two_accounts_that_accept_one_owner_settle_once(town: Town) -> None:
+    await imported(town)
+    here, there = town.invite(PAULA), town.invite(PAULA, into="zeta", by="zoe@zeta.example")
+    records = [await town.pending(here), await town.pending(there)]
+    done, refused = await at_once(
+        town.settle(here, records[0], Choice.REFUND),
+        town.settle(there, records[1], Choice.TRANSFER),
+    )
+    assert len(done) == 1
+    assert refused == [ErrorCode.BELONGS_TO_OTHER_ACCOUNT]
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_credit_is_not_drawn_twice(town: Town) -> None:
+    """CRD-1: ten operators, and enough credit for two of three invoices."""
+    invoices = [{"id": f"i{n}", "amount_due": "10.00", "due_on": "2026-04-01"} for n in range(3)]
+    target = account("acme", plan="pro", collection="net_terms", credit="20.00", invoices=invoices)
+    await town.store.directory.import_(directory(target))
+    done, refused = await at_once(
+        *(town.store.credits.apply("acme", None, NOON) for _ in range(10))
+    )
+    assert len(done) == 2
+    assert refused == [ErrorCode.CONFLICT] * 8
+    assert (await town.store.credits.show("acme")).balance == eur("0.00")
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_applying_against_taking_back_has_one_winner(town: Town) -> None:
+    """REF-4: the credit is used or reversed, not both."""
+    invoice = {"id": "i1", "amount_due": "50.00", "due_on": "2026-04-01"}
+    target = account("acme", plan="pro", collection="net_terms", invoices=[invoice])
+    await town.store.directory.import_(directory(target))
+    order, refund = await refunding(town)
+    converted = told(refund, PartState.CONVERTED, PartState.CONVERTED)
+    await town.store.refunds.book(order, converted, NOON)
+    settled = told(refund, PartState.SUCCEEDED, PartState.SUCCEEDED)
+    _, refused = await at_once(
+        town.store.credits.apply("acme", None, NOON),
+        _ignoring(town.store.refunds.book(order, settled, NOON)),
+    )
+    kept = await town.store.refunds.latest(order.refund_id)
+    left = (await town.store.credits.show("acme")).balance
+    assert left == eur("0.00")
+    assert kept == (converted if refused else settled)
+    assert (await town.store.audit()).violations == ()
+
+
+async def _ignoring(action: Awaitable[None]) -> None:
+    await action

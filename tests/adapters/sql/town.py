@@ -6,10 +6,16 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.invitation import JoinAccount
+from activities.invitation import (
+    AccountJoined,
+    InvitationPreviewed,
+    JoinAccount,
+    PreviewInvitation,
+)
 from adapters.sql.store import SqlStore
 from domain.account import Account, Directory
 from domain.invitation import Choice, Invitation, Invite, License
+from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import after
 
@@ -106,9 +112,26 @@ class Town:
     async def join(
         self, invite: Invite, record: Invitation, choice: Choice | None = None
     ) -> Invitation:
+        return (await self.settle(invite, record, choice)).invitation
+
+    async def settle(
+        self,
+        invite: Invite,
+        record: Invitation,
+        choice: Choice | None = None,
+        *,
+        quote: RecordedQuote | None = None,
+        at: datetime = NOON + timedelta(hours=1),
+    ) -> AccountJoined:
         return await self.store.invitations.join(
-            JoinAccount(invite=invite, invitation=accepted(record), choice=choice)
+            JoinAccount(invite=invite, invitation=accepted(record, at), choice=choice, quote=quote)
         )
+
+    async def previewed(
+        self, invite: Invite, at: datetime = NOON, recorded: RecordedQuote | None = None
+    ) -> InvitationPreviewed:
+        order = PreviewInvitation(invite=invite, at=at, recorded=recorded)
+        return await self.store.invitations.preview(order)
 
     async def joined(self, invite: Invite) -> Invitation:
         return await self.join(invite, await self.pending(invite))

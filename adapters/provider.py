@@ -1,0 +1,147 @@
+"""The built-in stand-in for a payment provider: no money moves outside of this database.
+
+It keeps refunds, and how they will end, as a provider would: in books of its own. The
+ledger learns of them only by what it answers.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from activities.billing import ProviderRefund, RefundRefused, RefundRequest
+from adapters.calendar import is_holiday
+from adapters.sql.schema import AccountRow, PaymentMethodRow, PaymentRow, ProviderRefundRow
+from adapters.sql.transaction import reading, writing
+from domain import day
+from domain.business_day import lookups
+from domain.refund import PartState
+
+FAULTS: Final = frozenset({"slow", "fail", "timeout-after"})
+"""`slow`: settles long after it is due; `fail`: what goes back to its original method is
+declined after a while; `timeout-after`: the first answer to each request is lost."""
+
+_SLOW_BUSINESS_DAYS: Final = 9
+_FAILS_AFTER_BUSINESS_DAYS: Final = 2
+
+
+class LedgerProvider:
+    """Keeps the promises of `PaymentProvider` over the payments of the directory."""
+
+    def __init__(self, engine: AsyncEngine, settles_after: int, faults: frozenset[str]) -> None:
+        """Refunds succeed on the `settles_after`-th business day, unless `faults` say else."""
+        self._engine = engine
+        self._faults = faults
+        self._settles_after = _SLOW_BUSINESS_DAYS if "slow" in faults else settles_after
+
+    async def refund(self, request: RefundRequest) -> ProviderRefund:
+        """Refund once per key; a repeated key returns the first refund as it stands."""
+        async with writing(self._engine) as session:
+            payment = await _locked_payment(session, request)
+            row = await session.get(ProviderRefundRow, request.key)
+            is_first = row is None
+            if row is None:
+                row = await self._taken(session, request, payment)
+        if is_first and "timeout-after" in self._faults:
+            raise TimeoutError("The refund was made, and the answer was lost.")
+        return _told(row, request.at)
+
+    async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
+        """The refund that was made for the key, if any."""
+        async with reading(self._engine) as session:
+            row = await session.get(ProviderRefundRow, request.key)
+            return _told(row, request.at) if row else None
+
+    async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
+        """How the refund stands at `request.at`."""
+        async with reading(self._engine) as session:
+            row = await session.scalar(
+                select(ProviderRefundRow).where(ProviderRefundRow.provider_id == provider_id)
+            )
+            if row is None:
+                raise RefundRefused("unknown_refund")
+            return _told(row, request.at)
+
+    async def _taken(
+        self, session: AsyncSession, request: RefundRequest, payment: PaymentRow
+    ) -> ProviderRefundRow:
+        account = await session.get_one(AccountRow, request.account)
+        await _require_refundable(session, request, payment, account)
+        row = ProviderRefundRow(
+            key=request.key,
+            provider_id=f"re_{uuid4().hex}",
+            account_id=request.account,
+            payment=request.payment,
+            currency=request.amount.currency,
+            amount=request.amount.amount,
+        )
+        if request.to_method is None and not payment.refundable:
+            row.ends_at, row.outcome = request.at, PartState.FAILED
+            row.failure = "expired_or_canceled_card"
+        elif request.to_method is None and "fail" in self._faults:
+            row.ends_at = _business_day(account, request.at, _FAILS_AFTER_BUSINESS_DAYS)
+            row.outcome, row.failure = PartState.FAILED, "declined"
+        else:
+            row.ends_at = _business_day(account, request.at, self._settles_after)
+            row.outcome = PartState.SUCCEEDED
+        session.add(row)
+        return row
+
+
+async def _locked_payment(session: AsyncSession, request: RefundRequest) -> PaymentRow:
+    """The payment, whose refunds are made one at a time."""
+    payment = await session.get(
+        PaymentRow,
+        {"account_id": request.account, "id": request.payment},
+        with_for_update=True,
+    )
+    if payment is None or payment.method == "credit":
+        raise RefundRefused("unknown_payment")
+    return payment
+
+
+async def _require_refundable(
+    session: AsyncSession, request: RefundRequest, payment: PaymentRow, account: AccountRow
+) -> None:
+    """Raises RefundRefused: not in that currency, not more than was paid, not to a stranger."""
+    if request.amount.currency != account.currency:
+        raise RefundRefused("currency_mismatch")
+    if request.amount.amount <= 0:
+        raise RefundRefused("amount_too_small")
+    returned = await session.scalar(
+        select(func.sum(ProviderRefundRow.amount)).where(
+            ProviderRefundRow.account_id == request.account,
+            ProviderRefundRow.payment == request.payment,
+            or_(
+                ProviderRefundRow.outcome != PartState.FAILED,
+                ProviderRefundRow.ends_at > request.at,
+            ),
+        )
+    )
+    if (returned or Decimal(0)) + request.amount.amount > payment.amount:
+        raise RefundRefused("more_than_was_paid")
+    if request.to_method is not None:
+        method = {"account_id": request.account, "id": request.to_method}
+        if await session.get(PaymentMethodRow, method) is None:
+            raise RefundRefused("unknown_payment_method")
+
+
+def _business_day(account: AccountRow, at: datetime, number: int) -> datetime:
+    """When the `number`-th business day after `at` begins; 0: the day itself.
+
+    A look-up at the time of day of the request, taken a little earlier, must not miss it.
+    """
+    [moment] = lookups(at, account.time_zone, is_holiday(account.country), number, 1)
+    return day.begin(day.day_of(moment, account.time_zone), account.time_zone)
+
+
+def _told(row: ProviderRefundRow, at: datetime) -> ProviderRefund:
+    """What a provider would say at `at`."""
+    if at < row.ends_at:
+        return ProviderRefund(provider_id=row.provider_id, state=PartState.PENDING)
+    return ProviderRefund(
+        provider_id=row.provider_id, state=PartState(row.outcome), failure=row.failure
+    )

@@ -1,0 +1,85 @@
+"""What pictures are made of: facts, tables, and how states, times and amounts look."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from enum import StrEnum
+
+from rich.table import Table
+from rich.text import Text
+
+from domain.journal import JournalEntry
+from domain.money import Money
+from domain.text import one_line
+
+_COLOURS = {
+    "green": {"accepted", "completed", "settled", "succeeded"},
+    "yellow": {"blocked", "overdue", "converted"},
+    "red": {
+        "declined",
+        "revoked",
+        "expired",
+        "undeliverable",
+        "superseded",
+        "failed",
+        "canceled",
+        "closed",
+    },
+}
+
+
+def facts(title: str, *named: tuple[str, str | Text | None]) -> Text:
+    """Lines that are never wrapped, so that a link can be copied; what is empty is left out."""
+    lines = Text(no_wrap=True, overflow="ignore")
+    lines.append(one_line(title), style="bold")
+    for name, fact in named:
+        if fact:
+            lines.append(f"\n  {name:16}", style="dim")
+            lines.append(one_line(fact) if isinstance(fact, str) else fact)
+    return lines
+
+
+def table(*columns: str) -> Table:
+    """A table without lines, whose cells are folded rather than cut."""
+    empty = Table(box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        empty.add_column(column, overflow="fold")
+    return empty
+
+
+def journal(entries: Iterable[JournalEntry]) -> Table:
+    """Every transition of a lifecycle."""
+    filled = table("at", "event", "state", "by", "note")
+    for entry in entries:
+        filled.add_row(
+            time(entry.at),
+            entry.event,
+            state(entry.to_state),
+            text(entry.by),
+            text(entry.note or ""),
+        )
+    return filled
+
+
+def state(name: StrEnum | str) -> Text:
+    """The state of a lifecycle, in its colour."""
+    return Text(name, style=next((c for c, names in _COLOURS.items() if name in names), "cyan"))
+
+
+def text(typed: str) -> Text:
+    """What people typed: never markup, never a control character (TXT-3)."""
+    return Text(one_line(typed))
+
+
+def time(at: datetime | None) -> str:
+    """A moment to the minute."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at else ""
+
+
+def money(amount: Money) -> str:
+    """An exact amount with its currency."""
+    return f"{amount.amount:f} {amount.currency}"
+
+
+def between(days: tuple[date, date] | None) -> str:
+    """The first and the last of some days."""
+    return f"{days[0]} and {days[1]}" if days else ""

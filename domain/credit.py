@@ -1,0 +1,57 @@
+"""The credit of an account, and every entry that made it what it is (CRD)."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import AwareDatetime, Field
+
+from domain.ledger import Transfer, TransferKind, credit_of, owner_of
+from domain.model import Value
+from domain.money import Money
+
+
+class CreditEntry(Value):
+    """One movement of an account's credit."""
+
+    id: str
+    at: AwareDatetime
+    kind: TransferKind
+    amount: Money
+    """Negative when it was taken from the credit."""
+    source: str | None = Field(default=None, alias="from")
+    """The account, or the refund, that it came from; None when it came from no other."""
+    to: str | None = None
+    """The account that it went to, if it went to another one."""
+    invoice: str | None = None
+    """The invoice that it paid."""
+
+
+class Credit(Value):
+    """What an account may still use, and where it comes from."""
+
+    account: str
+    balance: Money
+    entries: tuple[CreditEntry, ...]
+    """In the order in which they were posted; they add up to the balance."""
+
+    @classmethod
+    def of(cls, account: str, balance: Money, transfers: Iterable[Transfer]) -> Self:
+        """The credit of `account`, given all its entries."""
+        entries = tuple(_entry(account, transfer) for transfer in transfers)
+        return cls(account=account, balance=balance, entries=entries)
+
+
+def _entry(account: str, transfer: Transfer) -> CreditEntry:
+    received = transfer.credited == credit_of(account)
+    other = owner_of(transfer.debited if received else transfer.credited)
+    elsewhere = None if other == account else other
+    amount = transfer.amount
+    return CreditEntry(
+        id=transfer.id,
+        at=transfer.at,
+        kind=transfer.kind,
+        amount=amount if received else amount.model_copy(update={"amount": -amount.amount}),
+        source=elsewhere if received else None,
+        to=None if received else elsewhere,
+        invoice=transfer.invoice,
+    )

@@ -1,0 +1,218 @@
+"""The ledger: every amount goes from one ledger account to another, for ever (CRD).
+
+An entry is balanced by its shape and is never changed or taken away; another one may
+reverse it. What a ledger account has is what it received less what it gave.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import AwareDatetime
+
+from domain.invitation import Choice
+from domain.model import Value
+from domain.money import Money, total
+from domain.quote import Quote
+from domain.refund import PartState, RefundOrder, RefundPart
+
+
+class TransferKind(StrEnum):
+    """What an entry is about."""
+
+    PAYMENT = "payment"
+    """Paid for a current period."""
+    OPENING = "opening"
+    """Credit that an account was imported with."""
+    CORRECTED = "corrected"
+    """A file names another amount than it did before."""
+    EARNED = "earned"
+    """Paid for time that was used."""
+    TRANSFER = "transfer"
+    """Unused value that was chosen to become credit of the target (QUO-4)."""
+    CREDIT_RETURNED = "credit_returned"
+    """Unused value that had been paid from credit (QUO-3)."""
+    CREDIT_MOVED = "credit_moved"
+    """The credit balance of the source account (QUO-6)."""
+    REFUND_DUE = "refund_due"
+    """Unused value on its way back to a payment method (REF-1)."""
+    REFUNDED = "refunded"
+    """Arrived, as the provider says (REF-2)."""
+    CONVERTED = "converted"
+    """Credited instead, after the provider had failed (REF-4)."""
+    GIVEN_UP = "given_up"
+    """An operator closed the refund (REF-4)."""
+    REVERSED = "reversed"
+    """Converted or given up, and reported as arrived later (REF-4)."""
+    APPLIED = "applied"
+    """Credit that paid an invoice (CRD-3)."""
+
+
+class Transfer(Value):
+    """One entry."""
+
+    id: str
+    """A business id: nothing is posted twice."""
+    at: AwareDatetime
+    kind: TransferKind
+    debited: str
+    """The ledger account that gives."""
+    credited: str
+    """The ledger account that receives."""
+    amount: Money
+    """More than nothing."""
+    invoice: str | None = None
+    """What the credit was applied to."""
+
+
+# Ledger accounts. The first three are never overdrawn.
+
+
+def credit_of(account: str) -> str:
+    """The credit of an account, to be used for its invoices."""
+    return f"credit/{account}"
+
+
+def prepaid_of(account: str) -> str:
+    """What was paid for the account's current periods."""
+    return f"prepaid/{account}"
+
+
+def refund_due(refund_id: str) -> str:
+    """What a refund has yet to return."""
+    return f"refund_due/{refund_id}"
+
+
+def methods_of(account: str) -> str:
+    """The world outside: the account's cards and banks."""
+    return f"methods/{account}"
+
+
+def opening_of(account: str) -> str:
+    """What was before the ledger began."""
+    return f"opening/{account}"
+
+
+def revenue_of(account: str) -> str:
+    """What was earned from an account."""
+    return f"revenue/{account}"
+
+
+def written_off_of(account: str) -> str:
+    """What was owed to the payment methods of an account and given up."""
+    return f"written_off/{account}"
+
+
+def owner_of(ledger_account: str) -> str:
+    """Whose ledger account it is: an account, or a refund."""
+    return ledger_account.partition("/")[2]
+
+
+# What becomes of the prepaid value of an account that is closed behind its owner.
+
+
+def refund_id_of(invitation_id: str) -> str:
+    """One refund for each invitation (REF-5)."""
+    return f"rf-{invitation_id}"
+
+
+def credited_by(invitation_id: str) -> tuple[str, str, str]:
+    """The entries by which an acceptance may credit the target."""
+    return (
+        f"{TransferKind.TRANSFER}/{invitation_id}",
+        f"{TransferKind.CREDIT_RETURNED}/{invitation_id}",
+        f"{TransferKind.CREDIT_MOVED}/{invitation_id}",
+    )
+
+
+class Parting(Value):
+    """The owner of `source` leaves it for `target`, and its money has to go somewhere."""
+
+    invitation_id: str
+    source: str
+    target: str
+    same_currency: bool
+    at: AwareDatetime
+
+    def settled(self, quoted: Quote, choice: Choice) -> Iterator[Transfer]:
+        """What becomes of the unused value: refund or credit, as was chosen (QUO-3, QUO-4)."""
+        if choice is Choice.REFUND:
+            for share in quoted.to_methods:
+                yield Transfer(
+                    id=f"{TransferKind.REFUND_DUE}/{self.invitation_id}/{share.payment}",
+                    at=self.at,
+                    kind=TransferKind.REFUND_DUE,
+                    debited=prepaid_of(self.source),
+                    credited=refund_due(refund_id_of(self.invitation_id)),
+                    amount=share.amount,
+                )
+        else:
+            yield from self._entry(
+                TransferKind.TRANSFER, prepaid_of, credit_of(self.target), quoted.refundable
+            )
+        # Credit cannot follow into another currency: it stays where it was.
+        keeper = self.target if self.same_currency else self.source
+        returned = total((share.amount for share in quoted.to_credit), quoted.total.currency)
+        yield from self._entry(
+            TransferKind.CREDIT_RETURNED, prepaid_of, credit_of(keeper), returned
+        )
+
+    def rest(self, prepaid: Money, credit: Money) -> Iterator[Transfer]:
+        """What is left is earned, and the credit balance goes along (QUO-6)."""
+        yield from self._entry(TransferKind.EARNED, prepaid_of, revenue_of(self.source), prepaid)
+        if self.same_currency:
+            yield from self._entry(
+                TransferKind.CREDIT_MOVED, credit_of, credit_of(self.target), credit
+            )
+
+    def _entry(
+        self, kind: TransferKind, giver: Callable[[str], str], receiver: str, amount: Money
+    ) -> Iterator[Transfer]:
+        if amount.amount:
+            yield Transfer(
+                id=f"{kind}/{self.invitation_id}",
+                at=self.at,
+                kind=kind,
+                debited=giver(self.source),
+                credited=receiver,
+                amount=amount,
+            )
+
+
+# What becomes of a refund, part by part.
+
+
+def of_part(
+    order: RefundOrder, part: RefundPart, state: PartState, at: datetime
+) -> Transfer | None:
+    """What has to be posted once `part` is in `state`; None while nothing has come of it."""
+    match state:
+        case PartState.SUCCEEDED:
+            kind, receiver = TransferKind.REFUNDED, methods_of(order.source)
+        case PartState.CONVERTED:
+            kind, receiver = TransferKind.CONVERTED, credit_of(order.target)
+        case PartState.CLOSED:
+            kind, receiver = TransferKind.GIVEN_UP, written_off_of(order.source)
+        case _:
+            return None
+    return Transfer(
+        id=f"{kind}/{order.refund_id}/{part.payment}",
+        at=at,
+        kind=kind,
+        debited=refund_due(order.refund_id),
+        credited=receiver,
+        amount=part.amount,
+    )
+
+
+def reversal(posted: Transfer, at: datetime) -> Transfer:
+    """The entry that undoes another one."""
+    return posted.model_copy(
+        update={
+            "id": f"{TransferKind.REVERSED}/{posted.id}",
+            "at": at,
+            "kind": TransferKind.REVERSED,
+            "debited": posted.credited,
+            "credited": posted.debited,
+        }
+    )

@@ -1,0 +1,83 @@
+"""The portal as a web application.
+
+In a deployment of its own: `uvicorn --factory portal.app:create --no-server-header`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.webhook import StripeWebhook
+from runtime.refund_client import RefundClient
+from runtime.settings import Settings, load_settings
+from runtime.wiring import open_refund_client
+
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class SecurityHeaders:
+    """Sends what tells a browser to trust nothing but what is meant."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does, with the headers."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def create() -> Starlette:
+    """The portal by the settings of the environment. Raises `Refused(invalid_input)`."""
+    settings = load_settings()
+    # Now rather than when the first notification comes.
+    secret = _webhook_secret(settings)
+
+    @asynccontextmanager
+    async def opened(app: Starlette) -> AsyncIterator[None]:
+        async with open_refund_client(settings) as refunds:
+            app.router.routes.extend(_routes(secret, refunds))
+            yield
+
+    return Starlette(lifespan=opened, middleware=[Middleware(SecurityHeaders)])
+
+
+def portal(settings: Settings, refunds: RefundClient) -> Starlette:
+    """The portal over backends that are open. Raises `Refused(invalid_input)`."""
+    routes = _routes(_webhook_secret(settings), refunds)
+    return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+
+
+def _webhook_secret(settings: Settings) -> str | None:
+    return settings.stripe_webhook_secret if settings.billing == "stripe" else None
+
+
+def _routes(webhook_secret: str | None, refunds: RefundClient) -> Sequence[Route]:
+    routes = [Route("/health", _health, methods=["GET"])]
+    if webhook_secret is not None:
+        stripe = StripeWebhook(webhook_secret, refunds)
+        routes.append(Route("/webhooks/stripe", stripe.take, methods=["POST"]))
+    return routes
+
+
+async def _health(request: Request) -> Response:
+    """That the portal serves; it says nothing of the backends."""
+    return JSONResponse({"status": "ok"})

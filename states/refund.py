@@ -1,0 +1,95 @@
+"""The machine of a refund (REF)."""
+
+from statemachine.states import States
+
+from domain.error import ErrorCode
+from domain.journal import ENGINE, JournalEntry
+from domain.refund import PartState, Refund, RefundOrder, RefundState, amount_open
+from states.lifecycle import LifecycleMachine, allowed, transitions
+
+
+class RefundMachine(LifecycleMachine):
+    """From the request to the provider's last word, or an operator's.
+
+    The state is the provider's word, never our guess (REF-2). `converted` and `closed` are
+    ends for the invitation, but a success that is reported late still settles them (REF-4).
+    """
+
+    _ = States.from_enum(
+        RefundState,
+        initial=RefundState.REQUESTED,
+        final=[RefundState.SETTLED],
+        use_enum_instance=True,
+    )
+
+    submit = _.REQUESTED.to(_.PROCESSING)
+    settle = (
+        _.REQUESTED.to(_.SETTLED)
+        | _.PROCESSING.to(_.SETTLED)
+        | _.OVERDUE.to(_.SETTLED)
+        | _.FAILED.to(_.SETTLED)
+        | _.CONVERTED.to(_.SETTLED)
+        | _.CLOSED.to(_.SETTLED)
+    )
+    fail = _.REQUESTED.to(_.FAILED) | _.PROCESSING.to(_.FAILED) | _.OVERDUE.to(_.FAILED)
+    fall_due = _.REQUESTED.to(_.OVERDUE) | _.PROCESSING.to(_.OVERDUE)
+    retry = _.FAILED.to(_.PROCESSING)
+    resume = _.FAILED.to(_.PROCESSING)
+    convert = _.FAILED.to(_.CONVERTED)
+    close = _.FAILED.to(_.CLOSED) | _.OVERDUE.to(_.CLOSED)
+
+    updates = ("convert", "retry", "close")
+    waits_for = {
+        RefundState.REQUESTED: "the payment provider to take the request",
+        RefundState.PROCESSING: "the payment provider to settle it",
+        RefundState.OVERDUE: "the payment provider, longer than was promised",
+        RefundState.FAILED: "an operator or the payee to choose: credit, another try, or an end",
+        RefundState.CONVERTED: "nothing: it has become credit; a late success would settle it",
+        RefundState.CLOSED: "nothing: an operator gave up; a late success would settle it",
+    }
+    moved_by = {
+        "submit": "the payment provider",
+        "settle": "the payment provider",
+        "fail": "the payment provider",
+        "fall_due": "the clock",
+        "retry": "an operator",
+        "resume": "an operator",
+        "convert": "an operator",
+        "close": "an operator",
+    }
+    refusals = {state: ErrorCode.CONFLICT for state in RefundState}
+
+
+def opening(order: RefundOrder) -> Refund:
+    """The record of a refund that has just been requested."""
+    state, amount = RefundState.REQUESTED, amount_open(order.parts)
+    return Refund(
+        refund_id=order.refund_id,
+        workflow_id=order.workflow_id,
+        state=state,
+        amount=amount,
+        amount_open=amount,
+        parts=order.parts,
+        requested_at=order.requested_at,
+        arrives_between=order.arrives_between,
+        journal=(
+            JournalEntry(
+                at=order.requested_at, event="request", from_state=None, to_state=state, by=ENGINE
+            ),
+        ),
+        allowed=allowed(RefundMachine, state),
+    )
+
+
+def event_of(refund: Refund) -> str | None:
+    """The event by which a refund follows what the provider says of its parts, if any."""
+    states = {part.state for part in refund.parts}
+    if any(state.failed for state in states):
+        event = "fail"
+    elif any(state.open for state in states):
+        event = "submit"
+    else:
+        event = "settle"
+    asked = PartState.REQUESTED not in states
+    possible = (refund.state.value, event) in transitions(RefundMachine)
+    return event if asked and possible else None

@@ -1,0 +1,186 @@
+"""The built-in payment provider keeps the promises of all, and shows how they can fail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+
+import pytest
+
+from activities.billing import RefundRefused, RefundRequest
+from adapters.provider import LedgerProvider
+from adapters.sql.store import SqlStore
+from domain.money import Money
+from domain.refund import PartState
+from tests.adapters.provider_contract import ProviderContract, refund_of
+from tests.adapters.sql.purse import LINE
+from tests.adapters.sql.town import account, directory, user
+
+FRIDAY = datetime(2026, 11, 20, 15, tzinfo=UTC)
+"""In New York 10:00; the Thursday after it is Thanksgiving."""
+
+
+def november(day: int, hour: int = 15) -> datetime:
+    return datetime(2026, 11, day, hour, tzinfo=UTC)
+
+
+@dataclass
+class LedgerWorld:
+    """An American account whose payments come from an import."""
+
+    store: SqlStore
+    provider: LedgerProvider
+    account: str = "payer"
+    now: datetime = FRIDAY
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def paid(
+        self, amount: str, currency: str = "EUR", *, refundable: bool = True, method: str = "card"
+    ) -> str:
+        name = f"pay-{next(self.numbers)}"
+        payment = {"id": name, "method": method, "amount": amount, "refundable": refundable}
+        await self.store.directory.import_(
+            directory(
+                account(
+                    self.account,
+                    user("payer@payer.example", "owner"),
+                    plan="pro",
+                    currency=currency,
+                    country="US",
+                    time_zone="America/New_York",
+                    payment_methods=[{"id": "other-card", "kind": "card"}],
+                    subscriptions=[{**LINE, "id": name, "payments": [payment]}],
+                )
+            )
+        )
+        return name
+
+    async def settle(self, provider_id: str) -> datetime:
+        return self.now + timedelta(days=14)
+
+    async def states(self, request: RefundRequest, *moments: datetime) -> list[PartState]:
+        """What the provider says of the refund at these moments."""
+        made = await self.provider.find_refund(request)
+        assert made
+        return [
+            (
+                await self.provider.look_up(
+                    request.model_copy(update={"at": moment}), made.provider_id
+                )
+            ).state
+            for moment in moments
+        ]
+
+
+Make = Callable[..., LedgerWorld]
+
+
+@pytest.fixture
+def make(store: SqlStore) -> Make:
+    def world(*faults: str, settles_after: int = 4) -> LedgerWorld:
+        provider = LedgerProvider(store.engine, settles_after, frozenset(faults))
+        return LedgerWorld(store, provider)
+
+    return world
+
+
+@pytest.fixture
+def world(make: Make) -> LedgerWorld:
+    return make()
+
+
+class TestLedgerProvider(ProviderContract):
+    """The built-in one."""
+
+
+async def test_it_settles_on_a_business_day_of_the_source_account(world: LedgerWorld) -> None:
+    """REF-1: the fourth after Friday the 20th is Friday the 27th."""
+    request = refund_of(world, await world.paid("30.00"), "30.00")
+    await world.provider.refund(request)
+    states = await world.states(request, november(26), november(27))
+    assert states == [PartState.PENDING, PartState.SUCCEEDED]
+
+
+async def test_it_can_settle_at_once(make: Make) -> None:
+    world = make(settles_after=0)
+    request = refund_of(world, await world.paid("30.00"), "30.00")
+    assert (await world.provider.refund(request)).state is PartState.SUCCEEDED
+
+
+async def test_a_slow_one_settles_after_the_refund_was_due(make: Make) -> None:
+    """REF-3: the fifth business day is Monday the 30th; this is Friday 4 December."""
+    world = make("slow")
+    request = refund_of(world, await world.paid("30.00"), "30.00")
+    await world.provider.refund(request)
+    december = datetime(2026, 12, 4, 15, tzinfo=UTC)
+    states = await world.states(request, november(30), december - timedelta(days=1), december)
+    assert states == [PartState.PENDING, PartState.PENDING, PartState.SUCCEEDED]
+
+
+async def test_a_failing_one_declines_days_later(make: Make) -> None:
+    """REF-4: and the money may be asked for again, by another method."""
+    world = make("fail")
+    payment = await world.paid("30.00")
+    request = refund_of(world, payment, "30.00")
+    made = await world.provider.refund(request)
+    assert await world.states(request, november(23)) == [PartState.PENDING]
+    late = request.model_copy(update={"at": november(24)})
+    told = await world.provider.look_up(late, made.provider_id)
+    assert (told.state, told.failure) == (PartState.FAILED, "declined")
+    again = late.model_copy(update={"key": "rf-1/pay-1/2", "to_method": "other-card"})
+    assert (await world.provider.refund(again)).state is PartState.PENDING
+
+
+async def test_a_closed_card_takes_no_refund(world: LedgerWorld) -> None:
+    """REF-4: it is taken, and fails at once; another method of the account works."""
+    payment = await world.paid("30.00", refundable=False)
+    request = refund_of(world, payment, "30.00")
+    made = await world.provider.refund(request)
+    assert (made.state, made.failure) == (PartState.FAILED, "expired_or_canceled_card")
+    again = request.model_copy(update={"key": "rf-1/pay-1/2", "to_method": "other-card"})
+    assert (await world.provider.refund(again)).state is PartState.PENDING
+    third = again.model_copy(update={"key": "rf-1/pay-1/3"})
+    with pytest.raises(RefundRefused, match="more_than_was_paid"):
+        await world.provider.refund(third)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"to_method": "stranger"}, "unknown_payment_method"),
+        ({"amount": Money(amount=Decimal(1), currency="USD")}, "currency_mismatch"),
+        ({"amount": Money(amount=Decimal(0), currency="EUR")}, "amount_too_small"),
+        ({"account": "nobody"}, "unknown_payment"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(
+    world: LedgerWorld, change: dict[str, object], reason: str
+) -> None:
+    request = refund_of(world, await world.paid("30.00"), "30.00")
+    with pytest.raises(RefundRefused, match=reason):
+        await world.provider.refund(request.model_copy(update=change))
+
+
+async def test_what_was_paid_from_credit_is_not_refunded(world: LedgerWorld) -> None:
+    """QUO-3."""
+    request = refund_of(world, await world.paid("30.00", method="credit"), "1.00")
+    with pytest.raises(RefundRefused, match="unknown_payment"):
+        await world.provider.refund(request)
+
+
+async def test_an_answer_that_is_lost_leaves_the_refund_made(make: Make) -> None:
+    """REF-5: look up before asking again; the next answer arrives."""
+    world = make("timeout-after")
+    request = refund_of(world, await world.paid("30.00"), "30.00")
+    with pytest.raises(TimeoutError):
+        await world.provider.refund(request)
+    found = await world.provider.find_refund(request)
+    assert found
+    assert await world.provider.refund(request) == found
+
+
+async def test_an_unknown_refund_is_refused(world: LedgerWorld) -> None:
+    request = refund_of(world, await world.paid("30.00"), "30.00")
+    with pytest.raises(RefundRefused):
+        await world.provider.look_up(request, "re_nothing")

@@ -1,0 +1,84 @@
+"""The portal as it is served."""
+
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from temporalio.client import Client
+
+from domain.error import Refused, Unavailable
+from portal.app import create, portal
+from runtime.refund_client import RefundClient
+from runtime.settings import Settings, environment
+from runtime.stack import Ports
+from runtime.web import serving
+from runtime.wiring import open_store, refund_client, set_up_store
+
+LEDGER = Settings()
+STRIPE = Settings(
+    billing="stripe",
+    STRIPE_API_KEY=SecretStr("sk_test_seatflow"),
+    SEATFLOW_STRIPE_WEBHOOK_SECRET=SecretStr("whsec_seatflow"),
+)
+
+
+@pytest.fixture
+async def refunds(tmp_path: Path) -> AsyncIterator[RefundClient]:
+    settings = Settings(
+        database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"),
+        secret_key=SecretStr("a secret key for tests"),
+    )
+
+    async def connect() -> Client:
+        raise Unavailable("Temporal is not there.")
+
+    await set_up_store(settings)
+    async with open_store(settings) as store:
+        yield refund_client(settings, store, connect)
+
+
+async def status(app: Starlette, method: str, path: str) -> int:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://portal"
+    ) as web:
+        return (await web.request(method, path)).status_code
+
+
+async def test_it_is_served_without_a_banner_and_with_what_makes_a_browser_careful(
+    refunds: RefundClient,
+) -> None:
+    port = Ports.free().portal
+    async with (
+        serving(portal(LEDGER, refunds), "127.0.0.1", port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as web,
+    ):
+        healthy, missing = await web.get("/health"), await web.get("/nothing")
+    assert (healthy.status_code, healthy.json()) == (200, {"status": "ok"})
+    assert missing.status_code == 404
+    for answer in (healthy, missing):
+        assert "server" not in answer.headers
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+async def test_only_with_stripe_is_there_somebody_to_listen_to(refunds: RefundClient) -> None:
+    assert await status(portal(LEDGER, refunds), "POST", "/webhooks/stripe") == 404
+    assert await status(portal(STRIPE, refunds), "POST", "/webhooks/stripe") == 400
+
+
+def test_without_the_secret_nothing_that_stripe_says_could_be_believed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in environment():
+        if name.startswith("SEATFLOW_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
+    with pytest.raises(Refused, match="SEATFLOW_STRIPE_WEBHOOK_SECRET is not set"):
+        create()

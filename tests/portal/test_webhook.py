@@ -1,0 +1,196 @@
+"""What Stripe tells the portal."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+import stripe
+from pydantic import JsonValue
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from domain.error import ErrorCode, Refused, Unavailable
+from portal.webhook import LARGEST, StripeWebhook
+
+SECRET = "whsec_seatflow"
+Json = dict[str, JsonValue]
+
+
+@dataclass
+class Told:
+    """The refunds that were told, and what comes of telling them."""
+
+    notified: list[tuple[str, str]] = field(default_factory=list)
+    fails: list[Exception] = field(default_factory=list)
+
+    async def notify(self, refund_id: str, provider_id: str) -> None:
+        if self.fails:
+            raise self.fails.pop(0)
+        self.notified.append((refund_id, provider_id))
+
+
+@dataclass
+class Portal:
+    """The portal as Stripe reaches it."""
+
+    told: Told
+    web: httpx.AsyncClient
+
+    async def deliver(self, event: Json | str, signature: str | None = None) -> int:
+        """The status that answers the delivery; signed by Stripe unless it says otherwise."""
+        body = event if isinstance(event, str) else json.dumps(event)
+        answer = await self.web.post(
+            "/webhooks/stripe",
+            content=body,
+            headers={"Stripe-Signature": signed(body) if signature is None else signature},
+        )
+        return answer.status_code
+
+
+@pytest.fixture
+async def portal() -> AsyncIterator[Portal]:
+    told = Told()
+    take = StripeWebhook(SECRET, told).take
+    app = Starlette(routes=[Route("/webhooks/stripe", take, methods=["POST"])])
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
+        yield Portal(told, web)
+
+
+def signed(body: str, *, secret: str = SECRET, seconds_ago: int = 0) -> str:
+    """The signature, made by Stripe's own code."""
+    at = int(time.time()) - seconds_ago
+    return str(stripe.WebhookSignature.generate_signature_header(body, secret, at))
+
+
+def refund(refund_id: str | None = "rf-1", provider_id: str = "re_1") -> Json:
+    metadata: Json = {"seatflow_refund": refund_id, "seatflow_key": "k"} if refund_id else {}
+    return {"id": provider_id, "object": "refund", "status": "succeeded", "metadata": metadata}
+
+
+def event(kind: str, subject: Json) -> Json:
+    return {
+        "id": "evt_1",
+        "object": "event",
+        "api_version": "2026-09-30.dahlia",
+        "type": kind,
+        "data": {"object": subject, "previous_attributes": {"status": "pending"}},
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"]
+)
+async def test_a_refund_with_news_is_told(portal: Portal, kind: str) -> None:
+    """REF-2: the notification short-cuts the look-up."""
+    assert await portal.deliver(event(kind, refund())) == 200
+    assert portal.told.notified == [("rf-1", "re_1")]
+
+
+async def test_each_refund_of_a_charge_is_told(portal: Portal) -> None:
+    refunds: Json = {
+        "object": "list",
+        "data": [refund("rf-1", "re_1"), refund(None, "re_2"), refund("rf-3", "re_3")],
+    }
+    charge: Json = {"id": "ch_1", "object": "charge", "refunds": refunds}
+    assert await portal.deliver(event("charge.refunded", charge)) == 200
+    assert portal.told.notified == [("rf-1", "re_1"), ("rf-3", "re_3")]
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        event("charge.refunded", {"id": "ch_1", "object": "charge"}),
+        event("refund.updated", refund(None)),
+        event("refund.updated", refund() | {"metadata": None}),
+        event("payment_intent.succeeded", {"id": "pi_1", "object": "payment_intent"}),
+    ],
+)
+async def test_what_is_not_about_our_refunds_is_thanked_for(portal: Portal, nothing: Json) -> None:
+    assert await portal.deliver(nothing) == 200
+    assert portal.told.notified == []
+
+
+async def test_the_same_again_is_passed_on_again(portal: Portal) -> None:
+    """It is the refund that makes repeated and overtaken ones harmless: it looks for itself."""
+    for kind in ("refund.updated", "refund.created", "refund.created"):
+        assert await portal.deliver(event(kind, refund())) == 200
+    assert len(portal.told.notified) == 3
+
+
+BODY = json.dumps(event("refund.updated", refund()))
+
+
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        (BODY, ""),
+        (BODY, "nonsense"),
+        (BODY, "t=1,v1="),
+        (BODY, "t=now,v1=00"),
+        (BODY, signed(BODY, secret="whsec_another")),
+        (BODY, signed(BODY).replace("v1=", "v0=")),
+        (BODY.replace("rf-1", "rf-2"), signed(BODY)),
+        ("\udce4", "t=1,v1=00"),
+        ("not json", signed("not json")),
+        ("[]", signed("[]")),
+        ('{"type": "refund.updated"}', signed('{"type": "refund.updated"}')),
+    ],
+)
+async def test_what_stripe_has_not_signed_is_refused(
+    portal: Portal, body: str, signature: str
+) -> None:
+    raw = body.encode(errors="surrogateescape")
+    answer = await portal.web.post(
+        "/webhooks/stripe", content=raw, headers={"Stripe-Signature": signature}
+    )
+    assert answer.status_code == 400
+    assert portal.told.notified == []
+
+
+async def test_an_old_delivery_played_again_is_refused(portal: Portal) -> None:
+    assert await portal.deliver(BODY, signed(BODY, seconds_ago=290)) == 200
+    assert await portal.deliver(BODY, signed(BODY, seconds_ago=310)) == 400
+    assert len(portal.told.notified) == 1
+
+
+async def test_while_the_secret_changes_stripe_signs_twice(portal: Portal) -> None:
+    old, new = signed(BODY, secret="whsec_old"), signed(BODY)
+    assert await portal.deliver(BODY, f"{old},{new.partition(',')[2]}") == 200
+
+
+async def test_without_temporal_stripe_has_to_say_it_again(portal: Portal) -> None:
+    """Never thanked for what nobody knows of."""
+    portal.told.fails = [Unavailable("Temporal does not answer.")]
+    assert await portal.deliver(BODY) == 503
+    assert await portal.deliver(BODY) == 200
+    assert portal.told.notified == [("rf-1", "re_1")]
+
+
+async def test_a_refund_that_nobody_knows_is_thanked_for(portal: Portal) -> None:
+    """Another deployment may share the account; saying it again would not help."""
+    portal.told.fails = [Refused(ErrorCode.NOT_FOUND, "There is no such refund.")]
+    assert await portal.deliver(BODY) == 200
+
+
+async def test_more_than_stripe_ever_sends_is_not_read(portal: Portal) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 10 * LARGEST:
+            sent += 64 * 1024
+            yield bytes(64 * 1024)
+            await asyncio.sleep(0)
+
+    answer = await portal.web.post("/webhooks/stripe", content=endless())
+    assert answer.status_code == 413
+    assert sent <= LARGEST + 2 * 64 * 1024
+
+
+async def test_only_post_is_answered(portal: Portal) -> None:
+    assert (await portal.web.get("/webhooks/stripe")).status_code == 405

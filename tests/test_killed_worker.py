@@ -1,0 +1,88 @@
+"""A worker may be killed at any moment: another one goes on, and nothing is done twice."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from domain.invitation import Choice, License
+from domain.refund import RefundState
+from tests.world import ADMIN, JANE, World, a_paying_owner
+
+ROOT = Path(__file__).parent.parent
+
+
+@asynccontextmanager
+async def a_worker(world: World) -> AsyncIterator[Process]:
+    """A process of its own, as an operator starts it."""
+    settings = world.settings
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "worker.py",
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "TEMPORAL_ADDRESS": world.temporal.client.service_client.config.target_host,
+            "SEATFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
+            "SEATFLOW_SMTP_URL": world.smtp.url,
+            "SEATFLOW_SECRET_KEY": ",".join(settings.secret_keys),
+            "SEATFLOW_TASK_QUEUE": settings.task_queue,
+        },
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield worker
+    finally:
+        if worker.returncode is None:
+            worker.terminate()
+        await worker.wait()
+
+
+async def killed(worker: Process) -> None:
+    """As the kernel does it when memory runs out."""
+    worker.send_signal(signal.SIGKILL)
+    assert await worker.wait() == -signal.SIGKILL
+
+
+async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
+    world_without_worker: World,
+) -> None:
+    """INV-10, INV-4: another one goes on; no second e-mail."""
+    world = world_without_worker.patient()
+    async with a_worker(world) as worker:
+        await world.pending(JANE, License.LICENSED)
+        await killed(worker)
+    async with a_worker(world):
+        await world.client.accept(world.account, JANE)
+        await world.until(JANE, "completed")
+        await world.mailed("accepted", ADMIN)
+    assert len(world.mails(to=JANE, event="invitation")) == 1
+    assert await world.audit() == ()
+
+
+async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
+    world_without_worker: World,
+) -> None:
+    """REF-5: killed between what the store knows and what the provider was asked."""
+    world = world_without_worker.patient()
+    async with a_worker(world) as worker:
+        await a_paying_owner(world)
+        accepting = asyncio.create_task(world.client.accept(world.account, JANE, Choice.REFUND))
+        while not (await world.filed(JANE)).state.accepted:
+            await asyncio.sleep(0)
+        await killed(worker)
+    async with a_worker(world):
+        accepted = await accepting
+        assert accepted.settlement is not None
+        refund_id = accepted.settlement.refund_id or ""
+        refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+        await world.refund_until(refund_id, RefundState.SETTLED)
+        await world.until(JANE, "completed")
+    assert len(await world.store.refunds.listed(None)) == 1
+    assert await world.audit() == ()

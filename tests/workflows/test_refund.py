@@ -1,0 +1,175 @@
+"""A refund follows the provider's word, whatever the provider does."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from domain.invitation import Choice
+from domain.refund import PartState, Refund, RefundState
+from tests.world import JANE, OWNER, World, a_paying_owner, a_world, refusal_of
+
+WEEK = timedelta(days=7)
+
+WorldWhereTheProvider = Callable[[str], AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def where_the_provider(temporal: WorkflowEnvironment, tmp_path: Path) -> WorldWhereTheProvider:
+    """A world whose payment provider has a fault."""
+
+    @asynccontextmanager
+    async def world(fault: str) -> AsyncIterator[World]:
+        faults = frozenset({fault}) if fault else frozenset()
+        async with a_world(temporal, tmp_path, ledger_faults=faults) as world:
+            yield world
+
+    return world
+
+
+async def a_refund(world: World) -> Refund:
+    """Jane has accepted with a refund, and the provider has taken it."""
+    await a_paying_owner(world)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    assert accepted.settlement.refund_id is not None
+    return await world.refund_until(accepted.settlement.refund_id, RefundState.PROCESSING)
+
+
+async def a_failed_refund(world: World) -> Refund:
+    """As above; on the third business day the provider says that it failed."""
+    refund = await a_refund(world)
+    await world.clock.pass_time(refund.workflow_id, WEEK)
+    return await world.refund_until(refund.refund_id, RefundState.FAILED)
+
+
+async def test_a_refund_that_is_late_is_overdue_and_settles_in_the_end(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-3: told when the fifth business day has ended; looking goes on."""
+    async with where_the_provider("slow") as world:
+        refund = await a_refund(world)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
+        await world.refund_until(refund.refund_id, RefundState.OVERDUE)
+        await world.mailed("refund_overdue", JANE)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
+        await world.refund_until(refund.refund_id, RefundState.SETTLED)
+        await world.until(JANE, "completed")
+        assert await world.audit() == ()
+
+
+async def test_a_refund_that_failed_becomes_credit_once(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-4, REF-6: credit of the target account; the membership stays."""
+    async with where_the_provider("fail") as world:
+        failed = await a_failed_refund(world)
+        assert failed.amount_open.amount == Decimal("100.00")
+        await world.mailed("refund_failed", JANE)
+        assert (await world.show(JANE)).state == "refunding"
+        converted = await world.refunds.convert(failed.refund_id)
+        assert converted.state is RefundState.CONVERTED
+        assert converted.amount_open.amount == 0
+        assert {part.state for part in converted.parts} == {PartState.CONVERTED}
+        credit = await world.store.credits.show(world.account)
+        assert credit.balance.amount == Decimal("100.00")
+        await world.mailed("refund_converted", JANE)
+        await world.until(JANE, "completed")
+        assert await refusal_of(world.refunds.convert(failed.refund_id)) == "conflict"
+        assert JANE in await world.members()
+        assert await world.audit() == ()
+
+
+async def test_an_answer_that_was_lost_is_looked_up_and_not_asked_again(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-5: exactly one refund for each payment."""
+    async with where_the_provider("timeout-after") as world:
+        refund = await a_refund(world)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+        await world.refund_until(refund.refund_id, RefundState.SETTLED)
+        await world.until(JANE, "completed")
+        assert await world.audit() == ()
+
+
+async def test_an_operator_gives_up(where_the_provider: WorldWhereTheProvider) -> None:
+    """REF-4: with a reason; the invitation is done."""
+    async with where_the_provider("fail") as world:
+        failed = await a_failed_refund(world)
+        closed = await world.refunds.close(failed.refund_id, "paid by hand")
+        assert closed.state is RefundState.CLOSED
+        assert closed.journal[-1].note == "paid by hand"
+        await world.until(JANE, "completed")
+        assert await world.audit() == ()
+
+
+async def test_a_notification_short_cuts_the_wait_and_a_repeated_one_is_harmless(
+    world: World,
+) -> None:
+    """REF-2: the provider is asked at once; it has the last word."""
+    refund = await a_refund(world)
+    for _ in range(3):
+        await world.refunds.notify(refund.refund_id, "news")
+    assert (await world.refunds.show(refund.refund_id)).state is RefundState.PROCESSING
+    assert await refusal_of(world.refunds.convert(refund.refund_id)) == "conflict"
+    assert await refusal_of(world.refunds.show("rf-none")) == "not_found"
+
+
+async def test_of_a_refund_that_failed_in_part_each_letter_names_its_own_amount(
+    world: World,
+) -> None:
+    """TXT-2, CRD-2: what failed is credited, what arrives is refunded, and nobody mixes them."""
+    await a_paying_owner(world, refundable=False, bank=True)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    failed = await world.refund_until(refund_id, RefundState.FAILED)
+    assert (await world.mailed("refund_requested", JANE)).text.count("100.00") == 1
+    assert "75.00" in (await world.mailed("refund_failed", JANE)).text
+    processing = await world.refunds.convert(refund_id)
+    assert processing.state is RefundState.PROCESSING
+    assert str(processing.amount_open.amount) == "25.00"
+    assert "75.00" in (await world.mailed("refund_converted", JANE)).text
+    assert "75.00" in (await world.mailed("credit_received", OWNER)).text
+    await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
+    settled = await world.refund_until(refund_id, RefundState.SETTLED)
+    assert str(settled.amount_open.amount) == "0.00"
+    assert "25.00" in (await world.mailed("refund_settled", JANE)).text
+    await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+async def test_giving_up_what_failed_does_not_give_up_what_is_on_its_way(world: World) -> None:
+    """REF-4: the provider still has the last word on the other part."""
+    await a_paying_owner(world, refundable=False, bank=True)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    failed = await world.refund_until(refund_id, RefundState.FAILED)
+    closed = await world.refunds.close(refund_id, "paid by hand")
+    assert [part.state for part in closed.parts] == [PartState.CLOSED, PartState.PENDING]
+    await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
+    settled = await world.refund_until(refund_id, RefundState.SETTLED)
+    assert [part.state for part in settled.parts] == [PartState.CLOSED, PartState.SUCCEEDED]
+    await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+async def test_a_mistyped_method_loses_nothing_of_what_is_known(world: World) -> None:
+    """REF-4: declined, and the refund can still be converted."""
+    await a_paying_owner(world, refundable=False)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    failed = await world.refund_until(refund_id, RefundState.FAILED)
+    answer = world.refunds.retry(refund_id, "nosuch")
+    assert await refusal_of(answer) == "payment_declined"
+    again = await world.refunds.show(refund_id)
+    assert again.failure == failed.failure
+    assert [p.provider_id for p in again.parts] == [p.provider_id for p in failed.parts]
+    assert (await world.refunds.convert(refund_id)).state is RefundState.CONVERTED
+    assert await world.audit() == ()
