@@ -86,8 +86,7 @@ def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple
 
     Its balance, and what the quote owes to credit.
     """
-    owed = (share.amount for share in quoted.to_credit)
-    credit = total([rounded(source.credit, source.currency), *owed], source.currency)
+    credit = _credit(source, quoted)
     if source.currency == target.currency or not credit.amount:
         return ()
     return (
@@ -97,6 +96,24 @@ def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple
             f"because {target.name} pays in {target.currency}.",
         ),
     )
+
+
+def credit_taken_along(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
+    """Credit of `source` that becomes the target's, whatever is chosen (QUO-3, QUO-6)."""
+    credit = _credit(source, quoted)
+    if source.currency != target.currency or not credit.amount:
+        return ()
+    return (
+        Notice(
+            item="credit",
+            message=f"Credit of {credit.amount:f} {credit.currency}, to {target.name}.",
+        ),
+    )
+
+
+def _credit(source: Account, quoted: Quote) -> Money:
+    owed = (share.amount for share in quoted.to_credit)
+    return total([rounded(source.credit, source.currency), *owed], source.currency)
 
 
 def preview(

@@ -37,7 +37,7 @@ from domain.invitation import FiledInvitation, Invitation, InvitationState, Invi
 from domain.ledger import credit_of, credited_by
 from domain.letter import Parties, Reader
 from domain.money import Money, total
-from domain.preview import Preview, credit_left_behind, losses, preview
+from domain.preview import Preview, credit_left_behind, credit_taken_along, losses, preview
 from domain.quote import RecordedQuote, must_choose, nothing, quote, terms_of
 
 
@@ -338,6 +338,7 @@ def _of_a_closing(
         recorded.valid_until if asked else None,
     )
     more = {
+        "moves": credit_taken_along(source, target, quoted),
         "stays_behind": credit_left_behind(source, target, quoted),
         "loses": losses(source, invite.email, invite.license),
         "blockers": blockers(source, invite.email),

@@ -10,6 +10,7 @@ from domain.preview import (
     TransferOffer,
     TransferRefused,
     credit_left_behind,
+    credit_taken_along,
     preview,
     transfer_offer,
 )
@@ -72,6 +73,9 @@ def test_credit_follows_into_the_same_currency() -> None:
     """QUO-6."""
     source = a_source(PAID, credit="5.50")
     assert credit_left_behind(source, EUROPEAN, quoted(source)) == ()
+    [notice] = credit_taken_along(source, EUROPEAN, quoted(source))
+    assert notice.message == "Credit of 15.50 EUR, to Acme."
+    assert credit_taken_along(source, AMERICAN, quoted(source)) == ()
 
 
 def test_no_credit_leaves_nothing_behind() -> None:
