@@ -84,7 +84,7 @@ def close(
         str, typer.Option(metavar="TEXT", help="Why; the journal keeps it.", show_default=False)
     ],
 ) -> None:
-    """Give up what is still open."""
+    """Give up what failed, or, where nothing failed, what is overdue."""
     if not one_line(reason):
         raise Refused(ErrorCode.INVALID_INPUT, "Say in --reason why it is given up.")
     _ask(context, "Closing", lambda refunds: refunds.close(refund_id, reason))

@@ -139,9 +139,10 @@ def seatflow_client(
 async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
     """The typed client of refunds; it connects to Temporal when it first has to.
 
-    Raises Unavailable.
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
     async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
         with asking_temporal():
             yield refund_client(settings, store, _Connection(settings))
 
