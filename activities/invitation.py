@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import Post, Undeliverable, business_time, send_patiently
-from domain.invitation import Choice, Invitation, InvitationState, Invite
+from domain.invitation import Blocker, Choice, Invitation, InvitationState, Invite
 from domain.journal import ENGINE
 from domain.letter import Parties, invitation_letter, letters_about
 from domain.model import Value
@@ -47,6 +47,8 @@ class JoinAccount(Value):
     choice: Choice | None
     quote: RecordedQuote | None = None
     """The quote that was shown last, if any; it binds while it is valid (QUO-5)."""
+    unasked: bool = False
+    """Only if a managed domain lets the person in without asking them (INV-18)."""
 
 
 class AccountJoined(Value):
@@ -56,6 +58,20 @@ class AccountJoined(Value):
     """The record that is kept."""
     refund: RefundOrder | None = None
     """What has to be returned to payment methods, if anything."""
+
+
+class LookAgain(Value):
+    """Look how an unanswered invitation stands in the store."""
+
+    invite: Invite
+
+
+class Standing(Value):
+    """How an invitation stands, and what is in its way."""
+
+    invitation: Invitation
+    """The record that is kept; it may have ended without its workflow."""
+    blockers: tuple[Blocker, ...] = ()
 
 
 class EndInvitation(Value):
@@ -113,9 +129,18 @@ class InvitationStore(Protocol):
         Writes membership, seat, source account, settlement with its ledger entries and the
         accepted record, once per invitation. On repeat, or when it had ended before: the
         record that is kept, and the same refund.
-        Raises Refused, with nothing changed, the first of: `target_not_paid`,
-        `already_member`, `belongs_to_other_account`, `no_seats`, `blocked` (with
-        `blockers`), `choice_required`, `currency_mismatch`, `quote_expired`.
+        The person's other open invitations end as superseded (INV-14). When another
+        acceptance came first, this one has ended so: the record that is kept says it.
+        Raises Refused, with nothing changed, the first of: `conflict` (`unasked`, but the
+        person has to be asked), `target_not_paid`, `already_member`,
+        `belongs_to_other_account`, `no_seats`, `blocked` (with `blockers`),
+        `choice_required`, `currency_mismatch`, `quote_expired`.
+        """
+
+    async def standing(self, invite: Invite) -> Standing:
+        """How the invitation stands and what blocks its acceptance; changes nothing (BLK-4).
+
+        Raises Refused: `not_found`, when the store does not keep it.
         """
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:

@@ -1,10 +1,29 @@
 """What stands in the way of an owner's acceptance (BLK)."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from domain.account import Account
 from domain.invitation import Blocker, BlockerItem
 from domain.money import Money
+
+RECHECK_AFTER = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=15),
+    timedelta(hours=1),
+    timedelta(hours=6),
+)
+RECHECK_EVERY = timedelta(hours=24)
+"""When a blocked invitation looks again, for what nobody announced (BLK-4)."""
+
+
+def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
+    """When to look again, after `rechecks` looks since the blockers were last found changed."""
+    if rechecks < len(RECHECK_AFTER):
+        return blocked_since + RECHECK_AFTER[rechecks]
+    further = rechecks - len(RECHECK_AFTER) + 1
+    return blocked_since + RECHECK_AFTER[-1] + further * RECHECK_EVERY
 
 
 def blockers(source: Account, owner: str) -> tuple[Blocker, ...]:

@@ -1,6 +1,6 @@
 """One person asked into one target account, from the first e-mail to its end."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field, JsonValue
 
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
+from domain.manifest import Manifest
 from domain.model import Value
 from domain.money import Money
 from domain.policy import Policy
@@ -113,15 +114,6 @@ class Settlement(Value):
     arrives_between: tuple[date, date] | None
 
 
-class ManifestItem(Value):
-    """One kind of data that moves on acceptance (TRF-1)."""
-
-    item: str
-    status: str
-    count: int
-    changes: tuple[dict[str, JsonValue], ...] = ()
-
-
 class Invite(Value):
     """The order that starts an invitation."""
 
@@ -138,6 +130,13 @@ class Invite(Value):
     license: License = License.BASIC
     locale: str | None = None
     invited_by: str
+    heads_up_days: int = Field(default=0, ge=0)
+    """How many days before the invitation itself a notice goes out; 0: none (INV-17)."""
+    managed: bool = False
+    """Whether the address is in a managed domain of the account, which may join it unasked
+    (INV-18)."""
+    beside: str | None = None
+    """The blocked invitation of their account's owner that this one helps along (BLK-6)."""
     policy: Policy = Policy()
 
     @property
@@ -158,7 +157,14 @@ class Invitation(Value):
     license: License
     invited_by: str
     expires_at: AwareDatetime | None = None
-    """The deadline: an answer at exactly this instant is late (INV-6). None until sent."""
+    """The deadline: an answer at exactly this instant is late (INV-6).
+
+    None until sent, and while it is paused.
+    """
+    time_left: timedelta | None = None
+    """What is left until the deadline while it is paused by blockers; else None (BLK-5)."""
+    goes_out_at: AwareDatetime | None = None
+    """When the invitation itself follows the heads-up; None without one (INV-17)."""
     sent_count: int = 1
     """How many links were made for this person; only the last one works (INV-9)."""
     reminders_sent: int = 0
@@ -167,7 +173,8 @@ class Invitation(Value):
     choice: Choice | None = None
     blockers: tuple[Blocker, ...] = ()
     settlement: Settlement | None = None
-    manifest: tuple[ManifestItem, ...] = ()
+    manifest: Manifest = ()
+    """What moves along (TRF-1); empty until it is accepted."""
     with_errors: bool = False
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = Field(default=())
@@ -196,6 +203,24 @@ class Invitation(Value):
         return next(
             (entry.at for entry in reversed(self.journal) if entry.event in _HEARD_OF), None
         )
+
+    def expiring(self, after: timedelta, since: datetime) -> Self:
+        """The same invitation with `after` left from `since`; while blocked perhaps paused."""
+        if self.time_left is not None:
+            return self.model_copy(update={"time_left": after})
+        return self.model_copy(update={"expires_at": since + after})
+
+    def paused(self, at: datetime) -> Self:
+        """The same invitation, whose deadline stands still from `at` on (BLK-5)."""
+        if self.expires_at is None:
+            return self
+        return self.model_copy(update={"expires_at": None, "time_left": self.expires_at - at})
+
+    def resumed(self, at: datetime) -> Self:
+        """The same invitation, whose deadline goes on from `at` if it was paused (BLK-5)."""
+        if self.time_left is None:
+            return self
+        return self.model_copy(update={"expires_at": at + self.time_left, "time_left": None})
 
     @property
     def deadline(self) -> datetime:
@@ -271,6 +296,10 @@ class CarriedInvitation(Value):
     """When the last invitation e-mail was asked for; the cool-down counts from it."""
     quote: RecordedQuote | None = None
     """The quote that was shown last, if any (QUO-5)."""
+    blocked_since: AwareDatetime | None = None
+    """Since when the blockers are those they are now, if any; rechecks count from it (BLK-4)."""
+    rechecks: int = 0
+    """How often it was looked again since then because time had passed."""
 
 
 class StartInvitation(Value):

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from domain.invitation import Invitation, InvitationState, Invite, License
+from domain.account import HeldAddon
+from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
+from domain.manifest import Change, Item
 from domain.model import Value
 from domain.money import Money
 from domain.preview import Notice
@@ -35,6 +37,10 @@ class Parties(Value):
     invitee: Reader
     loses: tuple[Notice, ...] = ()
     """What the invitee gives up by accepting (INV-16)."""
+    stays: tuple[Notice, ...] = ()
+    """What does not move with the invitee, and what to do about it before accepting (TRF-3)."""
+    licenses_left: tuple[HeldAddon, ...] = ()
+    """The add-on licenses that the invitee held before joining, which stayed behind (TRF-3)."""
     admins: tuple[Reader, ...] = ()
     """Owner and admins of the target account, told of every credit (CRD-2)."""
     credited: Money | None = None
@@ -72,6 +78,32 @@ class InvitationLetter(_Letter):
     link: str
     expires_at: AwareDatetime
     loses: tuple[Notice, ...] = ()
+    stays: tuple[Notice, ...] = ()
+
+
+class HeadsUpLetter(_Letter):
+    """To the invitee: an invitation will come, from whom and why (INV-17)."""
+
+    event: Literal["heads_up"] = "heads_up"
+    inviter: OneLine
+    goes_out_at: AwareDatetime
+
+
+class BlockedLetter(_Letter):
+    """To the invitee: what stands in the way, and the remedies (BLK-4)."""
+
+    event: Literal["blocked"] = "blocked"
+    blockers: tuple[Blocker, ...]
+    expires_at: AwareDatetime | None
+    """None while the deadline is paused (BLK-5)."""
+
+
+class UnblockedLetter(_Letter):
+    """To the invitee: nothing stands in the way any more; accept again (BLK-4)."""
+
+    event: Literal["unblocked"] = "unblocked"
+    link: str
+    expires_at: AwareDatetime
 
 
 class WelcomeLetter(_Letter):
@@ -79,6 +111,32 @@ class WelcomeLetter(_Letter):
 
     event: Literal["welcome"] = "welcome"
     license: License
+    managed: bool = False
+    """Whether they were not asked, because their address is in a managed domain (INV-18)."""
+
+
+class MovedLetter(_Letter):
+    """To the invitee: new join links, settings that changed, what could not be moved (TRF)."""
+
+    event: Literal["moved"] = "moved"
+    links: tuple[Change, ...]
+    settings: tuple[Change, ...]
+    failed: tuple[Item, ...]
+
+
+class LicensesLeftLetter(_Letter):
+    """To the target's owner and admins: assign anew what did not move (TRF-3)."""
+
+    event: Literal["licenses_left"] = "licenses_left"
+    invitee: str
+    licenses: tuple[HeldAddon, ...]
+
+
+class SupersededLetter(_Letter):
+    """To the inviter: the person has joined another account (INV-14)."""
+
+    event: Literal["superseded"] = "superseded"
+    invitee: str
 
 
 class AcceptedLetter(_Letter):
@@ -179,7 +237,13 @@ Letter = Annotated[
     | TransferredLetter
     | CreditReceivedLetter
     | InvitationLetter
+    | HeadsUpLetter
+    | BlockedLetter
+    | UnblockedLetter
     | WelcomeLetter
+    | MovedLetter
+    | LicensesLeftLetter
+    | SupersededLetter
     | AcceptedLetter
     | DeclinedLetter
     | ExpiredLetter

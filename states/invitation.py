@@ -1,5 +1,7 @@
 """The machine of an invitation (INV)."""
 
+from datetime import timedelta
+
 from pydantic import AwareDatetime
 from statemachine.states import States
 
@@ -33,7 +35,10 @@ class InvitationMachine(LifecycleMachine):
     decline = _.PENDING.to(_.DECLINED) | _.BLOCKED.to(_.DECLINED)
     expire = _.PENDING.to(_.EXPIRED) | _.BLOCKED.to(_.EXPIRED)
     bounce = (
-        _.SENT.to(_.UNDELIVERABLE) | _.PENDING.to(_.UNDELIVERABLE) | _.BLOCKED.to(_.UNDELIVERABLE)
+        _.ANNOUNCED.to(_.UNDELIVERABLE)
+        | _.SENT.to(_.UNDELIVERABLE)
+        | _.PENDING.to(_.UNDELIVERABLE)
+        | _.BLOCKED.to(_.UNDELIVERABLE)
     )
     revoke = (
         _.ANNOUNCED.to(_.REVOKED)
@@ -54,7 +59,13 @@ class InvitationMachine(LifecycleMachine):
     )
 
     updates = ("accept", "decline", "revoke", "resend")
-    looks = {"quote": frozenset(state for state in InvitationState if state.unanswered)}
+    looks = {
+        "recheck": frozenset({InvitationState.PENDING, InvitationState.BLOCKED}),
+        "quote": frozenset(state for state in InvitationState if state.unanswered),
+        "retry_move": frozenset(
+            state for state in InvitationState if state.accepted and not state.final
+        ),
+    }
     waits_for = {
         InvitationState.ANNOUNCED: "the day on which the invitation goes out",
         InvitationState.SENT: "the mail server to take the invitation e-mail",
@@ -101,7 +112,8 @@ class InvitationMachine(LifecycleMachine):
 
 def opening(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitation:
     """The record of an invitation that has just been started."""
-    state = InvitationState.SENT
+    state = InvitationState.ANNOUNCED if invite.heads_up_days else InvitationState.SENT
+    event = "announce" if invite.heads_up_days else "invite"
     return Invitation(
         workflow_id=invite.workflow_id,
         run_id=run_id,
@@ -111,9 +123,8 @@ def opening(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitation:
         license=invite.license,
         invited_by=invite.invited_by,
         journal=(
-            JournalEntry(
-                at=at, event="invite", from_state=None, to_state=state, by=invite.invited_by
-            ),
+            JournalEntry(at=at, event=event, from_state=None, to_state=state, by=invite.invited_by),
         ),
+        goes_out_at=at + timedelta(days=invite.heads_up_days) if invite.heads_up_days else None,
         allowed=allowed(InvitationMachine, state),
     )

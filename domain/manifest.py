@@ -1,0 +1,125 @@
+"""What a person takes along when they join an account (TRF)."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Self
+
+from pydantic import JsonValue
+
+from domain.account import User
+from domain.model import Value
+
+
+class Item(StrEnum):
+    """One kind of data that moves on acceptance (TRF-1)."""
+
+    PROFILE = "profile"
+    MEETINGS = "meetings"
+    WEBINARS = "webinars"
+    RECORDINGS = "recordings"
+    CHAT_HISTORY = "chat_history"
+    CONTACTS = "contacts"
+    SETTINGS = "settings"
+
+
+class ItemStatus(StrEnum):
+    """How far an item has come."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    MOVED = "moved"
+    FAILED = "failed"
+
+
+class Change(Value):
+    """What is another than before: a setting, or the join link of a meeting."""
+
+    name: str
+    """The setting's name, or the id of the meeting or webinar."""
+    old: JsonValue
+    new: JsonValue
+    locked_by: str | None = None
+    """The account that locks the setting (TRF-2); None for a link."""
+
+
+class ManifestItem(Value):
+    """One kind of data, how much there is of it, and what became of it."""
+
+    item: Item
+    status: ItemStatus = ItemStatus.PENDING
+    count: int
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def unfinished(self) -> bool:
+        """Neither moved nor given up."""
+        return self.status in {ItemStatus.PENDING, ItemStatus.RUNNING}
+
+    def with_status(self, status: ItemStatus) -> Self:
+        """The same item, as far as it has come now."""
+        return self.model_copy(update={"status": status})
+
+
+Manifest = tuple[ManifestItem, ...]
+
+
+def opening_manifest(user: User | None) -> Manifest:
+    """Everything that `user` takes along, none of it moved yet.
+
+    Where there is nothing of a kind, nothing has to be moved: it counts as moved.
+    """
+    counts = counts_of(user)
+    return tuple(
+        ManifestItem(
+            item=item,
+            status=ItemStatus.PENDING if counts[item] else ItemStatus.MOVED,
+            count=counts[item],
+        )
+        for item in Item
+    )
+
+
+def counts_of(user: User | None) -> Mapping[Item, int]:
+    """How much of each kind of data a person has; nothing of any without an account."""
+    if user is None:
+        return dict.fromkeys(Item, 0)
+    return {
+        Item.PROFILE: 1,
+        Item.MEETINGS: len(user.meetings),
+        Item.WEBINARS: len(user.webinars),
+        Item.RECORDINGS: user.recordings,
+        Item.CHAT_HISTORY: user.chat_messages,
+        Item.CONTACTS: user.contacts,
+        Item.SETTINGS: len(user.settings),
+    }
+
+
+def overridden(
+    settings: Mapping[str, JsonValue], locked: Mapping[str, JsonValue], locked_by: str
+) -> tuple[Change, ...]:
+    """The settings of a person that take the value which the account locks (TRF-2)."""
+    return tuple(
+        Change(name=name, old=settings[name], new=locked[name], locked_by=locked_by)
+        for name in settings
+        if name in locked and settings[name] != locked[name]
+    )
+
+
+def unfinished(manifest: Iterable[ManifestItem]) -> bool:
+    """Whether anything of it has still to be moved."""
+    return any(item.unfinished for item in manifest)
+
+
+def failed(manifest: Iterable[ManifestItem]) -> bool:
+    """Whether anything of it was given up."""
+    return any(item.status is ItemStatus.FAILED for item in manifest)
+
+
+def begun(manifest: Manifest, *, again: bool = False) -> Manifest:
+    """The manifest while its unfinished items move; `again`: the failed ones too."""
+    return tuple(
+        item.with_status(ItemStatus.RUNNING)
+        if item.unfinished or (again and item.status is ItemStatus.FAILED)
+        else item
+        for item in manifest
+    )
