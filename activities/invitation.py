@@ -177,7 +177,7 @@ def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invita
             by=ENGINE,
             expires_at=at + policy.ttl,
         )
-    return invitation.model_copy(update={"expires_at": at + policy.ttl})
+    return invitation.expiring(policy.ttl, since=at)
 
 
 class Links(Protocol):
@@ -221,6 +221,11 @@ class InvitationActivities:
     async def join_account(self, order: JoinAccount) -> AccountJoined:
         """Commit the membership; returns the record that is kept (INV-11)."""
         return await self.store.join(order)
+
+    @activity.defn
+    async def look_again(self, order: LookAgain) -> Standing:
+        """How the invitation stands in the store, and what blocks it (BLK-4)."""
+        return await self.store.standing(order.invite)
 
     @activity.defn
     async def end_invitation(self, order: EndInvitation) -> Invitation:
