@@ -194,7 +194,7 @@ class SeatflowClient:
         while True:
             filed = await self._latest(result.invitation.account, result.email)
             waited = result.model_copy(update={"invitation": self._with_link(filed)})
-            if filed.invitation.state not in _ON_ITS_WAY:
+            if filed.invitation.state is not InvitationState.SENT:
                 return waited
             try:
                 await patience.pause()
@@ -426,9 +426,6 @@ class _Terms:
     managed_domains: Sequence[str] = ()
     heads_up_days: int = 0
     beside: str | None = None
-
-
-_ON_ITS_WAY = frozenset({InvitationState.ANNOUNCED, InvitationState.SENT})
 
 
 def _as_accepted(invitation: Invitation) -> Invitation:
