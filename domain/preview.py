@@ -143,16 +143,19 @@ def _locking(user: User, target: Account) -> str:
     return f"{target.name} locks these, which take its values: {names}."
 
 
-def stays(source: Account | None, invitee: str, target: Account) -> tuple[Notice, ...]:
-    """What of a person or of the account that they close does not move (TRF-3)."""
+def stays(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
+    """What of a person or of the account that they close does not move to `target` (TRF-3).
+
+    `target` is the name of the account.
+    """
     user = source.user(invitee) if source else None
     if source is None or user is None:
         return ()
     return tuple(_staying(source, user, target))
 
 
-def _staying(source: Account, user: User, target: Account) -> Iterator[Notice]:
-    anew = f"an admin of {target.name} must assign you a new one"
+def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
+    anew = f"an admin of {target} must assign you a new one"
     for capacity, held in sorted(Counter(addon.capacity for addon in user.addons).items()):
         yield Notice(
             item="large_meeting_license",

@@ -157,7 +157,7 @@ def test_settings_that_the_target_locks_are_named() -> None:
 def test_licenses_and_reports_stay_behind() -> None:
     """TRF-3."""
     source = a_host(addons=[{"sku": "large-meeting", "capacity": 500}])
-    stay = told(stays(source, OWNER, EUROPEAN))
+    stay = told(stays(source, OWNER, EUROPEAN.name))
     assert stay["large_meeting_license"] == (
         1,
         "Your Large Meeting license for 500 participants: "
@@ -167,7 +167,7 @@ def test_licenses_and_reports_stay_behind() -> None:
         None,
         "Usage reports of Solo: download what you need before you accept.",
     )
-    assert stays(None, OWNER, EUROPEAN) == ()
+    assert stays(None, OWNER, EUROPEAN.name) == ()
 
 
 def test_add_ons_end_with_the_account_that_is_closed() -> None:
@@ -180,11 +180,11 @@ def test_add_ons_end_with_the_account_that_is_closed() -> None:
     ]
     users = [{"email": OWNER, "role": "owner"}, {"email": "bob@example.com", "role": "member"}]
     source = a_source(*lines, users=users)
-    stay = told(stays(source, OWNER, EUROPEAN))
+    stay = told(stays(source, OWNER, EUROPEAN.name))
     assert stay["webinar_license"][0] == 2
     assert stay["webinar_license"][1].startswith("Webinar 500, which ends with Solo")
     assert stay["addon_subscription"][1].startswith("Phone, which ends with Solo")
-    assert list(told(stays(source, "bob@example.com", EUROPEAN))) == ["report_data"]
+    assert list(told(stays(source, "bob@example.com", EUROPEAN.name))) == ["report_data"]
 
 
 LARGE = {"addons": [{"capacity": 1000}]}
