@@ -1,12 +1,34 @@
 """Taking a person's data along to the account that they have joined (TRF)."""
 
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
 
 from pydantic import AwareDatetime
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
+from activities.letter import business_time, retry_delay
+from domain.address import mask_all
 from domain.invitation import Invitation
-from domain.manifest import Change, Item, Manifest, ManifestItem
+from domain.manifest import (
+    Change,
+    Item,
+    ItemStatus,
+    Manifest,
+    ManifestItem,
+    unfinished,
+    with_item,
+)
 from domain.model import Value
+
+ITEM_WITHIN: Final = timedelta(minutes=5)
+"""How long a service may take at a time: one that hangs must not hold up the other items."""
+
+BEAT_EVERY: Final = timedelta(seconds=5)
 
 
 class MoveData(Value):
@@ -57,6 +79,7 @@ class ContentServices(Protocol):
     async def move(self, order: MoveItem) -> ItemMoved:
         """Move it once per invitation and item; a repeat returns the first result.
 
+        Cut off after a while: what takes longer goes on with the next try.
         Raises `Unmovable`. Any other exception: not moved, try again.
         """
 
@@ -67,5 +90,130 @@ class ManifestStore(Protocol):
     async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Keep how far an item has come, also after the invitation was completed.
 
-        The record that is kept then; `with_errors` says whether any item has failed.
+        What has moved stays moved, whoever comes late. Returns the record that is kept
+        then; its `with_errors` says whether any item has failed.
         """
+
+
+@dataclass(frozen=True)
+class MoveActivities:
+    """Moves a person's data, one kind after the other."""
+
+    store: ManifestStore
+    services: ContentServices
+
+    @activity.defn
+    async def move_data(self, order: MoveData) -> DataMoved:
+        """Move what is unfinished; one kind that fails stops none of the others (TRF-1).
+
+        What fails is tried again, later and later, until `give_up_at`.
+        """
+        now, manifest = business_time(order.at), _where_it_stood(order.manifest)
+        given_up = order.give_up_at is not None and now >= order.give_up_at
+        async with _beating() as progress:
+            for item in manifest:
+                if item.unfinished:
+                    progress.show(with_item(manifest, item.with_status(ItemStatus.RUNNING)))
+                    moved = await self._moved(order, item, given_up=given_up)
+                    manifest = with_item(manifest, moved)
+                    progress.show(manifest)
+        if unfinished(manifest) and order.give_up_at is not None:
+            raise _to_be_tried_again(manifest, order.give_up_at - now)
+        return DataMoved(manifest=manifest)
+
+    async def _moved(self, order: MoveData, item: ManifestItem, *, given_up: bool) -> ManifestItem:
+        """The item after one try to move it."""
+        begun = await self._keep(order, item.with_status(ItemStatus.RUNNING))
+        if begun.status is ItemStatus.MOVED:
+            # An attempt before this one got as far, and then broke off.
+            return begun
+        try:
+            async with asyncio.timeout(ITEM_WITHIN.total_seconds()):
+                moved = await self.services.move(
+                    MoveItem(
+                        invitation_id=order.invitation_id,
+                        account=order.account,
+                        email=order.email,
+                        item=item.item,
+                    )
+                )
+        except Exception as failure:
+            final = given_up or isinstance(failure, Unmovable)
+            # The text may be anything; the operators find it in the worker's log.
+            activity.logger.warning(
+                "%s of %s %s: %s",
+                item.item,
+                order.invitation_id,
+                "is given up" if final else "did not move",
+                mask_all(str(failure)) or type(failure).__name__,
+            )
+            status = ItemStatus.FAILED if final else ItemStatus.PENDING
+            return await self._keep(order, item.with_status(status))
+        return await self._keep(
+            order,
+            ManifestItem(
+                item=item.item,
+                status=ItemStatus.MOVED,
+                count=moved.count,
+                changes=moved.changes,
+            ),
+        )
+
+    async def _keep(self, order: MoveData, item: ManifestItem) -> ManifestItem:
+        """The item as it is kept."""
+        kept = await self.store.keep_item(order.invitation_id, item)
+        return next((entry for entry in kept.manifest if entry.item is item.item), item)
+
+
+class _Progress:
+    """How far it has come, as Temporal's UI shows it."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, str] = {}
+
+    def show(self, manifest: Manifest) -> None:
+        self._statuses = {entry.item.value: entry.status.value for entry in manifest}
+        self.beat()
+
+    def beat(self) -> None:
+        activity.heartbeat(self._statuses)
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[_Progress]:
+    """Heartbeats, however long one item takes: silence means that the worker is gone."""
+    progress = _Progress()
+
+    async def beat_forever() -> None:
+        while True:
+            await asyncio.sleep(BEAT_EVERY.total_seconds())
+            progress.beat()
+
+    beating = asyncio.create_task(beat_forever())
+    try:
+        yield progress
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+
+
+def _where_it_stood(manifest: Manifest) -> Manifest:
+    """The manifest without what an earlier attempt has given up; the store knows what moved."""
+    [statuses] = activity.info().heartbeat_details or [{}]
+    return tuple(
+        item.with_status(ItemStatus.FAILED)
+        if item.unfinished and statuses.get(item.item) == ItemStatus.FAILED
+        else item
+        for item in manifest
+    )
+
+
+def _to_be_tried_again(manifest: Manifest, left: timedelta) -> ApplicationError:
+    """Says when the next try starts: the last one when the time is up."""
+    info = activity.info()
+    delay = retry_delay(info.attempt, info.started_time - info.scheduled_time)
+    waiting = ", ".join(entry.item.value for entry in manifest if entry.unfinished)
+    return ApplicationError(
+        f"Not moved yet: {waiting}", type="not_moved", next_retry_delay=min(delay, left)
+    )

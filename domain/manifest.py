@@ -1,13 +1,14 @@
 """What a person takes along when they join an account (TRF)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Self
+from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from domain.account import User
+from domain.account import Meeting, User
 from domain.model import Value
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -110,6 +111,33 @@ def overridden(
     )
 
 
+def relinked(
+    meetings: Iterable[Meeting], source: str | None, target: str | None, meeting_domain: str
+) -> tuple[Change, ...]:
+    """The join links that change with the vanity URL of the target account (TRF-5).
+
+    `source` and `target` are the vanity URLs; without one of the target's, links stay.
+    """
+    return tuple(_relinked(meetings, source, target, meeting_domain)) if target else ()
+
+
+def _relinked(
+    meetings: Iterable[Meeting], source: str | None, target: str, meeting_domain: str
+) -> Iterator[Change]:
+    for meeting in meetings:
+        old = meeting.join_url
+        if old is None and source:
+            old = join_link(source, meeting_domain, meeting.id)
+        new = join_link(target, meeting_domain, meeting.id)
+        if new != old:
+            yield Change(name=meeting.id, old=old, new=new)
+
+
+def join_link(vanity_url: str, meeting_domain: str, meeting: str) -> str:
+    """The link by which the meeting or webinar of that id is joined."""
+    return f"https://{vanity_url}.{meeting_domain}/j/{quote(meeting, safe='')}"
+
+
 def unfinished(manifest: Iterable[ManifestItem]) -> bool:
     """Whether anything of it has still to be moved."""
     return any(item.unfinished for item in manifest)
@@ -127,4 +155,12 @@ def begun(manifest: Manifest, *, again: bool = False) -> Manifest:
         if item.unfinished or (again and item.status is ItemStatus.FAILED)
         else item
         for item in manifest
+    )
+
+
+def with_item(manifest: Manifest, item: ManifestItem) -> Manifest:
+    """The manifest in which `item` has come as far as it says; what has moved stays moved."""
+    return tuple(
+        item if item.item is kept.item and kept.status is not ItemStatus.MOVED else kept
+        for kept in manifest
     )

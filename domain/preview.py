@@ -1,11 +1,15 @@
 """What accepting would do, told beforehand (QUO-8)."""
 
+from collections import Counter
+from collections.abc import Iterator
 from datetime import date, datetime
+from typing import Final
 
 from pydantic import AwareDatetime
 
-from domain.account import Account
+from domain.account import Account, Subscription, User
 from domain.invitation import Blocker, License
+from domain.manifest import Item, counts_of, overridden
 from domain.model import Value
 from domain.money import Money, rounded, total
 from domain.proration import ProrationTerms
@@ -66,12 +70,115 @@ FEATURES_OF_A_BASE_LICENSE = (
 """What a licensed person has and a basic one has not (INV-16)."""
 
 
+PARTICIPANTS_AT_MOST: Final = 100
+"""How many people a meeting holds without a Large Meeting license (ASG-3)."""
+
+
 def losses(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
-    """What a licensed person who is invited as basic gives up (INV-16)."""
+    """What a person gives up who is invited as basic (INV-16) or held more than moves (TRF-3)."""
     user = source.user(invitee) if source else None
-    if user is None or not user.licensed or license is License.LICENSED:
+    if user is None:
         return ()
-    return FEATURES_OF_A_BASE_LICENSE
+    to_basic = user.licensed and license is not License.LICENSED
+    features = FEATURES_OF_A_BASE_LICENSE if to_basic else ()
+    if not user.addons:
+        return features
+    smaller = Notice(
+        item="participants",
+        message=f"Meetings of more than {PARTICIPANTS_AT_MOST} participants, "
+        "until an admin assigns you a new Large Meeting license.",
+        count=sum((meeting.capacity or 0) > PARTICIPANTS_AT_MOST for meeting in user.meetings),
+    )
+    return (*(feature for feature in features if feature.item != smaller.item), smaller)
+
+
+def moves_along(source: Account | None, invitee: str, target: Account) -> tuple[Notice, ...]:
+    """Everything of a person that moves, and what becomes of it on `target` (TRF-1)."""
+    user = source.user(invitee) if source else None
+    if user is None:
+        return ()
+    return tuple(
+        Notice(item=item.value, message=_moving(item, user, target), count=count)
+        for item, count in counts_of(user).items()
+        if count
+    )
+
+
+def _moving(item: Item, user: User, target: Account) -> str:
+    match item:
+        case Item.PROFILE:
+            return "Your profile; you sign in as before."
+        case Item.MEETINGS | Item.WEBINARS:
+            return f"Your scheduled {item}. {_joining(target)}"
+        case Item.RECORDINGS:
+            return "Your cloud recordings."
+        case Item.CHAT_HISTORY:
+            return (
+                "Your chat history. What was written before you join stays yours alone: "
+                f"admins of {target.name} cannot read it."
+            )
+        case Item.CONTACTS:
+            return "Your contacts."
+        case Item.SETTINGS:
+            return f"Your settings. {_locking(user, target)}"
+
+
+def _joining(target: Account) -> str:
+    """What becomes of ids and links (TRF-5)."""
+    if not target.vanity_url:
+        return "Their ids and join links stay."
+    return (
+        f"Their ids stay; their join links change, because {target.name} has a vanity URL "
+        f"({target.vanity_url}): an old link shows a notice, calendars may need the new one, "
+        "and registration e-mails may have to be sent again."
+    )
+
+
+def _locking(user: User, target: Account) -> str:
+    """Which settings take the value of the account (TRF-2)."""
+    changes = overridden(user.settings, target.locked_settings, target.id)
+    if not changes:
+        return "None of them changes."
+    names = ", ".join(change.name for change in changes)
+    return f"{target.name} locks these, which take its values: {names}."
+
+
+def stays(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
+    """What of a person or of the account that they close does not move to `target` (TRF-3).
+
+    `target` is the name of the account.
+    """
+    user = source.user(invitee) if source else None
+    if source is None or user is None:
+        return ()
+    return tuple(_staying(source, user, target))
+
+
+def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
+    anew = f"an admin of {target} must assign you a new one"
+    for capacity, held in sorted(Counter(addon.capacity for addon in user.addons).items()):
+        yield Notice(
+            item="large_meeting_license",
+            message=f"Your Large Meeting license for {capacity} participants: {anew}.",
+            count=held,
+        )
+    # A plain member's account goes on without them, and so do its lines.
+    lines = source.subscriptions if source.owner == user else ()
+    for line in lines:
+        if line.kind == "addon":
+            yield Notice(
+                item=_addon(line),
+                message=f"{line.product}, which ends with {source.name}: {anew} if you need it.",
+                count=line.quantity,
+            )
+    yield Notice(
+        item="report_data",
+        message=f"Usage reports of {source.name}: download what you need before you accept.",
+    )
+
+
+def _addon(line: Subscription) -> str:
+    return "webinar_license" if "webinar" in line.product.casefold() else "addon_subscription"
 
 
 def transfer_offer(quoted: Quote, target: Account) -> TransferOffer | TransferRefused:

@@ -43,6 +43,13 @@ def _public_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _host_name(name: str) -> str:
+    label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})*", name.lower()):
+        raise ValueError("write a host name, such as meet.example, and nothing around it")
+    return name.lower()
+
+
 def _stripe_api_base(url: str) -> str:
     # The key goes with every request, so it goes in the clear on this machine only.
     local = r"http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
@@ -112,6 +119,8 @@ class Settings(BaseSettings):
     mail_from: str = "Seatflow <no-reply@localhost>"
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"
     """What links in e-mails begin with, without a slash at the end."""
+    meeting_domain: Annotated[str, AfterValidator(_host_name)] = "meet.example"
+    """What the host of a join link ends with, after an account's vanity URL (TRF-5)."""
     secret_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
     given_id_key: SecretStr | None = Field(default=None, validation_alias="SEATFLOW_ID_KEY")
     encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = None

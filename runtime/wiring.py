@@ -14,10 +14,12 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
+from activities.move import MoveActivities
 from activities.refund import RefundActivities
 from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpPost, SmtpServer, mailbox
+from adapters.sql.content import SqlContent
 from adapters.sql.engine import create_engine
 from adapters.sql.migrations import upgrade
 from adapters.sql.schema import SettingRow
@@ -30,11 +32,15 @@ from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
 from workflows.invitation import InvitationWorkflow
+from workflows.move import MoveWorkflow
 from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
 from workflows.refund import RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
-"""Longer than the longest attempt of an activity: a drained worker cuts none short."""
+"""Longer than the longest attempt of an activity: a drained worker cuts none short.
+
+But for a move of data, which another worker goes on with from the item that it was at.
+"""
 
 CACHED_WORKFLOWS = 5_000
 """Workflows kept ready between their tasks: some 90 KiB each, 440 MiB in all.
@@ -42,7 +48,13 @@ CACHED_WORKFLOWS = 5_000
 One that has to be replayed instead costs more than twice the time.
 """
 
-WORKFLOWS = (InvitationWorkflow, NoticeWorkflow, RefundWorkflow, RefundNoticeWorkflow)
+WORKFLOWS = (
+    InvitationWorkflow,
+    MoveWorkflow,
+    NoticeWorkflow,
+    RefundWorkflow,
+    RefundNoticeWorkflow,
+)
 
 SHARED_WITH_THE_SANDBOX = (
     "activities",
@@ -190,6 +202,10 @@ async def worker_for(
         invitations = InvitationActivities(
             store=store.invitations, post=post, links=_signer(settings)
         )
+        moves = MoveActivities(
+            store=store.invitations,
+            services=SqlContent(store.engine, settings.meeting_domain),
+        )
         refunds = RefundActivities(store=store.refunds, provider=provider, post=post)
         async with Worker(
             client,
@@ -203,6 +219,7 @@ async def worker_for(
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
+                moves.move_data,
                 refunds.request_refund,
                 refunds.look_up_refund,
                 refunds.book_refund,

@@ -1,7 +1,7 @@
 """Invitations in the store: claimed, kept as they stand, accepted and ended once."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -13,16 +13,15 @@ from activities.invitation import (
     PreviewInvitation,
 )
 from adapters.sql.acceptance import commit_acceptance
-from adapters.sql.arrival import arrives_between
-from adapters.sql.directory import load_account
 from adapters.sql.ledger import posted
+from adapters.sql.preview import previewed, source_of
 from adapters.sql.record import filed, keep, locked_invitation
 from adapters.sql.schema import InvitationRow, PersonRow
 from adapters.sql.standing import (
     admins_of,
     base_licenses,
-    home,
     known_account,
+    left_behind,
     locked_accounts,
     require_admin,
     require_invitable,
@@ -30,15 +29,13 @@ from adapters.sql.standing import (
     user_or_owner,
 )
 from adapters.sql.transaction import reading, writing
-from domain.account import Account, Role
-from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
 from domain.ledger import credit_of, credited_by
 from domain.letter import Parties, Reader
+from domain.manifest import ManifestItem, failed, with_item
 from domain.money import Money, total
-from domain.preview import Preview, credit_left_behind, credit_taken_along, losses, preview
-from domain.quote import RecordedQuote, must_choose, nothing, quote, terms_of
+from domain.preview import losses, stays
 
 
 class SqlInvitations:
@@ -177,17 +174,30 @@ class SqlInvitations:
         """Keep `invitation` as it stands.
 
         Ignored: what is older than what is kept, and what only `join` or `end` may
-        say, that it was accepted or has ended.
+        say, that it was accepted or has ended. What has moved is for `keep_item` to say.
         """
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if _follows(row.record, invitation):
-                keep(row, invitation)
+                moved = {
+                    "manifest": row.record.manifest,
+                    "with_errors": row.record.with_errors,
+                }
+                keep(row, invitation.model_copy(update=moved))
 
     async def join(self, order: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
             return await commit_acceptance(session, order)
+
+    async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
+        """Keep how far an item has come, also after the invitation was completed (TRF-1)."""
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            manifest = with_item(row.record.manifest, item)
+            changes = {"manifest": manifest, "with_errors": failed(manifest)}
+            keep(row, row.record.model_copy(update=changes))
+            return row.record
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
         """Release the seat and keep the end, in one transaction (INV-7)."""
@@ -209,7 +219,8 @@ class SqlInvitations:
             target = await known_account(session, invite.account)
             inviter = await user_or_owner(session, invite.account, invite.invited_by)
             invitee = await session.get(PersonRow, invite.email)
-            source = await _source(session, invite)
+            source = await source_of(session, invite)
+            left = await left_behind(session, invite.invitation_id)
             return Parties(
                 account_name=target.name,
                 inviter=_reader(
@@ -223,6 +234,8 @@ class SqlInvitations:
                     source.time_zone if source else target.time_zone,
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=losses(source, invite.email, invite.license),
+                stays=stays(source, invite.email, target.name),
+                licenses_left=left.addons if left else (),
                 admins=tuple(
                     _reader(admin, invite, target.time_zone)
                     for admin in await admins_of(session, target.id)
@@ -233,13 +246,8 @@ class SqlInvitations:
 
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
         """What accepting would do; changes nothing (QUO-8)."""
-        invite = order.invite
         async with reading(self._engine) as session:
-            source = await _source(session, invite)
-            target = await load_account(session, invite.account, only=invite.email)
-        if source is None or not _owned(source, invite.email):
-            return InvitationPreviewed(preview=_of_nothing(order, source, target))
-        return _of_a_closing(order, source, target)
+            return await previewed(session, order)
 
 
 async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
@@ -291,15 +299,6 @@ def _follows(kept: Invitation, invitation: Invitation) -> bool:
     )
 
 
-async def _source(session: AsyncSession, invite: Invite) -> Account | None:
-    """The account that the invitee would leave: an owner's whole, else as far as it is theirs."""
-    membership = await home(session, invite.email)
-    if membership is None or membership.account_id == invite.account:
-        return None
-    only = None if membership.role == Role.OWNER else invite.email
-    return await load_account(session, membership.account_id, only=only)
-
-
 def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
     """The person, in their own language and zone as far as they are known (TXT-1)."""
     return Reader(
@@ -308,54 +307,6 @@ def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
         locale=person.locale or invite.locale or "en",
         time_zone=person.time_zone or time_zone,
     )
-
-
-def _owned(source: Account, email: str) -> bool:
-    return source.owner is not None and source.owner.email == email
-
-
-def _of_nothing(order: PreviewInvitation, source: Account | None, target: Account) -> Preview:
-    """Who owns no account leaves no money behind (SRC-3)."""
-    invite, terms = order.invite, terms_of(order.invite.policy, source)
-    quoted = nothing(order.at, terms, (source or target).currency)
-    return preview(quoted).model_copy(
-        update={"loses": losses(source, invite.email, invite.license)}
-    )
-
-
-def _of_a_closing(
-    order: PreviewInvitation, source: Account, target: Account
-) -> InvitationPreviewed:
-    """The account is closed behind its owner: what comes of its money, and what blocks it."""
-    invite, at = order.invite, order.at
-    recorded = _binding(order, source)
-    quoted = recorded.quote
-    asked = must_choose(source, invite.email, quoted)
-    shown = preview(
-        quoted,
-        arrives_between(source, invite.policy, at),
-        target,
-        recorded.valid_until if asked else None,
-    )
-    more = {
-        "moves": credit_taken_along(source, target, quoted),
-        "stays_behind": credit_left_behind(source, target, quoted),
-        "loses": losses(source, invite.email, invite.license),
-        "blockers": blockers(source, invite.email),
-    }
-    return InvitationPreviewed(
-        preview=shown.model_copy(update=more), quote=recorded if asked else None
-    )
-
-
-def _binding(order: PreviewInvitation, source: Account) -> RecordedQuote:
-    """The quote that was shown, while it binds; else one of this moment (QUO-5)."""
-    policy, at = order.invite.policy, order.at
-    terms = terms_of(policy, source)
-    now = quote(source, at, terms) if source.paid else nothing(at, terms, source.currency)
-    if order.recorded and order.recorded.binds(at, now):
-        return order.recorded
-    return RecordedQuote(quote=now, valid_until=at + timedelta(hours=policy.quote_valid_hours))
 
 
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:

@@ -35,6 +35,7 @@ from adapters.sql.column import CountedAmount, DayOrMoment, Document, ExactAmoun
 from domain.account import HeldAddon, Plan, Pool
 from domain.invitation import Invitation, InvitationState
 from domain.ledger import credit_of
+from domain.manifest import Change
 from domain.money import rounded
 from domain.quote import Quote
 from domain.refund import Refund, RefundOrder
@@ -458,6 +459,19 @@ class InvitationRow(Base):
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class MovedItemRow(Base):
+    """One kind of a person's data that the built-in content service has moved (TRF-1)."""
+
+    __tablename__ = "moved_items"
+
+    invitation_id: Mapped[str] = mapped_column(
+        ForeignKey("invitations.invitation_id"), primary_key=True
+    )
+    item: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    changes: Mapped[tuple[Change, ...]] = mapped_column(Document(TypeAdapter(tuple[Change, ...])))
 
 
 class SettlementRow(Base):

@@ -43,6 +43,13 @@ async def home(session: AsyncSession, email: str) -> MembershipRow | None:
     )
 
 
+async def left_behind(session: AsyncSession, invitation_id: str) -> MembershipRow | None:
+    """The membership that the acceptance of this invitation ended, if there was one."""
+    return await session.scalar(
+        select(MembershipRow).where(MembershipRow.leaving == f"invitation:{invitation_id}")
+    )
+
+
 async def administers(session: AsyncSession, account: str, email: str) -> bool:
     """Whether the person is an owner or admin of the account (INV-1)."""
     membership = await home(session, email)

@@ -2,8 +2,12 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from domain.account import Account
+from domain.invitation import License
 from domain.money import Money, zero
 from domain.policy import Policy
 from domain.preview import (
@@ -11,11 +15,14 @@ from domain.preview import (
     TransferRefused,
     credit_left_behind,
     credit_taken_along,
+    losses,
+    moves_along,
     preview,
+    stays,
     transfer_offer,
 )
 from domain.quote import Quote, quote, terms_of
-from tests.domain.source import a_line, a_payment, a_source
+from tests.domain.source import OWNER, a_line, a_payment, a_source
 
 PAID = a_line(
     date(2026, 4, 1),
@@ -80,3 +87,140 @@ def test_credit_follows_into_the_same_currency() -> None:
 
 def test_no_credit_leaves_nothing_behind() -> None:
     assert credit_left_behind(a_source(), AMERICAN, quoted(a_source())) == ()
+
+
+def a_host(**theirs: Any) -> Account:
+    """A paid account whose owner has a bit of everything."""
+    owner = {
+        "email": OWNER,
+        "role": "owner",
+        "settings": {"waiting_room": True, "theme": "dark"},
+        "meetings": [{"id": "801", "topic": "Standup", "starts_at": "2026-05-01T09:00:00Z"}],
+        "webinars": [{"id": "901", "topic": "Launch", "starts_at": "2026-05-02T09:00:00Z"}],
+        "recordings": 3,
+        "contacts": 12,
+        "chat_messages": 40,
+        **theirs,
+    }
+    return a_source(users=[owner, {"email": "bob@example.com", "role": "member"}])
+
+
+def told(notices: Any) -> dict[str, tuple[int | None, str]]:
+    return {notice.item: (notice.count, notice.message) for notice in notices}
+
+
+def test_everything_that_moves_is_named_with_its_count() -> None:
+    """QUO-8, TRF-1, TRF-6."""
+    moves = told(moves_along(a_host(), OWNER, EUROPEAN))
+    assert {item: count for item, (count, _) in moves.items()} == {
+        "profile": 1,
+        "meetings": 1,
+        "webinars": 1,
+        "recordings": 3,
+        "chat_history": 40,
+        "contacts": 12,
+        "settings": 2,
+    }
+    assert "sign in as before" in moves["profile"][1]
+    assert "admins of Acme cannot read it" in moves["chat_history"][1]
+
+
+def test_what_somebody_has_nothing_of_is_not_named() -> None:
+    """QUO-8: nobody without an account, either."""
+    assert list(told(moves_along(a_host(), "bob@example.com", EUROPEAN))) == ["profile"]
+    assert moves_along(None, OWNER, EUROPEAN) == ()
+    assert moves_along(a_host(), "stranger@example.com", EUROPEAN) == ()
+
+
+@pytest.mark.parametrize(
+    ("vanity_url", "told_of_links"),
+    [(None, "Their ids and join links stay."), ("acme", "Their ids stay; their join links change")],
+)
+def test_join_links_change_with_a_vanity_url(vanity_url: str | None, told_of_links: str) -> None:
+    """TRF-5."""
+    target = a_source(id="acme", name="Acme", vanity_url=vanity_url)
+    moves = told(moves_along(a_host(), OWNER, target))
+    for item in ("meetings", "webinars"):
+        assert told_of_links in moves[item][1]
+
+
+def test_settings_that_the_target_locks_are_named() -> None:
+    """TRF-2: only those that will change."""
+    locked = {"waiting_room": False, "theme": "dark", "captions": True}
+    target = a_source(id="acme", name="Acme", locked_settings=locked)
+    message = told(moves_along(a_host(), OWNER, target))["settings"][1]
+    assert message.endswith("Acme locks these, which take its values: waiting_room.")
+    unlocked = told(moves_along(a_host(), OWNER, EUROPEAN))["settings"][1]
+    assert unlocked == "Your settings. None of them changes."
+
+
+def test_licenses_and_reports_stay_behind() -> None:
+    """TRF-3."""
+    source = a_host(addons=[{"sku": "large-meeting", "capacity": 500}])
+    stay = told(stays(source, OWNER, EUROPEAN.name))
+    assert stay["large_meeting_license"] == (
+        1,
+        "Your Large Meeting license for 500 participants: "
+        "an admin of Acme must assign you a new one.",
+    )
+    assert stay["report_data"] == (
+        None,
+        "Usage reports of Solo: download what you need before you accept.",
+    )
+    assert stays(None, OWNER, EUROPEAN.name) == ()
+
+
+def test_add_ons_end_with_the_account_that_is_closed() -> None:
+    """BLK-1, TRF-3: a plain member's account goes on, and so do its add-ons."""
+    period = date(2026, 4, 1), date(2026, 5, 1)
+    lines = [
+        a_line(*period, id="plan"),
+        {**a_line(*period, id="w"), "kind": "addon", "product": "Webinar 500", "quantity": 2},
+        {**a_line(*period, id="p"), "kind": "addon", "product": "Phone"},
+    ]
+    users = [{"email": OWNER, "role": "owner"}, {"email": "bob@example.com", "role": "member"}]
+    source = a_source(*lines, users=users)
+    stay = told(stays(source, OWNER, EUROPEAN.name))
+    assert stay["webinar_license"][0] == 2
+    assert stay["webinar_license"][1].startswith("Webinar 500, which ends with Solo")
+    assert stay["addon_subscription"][1].startswith("Phone, which ends with Solo")
+    assert list(told(stays(source, "bob@example.com", EUROPEAN.name))) == ["report_data"]
+
+
+LARGE = {"addons": [{"capacity": 1000}]}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "license", "lost"),
+    [
+        ({"licensed": True}, License.LICENSED, []),
+        ({"licensed": False}, License.BASIC, []),
+        (
+            {"licensed": True},
+            License.BASIC,
+            ["cloud_recording", "long_meetings", "participants", "reports"],
+        ),
+        # The Large Meeting license does not move, so its capacity is lost either way.
+        ({"licensed": True, **LARGE}, License.LICENSED, ["participants"]),
+        (
+            {"licensed": True, **LARGE},
+            License.BASIC,
+            ["cloud_recording", "long_meetings", "reports", "participants"],
+        ),
+    ],
+)
+def test_what_is_lost_is_told_beforehand(
+    theirs: dict[str, Any], license: License, lost: list[str]
+) -> None:
+    """INV-16, TRF-3."""
+    assert list(told(losses(a_host(**theirs), OWNER, license))) == lost
+
+
+def test_meetings_that_were_large_are_counted() -> None:
+    """TRF-3, ASG-3: they fall back to 100 participants."""
+    meetings = [
+        {"id": str(n), "topic": "All hands", "starts_at": "2026-05-01T09:00:00Z", "capacity": n}
+        for n in (100, 500, 1000)
+    ]
+    [lost] = losses(a_host(meetings=meetings, **LARGE), OWNER, License.LICENSED)
+    assert lost.count == 2

@@ -33,6 +33,7 @@ def test_everything_has_its_default() -> None:
     assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:///.seatflow/seatflow.db"
     assert settings.smtp_url.get_secret_value() == "smtp://localhost:1025"
     assert settings.public_url == "http://localhost:8080"
+    assert settings.meeting_domain == "meet.example"
     assert (settings.wait_seconds, settings.policy.invitation_ttl_days) == (45, 30)
     assert (settings.billing, settings.ledger_settles_after) == ("ledger", 4)
     assert not settings.ledger_faults
@@ -61,6 +62,9 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_UI_PORT", "70000"),
         ("SEATFLOW_DATABASE_URL", "postgresql://somebody:hushhush@there/x"),
         ("SEATFLOW_PUBLIC_URL", "there/hushhush"),
+        ("SEATFLOW_MEETING_DOMAIN", "https://hushhush.example"),
+        ("SEATFLOW_MEETING_DOMAIN", "hushhush.example:80"),
+        ("SEATFLOW_MEETING_DOMAIN", ".hushhush"),
         ("SEATFLOW_ENCRYPTION_KEYS", "one:hushhush"),
         ("SEATFLOW_ENCRYPTION_KEYS", f"one:{KEY},one:{KEY}"),
         ("SEATFLOW_SECRET_KEY", ", ,"),

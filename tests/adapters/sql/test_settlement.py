@@ -225,7 +225,8 @@ async def test_a_preview_says_what_either_choice_would_do(town: Town) -> None:
         amount=eur("40.00"), arrives_between=(date(2026, 3, 5), date(2026, 3, 9))
     )
     assert preview.transfer == TransferOffer(amount=eur("50.00"), to="acme")
-    assert preview.stays_behind == ()
+    assert [notice.item for notice in preview.moves] == ["profile", "credit"]
+    assert [notice.item for notice in preview.stays_behind] == ["report_data"]
     assert await balances(town.engine) == before
 
 
@@ -235,9 +236,7 @@ async def test_a_preview_into_another_currency_says_what_stays_behind(town: Town
     await imported(town, credit="5.00")
     preview = (await town.previewed(town.invite(PAULA))).preview
     assert preview.transfer == TransferRefused(refused="currency_mismatch")
-    assert [notice.message for notice in preview.stays_behind] == [
-        "Credit of 15.00 EUR, because Acme pays in USD."
-    ]
+    assert preview.stays_behind[-1].message == "Credit of 15.00 EUR, because Acme pays in USD."
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,262 @@
+"""One pass after the other, until everything has moved or is given up."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities import move
+from activities.move import (
+    DataMoved,
+    ItemMoved,
+    MoveActivities,
+    MoveData,
+    MoveItem,
+    Unmovable,
+)
+from domain.account import User
+from domain.invitation import Invitation, InvitationState, License
+from domain.manifest import (
+    Change,
+    Item,
+    ItemStatus,
+    Manifest,
+    ManifestItem,
+    failed,
+    opening_manifest,
+    with_item,
+)
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SERVER_NOON = datetime(2026, 7, 1, 9, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+MANIFEST = opening_manifest(
+    User.model_validate(
+        {
+            "email": "ann@example.com",
+            "role": "owner",
+            "recordings": 3,
+            "contacts": 12,
+            "settings": {"theme": "dark"},
+        }
+    )
+)
+"""Profile, recordings, contacts and settings wait; there is nothing of the rest."""
+LOCKED = Change(name="theme", old="dark", new="light", locked_by="acme")
+
+
+@dataclass
+class KeptInMemory:
+    """A `ManifestStore` of one invitation."""
+
+    manifest: Manifest = MANIFEST
+    written: list[tuple[Item, ItemStatus]] = field(default_factory=list)
+
+    async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
+        self.written.append((item.item, item.status))
+        self.manifest = with_item(self.manifest, item)
+        return Invitation(
+            workflow_id="invitation/acme/key",
+            run_id="run",
+            account="acme",
+            email="ann@example.com",
+            state=InvitationState.COMPLETED,
+            license=License.BASIC,
+            invited_by="adam@acme.example",
+            manifest=self.manifest,
+            with_errors=failed(self.manifest),
+        )
+
+
+@dataclass
+class Services:
+    """`ContentServices` that are down for a while, and know the time that it is."""
+
+    down_until: Mapping[Item, datetime] = field(default_factory=dict)
+    never: frozenset[Item] = frozenset()
+    now: datetime = NOON
+    moved: dict[Item, ItemMoved] = field(default_factory=dict)
+    tried: list[Item] = field(default_factory=list)
+
+    async def move(self, order: MoveItem) -> ItemMoved:
+        self.tried.append(order.item)
+        if order.item in self.never:
+            raise Unmovable("ann@example.com is unknown here")
+        if self.now < self.down_until.get(order.item, NOON):
+            raise ConnectionError("ann@example.com: try again later")
+        changes = (LOCKED,) if order.item is Item.SETTINGS else ()
+        return self.moved.setdefault(order.item, ItemMoved(count=5, changes=changes))
+
+
+@dataclass
+class Moving:
+    """A move, tried as often as Temporal would try it."""
+
+    services: Services = field(default_factory=Services)
+    store: KeptInMemory = field(default_factory=KeptInMemory)
+    delays: list[timedelta] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    beats: list[dict[str, str]] = field(default_factory=list)
+    waited: timedelta = timedelta()
+
+    async def attempt(self, order: MoveData) -> DataMoved:
+        environment = ActivityEnvironment()
+        environment.on_heartbeat = lambda *details: self.beats.append(details[0])
+        environment.info = replace(
+            environment.info,
+            attempt=len(self.delays) + 1,
+            scheduled_time=SERVER_NOON,
+            started_time=SERVER_NOON + self.waited,
+            heartbeat_details=self.beats[-1:],
+        )
+        self.services.now = order.at + self.waited
+        return await environment.run(
+            MoveActivities(store=self.store, services=self.services).move_data, order
+        )
+
+    async def run(self, give_up_at: datetime | None = NOON + DAY) -> dict[Item, ItemStatus]:
+        """What became of each item in the end."""
+        order = an_order(give_up_at)
+        while True:
+            try:
+                moved = await self.attempt(order)
+            except ApplicationError as failure:
+                assert failure.next_retry_delay
+                self.errors.append(failure.message)
+                self.delays.append(failure.next_retry_delay)
+                self.waited += failure.next_retry_delay
+                continue
+            assert moved.manifest == self.store.manifest
+            return {entry.item: entry.status for entry in moved.manifest}
+
+
+def an_order(give_up_at: datetime | None = NOON + DAY, **more: Any) -> MoveData:
+    return MoveData(
+        invitation_id="i-1",
+        account="acme",
+        email="ann@example.com",
+        manifest=MANIFEST,
+        at=NOON,
+        give_up_at=give_up_at,
+        **more,
+    )
+
+
+ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
+
+
+async def test_what_there_is_moves_in_one_pass() -> None:
+    """TRF-1: each item shows as running, then as moved, with what became of it."""
+    moving = Moving()
+    assert await moving.run() == ALL_MOVED
+    assert moving.store.written == [
+        (item, status)
+        for item in (Item.PROFILE, Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS)
+        for status in (ItemStatus.RUNNING, ItemStatus.MOVED)
+    ]
+    settings = moving.store.manifest[-1]
+    assert (settings.count, settings.changes) == (5, (LOCKED,))
+
+
+async def test_a_service_that_is_down_for_an_hour_stops_none_of_the_others() -> None:
+    """TRF-1: tried again, later and later, until it works."""
+    moving = Moving(Services(down_until={Item.RECORDINGS: NOON + HOUR}))
+    assert await moving.run() == ALL_MOVED
+    assert moving.services.tried[:4] == [
+        Item.PROFILE,
+        Item.RECORDINGS,
+        Item.CONTACTS,
+        Item.SETTINGS,
+    ]
+    assert set(moving.services.tried[4:]) == {Item.RECORDINGS}
+    assert moving.delays[:4] == [timedelta(seconds=2**n) for n in (1, 2, 3, 4)]
+    assert timedelta(minutes=10) < max(moving.delays) <= timedelta(minutes=15)
+    assert HOUR <= moving.waited < HOUR + timedelta(minutes=15)
+    assert set(moving.errors) == {"Not moved yet: recordings"}
+
+
+async def test_what_a_service_will_never_move_is_given_up_at_once() -> None:
+    """TRF-1: and is not asked for again while the others are tried again."""
+    services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
+    moving = Moving(services)
+    assert await moving.run() == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
+    assert services.tried.count(Item.RECORDINGS) == 1
+    assert services.tried.count(Item.CONTACTS) > 10
+
+
+async def test_what_keeps_failing_is_given_up_when_the_time_is_up() -> None:
+    """TRF-1: tried once more at that instant, in the time of the workflow."""
+    moving = Moving(Services(down_until={Item.RECORDINGS: NOON + 2 * DAY}))
+    assert await moving.run(NOON + DAY) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
+    assert moving.waited == DAY
+
+
+async def test_without_a_time_to_give_up_there_is_one_try_and_the_rest_waits() -> None:
+    """TRF-1."""
+    services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
+    moving = Moving(services)
+    assert await moving.run(give_up_at=None) == {
+        **ALL_MOVED,
+        Item.CONTACTS: ItemStatus.PENDING,
+        Item.RECORDINGS: ItemStatus.FAILED,
+    }
+    assert moving.delays == []
+
+
+async def test_a_repeat_after_a_crash_goes_on_from_what_is_kept() -> None:
+    """TRF-1: what has moved is not asked for again, although the order still names it."""
+    profile = ManifestItem(item=Item.PROFILE, count=1, status=ItemStatus.MOVED)
+    moving = Moving(store=KeptInMemory(with_item(MANIFEST, profile)))
+    assert await moving.run() == ALL_MOVED
+    assert Item.PROFILE not in moving.services.tried
+    assert moving.store.manifest[0] == profile
+
+
+async def test_heartbeats_tell_the_status_of_each_item() -> None:
+    """TRF-1: what Temporal's UI shows."""
+    moving = Moving(Services(never=frozenset({Item.RECORDINGS})))
+    await moving.run()
+    assert moving.beats[0] == {
+        "profile": "running",
+        "meetings": "moved",
+        "webinars": "moved",
+        "recordings": "pending",
+        "chat_history": "moved",
+        "contacts": "pending",
+        "settings": "pending",
+    }
+    assert {**moving.beats[-1], "recordings": "moved"} == dict.fromkeys(Item, "moved")
+
+
+async def test_a_service_that_hangs_is_cut_off_and_beats_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TRF-1: a silent worker is a dead one, and no item waits for another for ever."""
+    monkeypatch.setattr(move, "BEAT_EVERY", timedelta(milliseconds=10))
+    monkeypatch.setattr(move, "ITEM_WITHIN", timedelta(milliseconds=100))
+
+    class Hanging(Services):
+        async def move(self, order: MoveItem) -> ItemMoved:
+            if order.item is Item.PROFILE:
+                await asyncio.Event().wait()
+            return await super().move(order)
+
+    moving = Moving(Hanging())
+    statuses = await moving.run(give_up_at=NOON)
+    assert statuses == {**ALL_MOVED, Item.PROFILE: ItemStatus.FAILED}
+    running = [beat for beat in moving.beats if beat["profile"] == "running"]
+    assert len(running) > 3
+
+
+async def test_no_address_shows_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
+    await Moving(services).run(give_up_at=None)
+    told = [record.getMessage() for record in caplog.records if "i-1" in record.getMessage()]
+    assert len(told) == 2
+    assert not any("ann@example.com" in message for message in told)

@@ -1,0 +1,121 @@
+"""What moves, what changes on the way, and how far it has come."""
+
+from typing import Any
+
+import pytest
+
+from domain.account import Meeting, User
+from domain.manifest import (
+    Change,
+    Item,
+    ItemStatus,
+    ManifestItem,
+    begun,
+    failed,
+    opening_manifest,
+    overridden,
+    relinked,
+    unfinished,
+    with_item,
+)
+
+ANN = User.model_validate({"email": "ann@example.com", "role": "owner", "recordings": 3})
+OWN_LINK = "https://rooms.example/standup"
+
+
+def a_meeting(id: str = "801", join_url: str | None = None) -> Meeting:
+    return Meeting.model_validate(
+        {"id": id, "topic": "Standup", "starts_at": "2026-05-01T09:00:00Z", "join_url": join_url}
+    )
+
+
+def test_what_there_is_waits_and_the_rest_counts_as_moved() -> None:
+    """TRF-1."""
+    manifest = opening_manifest(ANN)
+    assert [entry.item for entry in manifest] == list(Item)
+    waiting = {entry.item: entry.count for entry in manifest if entry.unfinished}
+    assert waiting == {Item.PROFILE: 1, Item.RECORDINGS: 3}
+    assert unfinished(manifest)
+
+
+def test_nobody_without_an_account_has_anything_to_move() -> None:
+    """TRF-1."""
+    manifest = opening_manifest(None)
+    assert {(entry.status, entry.count) for entry in manifest} == {(ItemStatus.MOVED, 0)}
+    assert not unfinished(manifest)
+
+
+@pytest.mark.parametrize(
+    ("settings", "locked", "changes"),
+    [
+        ({"a": 1}, {}, []),
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": 1}, {"b": 2}, []),
+        ({"a": 1, "b": "x"}, {"a": 2, "b": "x"}, [("a", 1, 2)]),
+        ({"a": {"deep": 1}}, {"a": None}, [("a", {"deep": 1}, None)]),
+    ],
+)
+def test_a_locked_setting_takes_the_value_of_the_account(
+    settings: dict[str, Any], locked: dict[str, Any], changes: list[tuple[str, Any, Any]]
+) -> None:
+    """TRF-2: old → new, and who locked it."""
+    assert overridden(settings, locked, "acme") == tuple(
+        Change(name=name, old=old, new=new, locked_by="acme") for name, old, new in changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("join_url", "source", "target", "links"),
+    [
+        (None, None, None, []),
+        (None, "solo", None, []),
+        (OWN_LINK, None, None, []),
+        (None, None, "acme", [(None, "https://acme.meet.example/j/801")]),
+        (
+            None,
+            "solo",
+            "acme",
+            [("https://solo.meet.example/j/801", "https://acme.meet.example/j/801")],
+        ),
+        (OWN_LINK, "solo", "acme", [(OWN_LINK, "https://acme.meet.example/j/801")]),
+        ("https://acme.meet.example/j/801", None, "acme", []),
+    ],
+)
+def test_join_links_follow_the_vanity_url(
+    join_url: str | None,
+    source: str | None,
+    target: str | None,
+    links: list[tuple[str | None, str]],
+) -> None:
+    """TRF-5."""
+    changes = relinked([a_meeting(join_url=join_url)], source, target, "meet.example")
+    assert [(change.old, change.new) for change in changes] == links
+    assert {change.name for change in changes} <= {"801"}
+
+
+def test_an_id_is_written_as_a_link_allows() -> None:
+    """TRF-5: it came from outside."""
+    [change] = relinked([a_meeting("8 01/x")], None, "acme", "meet.example")
+    assert (change.name, change.new) == ("8 01/x", "https://acme.meet.example/j/8%2001%2Fx")
+
+
+def test_what_has_moved_stays_moved() -> None:
+    """TRF-1: whoever comes late does not take it back."""
+    pending = opening_manifest(ANN)
+    profile = ManifestItem(item=Item.PROFILE, count=1)
+    moved = with_item(pending, profile.with_status(ItemStatus.MOVED))
+    assert moved[0].status is ItemStatus.MOVED
+    assert moved[1:] == pending[1:]
+    for late in ItemStatus:
+        assert with_item(moved, profile.with_status(late)) == moved
+
+
+def test_what_was_given_up_may_be_moved_again() -> None:
+    """TRF-1."""
+    recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
+    manifest = with_item(opening_manifest(ANN), recordings)
+    assert failed(manifest)
+    statuses = {entry.item: entry.status for entry in begun(manifest, again=True)}
+    assert statuses[Item.RECORDINGS] is ItemStatus.RUNNING
+    assert statuses[Item.CONTACTS] is ItemStatus.MOVED
+    assert failed(begun(manifest))

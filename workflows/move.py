@@ -1,0 +1,42 @@
+"""Data that could not be moved at the time, moved again when somebody asks for it."""
+
+from temporalio import workflow
+from temporalio.workflow import ActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from activities.move import DataMoved, MoveActivities, MoveData
+    from domain.address import masked
+    from domain.manifest import Manifest, begun
+    from workflows.options import MOVE
+
+
+@workflow.defn(name="Move")
+class MoveWorkflow:
+    """One pass over what was given up, for an invitation that is over (TRF-1)."""
+
+    @workflow.run
+    async def run(self, order: MoveData) -> DataMoved:
+        """Move what has failed, once; what fails again is given up again."""
+        now, manifest = workflow.now(), begun(order.manifest, again=True)
+        workflow.set_current_details(move_details(manifest))
+        moved = await workflow.execute_activity_method(
+            MoveActivities.move_data,
+            order.model_copy(update={"manifest": manifest, "at": now, "give_up_at": now}),
+            **MOVE | ActivityConfig(summary=f"Move the data of {masked(order.email)} again"),
+        )
+        workflow.set_current_details(move_details(moved.manifest))
+        return moved
+
+
+def move_details(manifest: Manifest) -> str:
+    """What an operations person reads in the UI of how far it has come, in Markdown."""
+    return "\n".join(
+        (
+            "| item | status | count | changes |",
+            "|---|---|---|---|",
+            *(
+                f"| {entry.item} | {entry.status} | {entry.count} | {len(entry.changes)} |"
+                for entry in manifest
+            ),
+        )
+    )
