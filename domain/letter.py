@@ -293,73 +293,65 @@ def letters_about(
 
     `link` is the one that works now.
     """
+    return tuple(_letters_about(invite, invitation, parties, link))
+
+
+def _letters_about(
+    invite: Invite, invitation: Invitation, parties: Parties, link: str
+) -> Iterator[Letter]:
     run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
     # It may be blocked more than once: the letter about each time is one of its own.
     about = f"{len(invitation.journal)}.{run}"
     match invitation.state:
         case state if state.accepted:
-            return tuple(_about_the_acceptance(invite, invitation, parties))
+            yield from _about_the_acceptance(invite, invitation, parties)
         case InvitationState.BLOCKED:
-            return (
-                BlockedLetter(
-                    id=f"blocked.{about}",
-                    reader=parties.invitee,
-                    account_name=name,
-                    blockers=invitation.blockers,
-                    expires_at=invitation.expires_at,
-                ),
+            yield BlockedLetter(
+                id=f"blocked.{about}",
+                reader=parties.invitee,
+                account_name=name,
+                blockers=invitation.blockers,
+                expires_at=invitation.expires_at,
             )
         case InvitationState.PENDING if last.event == "unblock":
-            return (
-                UnblockedLetter(
-                    id=f"unblocked.{about}",
-                    reader=parties.invitee,
-                    account_name=name,
-                    link=link,
-                    expires_at=invitation.deadline,
-                ),
+            yield UnblockedLetter(
+                id=f"unblocked.{about}",
+                reader=parties.invitee,
+                account_name=name,
+                link=link,
+                expires_at=invitation.deadline,
             )
         case InvitationState.DECLINED:
-            return (
-                DeclinedLetter(
-                    id=f"declined.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    reason=last.note,
-                ),
+            yield DeclinedLetter(
+                id=f"declined.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                reason=last.note,
             )
         case InvitationState.EXPIRED:
-            return (
-                ExpiredLetter(
-                    id=f"expired.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    expired_at=last.at,
-                ),
+            yield ExpiredLetter(
+                id=f"expired.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                expired_at=last.at,
             )
         case InvitationState.UNDELIVERABLE:
-            return (
-                UndeliverableLetter(
-                    id=f"undeliverable.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    answer=last.note or "",
-                ),
+            yield UndeliverableLetter(
+                id=f"undeliverable.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                answer=last.note or "",
             )
         case InvitationState.SUPERSEDED:
-            return (
-                SupersededLetter(
-                    id=f"superseded.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                ),
+            yield SupersededLetter(
+                id=f"superseded.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
             )
-        case _:
-            return ()
 
 
 def _about_the_acceptance(
