@@ -1,6 +1,6 @@
 """E-mails before they are put into words: who reads, what happened, which facts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from domain.account import HeldAddon
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
-from domain.manifest import Change, Item
+from domain.manifest import Change, Item, ItemStatus, Manifest, unfinished
 from domain.model import Value
 from domain.money import Money
 from domain.preview import Notice
@@ -86,7 +86,10 @@ class HeadsUpLetter(_Letter):
 
     event: Literal["heads_up"] = "heads_up"
     inviter: OneLine
+    """The inviter's name, or their address when they have none."""
     goes_out_at: AwareDatetime
+    managed: bool = False
+    """Whether they may join without being asked (INV-18)."""
 
 
 class BlockedLetter(_Letter):
@@ -144,6 +147,8 @@ class AcceptedLetter(_Letter):
 
     event: Literal["accepted"] = "accepted"
     invitee: str
+    managed: bool = False
+    """Whether the person was not asked (INV-18)."""
 
 
 class DeclinedLetter(_Letter):
@@ -252,6 +257,18 @@ Letter = Annotated[
 ]
 
 
+def heads_up_letter(invite: Invite, parties: Parties, goes_out_at: AwareDatetime) -> HeadsUpLetter:
+    """The notice that the invitation itself goes out at `goes_out_at` (INV-17)."""
+    return HeadsUpLetter(
+        id=f"heads_up.{invite.invitation_id}",
+        reader=parties.invitee,
+        account_name=parties.account_name,
+        inviter=parties.inviter.name or parties.inviter.email,
+        goes_out_at=goes_out_at,
+        managed=invite.managed,
+    )
+
+
 def invitation_letter(
     invite: Invite, parties: Parties, *, number: int, link: str, expires_at: AwareDatetime
 ) -> InvitationLetter:
@@ -265,56 +282,96 @@ def invitation_letter(
         link=link,
         expires_at=expires_at,
         loses=parties.loses,
+        stays=parties.stays,
     )
 
 
-def letters_about(invite: Invite, invitation: Invitation, parties: Parties) -> tuple[Letter, ...]:
-    """Who is told that it was accepted, or how it ended, and what; each letter has its id."""
+def letters_about(
+    invite: Invite, invitation: Invitation, parties: Parties, link: str
+) -> tuple[Letter, ...]:
+    """Who is told how it stands, and what; each letter has its id.
+
+    `link` is the one that works now.
+    """
+    return tuple(_letters_about(invite, invitation, parties, link))
+
+
+def _letters_about(
+    invite: Invite, invitation: Invitation, parties: Parties, link: str
+) -> Iterator[Letter]:
     run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
+    # It may be blocked more than once: the letter about each time is one of its own.
+    about = f"{len(invitation.journal)}.{run}"
     match invitation.state:
         case state if state.accepted:
-            return tuple(_about_the_acceptance(invite, parties))
+            yield from _about_the_acceptance(invite, invitation, parties)
+        case InvitationState.BLOCKED:
+            yield BlockedLetter(
+                id=f"blocked.{about}",
+                reader=parties.invitee,
+                account_name=name,
+                blockers=invitation.blockers,
+                expires_at=invitation.expires_at,
+            )
+        case InvitationState.PENDING if last.event == "unblock":
+            yield UnblockedLetter(
+                id=f"unblocked.{about}",
+                reader=parties.invitee,
+                account_name=name,
+                link=link,
+                expires_at=invitation.deadline,
+            )
         case InvitationState.DECLINED:
-            return (
-                DeclinedLetter(
-                    id=f"declined.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    reason=last.note,
-                ),
+            yield DeclinedLetter(
+                id=f"declined.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                reason=last.note,
             )
         case InvitationState.EXPIRED:
-            return (
-                ExpiredLetter(
-                    id=f"expired.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    expired_at=last.at,
-                ),
+            yield ExpiredLetter(
+                id=f"expired.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                expired_at=last.at,
             )
         case InvitationState.UNDELIVERABLE:
-            return (
-                UndeliverableLetter(
-                    id=f"undeliverable.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    answer=last.note or "",
-                ),
+            yield UndeliverableLetter(
+                id=f"undeliverable.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                answer=last.note or "",
             )
-        case _:
-            return ()
+        case InvitationState.SUPERSEDED:
+            yield SupersededLetter(
+                id=f"superseded.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+            )
 
 
-def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
+def _about_the_acceptance(
+    invite: Invite, invitation: Invitation, parties: Parties
+) -> Iterator[Letter]:
     run, name = invite.invitation_id, parties.account_name
+    managed = any(entry.event == "join" for entry in invitation.journal)
     yield WelcomeLetter(
-        id=f"welcome.{run}", reader=parties.invitee, account_name=name, license=invite.license
+        id=f"welcome.{run}",
+        reader=parties.invitee,
+        account_name=name,
+        license=invite.license,
+        managed=managed,
     )
     yield AcceptedLetter(
-        id=f"accepted.{run}", reader=parties.inviter, account_name=name, invitee=invite.email
+        id=f"accepted.{run}",
+        reader=parties.inviter,
+        account_name=name,
+        invitee=invite.email,
+        managed=managed,
     )
     if parties.credited:
         yield TransferredLetter(
@@ -324,6 +381,43 @@ def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
             amount=parties.credited,
         )
         yield from _about_the_credit(run, parties.credited, parties)
+    if parties.licenses_left:
+        yield from _about_the_licenses(invite, parties)
+    if not unfinished(invitation.manifest):
+        yield from _about_the_move(run, invitation.manifest, parties)
+
+
+def _about_the_licenses(invite: Invite, parties: Parties) -> Iterator[Letter]:
+    """To the target's owner and each admin: what has to be assigned anew (TRF-3)."""
+    for number, admin in enumerate(parties.admins, start=1):
+        yield LicensesLeftLetter(
+            id=f"licenses_left.{number}.{invite.invitation_id}",
+            reader=admin,
+            account_name=parties.account_name,
+            invitee=invite.email,
+            licenses=parties.licenses_left,
+        )
+
+
+def _about_the_move(run: str, manifest: Manifest, parties: Parties) -> Iterator[Letter]:
+    """To the invitee, where anything is another than before, or was not moved (TRF)."""
+    links = _changes_of(manifest, {Item.MEETINGS, Item.WEBINARS})
+    settings = _changes_of(manifest, {Item.SETTINGS})
+    failed = tuple(item.item for item in manifest if item.status is ItemStatus.FAILED)
+    if links or settings or failed:
+        yield MovedLetter(
+            # Fewer are missing after a move that was run again: its links are told then.
+            id=f"moved.{len(failed)}.{run}",
+            reader=parties.invitee,
+            account_name=parties.account_name,
+            links=links,
+            settings=settings,
+            failed=failed,
+        )
+
+
+def _changes_of(manifest: Manifest, items: Iterable[Item]) -> tuple[Change, ...]:
+    return tuple(change for item in manifest if item.item in items for change in item.changes)
 
 
 def letters_about_the_refund(

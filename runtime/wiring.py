@@ -212,10 +212,12 @@ async def worker_for(
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
+                invitations.announce_invitation,
                 invitations.deliver_invitation,
                 invitations.join_account,
                 invitations.end_invitation,
                 invitations.close_invitation,
+                invitations.tell_about_invitation,
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
