@@ -38,6 +38,12 @@ class BookRefund(Value):
     at: AwareDatetime
 
 
+class RecallRefund(Value):
+    """Say how the refund stands in the store."""
+
+    refund_id: str
+
+
 class PlanLookups(Value):
     """Work out the next look-ups after those of the order have been used up."""
 
@@ -63,6 +69,9 @@ class RefundStore(Protocol):
         Raises Refused, with nothing changed: `currency_mismatch` (the target has another
         currency), `conflict` (a credit to be reversed has been used already).
         """
+
+    async def latest(self, refund_id: str) -> Refund:
+        """The refund as it is kept. Raises Refused: `not_found`."""
 
     async def refund_parties(self, order: RefundOrder) -> RefundParties:
         """Whom the refund concerns, as the directory knows them now."""
@@ -112,6 +121,11 @@ class RefundActivities:
     async def book_refund(self, order: BookRefund) -> None:
         """Post to the ledger what the parts say, and keep the record."""
         await self.store.book(order.order, order.refund, order.at)
+
+    @activity.defn
+    async def recall_refund(self, order: RecallRefund) -> Refund:
+        """The refund as the store keeps it."""
+        return await self.store.latest(order.refund_id)
 
     @activity.defn
     async def plan_lookups(self, order: PlanLookups) -> tuple[datetime, ...]:

@@ -162,8 +162,13 @@ def refund_client(
 @asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker and its sweep beside the body; afterwards what runs is finished."""
+
+    async def connected() -> Client:
+        return client
+
     async with worker_for(client, settings, store):
-        sweep = asyncio.create_task(sweep_forever(client, store.invitations))
+        refunds = refund_client(settings, store, connected)
+        sweep = asyncio.create_task(sweep_forever(client, store.invitations, refunds))
         try:
             yield
         finally:
@@ -206,6 +211,7 @@ async def worker_for(
                 refunds.request_refund,
                 refunds.look_up_refund,
                 refunds.book_refund,
+                refunds.recall_refund,
                 refunds.plan_lookups,
                 refunds.tell_payee,
             ],

@@ -1,5 +1,6 @@
 """A refund follows the provider's word, whatever the provider does."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -7,11 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 from temporalio.testing import WorkflowEnvironment
 
+from adapters.sql.schema import ProviderRefundRow
+from adapters.sql.transaction import reading
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
-from tests.world import JANE, OWNER, World, a_paying_owner, a_world, refusal_of
+from tests.world import JANE, OWNER, PATIENCE, World, a_paying_owner, a_world, refusal_of
 
 WEEK = timedelta(days=7)
 
@@ -38,6 +42,21 @@ async def a_refund(world: World) -> Refund:
     assert accepted.settlement is not None
     assert accepted.settlement.refund_id is not None
     return await world.refund_until(accepted.settlement.refund_id, RefundState.PROCESSING)
+
+
+async def run_of(world: World, refund: Refund) -> str:
+    """The run that is open now, or was last."""
+    handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+    return (await handle.describe()).run_id
+
+
+async def terminated(world: World, refund: Refund) -> None:
+    """An operator has ended it in the UI, and it runs again."""
+    before = await run_of(world, refund)
+    await world.temporal.client.get_workflow_handle(refund.workflow_id).terminate("by hand")
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while await run_of(world, refund) == before:
+            await asyncio.sleep(0.02)
 
 
 async def a_failed_refund(world: World) -> Refund:
@@ -172,4 +191,58 @@ async def test_a_mistyped_method_loses_nothing_of_what_is_known(world: World) ->
     assert again.failure == failed.failure
     assert [p.provider_id for p in again.parts] == [p.provider_id for p in failed.parts]
     assert (await world.refunds.convert(refund_id)).state is RefundState.CONVERTED
+    assert await world.audit() == ()
+
+
+async def test_a_refund_that_was_terminated_goes_on_and_the_invitation_waits_for_it(
+    world: World,
+) -> None:
+    """REF-5, REF-6: from the record that the store keeps; nothing is asked for twice."""
+    refund = await a_refund(world)
+    await terminated(world, refund)
+    again = await world.refund_until(refund.refund_id, RefundState.PROCESSING)
+    assert again == refund
+    assert (await world.show(JANE)).state == "refunding"
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund.refund_id, RefundState.SETTLED)
+    await world.until(JANE, "completed")
+    async with reading(world.store.engine) as session:
+        assert await session.scalar(select(func.count(ProviderRefundRow.key))) == 2
+    assert await world.audit() == ()
+
+
+async def test_a_failed_refund_that_was_terminated_can_still_be_decided_about(
+    world: World,
+) -> None:
+    """REF-4, REF-6."""
+    await a_paying_owner(world, refundable=False)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    failed = await world.refund_until(refund_id, RefundState.FAILED)
+    await terminated(world, failed)
+    assert (await world.refunds.convert(refund_id)).state is RefundState.CONVERTED
+    await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+async def test_a_refund_that_runs_already_is_waited_for(world: World) -> None:
+    """REF-6: a worker was quicker to take it up; the invitation looks from time to time."""
+    await a_paying_owner(world)
+    client, invitation = world.temporal.client, await world.show(JANE)
+    filed = await world.store.invitations.latest(world.account, JANE)
+    assert filed is not None
+    other = await client.start_workflow(
+        "Refund", id=f"refund/rf-{filed.invitation_id}", task_queue="nobody"
+    )
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    await world.until(JANE, "refunding")
+    await world.pass_time(JANE, timedelta(minutes=2))
+    await other.terminate("by hand")
+    await world.pass_time(JANE, timedelta(hours=1))
+    # What begins while a clock is moved on moves on with it.
+    await world.refund_until(accepted.settlement.refund_id or "", RefundState.SETTLED)
+    await world.until(JANE, "completed")
+    assert (await world.show(JANE)).run_id == invitation.run_id
     assert await world.audit() == ()
