@@ -11,6 +11,7 @@ from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, R
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.letter import RefundParties, letters_about_the_refund
 from domain.model import Value
+from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder, RefundPart
 
 
@@ -56,6 +57,8 @@ class TellPayee(Value):
 
     order: RefundOrder
     refund: Refund
+    decided: Money | None = None
+    """What an operator has just given up, or had asked for anew."""
 
 
 class RefundStore(Protocol):
@@ -112,7 +115,7 @@ class RefundActivities:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
         told = await self.provider.look_up(_request(order, part, at), part.provider_id)
-        if part.state in {PartState.CONVERTED, PartState.CLOSED}:
+        if part.state.settled_otherwise:
             # Only a late success changes what was settled otherwise (REF-4).
             return _as_told(part, told) if told.state is PartState.SUCCEEDED else part
         return _as_told(part, told)
@@ -136,7 +139,9 @@ class RefundActivities:
     async def tell_payee(self, order: TellPayee) -> None:
         """Tell the payee, in their language, where the refund stands (TXT-2)."""
         parties = await self.store.refund_parties(order.order)
-        for letter in letters_about_the_refund(order.order, order.refund, parties):
+        for letter in letters_about_the_refund(
+            order.order, order.refund, parties, decided=order.decided
+        ):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:

@@ -10,7 +10,7 @@ from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.model import Value
 from domain.money import Money
 from domain.preview import Notice
-from domain.refund import Refund, RefundOrder
+from domain.refund import PartState, Refund, RefundOrder
 from domain.text import OneLine
 
 
@@ -152,6 +152,26 @@ class RefundConvertedLetter(_Letter):
     amount: Money
 
 
+class RefundRetriedLetter(_Letter):
+    """To the payee: the provider was asked anew for what had failed (REF-4)."""
+
+    event: Literal["refund_retried"] = "refund_retried"
+    amount: Money
+    to_another_method: bool = False
+
+
+class RefundClosedLetter(_Letter):
+    """To the payee: the operators gave up what was open, and why (REF-4, TXT-2)."""
+
+    event: Literal["refund_closed"] = "refund_closed"
+    amount: Money
+    """What was given up."""
+    reason: OneLine
+    """The operator's words."""
+    still_open: Money | None = None
+    """What is still on its way."""
+
+
 class TransferredLetter(_Letter):
     """To the invitee: what came of their money was credited to the account they joined (TXT-2)."""
 
@@ -176,6 +196,8 @@ Letter = Annotated[
     | RefundOverdueLetter
     | RefundFailedLetter
     | RefundConvertedLetter
+    | RefundRetriedLetter
+    | RefundClosedLetter
     | TransferredLetter
     | CreditReceivedLetter
     | InvitationLetter
@@ -263,54 +285,71 @@ def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
 
 
 def letters_about_the_refund(
-    order: RefundOrder, refund: Refund, parties: RefundParties
-) -> tuple[Letter, ...]:
-    """What the payee is told of the refund where it stands now (TXT-2)."""
+    order: RefundOrder, refund: Refund, parties: RefundParties, *, decided: Money | None = None
+) -> Iterator[Letter]:
+    """What the payee is told of the refund where it stands now (TXT-2).
+
+    `decided` is what an operator has just given up, or had asked for anew.
+    """
     moves, name = refund.journal, parties.account_name
     # A refund may fail again after a retry: the letter about each move is one of its own.
     about, payee = f"{len(moves)}.{order.refund_id}", parties.payee
-    requested = RefundRequestedLetter(
-        id=f"refund_requested.{order.refund_id}",
-        reader=payee,
-        account_name=name,
-        amount=refund.amount,
-        arrives_between=order.arrives_between,
-    )
-    match moves[-1].event:
-        case "submit":
-            return (requested,)
+    event = moves[-1].event
+    if event in {"submit", "settle", "fall_due", "fail"}:
+        yield RefundRequestedLetter(
+            id=f"refund_requested.{order.refund_id}",
+            reader=payee,
+            account_name=name,
+            amount=refund.amount,
+            arrives_between=order.arrives_between,
+        )
+    match event:
         case "settle":
-            settled = RefundSettledLetter(
-                id=f"refund_settled.{about}",
+            # What was given up may arrive later still, and part by part.
+            arrived = sum(part.state is PartState.SUCCEEDED for part in refund.parts)
+            yield RefundSettledLetter(
+                id=f"refund_settled.{arrived}.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.returned,
             )
-            return (requested, settled)
         case "fall_due":
-            overdue = RefundOverdueLetter(
+            yield RefundOverdueLetter(
                 id=f"refund_overdue.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.amount_open,
                 arrives_between=order.arrives_between,
             )
-            return (requested, overdue)
         case "fail":
-            failed = RefundFailedLetter(
+            yield RefundFailedLetter(
                 id=f"refund_failed.{about}", reader=payee, account_name=name, amount=refund.failed
             )
-            return (requested, failed)
+        case "retry" if decided:
+            yield RefundRetriedLetter(
+                id=f"refund_retried.{about}",
+                reader=payee,
+                account_name=name,
+                amount=decided,
+                to_another_method=moves[-1].note is not None,
+            )
+        case "close" | "resume" if decided:
+            yield RefundClosedLetter(
+                id=f"refund_closed.{about}",
+                reader=payee,
+                account_name=name,
+                amount=decided,
+                reason=moves[-1].note or "",
+                still_open=refund.amount_open if refund.amount_open.amount else None,
+            )
         case "convert" | "resume" if refund.converted.amount:
-            converted = RefundConvertedLetter(
+            yield RefundConvertedLetter(
                 id=f"refund_converted.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.converted,
             )
-            return (converted, *_about_the_credit(about, refund.converted, parties))
-        case _:
-            return ()
+            yield from _about_the_credit(about, refund.converted, parties)
 
 
 def _about_the_credit(

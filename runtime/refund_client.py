@@ -98,10 +98,10 @@ class RefundClient:
         """Let the refund look at once: its provider has news of the refund `provider_id`.
 
         One that has come to rest otherwise is woken, for it may have succeeded late (REF-4);
-        a settled one has nothing left to learn. Raises `Refused(not_found)`.
+        one that has arrived in full has nothing left to learn. Raises `Refused(not_found)`.
         """
         kept = await self.refunds.latest(refund_id)
-        if kept.state is RefundState.SETTLED:
+        if kept.state is RefundState.SETTLED and not kept.may_arrive_late:
             return
         client = await self.connect()
         handle = client.get_workflow_handle_for(RefundWorkflow.run, kept.workflow_id)

@@ -31,7 +31,7 @@ from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
 from workflows.invitation import InvitationWorkflow
 from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
-from workflows.refund import RefundWorkflow
+from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short."""
@@ -42,7 +42,13 @@ CACHED_WORKFLOWS = 5_000
 One that has to be replayed instead costs more than twice the time.
 """
 
-WORKFLOWS = (InvitationWorkflow, NoticeWorkflow, RefundWorkflow, RefundNoticeWorkflow)
+WORKFLOWS = (
+    InvitationWorkflow,
+    NoticeWorkflow,
+    RefundWorkflow,
+    RefundNoticeWorkflow,
+    RefundWatchWorkflow,
+)
 
 SHARED_WITH_THE_SANDBOX = (
     "activities",

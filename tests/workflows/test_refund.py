@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from adapters.sql.schema import ProviderRefundRow
-from adapters.sql.transaction import reading
+from adapters.sql.transaction import reading, writing
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
 from tests.world import JANE, OWNER, PATIENCE, World, a_paying_owner, a_world, refusal_of
@@ -122,6 +123,7 @@ async def test_an_operator_gives_up(where_the_provider: WorldWhereTheProvider) -
         closed = await world.refunds.close(failed.refund_id, "paid by hand")
         assert closed.state is RefundState.CLOSED
         assert closed.journal[-1].note == "paid by hand"
+        assert "paid by hand" in (await world.mailed("refund_closed", JANE)).text
         await world.until(JANE, "completed")
         assert await world.audit() == ()
 
@@ -171,6 +173,9 @@ async def test_giving_up_what_failed_does_not_give_up_what_is_on_its_way(world: 
     failed = await world.refund_until(refund_id, RefundState.FAILED)
     closed = await world.refunds.close(refund_id, "paid by hand")
     assert [part.state for part in closed.parts] == [PartState.CLOSED, PartState.PENDING]
+    told = (await world.mailed("refund_closed", JANE)).text
+    assert "75.00" in told
+    assert "25.00" in told
     await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
     settled = await world.refund_until(refund_id, RefundState.SETTLED)
     assert [part.state for part in settled.parts] == [PartState.CLOSED, PartState.SUCCEEDED]
@@ -246,3 +251,85 @@ async def test_a_refund_that_runs_already_is_waited_for(world: World) -> None:
     await world.until(JANE, "completed")
     assert (await world.show(JANE)).run_id == invitation.run_id
     assert await world.audit() == ()
+
+
+async def test_what_was_given_up_on_its_way_is_looked_after_and_may_arrive(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-4: on the next business days; the invitation does not wait for it."""
+    async with where_the_provider("slow") as world:
+        refund = await a_refund(world)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
+        await world.refund_until(refund.refund_id, RefundState.OVERDUE)
+        closed = await world.refunds.close(refund.refund_id, "sent by cheque")
+        assert closed.state is RefundState.CLOSED
+        await world.until(JANE, "completed")
+        watch = f"watch/{refund.refund_id}"
+        await world.clock.pass_time(watch, timedelta(days=6))
+        settled = await world.refund_until(refund.refund_id, RefundState.SETTLED)
+        assert {part.state for part in settled.parts} == {PartState.SUCCEEDED}
+        assert "100.00" in (await world.mailed("refund_settled", JANE)).text
+        assert await world.audit() == ()
+
+
+async def test_what_never_arrives_is_looked_after_for_a_quarter(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-4: a bounded history, and then an end."""
+    async with where_the_provider("slow") as world:
+        refund = await a_refund(world)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
+        await world.refund_until(refund.refund_id, RefundState.OVERDUE)
+        async with writing(world.store.engine) as session:
+            never = datetime(2100, 1, 1, tzinfo=UTC)
+            await session.execute(update(ProviderRefundRow).values(ends_at=never))
+        await world.refunds.close(refund.refund_id, "sent by cheque")
+        watch = world.temporal.client.get_workflow_handle(f"watch/{refund.refund_id}")
+        with suppress(RPCError):
+            # Until there is nothing left that time could pass for.
+            for _ in range(14):
+                await world.clock.pass_time(watch.id, WEEK)
+        await watch.result()
+        assert len((await watch.fetch_history()).events) < 500
+        assert (await world.refunds.show(refund.refund_id)).state is RefundState.CLOSED
+        assert not world.mails(event="refund_settled")
+
+
+async def test_each_part_that_was_given_up_is_told_of_when_it_arrives(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-2, REF-4: the second one too, though the first has settled the refund."""
+    async with where_the_provider("slow") as world:
+        refund = await a_refund(world)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
+        await world.refund_until(refund.refund_id, RefundState.OVERDUE)
+        await world.refunds.close(refund.refund_id, "sent by cheque")
+        await world.until(JANE, "completed")
+        for number, (payment, told) in enumerate({"pay-1": "75.00", "pay-2": "100.00"}.items(), 1):
+            async with writing(world.store.engine) as session:
+                at_once = update(ProviderRefundRow).where(ProviderRefundRow.payment == payment)
+                await session.execute(at_once.values(ends_at=datetime(2020, 1, 1, tzinfo=UTC)))
+            await world.refunds.notify(refund.refund_id, "news")
+            assert told in (await world.mailed("refund_settled", JANE, times=number)).text
+        assert await world.audit() == ()
+
+
+async def test_a_retry_is_told_without_a_promise(where_the_provider: WorldWhereTheProvider) -> None:
+    """REF-4: another payment method is asked, and settles."""
+    async with where_the_provider("fail") as world:
+        failed = await a_failed_refund(world)
+        await world.imported(
+            "jane-pro",
+            plan="pro",
+            payment_methods=[{"id": "new-card", "kind": "card"}],
+            state="closed",
+        )
+        retried = await world.refunds.retry(failed.refund_id, "new-card")
+        assert retried.state is RefundState.PROCESSING
+        told = await world.mailed("refund_retried", JANE)
+        assert "100.00" in told.text
+        assert "another payment method" in told.text
+        await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
+        await world.refund_until(failed.refund_id, RefundState.SETTLED)
+        await world.until(JANE, "completed")
+        assert await world.audit() == ()
