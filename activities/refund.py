@@ -1,5 +1,6 @@
 """What a refund does to the world: requests, look-ups, the ledger, e-mails."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +10,13 @@ from temporalio import activity
 
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
 from activities.letter import Post, Undeliverable, send_patiently
-from domain.letter import RefundParties, letters_about_the_refund
+from domain.attention import cases_of_refund
+from domain.letter import (
+    Letter,
+    RefundParties,
+    letters_about_the_refund,
+    letters_to_operators,
+)
 from domain.model import Value
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder, RefundPart
@@ -90,6 +97,8 @@ class RefundActivities:
     store: RefundStore
     provider: PaymentProvider
     post: Post
+    operators: str | None = None
+    """The address of those who are told of what waits for them."""
 
     @activity.defn
     async def request_refund(self, order: RequestRefund) -> RefundPart:
@@ -137,15 +146,28 @@ class RefundActivities:
 
     @activity.defn
     async def tell_payee(self, order: TellPayee) -> None:
-        """Tell the payee, in their language, where the refund stands (TXT-2)."""
+        """Tell the payee, in their language, where the refund stands (TXT-2).
+
+        The operators, where they have an address, are told when it waits for them.
+        """
         parties = await self.store.refund_parties(order.order)
-        for letter in letters_about_the_refund(
-            order.order, order.refund, parties, decided=order.decided
-        ):
+        for letter in self._letters(order, parties):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+
+    def _letters(self, order: TellPayee, parties: RefundParties) -> Iterator[Letter]:
+        if self.operators:
+            cases = cases_of_refund(order.order, order.refund)
+            yield from letters_to_operators(self.operators, cases, parties.account_name)
+        yield from letters_about_the_refund(
+            order.order,
+            order.refund,
+            parties,
+            decided=order.decided,
+            operators_know=self.operators is not None,
+        )
 
 
 def _request(order: RefundOrder, part: RefundPart, at: datetime) -> RefundRequest:

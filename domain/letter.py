@@ -1,11 +1,12 @@
 """E-mails before they are put into words: who reads, what happened, which facts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
+from domain.attention import AttentionCase
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.model import Value
 from domain.money import Money
@@ -135,6 +136,8 @@ class RefundOverdueLetter(_Letter):
     event: Literal["refund_overdue"] = "refund_overdue"
     amount: Money
     arrives_between: tuple[date, date]
+    operators_know: bool = False
+    """Whether they are told by e-mail; otherwise they have to look for it."""
 
 
 class RefundFailedLetter(_Letter):
@@ -172,6 +175,13 @@ class RefundClosedLetter(_Letter):
     """What is still on its way."""
 
 
+class AttentionLetter(_Letter):
+    """To the operators: something waits for them (REF-3, REF-4)."""
+
+    event: Literal["attention"] = "attention"
+    case: AttentionCase
+
+
 class TransferredLetter(_Letter):
     """To the invitee: what came of their money was credited to the account they joined (TXT-2)."""
 
@@ -198,6 +208,7 @@ Letter = Annotated[
     | RefundConvertedLetter
     | RefundRetriedLetter
     | RefundClosedLetter
+    | AttentionLetter
     | TransferredLetter
     | CreditReceivedLetter
     | InvitationLetter
@@ -285,7 +296,12 @@ def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
 
 
 def letters_about_the_refund(
-    order: RefundOrder, refund: Refund, parties: RefundParties, *, decided: Money | None = None
+    order: RefundOrder,
+    refund: Refund,
+    parties: RefundParties,
+    *,
+    decided: Money | None = None,
+    operators_know: bool = False,
 ) -> Iterator[Letter]:
     """What the payee is told of the refund where it stands now (TXT-2).
 
@@ -320,6 +336,7 @@ def letters_about_the_refund(
                 account_name=name,
                 amount=refund.amount_open,
                 arrives_between=order.arrives_between,
+                operators_know=operators_know,
             )
         case "fail":
             yield RefundFailedLetter(
@@ -350,6 +367,19 @@ def letters_about_the_refund(
                 amount=refund.converted,
             )
             yield from _about_the_credit(about, refund.converted, parties)
+
+
+def letters_to_operators(
+    address: str, cases: Iterable[AttentionCase], account_name: str
+) -> Iterator[AttentionLetter]:
+    """One for each case, in English, once as long as it stands."""
+    for case in cases:
+        yield AttentionLetter(
+            id=f"attention.{case.kind}.{case.since:%Y%m%d%H%M%S%f}.{case.id}",
+            reader=Reader(email=address),
+            account_name=account_name,
+            case=case,
+        )
 
 
 def _about_the_credit(

@@ -117,6 +117,13 @@ class RefundOrder(Value):
         return f"{self.refund_id}/{part.payment}/{part.attempt}"
 
 
+class LateSuccess(Value):
+    """It has arrived, but the credit that it had become is used already (REF-4)."""
+
+    at: AwareDatetime
+    amount: Money
+
+
 class Refund(Value):
     """A refund as it stands: what `refund show` prints and what the store keeps."""
 
@@ -132,6 +139,8 @@ class Refund(Value):
     arrives_between: tuple[date, date]
     settled_at: AwareDatetime | None = None
     failure: OneLine | None = None
+    not_reversed: LateSuccess | None = None
+    """For the operators, until it can be reversed."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
     """The updates that an outsider may send now."""
@@ -155,6 +164,13 @@ class Refund(Value):
         """What the parts of these payments come to."""
         parts = tuple(part for part in self.parts if part.payment in payments)
         return _sum_of(parts or self.parts, lambda state: bool(parts))
+
+    def newly_returned(self, before: Self) -> Money:
+        """What has arrived since it stood as `before`."""
+        known = {part.payment for part in before.parts if part.state is PartState.SUCCEEDED}
+        return self.worth(
+            {part.payment for part in self.parts if part.state is PartState.SUCCEEDED} - known
+        )
 
     @property
     def may_arrive_late(self) -> bool:

@@ -201,7 +201,9 @@ async def worker_for(
         invitations = InvitationActivities(
             store=store.invitations, post=post, links=_signer(settings)
         )
-        refunds = RefundActivities(store=store.refunds, provider=provider, post=post)
+        refunds = RefundActivities(
+            store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
+        )
         async with Worker(
             client,
             task_queue=settings.task_queue,

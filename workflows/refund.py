@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.refund import (
         CloseRefund,
         ConvertRefund,
+        LateSuccess,
         PartState,
         Refund,
         RefundOrder,
@@ -51,6 +52,9 @@ with workflow.unsafe.imports_passed_through():
 
 _TOLD_AFTERWARDS = "an-operators-word-is-told"
 """Earlier runs neither told of `close` and `retry` nor looked on; it can go when none is kept."""
+
+_OPERATORS_TOLD = "a-late-success-is-told"
+"""Earlier runs only kept it; it can go with them."""
 
 
 @workflow.defn(name="Refund", failure_exception_types=[Refused, TransitionNotAllowed])
@@ -190,12 +194,18 @@ class RefundWorkflow:
         parts = tuple(by_payment.get(part.payment, part) for part in self._now.parts)
         if parts == self._now.parts:
             return
-        changed = self._now.with_parts(parts)
+        changed = self._now.with_parts(parts).model_copy(update={"not_reversed": None})
         try:
             await self._move(event_of(changed), changed)
         except Refused as refused:
             # A late success whose credit has been used already: for the operators (REF-4).
-            await self._move(None, self._now.model_copy(update={"failure": refused.message}))
+            late = LateSuccess(at=workflow.now(), amount=changed.newly_returned(self._now))
+            known = self._now.not_reversed
+            same = known and known.amount == late.amount
+            noted = {"failure": refused.message, "not_reversed": known if same else late}
+            await self._move(None, self._now.model_copy(update=noted))
+            if not same and workflow.patched(_OPERATORS_TOLD):
+                await self._tell(about=f"/late/{late.amount.amount:f}")
 
     async def _move(
         self, event: str | None, changed: Refund, *, by: str = ENGINE, note: str | None = None
@@ -207,6 +217,7 @@ class RefundWorkflow:
                 "parts": changed.parts,
                 "amount_open": changed.amount_open,
                 "failure": changed.failure,
+                "not_reversed": changed.not_reversed,
             }
             if event == "settle":
                 changes["settled_at"] = workflow.now()

@@ -12,9 +12,11 @@ from babel.messages.pofile import read_po
 
 from adapters.letter.language import CATALOGS, language_for
 from adapters.letter.writing import TEMPLATES, written
+from domain.attention import AttentionCase, AttentionKind
 from domain.invitation import License
 from domain.letter import (
     AcceptedLetter,
+    AttentionLetter,
     CreditReceivedLetter,
     DeclinedLetter,
     ExpiredLetter,
@@ -39,6 +41,13 @@ LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
+A_CASE = AttentionCase(
+    kind=AttentionKind.REFUND_FAILED,
+    since=AT,
+    account="acme",
+    id="rf-1",
+    message="75.00 EUR to b…@example.com could not be returned: declined.",
+)
 PLACE = re.compile(r"%\((\w+)\)[a-z]")
 
 
@@ -121,6 +130,7 @@ def every_letter(reader: Reader) -> list[Letter]:
         ),
         *letters_of_money(reader).values(),
         a_credit(reader, "net_terms"),
+        AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
     ]
 
 
@@ -365,6 +375,24 @@ def test_what_was_only_requested_is_never_called_paid(event: str) -> None:
         assert word not in said_of(event, "en").replace("says that it has arrived.", "")
     for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
         assert word not in said_of(event, "de")
+
+
+def test_an_operator_reads_what_waits_and_what_to_ask() -> None:
+    """REF-3, REF-4: in English, and nothing personal but a masked address."""
+    letter = AttentionLetter(
+        id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_CASE
+    )
+    text = written(letter).text
+    assert "\n> 75.00 EUR to b…@example.com could not be returned: declined.\n" in text
+    assert "\nseatflow refund show rf-1\n" in text
+
+
+def test_a_late_refund_says_that_operators_know_only_where_they_are_told() -> None:
+    """REF-3, TXT-2."""
+    late = letters_of_money(a_reader())["refund_overdue"]
+    assert "operators" not in written(late).text
+    told = late.model_copy(update={"operators_know": True})
+    assert "The operators of Seatflow have been told of it." in written(told).text
 
 
 def test_a_refund_that_was_closed_says_so_and_why() -> None:

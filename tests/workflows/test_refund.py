@@ -19,6 +19,7 @@ from domain.refund import PartState, Refund, RefundState
 from tests.world import JANE, OWNER, PATIENCE, World, a_paying_owner, a_world, refusal_of
 
 WEEK = timedelta(days=7)
+OPERATORS = "ops@seatflow.example"
 
 WorldWhereTheProvider = Callable[[str], AbstractAsyncContextManager[World]]
 
@@ -30,7 +31,9 @@ def where_the_provider(temporal: WorkflowEnvironment, tmp_path: Path) -> WorldWh
     @asynccontextmanager
     async def world(fault: str) -> AsyncIterator[World]:
         faults = frozenset({fault}) if fault else frozenset()
-        async with a_world(temporal, tmp_path, ledger_faults=faults) as world:
+        async with a_world(
+            temporal, tmp_path, ledger_faults=faults, operators_mail=OPERATORS
+        ) as world:
             yield world
 
     return world
@@ -75,7 +78,11 @@ async def test_a_refund_that_is_late_is_overdue_and_settles_in_the_end(
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.OVERDUE)
-        await world.mailed("refund_overdue", JANE)
+        assert "operators" in (await world.mailed("refund_overdue", JANE)).text
+        told = await world.mailed("attention", OPERATORS)
+        assert "100.00 EUR to j…@example.com should have arrived by" in told.text
+        assert told.language == "en"
+        assert [case.kind for case in await world.store.attention.cases()] == ["refund_overdue"]
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.SETTLED)
         await world.until(JANE, "completed")
@@ -90,6 +97,7 @@ async def test_a_refund_that_failed_becomes_credit_once(
         failed = await a_failed_refund(world)
         assert failed.amount_open.amount == Decimal("100.00")
         await world.mailed("refund_failed", JANE)
+        await world.mailed("attention", OPERATORS)
         assert (await world.show(JANE)).state == "refunding"
         converted = await world.refunds.convert(failed.refund_id)
         assert converted.state is RefundState.CONVERTED
@@ -332,4 +340,36 @@ async def test_a_retry_is_told_without_a_promise(where_the_provider: WorldWhereT
         await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
         await world.refund_until(failed.refund_id, RefundState.SETTLED)
         await world.until(JANE, "completed")
+        assert await world.audit() == ()
+
+
+async def test_a_late_success_whose_credit_is_used_waits_for_an_operator(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-4: told once, and settled when the account has that much credit again."""
+    async with where_the_provider("fail") as world:
+        failed = await a_failed_refund(world)
+        await world.refunds.convert(failed.refund_id)
+        await world.until(JANE, "completed")
+        await world.mailed("attention", OPERATORS)
+        invoice = {"id": "inv-1", "amount_due": "80.00", "due_on": "2026-12-01"}
+        await world.imported(world.account, invoices=[invoice])
+        async with writing(world.store.engine) as session:
+            await session.execute(
+                update(ProviderRefundRow).values(
+                    outcome=PartState.SUCCEEDED, ends_at=datetime(2020, 1, 1, tzinfo=UTC)
+                )
+            )
+        for _ in range(2):
+            await world.refunds.notify(failed.refund_id, "news")
+            told = await world.mailed("attention", OPERATORS, times=2)
+            await world.temporal.client.get_workflow_handle(failed.workflow_id).result()
+        assert "100.00 EUR to j…@example.com has arrived after it was credited" in told.text
+        [case] = await world.store.attention.cases()
+        assert case.kind == "refund_not_reversed"
+        assert (await world.refunds.show(failed.refund_id)).state is RefundState.CONVERTED
+        await world.imported(world.account, invoices=[invoice], credit="80.00")
+        await world.refunds.notify(failed.refund_id, "news")
+        await world.refund_until(failed.refund_id, RefundState.SETTLED)
+        assert await world.store.attention.cases() == []
         assert await world.audit() == ()
