@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from domain.account import HeldAddon
+from domain.attention import AttentionCase
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
 from domain.manifest import Change, Item, ItemStatus, Manifest, unfinished
 from domain.model import Value
 from domain.money import Money
 from domain.preview import Notice
-from domain.refund import Refund, RefundOrder
+from domain.refund import PartState, Refund, RefundOrder
 from domain.text import OneLine
 
 
@@ -198,6 +199,8 @@ class RefundOverdueLetter(_Letter):
     event: Literal["refund_overdue"] = "refund_overdue"
     amount: Money
     arrives_between: tuple[date, date]
+    operators_know: bool = False
+    """Whether they are told by e-mail; otherwise they have to look for it."""
 
 
 class RefundFailedLetter(_Letter):
@@ -213,6 +216,33 @@ class RefundConvertedLetter(_Letter):
 
     event: Literal["refund_converted"] = "refund_converted"
     amount: Money
+
+
+class RefundRetriedLetter(_Letter):
+    """To the payee: the provider was asked anew for what had failed (REF-4)."""
+
+    event: Literal["refund_retried"] = "refund_retried"
+    amount: Money
+    to_another_method: bool = False
+
+
+class RefundClosedLetter(_Letter):
+    """To the payee: the operators gave up what was open, and why (REF-4, TXT-2)."""
+
+    event: Literal["refund_closed"] = "refund_closed"
+    amount: Money
+    """What was given up."""
+    reason: OneLine
+    """The operator's words."""
+    still_open: Money | None = None
+    """What is still on its way."""
+
+
+class AttentionLetter(_Letter):
+    """To the operators: something waits for them (REF-3, REF-4)."""
+
+    event: Literal["attention"] = "attention"
+    case: AttentionCase
 
 
 class TransferredLetter(_Letter):
@@ -239,6 +269,9 @@ Letter = Annotated[
     | RefundOverdueLetter
     | RefundFailedLetter
     | RefundConvertedLetter
+    | RefundRetriedLetter
+    | RefundClosedLetter
+    | AttentionLetter
     | TransferredLetter
     | CreditReceivedLetter
     | InvitationLetter
@@ -421,54 +454,90 @@ def _changes_of(manifest: Manifest, items: Iterable[Item]) -> tuple[Change, ...]
 
 
 def letters_about_the_refund(
-    order: RefundOrder, refund: Refund, parties: RefundParties
-) -> tuple[Letter, ...]:
-    """What the payee is told of the refund where it stands now (TXT-2)."""
+    order: RefundOrder,
+    refund: Refund,
+    parties: RefundParties,
+    *,
+    decided: Money | None = None,
+    operators_know: bool = False,
+) -> Iterator[Letter]:
+    """What the payee is told of the refund where it stands now (TXT-2).
+
+    `decided` is what an operator has just given up, or had asked for anew.
+    """
     moves, name = refund.journal, parties.account_name
     # A refund may fail again after a retry: the letter about each move is one of its own.
     about, payee = f"{len(moves)}.{order.refund_id}", parties.payee
-    requested = RefundRequestedLetter(
-        id=f"refund_requested.{order.refund_id}",
-        reader=payee,
-        account_name=name,
-        amount=refund.amount,
-        arrives_between=order.arrives_between,
-    )
-    match moves[-1].event:
-        case "submit":
-            return (requested,)
+    event = moves[-1].event
+    if event in {"submit", "settle", "fall_due", "fail"}:
+        yield RefundRequestedLetter(
+            id=f"refund_requested.{order.refund_id}",
+            reader=payee,
+            account_name=name,
+            amount=refund.amount,
+            arrives_between=order.arrives_between,
+        )
+    match event:
         case "settle":
-            settled = RefundSettledLetter(
-                id=f"refund_settled.{about}",
+            # What was given up may arrive later still, and part by part.
+            arrived = sum(part.state is PartState.SUCCEEDED for part in refund.parts)
+            yield RefundSettledLetter(
+                id=f"refund_settled.{arrived}.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.returned,
             )
-            return (requested, settled)
         case "fall_due":
-            overdue = RefundOverdueLetter(
+            yield RefundOverdueLetter(
                 id=f"refund_overdue.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.amount_open,
                 arrives_between=order.arrives_between,
+                operators_know=operators_know,
             )
-            return (requested, overdue)
         case "fail":
-            failed = RefundFailedLetter(
+            yield RefundFailedLetter(
                 id=f"refund_failed.{about}", reader=payee, account_name=name, amount=refund.failed
             )
-            return (requested, failed)
+        case "retry" if decided:
+            yield RefundRetriedLetter(
+                id=f"refund_retried.{about}",
+                reader=payee,
+                account_name=name,
+                amount=decided,
+                to_another_method=moves[-1].note is not None,
+            )
+        case "close" | "resume" if decided:
+            yield RefundClosedLetter(
+                id=f"refund_closed.{about}",
+                reader=payee,
+                account_name=name,
+                amount=decided,
+                reason=moves[-1].note or "",
+                still_open=refund.amount_open if refund.amount_open.amount else None,
+            )
         case "convert" | "resume" if refund.converted.amount:
-            converted = RefundConvertedLetter(
+            yield RefundConvertedLetter(
                 id=f"refund_converted.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.converted,
             )
-            return (converted, *_about_the_credit(about, refund.converted, parties))
-        case _:
-            return ()
+            yield from _about_the_credit(about, refund.converted, parties)
+
+
+def letters_to_operators(
+    address: str, cases: Iterable[AttentionCase], account_name: str
+) -> Iterator[AttentionLetter]:
+    """One for each case, in English, once as long as it stands."""
+    for case in cases:
+        yield AttentionLetter(
+            id=f"attention.{case.kind}.{case.since:%Y%m%d%H%M%S%f}.{case.id}",
+            reader=Reader(email=address),
+            account_name=account_name,
+            case=case,
+        )
 
 
 def _about_the_credit(

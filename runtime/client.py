@@ -12,7 +12,6 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.workflow import UpdateMethodMultiParam
-from workflows.move import MoveWorkflow
 
 from activities.move import MoveData
 from adapters.link import LinkSigner
@@ -42,6 +41,7 @@ from runtime.sweep import INVITATION_ID, settle_unstarted
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import refusal
 from workflows.invitation import InvitationWorkflow, search_attributes
+from workflows.move import MoveWorkflow
 
 ROWS_AT_ONCE = 10
 """How many rows of one request are taken up at the same time."""

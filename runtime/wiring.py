@@ -34,7 +34,7 @@ from runtime.temporal import asking_temporal, connect
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
-from workflows.refund import RefundWorkflow
+from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short.
@@ -54,6 +54,7 @@ WORKFLOWS = (
     NoticeWorkflow,
     RefundWorkflow,
     RefundNoticeWorkflow,
+    RefundWatchWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -174,8 +175,13 @@ def refund_client(
 @asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker and its sweep beside the body; afterwards what runs is finished."""
+
+    async def connected() -> Client:
+        return client
+
     async with worker_for(client, settings, store):
-        sweep = asyncio.create_task(sweep_forever(client, store.invitations))
+        refunds = refund_client(settings, store, connected)
+        sweep = asyncio.create_task(sweep_forever(client, store.invitations, refunds))
         try:
             yield
         finally:
@@ -206,7 +212,9 @@ async def worker_for(
             store=store.invitations,
             services=SqlContent(store.engine, settings.meeting_domain),
         )
-        refunds = RefundActivities(store=store.refunds, provider=provider, post=post)
+        refunds = RefundActivities(
+            store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
+        )
         async with Worker(
             client,
             task_queue=settings.task_queue,
@@ -225,6 +233,7 @@ async def worker_for(
                 refunds.request_refund,
                 refunds.look_up_refund,
                 refunds.book_refund,
+                refunds.recall_refund,
                 refunds.plan_lookups,
                 refunds.tell_payee,
             ],

@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 from math import ceil
 from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.workflow import ActivityConfig, LocalActivityConfig, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -31,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
         as_delivered,
     )
     from activities.move import MoveActivities, MoveData
+    from activities.refund import RecallRefund, RefundActivities
     from domain.address import masked
     from domain.blocker import recheck_at
     from domain.error import ErrorCode, Refused
@@ -51,7 +57,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import ENGINE, INVITEE
     from domain.manifest import GIVE_UP_AFTER, Manifest, begun, failed, unfinished
     from domain.preview import Preview
-    from domain.refund import RefundOrder, StartRefund
+    from domain.refund import Refund, RefundOrder, StartRefund
     from states.invitation import InvitationMachine, opening
     from states.refund import opening as opening_refund
     from workflows import search_attribute
@@ -63,6 +69,19 @@ with workflow.unsafe.imports_passed_through():
 
 UPDATES_IN_ONE_RUN = 1_000
 """Half of what the server accepts in one run; then the history starts anew."""
+
+REFUND_TAKEN_UP_AFTER = (
+    timedelta(0),
+    timedelta(minutes=1),
+    timedelta(minutes=15),
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(days=1),
+)
+"""How long after each end from outside; at once, for the first was a slip of somebody's hand.
+
+The last one is repeated: what fails each time must not fill the history.
+"""
 
 _BLOCKERS = TypeAdapter(tuple[Blocker, ...])
 
@@ -308,14 +327,36 @@ class InvitationWorkflow:
 
     async def _follow_the_refund(self, order: RefundOrder) -> None:
         """Wait until it is settled, converted or closed (REF-6); it goes on without us too."""
-        await workflow.execute_child_workflow(
-            RefundWorkflow.run,
-            StartRefund(order=order),
-            id=order.workflow_id,
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            search_attributes=refund_search_attributes(order, opening_refund(order)),
-            static_summary=f"Refund to {masked(order.payee)}",
-        )
+        kept = await self._outcome(StartRefund(order=order))
+        for pause in chain(REFUND_TAKEN_UP_AFTER, repeat(REFUND_TAKEN_UP_AFTER[-1])):
+            if kept and kept.state.resting:
+                return
+            if pause:
+                await workflow.sleep(pause, summary="Look after the refund again")
+            kept = await workflow.execute_activity_method(
+                RefundActivities.recall_refund,
+                RecallRefund(refund_id=order.refund_id),
+                **STORE | ActivityConfig(summary="Look how the refund stands"),
+            )
+            if not kept.state.resting:
+                kept = await self._outcome(StartRefund(order=order, carried=kept))
+
+    async def _outcome(self, start: StartRefund) -> Refund | None:
+        """How the refund came to rest; None when it was ended from outside, or runs already."""
+        order = start.order
+        try:
+            return await workflow.execute_child_workflow(
+                RefundWorkflow.run,
+                start,
+                id=order.workflow_id,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                search_attributes=refund_search_attributes(
+                    order, start.carried or opening_refund(order)
+                ),
+                static_summary=f"Refund to {masked(order.payee)}",
+            )
+        except (ChildWorkflowError, WorkflowAlreadyStartedError):
+            return None
 
     async def _move(self) -> None:
         """Take along what the person has; nobody waits for what has to be tried again (TRF-1)."""

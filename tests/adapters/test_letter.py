@@ -15,10 +15,12 @@ from pydantic import JsonValue
 from adapters.letter.language import CATALOGS, language_for
 from adapters.letter.writing import TEMPLATES, written
 from domain.account import Account, HeldAddon
+from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
 from domain.invitation import Blocker, BlockerItem, License
 from domain.letter import (
     AcceptedLetter,
+    AttentionLetter,
     BlockedLetter,
     CreditReceivedLetter,
     DeclinedLetter,
@@ -29,10 +31,12 @@ from domain.letter import (
     LicensesLeftLetter,
     MovedLetter,
     Reader,
+    RefundClosedLetter,
     RefundConvertedLetter,
     RefundFailedLetter,
     RefundOverdueLetter,
     RefundRequestedLetter,
+    RefundRetriedLetter,
     RefundSettledLetter,
     SupersededLetter,
     TransferredLetter,
@@ -66,6 +70,13 @@ LINKS = (
 SETTINGS = (
     Change(name="waiting_room", old=False, new=True, locked_by="acme"),
     Change(name="theme", old="dark", new=None, locked_by="acme"),
+)
+A_CASE = AttentionCase(
+    kind=AttentionKind.REFUND_FAILED,
+    since=AT,
+    account="acme",
+    id="rf-1",
+    message="75.00 EUR to b…@example.com could not be returned: declined.",
 )
 PLACE = re.compile(r"%\((\w+)\)[a-z]")
 
@@ -224,6 +235,10 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
         ),
         RefundFailedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
         RefundConvertedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundRetriedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundClosedLetter(
+            id="x", reader=reader, account_name="Acme", amount=amount, reason="sent by cheque"
+        ),
         TransferredLetter(id="x", reader=reader, account_name="Acme", amount=amount),
         a_credit(reader, "autopay").model_copy(update={"amount": amount}),
     )
@@ -256,6 +271,7 @@ def every_letter(reader: Reader) -> list[Letter]:
         ),
         *letters_of_money(reader).values(),
         a_credit(reader, "net_terms"),
+        AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
     ]
 
 
@@ -490,13 +506,56 @@ def test_what_was_credited_is_never_called_refunded(event: str) -> None:
     assert "erstatt" not in said_of(event, "de")
 
 
-@pytest.mark.parametrize("event", ["refund_requested", "refund_overdue", "refund_failed"])
+@pytest.mark.parametrize(
+    "event",
+    ["refund_requested", "refund_overdue", "refund_failed", "refund_retried", "refund_closed"],
+)
 def test_what_was_only_requested_is_never_called_paid(event: str) -> None:
     """TXT-2, REF-2: the provider's word, never our guess."""
     for word in ("paid", "refunded", "has arrived.", "settled"):
         assert word not in said_of(event, "en").replace("says that it has arrived.", "")
     for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
         assert word not in said_of(event, "de")
+
+
+def test_an_operator_reads_what_waits_and_what_to_ask() -> None:
+    """REF-3, REF-4: in English, and nothing personal but a masked address."""
+    letter = AttentionLetter(
+        id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_CASE
+    )
+    text = written(letter).text
+    assert "\n> 75.00 EUR to b…@example.com could not be returned: declined.\n" in text
+    assert "\nseatflow refund show rf-1\n" in text
+
+
+def test_a_late_refund_says_that_operators_know_only_where_they_are_told() -> None:
+    """REF-3, TXT-2."""
+    late = letters_of_money(a_reader())["refund_overdue"]
+    assert "operators" not in written(late).text
+    told = late.model_copy(update={"operators_know": True})
+    assert "The operators of Seatflow have been told of it." in written(told).text
+
+
+def test_a_refund_that_was_closed_says_so_and_why() -> None:
+    """REF-4, TXT-2: nothing more is returned; the reason is the operators'; the rest goes on."""
+    closed = letters_of_money(a_reader())["refund_closed"]
+    text = written(closed).text
+    assert "nothing more is done to return €1,108.83 to your payment method" in text
+    assert "\n> sent by cheque\n" in text
+    assert "rest of the refund" not in text
+    in_part = closed.model_copy(update={"still_open": Money(amount=Decimal(9), currency="EUR")})
+    assert "The rest of the refund, €9.00, is not affected." in written(in_part).text
+
+
+def test_a_refund_that_is_tried_again_promises_no_day() -> None:
+    """REF-4: the days that were told are over; the provider has the word."""
+    retried = letters_of_money(a_reader())["refund_retried"]
+    text = written(retried).text
+    assert "to the original payment method" in text
+    assert "cannot promise a day" in text
+    assert "2026" not in text
+    elsewhere = retried.model_copy(update={"to_another_method": True})
+    assert "to another payment method" in written(elsewhere).text
 
 
 def test_no_letter_mixes_up_a_quote_and_a_balance() -> None:
