@@ -23,7 +23,7 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("invited by", invitation.invited_by),
         ("goes out", time(invitation.goes_out_at)),
         ("answer before", time(invitation.expires_at)),
-        ("deadline paused", invitation.time_left and f"with {invitation.time_left} left"),
+        ("deadline paused", f"with {invitation.time_left} left" if invitation.time_left else None),
         ("e-mails sent", str(invitation.sent_count)),
         ("reminders sent", str(invitation.reminders_sent)),
         ("link", invitation.link),

@@ -32,7 +32,7 @@ from domain.invitation import (
     RevokeInvitation,
     StartInvitation,
 )
-from domain.manifest import begun, failed
+from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
@@ -334,7 +334,7 @@ class SeatflowClient:
                         invitation_id=filed.invitation_id,
                         account=invitation.account,
                         email=invitation.email,
-                        manifest=begun(invitation.manifest, again=True),
+                        manifest=invitation.manifest,
                         at=now,
                         give_up_at=now,
                     ),

@@ -28,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
         DeliverInvitation,
         EndInvitation,
         InvitationActivities,
-        InvitationDelivered,
         JoinAccount,
         LookAgain,
         PreviewInvitation,
@@ -166,7 +165,7 @@ class InvitationWorkflow:
         async with self._turn:
             if self._now.state is InvitationState.ANNOUNCED:
                 self._mail_due = False
-                await self._unless_refused(announced)
+                await self._unless_refused(announced.refused)
 
     async def _go_out(self) -> None:
         async with self._turn:
@@ -194,14 +193,14 @@ class InvitationWorkflow:
         )
         async with self._turn:
             self._mail_due, self._mailed_at = False, delivered.at
-            if self._now.state.unanswered and await self._unless_refused(delivered):
+            if self._now.state.unanswered and await self._unless_refused(delivered.refused):
                 self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
 
-    async def _unless_refused(self, delivered: InvitationDelivered) -> bool:
+    async def _unless_refused(self, refused: str | None) -> bool:
         """Whether the mail server has taken the e-mail; if it never will, that is the end."""
-        if delivered.refused is not None:
-            await self._end("bounce", by=ENGINE, note=delivered.refused)
-        return delivered.refused is None
+        if refused is not None:
+            await self._end("bounce", by=ENGINE, note=refused)
+        return refused is None
 
     async def _wait_for_an_end(self) -> None:
         while self._now.state.unanswered:
