@@ -1,7 +1,7 @@
 """The one place that names concrete adapters and puts the parts together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 
@@ -28,6 +28,7 @@ from domain.error import ErrorCode, Refused, Unavailable
 from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
 from runtime.refund_client import RefundClient
+from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
@@ -174,20 +175,30 @@ def refund_client(
 
 @asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
-    """A worker and its sweep beside the body; afterwards what runs is finished."""
+    """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
 
     async def connected() -> Client:
         return client
 
-    async with worker_for(client, settings, store):
-        refunds = refund_client(settings, store, connected)
-        sweep = asyncio.create_task(sweep_forever(client, store.invitations, refunds))
-        try:
-            yield
-        finally:
-            sweep.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweep
+    refunds = refund_client(settings, store, connected)
+    async with (
+        worker_for(client, settings, store),
+        beside(sweep_forever(client, store.invitations, refunds)),
+        beside(relay_forever(client, store.announcements)),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def beside(endless: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `endless` beside the body, and stop it then."""
+    task = asyncio.create_task(endless)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @asynccontextmanager
@@ -224,6 +235,7 @@ async def worker_for(
                 invitations.deliver_invitation,
                 invitations.join_account,
                 invitations.end_invitation,
+                invitations.look_again,
                 invitations.close_invitation,
                 invitations.tell_about_invitation,
                 invitations.record_invitation,
