@@ -1,5 +1,5 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -112,7 +112,7 @@ def a_heads_up(reader: Reader, *, managed: bool = False) -> HeadsUpLetter:
 
 
 def the_club(
-    *users: dict[str, object], subscriptions: list[dict[str, object]], **members: object
+    *users: Mapping[str, object], subscriptions: list[dict[str, object]], **members: object
 ) -> Account:
     """An account that Ann owns, as the import file writes it."""
     return Account.model_validate(
