@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.announcement import SqlAnnouncements
 from adapters.sql.audit import audit
 from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
@@ -30,6 +31,7 @@ class SqlStore:
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
         self.letters = SqlLetters(engine)
+        self.announcements = SqlAnnouncements(engine)
 
     async def audit(self) -> AuditReport:
         """What must be true and is not (AUD)."""
