@@ -28,7 +28,7 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
     invite = order.invite
     source = await source_of(session, invite)
     target = await load_account(session, invite.account, only=invite.email)
-    if source is None or not _owned(source, invite.email):
+    if source is None or not owned(source, invite.email):
         return InvitationPreviewed(preview=_of_nothing(order, source, target))
     return _of_a_closing(order, source, target)
 
@@ -42,7 +42,8 @@ async def source_of(session: AsyncSession, invite: Invite) -> Account | None:
     return await load_account(session, membership.account_id, only=only)
 
 
-def _owned(source: Account, email: str) -> bool:
+def owned(source: Account, email: str) -> bool:
+    """Whether the account closes when that person leaves it (SRC-2)."""
     return source.owner is not None and source.owner.email == email
 
 

@@ -1,6 +1,7 @@
 """Owners who cannot leave yet, and how their invitations go on by themselves (BLK)."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,14 +17,14 @@ CARL = "carl@club.example"
 MINUTE = timedelta(minutes=1)
 
 
-async def a_club(world: World, plan: str = "pro", **members: object) -> None:
+async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object] = ()) -> None:
     """Jane owns a club with two other users and a room, and is invited to leave it."""
     await world.imported(
         "club",
         plan=plan,
         users=[(JANE, "owner"), (BOB, "member"), (CARL, "member")],
         rooms=[{"id": "room-1"}],
-        **members,
+        subscriptions=subscriptions,
     )
     await world.pending(JANE)
 
