@@ -49,6 +49,7 @@ SHARED_WITH_THE_SANDBOX = (
     "domain",
     "pydantic",
     "pydantic_core",
+    "runtime",
     "states",
     "statemachine",
     "workflows",

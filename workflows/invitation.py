@@ -125,6 +125,8 @@ class InvitationWorkflow:
                 await self._end("bounce", by=ENGINE, note=delivered.refused)
             else:
                 self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
+                # From now on it only waits, in a cache: no longer with this task.
+                self._delivery = None
 
     async def _wait_for_an_end(self) -> None:
         while self._now.state.unanswered:
