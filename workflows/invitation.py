@@ -195,6 +195,8 @@ class InvitationWorkflow:
             self._mail_due, self._mailed_at = False, delivered.at
             if self._now.state.unanswered and await self._unless_refused(delivered.refused):
                 self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
+                # From now on it only waits, in a cache: no longer with this task.
+                self._delivery = None
 
     async def _unless_refused(self, refused: str | None) -> bool:
         """Whether the mail server has taken the e-mail; if it never will, that is the end."""
