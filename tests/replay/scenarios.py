@@ -117,7 +117,7 @@ async def quote_expired_and_declined(world: World) -> None:
 
 async def unblocked_and_completed(world: World) -> None:
     await _blocked(world)
-    await world.store.remedies.remove_user("club", "b@c.example", "unlink")
+    await world.remove_user("club", "b@c.example")
     await world.until(JANE, "pending")
     await world.client.accept(world.account, JANE)
     await world.until(JANE, "completed")
