@@ -129,6 +129,7 @@ async def rechecked_while_paused_and_revoked(world: World) -> None:
     await _blocked(world)
     await world.pass_time(JANE, timedelta(days=2))
     await paused.resend(world.account, JANE, ADMIN)
+    await world.mailed("invitation", JANE, times=2)
     await paused.recheck(world.account, JANE)
     await paused.revoke(world.account, JANE, ADMIN)
 

@@ -198,12 +198,19 @@ async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, pau
     await world.until(JANE, "expired")
 
 
-async def test_a_resend_while_blocked_stays_blocked(world: World) -> None:
-    """INV-9."""
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) -> None:
+    """INV-9, BLK-5: the time for an answer begins anew, and stands still if it did."""
+    client = world.client = replace(world.client, policy=Policy(pause_while_blocked=paused))
     await blocked(world)
     await world.pass_time(JANE, timedelta(hours=2))
-    resent = await world.client.resend(world.account, JANE, ADMIN)
+    await client.resend(world.account, JANE, ADMIN)
+    await world.mailed("invitation", JANE, times=2)
+    resent = await world.show(JANE)
     assert (resent.state, resent.sent_count) == (InvitationState.BLOCKED, 2)
+    assert (resent.expires_at is None, resent.time_left) == (
+        (True, timedelta(days=30)) if paused else (False, None)
+    )
 
 
 async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:
