@@ -10,7 +10,7 @@ from domain.refund import PartState
 from domain.remedy import Removal
 from states.invitation import opening
 from tests.adapters.sql.purse import PAULA, eur, imported, refunding, told
-from tests.adapters.sql.town import NOON, Town, account, directory, ended, user
+from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
 
 T = TypeVar("T")
 
@@ -229,6 +229,35 @@ async def test_a_user_who_is_removed_while_they_accept_goes_one_way(town: Town) 
         )
         assert refused == []
         assert lee in await town.users("acme")
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_superseding_and_remedies_do_not_lock_the_others_out(town: Town) -> None:
+    """Rows are locked in one order, however many invitations a person has."""
+    people = [f"p{number}@crowd.example" for number in range(8)]
+    await town.store.directory.import_(directory(account("crowd", *map(user, people))))
+    here = [town.invite(email, license=License.LICENSED) for email in people[:5]]
+    there = [town.invite(email, into="zeta", by=ZOE) for email in people]
+    records = {invite.invitation_id: await town.pending(invite) for invite in (*here, *there)}
+    file = directory(account("crowd"), account("zeta", plan="pro"), account("acme", plan="pro"))
+    _, refused = await at_once(
+        *(_ignoring(town.join(i, records[i.invitation_id])) for i in (*here, *there)),
+        *(
+            _ignoring(town.store.invitations.end(i.invitation_id, ended(records[i.invitation_id])))
+            for i in there[::2]
+        ),
+        *(
+            _ignoring(town.store.remedies.remove_user("crowd", email, Removal.UNLINK, NOON))
+            for email in people
+        ),
+        *(_ignoring(town.claimed(town.invite(email))) for email in people[5:]),
+        *(_ignoring(town.store.directory.import_(file)) for _ in range(3)),
+    )
+    assert set(refused) <= {ErrorCode.BELONGS_TO_OTHER_ACCOUNT}
+    for invite in (*here, *there):
+        found = await town.store.invitations.by_id(invite.invitation_id)
+        assert found
+        assert not found.invitation.state.unanswered
     assert (await town.store.audit()).violations == ()
 
 
