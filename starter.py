@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from commands import credit, demo, diagram, directory, invitation, mail, quote, refund, stack
+from commands import (
+    attention,
+    credit,
+    demo,
+    diagram,
+    directory,
+    invitation,
+    mail,
+    quote,
+    refund,
+    stack,
+)
 from commands.answer import DONE, Answer
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import leave, speak_through_logging
@@ -22,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _commands in (invitation, quote, directory, stack, demo, diagram):
+for _commands in (invitation, quote, directory, attention, stack, demo, diagram):
     app.add_typer(_commands.app)
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")

@@ -10,7 +10,7 @@ from temporalio import activity
 from activities.letter import Post, Undeliverable, business_time, send_patiently
 from domain.invitation import Blocker, Choice, Invitation, InvitationState, Invite
 from domain.journal import ENGINE
-from domain.letter import Parties, invitation_letter, letters_about
+from domain.letter import Parties, heads_up_letter, invitation_letter, letters_about
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
@@ -18,6 +18,24 @@ from domain.quote import RecordedQuote
 from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
+
+
+class AnnounceInvitation(Value):
+    """Send the notice that the invitation will go out at `invitation.goes_out_at`."""
+
+    invite: Invite
+    invitation: Invitation
+    """As it stands; it stays so."""
+    at: AwareDatetime
+    """When this was ordered, in workflow time."""
+
+
+class InvitationAnnounced(Value):
+    """The mail server has taken the notice, or has refused it for good."""
+
+    at: AwareDatetime
+    refused: str | None = None
+    """What the mail server said to an address that it will never take."""
 
 
 class DeliverInvitation(Value):
@@ -83,7 +101,7 @@ class EndInvitation(Value):
 
 
 class RecordInvitation(Value):
-    """Keep the invitation as it stands."""
+    """Keep the invitation as it stands, or tell of it."""
 
     invite: Invite
     invitation: Invitation
@@ -177,7 +195,7 @@ def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invita
             by=ENGINE,
             expires_at=at + policy.ttl,
         )
-    return invitation.model_copy(update={"expires_at": at + policy.ttl})
+    return invitation.expiring(policy.ttl, since=at)
 
 
 class Links(Protocol):
@@ -194,6 +212,18 @@ class InvitationActivities:
     store: InvitationStore
     post: Post
     links: Links
+
+    @activity.defn
+    async def announce_invitation(self, order: AnnounceInvitation) -> InvitationAnnounced:
+        """Send the heads-up; nothing is recorded (INV-17)."""
+        at, goes_out_at = business_time(order.at), order.invitation.goes_out_at
+        assert goes_out_at is not None, "it is not announced"
+        parties = await self.store.parties(order.invite)
+        try:
+            await send_patiently(self.post, heads_up_letter(order.invite, parties, goes_out_at))
+        except Undeliverable as refused:
+            return InvitationAnnounced(at=at, refused=str(refused))
+        return InvitationAnnounced(at=at)
 
     @activity.defn
     async def deliver_invitation(self, order: DeliverInvitation) -> InvitationDelivered:
@@ -223,6 +253,11 @@ class InvitationActivities:
         return await self.store.join(order)
 
     @activity.defn
+    async def look_again(self, order: LookAgain) -> Standing:
+        """How the invitation stands in the store, and what blocks it (BLK-4)."""
+        return await self.store.standing(order.invite)
+
+    @activity.defn
     async def end_invitation(self, order: EndInvitation) -> Invitation:
         """Write the end and release the seat; returns the record that is kept (INV-7)."""
         return await self.store.end(order.invite.invitation_id, order.invitation)
@@ -246,8 +281,18 @@ class InvitationActivities:
     async def close_invitation(self, order: RecordInvitation) -> None:
         """Keep the invitation as it was accepted or ended, and tell everybody, each once."""
         await self.store.record(order.invite.invitation_id, order.invitation)
-        parties = await self.store.parties(order.invite)
-        for letter in letters_about(order.invite, order.invitation, parties):
+        await self._tell(order)
+
+    @activity.defn
+    async def tell_about_invitation(self, order: RecordInvitation) -> None:
+        """Tell everybody, each once; nothing is recorded, since it may have gone on since."""
+        await self._tell(order)
+
+    async def _tell(self, order: RecordInvitation) -> None:
+        invite, invitation = order.invite, order.invitation
+        parties = await self.store.parties(invite)
+        link = self.links.link(invite.invitation_id, invitation.sent_count)
+        for letter in letters_about(invite, invitation, parties, link):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:

@@ -1,5 +1,6 @@
 """What a refund does to the world: requests, look-ups, the ledger, e-mails."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -9,8 +10,15 @@ from temporalio import activity
 
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
 from activities.letter import Post, Undeliverable, send_patiently
-from domain.letter import RefundParties, letters_about_the_refund
+from domain.attention import cases_of_refund
+from domain.letter import (
+    Letter,
+    RefundParties,
+    letters_about_the_refund,
+    letters_to_operators,
+)
 from domain.model import Value
+from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder, RefundPart
 
 
@@ -38,6 +46,12 @@ class BookRefund(Value):
     at: AwareDatetime
 
 
+class RecallRefund(Value):
+    """Say how the refund stands in the store."""
+
+    refund_id: str
+
+
 class PlanLookups(Value):
     """Work out the next look-ups after those of the order have been used up."""
 
@@ -50,6 +64,8 @@ class TellPayee(Value):
 
     order: RefundOrder
     refund: Refund
+    decided: Money | None = None
+    """What an operator has just given up, or had asked for anew."""
 
 
 class RefundStore(Protocol):
@@ -63,6 +79,9 @@ class RefundStore(Protocol):
         Raises Refused, with nothing changed: `currency_mismatch` (the target has another
         currency), `conflict` (a credit to be reversed has been used already).
         """
+
+    async def latest(self, refund_id: str) -> Refund:
+        """The refund as it is kept. Raises Refused: `not_found`."""
 
     async def refund_parties(self, order: RefundOrder) -> RefundParties:
         """Whom the refund concerns, as the directory knows them now."""
@@ -78,6 +97,8 @@ class RefundActivities:
     store: RefundStore
     provider: PaymentProvider
     post: Post
+    operators: str | None = None
+    """The address of those who are told of what waits for them."""
 
     @activity.defn
     async def request_refund(self, order: RequestRefund) -> RefundPart:
@@ -103,7 +124,7 @@ class RefundActivities:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
         told = await self.provider.look_up(_request(order, part, at), part.provider_id)
-        if part.state in {PartState.CONVERTED, PartState.CLOSED}:
+        if part.state.settled_otherwise:
             # Only a late success changes what was settled otherwise (REF-4).
             return _as_told(part, told) if told.state is PartState.SUCCEEDED else part
         return _as_told(part, told)
@@ -114,19 +135,39 @@ class RefundActivities:
         await self.store.book(order.order, order.refund, order.at)
 
     @activity.defn
+    async def recall_refund(self, order: RecallRefund) -> Refund:
+        """The refund as the store keeps it."""
+        return await self.store.latest(order.refund_id)
+
+    @activity.defn
     async def plan_lookups(self, order: PlanLookups) -> tuple[datetime, ...]:
         """The next look-ups, by the calendar of today; recorded in the history."""
         return await self.store.next_lookups(order.order, order.after)
 
     @activity.defn
     async def tell_payee(self, order: TellPayee) -> None:
-        """Tell the payee, in their language, where the refund stands (TXT-2)."""
+        """Tell the payee, in their language, where the refund stands (TXT-2).
+
+        The operators, where they have an address, are told when it waits for them.
+        """
         parties = await self.store.refund_parties(order.order)
-        for letter in letters_about_the_refund(order.order, order.refund, parties):
+        for letter in self._letters(order, parties):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+
+    def _letters(self, order: TellPayee, parties: RefundParties) -> Iterator[Letter]:
+        if self.operators:
+            cases = cases_of_refund(order.order, order.refund)
+            yield from letters_to_operators(self.operators, cases, parties.account_name)
+        yield from letters_about_the_refund(
+            order.order,
+            order.refund,
+            parties,
+            decided=order.decided,
+            operators_know=self.operators is not None,
+        )
 
 
 def _request(order: RefundOrder, part: RefundPart, at: datetime) -> RefundRequest:

@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.billing import ProviderRefund, RefundRefused, RefundRequest
-from adapters.calendar import is_holiday
+from adapters.calendar import is_day_off
 from adapters.sql.schema import AccountRow, PaymentMethodRow, PaymentRow, ProviderRefundRow
 from adapters.sql.transaction import reading, writing
 from domain import day
@@ -134,7 +134,7 @@ def _business_day(account: AccountRow, at: datetime, number: int) -> datetime:
 
     A look-up at the time of day of the request, taken a little earlier, must not miss it.
     """
-    [moment] = lookups(at, account.time_zone, is_holiday(account.country), number, 1)
+    [moment] = lookups(at, account.time_zone, is_day_off(account.country), number, 1)
     return day.begin(day.day_of(moment, account.time_zone), account.time_zone)
 
 

@@ -48,6 +48,15 @@ def invite(
         str | None,
         typer.Option(metavar="XX", help="The language for people who have set none."),
     ] = None,
+    heads_up_days: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=365,
+            help="Send a plain notice now, and the invitation itself so many days later.",
+        ),
+    ] = 0,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the mail server has answered.")
     ] = False,
@@ -61,10 +70,25 @@ def invite(
     people = [Person(email=email, license=license, locale=locale) for email in emails]
 
     async def invited(client: "SeatflowClient") -> list[InviteResult]:
-        results = await client.invite(account, people, by)
+        results = await client.invite(account, people, by, heads_up_days=heads_up_days)
         return await client.wait_until_out(results) if wait else results
 
     return _give_results(Answer.of(context), ask(context, "Inviting", invited))
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Example: seatflow invite-members acme owner@example.com --by owner@acme.example",
+)
+def invite_members(context: typer.Context, account: Account, email: Email, by: By) -> int:
+    """Invite all other users of a blocked owner's account into the same account.
+
+    The owner's invitation goes on by itself when the last of them has gone.
+    """
+    return _give_results(
+        Answer.of(context),
+        ask(context, "Inviting", lambda client: client.invite_members(account, email, by)),
+    )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json show acme ada@example.com")
@@ -181,6 +205,18 @@ def resend(context: typer.Context, account: Account, email: Email, by: By) -> No
     _give(context, ask(context, "Resending", lambda client: client.resend(account, email, by)))
 
 
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow recheck acme ada@example.com")
+def recheck(context: typer.Context, account: Account, email: Email) -> None:
+    """Look at once whether an invitation is still blocked."""
+    _give(context, ask(context, "Looking", lambda client: client.recheck(account, email)))
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow retry-move acme ada@example.com")
+def retry_move(context: typer.Context, account: Account, email: Email) -> None:
+    """Move once more what could not be moved; the manifest tells how it went."""
+    _give(context, ask(context, "Moving", lambda client: client.retry_move(account, email)))
+
+
 def _give(context: typer.Context, invitation: Invitation) -> None:
     Answer.of(context).give(as_json(invitation), lambda: picture.of_invitation(invitation))
 
@@ -191,7 +227,7 @@ def _give_results(answer: Answer, results: Sequence[InviteResult]) -> int:
         {"invitations": [_row(result) for result in results]},
         lambda: picture.of_results(results),
     )
-    if any(result.result != "refused" for result in results):
+    if not results or any(result.result != "refused" for result in results):
         return DONE
     error = results[0].error or {}
     unreachable = error.get("code") == ErrorCode.BACKEND_UNAVAILABLE

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from commands.shape import between, facts, journal, money, state, table, text, time
 from domain.invitation import Blocker, Invitation, InviteResult, Settlement
+from domain.manifest import Manifest
 from domain.preview import Notice, Preview, TransferOffer, TransferRefused
 
 
@@ -20,7 +21,9 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("into", invitation.account),
         ("as", invitation.license),
         ("invited by", invitation.invited_by),
+        ("goes out", time(invitation.goes_out_at)),
         ("answer before", time(invitation.expires_at)),
+        ("deadline paused", f"with {invitation.time_left} left" if invitation.time_left else None),
         ("e-mails sent", str(invitation.sent_count)),
         ("reminders sent", str(invitation.reminders_sent)),
         ("link", invitation.link),
@@ -30,7 +33,12 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("workflow", invitation.workflow_id),
         ("run", invitation.run_id),
     )
-    return Group(known, *_blockers(invitation.blockers), journal(invitation.journal))
+    return Group(
+        known,
+        *_blockers(invitation.blockers),
+        *_manifest(invitation.manifest),
+        journal(invitation.journal),
+    )
 
 
 def of_invitations(invitations: Iterable[Invitation], now: datetime) -> RenderableType:
@@ -59,7 +67,7 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
             state(result.invitation.state) if result.invitation else "",
             text(str(result.error["message"])) if result.error else "",
         )
-    return rows
+    return rows if results else Text("Nobody to invite.", style="dim")
 
 
 def of_preview(preview: Preview) -> RenderableType:
@@ -125,6 +133,17 @@ def _notices(title: str, notices: Sequence[Notice]) -> Iterable[Table]:
         for notice in notices:
             rows.add_row(text(notice.message), str(notice.count or ""))
         yield rows
+
+
+def _manifest(manifest: Manifest) -> list[RenderableType]:
+    """What moves along, and each change that it brings."""
+    if not manifest:
+        return []
+    items = table("moves along", "", "count", "changes")
+    for item in manifest:
+        changes = (f"{each.name}: {each.old} → {each.new}" for each in item.changes)
+        items.add_row(item.item, state(item.status), str(item.count), text("; ".join(changes)))
+    return [items]
 
 
 def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:

@@ -81,7 +81,7 @@ def close(
     context: typer.Context,
     refund_id: Id,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; the journal keeps it.", show_default=False)
+        str, typer.Option(metavar="TEXT", help="Why; the payee is told.", show_default=False)
     ],
 ) -> None:
     """Give up what failed, or, where nothing failed, what is overdue."""

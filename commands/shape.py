@@ -12,7 +12,7 @@ from domain.money import Money
 from domain.text import one_line
 
 _COLOURS = {
-    "green": {"accepted", "completed", "settled", "succeeded"},
+    "green": {"accepted", "completed", "settled", "succeeded", "moved"},
     "yellow": {"blocked", "overdue", "converted"},
     "red": {
         "declined",

@@ -41,6 +41,11 @@ def as_written(address: str) -> str:
     return f"{local}@{normalized(f'x@{domain}').partition('@')[2]}"
 
 
+def domain_of(address: str) -> str:
+    """The domain of a normalized address."""
+    return address.rpartition("@")[2]
+
+
 def masked(address: str) -> str:
     """`j…@example.com`: enough for an operator to recognize, too little to write to."""
     local, _, domain = address.partition("@")

@@ -1,8 +1,8 @@
 """Business days: when a refund arrives, is looked up, and is late (REF-1..REF-3).
 
-Saturdays, Sundays and holidays are none. Days are counted from the one after the acceptance,
-in the time zone of the source account. Holiday lists change with releases: count in
-activities, and record the outcome.
+Days off are none: the weekend of the country, whichever days that is there, and its holidays.
+Days are counted from the one after the acceptance, in the time zone of the source account.
+Calendars change with releases: count in activities, and record the outcome.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,19 +12,18 @@ from zoneinfo import ZoneInfo
 
 from domain import day
 
-IsHoliday = Callable[[date], bool]
-
-_SATURDAY = 5
+IsDayOff = Callable[[date], bool]
+"""Whether a day is of the weekend, or a holiday."""
 
 
 def arrival_window(
-    accepted_at: datetime, time_zone: str, is_holiday: IsHoliday, first: int = 3, last: int = 5
+    accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int = 3, last: int = 5
 ) -> tuple[date, date]:
     """The days between which a refund arrives: the `first` and the `last` business day (REF-1).
 
     Both are shown to the payee, and both are included; 0 is the day of acceptance itself.
     """
-    days = list(islice(_business_days(accepted_at, time_zone, is_holiday), last + 1))
+    days = list(islice(_business_days(accepted_at, time_zone, is_day_off), last + 1))
     return days[first], days[last]
 
 
@@ -34,22 +33,22 @@ def late_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
 
 
 def lookups(
-    accepted_at: datetime, time_zone: str, is_holiday: IsHoliday, first: int, times: int
+    accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int, times: int
 ) -> tuple[datetime, ...]:
     """When to ask about a refund: the earliest `times` instants, in UTC (REF-2).
 
     One on each business day from the `first` on, at the local time of day of the acceptance.
     """
     clock = accepted_at.astimezone(ZoneInfo(time_zone)).time()
-    days = islice(_business_days(accepted_at, time_zone, is_holiday), first, first + times)
+    days = islice(_business_days(accepted_at, time_zone, is_day_off), first, first + times)
     return tuple(day.at_time(business_day, clock, time_zone) for business_day in days)
 
 
-def _business_days(accepted_at: datetime, time_zone: str, is_holiday: IsHoliday) -> Iterator[date]:
+def _business_days(accepted_at: datetime, time_zone: str, is_day_off: IsDayOff) -> Iterator[date]:
     """The day of acceptance, whatever it is, and then every business day."""
     accepted_on = day.day_of(accepted_at, time_zone)
     yield accepted_on
     for later in count(1):
         candidate = accepted_on + timedelta(days=later)
-        if candidate.weekday() < _SATURDAY and not is_holiday(candidate):
+        if not is_day_off(candidate):
             yield candidate

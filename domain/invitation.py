@@ -183,11 +183,11 @@ class Invitation(Value):
     def moved(self, entry: JournalEntry, **changes: object) -> Self:
         """The invitation after `entry`: the one way in which it changes state.
 
-        Blockers are named only while they block.
+        Blockers are named, and a deadline is paused, only while they block.
         """
         to_state = InvitationState(entry.to_state)
         if to_state is not InvitationState.BLOCKED:
-            changes.setdefault("blockers", ())
+            changes = {"blockers": (), "time_left": None, **changes}
         return self.model_copy(
             update={"state": to_state, "journal": (*self.journal, entry), **changes}
         )

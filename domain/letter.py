@@ -1,18 +1,19 @@
 """E-mails before they are put into words: who reads, what happened, which facts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from domain.account import HeldAddon
+from domain.attention import AttentionCase
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
-from domain.manifest import Change, Item
+from domain.manifest import Change, Item, ItemStatus, Manifest, unfinished
 from domain.model import Value
 from domain.money import Money
 from domain.preview import Notice
-from domain.refund import Refund, RefundOrder
+from domain.refund import PartState, Refund, RefundOrder
 from domain.text import OneLine
 
 
@@ -86,7 +87,10 @@ class HeadsUpLetter(_Letter):
 
     event: Literal["heads_up"] = "heads_up"
     inviter: OneLine
+    """The inviter's name, or their address when they have none."""
     goes_out_at: AwareDatetime
+    managed: bool = False
+    """Whether they may join without being asked (INV-18)."""
 
 
 class BlockedLetter(_Letter):
@@ -144,6 +148,8 @@ class AcceptedLetter(_Letter):
 
     event: Literal["accepted"] = "accepted"
     invitee: str
+    managed: bool = False
+    """Whether the person was not asked (INV-18)."""
 
 
 class DeclinedLetter(_Letter):
@@ -193,6 +199,8 @@ class RefundOverdueLetter(_Letter):
     event: Literal["refund_overdue"] = "refund_overdue"
     amount: Money
     arrives_between: tuple[date, date]
+    operators_know: bool = False
+    """Whether they are told by e-mail; otherwise they have to look for it."""
 
 
 class RefundFailedLetter(_Letter):
@@ -208,6 +216,33 @@ class RefundConvertedLetter(_Letter):
 
     event: Literal["refund_converted"] = "refund_converted"
     amount: Money
+
+
+class RefundRetriedLetter(_Letter):
+    """To the payee: the provider was asked anew for what had failed (REF-4)."""
+
+    event: Literal["refund_retried"] = "refund_retried"
+    amount: Money
+    to_another_method: bool = False
+
+
+class RefundClosedLetter(_Letter):
+    """To the payee: the operators gave up what was open, and why (REF-4, TXT-2)."""
+
+    event: Literal["refund_closed"] = "refund_closed"
+    amount: Money
+    """What was given up."""
+    reason: OneLine
+    """The operator's words."""
+    still_open: Money | None = None
+    """What is still on its way."""
+
+
+class AttentionLetter(_Letter):
+    """To the operators: something waits for them (REF-3, REF-4)."""
+
+    event: Literal["attention"] = "attention"
+    case: AttentionCase
 
 
 class TransferredLetter(_Letter):
@@ -234,6 +269,9 @@ Letter = Annotated[
     | RefundOverdueLetter
     | RefundFailedLetter
     | RefundConvertedLetter
+    | RefundRetriedLetter
+    | RefundClosedLetter
+    | AttentionLetter
     | TransferredLetter
     | CreditReceivedLetter
     | InvitationLetter
@@ -252,6 +290,18 @@ Letter = Annotated[
 ]
 
 
+def heads_up_letter(invite: Invite, parties: Parties, goes_out_at: AwareDatetime) -> HeadsUpLetter:
+    """The notice that the invitation itself goes out at `goes_out_at` (INV-17)."""
+    return HeadsUpLetter(
+        id=f"heads_up.{invite.invitation_id}",
+        reader=parties.invitee,
+        account_name=parties.account_name,
+        inviter=parties.inviter.name or parties.inviter.email,
+        goes_out_at=goes_out_at,
+        managed=invite.managed,
+    )
+
+
 def invitation_letter(
     invite: Invite, parties: Parties, *, number: int, link: str, expires_at: AwareDatetime
 ) -> InvitationLetter:
@@ -265,56 +315,96 @@ def invitation_letter(
         link=link,
         expires_at=expires_at,
         loses=parties.loses,
+        stays=parties.stays,
     )
 
 
-def letters_about(invite: Invite, invitation: Invitation, parties: Parties) -> tuple[Letter, ...]:
-    """Who is told that it was accepted, or how it ended, and what; each letter has its id."""
+def letters_about(
+    invite: Invite, invitation: Invitation, parties: Parties, link: str
+) -> tuple[Letter, ...]:
+    """Who is told how it stands, and what; each letter has its id.
+
+    `link` is the one that works now.
+    """
+    return tuple(_letters_about(invite, invitation, parties, link))
+
+
+def _letters_about(
+    invite: Invite, invitation: Invitation, parties: Parties, link: str
+) -> Iterator[Letter]:
     run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
+    # It may be blocked more than once: the letter about each time is one of its own.
+    about = f"{len(invitation.journal)}.{run}"
     match invitation.state:
         case state if state.accepted:
-            return tuple(_about_the_acceptance(invite, parties))
+            yield from _about_the_acceptance(invite, invitation, parties)
+        case InvitationState.BLOCKED:
+            yield BlockedLetter(
+                id=f"blocked.{about}",
+                reader=parties.invitee,
+                account_name=name,
+                blockers=invitation.blockers,
+                expires_at=invitation.expires_at,
+            )
+        case InvitationState.PENDING if last.event == "unblock":
+            yield UnblockedLetter(
+                id=f"unblocked.{about}",
+                reader=parties.invitee,
+                account_name=name,
+                link=link,
+                expires_at=invitation.deadline,
+            )
         case InvitationState.DECLINED:
-            return (
-                DeclinedLetter(
-                    id=f"declined.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    reason=last.note,
-                ),
+            yield DeclinedLetter(
+                id=f"declined.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                reason=last.note,
             )
         case InvitationState.EXPIRED:
-            return (
-                ExpiredLetter(
-                    id=f"expired.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    expired_at=last.at,
-                ),
+            yield ExpiredLetter(
+                id=f"expired.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                expired_at=last.at,
             )
         case InvitationState.UNDELIVERABLE:
-            return (
-                UndeliverableLetter(
-                    id=f"undeliverable.{run}",
-                    reader=parties.inviter,
-                    account_name=name,
-                    invitee=invite.email,
-                    answer=last.note or "",
-                ),
+            yield UndeliverableLetter(
+                id=f"undeliverable.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+                answer=last.note or "",
             )
-        case _:
-            return ()
+        case InvitationState.SUPERSEDED:
+            yield SupersededLetter(
+                id=f"superseded.{run}",
+                reader=parties.inviter,
+                account_name=name,
+                invitee=invite.email,
+            )
 
 
-def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
+def _about_the_acceptance(
+    invite: Invite, invitation: Invitation, parties: Parties
+) -> Iterator[Letter]:
     run, name = invite.invitation_id, parties.account_name
+    managed = any(entry.event == "join" for entry in invitation.journal)
     yield WelcomeLetter(
-        id=f"welcome.{run}", reader=parties.invitee, account_name=name, license=invite.license
+        id=f"welcome.{run}",
+        reader=parties.invitee,
+        account_name=name,
+        license=invite.license,
+        managed=managed,
     )
     yield AcceptedLetter(
-        id=f"accepted.{run}", reader=parties.inviter, account_name=name, invitee=invite.email
+        id=f"accepted.{run}",
+        reader=parties.inviter,
+        account_name=name,
+        invitee=invite.email,
+        managed=managed,
     )
     if parties.credited:
         yield TransferredLetter(
@@ -324,57 +414,130 @@ def _about_the_acceptance(invite: Invite, parties: Parties) -> Iterator[Letter]:
             amount=parties.credited,
         )
         yield from _about_the_credit(run, parties.credited, parties)
+    if parties.licenses_left:
+        yield from _about_the_licenses(invite, parties)
+    if not unfinished(invitation.manifest):
+        yield from _about_the_move(run, invitation.manifest, parties)
+
+
+def _about_the_licenses(invite: Invite, parties: Parties) -> Iterator[Letter]:
+    """To the target's owner and each admin: what has to be assigned anew (TRF-3)."""
+    for number, admin in enumerate(parties.admins, start=1):
+        yield LicensesLeftLetter(
+            id=f"licenses_left.{number}.{invite.invitation_id}",
+            reader=admin,
+            account_name=parties.account_name,
+            invitee=invite.email,
+            licenses=parties.licenses_left,
+        )
+
+
+def _about_the_move(run: str, manifest: Manifest, parties: Parties) -> Iterator[Letter]:
+    """To the invitee, where anything is another than before, or was not moved (TRF)."""
+    links = _changes_of(manifest, {Item.MEETINGS, Item.WEBINARS})
+    settings = _changes_of(manifest, {Item.SETTINGS})
+    failed = tuple(item.item for item in manifest if item.status is ItemStatus.FAILED)
+    if links or settings or failed:
+        yield MovedLetter(
+            # Fewer are missing after a move that was run again: its links are told then.
+            id=f"moved.{len(failed)}.{run}",
+            reader=parties.invitee,
+            account_name=parties.account_name,
+            links=links,
+            settings=settings,
+            failed=failed,
+        )
+
+
+def _changes_of(manifest: Manifest, items: Iterable[Item]) -> tuple[Change, ...]:
+    return tuple(change for item in manifest if item.item in items for change in item.changes)
 
 
 def letters_about_the_refund(
-    order: RefundOrder, refund: Refund, parties: RefundParties
-) -> tuple[Letter, ...]:
-    """What the payee is told of the refund where it stands now (TXT-2)."""
+    order: RefundOrder,
+    refund: Refund,
+    parties: RefundParties,
+    *,
+    decided: Money | None = None,
+    operators_know: bool = False,
+) -> Iterator[Letter]:
+    """What the payee is told of the refund where it stands now (TXT-2).
+
+    `decided` is what an operator has just given up, or had asked for anew.
+    """
     moves, name = refund.journal, parties.account_name
     # A refund may fail again after a retry: the letter about each move is one of its own.
     about, payee = f"{len(moves)}.{order.refund_id}", parties.payee
-    requested = RefundRequestedLetter(
-        id=f"refund_requested.{order.refund_id}",
-        reader=payee,
-        account_name=name,
-        amount=refund.amount,
-        arrives_between=order.arrives_between,
-    )
-    match moves[-1].event:
-        case "submit":
-            return (requested,)
+    event = moves[-1].event
+    if event in {"submit", "settle", "fall_due", "fail"}:
+        yield RefundRequestedLetter(
+            id=f"refund_requested.{order.refund_id}",
+            reader=payee,
+            account_name=name,
+            amount=refund.amount,
+            arrives_between=order.arrives_between,
+        )
+    match event:
         case "settle":
-            settled = RefundSettledLetter(
-                id=f"refund_settled.{about}",
+            # What was given up may arrive later still, and part by part.
+            arrived = sum(part.state is PartState.SUCCEEDED for part in refund.parts)
+            yield RefundSettledLetter(
+                id=f"refund_settled.{arrived}.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.returned,
             )
-            return (requested, settled)
         case "fall_due":
-            overdue = RefundOverdueLetter(
+            yield RefundOverdueLetter(
                 id=f"refund_overdue.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.amount_open,
                 arrives_between=order.arrives_between,
+                operators_know=operators_know,
             )
-            return (requested, overdue)
         case "fail":
-            failed = RefundFailedLetter(
+            yield RefundFailedLetter(
                 id=f"refund_failed.{about}", reader=payee, account_name=name, amount=refund.failed
             )
-            return (requested, failed)
+        case "retry" if decided:
+            yield RefundRetriedLetter(
+                id=f"refund_retried.{about}",
+                reader=payee,
+                account_name=name,
+                amount=decided,
+                to_another_method=moves[-1].note is not None,
+            )
+        case "close" | "resume" if decided:
+            yield RefundClosedLetter(
+                id=f"refund_closed.{about}",
+                reader=payee,
+                account_name=name,
+                amount=decided,
+                reason=moves[-1].note or "",
+                still_open=refund.amount_open if refund.amount_open.amount else None,
+            )
         case "convert" | "resume" if refund.converted.amount:
-            converted = RefundConvertedLetter(
+            yield RefundConvertedLetter(
                 id=f"refund_converted.{about}",
                 reader=payee,
                 account_name=name,
                 amount=refund.converted,
             )
-            return (converted, *_about_the_credit(about, refund.converted, parties))
-        case _:
-            return ()
+            yield from _about_the_credit(about, refund.converted, parties)
+
+
+def letters_to_operators(
+    address: str, cases: Iterable[AttentionCase], account_name: str
+) -> Iterator[AttentionLetter]:
+    """One for each case, in English, once as long as it stands."""
+    for case in cases:
+        yield AttentionLetter(
+            id=f"attention.{case.kind}.{case.since:%Y%m%d%H%M%S%f}.{case.id}",
+            reader=Reader(email=address),
+            account_name=account_name,
+            case=case,
+        )
 
 
 def _about_the_credit(

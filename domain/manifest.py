@@ -1,6 +1,7 @@
 """What a person takes along when they join an account (TRF)."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 from urllib.parse import quote
@@ -9,6 +10,10 @@ from pydantic import JsonValue
 
 from domain.account import Meeting, User
 from domain.model import Value
+
+GIVE_UP_AFTER = timedelta(hours=24)
+"""How long what fails is tried again: longer than an outage, so that only what needs a person
+is left to one (TRF-1)."""
 
 
 class Item(StrEnum):

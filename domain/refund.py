@@ -1,9 +1,9 @@
 """Money on its way back to the payment methods it came from (REF)."""
 
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Collection, Iterator
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime
 
@@ -11,6 +11,11 @@ from domain.journal import JournalEntry
 from domain.model import Value
 from domain.money import Money
 from domain.text import OneLine
+
+WATCHED_EVERY: Final = timedelta(weeks=1)
+"""Once the next business days are over: what was merely late has arrived by then."""
+WATCHED_FOR: Final = timedelta(days=90)
+"""A quarter: its accounts are then closed, and only a notification is still believed."""
 
 
 class RefundState(StrEnum):
@@ -57,6 +62,11 @@ class PartState(StrEnum):
     def failed(self) -> bool:
         """The provider will not return this share (REF-4)."""
         return self in {PartState.FAILED, PartState.CANCELED}
+
+    @property
+    def settled_otherwise(self) -> bool:
+        """Ours, not the provider's: only a late success changes it (REF-4)."""
+        return self in {PartState.CONVERTED, PartState.CLOSED}
 
 
 class RefundPart(Value):
@@ -107,6 +117,13 @@ class RefundOrder(Value):
         return f"{self.refund_id}/{part.payment}/{part.attempt}"
 
 
+class LateSuccess(Value):
+    """It has arrived, but the credit that it had become is used already (REF-4)."""
+
+    at: AwareDatetime
+    amount: Money
+
+
 class Refund(Value):
     """A refund as it stands: what `refund show` prints and what the store keeps."""
 
@@ -122,6 +139,8 @@ class Refund(Value):
     arrives_between: tuple[date, date]
     settled_at: AwareDatetime | None = None
     failure: OneLine | None = None
+    not_reversed: LateSuccess | None = None
+    """For the operators, until it can be reversed."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
     """The updates that an outsider may send now."""
@@ -140,6 +159,23 @@ class Refund(Value):
     def converted(self) -> Money:
         """What has become credit of the target account (REF-4)."""
         return self._sum_of(lambda state: state is PartState.CONVERTED)
+
+    def worth(self, payments: Collection[str]) -> Money:
+        """What the parts of these payments come to."""
+        parts = tuple(part for part in self.parts if part.payment in payments)
+        return _sum_of(parts or self.parts, lambda state: bool(parts))
+
+    def newly_returned(self, before: Self) -> Money:
+        """What has arrived since it stood as `before`."""
+        known = {part.payment for part in before.parts if part.state is PartState.SUCCEEDED}
+        return self.worth(
+            {part.payment for part in self.parts if part.state is PartState.SUCCEEDED} - known
+        )
+
+    @property
+    def may_arrive_late(self) -> bool:
+        """Something was settled otherwise that the provider may still report as arrived (REF-4)."""
+        return any(part.provider_id and part.state.settled_otherwise for part in self.parts)
 
     def _sum_of(self, these: Callable[[PartState], bool]) -> Money:
         return _sum_of(self.parts, these)
@@ -193,6 +229,21 @@ class CloseRefund(Value):
     """An operator gives up (REF-4)."""
 
     reason: OneLine
+
+
+class WatchRefund(Value):
+    """Go on looking after what was given up while it was on its way (REF-4)."""
+
+    order: RefundOrder
+    closed_at: AwareDatetime
+
+
+def watched_at(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
+    """When to look after what was given up: on the next business days, and then weekly."""
+    yield from business_days
+    moment = max(business_days, default=closed_at)
+    while (moment := moment + WATCHED_EVERY) <= closed_at + WATCHED_FOR:
+        yield moment
 
 
 class StartRefund(Value):

@@ -13,9 +13,10 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.workflow import UpdateMethodMultiParam
 
+from activities.move import MoveData
 from adapters.link import LinkSigner
 from adapters.sql.invitation import SqlInvitations
-from domain.address import as_written, invitee_key, masked, normalized
+from domain.address import as_written, domain_of, invitee_key, masked, normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
     AcceptInvitation,
@@ -31,14 +32,16 @@ from domain.invitation import (
     RevokeInvitation,
     StartInvitation,
 )
+from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
-from runtime.asking import Answer, Asking, Patience, unreachable
+from runtime.asking import Answer, Asking, Patience, no_answer, unreachable
 from runtime.sweep import INVITATION_ID, settle_unstarted
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import refusal
 from workflows.invitation import InvitationWorkflow, search_attributes
+from workflows.move import MoveWorkflow
 
 ROWS_AT_ONCE = 10
 """How many rows of one request are taken up at the same time."""
@@ -67,20 +70,39 @@ class SeatflowClient:
 
     # Inviting.
 
-    async def invite(self, account: str, people: Sequence[Person], by: str) -> list[InviteResult]:
+    async def invite(
+        self, account: str, people: Sequence[Person], by: str, *, heads_up_days: int = 0
+    ) -> list[InviteResult]:
         """Invite each person; a result for each, in the order asked, repeats once (INV-2).
 
-        Raises Refused when `by` may not invite at all; then nobody is invited.
+        With `heads_up_days` a notice goes out now, the invitation itself so many days later
+        (INV-17). Raises Refused when `by` may not invite at all; then nobody is invited.
         """
         admin = normalized(by)
+        managed_domains = await self.invitations.authorize_inviter(account, admin)
+        terms = _Terms(account, admin, managed_domains, heads_up_days=heads_up_days)
+        return await self._invite_each(people, terms)
+
+    async def invite_members(self, account: str, email: str, by: str) -> list[InviteResult]:
+        """Invite all other users of a blocked owner's account into the same target (BLK-6).
+
+        The owner's invitation goes on by itself when the last of them has gone. Raises
+        Refused: `conflict`, when that invitation is not blocked.
+        """
+        filed, admin = await self._for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
+        members = await self.invitations.members_beside(filed.invitation_id)
+        terms = _Terms(account, admin, beside=filed.invitation_id)
+        return await self._invite_each([Person(email=member) for member in members], terms)
+
+    async def _invite_each(self, people: Sequence[Person], terms: "_Terms") -> list[InviteResult]:
         await self.connect()
         at_once, in_order = asyncio.Semaphore(ROWS_AT_ONCE), asyncio.Lock()
 
         async def row(person: Person) -> InviteResult:
             async with at_once:
                 try:
-                    return await self._invite(account, person, admin, in_order)
+                    return await self._invite(person, terms, in_order)
                 except Refused as refused:
                     return _refused_row(person, refused)
                 except Unavailable as unavailable:
@@ -89,12 +111,12 @@ class SeatflowClient:
         return await asyncio.gather(*(row(person) for person in _each_once(people)))
 
     async def _invite(
-        self, account: str, person: Person, by: str, in_order: asyncio.Lock
+        self, person: Person, terms: "_Terms", in_order: asyncio.Lock
     ) -> InviteResult:
         email = normalized(person.email)
         patience = Patience(self.wait_seconds)
         while True:
-            invite = self._order(account, email, person, by)
+            invite = self._order(email, person, terms)
             begun = opening(invite, run_id="", at=datetime.now(UTC))
             async with in_order:
                 # Who is named first gets the seat when they run short.
@@ -110,17 +132,20 @@ class SeatflowClient:
                 await settle_unstarted(await self.connect(), self.invitations)
             await patience.pause()
 
-    def _order(self, account: str, email: str, person: Person, by: str) -> Invite:
+    def _order(self, email: str, person: Person, terms: "_Terms") -> Invite:
         return Invite(
             invitation_id=uuid.uuid4().hex,
-            account=account,
+            account=terms.account,
             key=invitee_key(email, self.id_key),
             email=email,
             mail_to=as_written(person.email),
             name=person.name,
             license=person.license,
             locale=person.locale,
-            invited_by=by,
+            invited_by=terms.by,
+            heads_up_days=terms.heads_up_days,
+            managed=domain_of(email) in terms.managed_domains,
+            beside=terms.beside,
             policy=self.policy,
         )
 
@@ -235,9 +260,7 @@ class SeatflowClient:
 
     async def _accept(self, filed: FiledInvitation, answer: AcceptInvitation) -> Invitation:
         def settled(invitation: Invitation) -> Invitation:
-            if not invitation.state.accepted:
-                _ended(invitation)
-            invitation.require_same_choice(answer.choice)
+            _as_accepted(invitation).require_same_choice(answer.choice)
             return invitation
 
         accepted = await self._ask(
@@ -281,6 +304,51 @@ class SeatflowClient:
             _ended,
         )
         return self._with_link(filed.model_copy(update={"invitation": resent}))
+
+    async def recheck(self, account: str, email: str) -> Invitation:
+        """Look at once whether it is still blocked (BLK-4)."""
+        filed = await self._latest(account, normalized(email))
+        looked = await self._ask(filed, InvitationWorkflow.recheck, [], _ended)
+        return self._with_link(filed.model_copy(update={"invitation": looked}))
+
+    async def retry_move(self, account: str, email: str) -> Invitation:
+        """Try what could not be moved once more, also when all else is over (TRF-1)."""
+        filed = await self._latest(account, normalized(email))
+        if not filed.invitation.state.final:
+            moved = await self._ask(filed, InvitationWorkflow.retry_move, [], _as_accepted)
+            filed = filed.model_copy(update={"invitation": moved})
+        if _as_accepted(filed.invitation).state.final and failed(filed.invitation.manifest):
+            await self._move_again(filed)
+            filed = await self._filed(filed.invitation_id)
+        return self._with_link(filed)
+
+    async def _move_again(self, filed: FiledInvitation) -> None:
+        """Run the failed items of an invitation whose own workflow is over."""
+        invitation, client = filed.invitation, await self.connect()
+        now = datetime.now(UTC)
+        try:
+            async with asyncio.timeout(self.wait_seconds):
+                await client.execute_workflow(
+                    MoveWorkflow.run,
+                    MoveData(
+                        invitation_id=filed.invitation_id,
+                        account=invitation.account,
+                        email=invitation.email,
+                        manifest=invitation.manifest,
+                        at=now,
+                        give_up_at=now,
+                    ),
+                    id=f"move/{invitation.account}/{filed.invitation_id}",
+                    task_queue=self.task_queue,
+                    # Whoever asks at the same time waits for the same answer.
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    static_summary=f"Move the rest for {masked(invitation.email)}",
+                    rpc_timeout=START_TIMEOUT,
+                )
+        except TimeoutError:
+            raise no_answer() from None
+        except RPCError as failure:
+            raise unreachable(failure) from failure
 
     async def _for_admin(self, account: str, email: str, by: str) -> tuple[FiledInvitation, str]:
         admin = normalized(by)
@@ -347,6 +415,24 @@ class SeatflowClient:
             return invitation
         link = self.signer.link(filed.invitation_id, invitation.sent_count)
         return invitation.model_copy(update={"link": link})
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What all rows of one request have in common."""
+
+    account: str
+    by: str
+    managed_domains: Sequence[str] = ()
+    heads_up_days: int = 0
+    beside: str | None = None
+
+
+def _as_accepted(invitation: Invitation) -> Invitation:
+    """The invitation, if it was accepted. Raises Refused, with how it ended, otherwise."""
+    if not invitation.state.accepted:
+        _ended(invitation)
+    return invitation
 
 
 def _refused_row(person: Person, error: Refused | Unavailable) -> InviteResult:

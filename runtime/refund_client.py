@@ -98,10 +98,10 @@ class RefundClient:
         """Let the refund look at once: its provider has news of the refund `provider_id`.
 
         One that has come to rest otherwise is woken, for it may have succeeded late (REF-4);
-        a settled one has nothing left to learn. Raises `Refused(not_found)`.
+        one that has arrived in full has nothing left to learn. Raises `Refused(not_found)`.
         """
         kept = await self.refunds.latest(refund_id)
-        if kept.state is RefundState.SETTLED:
+        if kept.state is RefundState.SETTLED and not kept.may_arrive_late:
             return
         client = await self.connect()
         handle = client.get_workflow_handle_for(RefundWorkflow.run, kept.workflow_id)
@@ -113,9 +113,14 @@ class RefundClient:
             except RPCError as failure:
                 if failure.status is not RPCStatusCode.NOT_FOUND:
                     raise
-                await self._wake(client, kept, provider_id)
+                await self._start_again(client, kept, told=provider_id)
 
-    async def _wake(self, client: Client, kept: Refund, provider_id: str) -> None:
+    async def take_up(self, kept: Refund) -> None:
+        """Go on with a refund whose workflow was ended from outside; one that runs is left."""
+        with asking_temporal():
+            await self._start_again(await self.connect(), kept)
+
+    async def _start_again(self, client: Client, kept: Refund, *, told: str | None = None) -> None:
         order = await self.refunds.order_of(kept.refund_id)
         await client.start_workflow(
             RefundWorkflow.run,
@@ -123,10 +128,10 @@ class RefundClient:
             id=kept.workflow_id,
             task_queue=self.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            # Another notification may have woken it in the meantime.
+            # Somebody else may have started it in the meantime.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal="provider_notified",
-            start_signal_args=[provider_id],
+            start_signal="provider_notified" if told else None,
+            start_signal_args=[told] if told else [],
             search_attributes=search_attributes(order, kept),
             static_summary=f"Refund to {masked(order.payee)}",
             rpc_timeout=TOLD_WITHIN,

@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from domain.address import as_written
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 
@@ -35,6 +36,14 @@ def _smtp_url(url: SecretStr) -> SecretStr:
     if not re.fullmatch(r"smtps?://[^/\s]+/?", url.get_secret_value()):
         raise ValueError("write smtp:// or smtps://, a host, and perhaps a port")
     return url
+
+
+def _address(text: str) -> str:
+    try:
+        return as_written(text)
+    except Refused:
+        # Its text would repeat what was written.
+        raise ValueError("write one e-mail address") from None
 
 
 def _public_url(url: str) -> str:
@@ -117,6 +126,8 @@ class Settings(BaseSettings):
     )
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] = SecretStr("smtp://localhost:1025")
     mail_from: str = "Seatflow <no-reply@localhost>"
+    operators_mail: Annotated[str, AfterValidator(_address)] | None = None
+    """Who is told of what waits for an operator; None: nobody, and they have to look."""
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"
     """What links in e-mails begin with, without a slash at the end."""
     meeting_domain: Annotated[str, AfterValidator(_host_name)] = "meet.example"

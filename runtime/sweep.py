@@ -1,4 +1,4 @@
-"""Seats of invitations that no workflow looks after are given back (INV-15)."""
+"""What no workflow looks after: seats are given back (INV-15), refunds go on (REF-6)."""
 
 import asyncio
 import logging
@@ -9,11 +9,16 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitation import SqlInvitations
 from domain.journal import ENGINE
+from domain.refund import Refund
+from runtime.refund_client import RefundClient
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
 ABANDONED_AFTER = timedelta(seconds=20)
 """Longer than any command takes between its claim and the answer to its start."""
+
+TAKEN_UP_AFTER = timedelta(minutes=1)
+"""An invitation that waits for a refund takes it up itself, and is given the time to."""
 
 INVITATION_ID = "invitation_id"
 """The memo that tells for which claim a workflow runs."""
@@ -24,6 +29,8 @@ _ENDED_FROM_OUTSIDE = (
     "WorkflowType = 'Invitation'"
     " AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 )
+
+_RUNNING_REFUNDS = "WorkflowType = 'Refund' AND ExecutionStatus = 'Running'"
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +76,50 @@ async def end_abandoned(client: Client, invitations: SqlInvitations) -> None:
             )
 
 
+async def take_up_refunds(client: Client, refunds: RefundClient) -> None:
+    """Go on with each refund that has not come to rest and whose workflow is gone (REF-6).
+
+    It was ended from outside, or never begun because its invitation was.
+    """
+    kept = await refunds.refunds.unfinished()
+    if not kept:
+        return
+    running = {execution.id async for execution in client.list_workflows(_RUNNING_REFUNDS)}
+    for refund in kept:
+        if refund.workflow_id not in running and await _is_left_alone(client, refund):
+            log.warning("%s was ended from outside and is taken up", refund.workflow_id)
+            await refunds.take_up(refund)
+
+
+async def _is_left_alone(client: Client, refund: Refund) -> bool:
+    """Whether no run is open, and none has been for a while; visibility may lag."""
+    since = refund.requested_at
+    try:
+        described = await client.get_workflow_handle(refund.workflow_id).describe()
+    except RPCError as failure:
+        if failure.status is not RPCStatusCode.NOT_FOUND:
+            raise
+    else:
+        if described.close_time is None:
+            return False
+        since = described.close_time
+    return since <= datetime.now(UTC) - TAKEN_UP_AFTER
+
+
 async def _runs(client: Client, workflow_id: str) -> bool:
     """Whether a run is open: a reset ends one run from outside and goes on in another."""
     described = await client.get_workflow_handle(workflow_id).describe()
     return described.status is WorkflowExecutionStatus.RUNNING
 
 
-async def sweep_forever(client: Client, invitations: SqlInvitations) -> None:
+async def sweep_forever(client: Client, invitations: SqlInvitations, refunds: RefundClient) -> None:
     """Look for what was abandoned every minute, beside a worker."""
     while True:
         try:
             await settle_unstarted(client, invitations)
             await end_abandoned(client, invitations)
+            await take_up_refunds(client, refunds)
         except Exception:
-            # Seats wait for the next round; operators see why.
+            # Seats and refunds wait for the next round; operators see why.
             log.exception("the sweep failed and tries again in %s", EVERY)
         await asyncio.sleep(EVERY.total_seconds())

@@ -1,7 +1,7 @@
 """The one place that names concrete adapters and puts the parts together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 
@@ -28,13 +28,14 @@ from domain.error import ErrorCode, Refused, Unavailable
 from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
 from runtime.refund_client import RefundClient
+from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
-from workflows.refund import RefundWorkflow
+from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short.
@@ -57,6 +58,7 @@ WORKFLOWS = (
     NoticeWorkflow,
     RefundWorkflow,
     RefundNoticeWorkflow,
+    RefundWatchWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -176,15 +178,30 @@ def refund_client(
 
 @asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
-    """A worker and its sweep beside the body; afterwards what runs is finished."""
-    async with worker_for(client, settings, store):
-        sweep = asyncio.create_task(sweep_forever(client, store.invitations))
-        try:
-            yield
-        finally:
-            sweep.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweep
+    """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
+
+    async def connected() -> Client:
+        return client
+
+    refunds = refund_client(settings, store, connected)
+    async with (
+        worker_for(client, settings, store),
+        beside(sweep_forever(client, store.invitations, refunds)),
+        beside(relay_forever(client, store.announcements)),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def beside(endless: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `endless` beside the body, and stop it then."""
+    task = asyncio.create_task(endless)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @asynccontextmanager
@@ -209,16 +226,21 @@ async def worker_for(
             store=store.invitations,
             services=SqlContent(store.engine, settings.meeting_domain),
         )
-        refunds = RefundActivities(store=store.refunds, provider=provider, post=post)
+        refunds = RefundActivities(
+            store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
+        )
         async with Worker(
             client,
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
+                invitations.announce_invitation,
                 invitations.deliver_invitation,
                 invitations.join_account,
                 invitations.end_invitation,
+                invitations.look_again,
                 invitations.close_invitation,
+                invitations.tell_about_invitation,
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
@@ -226,6 +248,7 @@ async def worker_for(
                 refunds.request_refund,
                 refunds.look_up_refund,
                 refunds.book_refund,
+                refunds.recall_refund,
                 refunds.plan_lookups,
                 refunds.tell_payee,
             ],

@@ -27,9 +27,17 @@ from domain.refund import Refund, RefundState
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
 from runtime.refund_client import RefundClient
+from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
-from runtime.wiring import open_store, refund_client, seatflow_client, set_up_store, worker_for
+from runtime.wiring import (
+    beside,
+    open_store,
+    refund_client,
+    seatflow_client,
+    set_up_store,
+    worker_for,
+)
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
 
@@ -101,6 +109,16 @@ class World:
         """The same world, whose commands wait for a worker that is still starting."""
         patient = replace(self.client, wait_seconds=60)
         return replace(self, client=patient, refunds=replace(self.refunds, wait_seconds=60))
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """A worker with its relay."""
+        client = self.temporal.client
+        async with (
+            worker_for(client, self.settings, self.store),
+            beside(relay_forever(client, self.store.announcements)),
+        ):
+            yield
 
     async def filed(self, email: str) -> Invitation:
         """The invitation as the store keeps it."""
@@ -302,7 +320,7 @@ async def a_world(
                 licenses=2,
             )
             if working:
-                async with worker_for(environment.client, settings, store):
+                async with world.working():
                     yield world
             else:
                 yield world

@@ -1,14 +1,21 @@
 """One person asked into one account, from the first e-mail to the end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 from math import ceil
+from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.workflow import ActivityConfig, LocalActivityConfig, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -16,16 +23,21 @@ with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
 
     from activities.invitation import (
+        AnnounceInvitation,
         AuthorizeAdmin,
         DeliverInvitation,
         EndInvitation,
         InvitationActivities,
         JoinAccount,
+        LookAgain,
         PreviewInvitation,
         RecordInvitation,
         as_delivered,
     )
+    from activities.move import MoveActivities, MoveData
+    from activities.refund import RecallRefund, RefundActivities
     from domain.address import masked
+    from domain.blocker import recheck_at
     from domain.error import ErrorCode, Refused
     from domain.invitation import (
         AcceptInvitation,
@@ -34,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
         Choice,
         DeclineInvitation,
         Invitation,
+        InvitationState,
         Invite,
         ResendInvitation,
         RevokeInvitation,
@@ -41,21 +54,47 @@ with workflow.unsafe.imports_passed_through():
         StartInvitation,
     )
     from domain.journal import ENGINE, INVITEE
+    from domain.manifest import GIVE_UP_AFTER, Manifest, begun, failed, unfinished
     from domain.preview import Preview
-    from domain.refund import RefundOrder, StartRefund
+    from domain.refund import Refund, RefundOrder, StartRefund
     from states.invitation import InvitationMachine, opening
     from states.refund import opening as opening_refund
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import NoticeWorkflow
-    from workflows.options import LOOK, MAIL, STORE
+    from workflows.options import LOOK, MAIL, MOVE, STORE
     from workflows.refund import RefundWorkflow
     from workflows.refund import search_attributes as refund_search_attributes
 
 UPDATES_IN_ONE_RUN = 1_000
 """Half of what the server accepts in one run; then the history starts anew."""
 
+REFUND_TAKEN_UP_AFTER = (
+    timedelta(0),
+    timedelta(minutes=1),
+    timedelta(minutes=15),
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(days=1),
+)
+"""How long after each end from outside; at once, for the first was a slip of somebody's hand.
+
+The last one is repeated: what fails each time must not fill the history.
+"""
+
 _BLOCKERS = TypeAdapter(tuple[Blocker, ...])
+
+_WEIGHED_AFTER_BLOCKERS = frozenset(
+    {ErrorCode.CHOICE_REQUIRED, ErrorCode.CURRENCY_MISMATCH, ErrorCode.QUOTE_EXPIRED}
+)
+"""What is only answered when nothing blocks."""
+
+
+class Moment(NamedTuple):
+    """When something is due next, and what."""
+
+    at: datetime
+    summary: str
 
 
 @workflow.defn(name="Invitation", failure_exception_types=[Refused, TransitionNotAllowed])
@@ -77,6 +116,10 @@ class InvitationWorkflow:
         self._mail_due = carried is None or carried.mail_due
         self._mailed_at = carried.mailed_at if carried else None
         self._quote = carried.quote if carried else None
+        self._blocked_since = carried.blocked_since if carried else None
+        self._rechecks = carried.rechecks if carried else 0
+        self._directory_changed = False
+        self._told = False
         self._refund: RefundOrder | None = None
         self._delivery: asyncio.Task[None] | None = None
         self._updates = 0
@@ -94,22 +137,53 @@ class InvitationWorkflow:
             self._start_delivery()
         await self._wait_for_an_end()
         if self._now.state.accepted:
-            await self._settle()
+            await asyncio.gather(self._settle(), self._move())
             await self._complete()
         else:
-            await self._tell_of_the_end()
+            await self._tell()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._now
 
     # What happens by itself, in order.
 
     def _start_delivery(self) -> None:
-        """Send the last link; an e-mail with an older one that is still on its way stops."""
+        """Send what is due; an e-mail with an older link that is still on its way stops."""
         if self._delivery:
             self._delivery.cancel()
         self._mail_due = True
         self._mailed_at = workflow.now()
-        self._delivery = asyncio.create_task(self._deliver())
+        announced = self._now.state is InvitationState.ANNOUNCED
+        self._delivery = asyncio.create_task(self._announce() if announced else self._send_out())
+
+    async def _announce(self) -> None:
+        """Send the heads-up; the invitation itself follows on its day (INV-17)."""
+        announced = await workflow.execute_activity_method(
+            InvitationActivities.announce_invitation,
+            AnnounceInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
+            **MAIL | ActivityConfig(summary="Send the heads-up"),
+        )
+        async with self._turn:
+            if self._now.state is InvitationState.ANNOUNCED:
+                self._mail_due = False
+                await self._unless_refused(announced.refused)
+
+    async def _go_out(self) -> None:
+        async with self._turn:
+            if self._now.state is InvitationState.ANNOUNCED:
+                await self._record_and_take(self._lifecycle.foresee("invite", by=ENGINE))
+                self._start_delivery()
+
+    async def _send_out(self) -> None:
+        if self._invite.managed and self._now.state is InvitationState.SENT:
+            await self._join_unasked()
+        if self._now.state.unanswered:
+            await self._deliver()
+
+    async def _join_unasked(self) -> None:
+        """Who is in a managed domain joins at once, unless they have to be asked (INV-18)."""
+        async with self._turn:
+            with suppress(Refused):
+                await self._join("join", by=ENGINE, unasked=True)
 
     async def _deliver(self) -> None:
         delivered = await workflow.execute_activity_method(
@@ -119,36 +193,63 @@ class InvitationWorkflow:
         )
         async with self._turn:
             self._mail_due, self._mailed_at = False, delivered.at
-            if not self._now.state.unanswered:
-                return
-            if delivered.refused is not None:
-                await self._end("bounce", by=ENGINE, note=delivered.refused)
-            else:
+            if self._now.state.unanswered and await self._unless_refused(delivered.refused):
                 self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
+
+    async def _unless_refused(self, refused: str | None) -> bool:
+        """Whether the mail server has taken the e-mail; if it never will, that is the end."""
+        if refused is not None:
+            await self._end("bounce", by=ENGINE, note=refused)
+        return refused is None
 
     async def _wait_for_an_end(self) -> None:
         while self._now.state.unanswered:
-            deadline = self._now.expires_at
-            if deadline and deadline <= workflow.now():
-                await self._expire()
+            due = self._due()
+            if self._directory_changed:
+                await self._look_again()
             elif self._history_is_long():
                 await self._continue_as_new()
+            elif due and due.at <= workflow.now():
+                await self._do_what_is_due()
             else:
-                await self._wait_for_news(deadline)
+                await self._wait_for_news(due)
         if self._delivery:
             self._delivery.cancel()
 
-    async def _wait_for_news(self, deadline: datetime | None) -> None:
+    def _due(self) -> Moment | None:
+        """What happens next by itself, and when."""
+        now, moments = self._now, list[Moment]()
+        if now.expires_at:
+            moments.append(Moment(now.expires_at, "Deadline for the answer"))
+        if now.state is InvitationState.ANNOUNCED and now.goes_out_at:
+            moments.append(Moment(now.goes_out_at, "Send the invitation itself"))
+        if now.state is InvitationState.BLOCKED and self._blocked_since:
+            recheck = recheck_at(self._blocked_since, self._rechecks)
+            moments.append(Moment(recheck, "Look again whether it is blocked"))
+        return min(moments, default=None)
+
+    async def _do_what_is_due(self) -> None:
+        deadline = self._now.expires_at
+        if deadline and deadline <= workflow.now():
+            await self._expire()
+        elif self._now.state is InvitationState.ANNOUNCED:
+            await self._go_out()
+        else:
+            self._rechecks += 1
+            await self._look_again()
+
+    async def _wait_for_news(self, due: Moment | None) -> None:
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: (
                     not self._now.state.unanswered
-                    or self._now.expires_at != deadline
+                    or self._due() != due
+                    or self._directory_changed
                     or self._history_is_long()
                     or self._delivery_failure() is not None
                 ),
-                timeout=deadline - workflow.now() if deadline else None,
-                timeout_summary="Deadline for the answer",
+                timeout=due.at - workflow.now() if due else None,
+                timeout_summary=due.summary if due else None,
             )
         if failure := self._delivery_failure():
             # A delivery is retried for ever, so this is a fault of ours: it must be seen.
@@ -172,7 +273,7 @@ class InvitationWorkflow:
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._now.state.unanswered:
+        if self._now.state.unanswered and not self._directory_changed:
             workflow.continue_as_new(
                 StartInvitation(
                     invite=self._invite,
@@ -181,33 +282,123 @@ class InvitationWorkflow:
                         mail_due=self._mail_due,
                         mailed_at=self._mailed_at,
                         quote=self._quote,
+                        blocked_since=self._blocked_since,
+                        rechecks=self._rechecks,
                     ),
                 )
             )
+
+    async def _look_again(self) -> None:
+        async with self._turn:
+            await self._look()
+
+    async def _look(self) -> None:
+        """See how it stands in the store: ended by another acceptance, or free to go on."""
+        self._directory_changed = False
+        if not self._now.state.unanswered:
+            return
+        standing = await workflow.execute_activity_method(
+            InvitationActivities.look_again,
+            LookAgain(invite=self._invite),
+            **STORE | ActivityConfig(summary="Look what blocks it"),
+        )
+        if not standing.invitation.state.unanswered:
+            self._lifecycle.take(standing.invitation)
+        elif self._now.state is InvitationState.BLOCKED:
+            await self._weigh(standing.blockers)
+
+    async def _weigh(self, blockers: tuple[Blocker, ...]) -> None:
+        """Go on when nothing blocks any more; else keep what is left (BLK-4)."""
+        if not blockers:
+            await self._unblock()
+        elif blockers != self._now.blockers:
+            self._blocked_since, self._rechecks = workflow.now(), 0
+            await self._record_and_take(self._now.model_copy(update={"blockers": blockers}))
 
     async def _settle(self) -> None:
         """Return what is to be refunded; a transfer was made with the membership (REF, CRD)."""
         settlement = self._now.settlement
         if self._refund:
             self._lifecycle.take(self._lifecycle.foresee("refund", by=ENGINE))
-            await asyncio.gather(self._tell_everybody(), self._follow_the_refund(self._refund))
+            await asyncio.gather(self._tell_early(), self._follow_the_refund(self._refund))
         elif settlement and settlement.kind is Choice.TRANSFER:
             self._lifecycle.take(self._lifecycle.foresee("transfer", by=ENGINE))
 
     async def _follow_the_refund(self, order: RefundOrder) -> None:
         """Wait until it is settled, converted or closed (REF-6); it goes on without us too."""
-        await workflow.execute_child_workflow(
-            RefundWorkflow.run,
-            StartRefund(order=order),
-            id=order.workflow_id,
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            search_attributes=refund_search_attributes(order, opening_refund(order)),
-            static_summary=f"Refund to {masked(order.payee)}",
+        kept = await self._outcome(StartRefund(order=order))
+        for pause in chain(REFUND_TAKEN_UP_AFTER, repeat(REFUND_TAKEN_UP_AFTER[-1])):
+            if kept and kept.state.resting:
+                return
+            if pause:
+                await workflow.sleep(pause, summary="Look after the refund again")
+            kept = await workflow.execute_activity_method(
+                RefundActivities.recall_refund,
+                RecallRefund(refund_id=order.refund_id),
+                **STORE | ActivityConfig(summary="Look how the refund stands"),
+            )
+            if not kept.state.resting:
+                kept = await self._outcome(StartRefund(order=order, carried=kept))
+
+    async def _outcome(self, start: StartRefund) -> Refund | None:
+        """How the refund came to rest; None when it was ended from outside, or runs already."""
+        order = start.order
+        try:
+            return await workflow.execute_child_workflow(
+                RefundWorkflow.run,
+                start,
+                id=order.workflow_id,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                search_attributes=refund_search_attributes(
+                    order, start.carried or opening_refund(order)
+                ),
+                static_summary=f"Refund to {masked(order.payee)}",
+            )
+        except (ChildWorkflowError, WorkflowAlreadyStartedError):
+            return None
+
+    async def _move(self) -> None:
+        """Take along what the person has; nobody waits for what has to be tried again (TRF-1)."""
+        if unfinished(self._now.manifest):
+            await self._move_data(begun(self._now.manifest))
+        if unfinished(self._now.manifest):
+            give_up_at = workflow.now() + GIVE_UP_AFTER
+            again = self._move_data(begun(self._now.manifest), give_up_at=give_up_at)
+            await asyncio.gather(self._tell_early(), again)
+
+    async def _move_data(self, manifest: Manifest, *, give_up_at: datetime | None = None) -> None:
+        self._show_manifest(manifest)
+        moved = await workflow.execute_activity_method(
+            MoveActivities.move_data,
+            MoveData(
+                invitation_id=self._invite.invitation_id,
+                account=self._invite.account,
+                email=self._invite.email,
+                manifest=manifest,
+                at=workflow.now(),
+                give_up_at=give_up_at,
+            ),
+            **MOVE | ActivityConfig(summary="Move what belongs to the person"),
         )
+        self._show_manifest(moved.manifest)
+
+    def _show_manifest(self, manifest: Manifest) -> None:
+        self._lifecycle.take(self._now.model_copy(update={"manifest": manifest}))
 
     async def _complete(self) -> None:
-        self._lifecycle.take(self._lifecycle.foresee("complete", by=ENGINE))
+        # Failed items may just be moving again.
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        with_errors = failed(self._now.manifest)
+        self._lifecycle.take(
+            self._lifecycle.foresee("complete", by=ENGINE, with_errors=with_errors)
+        )
         await self._tell_everybody()
+
+    async def _tell_early(self) -> None:
+        """What takes days must not keep anybody waiting for the news of the acceptance."""
+        if not self._told:
+            self._told = True
+            await self._tell_everybody()
 
     async def _tell_everybody(self) -> None:
         """Keep the record and send what has not been sent; each letter goes out once."""
@@ -217,12 +408,16 @@ class InvitationWorkflow:
             **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
         )
 
-    async def _tell_of_the_end(self) -> None:
-        """Hand the e-mails to a workflow of their own: this id must be free at once (INV-8)."""
+    async def _tell(self) -> None:
+        """Hand the e-mails to a workflow of their own.
+
+        An ended invitation's id must be free at once (INV-8), and nobody waits for an e-mail.
+        """
+        run, number = self._invite.invitation_id, len(self._now.journal)
         await workflow.start_child_workflow(
             NoticeWorkflow.run,
             RecordInvitation(invite=self._invite, invitation=self._now),
-            id=f"notice/{self._invite.account}/{self._invite.invitation_id}",
+            id=f"notice/{self._invite.account}/{run}/{number}",
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=f"{masked(self._invite.email)} is {self._now.state}",
         )
@@ -239,18 +434,24 @@ class InvitationWorkflow:
         )
         self._lifecycle.take(kept)
 
-    async def _join(self, choice: Choice | None) -> None:
-        wanted = self._lifecycle.foresee("accept", by=INVITEE)
+    async def _join(
+        self, event: str, *, by: str, choice: Choice | None = None, unasked: bool = False
+    ) -> None:
+        wanted = self._lifecycle.foresee(event, by=by)
         try:
             joined = await workflow.execute_activity_method(
                 InvitationActivities.join_account,
                 JoinAccount(
-                    invite=self._invite, invitation=wanted, choice=choice, quote=self._quote
+                    invite=self._invite,
+                    invitation=wanted,
+                    choice=choice,
+                    quote=self._quote,
+                    unasked=unasked,
                 ),
                 **STORE | ActivityConfig(summary="Commit membership and settlement"),
             )
-        except ActivityError as failed:
-            raise await self._answered(refusal_in(failed)) from None
+        except ActivityError as failure:
+            raise refusal_in(failure) from None
         self._refund = joined.refund
         self._lifecycle.take(joined.invitation)
 
@@ -258,6 +459,8 @@ class InvitationWorkflow:
         """The refusal, once what follows from it has been done."""
         if refused.code is ErrorCode.BLOCKED:
             await self._block(_BLOCKERS.validate_python(refused.details["blockers"]))
+        elif refused.code in _WEIGHED_AFTER_BLOCKERS and self._now.state is InvitationState.BLOCKED:
+            await self._unblock()
         if refused.code is ErrorCode.QUOTE_EXPIRED:
             preview = await self._previewed()
             return Refused(
@@ -279,7 +482,31 @@ class InvitationWorkflow:
         return previewed.preview
 
     async def _block(self, blockers: tuple[Blocker, ...]) -> None:
-        await self._record_and_take(self._lifecycle.foresee("block", by=INVITEE, blockers=blockers))
+        """Say what blocks it, and tell the invitee if that is news (BLK-4)."""
+        if blockers == self._now.blockers:
+            return
+        now = self._now
+        if self._invite.policy.pause_while_blocked:
+            now = now.paused(workflow.now())
+        self._blocked_since, self._rechecks = workflow.now(), 0
+        await self._record_and_take(
+            self._lifecycle.foresee(
+                "block",
+                by=INVITEE,
+                blockers=blockers,
+                expires_at=now.expires_at,
+                time_left=now.time_left,
+            )
+        )
+        await self._tell()
+
+    async def _unblock(self) -> None:
+        resumed = self._now.resumed(workflow.now())
+        self._blocked_since = None
+        await self._record_and_take(
+            self._lifecycle.foresee("unblock", by=ENGINE, expires_at=resumed.expires_at)
+        )
+        await self._tell()
 
     async def _record_and_take(self, invitation: Invitation) -> None:
         await workflow.execute_activity_method(
@@ -308,11 +535,17 @@ class InvitationWorkflow:
         async with self._turn:
             if not self._now.state.accepted:
                 self._lifecycle.require("accept")
-                await self._join(answer.choice)
+                await self._accept(answer.choice)
             self._now.require_same_choice(answer.choice)
             if not self._now.state.accepted:
                 raise self._lifecycle.refused()
             return self._now
+
+    async def _accept(self, choice: Choice | None) -> None:
+        try:
+            await self._join("accept", by=INVITEE, choice=choice)
+        except Refused as refused:
+            raise await self._answered(refused) from None
 
     @accept.validator
     def _may_accept(self, answer: AcceptInvitation) -> None:
@@ -357,13 +590,11 @@ class InvitationWorkflow:
             self._lifecycle.require("resend")
             await self._authorize(order.by)
             self._require_cooled_down()
+            resent = self._lifecycle.foresee(
+                "resend", by=order.by, sent_count=self._now.sent_count + 1
+            )
             await self._record_and_take(
-                self._lifecycle.foresee(
-                    "resend",
-                    by=order.by,
-                    sent_count=self._now.sent_count + 1,
-                    expires_at=workflow.now() + self._invite.policy.ttl,
-                )
+                resent.expiring(self._invite.policy.ttl, since=workflow.now())
             )
             self._start_delivery()
             return self._now
@@ -371,6 +602,34 @@ class InvitationWorkflow:
     @resend.validator
     def _may_resend(self, order: ResendInvitation) -> None:
         self._require_in_time("resend")
+
+    @workflow.update
+    async def recheck(self) -> Invitation:
+        """Look at once whether it is still blocked (BLK-4)."""
+        self._updates += 1
+        async with self._turn:
+            await self._look()
+            if not self._now.state.unanswered:
+                raise self._lifecycle.refused()
+            return self._now
+
+    @recheck.validator
+    def _may_recheck(self) -> None:
+        self._lifecycle.require_allowed("recheck")
+        self._require_not_expired()
+
+    @workflow.update
+    async def retry_move(self) -> Invitation:
+        """Try what could not be moved once more (TRF-1)."""
+        self._updates += 1
+        if failed(self._now.manifest):
+            again = begun(self._now.manifest, again=True)
+            await self._move_data(again, give_up_at=workflow.now())
+        return self._now
+
+    @retry_move.validator
+    def _may_retry_move(self) -> None:
+        self._lifecycle.require_allowed("retry_move")
 
     @workflow.update
     async def quote(self) -> Preview:
@@ -381,8 +640,14 @@ class InvitationWorkflow:
 
     @quote.validator
     def _may_quote(self) -> None:
-        if not self._now.state.unanswered:
-            raise self._lifecycle.refused()
+        self._lifecycle.require_allowed("quote")
+
+    # What others may tell.
+
+    @workflow.signal
+    def directory_changed(self) -> None:
+        """Something changed that may block it, clear it, or have ended it."""
+        self._directory_changed = True
 
     # What others may look at.
 
@@ -396,6 +661,9 @@ class InvitationWorkflow:
     def _require_in_time(self, event: str) -> None:
         """An answer at exactly the deadline is late (INV-6)."""
         self._lifecycle.require(event)
+        self._require_not_expired()
+
+    def _require_not_expired(self) -> None:
         if self._now.expires_at and self._now.expires_at <= workflow.now():
             raise Refused(ErrorCode.EXPIRED, "The invitation has expired.")
 
@@ -437,15 +705,27 @@ def search_attributes(invite: Invite, invitation: Invitation) -> TypedSearchAttr
 
 def facts(invitation: Invitation) -> Mapping[str, str]:
     """What an operations person wants to know of an invitation beside its state."""
-    expires_at = invitation.expires_at
     return {
         "Invitee": f"{masked(invitation.email)}, as {invitation.license}",
         "Account": f"`{invitation.account}`, invited by {masked(invitation.invited_by)}",
-        "Answer until": f"{expires_at:%Y-%m-%d %H:%M:%S} UTC" if expires_at else "",
+        "Goes out": _moment(invitation.goes_out_at),
+        "Answer until": _moment(invitation.expires_at),
+        "Deadline paused": f"with {invitation.time_left} left" if invitation.time_left else "",
         "Invitation e-mails": str(invitation.sent_count),
-        "Blocked by": ", ".join(blocker.code for blocker in invitation.blockers),
+        "Blocked by": "; ".join(_blocked_by(blocker) for blocker in invitation.blockers),
         "Settlement": _settled(invitation.settlement),
+        "Moved along": ", ".join(f"{item.item} {item.status}" for item in invitation.manifest),
     }
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+
+
+def _blocked_by(blocker: Blocker) -> str:
+    """The code and how many of what; ids of users are addresses, so they are not named."""
+    kinds = Counter(item.kind for item in blocker.items)
+    return f"{blocker.code} ({', '.join(f'{kind} × {n}' for kind, n in kinds.items())})"
 
 
 def _settled(settlement: Settlement | None) -> str:

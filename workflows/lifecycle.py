@@ -10,7 +10,15 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
     from domain.error import Refused
-    from states.lifecycle import AnyRecord, LifecycleMachine, after, refusal, require, transitions
+    from states.lifecycle import (
+        AnyRecord,
+        LifecycleMachine,
+        after,
+        allowed,
+        refusal,
+        require,
+        transitions,
+    )
 
 LONGEST_NOTE = 200
 """How many characters of a note Current Details show."""
@@ -45,6 +53,11 @@ class Lifecycle(Generic[AnyRecord]):
     def require(self, event: str) -> None:
         """Raise Refused unless the drawing allows `event` now; for validators."""
         require(self._declaration, self.record.state, event)
+
+    def require_allowed(self, update: str) -> None:
+        """Raise Refused unless an outsider may send `update` now; for validators."""
+        if update not in allowed(self._declaration, self.record.state.value):
+            raise self.refused()
 
     def refused(self) -> Refused:
         """The declared refusal of whoever asks for what the present state lacks."""

@@ -1,13 +1,17 @@
 """Money on its way back, from the request to the provider's last word."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import (
+    ActivityError,
+    ChildWorkflowError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.workflow import ActivityConfig, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -17,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         BookRefund,
         LookUpRefund,
         PlanLookups,
+        RecallRefund,
         RefundActivities,
         RequestRefund,
         TellPayee,
@@ -24,9 +29,11 @@ with workflow.unsafe.imports_passed_through():
     from domain.address import masked
     from domain.error import ErrorCode, Refused
     from domain.journal import ENGINE, OPERATOR
+    from domain.money import Money
     from domain.refund import (
         CloseRefund,
         ConvertRefund,
+        LateSuccess,
         PartState,
         Refund,
         RefundOrder,
@@ -34,12 +41,20 @@ with workflow.unsafe.imports_passed_through():
         RefundState,
         RetryRefund,
         StartRefund,
+        WatchRefund,
+        watched_at,
     )
     from states.refund import RefundMachine, event_of, opening
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import RefundNoticeWorkflow
     from workflows.options import BILLING, STORE
+
+_TOLD_AFTERWARDS = "an-operators-word-is-told"
+"""Earlier runs neither told of `close` and `retry` nor looked on; it can go when none is kept."""
+
+_OPERATORS_TOLD = "a-late-success-is-told"
+"""Earlier runs only kept it; it can go with them."""
 
 
 @workflow.defn(name="Refund", failure_exception_types=[Refused, TransitionNotAllowed])
@@ -161,15 +176,17 @@ class RefundWorkflow:
         """Take in what the provider says now (REF-2)."""
         if self._asking is None or self._asking.done():
             self._notified = False
-        before = self._now.state
+        before = self._now
         told = await workflow.execute_activity_method(
             RefundActivities.look_up_refund,
             LookUpRefund(order=self._order, parts=self._now.parts, at=workflow.now()),
             **BILLING | ActivityConfig(summary="Ask the provider how it stands"),
         )
         await self._bring_in(told)
-        if self._now.state is not before:
+        if self._now.state is not before.state:
             await self._tell()
+        elif before.state is RefundState.SETTLED and self._now.returned != before.returned:
+            await self._tell(about=f"/{self._now.returned.amount:f}")
 
     async def _bring_in(self, told: list[RefundPart] | tuple[RefundPart, ...]) -> None:
         """Let the refund follow the provider's word; the ledger first."""
@@ -177,12 +194,18 @@ class RefundWorkflow:
         parts = tuple(by_payment.get(part.payment, part) for part in self._now.parts)
         if parts == self._now.parts:
             return
-        changed = self._now.with_parts(parts)
+        changed = self._now.with_parts(parts).model_copy(update={"not_reversed": None})
         try:
             await self._move(event_of(changed), changed)
         except Refused as refused:
             # A late success whose credit has been used already: for the operators (REF-4).
-            await self._move(None, self._now.model_copy(update={"failure": refused.message}))
+            late = LateSuccess(at=workflow.now(), amount=changed.newly_returned(self._now))
+            known = self._now.not_reversed
+            same = known and known.amount == late.amount
+            noted = {"failure": refused.message, "not_reversed": known if same else late}
+            await self._move(None, self._now.model_copy(update=noted))
+            if not same and workflow.patched(_OPERATORS_TOLD):
+                await self._tell(about=f"/late/{late.amount.amount:f}")
 
     async def _move(
         self, event: str | None, changed: Refund, *, by: str = ENGINE, note: str | None = None
@@ -194,6 +217,7 @@ class RefundWorkflow:
                 "parts": changed.parts,
                 "amount_open": changed.amount_open,
                 "failure": changed.failure,
+                "not_reversed": changed.not_reversed,
             }
             if event == "settle":
                 changes["settled_at"] = workflow.now()
@@ -208,12 +232,12 @@ class RefundWorkflow:
             raise refusal_in(failed) from None
         self._lifecycle.take(wanted)
 
-    async def _tell(self) -> None:
+    async def _tell(self, *, decided: Money | None = None, about: str = "") -> None:
         """Tell the payee where it stands; no money waits for an e-mail."""
         await workflow.start_child_workflow(
             RefundNoticeWorkflow.run,
-            TellPayee(order=self._order, refund=self._now),
-            id=f"notice/{self._order.refund_id}/{len(self._now.journal)}",
+            TellPayee(order=self._order, refund=self._now, decided=decided),
+            id=f"notice/{self._order.refund_id}/{len(self._now.journal)}{about}",
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=f"Refund {self._now.state}: {masked(self._order.payee)}",
         )
@@ -235,7 +259,8 @@ class RefundWorkflow:
             # The provider has the last word before its failure becomes credit.
             await self._look()
             self._lifecycle.require("convert")
-            changed = self._with(PartState.CONVERTED, lambda state: state.failed)
+            failed = {part.payment for part in self._now.parts if part.state.failed}
+            changed = self._with(PartState.CONVERTED, failed)
             await self._decide("convert", changed)
             await self._tell()
             return self._now
@@ -274,6 +299,9 @@ class RefundWorkflow:
                 )
             await self._move("retry", changed, by=OPERATOR, note=order.method)
             self._lookups = ()
+            if workflow.patched(_TOLD_AFTERWARDS):
+                taken = {part.payment for part in answers.values() if not part.state.failed}
+                await self._tell(decided=self._now.worth(taken))
             return self._now
 
     def _with_next_attempt(self) -> Refund:
@@ -300,10 +328,17 @@ class RefundWorkflow:
             await self._look()
             self._lifecycle.require("close")
             failed = any(part.state.failed for part in self._now.parts)
-            changed = self._with(
-                PartState.CLOSED, lambda state: state.failed or (not failed and state.open)
-            )
+            given_up = {
+                part.payment
+                for part in self._now.parts
+                if part.state.failed or (not failed and part.state.open)
+            }
+            changed = self._with(PartState.CLOSED, given_up)
             await self._decide("close", changed, note=order.reason)
+            if workflow.patched(_TOLD_AFTERWARDS):
+                await self._tell(decided=changed.worth(given_up))
+                if not failed:
+                    await self._watch()
             return self._now
 
     @close.validator
@@ -315,10 +350,20 @@ class RefundWorkflow:
         on_its_way = any(part.state.open for part in changed.parts)
         await self._move("resume" if on_its_way else event, changed, by=OPERATOR, note=note)
 
-    def _with(self, state: PartState, these: Callable[[PartState], bool]) -> Refund:
+    async def _watch(self) -> None:
+        """What the provider still has may arrive after all; nobody waits for that (REF-4)."""
+        await workflow.start_child_workflow(
+            RefundWatchWorkflow.run,
+            WatchRefund(order=self._order, closed_at=workflow.now()),
+            id=f"watch/{self._order.refund_id}",
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            static_summary=f"Refund that was given up: {masked(self._order.payee)}",
+        )
+
+    def _with(self, state: PartState, payments: Collection[str]) -> Refund:
         return self._now.with_parts(
             tuple(
-                part.model_copy(update={"state": state}) if these(part.state) else part
+                part.model_copy(update={"state": state}) if part.payment in payments else part
                 for part in self._now.parts
             )
         )
@@ -336,6 +381,48 @@ class RefundWorkflow:
     def view(self) -> Refund:
         """The refund as it stands."""
         return self._now
+
+
+@workflow.defn(name="RefundWatch")
+class RefundWatchWorkflow:
+    """Looks for a while whether what an operator gave up has arrived after all (REF-4)."""
+
+    @workflow.run
+    async def run(self, watch: WatchRefund) -> None:
+        """Wake the refund at each moment; it looks, and settles if the provider says so."""
+        order = watch.order
+        business_days = await workflow.execute_activity_method(
+            RefundActivities.plan_lookups,
+            PlanLookups(order=order, after=max(watch.closed_at, order.requested_at)),
+            **STORE | ActivityConfig(summary="Work out the next business days"),
+        )
+        for moment in watched_at(watch.closed_at, business_days):
+            left = moment - workflow.now()
+            await workflow.sleep(
+                max(left, timedelta()), summary="Look whether it has arrived after all"
+            )
+            kept = await workflow.execute_activity_method(
+                RefundActivities.recall_refund,
+                RecallRefund(refund_id=order.refund_id),
+                **STORE | ActivityConfig(summary="Look how the refund stands"),
+            )
+            if not kept.may_arrive_late:
+                return
+            await self._wake(StartRefund(order=order, carried=kept))
+
+    async def _wake(self, start: StartRefund) -> None:
+        # Who has woken it already, or ended it from outside, will not keep us from the next time.
+        with suppress(ChildWorkflowError, WorkflowAlreadyStartedError):
+            await workflow.execute_child_workflow(
+                RefundWorkflow.run,
+                start,
+                id=start.order.workflow_id,
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                search_attributes=search_attributes(
+                    start.order, start.carried or opening(start.order)
+                ),
+                static_summary=f"Refund to {masked(start.order.payee)}",
+            )
 
 
 def search_attributes(order: RefundOrder, refund: Refund) -> TypedSearchAttributes:

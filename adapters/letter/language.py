@@ -21,7 +21,7 @@ from babel.dates import (
 )
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency
+from babel.numbers import format_currency, format_decimal
 
 from domain.money import Money
 
@@ -56,6 +56,10 @@ class Language:
     def amount(self, money: Money) -> str:
         """`money` with its currency and all the decimals of it."""
         return format_currency(money.amount, money.currency, locale=self.locale)
+
+    def number(self, number: int) -> str:
+        """`number` with its thousands set apart."""
+        return format_decimal(number, locale=self.locale)
 
 
 def language_for(locale: str) -> Language:

@@ -1,5 +1,6 @@
 """Each letter is one template, written once and set twice: as HTML and as plain text."""
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache, partial
@@ -9,6 +10,7 @@ from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from pydantic import JsonValue
 
 from adapters.letter.language import catalog, language_for
 from domain.letter import Letter
@@ -39,6 +41,7 @@ def written(letter: Letter) -> WrittenLetter:
         "language": language.tag,
         "amount": language.amount,
         "day": language.day,
+        "number": language.number,
         "moment": partial(language.moment, time_zone=letter.reader.time_zone),
     }
     text = _environment("text", language.tag).get_template(f"{letter.event}.j2")
@@ -62,6 +65,7 @@ def _environment(form: Form, language: str) -> Environment:
         undefined=StrictUndefined,
     )
     words = Words(catalog(language), Markup if form == "html" else str)
+    environment.filters["plain"] = plain
     environment.globals |= {"_": words.gettext, "ngettext": words.ngettext}
     return environment
 
@@ -82,6 +86,12 @@ class Words:
         """The message for `count` of something, translated; `count` goes in as `num`."""
         message = self.catalog.ngettext(one, many, count)
         return self.form(message) % {"num": count, **facts}
+
+
+def plain(value: JsonValue) -> str:
+    """What an outside system gave, such as an id or a setting, on one line (TXT-3)."""
+    written_out = isinstance(value, str) and value.strip()
+    return one_line(written_out or json.dumps(value, ensure_ascii=False))
 
 
 def _without_gaps(page: str) -> str:

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Final, Protocol
 
-from adapters.calendar import is_holiday
+from adapters.calendar import is_day_off
 from domain.business_day import arrival_window, lookups
 from domain.policy import Policy
 
@@ -20,7 +20,7 @@ class Payer(Protocol):
 
     @property
     def country(self) -> str:
-        """Whose holidays are left out."""
+        """Whose weekends and holidays are left out."""
 
 
 def arrives_between(payer: Payer, policy: Policy, at: datetime) -> tuple[date, date]:
@@ -28,7 +28,7 @@ def arrives_between(payer: Payer, policy: Policy, at: datetime) -> tuple[date, d
     return arrival_window(
         at,
         payer.time_zone,
-        is_holiday(payer.country),
+        is_day_off(payer.country),
         policy.refund_business_days_min,
         policy.refund_business_days_max,
     )
@@ -37,12 +37,12 @@ def arrives_between(payer: Payer, policy: Policy, at: datetime) -> tuple[date, d
 def first_lookups(payer: Payer, policy: Policy, at: datetime) -> tuple[datetime, ...]:
     """When to ask about a refund requested at `at`: from the first day it may arrive (REF-2)."""
     first = policy.refund_business_days_min
-    return lookups(at, payer.time_zone, is_holiday(payer.country), first, LOOKUPS)
+    return lookups(at, payer.time_zone, is_day_off(payer.country), first, LOOKUPS)
 
 
 def next_lookups(payer: Payer, requested_at: datetime, after: datetime) -> tuple[datetime, ...]:
     """When to ask about it after `after`, at the same time of day."""
     # There are no more business days than days.
     enough = (after - requested_at).days + 1 + LOOKUPS
-    days = lookups(requested_at, payer.time_zone, is_holiday(payer.country), 1, enough)
+    days = lookups(requested_at, payer.time_zone, is_day_off(payer.country), 1, enough)
     return tuple(moment for moment in days if moment > after)[:LOOKUPS]

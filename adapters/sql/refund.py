@@ -84,6 +84,17 @@ class SqlRefunds:
             row = await session.get(RefundRow, key.partition("/")[0])
             return row.ordered if row else None
 
+    async def unfinished(self) -> list[Refund]:
+        """Those that have not come to rest, oldest first: a workflow runs for each (REF-6)."""
+        resting = [state for state in RefundState if state.resting]
+        query = (
+            select(RefundRow)
+            .where(RefundRow.state.not_in(resting))
+            .order_by(RefundRow.requested_at, RefundRow.refund_id)
+        )
+        async with reading(self._engine) as session:
+            return [row.record for row in await session.scalars(query)]
+
     async def listed(self, state: RefundState | None) -> list[Refund]:
         """All refunds, or those in `state`, oldest first."""
         query = select(RefundRow).order_by(RefundRow.requested_at, RefundRow.refund_id)

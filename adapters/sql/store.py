@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.attention import SqlAttention
 from adapters.sql.audit import audit
 from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
@@ -29,6 +30,7 @@ class SqlStore:
         self.quotes = SqlQuotes(engine)
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
+        self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
 
     async def audit(self) -> AuditReport:

@@ -9,27 +9,42 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+from markupsafe import escape
+from pydantic import JsonValue
 
 from adapters.letter.language import CATALOGS, language_for
 from adapters.letter.writing import TEMPLATES, written
-from domain.invitation import License
+from domain.account import Account, HeldAddon
+from domain.attention import AttentionCase, AttentionKind
+from domain.blocker import blockers
+from domain.invitation import Blocker, BlockerItem, License
 from domain.letter import (
     AcceptedLetter,
+    AttentionLetter,
+    BlockedLetter,
     CreditReceivedLetter,
     DeclinedLetter,
     ExpiredLetter,
+    HeadsUpLetter,
     InvitationLetter,
     Letter,
+    LicensesLeftLetter,
+    MovedLetter,
     Reader,
+    RefundClosedLetter,
     RefundConvertedLetter,
     RefundFailedLetter,
     RefundOverdueLetter,
     RefundRequestedLetter,
+    RefundRetriedLetter,
     RefundSettledLetter,
+    SupersededLetter,
     TransferredLetter,
+    UnblockedLetter,
     UndeliverableLetter,
     WelcomeLetter,
 )
+from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice
 
@@ -37,6 +52,32 @@ LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
+STAYS = (
+    Notice(item="large_meeting_license", message="Your Large Meeting license.", count=1),
+    Notice(item="webinar_license", message="Your webinar licenses.", count=2),
+    Notice(item="addon_subscription", message="Your storage.", count=1),
+    Notice(item="report_data", message="Your reports."),
+)
+"""What does not move, by its items (TRF-3)."""
+LINKS = (
+    Change(
+        name="m-1",
+        old="https://club.meet.example/j/m-1",
+        new="https://acme.meet.example/j/m-1",
+    ),
+    Change(name="w-1", old=None, new="https://acme.meet.example/j/w-1"),
+)
+SETTINGS = (
+    Change(name="waiting_room", old=False, new=True, locked_by="acme"),
+    Change(name="theme", old="dark", new=None, locked_by="acme"),
+)
+A_CASE = AttentionCase(
+    kind=AttentionKind.REFUND_FAILED,
+    since=AT,
+    account="acme",
+    id="rf-1",
+    message="75.00 EUR to b…@example.com could not be returned: declined.",
+)
 PLACE = re.compile(r"%\((\w+)\)[a-z]")
 
 
@@ -51,6 +92,7 @@ def an_invitation(
     inviter: str = "Eve",
     license: License = License.BASIC,
     loses: tuple[Notice, ...] = (),
+    stays: tuple[Notice, ...] = (),
 ) -> InvitationLetter:
     return InvitationLetter(
         id="invitation.1.abc",
@@ -61,6 +103,104 @@ def an_invitation(
         link="https://seatflow.example/i/token",
         expires_at=AT,
         loses=loses,
+        stays=stays,
+    )
+
+
+def a_heads_up(reader: Reader, *, managed: bool = False) -> HeadsUpLetter:
+    return HeadsUpLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        inviter="Eve",
+        goes_out_at=AT,
+        managed=managed,
+    )
+
+
+def a_club(
+    *, users: int = 2, rooms: int = 2, invoices: int = 2, cancelled: int = 2
+) -> tuple[Blocker, ...]:
+    """What blocks the owner of an account with that many others, rooms and so on."""
+    source = Account.model_validate(
+        {
+            "id": "club",
+            "name": "Club",
+            "plan": "pro",
+            "currency": "EUR",
+            "time_zone": "Europe/Berlin",
+            "country": "DE",
+            "collection": "autopay",
+            "users": [
+                {"email": "ann@example.com", "role": "owner"},
+                *({"email": f"user-{n}@club.example", "role": "member"} for n in range(users)),
+            ],
+            "rooms": [{"id": f"room-{n}", "name": "Attic"} for n in range(rooms)],
+            "invoices": [
+                {"id": f"inv-{n}", "amount_due": "1108.83", "due_on": "2026-07-01"}
+                for n in range(invoices)
+            ],
+            "subscriptions": [
+                {
+                    "id": f"sub-{n}",
+                    "product": "Pro",
+                    "kind": "plan",
+                    "quantity": 1,
+                    "cycle": "annual",
+                    "period_start": "2026-01-01",
+                    "period_end": "2027-01-01",
+                    "cancellation_pending": True,
+                    "payments": [],
+                }
+                for n in range(cancelled)
+            ],
+        }
+    )
+    return blockers(source, "ann@example.com")
+
+
+def a_blocked(
+    reader: Reader, what: tuple[Blocker, ...], *, expires_at: datetime | None = AT
+) -> BlockedLetter:
+    return BlockedLetter(
+        id="x", reader=reader, account_name="Acme", blockers=what, expires_at=expires_at
+    )
+
+
+def an_unblocked(reader: Reader) -> UnblockedLetter:
+    return UnblockedLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        link="https://seatflow.example/i/token",
+        expires_at=AT,
+    )
+
+
+def a_move(
+    reader: Reader,
+    *,
+    links: tuple[Change, ...] = (),
+    settings: tuple[Change, ...] = (),
+    failed: tuple[Item, ...] = (),
+) -> MovedLetter:
+    return MovedLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        links=links,
+        settings=settings,
+        failed=failed,
+    )
+
+
+def licenses_left(reader: Reader, *capacities: int) -> LicensesLeftLetter:
+    return LicensesLeftLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        invitee="bob@example.com",
+        licenses=tuple(HeldAddon(capacity=capacity) for capacity in capacities),
     )
 
 
@@ -95,6 +235,10 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
         ),
         RefundFailedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
         RefundConvertedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundRetriedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundClosedLetter(
+            id="x", reader=reader, account_name="Acme", amount=amount, reason="sent by cheque"
+        ),
         TransferredLetter(id="x", reader=reader, account_name="Acme", amount=amount),
         a_credit(reader, "autopay").model_copy(update={"amount": amount}),
     )
@@ -104,10 +248,22 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE),
+        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=STAYS),
+        a_heads_up(reader),
+        a_heads_up(reader, managed=True),
+        a_blocked(reader, a_club()),
+        a_blocked(reader, a_club(), expires_at=None),
+        an_unblocked(reader),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.BASIC),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.LICENSED),
+        WelcomeLetter(
+            id="x", reader=reader, account_name="Acme", license=License.BASIC, managed=True
+        ),
+        a_move(reader, links=LINKS, settings=SETTINGS, failed=tuple(Item)),
+        licenses_left(reader, 500, 1000),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com"}),
+        AcceptedLetter.model_validate({**to, "invitee": "bob@example.com", "managed": True}),
+        SupersededLetter.model_validate({**to, "invitee": "bob@example.com"}),
         DeclinedLetter.model_validate({**to, "invitee": "bob@example.com", "reason": "no time"}),
         ExpiredLetter.model_validate({**to, "invitee": "bob@example.com", "expired_at": AT}),
         UndeliverableLetter.model_validate(
@@ -115,6 +271,7 @@ def every_letter(reader: Reader) -> list[Letter]:
         ),
         *letters_of_money(reader).values(),
         a_credit(reader, "net_terms"),
+        AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
     ]
 
 
@@ -349,13 +506,56 @@ def test_what_was_credited_is_never_called_refunded(event: str) -> None:
     assert "erstatt" not in said_of(event, "de")
 
 
-@pytest.mark.parametrize("event", ["refund_requested", "refund_overdue", "refund_failed"])
+@pytest.mark.parametrize(
+    "event",
+    ["refund_requested", "refund_overdue", "refund_failed", "refund_retried", "refund_closed"],
+)
 def test_what_was_only_requested_is_never_called_paid(event: str) -> None:
     """TXT-2, REF-2: the provider's word, never our guess."""
     for word in ("paid", "refunded", "has arrived.", "settled"):
         assert word not in said_of(event, "en").replace("says that it has arrived.", "")
     for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
         assert word not in said_of(event, "de")
+
+
+def test_an_operator_reads_what_waits_and_what_to_ask() -> None:
+    """REF-3, REF-4: in English, and nothing personal but a masked address."""
+    letter = AttentionLetter(
+        id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_CASE
+    )
+    text = written(letter).text
+    assert "\n> 75.00 EUR to b…@example.com could not be returned: declined.\n" in text
+    assert "\nseatflow refund show rf-1\n" in text
+
+
+def test_a_late_refund_says_that_operators_know_only_where_they_are_told() -> None:
+    """REF-3, TXT-2."""
+    late = letters_of_money(a_reader())["refund_overdue"]
+    assert "operators" not in written(late).text
+    told = late.model_copy(update={"operators_know": True})
+    assert "The operators of Seatflow have been told of it." in written(told).text
+
+
+def test_a_refund_that_was_closed_says_so_and_why() -> None:
+    """REF-4, TXT-2: nothing more is returned; the reason is the operators'; the rest goes on."""
+    closed = letters_of_money(a_reader())["refund_closed"]
+    text = written(closed).text
+    assert "nothing more is done to return €1,108.83 to your payment method" in text
+    assert "\n> sent by cheque\n" in text
+    assert "rest of the refund" not in text
+    in_part = closed.model_copy(update={"still_open": Money(amount=Decimal(9), currency="EUR")})
+    assert "The rest of the refund, €9.00, is not affected." in written(in_part).text
+
+
+def test_a_refund_that_is_tried_again_promises_no_day() -> None:
+    """REF-4: the days that were told are over; the provider has the word."""
+    retried = letters_of_money(a_reader())["refund_retried"]
+    text = written(retried).text
+    assert "to the original payment method" in text
+    assert "cannot promise a day" in text
+    assert "2026" not in text
+    elsewhere = retried.model_copy(update={"to_another_method": True})
+    assert "to another payment method" in written(elsewhere).text
 
 
 def test_no_letter_mixes_up_a_quote_and_a_balance() -> None:
@@ -387,3 +587,333 @@ def test_who_receives_credit_reads_how_much_from_whom_and_where_it_is_used(
     assert "Bob has joined the account Acme" in text
     assert "€1,108.83 was credited" in text
     assert used in text
+
+
+def test_a_heads_up_says_what_will_come_from_whom_why_and_when() -> None:
+    """INV-17: a plain notice."""
+    words = written(a_heads_up(a_reader()))
+    assert words.subject == "You will be invited to join Acme"
+    for said in (
+        "Eve is going to invite you to join the account Acme.",
+        "goes out at this time: Wednesday, July 1, 2026",
+        "Why: Eve would like you to become a user of that account.",
+        "Nothing changes for you unless you accept",
+    ):
+        assert said in words.text
+    assert "https://" not in words.text
+    assert "23:30 (Mitteleuropäische" in (
+        written(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
+    )
+
+
+def test_who_may_join_unasked_is_not_promised_a_question() -> None:
+    """INV-17, INV-18."""
+    text = written(a_heads_up(a_reader(), managed=True)).text
+    assert "you join without being asked again" in text
+    assert "Nothing changes for you unless" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (
+            "en",
+            (
+                "Your account still has 2 other users:\n"
+                "- user-0@club.example\n- user-1@club.example\n\nDelete these users, unlink them",
+                "Your account still has 2 rooms:\n- room-0\n- room-1\n\nDelete these rooms.",
+                "2 open invoices:\n- inv-0: €1,108.83\n- inv-1: €1,108.83\n\nPay these invoices.",
+                "of 2 subscriptions of your account is pending:\n- sub-0\n- sub-1\n\nReactivate",
+                "you get another e-mail",
+                "until Wednesday, July 1, 2026",
+            ),
+        ),
+        (
+            "de",
+            (
+                "2 andere Mitglieder:\n- user-0@club.example\n- user-1@club.example\n\nLöschen Sie",
+                "noch 2 Räume:\n- room-0\n- room-1\n\nLöschen Sie diese Räume.",
+                "2 offene Rechnungen:\n- inv-0: 1.108,83\N{NO-BREAK SPACE}€\n",
+                "Für 2 Abonnements Ihres Kontos ist eine Kündigung vorgemerkt:\n- sub-0\n- sub-1\n",
+                "erhalten Sie eine weitere E-Mail",
+                "Mittwoch, 1. Juli 2026",
+            ),
+        ),
+    ],
+)
+def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
+    language: str, said: tuple[str, ...]
+) -> None:
+    """BLK-1 to BLK-4: all of them at once."""
+    words = written(a_blocked(a_reader(language), a_club()))
+    for each in said:
+        assert each in words.text
+    for blocker in a_club():
+        assert all(item.id in words.html for item in blocker.items)
+        assert blocker.message not in words.text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (
+            "en",
+            (
+                "1 other user:",
+                "Delete this user,",
+                "has 1 room:",
+                "Delete this room.",
+                "1 open invoice:",
+                "Pay this invoice.",
+                "of 1 subscription of",
+            ),
+        ),
+        (
+            "de",
+            (
+                "gehört noch 1 anderes Mitglied:",
+                "Löschen Sie dieses Mitglied,",
+                "gehört noch 1 Raum:",
+                "Löschen Sie diesen Raum.",
+                "1 offene Rechnung:",
+                "Bezahlen Sie diese Rechnung.",
+                "1 Abonnement Ihres",
+            ),
+        ),
+    ],
+)
+def test_one_blocker_is_not_many(language: str, said: tuple[str, ...]) -> None:
+    alone = a_club(users=1, rooms=1, invoices=1, cancelled=1)
+    text = written(a_blocked(a_reader(language), alone)).text
+    for each in said:
+        assert each in text
+
+
+def test_who_is_blocked_by_rooms_alone_reads_of_no_users() -> None:
+    text = written(a_blocked(a_reader(), a_club(users=0, invoices=0, cancelled=0))).text
+    assert "2 rooms" in text
+    assert "other user" not in text
+    assert "invoice" not in text
+
+
+def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
+    blocker = Blocker(
+        code="parrot",
+        message="Your parrot objects.",
+        remedy="Feed the parrot.",
+        cleared_by="the parrot's keeper",
+        items=(
+            BlockerItem(kind="parrot", id="polly\r\n2", amount=AMOUNT),
+            BlockerItem(kind="parrot", id="jack"),
+        ),
+    )
+    text = written(a_blocked(a_reader(), (blocker,))).text
+    assert "Your parrot objects.\n- polly 2: €1,108.83\n- jack\n\nFeed the parrot.\n" in text
+    assert "Who can clear it: the parrot's keeper." in text
+
+
+@pytest.mark.parametrize(
+    ("language", "still"), [("en", "stands still until then"), ("de", "ruht bis dahin")]
+)
+def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
+    """BLK-5."""
+    paused = written(a_blocked(a_reader(language), a_club(), expires_at=None)).text
+    assert still in paused
+    assert "2026" not in paused
+    assert still not in written(a_blocked(a_reader(language), a_club())).text
+
+
+def test_who_is_unblocked_is_asked_to_accept_again() -> None:
+    """BLK-4: nothing was accepted in their name."""
+    text = written(an_unblocked(a_reader())).text
+    assert "You have not joined yet" in text
+    assert "\nhttps://seatflow.example/i/token\n" in text
+    assert "until Wednesday, July 1, 2026" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (
+            "en",
+            (
+                "2 of your meetings and webinars have new join links. Their ids are the same:",
+                "An old link shows a notice.",
+                "calendars",
+                "Registration e-mails that have gone out may have to be sent again.",
+                "The account Acme locks 2 settings",
+                "\n- waiting_room: off → on\n- theme: dark → not set\n",
+                "This could not be moved:\n- your profile\n- your scheduled meetings\n",
+                "The operators of Seatflow know of it",
+                "You sign in as before.",
+            ),
+        ),
+        (
+            "de",
+            (
+                "2 Ihrer Meetings und Webinare haben neue Beitrittslinks. Die IDs sind dieselben:",
+                "Ein alter Link zeigt einen Hinweis an.",
+                "Kalender",
+                "Registrierungs-E-Mails müssen vielleicht erneut versandt werden.",
+                "Das Konto Acme gibt 2 Einstellungen fest vor",
+                "\n- waiting_room: aus → ein\n- theme: dark → nicht gesetzt\n",
+                "Dies konnte nicht übertragen werden:\n- Ihr Profil\n- Ihre geplanten Meetings\n",
+                "Der Betrieb von Seatflow weiß davon",
+                "Sie melden sich an wie bisher.",
+            ),
+        ),
+    ],
+)
+def test_who_has_moved_reads_what_is_different_now(language: str, said: tuple[str, ...]) -> None:
+    """TRF-1, TRF-2, TRF-5, TRF-6."""
+    text = written(
+        a_move(a_reader(language), links=LINKS, settings=SETTINGS, failed=tuple(Item))
+    ).text
+    for each in (
+        *said,
+        "\n- m-1: https://club.meet.example/j/m-1 → https://acme.meet.example/j/m-1\n"
+        "- w-1: https://acme.meet.example/j/w-1\n",
+    ):
+        assert each in text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("has a new join link. Its id", "locks 1 setting that was")),
+        ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
+    ],
+)
+def test_one_change_is_not_many(language: str, said: tuple[str, ...]) -> None:
+    text = written(a_move(a_reader(language), links=LINKS[:1], settings=SETTINGS[:1])).text
+    for each in said:
+        assert each in text
+
+
+def test_a_move_without_failures_speaks_of_none() -> None:
+    text = written(a_move(a_reader(), settings=SETTINGS)).text
+    assert "could not be moved" not in text
+    assert "join link" not in text
+
+
+def test_every_kind_of_data_has_words_of_its_own() -> None:
+    for language in LANGUAGES:
+        said = {written(a_move(a_reader(language), failed=(item,))).text for item in Item}
+        assert len(said) == len(Item), language
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (15, "15"),
+        (1.5, "1.5"),
+        ("a\r\nb", "a b"),
+        ("", '""'),
+        (["ä", True], '["ä", true]'),
+        ({"<b>": None}, '{"<b>": null}'),
+    ],
+)
+def test_a_setting_of_any_kind_is_shown_on_one_line(value: JsonValue, shown: str) -> None:
+    """TXT-3."""
+    change = Change(name="odd\nname", old=value, new=True, locked_by="acme")
+    words = written(a_move(a_reader(), settings=(change,)))
+    assert f"\n- odd name: {shown} → on\n" in words.text
+    assert f"<li>odd name: {escape(shown)} → on</li>" in words.html
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "one"),
+    [
+        (
+            "en",
+            "bob@example.com has joined the account Acme. 2 add-on licenses from before could not "
+            "be taken along:\n- Large Meeting for 500 participants\n"
+            "- Large Meeting for 1,000 participants\n",
+            "1 add-on license from before",
+        ),
+        (
+            "de",
+            "2 Zusatzlizenzen von vorher konnten nicht mitgenommen werden:\n"
+            "- Large Meeting für 500 Teilnehmende\n- Large Meeting für 1.000 Teilnehmende\n",
+            "1 Zusatzlizenz von vorher konnte nicht",
+        ),
+    ],
+)
+def test_an_admin_reads_which_licenses_have_to_be_assigned_anew(
+    language: str, said: str, one: str
+) -> None:
+    """TRF-3."""
+    assert said in written(licenses_left(a_reader(language), 500, 1000)).text
+    assert one in written(licenses_left(a_reader(language), 500)).text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (
+            "en",
+            (
+                "This does not move with you:\n- 1 Large Meeting license: if",
+                "- 2 webinar licenses: if",
+                "- 1 add-on license of",
+                "download what you need before you accept",
+            ),
+        ),
+        (
+            "de",
+            (
+                "Dies zieht nicht mit Ihnen um:\n- 1 Large-Meeting-Lizenz: W",
+                "- 2 Webinar-Lizenzen: W",
+                "- 1 Zusatzlizenz Ihres",
+                "Laden Sie vor der Annahme herunter, was Sie brauchen",
+            ),
+        ),
+    ],
+)
+def test_an_invitation_names_what_stays_behind(language: str, said: tuple[str, ...]) -> None:
+    """TRF-3: before accepting."""
+    text = written(an_invitation(a_reader(language), stays=STAYS)).text
+    for each in said:
+        assert each in text
+    assert not [notice for notice in STAYS if notice.message in text]
+    assert said[0][:10] not in written(an_invitation(a_reader(language))).text
+
+
+def test_what_stays_behind_and_is_unknown_is_told_in_the_words_it_came_with() -> None:
+    stays = Notice(item="parrot", message="Your parrot.")
+    assert "- Your parrot.\n" in written(an_invitation(stays=(stays,))).text
+
+
+@pytest.mark.parametrize(("language", "unasked"), [("en", "not asked"), ("de", "nicht gefragt")])
+def test_who_joined_unasked_is_told_so(language: str, unasked: str) -> None:
+    """INV-18."""
+    welcome = WelcomeLetter(
+        id="x", reader=a_reader(language), account_name="Acme", license=License.BASIC
+    )
+    assert unasked not in written(welcome).text
+    assert unasked in written(welcome.model_copy(update={"managed": True})).text
+
+
+def test_nobody_is_said_to_have_accepted_who_was_not_asked() -> None:
+    """INV-18, TXT-2."""
+    words = written(
+        AcceptedLetter(
+            id="x",
+            reader=a_reader(),
+            account_name="Acme",
+            invitee="bob@example.com",
+            managed=True,
+        )
+    )
+    assert "bob@example.com has joined the account Acme without being asked" in words.text
+    assert "accepted" not in words.subject + words.text
+
+
+def test_an_inviter_who_came_second_is_told_that_another_account_was_first() -> None:
+    """INV-14, SRC-4: a new invitation has to wait until that account lets go."""
+    superseded = SupersededLetter(
+        id="x", reader=a_reader(), account_name="Acme", invitee="bob@example.com"
+    )
+    text = written(superseded).text
+    assert "bob@example.com has joined another account" in text
+    assert "when the other account has unlinked them" in text

@@ -20,10 +20,23 @@ from activities.letter import Undeliverable
 from adapters.smtp import MailNotTaken, SmtpPost, SmtpServer, mailbox
 from domain.invitation import License
 from domain.letter import InvitationLetter, Reader
+from tests.adapters.test_letter import LANGUAGES, a_reader, every_letter
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
 SILENT, HANG_UP = Misbehaviour.SILENT, Misbehaviour.HANG_UP
 IN_A_MOMENT = timedelta(seconds=0.2)
+HEADERS = {
+    "Auto-Submitted",
+    "Content-Language",
+    "Content-Type",
+    "Date",
+    "From",
+    "MIME-Version",
+    "Message-ID",
+    "Seatflow-Event",
+    "Subject",
+    "To",
+}
 
 
 class KnownLetters:
@@ -317,6 +330,25 @@ async def test_a_name_stays_in_its_header(
     assert letter.message["Bcc"] is None
     assert letter.recipients == ("ann@example.com",)
     assert letter.message["From"].addresses[0].addr_spec == "no-reply@seatflow.example"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_every_letter_says_its_event_and_keeps_names_out_of_other_headers(
+    server: ScriptedSmtpServer, language: str
+) -> None:
+    """TXT-1, TXT-3."""
+    letters = every_letter(a_reader(language))
+    for letter in letters:
+        odd = {"account_name": "A\r\nBcc: x@y.example\r\n\r\n"}
+        await a_post(server.url).send(letter.model_validate(letter.model_dump() | odd))
+    assert [arrived.message["Seatflow-Event"] for arrived in server.received] == [
+        letter.event for letter in letters
+    ]
+    for arrived in server.received:
+        assert set(arrived.message.keys()) == HEADERS
+        assert arrived.message["Content-Language"] == language
+        assert "A Bcc: x@y.example" in arrived.message["Subject"]
+        assert arrived.recipients == ("ann@example.com",)
 
 
 @pytest.mark.parametrize(

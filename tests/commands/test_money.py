@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 import starter
 from domain.account import Directory
+from domain.attention import AttentionCase, AttentionKind
 from domain.credit import Credit
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
@@ -193,6 +194,20 @@ def test_no_refunds_are_an_empty_list(seatflow: Run) -> None:
     assert seatflow("refund", "list", "--state", "failed").document == {"refunds": []}
 
 
+def test_what_waits_for_an_operator_is_one_list(seatflow: Run, tmp_path: Path) -> None:
+    """QUO-6: here credit on an account that came closed."""
+    assert seatflow("attention").document == {"attention": []}
+    gone = {**ACME, "id": "gone", "state": "closed", "users": [], "invoices": []}
+    file = tmp_path / "gone.json"
+    file.write_text(json.dumps({"accounts": [gone]}), encoding="utf-8")
+    assert seatflow("import", str(file)).status == 0
+    [case] = json.loads(seatflow("attention").out)["attention"]
+    assert set(case) == {"kind", "since", "account", "id", "message"}
+    assert case["kind"] == "credit_left_behind"
+    assert (case["account"], case["id"]) == ("gone", "gone")
+    assert case["message"].startswith("30.00 EUR of credit stayed behind")
+
+
 # What is shown of what a running Seatflow answers.
 
 
@@ -226,6 +241,15 @@ def a_refund() -> Refund:
     )
 
 
+A_CASE = AttentionCase(
+    kind=AttentionKind.REFUND_OVERDUE,
+    since=datetime(2026, 11, 27, 23, tzinfo=UTC),
+    account="acme",
+    id="rf-7",
+    message="late",
+)
+
+
 def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
     monkeypatch.setattr(where, lambda context, doing, question: answer)
 
@@ -248,6 +272,7 @@ def test_a_refund_has_every_member_of_the_contract(
         "arrives_between": ["2026-11-25", "2026-11-27"],
         "settled_at": None,
         "failure": "expired_or_canceled_card",
+        "not_reversed": None,
         "allowed": ["convert", "retry", "close"],
     }
     [part] = shown["parts"]
@@ -265,8 +290,14 @@ def test_money_is_shown_to_a_person(
     credit = Credit(account="acme", balance=nothing, entries=())
     answering(monkeypatch, "commands.credit.ask_store", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
+    answering(monkeypatch, "commands.attention.ask_store", [])
+    assert starter.run(["attention"]) == 0
+    answering(monkeypatch, "commands.attention.ask_store", [A_CASE])
+    assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
+    for said in ("Nothing wants an operator.", "refund_overdue", "rf-7"):
+        assert said in out
     for said in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
         assert said in out
 

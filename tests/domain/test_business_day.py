@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.business_day import IsHoliday, arrival_window, late_from, lookups
+from domain.business_day import IsDayOff, arrival_window, late_from, lookups
 from domain.day import day_of
 
 BERLIN = "Europe/Berlin"
@@ -22,8 +22,12 @@ def november(day: int) -> date:
 THANKSGIVING = november(26)
 
 
-def on(*days: date) -> IsHoliday:
-    return lambda day: day in days
+SATURDAY = 5
+
+
+def on(*days: date) -> IsDayOff:
+    """These holidays, and the weekend of most countries."""
+    return lambda day: day in days or day.weekday() >= SATURDAY
 
 
 no_holidays = on()
@@ -78,6 +82,13 @@ def test_a_refund_is_late_when_its_last_day_is_over(zone: str, late: datetime) -
     assert late_from((date(2026, 11, 25), date(2026, 11, 27)), zone) == late
 
 
+def test_the_weekend_is_whatever_days_the_country_rests() -> None:
+    """REF-1: counted on a calendar; where Friday and Saturday are off, Sunday is the first day."""
+    friday_and_saturday = (4, 5)
+    window = arrival_window(FRIDAY, "Asia/Kuwait", lambda day: day.weekday() in friday_and_saturday)
+    assert window == (november(24), november(26))
+
+
 def test_a_refund_is_looked_up_on_business_days_at_the_time_of_its_request() -> None:
     """REF-2: from the third business day on."""
     assert lookups(FRIDAY, NEW_YORK, on(THANKSGIVING), first=3, times=3) == (
@@ -128,5 +139,5 @@ def test_every_lookup_is_on_a_business_day_and_the_window_holds_the_first(
     days = [day_of(each, zone) for each in looked_up]
     assert days == sorted(set(days))
     assert (days[0], days[-1]) == (first, last)
-    assert all(each.weekday() < 5 and not holidays(each) for each in days)
+    assert not any(map(holidays, days))
     assert looked_up[-1] < late_from((first, last), zone)

@@ -25,7 +25,7 @@ _JSON = TypeAdapter[JsonValue](JsonValue)
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    for kind in ("invitation", "refund"):
+    for kind in ("invitation", "refund", "notice"):
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
         for name in names or SCENARIOS:
@@ -36,7 +36,7 @@ async def record(names: list[str]) -> None:
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
-    """The histories of the invitation and of its refund, if there is one."""
+    """The histories of the invitation and of its refund or notice, if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(environment, Path(folder)) as world:
             with suppress(Refused):
@@ -46,6 +46,10 @@ async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]
             refund_id = invitation.settlement and invitation.settlement.refund_id
             if refund_id:
                 histories["refund"] = await _history(environment, f"refund/{refund_id}")
+            if not invitation.state.accepted:
+                filed = await world.store.invitations.latest(world.account, JANE)
+                notice = f"notice/{world.account}/{filed.invitation_id}" if filed else ""
+                histories["notice"] = await _history(environment, notice)
             return histories
 
 

@@ -1,5 +1,6 @@
 """What is recorded: one life of an invitation for each ending and each blocker."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -86,6 +87,18 @@ async def refund_closed_and_completed(world: World) -> None:
     await world.until(JANE, "completed")
 
 
+async def refund_terminated_closed_and_completed(world: World) -> None:
+    refund_id = await _accepted(world, Choice.REFUND, refundable=False)
+    failed = await world.refund_until(refund_id, RefundState.FAILED)
+    handle = world.temporal.client.get_workflow_handle(failed.workflow_id)
+    before = (await handle.describe()).run_id
+    await handle.terminate("by hand")
+    while (await handle.describe()).run_id == before:
+        await asyncio.sleep(0.02)
+    await world.refunds.close(refund_id, "paid by hand")
+    await world.until(JANE, "completed")
+
+
 async def transferred_and_completed(world: World) -> None:
     await _accepted(world, Choice.TRANSFER)
     await world.until(JANE, "completed")
@@ -121,6 +134,7 @@ SCENARIOS: dict[str, Scenario] = {
         refunded_and_completed,
         refund_converted_and_completed,
         refund_closed_and_completed,
+        refund_terminated_closed_and_completed,
         transferred_and_completed,
         quote_expired_and_declined,
     )

@@ -38,6 +38,7 @@ def test_everything_has_its_default() -> None:
     assert (settings.billing, settings.ledger_settles_after) == ("ledger", 4)
     assert not settings.ledger_faults
     assert settings.stripe_api_base is None
+    assert settings.operators_mail is None
 
 
 def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +66,8 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_MEETING_DOMAIN", "https://hushhush.example"),
         ("SEATFLOW_MEETING_DOMAIN", "hushhush.example:80"),
         ("SEATFLOW_MEETING_DOMAIN", ".hushhush"),
+        ("SEATFLOW_OPERATORS_MAIL", "hushhush"),
+        ("SEATFLOW_OPERATORS_MAIL", "ops@example.com, hushhush@example.com"),
         ("SEATFLOW_ENCRYPTION_KEYS", "one:hushhush"),
         ("SEATFLOW_ENCRYPTION_KEYS", f"one:{KEY},one:{KEY}"),
         ("SEATFLOW_SECRET_KEY", ", ,"),
@@ -128,6 +131,11 @@ def test_an_id_key_of_its_own_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_faults_stand_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEATFLOW_LEDGER_FAULTS", "slow, timeout-after")
     assert load_settings().ledger_faults == {"slow", "timeout-after"}
+
+
+def test_operators_have_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEATFLOW_OPERATORS_MAIL", " Ops@Bücher.example ")
+    assert load_settings().operators_mail == "Ops@xn--bcher-kva.example"
 
 
 def test_stripe_s_secrets_are_read_and_one_that_is_missing_is_named(

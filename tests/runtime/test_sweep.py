@@ -1,15 +1,17 @@
-"""Seats of invitations that no workflow looks after are given back."""
+"""What no workflow looks after: seats are given back, refunds go on."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
 from domain.address import invitee_key
-from domain.invitation import InvitationState, Invite, License
+from domain.invitation import Choice, InvitationState, Invite, License
+from domain.refund import Refund, RefundState
 from runtime import sweep
 from states.invitation import opening
-from tests.world import ADMIN, JANE, World, refusal_of
+from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
 
 
 async def a_claim(world: World) -> Invite:
@@ -64,3 +66,35 @@ async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: 
     assert "ended from outside" in (revoked.journal[-1].note or "")
     assert await refusal_of(world.client.accept(world.account, JANE)) == "revoked"
     assert await world.free_seats() == 2
+
+
+async def test_a_refund_that_nobody_looks_after_is_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REF-6: also when the invitation that would wait for it was ended; once it rests, no more."""
+    await a_paying_owner(world)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+    client = world.temporal.client
+    for workflow_id in (accepted.workflow_id, refund.workflow_id):
+        await client.get_workflow_handle(workflow_id).terminate("by hand")
+    await sweep.take_up_refunds(client, world.refunds)
+    assert await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    while await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED:
+        await sweep.take_up_refunds(client, world.refunds)
+    run = (await client.get_workflow_handle(refund.workflow_id).describe()).run_id
+    await sweep.take_up_refunds(client, world.refunds)
+    assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund_id, RefundState.SETTLED)
+    await sweep.take_up_refunds(client, world.refunds)
+    assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
+    assert await world.audit() == ()
+
+
+async def status_of(world: World, refund: Refund) -> WorkflowExecutionStatus | None:
+    handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+    return (await handle.describe()).status

@@ -14,7 +14,12 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 # INV: the lifecycle as domain rules tell it. What is not here is refused.
 DRAWING = {
-    "announced": {"invite": "sent", "revoke": "revoked", "supersede": "superseded"},
+    "announced": {
+        "invite": "sent",
+        "bounce": "undeliverable",
+        "revoke": "revoked",
+        "supersede": "superseded",
+    },
     "sent": {
         "deliver": "pending",
         "join": "accepted",

@@ -145,3 +145,16 @@ async def test_refunds_are_listed_by_their_state(town: Town) -> None:
     assert await town.store.refunds.listed(None) == [refund]
     assert await town.store.refunds.listed(RefundState.REQUESTED) == [refund]
     assert await town.store.refunds.listed(RefundState.SETTLED) == []
+
+
+async def test_a_refund_is_unfinished_until_it_rests(town: Town) -> None:
+    """REF-6: failed is no rest, an operator's word is."""
+    order, refund = await refunding(town)
+    for state, unfinished in (
+        (RefundState.FAILED, True),
+        (RefundState.CLOSED, False),
+        (RefundState.SETTLED, False),
+    ):
+        standing = refund.model_copy(update={"state": state})
+        await town.store.refunds.book(order, standing, LATER)
+        assert await town.store.refunds.unfinished() == ([standing] if unfinished else [])

@@ -1,0 +1,69 @@
+"""What waits for an operator, found in the store."""
+
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import JSON, func, or_, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from adapters.sql.schema import AccountRow, BalanceRow, MembershipRow, RefundRow, TransferRow
+from adapters.sql.transaction import reading
+from domain.account import Role
+from domain.attention import AttentionCase, case_of_credit, cases_of_refund
+from domain.ledger import credit_of
+from domain.money import rounded
+from domain.refund import RefundState
+
+_NOTHING: Final = Decimal(0)
+_WANTED: Final = (RefundState.OVERDUE, RefundState.FAILED)
+
+
+class SqlAttention:
+    """Looks, and records nothing."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def cases(self) -> list[AttentionCase]:
+        """Every open case, oldest first."""
+        async with reading(self._engine) as session:
+            found = [case for find in _FINDERS async for case in find(session)]
+        return sorted(found, key=lambda case: (case.since, case.id))
+
+
+async def _of_refunds(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    not_reversed = type_coerce(RefundRow.record, JSON)["not_reversed", "at"].as_string()
+    rows = await session.scalars(
+        select(RefundRow).where(or_(RefundRow.state.in_(_WANTED), not_reversed.is_not(None)))
+    )
+    for row in rows:
+        for case in cases_of_refund(row.ordered, row.record):
+            yield case
+
+
+async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """Left behind since the owner has gone; an account may also have come closed, from a file."""
+    credit = credit_of("") + AccountRow.id
+    left = (
+        select(func.max(MembershipRow.until))
+        .where(MembershipRow.account_id == AccountRow.id, MembershipRow.role == Role.OWNER)
+        .scalar_subquery()
+    )
+    credited = (
+        select(func.max(TransferRow.at)).where(TransferRow.credited == credit).scalar_subquery()
+    )
+    rows = await session.execute(
+        select(AccountRow.id, BalanceRow.amount, BalanceRow.currency, left, credited)
+        .join(BalanceRow, BalanceRow.ledger_account == credit)
+        .where(AccountRow.state == "closed", BalanceRow.amount != _NOTHING)
+    )
+    for account, amount, currency, left_at, credited_at in rows:
+        yield case_of_credit(account, rounded(amount, currency), left_at or credited_at)
+
+
+_FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
+    _of_refunds,
+    _of_credit,
+)
+"""One for each thing of which some may want an operator."""

@@ -1,0 +1,30 @@
+"""What waits for an operator."""
+
+from collections.abc import Sequence
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from commands.answer import Answer, as_json
+from commands.question import ask_store
+from commands.shape import table, text, time
+from domain.attention import AttentionCase
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="Operations", epilog="Example: seatflow --json attention")
+def attention(context: typer.Context) -> None:
+    """List every open case that wants an operator, the oldest first."""
+    cases = ask_store(context, "Looking", lambda store: store.attention.cases())
+    Answer.of(context).give(
+        {"attention": [as_json(case) for case in cases]}, lambda: _listed(cases)
+    )
+
+
+def _listed(cases: Sequence[AttentionCase]) -> RenderableType:
+    rows = table("since", "kind", "account", "id", "message")
+    for case in cases:
+        rows.add_row(time(case.since), case.kind, text(case.account), case.id, text(case.message))
+    return rows if cases else Text("Nothing wants an operator.", style="green")

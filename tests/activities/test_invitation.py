@@ -1,0 +1,189 @@
+"""What the activities of an invitation send, and what they record."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.invitation import (
+    AccountJoined,
+    AnnounceInvitation,
+    InvitationActivities,
+    InvitationAnnounced,
+    InvitationPreviewed,
+    JoinAccount,
+    PreviewInvitation,
+    RecordInvitation,
+    Standing,
+)
+from activities.letter import Undeliverable
+from domain.invitation import Invitation, InvitationState, Invite, License
+from domain.journal import ENGINE, JournalEntry
+from domain.letter import HeadsUpLetter, Letter, Parties, Reader, UnblockedLetter
+
+NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
+INVITE = Invite(
+    invitation_id="run-1",
+    account="acme",
+    key="k",
+    email="jane@example.com",
+    invited_by="eve@acme.example",
+    heads_up_days=3,
+)
+
+
+class RecordingStore:
+    """Knows whom an invitation concerns, and keeps what it is told to record."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Invitation] = []
+
+    async def record(self, invitation_id: str, invitation: Invitation) -> None:
+        assert invitation_id == INVITE.invitation_id
+        self.recorded.append(invitation)
+
+    async def parties(self, invite: Invite) -> Parties:
+        return Parties(
+            account_name="Acme",
+            inviter=Reader(email=invite.invited_by, name="Eve"),
+            invitee=Reader(email=invite.email),
+        )
+
+    async def join(self, order: JoinAccount) -> AccountJoined:
+        unasked()
+
+    async def standing(self, invite: Invite) -> Standing:
+        unasked()
+
+    async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
+        unasked()
+
+    async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
+        unasked()
+
+    async def authorize(self, account: str, admin: str) -> None:
+        unasked()
+
+
+def unasked() -> NoReturn:
+    raise AssertionError("nobody asked for that")
+
+
+class Outbox:
+    """A mail server that takes everything, or fails in one way."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.sent: list[Letter] = []
+
+    async def send(self, letter: Letter) -> None:
+        if self.failure:
+            raise self.failure
+        self.sent.append(letter)
+
+
+class NumberedLinks:
+    def link(self, invitation_id: str, number: int) -> str:
+        return f"https://seatflow.example/i/{invitation_id}.{number}"
+
+
+class Desk:
+    """The activities, with what they send and record."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.store, self.outbox = RecordingStore(), Outbox(failure)
+        self.activities = InvitationActivities(
+            store=self.store, post=self.outbox, links=NumberedLinks()
+        )
+
+    async def announce(self, invitation: Invitation) -> InvitationAnnounced:
+        order = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
+        return await ActivityEnvironment().run(self.activities.announce_invitation, order)
+
+    async def tell(self, invitation: Invitation) -> None:
+        order = RecordInvitation(invite=INVITE, invitation=invitation)
+        await ActivityEnvironment().run(self.activities.tell_about_invitation, order)
+
+    async def close(self, invitation: Invitation) -> None:
+        order = RecordInvitation(invite=INVITE, invitation=invitation)
+        await ActivityEnvironment().run(self.activities.close_invitation, order)
+
+
+def an_invitation(state: InvitationState, events: Sequence[str]) -> Invitation:
+    return Invitation(
+        workflow_id="invitation/acme/k",
+        run_id="r",
+        account="acme",
+        email="jane@example.com",
+        state=state,
+        license=License.BASIC,
+        invited_by="eve@acme.example",
+        expires_at=NOW,
+        goes_out_at=NOW + timedelta(days=3),
+        sent_count=2,
+        journal=tuple(
+            JournalEntry(at=NOW, event=event, from_state=None, to_state=state, by=ENGINE)
+            for event in events
+        ),
+    )
+
+
+ANNOUNCED = an_invitation(InvitationState.ANNOUNCED, ["announce"])
+UNBLOCKED = an_invitation(InvitationState.PENDING, ["invite", "deliver", "block", "unblock"])
+DECLINED = an_invitation(InvitationState.DECLINED, ["invite", "deliver", "decline"])
+
+
+async def test_a_heads_up_goes_to_the_invitee_and_records_nothing() -> None:
+    """INV-17: only a plain notice; the invitation follows."""
+    desk = Desk()
+    announced = await desk.announce(ANNOUNCED)
+    [letter] = desk.outbox.sent
+    assert isinstance(letter, HeadsUpLetter)
+    assert letter.reader.email == "jane@example.com"
+    assert letter.goes_out_at == NOW + timedelta(days=3)
+    assert announced.refused is None
+    assert desk.store.recorded == []
+
+
+async def test_a_heads_up_that_is_refused_says_with_which_words() -> None:
+    """INV-4, INV-17."""
+    desk = Desk(Undeliverable("550 unknown"))
+    assert (await desk.announce(ANNOUNCED)).refused == "550 unknown"
+
+
+async def test_a_heads_up_that_was_not_taken_is_tried_again() -> None:
+    """INV-4."""
+    with pytest.raises(ApplicationError) as failure:
+        await Desk(OSError("down")).announce(ANNOUNCED)
+    assert failure.value.type == "mail_not_taken"
+
+
+async def test_what_is_told_later_is_not_recorded() -> None:
+    """It may have gone on while the mail server was down."""
+    desk = Desk()
+    await desk.tell(DECLINED)
+    assert [letter.event for letter in desk.outbox.sent] == ["declined"]
+    assert desk.store.recorded == []
+
+
+async def test_what_is_closed_is_recorded_and_told() -> None:
+    desk = Desk()
+    await desk.close(DECLINED)
+    assert [letter.event for letter in desk.outbox.sent] == ["declined"]
+    assert desk.store.recorded == [DECLINED]
+
+
+async def test_who_is_unblocked_gets_the_last_link() -> None:
+    """BLK-4, INV-9: an older one is dead."""
+    desk = Desk()
+    await desk.tell(UNBLOCKED)
+    [letter] = desk.outbox.sent
+    assert isinstance(letter, UnblockedLetter)
+    assert letter.link == "https://seatflow.example/i/run-1.2"
+
+
+async def test_a_letter_that_nobody_takes_holds_nothing_up() -> None:
+    await Desk(Undeliverable("550 unknown")).tell(DECLINED)

@@ -1,0 +1,264 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.account import HeldAddon
+from domain.invitation import Blocker, BlockerItem, Invitation, InvitationState, Invite, License
+from domain.journal import ENGINE, JournalEntry
+from domain.letter import (
+    AcceptedLetter,
+    BlockedLetter,
+    HeadsUpLetter,
+    Letter,
+    LicensesLeftLetter,
+    MovedLetter,
+    Parties,
+    Reader,
+    SupersededLetter,
+    UnblockedLetter,
+    WelcomeLetter,
+    heads_up_letter,
+    invitation_letter,
+    letters_about,
+)
+from domain.manifest import Change, Item, ItemStatus, Manifest, ManifestItem
+from domain.preview import Notice
+
+NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
+LINK = "https://seatflow.example/i/token"
+JANE = Reader(email="jane@example.com", name="Jane")
+EVE = Reader(email="eve@acme.example", name="Eve")
+ROOM = Blocker(
+    code="1009",
+    message="Your account still has other users or rooms.",
+    remedy="Delete them.",
+    cleared_by="owner of the source account",
+    items=(BlockerItem(kind="room", id="attic"),),
+)
+NEW_LINK = Change(name="m-1", old=None, new="https://acme.meet.example/j/m-1")
+NEW_WEBINAR_LINK = Change(name="w-1", old=None, new="https://acme.meet.example/j/w-1")
+LOCKED = Change(name="waiting_room", old=False, new=True, locked_by="acme")
+MOVED, FAILED, RUNNING = ItemStatus.MOVED, ItemStatus.FAILED, ItemStatus.RUNNING
+
+
+def an_invite(*, managed: bool = False) -> Invite:
+    return Invite(
+        invitation_id="run-1",
+        account="acme",
+        key="k",
+        email="jane@example.com",
+        invited_by="eve@acme.example",
+        managed=managed,
+    )
+
+
+def an_invitation(
+    state: InvitationState,
+    *events: str,
+    manifest: Manifest = (),
+    blockers: tuple[Blocker, ...] = (),
+    expires_at: datetime | None = NOW,
+) -> Invitation:
+    """An invitation that came to `state` by `events`."""
+    return Invitation(
+        workflow_id="invitation/acme/k",
+        run_id="r",
+        account="acme",
+        email="jane@example.com",
+        state=state,
+        license=License.BASIC,
+        invited_by="eve@acme.example",
+        expires_at=expires_at,
+        blockers=blockers,
+        manifest=manifest,
+        journal=tuple(
+            JournalEntry(at=NOW, event=event, from_state=None, to_state=state, by=ENGINE)
+            for event in ("invite", *events)
+        ),
+    )
+
+
+def parties(
+    *,
+    stays: tuple[Notice, ...] = (),
+    licenses_left: tuple[HeldAddon, ...] = (),
+    admins: tuple[Reader, ...] = (),
+) -> Parties:
+    return Parties(
+        account_name="Acme",
+        inviter=EVE,
+        invitee=JANE,
+        stays=stays,
+        licenses_left=licenses_left,
+        admins=admins,
+    )
+
+
+def told(invitation: Invitation, concerned: Parties | None = None) -> tuple[Letter, ...]:
+    return letters_about(an_invite(), invitation, concerned or parties(), LINK)
+
+
+def an_accepted(*items: ManifestItem) -> Invitation:
+    return an_invitation(InvitationState.COMPLETED, "deliver", "accept", manifest=items)
+
+
+def told_of_the_move(*items: ManifestItem) -> list[MovedLetter]:
+    return [letter for letter in told(an_accepted(*items)) if isinstance(letter, MovedLetter)]
+
+
+def an_item(
+    item: Item, status: ItemStatus = MOVED, changes: tuple[Change, ...] = ()
+) -> ManifestItem:
+    return ManifestItem(item=item, status=status, count=1, changes=changes)
+
+
+def test_who_is_blocked_is_told_of_every_blocker_each_time_anew() -> None:
+    """BLK-4: an e-mail for each change of the list."""
+    once = an_invitation(InvitationState.BLOCKED, "deliver", "block", blockers=(ROOM,))
+    assert told(once) == (
+        BlockedLetter(
+            id="blocked.3.run-1",
+            reader=JANE,
+            account_name="Acme",
+            blockers=(ROOM,),
+            expires_at=NOW,
+        ),
+    )
+    again = an_invitation(InvitationState.BLOCKED, "deliver", "block", "block", blockers=(ROOM,))
+    assert [letter.id for letter in told(again)] == ["blocked.4.run-1"]
+
+
+def test_a_paused_deadline_is_none() -> None:
+    """BLK-5."""
+    paused = an_invitation(InvitationState.BLOCKED, "deliver", "block", expires_at=None)
+    [letter] = told(paused)
+    assert isinstance(letter, BlockedLetter)
+    assert letter.expires_at is None
+
+
+def test_who_is_unblocked_gets_the_link_that_works() -> None:
+    """BLK-4."""
+    unblocked = an_invitation(InvitationState.PENDING, "deliver", "block", "unblock")
+    assert told(unblocked) == (
+        UnblockedLetter(
+            id="unblocked.4.run-1", reader=JANE, account_name="Acme", link=LINK, expires_at=NOW
+        ),
+    )
+
+
+@pytest.mark.parametrize("events", [("deliver",), ("deliver", "block", "unblock", "resend")])
+def test_a_pending_invitation_has_no_other_news(events: tuple[str, ...]) -> None:
+    assert told(an_invitation(InvitationState.PENDING, *events)) == ()
+
+
+def test_the_inviter_is_told_that_another_account_was_first() -> None:
+    """INV-14."""
+    assert told(an_invitation(InvitationState.SUPERSEDED, "deliver", "supersede")) == (
+        SupersededLetter(
+            id="superseded.run-1", reader=EVE, account_name="Acme", invitee="jane@example.com"
+        ),
+    )
+
+
+@pytest.mark.parametrize(("event", "managed"), [("accept", False), ("join", True)])
+def test_both_are_told_whether_the_invitee_was_asked(event: str, managed: bool) -> None:
+    """INV-18: told afterwards."""
+    welcome, accepted = told(an_invitation(InvitationState.COMPLETED, event, "complete"))
+    assert isinstance(welcome, WelcomeLetter)
+    assert isinstance(accepted, AcceptedLetter)
+    assert welcome.managed == accepted.managed == managed
+
+
+def test_the_invitee_is_told_what_the_move_has_changed() -> None:
+    """TRF-1, TRF-2, TRF-5: one letter, with what could not be moved."""
+    assert told_of_the_move(
+        an_item(Item.MEETINGS, changes=(NEW_LINK,)),
+        an_item(Item.WEBINARS, changes=(NEW_WEBINAR_LINK,)),
+        an_item(Item.CONTACTS, FAILED),
+        an_item(Item.SETTINGS, changes=(LOCKED,)),
+    ) == [
+        MovedLetter(
+            id="moved.1.run-1",
+            reader=JANE,
+            account_name="Acme",
+            links=(NEW_LINK, NEW_WEBINAR_LINK),
+            settings=(LOCKED,),
+            failed=(Item.CONTACTS,),
+        )
+    ]
+
+
+def test_a_move_that_changed_nothing_is_no_news() -> None:
+    assert told_of_the_move(an_item(Item.MEETINGS), an_item(Item.CONTACTS)) == []
+    assert told_of_the_move() == []
+
+
+@pytest.mark.parametrize("status", [ItemStatus.PENDING, RUNNING])
+def test_the_move_is_told_when_it_has_come_to_its_end(status: ItemStatus) -> None:
+    """TRF-1: the settlement does not wait for it."""
+    meetings = an_item(Item.MEETINGS, changes=(NEW_LINK,))
+    assert told_of_the_move(meetings, an_item(Item.CONTACTS, status)) == []
+
+
+def test_what_was_moved_at_a_second_try_is_told_in_a_letter_of_its_own() -> None:
+    """TRF-5: no new link is kept from the invitee."""
+    [first] = told_of_the_move(an_item(Item.MEETINGS, FAILED), an_item(Item.CONTACTS, FAILED))
+    [second] = told_of_the_move(
+        an_item(Item.MEETINGS, changes=(NEW_LINK,)), an_item(Item.CONTACTS, FAILED)
+    )
+    assert first.id != second.id
+    assert second.links == (NEW_LINK,)
+
+
+def test_every_admin_is_told_which_licenses_stayed_behind() -> None:
+    """TRF-3."""
+    left, boss = (HeldAddon(capacity=500),), Reader(email="boss@acme.example")
+    letters = told(an_accepted(), parties(licenses_left=left, admins=(boss, EVE)))
+    assert [letter for letter in letters if isinstance(letter, LicensesLeftLetter)] == [
+        LicensesLeftLetter(
+            id=f"licenses_left.{number}.run-1",
+            reader=admin,
+            account_name="Acme",
+            invitee="jane@example.com",
+            licenses=left,
+        )
+        for number, admin in [(1, boss), (2, EVE)]
+    ]
+
+
+def test_no_admin_is_told_where_no_license_stayed_behind() -> None:
+    letters = told(an_accepted(), parties(admins=(EVE,)))
+    assert not [letter for letter in letters if isinstance(letter, LicensesLeftLetter)]
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_a_heads_up_names_who_invites_and_when(managed: bool) -> None:
+    """INV-17, INV-18."""
+    goes_out_at = NOW + timedelta(days=3)
+    assert heads_up_letter(an_invite(managed=managed), parties(), goes_out_at) == HeadsUpLetter(
+        id="heads_up.run-1",
+        reader=JANE,
+        account_name="Acme",
+        inviter="Eve",
+        goes_out_at=goes_out_at,
+        managed=managed,
+    )
+
+
+def test_an_invitation_letter_names_what_stays_behind() -> None:
+    """TRF-3: before accepting."""
+    stays = (Notice(item="report_data", message="Your reports."),)
+    letter = invitation_letter(
+        an_invite(), parties(stays=stays), number=1, link=LINK, expires_at=NOW
+    )
+    assert letter.stays == stays
+
+
+@pytest.mark.parametrize(
+    "state", [state for state in InvitationState if state.final and not state.accepted]
+)
+def test_the_inviter_hears_of_every_end_but_an_admins_own(state: InvitationState) -> None:
+    """INV-4, INV-6, INV-7, INV-14."""
+    letters = told(an_invitation(state, "deliver", "end"))
+    readers = [letter.reader for letter in letters]
+    assert readers == ([] if state is InvitationState.REVOKED else [EVE])

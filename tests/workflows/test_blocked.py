@@ -1,0 +1,235 @@
+"""Owners who cannot leave yet, and how their invitations go on by themselves (BLK)."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.error import Refused
+from domain.invitation import Choice, Invitation, InvitationState, Person
+from domain.policy import Policy
+from tests.world import ADMIN, JANE, MEMBER, World, refusal_of
+
+BOB = "bob@club.example"
+CARL = "carl@club.example"
+MINUTE = timedelta(minutes=1)
+
+
+async def a_club(world: World, plan: str = "pro", **members: object) -> None:
+    """Jane owns a club with two other users and a room, and is invited to leave it."""
+    await world.imported(
+        "club",
+        plan=plan,
+        users=[(JANE, "owner"), (BOB, "member"), (CARL, "member")],
+        rooms=[{"id": "room-1"}],
+        **members,
+    )
+    await world.pending(JANE)
+
+
+async def blocked(world: World, plan: str = "pro") -> Invitation:
+    await a_club(world, plan)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    return await world.show(JANE)
+
+
+def named(invitation: Invitation) -> list[str]:
+    return [item.id for blocker in invitation.blockers for item in blocker.items]
+
+
+async def until_named(world: World, *items: str) -> None:
+    async with asyncio.timeout(15):
+        while named(await world.show(JANE)) != list(items):
+            await asyncio.sleep(0.05)
+
+
+async def clear(world: World) -> None:
+    remedies = world.store.remedies
+    await remedies.remove_user("club", BOB, "unlink")
+    await remedies.remove_user("club", CARL, "delete")
+    await remedies.remove_room("club", "room-1")
+
+
+async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared(
+    world: World,
+) -> None:
+    """BLK-1, BLK-4: after each remedy the rest is named; then the invitee is told, and accepts."""
+    first = await blocked(world)
+    assert named(first) == [BOB, CARL, "room-1"]
+    await world.mailed("blocked", JANE)
+    await world.store.remedies.remove_user("club", BOB, "unlink")
+    await until_named(world, CARL, "room-1")
+    await world.store.remedies.remove_user("club", CARL, "delete")
+    await until_named(world, "room-1")
+    await world.store.remedies.remove_room("club", "room-1")
+    again = await world.until(JANE, "pending")
+    assert again.blockers == ()
+    await world.mailed("unblocked", JANE)
+    accepted = await world.client.accept(world.account, JANE)
+    assert (accepted.run_id, accepted.state.accepted) == (first.run_id, True)
+    assert await world.audit() == ()
+
+
+async def test_accepting_while_blocked_looks_again_at_once(world: World) -> None:
+    """BLK-4: another e-mail only when the list has changed."""
+    await blocked(world)
+    await world.mailed("blocked", JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    assert [entry.event for entry in (await world.show(JANE)).journal].count("block") == 1
+    await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
+    await until_named(world, BOB, CARL, "room-1", "room-2")
+    await clear(world)
+    await world.store.remedies.remove_room("club", "room-2")
+    # Whether or not the news has reached it: the acceptance goes through.
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+
+
+async def test_what_is_weighed_after_the_blockers_frees_the_invitation_too(world: World) -> None:
+    """A choice is only missing where nothing blocks any more."""
+    await a_club(
+        world,
+        subscriptions=[
+            {
+                "id": "sub-1",
+                "product": "Pro",
+                "kind": "plan",
+                "quantity": 1,
+                "cycle": "annual",
+                "period_start": str(datetime.now(UTC).date() - timedelta(days=10)),
+                "period_end": str(datetime.now(UTC).date() + timedelta(days=10)),
+                "payments": [{"id": "pay-1", "method": "card", "amount": "100.00"}],
+            }
+        ],
+    )
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    await clear(world)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "choice_required"
+    assert (await world.show(JANE)).state is InvitationState.PENDING
+    assert (await world.client.accept(world.account, JANE, Choice.REFUND)).state.accepted
+
+
+async def test_a_recheck_catches_what_nobody_announced(world: World) -> None:
+    """BLK-4: after 1, 5, 15 minutes, 1, 6 hours, then every 24 hours."""
+    first = await blocked(world)
+    since = first.journal[-1].at
+    await clear(world)
+    async with asyncio.timeout(15):
+        while waiting := await world.store.announcements.oldest(10):
+            await world.store.announcements.done(waiting[0].number)
+    await world.go_to(JANE, since + MINUTE)
+    again = await world.until(JANE, "pending")
+    assert again.journal[-1].at - since < 2 * MINUTE
+
+
+async def test_an_operator_may_have_it_looked_at_again(world: World) -> None:
+    """`recheck`: blocked it says so, free it says so, and after the end how it ended."""
+    await blocked(world)
+    assert (await world.client.recheck(world.account, JANE)).state is InvitationState.BLOCKED
+    await clear(world)
+    assert (await world.client.recheck(world.account, JANE)).state is InvitationState.PENDING
+    assert (await world.client.recheck(world.account, JANE)).state is InvitationState.PENDING
+    await world.client.decline(world.account, JANE)
+    assert await refusal_of(world.client.recheck(world.account, JANE)) == "declined"
+
+
+async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: World) -> None:
+    """The announcement waits in the store, through twice the same remedy."""
+    world = world_without_worker.patient()
+    async with world.working():
+        await blocked(world)
+    await clear(world)
+    await world.store.remedies.remove_user("club", BOB, "unlink")
+    async with world.working():
+        await world.until(JANE, "pending")
+        await world.mailed("unblocked", JANE)
+        assert (await world.client.accept(world.account, JANE)).state.accepted
+    assert [mail.event for mail in world.mails(to=JANE)].count("unblocked") == 1
+
+
+async def test_clearing_in_the_same_moment_as_an_accept(world: World) -> None:
+    """Either it goes through, or it is blocked and then goes on: never stuck, never double."""
+    await a_club(world)
+
+    async def accept() -> str:
+        try:
+            return (await world.client.accept(world.account, JANE)).state.value
+        except Refused as refused:
+            return refused.code.value
+
+    _, answer = await asyncio.gather(clear(world), accept())
+    if answer == "blocked":
+        await world.until(JANE, "pending")
+        assert (await world.client.accept(world.account, JANE)).state.accepted
+    await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, paused: bool) -> None:
+    """BLK-5: to the second; paused, the time left before is the time left after."""
+    client = replace(world.client, policy=Policy(pause_while_blocked=paused))
+    world.client = client
+    await a_club(world)
+    before = await world.show(JANE)
+    await world.go_to(JANE, before.deadline - timedelta(days=2))
+    assert await refusal_of(client.accept(world.account, JANE)) == "blocked"
+    now = await world.show(JANE)
+    blocked_at = now.journal[-1].at
+    left = before.deadline - blocked_at
+    if not paused:
+        assert now.expires_at == before.expires_at
+        await world.go_to(JANE, before.deadline)
+        assert (await world.until(JANE, "expired")).journal[-1].at == before.deadline
+        return
+    assert (now.expires_at, now.time_left) == (None, left)
+    await world.pass_time(JANE, timedelta(days=40))
+    assert (await world.show(JANE)).state is InvitationState.BLOCKED
+    await clear(world)
+    after = await world.until(JANE, "pending")
+    assert after.deadline - after.journal[-1].at == left
+    await world.go_to(JANE, after.deadline)
+    assert (await world.until(JANE, "expired")).journal[-1].at == after.deadline
+
+
+async def test_a_resend_while_blocked_stays_blocked(world: World) -> None:
+    """INV-9."""
+    await blocked(world)
+    await world.pass_time(JANE, timedelta(hours=2))
+    resent = await world.client.resend(world.account, JANE, ADMIN)
+    assert (resent.state, resent.sent_count) == (InvitationState.BLOCKED, 2)
+
+
+async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:
+    """BLK-6, SRC-4: the owner's invitation goes on when the last of them has gone."""
+    await a_club(world)
+    members = world.client.invite_members(world.account, JANE, ADMIN)
+    assert await refusal_of(members) == "conflict"
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    [alone] = await world.client.invite(world.account, [Person(email=BOB)], ADMIN)
+    assert alone.error and alone.error["code"] == "belongs_to_other_account"
+    by_member = world.client.invite_members(world.account, JANE, MEMBER)
+    assert await refusal_of(by_member) == "not_authorized"
+    rows = await world.client.invite_members(world.account, JANE, ADMIN)
+    assert [(row.email, row.result) for row in rows] == [(BOB, "invited"), (CARL, "invited")]
+    rows = await world.client.invite_members(world.account, JANE, ADMIN)
+    assert {row.result for row in rows} == {"already_invited"}
+    for member in (BOB, CARL):
+        await world.until(member, "pending")
+        assert (await world.client.accept(world.account, member)).state.accepted
+    await until_named(world, "room-1")
+    await world.store.remedies.remove_room("club", "room-1")
+    await world.until(JANE, "pending")
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+    assert {JANE, BOB, CARL} <= await world.members()
+    assert await world.audit() == ()
+
+
+async def test_members_are_not_drawn_out_of_an_account_whose_owner_stays(world: World) -> None:
+    """SRC-4: their invitations stand only as long as the owner's does."""
+    await blocked(world)
+    await world.client.invite_members(world.account, JANE, ADMIN)
+    await world.until(BOB, "pending")
+    await world.client.decline(world.account, JANE)
+    bobs = world.client.accept(world.account, BOB)
+    assert await refusal_of(bobs) == "belongs_to_other_account"
