@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from domain.address import normalized
+from domain.address import normalized, normalized_domain
 from domain.day import moment
 from domain.error import Refused
 from domain.text import OneLine
@@ -38,6 +38,13 @@ def _address(text: str) -> str:
         return normalized(text)
     except Refused as refused:
         raise ValueError(refused.message) from None
+
+
+def _domain(name: str) -> str:
+    try:
+        return normalized_domain(name)
+    except Refused as refused:
+        raise ValueError(f"no such domain: {refused.message}") from None
 
 
 @cache  # Listing the zones walks through the whole database of them.
@@ -80,6 +87,7 @@ Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A name that an outside system gave: shows in workflow ids, so it holds no personal data."""
 ItemId = Annotated[str, Field(min_length=1, max_length=128)]
 Address = Annotated[str, AfterValidator(_address)]
+Domain = Annotated[str, AfterValidator(_domain)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Country = Annotated[str, AfterValidator(_country)]
@@ -234,7 +242,8 @@ class Account(_Entry):
     billing_day: int | None = Field(default=None, ge=1, le=31)
     billing_customer: str | None = None
     vanity_url: str | None = None
-    managed_domains: tuple[str, ...] = ()
+    managed_domains: tuple[Domain, ...] = ()
+    """Verified: who has an address in one of them may join unasked (INV-18)."""
     licenses: Count | None = None
     """Base licenses; None means as many as users are licensed."""
     pools: tuple[Pool, ...] = ()

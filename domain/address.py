@@ -31,6 +31,19 @@ def normalized(address: str) -> str:
     return f"{parts.local_part.casefold()}@{parts.ascii_domain.casefold()}"
 
 
+def domain_of(address: str) -> str:
+    """The domain of a normalized address."""
+    return address.rpartition("@")[2]
+
+
+def normalized_domain(name: str) -> str:
+    """The spelling under which domains are compared: that of normalized addresses.
+
+    Raises `Refused(invalid_email)`.
+    """
+    return domain_of(normalized(f"x@{name.strip()}"))
+
+
 def as_written(address: str) -> str:
     """The spelling to write to: only the domain is encoded, for its letters have no case.
 
@@ -38,12 +51,7 @@ def as_written(address: str) -> str:
     """
     normalized(address)
     local, _, domain = address.strip().rpartition("@")
-    return f"{local}@{normalized(f'x@{domain}').partition('@')[2]}"
-
-
-def domain_of(address: str) -> str:
-    """The domain of a normalized address."""
-    return address.rpartition("@")[2]
+    return f"{local}@{normalized_domain(domain)}"
 
 
 def masked(address: str) -> str:

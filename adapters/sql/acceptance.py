@@ -1,14 +1,15 @@
 """The transaction that commits a membership, and all that must be true at once (INV-11)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import AccountJoined, JoinAccount
+from adapters.sql.announcement import announce, announce_change
 from adapters.sql.directory import load_account
-from adapters.sql.record import keep, locked_invitation
+from adapters.sql.record import UNANSWERED, keep, locked_invitation, release_seat
 from adapters.sql.schema import AccountRow, InvitationRow, MembershipRow, PersonRow, SubscriptionRow
 from adapters.sql.settlement import Settled, refund_of, settle
 from adapters.sql.standing import (
@@ -19,45 +20,128 @@ from adapters.sql.standing import (
     require_invitable,
     require_paid,
 )
-from adapters.sql.transaction import insert_missing
-from domain.account import Account, Role
+from adapters.sql.transaction import alone_about, insert_missing
+from domain.account import Account, Role, User
+from domain.address import domain_of
 from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, License
+from domain.journal import ENGINE
+from domain.manifest import opening_manifest
+from states.invitation import InvitationMachine
+from states.lifecycle import after
 
 INVITER_GONE = "The inviter no longer administers the account."
+SUPERSEDED = "The person has accepted another invitation."
 
 
 async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> AccountJoined:
     """Move the person, once, and settle their money; the record that is kept then.
 
-    Raises Refused as `InvitationStore.join` says, in the order of the rules.
+    Their other open invitations end here as superseded (INV-14). Raises Refused as
+    `InvitationStore.join` says, in the order of the rules.
     """
     invite, at = order.invite, order.invitation.journal[-1].at
-    row = await locked_invitation(session, invite.invitation_id)
+    await alone_about(session, invite.email)
+    row, others = await _locked_invitations(session, invite)
     if not row.record.state.unanswered:
         refund = await refund_of(session, invite.invitation_id)
         return AccountJoined(invitation=row.record, refund=refund)
-    await _lock_person(session, invite)
+    person = await _locked_person(session, invite)
     source = await home(session, invite.email)
     accounts = await locked_accounts(
-        session, {invite.account, source.account_id if source else invite.account}
+        session,
+        {
+            invite.account,
+            source.account_id if source else invite.account,
+            *(other.account_id for other in others),
+        },
     )
-    require_paid(accounts[invite.account])
-    await require_invitable(session, invite.account, invite.email)
+    target = accounts[invite.account]
+    if order.unasked:
+        await _require_managed(session, target, source, invite.email)
+    require_paid(target)
+    await require_invitable(session, invite)
     await _take_seat(session, row, invite)
+    manifest = opening_manifest(await _leaver(session, source, person))
     settled = await _leave(session, order, source, accounts, at) if source else Settled()
-    _enter(session, invite, at)
+    _enter(session, invite, person, at)
+    await announce(session, {target.id, source.account_id if source else target.id}, at)
+    for other in others:
+        await _supersede(session, other, at)
     accepted = await _noting_the_inviter(session, invite, order.invitation)
-    changes = {"choice": settled.choice, "settlement": settled.settlement}
+    changes = {
+        "choice": settled.choice,
+        "settlement": settled.settlement,
+        "manifest": manifest,
+    }
     keep(row, accepted.model_copy(update=changes))
     return AccountJoined(invitation=row.record, refund=settled.refund)
 
 
-async def _lock_person(session: AsyncSession, invite: Invite) -> None:
+async def _locked_invitations(
+    session: AsyncSession, invite: Invite
+) -> tuple[InvitationRow, Sequence[InvitationRow]]:
+    """The invitation, and the person's other open ones, locked in the order of their ids."""
+    own = InvitationRow.invitation_id == invite.invitation_id
+    found = await session.scalars(
+        select(InvitationRow)
+        .where(own | ((InvitationRow.email == invite.email) & UNANSWERED))
+        .order_by(InvitationRow.invitation_id)
+        .with_for_update()
+    )
+    others = [row for row in found if row.invitation_id != invite.invitation_id]
+    return await locked_invitation(session, invite.invitation_id), others
+
+
+async def _locked_person(session: AsyncSession, invite: Invite) -> PersonRow:
     """Two acceptances of one person happen one after the other, whichever accounts they join."""
     await insert_missing(session, PersonRow, [{"email": invite.email, "name": invite.name}])
-    await session.get(PersonRow, invite.email, with_for_update=True)
+    return await session.get_one(PersonRow, invite.email, with_for_update=True)
+
+
+async def _require_managed(
+    session: AsyncSession, target: AccountRow, source: MembershipRow | None, email: str
+) -> None:
+    """Who joins unasked has an address that the account manages, and leaves nobody behind.
+
+    That is, they have no account, or own a free one alone, with nothing in the way.
+    Raises Refused: `conflict` (INV-18).
+    """
+    managed = domain_of(email) in target.managed_domains
+    if not managed or (source is not None and not await _is_alone(session, source)):
+        raise Refused(ErrorCode.CONFLICT, f"{email} has to be asked.")
+
+
+async def _is_alone(session: AsyncSession, membership: MembershipRow) -> bool:
+    account = await load_account(session, membership.account_id)
+    return (
+        membership.role == Role.OWNER
+        and not account.paid
+        and not blockers(account, membership.email)
+    )
+
+
+async def _leaver(
+    session: AsyncSession, source: MembershipRow | None, person: PersonRow
+) -> User | None:
+    """The person with all that is theirs, on the account that they leave (TRF-1)."""
+    if source is None:
+        return None
+    account = await load_account(session, source.account_id, only=person.email)
+    user = account.user(person.email)
+    # Chat history is the person's own, on whichever account it was written.
+    return user and user.model_copy(update={"chat_messages": person.chat_messages})
+
+
+async def _supersede(session: AsyncSession, other: InvitationRow, at: datetime) -> None:
+    """Another acceptance came first: the end, its seat, and word for its workflow (INV-14)."""
+    await release_seat(session, other)
+    keep(
+        other,
+        after(InvitationMachine, other.record, "supersede", at=at, by=ENGINE, note=SUPERSEDED),
+    )
+    announce_change(session, other, at)
 
 
 async def _take_seat(session: AsyncSession, row: InvitationRow, invite: Invite) -> None:
@@ -118,7 +202,7 @@ async def _close(session: AsyncSession, source: AccountRow, at: datetime) -> Non
         line.ended = at
 
 
-def _enter(session: AsyncSession, invite: Invite, at: datetime) -> None:
+def _enter(session: AsyncSession, invite: Invite, person: PersonRow, at: datetime) -> None:
     session.add(
         MembershipRow(
             account_id=invite.account,
@@ -128,6 +212,7 @@ def _enter(session: AsyncSession, invite: Invite, at: datetime) -> None:
             origin="invitation",
             invitation_id=invite.invitation_id,
             since=at,
+            chat_before=person.chat_messages,
         )
     )
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.check import ACCEPTED, Check
 from adapters.sql.money_audit import MONEY_CHECKS, money_violations
+from adapters.sql.record import UNANSWERED
 from adapters.sql.schema import (
     WORKPLACE,
     AccountRow,
@@ -21,10 +22,8 @@ from adapters.sql.schema import (
 )
 from adapters.sql.transaction import reading
 from domain.audit import AuditReport, Violation
-from domain.invitation import InvitationState
 
 _CURRENT: Final = MembershipRow.until.is_(None)
-_UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
 _ITS_MEMBERSHIP: Final = (
     (MembershipRow.invitation_id == InvitationRow.invitation_id)
     & (MembershipRow.account_id == InvitationRow.account_id)
@@ -75,7 +74,7 @@ _CHECKS: Final = (
     Check(
         "INV-15",
         "an invitation that was answered or has ended holds a seat",
-        select(InvitationRow.invitation_id).where(InvitationRow.seat_reserved, ~_UNANSWERED),
+        select(InvitationRow.invitation_id).where(InvitationRow.seat_reserved, ~UNANSWERED),
     ),
     Check(
         "AUD",

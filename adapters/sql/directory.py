@@ -1,6 +1,6 @@
 """The built-in directory: accounts and their users, imported and exported."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain, count
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
+from adapters.sql.announcement import announce_to
 from adapters.sql.bookkeeping import Books, payments_of, same_period
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
@@ -32,7 +33,7 @@ from adapters.sql.schema import (
     SubscriptionRow,
     WebinarRow,
 )
-from adapters.sql.transaction import alone, insert_missing, reading, writing
+from adapters.sql.transaction import alone, batches, insert_missing, reading, writing
 from domain.account import (
     Account,
     Directory,
@@ -68,9 +69,6 @@ _MERGED: Final = frozenset(
 
 _Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
 AnyListed = TypeVar("AnyListed", bound=Listed)
-
-_AT_ONCE: Final = 5000
-"""Addresses in one statement: PostgreSQL takes at most 32,767 parameters."""
 
 
 def _whole(only: str | None = None) -> Sequence[ORMOption]:
@@ -118,6 +116,7 @@ class SqlDirectory:
             accounts = await _accounts(session, [account.id for account in directory.accounts])
             homes = await _homes(session, list(people))
             _refuse(mistakes(directory, accounts, homes))
+            owners = _owners(directory, accounts)
             for account in directory.accounts:
                 await _take_in(session, accounts.get(account.id), account, people, at)
             _refuse(
@@ -127,6 +126,7 @@ class SqlDirectory:
                     for mistake in await _unsound(session, f"accounts[{number}]", account.id)
                 ]
             )
+            await announce_to(session, owners, at)
             if directory.catalog is not None:
                 await session.merge(SettingRow(key=CATALOG, value=directory.catalog))
         return [account.id for account in directory.accounts]
@@ -174,7 +174,7 @@ async def _people(session: AsyncSession, directory: Directory) -> dict[str, Pers
     emails = sorted({user.email for account in directory.accounts for user in account.users})
     await insert_missing(session, PersonRow, [{"email": email} for email in emails])
     rows: dict[str, PersonRow] = {}
-    for some in _batches(emails):
+    for some in batches(emails):
         found = await session.scalars(
             select(PersonRow)
             .where(PersonRow.email.in_(some))
@@ -192,7 +192,7 @@ async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, Acco
         # One by one: left to itself, the database sorts by its own alphabet.
         await session.get(AccountRow, account, with_for_update=True)
     rows: dict[str, AccountRow] = {}
-    for some in _batches(ids):
+    for some in batches(ids):
         found = await session.scalars(
             select(AccountRow)
             .where(AccountRow.id.in_(some))
@@ -206,7 +206,7 @@ async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, Acco
 async def _homes(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
     """The account on which each of these people is now."""
     homes: dict[str, str] = {}
-    for some in _batches(emails):
+    for some in batches(emails):
         found = await session.execute(
             select(MembershipRow.email, MembershipRow.account_id).where(
                 MembershipRow.email.in_(some), MembershipRow.until.is_(None)
@@ -214,6 +214,15 @@ async def _homes(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]
         )
         homes |= {email: account for email, account in found}
     return homes
+
+
+def _owners(directory: Directory, accounts: Mapping[str, AccountRow]) -> list[str]:
+    """Who owned these accounts before, and who does now: something may block them, or no more."""
+    before = {
+        user.email for row in accounts.values() for user in row.users if user.role == Role.OWNER
+    }
+    named = {account.owner.email for account in directory.accounts if account.owner}
+    return sorted(before | named)
 
 
 async def _take_in(
@@ -298,7 +307,7 @@ async def _merge_users(
     for user in users:
         membership = known.get(user.email)
         if membership is None:
-            membership = MembershipRow(origin="import", licensed=False, addons=())
+            membership = MembershipRow(origin="import", licensed=False, addons=(), chat_before=0)
             membership.person = people[user.email]
             row.users.append(membership)
         _set(membership, user, user.model_fields_set)
@@ -337,7 +346,3 @@ def _set(row: Base, entry: BaseModel, names: Iterable[str]) -> None:
     for name in names:
         if name not in _MERGED:
             setattr(row, name, getattr(entry, name))
-
-
-def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))

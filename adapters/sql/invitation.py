@@ -11,24 +11,28 @@ from activities.invitation import (
     InvitationPreviewed,
     JoinAccount,
     PreviewInvitation,
+    Standing,
 )
 from adapters.sql.acceptance import commit_acceptance
+from adapters.sql.announcement import announce_change
 from adapters.sql.ledger import posted
-from adapters.sql.preview import previewed, source_of
-from adapters.sql.record import filed, keep, locked_invitation
-from adapters.sql.schema import InvitationRow, PersonRow
+from adapters.sql.preview import owned_by, previewed, source_of
+from adapters.sql.record import filed, keep, locked_invitation, release_seat, unknown_invitation
+from adapters.sql.schema import InvitationRow, MembershipRow, PersonRow
 from adapters.sql.standing import (
     admins_of,
     base_licenses,
+    home,
     known_account,
     left_behind,
-    locked_accounts,
     require_admin,
     require_invitable,
     require_paid,
     user_or_owner,
 )
-from adapters.sql.transaction import reading, writing
+from adapters.sql.transaction import alone_about, reading, writing
+from domain.account import Role
+from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
 from domain.ledger import credit_of, credited_by
@@ -52,16 +56,19 @@ class SqlInvitations:
         None when it was; otherwise the live one that stands (INV-3). Raises Refused:
         `not_found`, `not_authorized`, `target_not_paid`, `already_member`,
         `belongs_to_other_account`, `conflict` (naming an earlier invitation whose
-        settlement is open, INV-8), `no_seats`.
+        settlement is open, INV-8; or `beside` one that is not blocked, BLK-6), `no_seats`.
         """
         async with writing(self._engine) as session:
+            await alone_about(session, invite.email)
             target = await known_account(session, invite.account, lock=True)
             await require_admin(session, invite.account, invite.invited_by)
             require_paid(target)
-            await require_invitable(session, invite.account, invite.email)
+            await require_invitable(session, invite)
             standing = await _live(session, invite)
             if standing:
                 return filed(standing)
+            if invite.beside:
+                await _blocked(session, invite.beside)
             row = InvitationRow(
                 invitation_id=invite.invitation_id,
                 account_id=invite.account,
@@ -82,13 +89,15 @@ class SqlInvitations:
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             keep(row, row.record.model_copy(update={"run_id": run_id}))
+            if row.record.state.final:
+                announce_change(session, row, row.record.journal[-1].at)
 
     async def release(self, invitation_id: str) -> None:
         """Undo a claim whose workflow never started; of any other, nothing."""
         async with writing(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id, with_for_update=True)
-            if row and row.run_id is None and row.record.state.unanswered:
-                await _release_seat(session, row)
+            if row and row.run_id is None:
+                await release_seat(session, row)
                 await session.delete(row)
 
     async def unstarted(self, claimed_before: datetime) -> list[FiledInvitation]:
@@ -157,12 +166,39 @@ class SqlInvitations:
             )
             return [filed(row) for row in rows]
 
-    async def authorize_inviter(self, account: str, admin: str) -> None:
-        """Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1)."""
+    async def authorize_inviter(self, account: str, admin: str) -> tuple[str, ...]:
+        """The domains that the account manages, whose people may join unasked (INV-18).
+
+        Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1).
+        """
         async with reading(self._engine) as session:
             target = await known_account(session, account)
             await require_admin(session, account, admin)
             require_paid(target)
+            return target.managed_domains
+
+    async def invitees_beside(self, invitation_id: str) -> list[str]:
+        """The other users of the account that this blocked invitation's owner is to leave.
+
+        The longest there first. Raises Refused: `not_found`, `conflict` (it is not blocked,
+        BLK-6).
+        """
+        async with reading(self._engine) as session:
+            row = await _blocked(session, invitation_id)
+            membership = await home(session, row.email)
+            if membership is None or membership.role != Role.OWNER:
+                # Imported otherwise since it was blocked; the next look will see it.
+                return []
+            users = await session.scalars(
+                select(MembershipRow.email)
+                .where(
+                    MembershipRow.account_id == membership.account_id,
+                    MembershipRow.until.is_(None),
+                    MembershipRow.email != row.email,
+                )
+                .order_by(MembershipRow.id)
+            )
+            return list(users)
 
     async def authorize(self, account: str, admin: str) -> None:
         """Raises Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
@@ -174,15 +210,14 @@ class SqlInvitations:
         """Keep `invitation` as it stands.
 
         Ignored: what is older than what is kept, and what only `join` or `end` may
-        say, that it was accepted or has ended. What has moved is for `keep_item` to say.
+        say, that it was accepted or has ended. What moves along stays as it is kept: the
+        move itself says how far it has come.
         """
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if _follows(row.record, invitation):
-                moved = {
-                    "manifest": row.record.manifest,
-                    "with_errors": row.record.with_errors,
-                }
+                manifest = row.record.manifest
+                moved = {"manifest": manifest, "with_errors": failed(manifest)}
                 keep(row, invitation.model_copy(update=moved))
 
     async def join(self, order: JoinAccount) -> AccountJoined:
@@ -199,12 +234,25 @@ class SqlInvitations:
             keep(row, row.record.model_copy(update=changes))
             return row.record
 
+    async def standing(self, invite: Invite) -> Standing:
+        """How the invitation stands and what blocks its acceptance; changes nothing (BLK-4)."""
+        async with reading(self._engine) as session:
+            row = await session.get(InvitationRow, invite.invitation_id)
+            if row is None:
+                raise unknown_invitation(invite.invitation_id)
+            source = await source_of(session, invite)
+            owned = source is not None and owned_by(source, invite.email)
+            return Standing(
+                invitation=row.record,
+                blockers=blockers(source, invite.email) if source and owned else (),
+            )
+
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
         """Release the seat and keep the end, in one transaction (INV-7)."""
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if row.record.state.unanswered:
-                await _release_seat(session, row)
+                await release_seat(session, row)
                 keep(row, invitation)
             return row.record
 
@@ -272,6 +320,22 @@ async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
     return row
 
 
+async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
+    """The invitation that others may be invited beside.
+
+    Raises Refused: `not_found`, `conflict` (it is not blocked, BLK-6).
+    """
+    row = await session.get(InvitationRow, invitation_id)
+    if row is None:
+        raise unknown_invitation(invitation_id)
+    if row.record.state is not InvitationState.BLOCKED:
+        raise Refused(
+            ErrorCode.CONFLICT,
+            f"The invitation of {row.email} is {row.record.state.value}, not blocked.",
+        )
+    return row
+
+
 async def _reserve_seat(session: AsyncSession, invite: Invite) -> bool:
     if invite.license is not License.LICENSED:
         return False
@@ -280,14 +344,6 @@ async def _reserve_seat(session: AsyncSession, invite: Invite) -> bool:
         raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
     pool.reserved += 1
     return True
-
-
-async def _release_seat(session: AsyncSession, row: InvitationRow) -> None:
-    if row.seat_reserved:
-        await locked_accounts(session, [row.account_id])
-        pool = await base_licenses(session, row.account_id)
-        pool.reserved -= 1
-        row.seat_reserved = False
 
 
 def _follows(kept: Invitation, invitation: Invitation) -> bool:

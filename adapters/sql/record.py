@@ -1,10 +1,16 @@
 """The row of an invitation follows its record."""
 
+from typing import Final
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.schema import InvitationRow
+from adapters.sql.standing import base_licenses, locked_accounts
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invitation
+from domain.invitation import FiledInvitation, Invitation, InvitationState
+
+UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
+"""Neither accepted nor ended: a seat may still be reserved for it."""
 
 
 def keep(row: InvitationRow, invitation: Invitation) -> None:
@@ -31,5 +37,19 @@ async def locked_invitation(session: AsyncSession, invitation_id: str) -> Invita
     """
     row = await session.get(InvitationRow, invitation_id, with_for_update=True)
     if row is None:
-        raise Refused(ErrorCode.NOT_FOUND, f"There is no invitation {invitation_id}.")
+        raise unknown_invitation(invitation_id)
     return row
+
+
+def unknown_invitation(invitation_id: str) -> Refused:
+    """The answer about an invitation that the store does not keep."""
+    return Refused(ErrorCode.NOT_FOUND, f"There is no invitation {invitation_id}.")
+
+
+async def release_seat(session: AsyncSession, row: InvitationRow) -> None:
+    """Give back the seat that is reserved for the invitation, if any (INV-15)."""
+    if row.seat_reserved:
+        await locked_accounts(session, [row.account_id])
+        pool = await base_licenses(session, row.account_id)
+        pool.reserved -= 1
+        row.seat_reserved = False

@@ -264,7 +264,9 @@ class MembershipRow(Base):
     """None for imported ones: they were there before."""
     until: Mapped[datetime | None]
     leaving: Mapped[str | None]
-    """What ended it, for example `invitation:<id>`."""
+    """What ended it: `unlink`, `delete` or `invitation:<id>`."""
+    chat_before: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Messages from before joining: the user's alone, no part of the account (TRF-4)."""
     person: Mapped[PersonRow] = relationship(lazy="raise")
 
     name: AssociationProxy[str | None] = association_proxy("person", "name")
@@ -273,7 +275,15 @@ class MembershipRow(Base):
     settings: AssociationProxy[dict[str, JsonValue]] = association_proxy("person", "settings")
     recordings: AssociationProxy[int] = association_proxy("person", "recordings")
     contacts: AssociationProxy[int] = association_proxy("person", "contacts")
-    chat_messages: AssociationProxy[int] = association_proxy("person", "chat_messages")
+
+    @property
+    def chat_messages(self) -> int:
+        """Those that the account may know of: written since joining it (TRF-4)."""
+        return self.person.chat_messages - self.chat_before
+
+    @chat_messages.setter
+    def chat_messages(self, named: int) -> None:
+        self.person.chat_messages = self.chat_before + named
 
     @property
     def meetings(self) -> list[MeetingRow]:
@@ -440,6 +450,7 @@ class InvitationRow(Base):
             postgresql_where=_LIVE,
         ),
         Index("invitations_by_email", "account_id", "email"),
+        Index("invitations_by_invitee", "email"),
         UniqueConstraint("run_id"),
         CheckConstraint(f"(ended_at IS NOT NULL) = (state IN ({_FINAL}))", "ended"),
         # No end and no acceptance leaves a seat behind (INV-15).
@@ -459,6 +470,19 @@ class InvitationRow(Base):
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class AnnouncementRow(Base):
+    """A workflow that has to be told that the store has changed under it (BLK-4)."""
+
+    __tablename__ = "announcements"
+    # A number that was taken away is not given again: who takes one away has read it.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    workflow_id: Mapped[str]
+    run_id: Mapped[str]
+    at: Mapped[datetime]
 
 
 class MovedItemRow(Base):

@@ -10,12 +10,14 @@ from adapters.sql.schema import (
     NO_CAPACITY,
     WORKPLACE,
     AccountRow,
+    InvitationRow,
     LicensePoolRow,
     MembershipRow,
     PersonRow,
 )
 from domain.account import Role
 from domain.error import ErrorCode, Refused
+from domain.invitation import Invite
 
 
 async def known_account(session: AsyncSession, name: str, *, lock: bool = False) -> AccountRow:
@@ -66,6 +68,16 @@ async def require_admin(session: AsyncSession, account: str, admin: str) -> None
         raise Refused(ErrorCode.NOT_AUTHORIZED, f"{admin} is neither owner nor admin of {account}.")
 
 
+async def owns(session: AsyncSession, account: str, email: str) -> bool:
+    """Whether the person is the owner of the account."""
+    membership = await home(session, email)
+    return (
+        membership is not None
+        and membership.account_id == account
+        and membership.role == Role.OWNER
+    )
+
+
 def require_paid(target: AccountRow) -> None:
     """Raises Refused: `target_not_paid`, also of a suspended or closed account (INV-1, INV-12)."""
     if not target.paid or target.suspended or target.state == "closed":
@@ -74,21 +86,37 @@ def require_paid(target: AccountRow) -> None:
         )
 
 
-async def require_invitable(session: AsyncSession, account: str, email: str) -> None:
+async def require_invitable(session: AsyncSession, invite: Invite) -> None:
     """Whoever is there already, or is a plain member of another paid account, is not invited.
 
-    Raises Refused: `already_member` (INV-3), `belongs_to_other_account` (SRC-4).
+    But beside their owner's open invitation into the same account they are (BLK-6). Raises
+    Refused: `already_member` (INV-3), `belongs_to_other_account` (SRC-4).
     """
-    membership = await home(session, email)
+    membership = await home(session, invite.email)
     if membership is None:
         return
-    if membership.account_id == account:
-        raise Refused(ErrorCode.ALREADY_MEMBER, f"{email} is on {account} already.")
+    if membership.account_id == invite.account:
+        raise Refused(ErrorCode.ALREADY_MEMBER, f"{invite.email} is on {invite.account} already.")
     source = await session.get_one(AccountRow, membership.account_id)
-    if source.paid and membership.role != Role.OWNER:
+    plain = source.paid and membership.role != Role.OWNER
+    if plain and not await _goes_beside(session, invite, source.id):
         raise Refused(
-            ErrorCode.BELONGS_TO_OTHER_ACCOUNT, f"{email} is a member of another paid account."
+            ErrorCode.BELONGS_TO_OTHER_ACCOUNT,
+            f"{invite.email} is a member of another paid account.",
         )
+
+
+async def _goes_beside(session: AsyncSession, invite: Invite, source: str) -> bool:
+    """Whether the owner of `source` is going the same way, and has not been refused it."""
+    if invite.beside is None:
+        return False
+    row = await session.get(InvitationRow, invite.beside)
+    return (
+        row is not None
+        and row.account_id == invite.account
+        and (row.record.state.unanswered or row.record.state.accepted)
+        and await owns(session, source, row.email)
+    )
 
 
 async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:

@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.announcement import SqlAnnouncements
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit import audit
 from adapters.sql.credit import SqlCredits
@@ -32,6 +33,7 @@ class SqlStore:
         self.credits = SqlCredits(engine)
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
+        self.announcements = SqlAnnouncements(engine)
 
     async def audit(self) -> AuditReport:
         """What must be true and is not (AUD)."""

@@ -1,11 +1,12 @@
 """Transactions, and the order in which they lock.
 
 SQLite lets one write at a time. On PostgreSQL rows are locked in this order, by whoever
-locks more than one: invitation or refund, person (by address), account (by id). A pool,
-invoices and money belong to their account's lock, a membership to its person's.
+locks more than one: invitations (by id) or refund, person (by address), account (by id).
+What must be done `alone` is waited for before all of them. A pool, invoices and money belong
+to their account's lock, a membership to its person's.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -22,6 +23,9 @@ _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
     "sqlite": {READS_ONLY: True},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+
+_AT_ONCE: Final = 5000
+"""Values in one statement: PostgreSQL takes at most 32,767 parameters."""
 
 
 @asynccontextmanager
@@ -55,6 +59,14 @@ async def alone(session: AsyncSession, what: str) -> None:
         await session.execute(select(func.pg_advisory_xact_lock(func.hashtext(what))))
 
 
+async def alone_about(session: AsyncSession, email: str) -> None:
+    """Wait until nobody else claims or accepts an invitation of this person (INV-14).
+
+    Whom no account knows yet has no row to lock.
+    """
+    await alone(session, f"invitations of {email}")
+
+
 async def insert_missing(
     session: AsyncSession, table: type[Base], rows: Sequence[Mapping[str, object]]
 ) -> None:
@@ -63,3 +75,8 @@ async def insert_missing(
         postgres = session.get_bind().dialect.name == "postgresql"
         insert = postgresql.insert(table) if postgres else sqlite.insert(table)
         await session.execute(insert.on_conflict_do_nothing(), list(rows))
+
+
+def batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The values in portions that one statement can name."""
+    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))

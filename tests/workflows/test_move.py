@@ -18,10 +18,9 @@ from activities.move import (
     MoveItem,
 )
 from adapters.sql.content import SqlContent
-from domain.account import User
-from domain.manifest import Item, ItemStatus, ManifestItem, opening_manifest
+from domain.manifest import Item, ItemStatus, ManifestItem
 from runtime.wiring import workflow_runner
-from tests.adapters.sql.town import account, directory, user
+from tests.adapters.sql.town import ACME, Town, account, directory, user
 from tests.world import JANE, World
 from workflows.move import MoveWorkflow
 
@@ -77,24 +76,22 @@ async def moving(world: World, services: ContentServices) -> AsyncIterator[Worke
 
 
 async def a_move(world: World) -> MoveData:
-    """Jane has come with some data of hers, of which the recordings were given up."""
-    await world.imported(world.account, vanity_url="acme")
-    owner = user(JANE, "owner", **THEIRS)
-    await world.store.directory.import_(directory(account("solo", owner)))
-    await world.pending(JANE)
-    await world.client.accept(world.account, JANE)
-    filed = await world.store.invitations.latest(world.account, JANE)
-    assert filed
+    """Jane has come to Acme with some data of hers, of which the recordings were given up."""
+    town = Town(world.store.engine, world.store)
+    target = {**ACME, "vanity_url": "acme"}
+    await town.store.directory.import_(
+        directory(target, account("solo", user(JANE, "owner", **THEIRS)))
+    )
+    invite = town.invite(JANE)
+    await town.joined(invite)
     failed = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
+    kept = await town.store.invitations.keep_item(invite.invitation_id, failed)
     return MoveData(
-        invitation_id=filed.invitation_id,
-        account=world.account,
+        invitation_id=invite.invitation_id,
+        account=invite.account,
         email=JANE,
-        manifest=tuple(
-            failed if entry.item is Item.RECORDINGS else entry
-            for entry in opening_manifest(User.model_validate(owner))
-        ),
-        at=filed.invitation.journal[-1].at,
+        manifest=kept.manifest,
+        at=kept.journal[-1].at,
     )
 
 
@@ -114,8 +111,9 @@ def statuses(moved: DataMoved) -> dict[Item, ItemStatus]:
 ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
 
 
-async def test_what_failed_is_moved_again_in_one_pass(world: World) -> None:
+async def test_what_failed_is_moved_again_in_one_pass(world_without_worker: World) -> None:
     """TRF-1: what fails again is given up again, and stops none of the others."""
+    world = world_without_worker
     order = await a_move(world)
     services = FailingFor(SqlContent(world.store.engine, "meet.example"), tries=1)
     async with moving(world, services):
@@ -126,19 +124,20 @@ async def test_what_failed_is_moved_again_in_one_pass(world: World) -> None:
         assert statuses(await handle.result()) == ALL_MOVED
     assert services.tried.count(Item.RECORDINGS) == 2
     assert services.tried.count(Item.MEETINGS) == 1
-    [joined] = (await world.export(world.account)).accounts
+    [joined] = (await world.export(order.account)).accounts
     jane = joined.user(JANE)
     assert jane
     assert [meeting.join_url for meeting in jane.meetings] == ["https://acme.meet.example/j/801"]
 
 
-async def test_temporal_shows_how_far_it_has_come(world: World) -> None:
+async def test_temporal_shows_how_far_it_has_come(world_without_worker: World) -> None:
     """TRF-1: while it runs; a worker that is stopped hands over what has moved."""
+    world = world_without_worker
     order = await a_move(world)
     services = Hanging(SqlContent(world.store.engine, "meet.example"), tries=1)
     async with moving(world, services):
         handle = await started(world, order)
-        await services.recording.wait()
+        await asyncio.wait_for(services.recording.wait(), 20)
         async with asyncio.timeout(20):
             while not (beat := await heartbeat(handle)) or beat["meetings"] != "moved":
                 await asyncio.sleep(0.1)

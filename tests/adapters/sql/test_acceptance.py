@@ -7,7 +7,17 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
-from tests.adapters.sql.town import ADMIN, NOON, OWNER, Town, account, directory, ended, user
+from tests.adapters.sql.town import (
+    ADMIN,
+    NOON,
+    OWNER,
+    ZOE,
+    Town,
+    account,
+    directory,
+    ended,
+    user,
+)
 
 
 async def refusal(town: Town, email: str, choice: Choice | None = None) -> Refused:
@@ -186,15 +196,65 @@ async def test_who_was_imported_meanwhile_is_a_member_already(town: Town) -> Non
     assert refused.value.code is ErrorCode.ALREADY_MEMBER
 
 
-async def test_who_has_joined_another_paid_account_meanwhile_stays_there(town: Town) -> None:
+async def test_who_was_imported_into_another_paid_account_meanwhile_stays_there(
+    town: Town,
+) -> None:
     """SRC-4: no account draws people out of another."""
-    first = town.invite("new@person.example", into="zeta", by="zoe@zeta.example")
-    second = town.invite("new@person.example")
-    record = await town.pending(second)
-    await town.joined(first)
+    invite = town.invite("new@person.example")
+    record = await town.pending(invite)
+    await town.store.directory.import_(
+        directory(account("zeta", user("new@person.example"), plan="pro"))
+    )
     with pytest.raises(Refused) as refused:
-        await town.join(second, record)
+        await town.join(invite, record)
     assert refused.value.code is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
+
+
+async def test_the_other_invitations_of_who_has_accepted_are_superseded(town: Town) -> None:
+    """INV-14: ended, their seats free, their workflows told; in one with the acceptance."""
+    second = town.invite("new@person.example", "zeta", license=License.LICENSED, by=ZOE)
+    record = await town.pending(second)
+    await town.joined(town.invite("new@person.example"))
+    [told] = await town.announced()
+    assert (told.workflow_id, told.run_id) == (
+        second.workflow_id,
+        f"run-{second.invitation_id}",
+    )
+    kept = await town.join(second, record)
+    assert kept.state is InvitationState.SUPERSEDED
+    assert (kept.journal[-1].event, kept.journal[-1].by) == ("supersede", "seatflow")
+    assert await town.store.invitations.end(second.invitation_id, ended(record)) == kept
+    # Its one seat is free again.
+    await town.claimed(town.invite("p1@person.example", "zeta", license=License.LICENSED, by=ZOE))
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_what_is_refused_supersedes_nothing(town: Town) -> None:
+    second = town.invite("kim@crowd.example", into="zeta", by=ZOE)
+    await town.pending(second)
+    assert (await refusal(town, "kim@crowd.example")).code is ErrorCode.BLOCKED
+    found = await town.store.invitations.by_id(second.invitation_id)
+    assert found
+    assert found.invitation.state is InvitationState.PENDING
+    assert await town.announced() == []
+
+
+async def test_a_superseded_claim_is_told_once_its_workflow_has_started(town: Town) -> None:
+    """INV-14: it was superseded between the claim and the start."""
+    second = town.invite("new@person.example", into="zeta", by=ZOE)
+    await town.claimed(second)
+    await town.joined(town.invite("new@person.example"))
+    assert await town.announced() == []
+    await town.store.invitations.bind(second.invitation_id, "run-2")
+    assert [told.run_id for told in await town.announced()] == ["run-2"]
+
+
+async def test_a_superseded_claim_that_never_started_is_released(town: Town) -> None:
+    second = town.invite("new@person.example", into="zeta", by=ZOE)
+    await town.claimed(second)
+    await town.joined(town.invite("new@person.example"))
+    await town.store.invitations.release(second.invitation_id)
+    assert await town.store.invitations.by_id(second.invitation_id) is None
 
 
 async def test_the_journal_says_that_the_inviter_no_longer_administers(town: Town) -> None:

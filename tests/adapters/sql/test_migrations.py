@@ -47,6 +47,7 @@ def _back_to_the_foundation(connection: Connection) -> None:
         connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
     made_since = (
         "moved_items",
+        "announcements",
         "transfers",
         "balances",
         "settlements",
@@ -56,6 +57,8 @@ def _back_to_the_foundation(connection: Connection) -> None:
     for table in made_since:
         connection.execute(text(f"DROP TABLE {table}"))
     connection.execute(text("ALTER TABLE invoices DROP COLUMN amount_named"))
+    connection.execute(text("ALTER TABLE memberships DROP COLUMN chat_before"))
+    connection.execute(text("DROP INDEX invitations_by_invitee"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
 

@@ -13,6 +13,9 @@ from tests.adapters.sql.town import NOON, Town, account, directory, ended, user
 
 T = TypeVar("T")
 
+ONE_WINNER = {InvitationState.ACCEPTED, InvitationState.SUPERSEDED}
+BASIC_OR_LICENSED = (License.BASIC, License.LICENSED)
+
 
 async def at_once(*actions: Awaitable[T]) -> tuple[list[T], list[ErrorCode]]:
     """What came of them, and with which codes the others were refused."""
@@ -79,19 +82,21 @@ async def test_accepting_against_revoking_has_one_winner(town: Town) -> None:
 
 
 async def test_two_accounts_that_bring_in_one_person_have_one_winner(town: Town) -> None:
-    """SRC-4: the first committed acceptance wins."""
-    for person in ("new@person.example", "sue@solo.example", "lee@crowd.example"):
-        here = town.invite(person)
-        there = town.invite(person, into="zeta", by="zoe@zeta.example")
-        records = [await town.pending(here), await town.pending(there)]
-        done, refused = await at_once(
-            *(
-                town.join(invite, record)
-                for invite, record in zip((here, there), records, strict=True)
-            )
+    """INV-14: fifty times in the same instant; the other is superseded, without its seat."""
+    rich = [account("acme", plan="pro", licenses=60), account("zeta", plan="pro", licenses=60)]
+    await town.store.directory.import_(directory(*rich))
+    for number in range(50):
+        here = town.invite(f"p{number}@person.example", license=BASIC_OR_LICENSED[number % 2])
+        there = town.invite(
+            here.email, into="zeta", by="zoe@zeta.example", license=License.LICENSED
         )
-        assert len(done) == 1
-        assert refused == [ErrorCode.BELONGS_TO_OTHER_ACCOUNT]
+        records = [await town.pending(here), await town.pending(there)]
+        done = await asyncio.gather(town.join(here, records[0]), town.join(there, records[1]))
+        assert {kept.state for kept in done} == ONE_WINNER
+        [winner] = [kept for kept in done if kept.state.accepted]
+        assert here.email in await town.users(winner.account)
+        [told] = await town.announced()
+        assert told.run_id == next(kept.run_id for kept in done if kept is not winner)
     assert (await town.store.audit()).violations == ()
 
 
@@ -134,16 +139,21 @@ async def test_an_owner_who_accepts_often_is_settled_once(town: Town) -> None:
 
 
 async def test_two_accounts_that_accept_one_owner_settle_once(town: Town) -> None:
-    await imported(town)
-    here, there = town.invite(PAULA), town.invite(PAULA, into="zeta", by="zoe@zeta.example")
-    records = [await town.pending(here), await town.pending(there)]
-    done, refused = await at_once(
-        town.settle(here, records[0], Choice.REFUND),
-        town.settle(there, records[1], Choice.TRANSFER),
-    )
-    assert len(done) == 1
-    assert refused == [ErrorCode.BELONGS_TO_OTHER_ACCOUNT]
-    assert (await town.store.audit()).violations == ()
+    """INV-14: fifty owners of paid accounts, one settlement each."""
+    for number in range(50):
+        await imported(town, f"paid{number}")
+        here = town.invite(f"paula@paid{number}.example")
+        there = town.invite(here.email, into="zeta", by="zoe@zeta.example")
+        records = [await town.pending(here), await town.pending(there)]
+        done = await asyncio.gather(
+            town.settle(here, records[0], Choice.REFUND),
+            town.settle(there, records[1], Choice.TRANSFER),
+        )
+        assert {joined.invitation.state for joined in done} == ONE_WINNER
+        assert [joined.invitation.settlement is None for joined in done].count(True) == 1
+    report = await town.store.audit()
+    assert report.checked["settlements"] == 50
+    assert report.violations == ()
 
 
 async def test_credit_is_not_drawn_twice(town: Town) -> None:

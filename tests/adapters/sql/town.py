@@ -14,6 +14,7 @@ from activities.invitation import (
 )
 from adapters.sql.store import SqlStore
 from domain.account import Account, Directory
+from domain.announcement import Announcement
 from domain.invitation import Choice, Invitation, Invite, License
 from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, opening
@@ -22,6 +23,7 @@ from states.lifecycle import after
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 OWNER = "olga@acme.example"
 ADMIN = "adam@acme.example"
+ZOE = "zoe@zeta.example"
 
 
 def user(email: str, role: str = "member", **more: object) -> dict[str, object]:
@@ -62,7 +64,7 @@ BLOCKED = account(
     invoices=[{"id": "i1", "amount_due": "9.90", "due_on": "2026-01-31"}],
 )
 PAYING = account("rich", user("rita@rich.example", "owner"), user("max@rich.example"), plan="pro")
-OTHER = account("zeta", user("zoe@zeta.example", "owner", licensed=True), plan="pro", licenses=3)
+OTHER = account("zeta", user(ZOE, "owner", licensed=True), plan="pro", licenses=3)
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Town:
         by: str = ADMIN,
         locale: str | None = None,
         name: str | None = None,
+        beside: str | None = None,
     ) -> Invite:
         return Invite(
             invitation_id=uuid4().hex,
@@ -94,6 +97,7 @@ class Town:
             invited_by=by,
             locale=locale,
             name=name,
+            beside=beside,
         )
 
     async def claimed(self, invite: Invite, at: datetime = NOON) -> Invitation:
@@ -135,6 +139,13 @@ class Town:
 
     async def joined(self, invite: Invite) -> Invitation:
         return await self.join(invite, await self.pending(invite))
+
+    async def announced(self) -> list[Announcement]:
+        """What has been announced since this was asked last, oldest first."""
+        found = await self.store.announcements.oldest(1000)
+        for announcement in found:
+            await self.store.announcements.done(announcement.number)
+        return found
 
     async def account(self, name: str) -> Account:
         [found] = (await self.store.directory.export(name)).accounts
