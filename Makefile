@@ -16,7 +16,7 @@ setup: $(READY) ## make .venv from the lock; quick when nothing changed
 
 test: check ## everything that a change must pass
 	@echo "pytest"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(READY) ## format, lint, types, import contracts
 	@echo "ruff format --check"

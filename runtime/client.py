@@ -91,7 +91,7 @@ class SeatflowClient:
         """
         filed, admin = await self._for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
-        members = await self.invitations.members_beside(filed.invitation_id)
+        members = await self.invitations.invitees_beside(filed.invitation_id)
         terms = _Terms(account, admin, beside=filed.invitation_id)
         return await self._invite_each([Person(email=member) for member in members], terms)
 

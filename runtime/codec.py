@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, PayloadCodec
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.converter import CompositePayloadConverter, DataConverter, PayloadCodec
 
 from activities.failure import EncryptingFailureConverter, SeatflowFailureConverter
 from domain.error import Unavailable
@@ -77,10 +78,24 @@ class EncryptionCodec(PayloadCodec):
             raise UnreadablePayload("A payload was changed, or its key was.") from None
 
 
+class SharedPayloadConverter(CompositePayloadConverter):
+    """pydantic JSON. Each workflow makes one of these: their weight is shared by all."""
+
+    def __init__(self) -> None:
+        """Convert with what the first one made."""
+        super().__init__(*_converters().converters.values())
+
+
+@cache
+def _converters() -> PydanticPayloadConverter:
+    return PydanticPayloadConverter()
+
+
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
     """The converter that workers and clients share; without keys, payloads are plain JSON."""
     return replace(
         pydantic_data_converter,
+        payload_converter_class=SharedPayloadConverter,
         failure_converter_class=EncryptingFailureConverter if keys else SeatflowFailureConverter,
         payload_codec=EncryptionCodec(keys),
     )

@@ -1,10 +1,12 @@
 """A real PostgreSQL server for the tests, from a wheel; it listens on a socket file alone."""
 
+import fcntl
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 with warnings.catch_warnings():
     # Without XDG_RUNTIME_DIR it looks for another folder, and says so on import.
@@ -36,10 +38,21 @@ class Postgres:
 def running() -> Iterator[Postgres]:
     """A server while it lasts. As root, it makes a system user to run as."""
     folder = tempfile.mkdtemp(prefix="seatflow-postgres-")
-    with get_server(folder, cleanup_mode="delete") as server:
+    with _one_at_a_time():
+        server = get_server(folder, cleanup_mode="delete")
+    with server:
         # A crash of the machine would lose the tests' data: nobody minds.
         server.psql(
             "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;"
             "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();"
         )
         yield Postgres(server)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of two processes that make the same system user, one would fail."""
+    lock = Path(tempfile.gettempdir()) / "seatflow-postgres.lock"
+    with lock.open("w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

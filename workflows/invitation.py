@@ -140,7 +140,7 @@ class InvitationWorkflow:
             await asyncio.gather(self._settle(), self._move())
             await self._complete()
         else:
-            await self._tell()
+            await self._tell(f"notice/{self._invite.account}/{self._invite.invitation_id}")
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._now
 
@@ -195,6 +195,8 @@ class InvitationWorkflow:
             self._mail_due, self._mailed_at = False, delivered.at
             if self._now.state.unanswered and await self._unless_refused(delivered.refused):
                 self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
+                # From now on it only waits, in a cache: no longer with this task.
+                self._delivery = None
 
     async def _unless_refused(self, refused: str | None) -> bool:
         """Whether the mail server has taken the e-mail; if it never will, that is the end."""
@@ -408,16 +410,20 @@ class InvitationWorkflow:
             **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
         )
 
-    async def _tell(self) -> None:
+    async def _tell_of_the_turn(self) -> None:
+        """It is blocked, or no longer: the invitee should know, whatever comes next (BLK-4)."""
+        account, run = self._invite.account, self._invite.invitation_id
+        await self._tell(f"notice/{account}/{run}/{len(self._now.journal)}")
+
+    async def _tell(self, notice: str) -> None:
         """Hand the e-mails to a workflow of their own.
 
         An ended invitation's id must be free at once (INV-8), and nobody waits for an e-mail.
         """
-        run, number = self._invite.invitation_id, len(self._now.journal)
         await workflow.start_child_workflow(
             NoticeWorkflow.run,
             RecordInvitation(invite=self._invite, invitation=self._now),
-            id=f"notice/{self._invite.account}/{run}/{number}",
+            id=notice,
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=f"{masked(self._invite.email)} is {self._now.state}",
         )
@@ -488,7 +494,10 @@ class InvitationWorkflow:
         now = self._now
         if self._invite.policy.pause_while_blocked:
             now = now.paused(workflow.now())
-        self._blocked_since, self._rechecks = workflow.now(), 0
+        # Invitations of before only waited. Goes when none of them runs: they live a year at most.
+        goes_on_by_itself = workflow.patched("goes on by itself when unblocked")
+        if goes_on_by_itself:
+            self._blocked_since, self._rechecks = workflow.now(), 0
         await self._record_and_take(
             self._lifecycle.foresee(
                 "block",
@@ -498,7 +507,8 @@ class InvitationWorkflow:
                 time_left=now.time_left,
             )
         )
-        await self._tell()
+        if goes_on_by_itself:
+            await self._tell_of_the_turn()
 
     async def _unblock(self) -> None:
         resumed = self._now.resumed(workflow.now())
@@ -506,7 +516,7 @@ class InvitationWorkflow:
         await self._record_and_take(
             self._lifecycle.foresee("unblock", by=ENGINE, expires_at=resumed.expires_at)
         )
-        await self._tell()
+        await self._tell_of_the_turn()
 
     async def _record_and_take(self, invitation: Invitation) -> None:
         await workflow.execute_activity_method(

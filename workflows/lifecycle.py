@@ -10,6 +10,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
     from domain.error import Refused
+    from domain.journal import JournalEntry
     from states.lifecycle import (
         AnyRecord,
         LifecycleMachine,
@@ -132,17 +133,12 @@ def current_details(
         (
             f"**{state.value}** since {since}",
             "",
-            "| | |",
-            "|---|---|",
-            *(f"| {name} | {text} |" for name, text in rows.items() if text),
+            # The UI draws the cells of a table without any room between them.
+            *(f"- **{name}:** {text}" for name, text in rows.items() if text),
             "",
-            "| at (UTC) | event | to | by | note |",
-            "|---|---|---|---|---|",
-            *(
-                f"| {entry.at:%Y-%m-%d %H:%M:%S} | {entry.event} | {entry.to_state} |"
-                f" {mask_all(entry.by)} | {_cell(entry.note)} |"
-                for entry in record.journal[-RECENT_ENTRIES:]
-            ),
+            "Journal (UTC):",
+            "",
+            *(_line(entry) for entry in record.journal[-RECENT_ENTRIES:]),
         )
     )
 
@@ -154,6 +150,8 @@ def refusal_in(failed: ActivityError) -> Refused:
     raise failed
 
 
-def _cell(note: str | None) -> str:
-    """A note as it may stand in a table: people typed it."""
-    return mask_all(note or "").replace("|", "\\|")[:LONGEST_NOTE]
+def _line(entry: JournalEntry) -> str:
+    """An entry of the journal; people typed its note."""
+    note = f": {mask_all(entry.note)[:LONGEST_NOTE]}" if entry.note else ""
+    moved = f"`{entry.event}` → `{entry.to_state}` by {mask_all(entry.by)}"
+    return f"- {entry.at:%Y-%m-%d %H:%M:%S} {moved}{note}"

@@ -31,12 +31,6 @@ class MoveWorkflow:
 def move_details(manifest: Manifest) -> str:
     """What an operations person reads in the UI of how far it has come, in Markdown."""
     return "\n".join(
-        (
-            "| item | status | count | changes |",
-            "|---|---|---|---|",
-            *(
-                f"| {entry.item} | {entry.status} | {entry.count} | {len(entry.changes)} |"
-                for entry in manifest
-            ),
-        )
+        f"- {entry.item}: {entry.status} ({entry.count}, {len(entry.changes)} changed)"
+        for entry in manifest
     )

@@ -16,7 +16,7 @@ from activities.invitation import (
 from adapters.sql.acceptance import commit_acceptance
 from adapters.sql.announcement import announce_change
 from adapters.sql.ledger import posted
-from adapters.sql.preview import owned_by, previewed, source_of
+from adapters.sql.preview import owned, previewed, source_of
 from adapters.sql.record import filed, keep, locked_invitation, release_seat, unknown_invitation
 from adapters.sql.schema import InvitationRow, MembershipRow, PersonRow
 from adapters.sql.standing import (
@@ -241,10 +241,10 @@ class SqlInvitations:
             if row is None:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
-            owned = source is not None and owned_by(source, invite.email)
+            leaving = source is not None and owned(source, invite.email)
             return Standing(
                 invitation=row.record,
-                blockers=blockers(source, invite.email) if source and owned else (),
+                blockers=blockers(source, invite.email) if source and leaving else (),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:

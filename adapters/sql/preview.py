@@ -29,7 +29,7 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
     invite = order.invite
     source = await source_of(session, invite)
     target = await load_account(session, invite.account, only=invite.email)
-    if source is None or not owned_by(source, invite.email):
+    if source is None or not owned(source, invite.email):
         told = InvitationPreviewed(preview=_of_nothing(order, source, target))
     else:
         told = _of_a_closing(order, source, target)
@@ -59,8 +59,8 @@ async def _leaver(session: AsyncSession, source: Account | None, email: str) -> 
     return user.model_copy(update={"chat_messages": person.chat_messages})
 
 
-def owned_by(source: Account, email: str) -> bool:
-    """Whether the person is the one who closes the account behind them (SRC-2)."""
+def owned(source: Account, email: str) -> bool:
+    """Whether the account closes when that person leaves it (SRC-2)."""
     return source.owner is not None and source.owner.email == email
 
 

@@ -472,19 +472,6 @@ class InvitationRow(Base):
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
 
 
-class AnnouncementRow(Base):
-    """A workflow that has to be told that the store has changed under it (BLK-4)."""
-
-    __tablename__ = "announcements"
-    # A number that was taken away is not given again: who takes one away has read it.
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    workflow_id: Mapped[str]
-    run_id: Mapped[str]
-    at: Mapped[datetime]
-
-
 class MovedItemRow(Base):
     """One kind of a person's data that the built-in content service has moved (TRF-1)."""
 
@@ -496,6 +483,19 @@ class MovedItemRow(Base):
     item: Mapped[str] = mapped_column(primary_key=True)
     count: Mapped[int]
     changes: Mapped[tuple[Change, ...]] = mapped_column(Document(TypeAdapter(tuple[Change, ...])))
+
+
+class AnnouncementRow(Base):
+    """A workflow that has to be told that the store has changed under it (BLK-4)."""
+
+    __tablename__ = "announcements"
+    # A number that was taken away is not given again: who takes one away has read it.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    workflow_id: Mapped[str]
+    run_id: Mapped[str]
+    at: Mapped[datetime]
 
 
 class SettlementRow(Base):

@@ -1,5 +1,5 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -46,19 +46,12 @@ from domain.letter import (
 )
 from domain.manifest import Change, Item
 from domain.money import Money
-from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice
+from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
-STAYS = (
-    Notice(item="large_meeting_license", message="Your Large Meeting license.", count=1),
-    Notice(item="webinar_license", message="Your webinar licenses.", count=2),
-    Notice(item="addon_subscription", message="Your storage.", count=1),
-    Notice(item="report_data", message="Your reports."),
-)
-"""What does not move, by its items (TRF-3)."""
 LINKS = (
     Change(
         name="m-1",
@@ -118,11 +111,11 @@ def a_heads_up(reader: Reader, *, managed: bool = False) -> HeadsUpLetter:
     )
 
 
-def a_club(
-    *, users: int = 2, rooms: int = 2, invoices: int = 2, cancelled: int = 2
-) -> tuple[Blocker, ...]:
-    """What blocks the owner of an account with that many others, rooms and so on."""
-    source = Account.model_validate(
+def the_club(
+    *users: Mapping[str, object], subscriptions: list[dict[str, object]], **members: object
+) -> Account:
+    """An account that Ann owns, as the import file writes it."""
+    return Account.model_validate(
         {
             "id": "club",
             "name": "Club",
@@ -131,32 +124,56 @@ def a_club(
             "time_zone": "Europe/Berlin",
             "country": "DE",
             "collection": "autopay",
-            "users": [
-                {"email": "ann@example.com", "role": "owner"},
-                *({"email": f"user-{n}@club.example", "role": "member"} for n in range(users)),
-            ],
-            "rooms": [{"id": f"room-{n}", "name": "Attic"} for n in range(rooms)],
-            "invoices": [
-                {"id": f"inv-{n}", "amount_due": "1108.83", "due_on": "2026-07-01"}
-                for n in range(invoices)
-            ],
+            "users": users,
             "subscriptions": [
                 {
                     "id": f"sub-{n}",
-                    "product": "Pro",
-                    "kind": "plan",
-                    "quantity": 1,
                     "cycle": "annual",
                     "period_start": "2026-01-01",
                     "period_end": "2027-01-01",
-                    "cancellation_pending": True,
                     "payments": [],
+                    **line,
                 }
-                for n in range(cancelled)
+                for n, line in enumerate(subscriptions)
             ],
+            **members,
         }
     )
-    return blockers(source, "ann@example.com")
+
+
+def what_blocks(
+    *, users: int = 2, rooms: int = 2, invoices: int = 2, cancelled: int = 2
+) -> tuple[Blocker, ...]:
+    """What keeps Ann from leaving a club with that many others, rooms and so on."""
+    cancellation = {
+        "product": "Pro",
+        "kind": "plan",
+        "quantity": 1,
+        "cancellation_pending": True,
+    }
+    club = the_club(
+        {"email": "ann@example.com", "role": "owner"},
+        *({"email": f"user-{n}@club.example", "role": "member"} for n in range(users)),
+        subscriptions=[cancellation] * cancelled,
+        rooms=[{"id": f"room-{n}", "name": "Attic"} for n in range(rooms)],
+        invoices=[
+            {"id": f"inv-{n}", "amount_due": "1108.83", "due_on": "2026-07-01"}
+            for n in range(invoices)
+        ],
+    )
+    return blockers(club, "ann@example.com")
+
+
+def what_stays() -> tuple[Notice, ...]:
+    """One of each kind of thing that does not move with Ann (TRF-3)."""
+    club = the_club(
+        {"email": "ann@example.com", "role": "owner", "addons": [{"capacity": 500}]},
+        subscriptions=[
+            {"product": "Webinar 500", "kind": "addon", "quantity": 2},
+            {"product": "Storage", "kind": "addon", "quantity": 1},
+        ],
+    )
+    return stays(club, "ann@example.com", "Acme")
 
 
 def a_blocked(
@@ -248,11 +265,11 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=STAYS),
+        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=what_stays()),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
-        a_blocked(reader, a_club()),
-        a_blocked(reader, a_club(), expires_at=None),
+        a_blocked(reader, what_blocks()),
+        a_blocked(reader, what_blocks(), expires_at=None),
         an_unblocked(reader),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.BASIC),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.LICENSED),
@@ -645,10 +662,10 @@ def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
     language: str, said: tuple[str, ...]
 ) -> None:
     """BLK-1 to BLK-4: all of them at once."""
-    words = written(a_blocked(a_reader(language), a_club()))
+    words = written(a_blocked(a_reader(language), what_blocks()))
     for each in said:
         assert each in words.text
-    for blocker in a_club():
+    for blocker in what_blocks():
         assert all(item.id in words.html for item in blocker.items)
         assert blocker.message not in words.text
 
@@ -683,14 +700,14 @@ def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
     ],
 )
 def test_one_blocker_is_not_many(language: str, said: tuple[str, ...]) -> None:
-    alone = a_club(users=1, rooms=1, invoices=1, cancelled=1)
+    alone = what_blocks(users=1, rooms=1, invoices=1, cancelled=1)
     text = written(a_blocked(a_reader(language), alone)).text
     for each in said:
         assert each in text
 
 
 def test_who_is_blocked_by_rooms_alone_reads_of_no_users() -> None:
-    text = written(a_blocked(a_reader(), a_club(users=0, invoices=0, cancelled=0))).text
+    text = written(a_blocked(a_reader(), what_blocks(users=0, invoices=0, cancelled=0))).text
     assert "2 rooms" in text
     assert "other user" not in text
     assert "invoice" not in text
@@ -717,10 +734,10 @@ def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5."""
-    paused = written(a_blocked(a_reader(language), a_club(), expires_at=None)).text
+    paused = written(a_blocked(a_reader(language), what_blocks(), expires_at=None)).text
     assert still in paused
     assert "2026" not in paused
-    assert still not in written(a_blocked(a_reader(language), a_club())).text
+    assert still not in written(a_blocked(a_reader(language), what_blocks())).text
 
 
 def test_who_is_unblocked_is_asked_to_accept_again() -> None:
@@ -872,16 +889,16 @@ def test_an_admin_reads_which_licenses_have_to_be_assigned_anew(
 )
 def test_an_invitation_names_what_stays_behind(language: str, said: tuple[str, ...]) -> None:
     """TRF-3: before accepting."""
-    text = written(an_invitation(a_reader(language), stays=STAYS)).text
+    text = written(an_invitation(a_reader(language), stays=what_stays())).text
     for each in said:
         assert each in text
-    assert not [notice for notice in STAYS if notice.message in text]
+    assert not [notice for notice in what_stays() if notice.message in text]
     assert said[0][:10] not in written(an_invitation(a_reader(language))).text
 
 
 def test_what_stays_behind_and_is_unknown_is_told_in_the_words_it_came_with() -> None:
-    stays = Notice(item="parrot", message="Your parrot.")
-    assert "- Your parrot.\n" in written(an_invitation(stays=(stays,))).text
+    parrot = Notice(item="parrot", message="Your parrot.")
+    assert "- Your parrot.\n" in written(an_invitation(stays=(parrot,))).text
 
 
 @pytest.mark.parametrize(("language", "unasked"), [("en", "not asked"), ("de", "nicht gefragt")])

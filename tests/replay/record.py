@@ -36,7 +36,7 @@ async def record(names: list[str]) -> None:
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
-    """The histories of the invitation and of its refund or notice, if there is one."""
+    """The histories of the invitation and of its refund and last notice, if there are any."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(environment, Path(folder)) as world:
             with suppress(Refused):
@@ -46,11 +46,18 @@ async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]
             refund_id = invitation.settlement and invitation.settlement.refund_id
             if refund_id:
                 histories["refund"] = await _history(environment, f"refund/{refund_id}")
-            if not invitation.state.accepted:
-                filed = await world.store.invitations.latest(world.account, JANE)
-                notice = f"notice/{world.account}/{filed.invitation_id}" if filed else ""
+            for notice in (await _notices(environment, invitation.workflow_id))[-1:]:
                 histories["notice"] = await _history(environment, notice)
             return histories
+
+
+async def _notices(environment: WorkflowEnvironment, workflow_id: str) -> list[str]:
+    """The ids of the notices that the invitation has handed out, in order."""
+    history = await environment.client.get_workflow_handle(workflow_id).fetch_history()
+    children = [
+        event.start_child_workflow_execution_initiated_event_attributes for event in history.events
+    ]
+    return [child.workflow_id for child in children if child.workflow_type.name == "Notice"]
 
 
 async def _history(environment: WorkflowEnvironment, workflow_id: str) -> str:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from domain.error import Refused
-from domain.invitation import Choice
+from domain.invitation import Choice, Person
+from domain.policy import Policy
 from domain.refund import RefundState
 from tests.world import ADMIN, JANE, World, a_paying_owner
 
@@ -113,6 +115,77 @@ async def quote_expired_and_declined(world: World) -> None:
     await world.client.decline(world.account, JANE)
 
 
+async def unblocked_and_completed(world: World) -> None:
+    await _blocked(world)
+    await world.remove_user("club", "b@c.example")
+    await world.until(JANE, "pending")
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+
+
+async def rechecked_while_paused_and_revoked(world: World) -> None:
+    paused = replace(world.client, policy=Policy(pause_while_blocked=True))
+    world.client = paused
+    await _blocked(world)
+    await world.pass_time(JANE, timedelta(days=2))
+    await paused.resend(world.account, JANE, ADMIN)
+    await paused.recheck(world.account, JANE)
+    await paused.revoke(world.account, JANE, ADMIN)
+
+
+async def superseded(world: World) -> None:
+    await world.pending(JANE)
+    rival = f"rival-{world.account}"
+    await world.imported(rival, users=[("boss@rival.example", "owner")])
+    await world.client.invite(rival, [Person(email=JANE)], "boss@rival.example")
+    await replace(world, account=rival).until(JANE, "pending")
+    await world.client.accept(rival, JANE)
+    await world.until(JANE, "superseded")
+
+
+async def announced_and_completed(world: World) -> None:
+    await world.client.invite(world.account, [Person(email=JANE)], ADMIN, heads_up_days=3)
+    await world.mailed("heads_up", JANE)
+    await world.pass_time(JANE, timedelta(days=3))
+    await world.until(JANE, "pending")
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+
+
+async def announced_and_undeliverable(world: World) -> None:
+    world.smtp.unknown.add(JANE)
+    await world.client.invite(world.account, [Person(email=JANE)], ADMIN, heads_up_days=3)
+    await world.until(JANE, "undeliverable")
+
+
+async def joined_unasked(world: World) -> None:
+    await world.imported(world.account, managed_domains=[JANE.partition("@")[2]])
+    await world.invite(JANE)
+    await world.until(JANE, "completed")
+
+
+async def asked_in_a_managed_domain_and_completed(world: World) -> None:
+    await world.imported(world.account, managed_domains=[JANE.partition("@")[2]])
+    await world.imported("jane-pro", plan="pro", users=[(JANE, "owner")])
+    await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+
+
+async def moved_and_completed(world: World) -> None:
+    await world.imported("jane-free", plan="free", users=[(JANE, "owner")])
+    await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+
+
+async def _blocked(world: World) -> None:
+    await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
+    await world.pending(JANE)
+    with suppress(Refused):
+        await world.client.accept(world.account, JANE)
+
+
 async def _accepted(world: World, choice: Choice, *, refundable: bool = True) -> str:
     await a_paying_owner(world, refundable=refundable)
     accepted = await world.client.accept(world.account, JANE, choice)
@@ -137,5 +210,13 @@ SCENARIOS: dict[str, Scenario] = {
         refund_terminated_closed_and_completed,
         transferred_and_completed,
         quote_expired_and_declined,
+        unblocked_and_completed,
+        rechecked_while_paused_and_revoked,
+        superseded,
+        announced_and_completed,
+        announced_and_undeliverable,
+        joined_unasked,
+        asked_in_a_managed_domain_and_completed,
+        moved_and_completed,
     )
 }

@@ -1,6 +1,7 @@
 """Owners who cannot leave yet, and how their invitations go on by themselves (BLK)."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from domain.error import Refused
 from domain.invitation import Choice, Invitation, InvitationState, Person
 from domain.policy import Policy
+from domain.remedy import Removal
 from tests.world import ADMIN, JANE, MEMBER, World, refusal_of
 
 BOB = "bob@club.example"
@@ -16,14 +18,14 @@ CARL = "carl@club.example"
 MINUTE = timedelta(minutes=1)
 
 
-async def a_club(world: World, plan: str = "pro", **members: object) -> None:
+async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object] = ()) -> None:
     """Jane owns a club with two other users and a room, and is invited to leave it."""
     await world.imported(
         "club",
         plan=plan,
         users=[(JANE, "owner"), (BOB, "member"), (CARL, "member")],
         rooms=[{"id": "room-1"}],
-        **members,
+        subscriptions=subscriptions,
     )
     await world.pending(JANE)
 
@@ -45,10 +47,9 @@ async def until_named(world: World, *items: str) -> None:
 
 
 async def clear(world: World) -> None:
-    remedies = world.store.remedies
-    await remedies.remove_user("club", BOB, "unlink")
-    await remedies.remove_user("club", CARL, "delete")
-    await remedies.remove_room("club", "room-1")
+    await world.remove_user("club", BOB)
+    await world.remove_user("club", CARL, Removal.DELETE)
+    await world.remove_room("club", "room-1")
 
 
 async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared(
@@ -58,11 +59,11 @@ async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared
     first = await blocked(world)
     assert named(first) == [BOB, CARL, "room-1"]
     await world.mailed("blocked", JANE)
-    await world.store.remedies.remove_user("club", BOB, "unlink")
+    await world.remove_user("club", BOB)
     await until_named(world, CARL, "room-1")
-    await world.store.remedies.remove_user("club", CARL, "delete")
+    await world.remove_user("club", CARL, Removal.DELETE)
     await until_named(world, "room-1")
-    await world.store.remedies.remove_room("club", "room-1")
+    await world.remove_room("club", "room-1")
     again = await world.until(JANE, "pending")
     assert again.blockers == ()
     await world.mailed("unblocked", JANE)
@@ -80,7 +81,7 @@ async def test_accepting_while_blocked_looks_again_at_once(world: World) -> None
     await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
     await until_named(world, BOB, CARL, "room-1", "room-2")
     await clear(world)
-    await world.store.remedies.remove_room("club", "room-2")
+    await world.remove_room("club", "room-2")
     # Whether or not the news has reached it: the acceptance goes through.
     assert (await world.client.accept(world.account, JANE)).state.accepted
 
@@ -139,7 +140,7 @@ async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: W
     async with world.working():
         await blocked(world)
     await clear(world)
-    await world.store.remedies.remove_user("club", BOB, "unlink")
+    await world.remove_user("club", BOB)
     async with world.working():
         await world.until(JANE, "pending")
         await world.mailed("unblocked", JANE)
@@ -218,7 +219,7 @@ async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world
         await world.until(member, "pending")
         assert (await world.client.accept(world.account, member)).state.accepted
     await until_named(world, "room-1")
-    await world.store.remedies.remove_room("club", "room-1")
+    await world.remove_room("club", "room-1")
     await world.until(JANE, "pending")
     assert (await world.client.accept(world.account, JANE)).state.accepted
     assert {JANE, BOB, CARL} <= await world.members()
