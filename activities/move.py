@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.invitation import RecordInvitation
 from activities.letter import business_time, retry_delay
 from domain.address import mask_all
 from domain.invitation import Invitation
@@ -45,6 +46,14 @@ class MoveData(Value):
     give_up_at: AwareDatetime | None = None
     """From this instant on, what still fails is given up: `failed`. Until then it is tried
     again. None: one try, and what fails stays `pending`."""
+
+
+class MoveAgain(Value):
+    """Move what was given up, for an invitation that is over."""
+
+    move: MoveData
+    closed: RecordInvitation | None = None
+    """The invitation, when it is known what was ordered: the person is told then (TRF-5)."""
 
 
 class DataMoved(Value):

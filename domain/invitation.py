@@ -233,6 +233,8 @@ class FiledInvitation(Value):
     """An invitation as the store keeps it."""
 
     invitation_id: str
+    ordered: Invite | None = None
+    """What was asked for; None for those of before it was kept."""
     invitation: Invitation
     started: bool
     """Whether its workflow is known to have started."""

@@ -13,7 +13,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.workflow import UpdateMethodMultiParam
 
-from activities.move import MoveData
+from activities.invitation import RecordInvitation
+from activities.move import MoveAgain, MoveData
 from adapters.link import LinkSigner
 from adapters.sql.invitation import SqlInvitations
 from domain.address import as_written, domain_of, invitee_key, masked, normalized
@@ -325,19 +326,21 @@ class SeatflowClient:
     async def _move_again(self, filed: FiledInvitation) -> None:
         """Run the failed items of an invitation whose own workflow is over."""
         invitation, client = filed.invitation, await self.connect()
-        now = datetime.now(UTC)
+        now, ordered = datetime.now(UTC), filed.ordered
+        order = MoveData(
+            invitation_id=filed.invitation_id,
+            account=invitation.account,
+            email=invitation.email,
+            manifest=invitation.manifest,
+            at=now,
+            give_up_at=now,
+        )
+        closed = RecordInvitation(invite=ordered, invitation=invitation) if ordered else None
         try:
             async with asyncio.timeout(self.wait_seconds):
                 await client.execute_workflow(
                     MoveWorkflow.run,
-                    MoveData(
-                        invitation_id=filed.invitation_id,
-                        account=invitation.account,
-                        email=invitation.email,
-                        manifest=invitation.manifest,
-                        at=now,
-                        give_up_at=now,
-                    ),
+                    MoveAgain(move=order, closed=closed),
                     id=f"move/{invitation.account}/{filed.invitation_id}",
                     task_queue=self.task_queue,
                     # Whoever asks at the same time waits for the same answer.

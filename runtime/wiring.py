@@ -14,7 +14,7 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
-from activities.move import MoveActivities
+from activities.move import ContentServices, MoveActivities
 from activities.refund import RefundActivities
 from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
@@ -212,10 +212,12 @@ async def worker_for(
     store: SqlStore,
     *,
     workflows: Sequence[type] = WORKFLOWS,
+    services: ContentServices | None = None,
     shared: Sequence[str] = SHARED_WITH_THE_SANDBOX,
 ) -> AsyncIterator[Worker]:
     """A worker for `workflows` and all activities beside the body.
 
+    People's data is kept by `services`; None: by those that are built in.
     Raises `Refused(invalid_input)`.
     """
     post = _post(settings, store)
@@ -225,7 +227,7 @@ async def worker_for(
         )
         moves = MoveActivities(
             store=store.invitations,
-            services=SqlContent(store.engine, settings.meeting_domain),
+            services=services or SqlContent(store.engine, settings.meeting_domain),
         )
         refunds = RefundActivities(
             store=store.refunds, provider=provider, post=post, operators=settings.operators_mail

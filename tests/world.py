@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
+from activities.move import ContentServices
 from adapters.sql.store import SqlStore
 from domain.account import Directory
 from domain.audit import Violation
@@ -112,11 +113,11 @@ class World:
         return replace(self, client=patient, refunds=replace(self.refunds, wait_seconds=60))
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    async def working(self, services: ContentServices | None = None) -> AsyncIterator[None]:
         """A worker with its relay."""
         client = self.temporal.client
         async with (
-            worker_for(client, self.settings, self.store),
+            worker_for(client, self.settings, self.store, services=services),
             beside(relay_forever(client, self.store.announcements)),
         ):
             yield
@@ -157,6 +158,14 @@ class World:
         if licenses is not None:
             entry["licenses"] = licenses
         entry.update(members)
+        await self.store.directory.import_(Directory.model_validate({"accounts": [entry]}))
+
+    async def import_users(self, account: str, users: Sequence[Mapping[str, object]]) -> None:
+        """Users of a known account as the import file writes them."""
+        [entry] = (await self.export(account)).model_dump(mode="json", exclude_none=True)[
+            "accounts"
+        ]
+        entry["users"] = list(users)
         await self.store.directory.import_(Directory.model_validate({"accounts": [entry]}))
 
     async def export(self, account: str) -> Directory:

@@ -125,6 +125,7 @@ class InvitationWorkflow:
         self._updates = 0
         # Answers are handled one at a time, in the order of arrival (INV-10).
         self._turn = asyncio.Lock()
+        self._telling = asyncio.Lock()
 
     @property
     def _now(self) -> Invitation:
@@ -385,7 +386,10 @@ class InvitationWorkflow:
         self._show_manifest(moved.manifest)
 
     def _show_manifest(self, manifest: Manifest) -> None:
-        self._lifecycle.take(self._now.model_copy(update={"manifest": manifest}))
+        with_errors = self._now.state.final and failed(manifest)
+        self._lifecycle.take(
+            self._now.model_copy(update={"manifest": manifest, "with_errors": with_errors})
+        )
 
     async def _complete(self) -> None:
         # Failed items may just be moving again.
@@ -404,11 +408,13 @@ class InvitationWorkflow:
 
     async def _tell_everybody(self) -> None:
         """Keep the record and send what has not been sent; each letter goes out once."""
-        await workflow.execute_activity_method(
-            InvitationActivities.close_invitation,
-            RecordInvitation(invite=self._invite, invitation=self._now),
-            **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
-        )
+        # Two at a time would each find the same letter unsent.
+        async with self._telling:
+            await workflow.execute_activity_method(
+                InvitationActivities.close_invitation,
+                RecordInvitation(invite=self._invite, invitation=self._now),
+                **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
+            )
 
     async def _tell_of_the_turn(self) -> None:
         """It is blocked, or no longer: the invitee should know, whatever comes next (BLK-4)."""
@@ -635,11 +641,14 @@ class InvitationWorkflow:
         if failed(self._now.manifest):
             again = begun(self._now.manifest, again=True)
             await self._move_data(again, give_up_at=workflow.now())
+            if self._now.state.final:
+                await self._tell_everybody()
         return self._now
 
     @retry_move.validator
     def _may_retry_move(self) -> None:
-        self._lifecycle.require_allowed("retry_move")
+        if not self._now.state.accepted:
+            raise self._lifecycle.refused()
 
     @workflow.update
     async def quote(self) -> Preview:

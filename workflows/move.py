@@ -4,10 +4,11 @@ from temporalio import workflow
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
-    from activities.move import DataMoved, MoveActivities, MoveData
+    from activities.invitation import InvitationActivities, RecordInvitation
+    from activities.move import DataMoved, MoveActivities, MoveAgain
     from domain.address import masked
     from domain.manifest import Manifest, begun
-    from workflows.options import MOVE
+    from workflows.options import MAIL, MOVE
 
 
 @workflow.defn(name="Move")
@@ -15,9 +16,10 @@ class MoveWorkflow:
     """One pass over what was given up, for an invitation that is over (TRF-1)."""
 
     @workflow.run
-    async def run(self, order: MoveData) -> DataMoved:
+    async def run(self, again: MoveAgain) -> DataMoved:
         """Move what has failed, once; what fails again is given up again."""
-        now, manifest = workflow.now(), begun(order.manifest, again=True)
+        order, now = again.move, workflow.now()
+        manifest = begun(order.manifest, again=True)
         workflow.set_current_details(move_details(manifest))
         moved = await workflow.execute_activity_method(
             MoveActivities.move_data,
@@ -25,7 +27,17 @@ class MoveWorkflow:
             **MOVE | ActivityConfig(summary=f"Move the data of {masked(order.email)} again"),
         )
         workflow.set_current_details(move_details(moved.manifest))
+        if again.closed:
+            await self._tell(again.closed, moved.manifest)
         return moved
+
+    async def _tell(self, closed: RecordInvitation, manifest: Manifest) -> None:
+        invitation = closed.invitation.model_copy(update={"manifest": manifest})
+        await workflow.execute_activity_method(
+            InvitationActivities.tell_about_invitation,
+            closed.model_copy(update={"invitation": invitation}),
+            **MAIL | ActivityConfig(summary=f"Tell {masked(invitation.email)} what has moved"),
+        )
 
 
 def move_details(manifest: Manifest) -> str:

@@ -76,6 +76,7 @@ class SqlInvitations:
                 email=invite.email,
                 claimed_at=at,
                 seat_reserved=await _reserve_seat(session, invite),
+                ordered=invite,
             )
             keep(row, opening)
             session.add(row)

@@ -26,7 +26,10 @@ def keep(row: InvitationRow, invitation: Invitation) -> None:
 def filed(row: InvitationRow) -> FiledInvitation:
     """The invitation as the store gives it out."""
     return FiledInvitation(
-        invitation_id=row.invitation_id, invitation=row.record, started=row.run_id is not None
+        invitation_id=row.invitation_id,
+        ordered=row.ordered,
+        invitation=row.record,
+        started=row.run_id is not None,
     )
 
 

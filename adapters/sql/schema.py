@@ -33,7 +33,7 @@ from sqlalchemy.orm import (
 
 from adapters.sql.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
 from domain.account import HeldAddon, Plan, Pool
-from domain.invitation import Invitation, InvitationState
+from domain.invitation import Invitation, InvitationState, Invite
 from domain.ledger import credit_of
 from domain.manifest import Change
 from domain.money import rounded
@@ -469,6 +469,10 @@ class InvitationRow(Base):
     """The last e-mail to the invitee, or their last answer (REM-1)."""
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    ordered: Mapped[Invite | None] = mapped_column(
+        Document(TypeAdapter[Invite | None](Invite | None))
+    )
+    """None for those of before it was kept."""
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
 
 

@@ -1,4 +1,4 @@
-"""Announcements to waiting invitations, and the chat history of before joining."""
+"""Announcements to waiting invitations, the chat of before joining, and what was ordered."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,4 +25,6 @@ def upgrade() -> None:
         "memberships",
         sa.Column("chat_before", WHOLE_NUMBER, nullable=False, server_default="0"),
     )
+    # Of invitations from before, only their workflows know what was ordered.
+    op.add_column("invitations", sa.Column("ordered", sa.JSON(), nullable=True))
     op.create_index("invitations_by_invitee", "invitations", ["email"])
