@@ -1,5 +1,6 @@
 """What an invitation does to the world: e-mails, memberships, seats, its record."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -8,9 +9,17 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import Post, Undeliverable, business_time, send_patiently
+from domain.attention import cases_of_move
 from domain.invitation import Blocker, Choice, Invitation, InvitationState, Invite
 from domain.journal import ENGINE
-from domain.letter import Parties, heads_up_letter, invitation_letter, letters_about
+from domain.letter import (
+    Letter,
+    Parties,
+    heads_up_letter,
+    invitation_letter,
+    letters_about,
+    letters_to_operators,
+)
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
@@ -212,6 +221,8 @@ class InvitationActivities:
     store: InvitationStore
     post: Post
     links: Links
+    operators: str | None = None
+    """The address of those who are told of what waits for them."""
 
     @activity.defn
     async def announce_invitation(self, order: AnnounceInvitation) -> InvitationAnnounced:
@@ -289,12 +300,17 @@ class InvitationActivities:
         await self._tell(order)
 
     async def _tell(self, order: RecordInvitation) -> None:
-        invite, invitation = order.invite, order.invitation
-        parties = await self.store.parties(invite)
-        link = self.links.link(invite.invitation_id, invitation.sent_count)
-        for letter in letters_about(invite, invitation, parties, link):
+        for letter in self._letters(order, await self.store.parties(order.invite)):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:
                 # Nobody is left to tell; the operators find it in the worker's log.
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+
+    def _letters(self, order: RecordInvitation, parties: Parties) -> Iterator[Letter]:
+        invite, invitation = order.invite, order.invitation
+        if self.operators:
+            cases = cases_of_move(invitation)
+            yield from letters_to_operators(self.operators, cases, parties.account_name)
+        link = self.links.link(invite.invitation_id, invitation.sent_count)
+        yield from letters_about(invite, invitation, parties, link)

@@ -1,4 +1,4 @@
-"""What waits for an operator: the one list to go through each day (REF-3, REF-4, QUO-6)."""
+"""What waits for an operator: the one list to go through each day (REF-3, REF-4, QUO-6, TRF-1)."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -6,6 +6,8 @@ from enum import StrEnum
 from pydantic import AwareDatetime
 
 from domain.address import masked
+from domain.invitation import Invitation, InvitationState
+from domain.manifest import ItemStatus
 from domain.model import Value
 from domain.money import Money
 from domain.refund import Refund, RefundOrder, RefundState
@@ -22,6 +24,8 @@ class AttentionKind(StrEnum):
     """It has arrived after all, and the credit that it had become is used (REF-4)."""
     CREDIT_LEFT_BEHIND = "credit_left_behind"
     """Credit of a closed account, which could not follow into another currency (QUO-6)."""
+    MOVE_FAILED = "move_failed"
+    """Some of a person's data was not moved, and is not tried any more (TRF-1)."""
 
 
 class AttentionCase(Value):
@@ -32,7 +36,8 @@ class AttentionCase(Value):
     account: str
     """The account that it is about; of a refund, the one that the payee has joined."""
     id: str
-    """What the commands are asked about: a refund, or for credit the account itself."""
+    """What it is found by: a refund's id, for credit the account itself, for data the id of the
+    invitation's workflow."""
     message: str
     """English; no personal data but a masked address."""
 
@@ -75,6 +80,25 @@ def case_of_credit(account: str, credit: Money, since: AwareDatetime) -> Attenti
         id=account,
         message=f"{_said(credit)} of credit stayed behind when the account was closed.",
     )
+
+
+def cases_of_move(invitation: Invitation) -> Iterator[AttentionCase]:
+    """What was given up of the data that a person was to take along, if anything."""
+    given_up = [entry for entry in invitation.manifest if entry.status is ItemStatus.FAILED]
+    if given_up:
+        items = ", ".join(f"{entry.item} ({entry.count})" for entry in given_up)
+        yield AttentionCase(
+            kind=AttentionKind.MOVE_FAILED,
+            # So long have they gone without it.
+            since=next(
+                entry.at
+                for entry in invitation.journal
+                if entry.to_state == InvitationState.ACCEPTED
+            ),
+            account=invitation.account,
+            id=invitation.workflow_id,
+            message=f"Not moved for {masked(invitation.email)}: {items}.",
+        )
 
 
 def _case_of(

@@ -240,7 +240,7 @@ class RefundClosedLetter(_Letter):
 
 
 class AttentionLetter(_Letter):
-    """To the operators: something waits for them (REF-3, REF-4)."""
+    """To the operators: something waits for them (REF-3, REF-4, TRF-1)."""
 
     event: Literal["attention"] = "attention"
     case: AttentionCase

@@ -223,7 +223,10 @@ async def worker_for(
     post = _post(settings, store)
     async with _provider(settings, store) as provider:
         invitations = InvitationActivities(
-            store=store.invitations, post=post, links=_signer(settings)
+            store=store.invitations,
+            post=post,
+            links=_signer(settings),
+            operators=settings.operators_mail,
         )
         moves = MoveActivities(
             store=store.invitations,

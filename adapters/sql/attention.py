@@ -7,10 +7,17 @@ from typing import Final
 from sqlalchemy import JSON, func, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.schema import AccountRow, BalanceRow, MembershipRow, RefundRow, TransferRow
+from adapters.sql.schema import (
+    AccountRow,
+    BalanceRow,
+    InvitationRow,
+    MembershipRow,
+    RefundRow,
+    TransferRow,
+)
 from adapters.sql.transaction import reading
 from domain.account import Role
-from domain.attention import AttentionCase, case_of_credit, cases_of_refund
+from domain.attention import AttentionCase, case_of_credit, cases_of_move, cases_of_refund
 from domain.ledger import credit_of
 from domain.money import rounded
 from domain.refund import RefundState
@@ -62,8 +69,22 @@ async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
         yield case_of_credit(account, rounded(amount, currency), left_at or credited_at)
 
 
+async def _of_moves(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """As long as they are there: who has left has taken along what there was."""
+    with_errors = type_coerce(InvitationRow.record, JSON)["with_errors"].as_boolean()
+    rows = await session.scalars(
+        select(InvitationRow)
+        .join(MembershipRow, MembershipRow.invitation_id == InvitationRow.invitation_id)
+        .where(MembershipRow.until.is_(None), with_errors.is_(True))
+    )
+    for row in rows:
+        for case in cases_of_move(row.record):
+            yield case
+
+
 _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
     _of_refunds,
     _of_credit,
+    _of_moves,
 )
 """One for each thing of which some may want an operator."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.sql.announcement import announce
 from adapters.sql.ledger import balance, count_entries, entries_of, post
 from adapters.sql.schema import AccountRow, InvoiceRow
 from adapters.sql.standing import known_account
@@ -52,7 +53,10 @@ async def apply_by_itself(session: AsyncSession, account: AccountRow, at: dateti
 async def apply_credit(
     session: AsyncSession, account: AccountRow, invoices: Sequence[InvoiceRow], at: datetime
 ) -> int:
-    """Pay `invoices` one after the other as far as the credit lasts; how many were reached."""
+    """Pay `invoices` one after the other as far as the credit lasts; how many were reached.
+
+    The account is locked. An invoice that was paid may have blocked its owner (BLK-2).
+    """
     if not invoices:
         return 0
     credit, currency = credit_of(account.id), account.currency
@@ -78,6 +82,8 @@ async def apply_credit(
             )
         )
     await post(session, transfers)
+    if transfers:
+        await announce(session, [account.id], at)
     return len(transfers)
 
 

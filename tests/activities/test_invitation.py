@@ -22,7 +22,15 @@ from activities.invitation import (
 from activities.letter import Undeliverable
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
-from domain.letter import HeadsUpLetter, Letter, Parties, Reader, UnblockedLetter
+from domain.letter import (
+    AttentionLetter,
+    HeadsUpLetter,
+    Letter,
+    Parties,
+    Reader,
+    UnblockedLetter,
+)
+from domain.manifest import Item, ItemStatus, ManifestItem
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 INVITE = Invite(
@@ -93,10 +101,10 @@ class NumberedLinks:
 class Desk:
     """The activities, with what they send and record."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: Exception | None = None, operators: str | None = None) -> None:
         self.store, self.outbox = RecordingStore(), Outbox(failure)
         self.activities = InvitationActivities(
-            store=self.store, post=self.outbox, links=NumberedLinks()
+            store=self.store, post=self.outbox, links=NumberedLinks(), operators=operators
         )
 
     async def announce(self, invitation: Invitation) -> InvitationAnnounced:
@@ -187,3 +195,19 @@ async def test_who_is_unblocked_gets_the_last_link() -> None:
 
 async def test_a_letter_that_nobody_takes_holds_nothing_up() -> None:
     await Desk(Undeliverable("550 unknown")).tell(DECLINED)
+
+
+@pytest.mark.parametrize("operators", ["ops@example.com", None])
+async def test_operators_are_told_of_what_was_not_moved(operators: str | None) -> None:
+    """TRF-1: once, where they have an address."""
+    desk = Desk(operators=operators)
+    completed = an_invitation(InvitationState.ACCEPTED, ["accept"]).model_copy(
+        update={
+            "state": InvitationState.COMPLETED,
+            "manifest": (ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED),),
+        }
+    )
+    await desk.close(completed)
+    told = [letter for letter in desk.outbox.sent if isinstance(letter, AttentionLetter)]
+    assert [letter.reader.email for letter in told] == ([operators] if operators else [])
+    assert all("recordings (3)" in letter.case.message for letter in told)

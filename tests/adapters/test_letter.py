@@ -71,6 +71,13 @@ A_CASE = AttentionCase(
     id="rf-1",
     message="75.00 EUR to b…@example.com could not be returned: declined.",
 )
+A_MOVE = AttentionCase(
+    kind=AttentionKind.MOVE_FAILED,
+    since=AT,
+    account="acme",
+    id="invitation/acme/k",
+    message="Not moved for b…@example.com: recordings (3).",
+)
 PLACE = re.compile(r"%\((\w+)\)[a-z]")
 
 
@@ -289,6 +296,7 @@ def every_letter(reader: Reader) -> list[Letter]:
         *letters_of_money(reader).values(),
         a_credit(reader, "net_terms"),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
+        AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_MOVE),
     ]
 
 
@@ -543,6 +551,20 @@ def test_an_operator_reads_what_waits_and_what_to_ask() -> None:
     text = written(letter).text
     assert "\n> 75.00 EUR to b…@example.com could not be returned: declined.\n" in text
     assert "\nseatflow refund show rf-1\n" in text
+
+
+def test_an_operator_reads_what_was_not_moved_and_how_to_move_it() -> None:
+    """TRF-1: it is not about a refund."""
+    letter = written(
+        AttentionLetter(
+            id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_MOVE
+        )
+    )
+    assert letter.subject == "Some data was not moved: Acme"
+    assert "\n> Not moved for b…@example.com: recordings (3).\n" in letter.text
+    assert "by the invitation invitation/acme/k." in letter.text
+    assert "\nseatflow retry-move acme EMAIL\n" in letter.text
+    assert "refund" not in letter.text
 
 
 def test_a_late_refund_says_that_operators_know_only_where_they_are_told() -> None:

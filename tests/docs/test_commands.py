@@ -17,7 +17,7 @@ import pytest
 from runtime.stack import Ports
 from tests.commands.conftest import environment
 from tests.docs.draw import README, ROOT
-from tests.docs.page import blocks
+from tests.docs.page import Block, blocks
 
 UP = ".venv/bin/seatflow up"
 PATIENCE = timedelta(seconds=20)
@@ -75,6 +75,18 @@ class Terminals:
         )
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """What a new user has copied when a chapter is done."""
+
+    document: str
+    title: str
+    page: list[Block]
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.title}"
+
+
 @pytest.fixture
 def terminals(tmp_path: Path) -> Iterator[Terminals]:
     terminals = Terminals(tmp_path)
@@ -82,12 +94,23 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
     terminals.down()
 
 
-@pytest.mark.parametrize(
-    "document", [README, ROOT / "docs" / "tour.md"], ids=lambda path: path.name
-)
-def test_what_a_new_user_copies_works(document: Path, terminals: Terminals) -> None:
-    page = [block for block in blocks(document) if block.language in {"sh", "text"}]
-    for block, following in itertools.pairwise([*page, None]):
+def chapters(document: Path) -> Iterator[Chapter]:
+    """What is to be copied, chapter by chapter, each behind the first one."""
+    pages: dict[str, list[Block]] = {}
+    for block in blocks(document):
+        if block.language in {"sh", "text"}:
+            pages.setdefault(block.chapter, []).append(block)
+    (_, opening), *others = pages.items()
+    for title, page in others:
+        yield Chapter(document.name, title, [*opening, *page])
+
+
+CHAPTERS = [*chapters(README), *chapters(ROOT / "docs" / "tour.md")]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=str)
+def test_what_a_new_user_copies_works(chapter: Chapter, terminals: Terminals) -> None:
+    for block, following in itertools.pairwise([*chapter.page, None]):
         if block is None or block.language == "text":
             continue
         script = _without_make(block.text)
@@ -95,7 +118,7 @@ def test_what_a_new_user_copies_works(document: Path, terminals: Terminals) -> N
             terminals.up()
         elif script:
             wanted = following.text if following and following.language == "text" else "…"
-            _expect(terminals, script, wanted, where=f"{document.name}:{block.line}")
+            _expect(terminals, script, wanted, where=f"{chapter.document}:{block.line}")
 
 
 def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:

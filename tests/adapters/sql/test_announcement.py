@@ -71,6 +71,19 @@ async def test_who_leaves_is_announced_to_the_owner_they_leave_behind(town: Town
     assert (told.workflow_id, told.at > NOON) == (invite.workflow_id, True)
 
 
+@pytest.mark.parametrize("collection", ["net_terms", "autopay"])
+async def test_credit_that_pays_an_invoice_is_announced(town: Town, collection: str) -> None:
+    """BLK-2, CRD-3: by itself or by an operator, it may have been the last that blocked."""
+    invite = town.invite(KIM)
+    await town.pending(invite)
+    await changed(town, collection=collection, credit="20.00")
+    if collection == "net_terms":
+        await town.announced()
+        await town.store.credits.apply("crowd", "i1", NOON)
+    told = {announcement.workflow_id for announcement in await town.announced()}
+    assert told == {invite.workflow_id}
+
+
 async def test_what_was_refused_announces_nothing(town: Town) -> None:
     await town.pending(town.invite(KIM))
     invite = town.invite("max@rich.example")

@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 from domain.attention import AttentionKind
+from domain.invitation import Invite
 from domain.journal import JournalEntry
+from domain.manifest import Item, ItemStatus, ManifestItem
 from domain.refund import LateSuccess, PartState, Refund, RefundState
+from domain.remedy import Removal
 from tests.adapters.sql.purse import ACCEPTED_AT, accepted, eur, refunding, told
-from tests.adapters.sql.town import ACME, Town, account, directory
+from tests.adapters.sql.town import ACME, NOON, Town, account, directory, user
 
 DAY = timedelta(days=1)
 
@@ -86,6 +89,42 @@ async def test_credit_of_an_account_that_came_closed_waits_too(town: Town) -> No
     [case] = await town.store.attention.cases()
     assert case.id == "gone"
     assert case.message.startswith("900 JPY")
+
+
+async def mona_joined(town: Town) -> Invite:
+    """With recordings of hers that nobody could move."""
+    mona = user("mona@field.example", "owner", recordings=3, contacts=12)
+    await town.store.directory.import_(directory(account("field", mona)))
+    invite = town.invite("mona@field.example")
+    await town.joined(invite)
+    await keep_recordings(town, invite, ItemStatus.FAILED)
+    return invite
+
+
+async def keep_recordings(town: Town, invite: Invite, status: ItemStatus) -> None:
+    item = ManifestItem(item=Item.RECORDINGS, count=3, status=status)
+    await town.store.invitations.keep_item(invite.invitation_id, item)
+
+
+async def test_data_that_was_given_up_waits_until_it_has_moved(town: Town) -> None:
+    """TRF-1: what is still tried waits for nobody."""
+    invite = await mona_joined(town)
+    [case] = await town.store.attention.cases()
+    assert case.kind is AttentionKind.MOVE_FAILED
+    assert (case.account, case.id) == ("acme", invite.workflow_id)
+    assert case.since == NOON + timedelta(hours=1)
+    assert case.message == "Not moved for m…@field.example: recordings (3)."
+    await keep_recordings(town, invite, ItemStatus.RUNNING)
+    assert await town.store.attention.cases() == []
+    await keep_recordings(town, invite, ItemStatus.MOVED)
+    assert await town.store.attention.cases() == []
+
+
+async def test_nobody_waits_for_the_data_of_who_has_left(town: Town) -> None:
+    invite = await mona_joined(town)
+    later = NOON + DAY
+    await town.store.remedies.remove_user("acme", invite.email, Removal.UNLINK, later)
+    assert await town.store.attention.cases() == []
 
 
 async def test_the_oldest_comes_first(town: Town) -> None:
