@@ -1,0 +1,29 @@
+"""Licenses: what an account buys, and what one user holds (ADD, ASG)."""
+
+from enum import StrEnum
+
+from domain.error import ErrorCode, Refused
+
+CAPACITIES = (500, 1000, 3000, 5000)
+"""How many participants a Large Meeting license allows (ADD-1)."""
+
+WITHOUT_ADDON = 100
+"""How many participants a meeting has without an add-on (ASG-3)."""
+
+
+class Sku(StrEnum):
+    """What is bought."""
+
+    WORKPLACE = "workplace"
+    """A base license; it has no capacity."""
+    LARGE_MEETING = "large-meeting"
+    """An add-on; it needs a base license (ASG-1)."""
+
+
+def require_capacity(sku: Sku, capacity: int | None) -> None:
+    """Raises Refused: `invalid_capacity`, for one that is not sold (ADD-1)."""
+    if sku is Sku.WORKPLACE and capacity is not None:
+        raise Refused(ErrorCode.INVALID_CAPACITY, "A base license has no capacity.")
+    if sku is Sku.LARGE_MEETING and capacity not in CAPACITIES:
+        sold = ", ".join(str(each) for each in CAPACITIES)
+        raise Refused(ErrorCode.INVALID_CAPACITY, f"Large Meeting is sold for {sold} participants.")

@@ -1,0 +1,160 @@
+"""One purchase of licenses, from its draft to the end of its last term (ADD)."""
+
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field
+
+from domain.journal import JournalEntry
+from domain.license import Sku
+from domain.model import Value
+from domain.money import Money
+from domain.policy import Policy
+from domain.text import OneLine
+
+Cycle = Literal["monthly", "annual"]
+Portal = Literal["plans", "account"]
+"""`plans` places at once; `account` shows a review that has to be confirmed (ADD-3)."""
+
+RETRY_AFTER = (timedelta(days=1), timedelta(days=3), timedelta(days=5), timedelta(days=7))
+"""When a declined payment is tried again, counted from its first failure (ADD-4)."""
+
+
+class OrderState(StrEnum):
+    """Where an order stands; `states/order.py` draws how it moves."""
+
+    DRAFT = "draft"
+    REVIEW = "review"
+    PLACED = "placed"
+    PAID = "paid"
+    ACTIVE = "active"
+    PAYMENT_FAILED = "payment_failed"
+    CANCELLED = "cancelled"
+    ENDED = "ended"
+
+    @property
+    def final(self) -> bool:
+        """Nothing moves it any more."""
+        return self in {OrderState.CANCELLED, OrderState.ENDED}
+
+
+class OrderQuote(Value):
+    """What is due now, and at the coming renewal (ADD-4)."""
+
+    due_now: Money
+    """That of the purchase; it stays."""
+    then: Money
+    """For the whole cycle that begins on `next_billing_date`."""
+    next_billing_date: date
+    """In the account's time zone; moves on with each renewal."""
+
+
+class OrderInvoice(Value):
+    """One charge of an order: the purchase or a renewal."""
+
+    id: str
+    """`<order id>/<number>`, counted from 1."""
+    amount: Money
+    state: Literal["open", "paid", "failed", "void"]
+    """`failed`: declined, and tried again; `void`: given up."""
+    at: AwareDatetime
+
+
+class BuyLicenses(Value):
+    """The order that starts a purchase."""
+
+    order_id: str
+    account: str
+    sku: Sku
+    capacity: int | None = None
+    quantity: int = Field(ge=1)
+    cycle: Cycle
+    portal: Portal = "plans"
+    bought_by: str
+    """The normalized address of the owner or admin who buys (ADD-2)."""
+    policy: Policy = Policy()
+
+    @property
+    def workflow_id(self) -> str:
+        """One run for each order."""
+        return f"addon/{self.account}/{self.order_id}"
+
+
+class Order(Value):
+    """An order as it stands: what `order show` prints and what the store keeps."""
+
+    order_id: str
+    workflow_id: str
+    account: str
+    state: OrderState
+    sku: Sku
+    capacity: int | None
+    quantity: int
+    cycle: Cycle
+    portal: Portal
+    bought_by: str
+    quote: OrderQuote
+    invoices: tuple[OrderInvoice, ...] = ()
+    note: OneLine | None = None
+    """For example `review_lapsed`, or that it ends with its term."""
+    quantity_then: int | None = None
+    """The quantity from the next billing date on, when it was reduced; 0: cancelled (ADD-6)."""
+    release: tuple[str, ...] = ()
+    """Whose licenses are released when the reduction takes effect."""
+    paid_until: AwareDatetime | None = None
+    """The end of the term that was paid for; None before the first payment."""
+    failed_since: AwareDatetime | None = None
+    """When the open payment was first declined; None while none is."""
+    tries: int = 0
+    """How often the open payment has been declined."""
+    journal: tuple[JournalEntry, ...] = ()
+    allowed: tuple[str, ...] = ()
+    """The updates that an outsider may send now."""
+
+    @property
+    def was_paid(self) -> bool:
+        """Whether any payment of it has succeeded."""
+        return self.paid_until is not None
+
+    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+        """The order after `entry`: the one way in which it changes state."""
+        return self.model_copy(
+            update={
+                "state": OrderState(entry.to_state),
+                "journal": (*self.journal, entry),
+                **changes,
+            }
+        )
+
+    def next_try_at(self) -> datetime | None:
+        """When the declined payment is tried again; None when it is given up, or none is."""
+        if self.failed_since is None or self.tries > len(RETRY_AFTER):
+            return None
+        return self.failed_since + RETRY_AFTER[self.tries - 1]
+
+
+class ConfirmOrder(Value):
+    """Place what was reviewed (ADD-3)."""
+
+
+class CancelOrder(Value):
+    """End it: at once while it was never paid, else with its term (ADD-6)."""
+
+    release_all: bool = False
+    """Whether those who hold its licenses may lose them then."""
+
+
+class ChangeQuantity(Value):
+    """Reduce it from the end of the term on (ADD-6)."""
+
+    quantity: int
+    release: tuple[str, ...] = ()
+    """The normalized addresses of those who lose their license then."""
+
+
+class StartPurchase(Value):
+    """The input of one run: the order, and what the run before hands on."""
+
+    order: BuyLicenses
+    carried: Order | None = None
