@@ -1,10 +1,15 @@
 """What a purchase does to the world: quotes, charges, pools, e-mails."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from pydantic import AwareDatetime
+from temporalio import activity
 
+from activities.billing import PaymentProvider
+from activities.letter import Post, Undeliverable, send_patiently
+from domain.letter import OrderParties, letters_about_the_order
 from domain.model import Value
 from domain.order import BuyLicenses, Order
 
@@ -48,6 +53,25 @@ class TermEnded(Value):
     released: tuple[str, ...] = ()
 
 
+class VoidOrder(Value):
+    """Give up the invoice of an order that was never paid."""
+
+    order: Order
+    at: AwareDatetime
+
+
+class PlanReduction(Value):
+    """Have fewer licenses, or none, from the end of the term on (ADD-6)."""
+
+    order: Order
+    quantity: int
+    """From then on; 0: cancelled; as many as now: nothing is planned any more."""
+    release: tuple[str, ...] = ()
+    """The normalized addresses of those who lose their license then."""
+    release_everybody: bool = False
+    """Whether whoever holds one may lose it."""
+
+
 class KeepOrder(Value):
     """Keep the order as it stands."""
 
@@ -59,7 +83,8 @@ class TellBuyer(Value):
 
     order: Order
     released: tuple[str, ...] = ()
-    at: AwareDatetime
+    lapses_at: AwareDatetime | None = None
+    """When the review lapses that waits to be confirmed."""
 
 
 class OrderStore(Protocol):
@@ -100,3 +125,68 @@ class OrderStore(Protocol):
 
     async def void(self, order: Order, at: datetime) -> Order:
         """Give up the open invoice; its credit is given back by another entry."""
+
+    async def planned(
+        self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
+    ) -> Order:
+        """The order that has `quantity` licenses from the end of its term on.
+
+        Its `then`, `quantity_then` and `release` say so; nothing is kept yet. Raises Refused:
+        `assigned_exceeds_quantity` with `holders`, when more would be assigned than are left
+        beside those released.
+        """
+
+    async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
+        """Whom the order concerns, as the directory knows them now."""
+
+
+@dataclass(frozen=True)
+class OrderActivities:
+    """The side effects of the `AddonPurchase` workflow."""
+
+    store: OrderStore
+    provider: PaymentProvider
+    post: Post
+
+    @activity.defn
+    async def open_order(self, order: OpenOrder) -> Order:
+        """Keep the draft, with what is due as of now."""
+        return await self.store.open(order.order, order.at)
+
+    @activity.defn
+    async def charge_order(self, order: ChargeOrder) -> OrderCharged:
+        """Take what is due, once; a decline is an answer."""
+        raise NotImplementedError
+
+    @activity.defn
+    async def keep_order(self, order: KeepOrder) -> Order:
+        """Keep the order; what is kept then."""
+        return await self.store.keep(order.order)
+
+    @activity.defn
+    async def plan_reduction(self, order: PlanReduction) -> Order:
+        """See who would lose a license, and what is due from then on (ADD-6)."""
+        return await self.store.planned(
+            order.order, order.quantity, order.release, order.release_everybody
+        )
+
+    @activity.defn
+    async def end_term(self, order: EndTerm) -> TermEnded:
+        """Take back what is not paid for any more (ADD-6, ADD-7)."""
+        ended, released = await self.store.term_ended(order.order, order.at)
+        return TermEnded(order=ended, released=released)
+
+    @activity.defn
+    async def void_order(self, order: VoidOrder) -> Order:
+        """Give up what is still to be paid."""
+        return await self.store.void(order.order, order.at)
+
+    @activity.defn
+    async def tell_buyer(self, order: TellBuyer) -> None:
+        """Tell the buyer where it stands, and holders that their license is gone (TXT-2)."""
+        parties = await self.store.order_parties(order.order, order.released)
+        for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
+            try:
+                await send_patiently(self.post, letter)
+            except Undeliverable as refused:
+                activity.logger.warning("letter %s was refused: %s", letter.event, refused)

@@ -21,6 +21,18 @@ RETRY_AFTER = (timedelta(days=1), timedelta(days=3), timedelta(days=5), timedelt
 """When a declined payment is tried again, counted from its first failure (ADD-4)."""
 
 
+REVIEW_LAPSED = "review_lapsed"
+"""The note of a review that nobody confirmed in time (ADD-3)."""
+ENDS_WITH_TERM = "ends_with_term"
+"""The note of an order that was cancelled while it is paid for (ADD-6)."""
+REDUCED_WITH_TERM = "reduced_with_term"
+"""The note of an order that has fewer licenses from the next billing date on (ADD-6)."""
+PAYMENT_DECLINED = "payment_declined"
+"""The note of an order whose payment was declined for too long (ADD-4, ADD-7)."""
+ACCOUNT_CLOSED = "account_closed"
+"""The note of an order that ended with its account (SRC-2)."""
+
+
 class OrderState(StrEnum):
     """Where an order stands; `states/order.py` draws how it moves."""
 
@@ -157,4 +169,5 @@ class StartPurchase(Value):
     """The input of one run: the order, and what the run before hands on."""
 
     order: BuyLicenses
-    carried: Order | None = None
+    carried: Order
+    """The draft as it was quoted to the buyer, or what the run before hands on."""
