@@ -528,6 +528,28 @@ class RefundRow(Base):
     record: Mapped[Refund] = mapped_column(Document(TypeAdapter(Refund)))
 
 
+class ProviderChargeRow(Base):
+    """A charge that the built-in payment provider has answered."""
+
+    __tablename__ = "provider_charges"
+    __table_args__ = (
+        UniqueConstraint("provider_id"),
+        CheckConstraint("state = 'declined' OR amount > 0", "amount"),
+        CheckConstraint("state IN ('succeeded', 'declined')", "state"),
+        CheckConstraint("(state = 'declined') = (failure IS NOT NULL)", "failure"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    method: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    at: Mapped[datetime]
+    state: Mapped[str]
+    failure: Mapped[str | None]
+
+
 class ProviderRefundRow(Base):
     """A refund that the built-in payment provider has taken, and how it will end there."""
 

@@ -47,6 +47,8 @@ def _back_to_the_foundation(connection: Connection) -> None:
         connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
     for table in (
         "announcements",
+        "moved_items",
+        "provider_charges",
         "transfers",
         "balances",
         "settlements",
