@@ -642,8 +642,7 @@ def letters_about_the_order(
     """
     # An order is renewed for years: the letter about each move is one of its own.
     about = f"{len(order.journal)}.{order.order_id}"
-    if letter := _to_the_buyer(order, parties, about, lapses_at):
-        yield letter
+    yield from _to_the_buyer(order, parties, about, lapses_at)
     for number, holder in enumerate(parties.holders, start=1):
         yield LicenseEndedLetter(
             id=f"license_ended.{number}.{about}",
@@ -656,7 +655,7 @@ def letters_about_the_order(
 
 def _to_the_buyer(
     order: Order, parties: OrderParties, about: str, lapses_at: AwareDatetime | None
-) -> Letter | None:
+) -> Iterator[Letter]:
     buyer, name, quote = parties.buyer, parties.account_name, order.quote
     amount = order.invoices[-1].amount if order.invoices else quote.due_now
     ordered = OrderedLicenses(
@@ -665,7 +664,7 @@ def _to_the_buyer(
     coming = NextPayment(amount=quote.then, on=quote.next_billing_date, cycle=order.cycle)
     match order.journal[-1].event:
         case "review" if lapses_at:
-            return OrderReviewLetter(
+            yield OrderReviewLetter(
                 id=f"order_review.{about}",
                 reader=buyer,
                 account_name=name,
@@ -675,7 +674,7 @@ def _to_the_buyer(
                 lapses_at=lapses_at,
             )
         case "activate":
-            return OrderConfirmedLetter(
+            yield OrderConfirmedLetter(
                 id=f"order_confirmed.{about}",
                 reader=buyer,
                 account_name=name,
@@ -684,7 +683,7 @@ def _to_the_buyer(
                 next_payment=coming,
             )
         case "renew":
-            return OrderRenewedLetter(
+            yield OrderRenewedLetter(
                 id=f"order_renewed.{about}",
                 reader=buyer,
                 account_name=name,
@@ -693,7 +692,7 @@ def _to_the_buyer(
                 next_payment=coming,
             )
         case "decline" if next_try_at := order.next_try_at():
-            return OrderPaymentFailedLetter(
+            yield OrderPaymentFailedLetter(
                 id=f"order_payment_failed.{about}",
                 reader=buyer,
                 account_name=name,
@@ -703,7 +702,7 @@ def _to_the_buyer(
                 next_try_at=next_try_at,
             )
         case "lapse" | "give_up" | "cancel":
-            return OrderCancelledLetter(
+            yield OrderCancelledLetter(
                 id=f"order_cancelled.{about}",
                 reader=buyer,
                 account_name=name,
@@ -712,14 +711,13 @@ def _to_the_buyer(
                 ends_on=quote.next_billing_date if order.was_paid else None,
             )
         case "end":
-            return OrderEndedLetter(
+            yield OrderEndedLetter(
                 id=f"order_ended.{about}",
                 reader=buyer,
                 account_name=name,
                 order=ordered,
                 reason=order.note,
             )
-    return None
 
 
 def letters_to_operators(

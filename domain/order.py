@@ -2,14 +2,18 @@
 
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Literal, Self
+from fractions import Fraction
+from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime, Field
 
+from domain.billing_cycle import BillingDay, Term
+from domain.catalog import Catalog
+from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
-from domain.license import Sku
+from domain.license import Sku, require_capacity
 from domain.model import Value
-from domain.money import Money
+from domain.money import Money, rounded
 from domain.policy import Policy
 from domain.text import OneLine
 
@@ -20,6 +24,8 @@ Portal = Literal["plans", "account"]
 RETRY_AFTER = (timedelta(days=1), timedelta(days=3), timedelta(days=5), timedelta(days=7))
 """When a declined payment is tried again, counted from its first failure (ADD-4)."""
 
+MOST_LICENSES: Final = 1_000_000
+"""Of one order: what is more is a slip of the finger, and more than the ledger can count."""
 
 REVIEW_LAPSED = "review_lapsed"
 """The note of a review that nobody confirmed in time (ADD-3)."""
@@ -60,6 +66,8 @@ class OrderQuote(Value):
     """For the whole cycle that begins on `next_billing_date`."""
     next_billing_date: date
     """In the account's time zone; moves on with each renewal."""
+    prices: Literal["example", "imported"] = "example"
+    """Whose: those of the built-in catalogue are an example (ADD-4)."""
 
 
 class OrderInvoice(Value):
@@ -165,9 +173,58 @@ class ChangeQuantity(Value):
     """The normalized addresses of those who lose their license then."""
 
 
+class PlanTerm(Value):
+    """The current period of the plan that an account has."""
+
+    start: date
+    end: date
+    annual: bool
+
+
 class StartPurchase(Value):
-    """The input of one run: the order, and what the run before hands on."""
+    """The input of one run."""
 
     order: BuyLicenses
     carried: Order
     """The draft as it was quoted to the buyer, or what the run before hands on."""
+
+
+def billing_day(
+    order: BuyLicenses, on: date, plan: PlanTerm | None, named: int | None
+) -> BillingDay:
+    """The day on which the order's cycles begin, for good (ADD-4).
+
+    Monthly: the day `named` by the account, else that on which its plan's period began, else
+    the day `on` which it is bought. Annual: the end of an annual plan's period, else the day
+    on which it is bought.
+    """
+    if order.cycle == "annual":
+        return BillingDay.of_year(plan.end if plan and plan.annual else on)
+    return BillingDay(day=named or (plan.start if plan else on).day)
+
+
+def first_term(order: BuyLicenses, on: date, plan: PlanTerm | None, billing: BillingDay) -> Term:
+    """From the day of the order to the next billing date (ADD-4)."""
+    ends_with_plan = order.cycle == "annual" and plan and plan.annual and plan.end > on
+    return billing.term(on, plan.end if plan and ends_with_plan else None)
+
+
+def price_of(
+    order: BuyLicenses | Order,
+    quantity: int,
+    catalog: Catalog,
+    currency: str,
+    share: Fraction = Fraction(1),
+) -> Money:
+    """What `share` of a cycle costs for `quantity` licenses, rounded once (ADD-4)."""
+    full = catalog.price(order.sku, order.capacity, quantity, order.cycle)
+    return rounded(Fraction(full) * share, currency)
+
+
+def require_sold(order: BuyLicenses) -> None:
+    """Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1)."""
+    require_capacity(order.sku, order.capacity)
+    if order.quantity > MOST_LICENSES:
+        raise Refused(
+            ErrorCode.INVALID_QUANTITY, f"An order is for {MOST_LICENSES} licenses at most."
+        )

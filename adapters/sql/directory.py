@@ -128,7 +128,8 @@ class SqlDirectory:
             )
             await announce_to(session, owners, at)
             if directory.catalog is not None:
-                await session.merge(SettingRow(key=CATALOG, value=directory.catalog))
+                value = directory.catalog.model_dump(mode="json")
+                await session.merge(SettingRow(key=CATALOG, value=value))
         return [account.id for account in directory.accounts]
 
     async def export(self, account: str | None) -> Directory:
