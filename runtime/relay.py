@@ -4,10 +4,10 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from adapters.sql.announcement import SqlAnnouncements
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.sql.announcement import SqlAnnouncements
 from workflows.invitation import InvitationWorkflow
 
 EVERY = timedelta(seconds=1)
