@@ -221,6 +221,11 @@ def price_of(
     return rounded(Fraction(full) * share, currency)
 
 
+def product_of(order: Order) -> str:
+    """What its subscription line is called."""
+    return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
+
+
 def require_sold(order: BuyLicenses) -> None:
     """Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1)."""
     require_capacity(order.sku, order.capacity)
