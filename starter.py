@@ -20,6 +20,7 @@ from commands import (
     order,
     quote,
     refund,
+    remedy,
     stack,
 )
 from commands.answer import DONE, Answer
@@ -34,7 +35,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _commands in (invitation, quote, order, directory, attention, stack, demo, diagram):
+for _commands in (
+    invitation,
+    remedy,
+    quote,
+    order,
+    directory,
+    attention,
+    stack,
+    demo,
+    diagram,
+):
     app.add_typer(_commands.app)
 app.add_typer(order.orders, rich_help_panel="Licenses")
 app.add_typer(refund.app, rich_help_panel="Money")

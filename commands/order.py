@@ -11,7 +11,7 @@ from commands.answer import Answer, as_json
 from commands.question import Account, By, ask_orders
 from commands.shape import facts, journal, money, state, table, text, time
 from domain.license import Sku, capacity_of, quantity_of
-from domain.order import Order, OrderInvoice, Portal, cycle_of
+from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
 
 if TYPE_CHECKING:
     from runtime.order_client import OrderClient
@@ -182,5 +182,4 @@ def _listed(found: Sequence[Order]) -> RenderableType:
 
 
 def _licenses(order: Order) -> str:
-    capacity = f" {order.capacity}" if order.capacity else ""
-    return f"{order.quantity} × {order.sku}{capacity}, {order.cycle}"
+    return f"{order.quantity} × {product_of(order)}, {order.cycle}"

@@ -46,6 +46,8 @@ class TransferKind(StrEnum):
     """Converted or given up, and reported as arrived later (REF-4)."""
     APPLIED = "applied"
     """Credit that paid an invoice (CRD-3)."""
+    CHARGED = "charged"
+    """Taken from a payment method for an invoice (BLK-2)."""
 
 
 class Transfer(Value):
@@ -62,7 +64,7 @@ class Transfer(Value):
     amount: Money
     """More than nothing."""
     invoice: str | None = None
-    """What the credit was applied to."""
+    """What the credit was applied to, or the payment method was charged for."""
 
 
 # Ledger accounts. The first three are never overdrawn.
@@ -106,6 +108,73 @@ def written_off_of(account: str) -> str:
 def owner_of(ledger_account: str) -> str:
     """Whose ledger account it is: an account, or a refund."""
     return ledger_account.partition("/")[2]
+
+
+def charge(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
+    """What a payment method of the account has paid for an invoice.
+
+    `number` was used for no other charge of that account.
+    """
+    return Transfer(
+        id=f"{TransferKind.CHARGED}/{account}/{number}",
+        at=at,
+        kind=TransferKind.CHARGED,
+        debited=methods_of(account),
+        credited=revenue_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
+
+
+# What orders of licenses pay, for each of their terms.
+
+
+def credit_reserved(
+    account: str, invoice: str, tries: int, amount: Money, at: datetime
+) -> Transfer:
+    """Credit that pays an order's invoice, as far as it lasts at that try (ADD-4).
+
+    Given back by a reversal when the invoice is given up.
+    """
+    return Transfer(
+        id=f"{TransferKind.APPLIED}/order/{invoice}/{tries}",
+        at=at,
+        kind=TransferKind.APPLIED,
+        debited=credit_of(account),
+        credited=prepaid_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
+
+
+def order_paid(
+    account: str, invoice: str, amount: Money, at: datetime, *, into: str | None = None
+) -> Transfer:
+    """What a payment method has paid of an order's invoice, once.
+
+    For the term that it is for, or `into` another ledger account.
+    """
+    return Transfer(
+        id=f"{TransferKind.PAYMENT}/order/{invoice}",
+        at=at,
+        kind=TransferKind.PAYMENT,
+        debited=methods_of(account),
+        credited=into or prepaid_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
+
+
+def term_earned(account: str, invoice: str, amount: Money, at: datetime) -> Transfer:
+    """The term that the invoice paid for is over, and with it what it was paid (ADD-7)."""
+    return Transfer(
+        id=f"{TransferKind.EARNED}/order/{invoice}",
+        at=at,
+        kind=TransferKind.EARNED,
+        debited=prepaid_of(account),
+        credited=revenue_of(account),
+        amount=amount,
+    )
 
 
 # What becomes of the prepaid value of an account that is closed behind its owner.

@@ -231,6 +231,11 @@ def cycle_of(typed: str) -> Cycle:
     raise Refused(ErrorCode.INVALID_CYCLE, f"{typed!r} is no cycle: monthly and annual are.")
 
 
+def product_of(order: Order) -> str:
+    """What its subscription line is called."""
+    return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
+
+
 def require_sold(order: BuyLicenses) -> None:
     """Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1)."""
     require_capacity(order.sku, order.capacity)

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         Order,
         OrderState,
         StartPurchase,
+        product_of,
     )
     from states.lifecycle import after
     from states.order import OrderMachine, ending
@@ -382,8 +383,7 @@ def search_attributes(order: BuyLicenses, record: Order) -> TypedSearchAttribute
 
 def described(order: Order) -> str:
     """What is bought, in a few words."""
-    capacity = f" {order.capacity}" if order.capacity else ""
-    return f"{order.quantity} × {order.sku}{capacity}, {order.cycle}"
+    return f"{order.quantity} × {product_of(order)}, {order.cycle}"
 
 
 def facts(order: Order) -> Mapping[str, str]:
