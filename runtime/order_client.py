@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from adapters.sql.order import SqlOrders
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -17,8 +16,9 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
+from adapters.sql.order import SqlOrders
 from domain.address import normalized
-from domain.error import Refused, Unavailable
+from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
 from domain.model import Value
 from domain.order import (
@@ -130,7 +130,7 @@ class OrderClient:
         """The order once it is in review or its first payment has been tried."""
         patience = Patience(self.wait_seconds)
         while True:
-            kept = await self.orders.find(order_id)
+            kept = await self._kept(order_id)
             if kept and kept.state not in _UNDECIDED:
                 return kept
             try:
@@ -141,6 +141,15 @@ class OrderClient:
                 raise
             if kept is None:
                 await _require_unrefused(handle)
+
+    async def _kept(self, order_id: str) -> Order | None:
+        """The order, once its workflow has opened it."""
+        try:
+            return await self.orders.latest(order_id)
+        except Refused as refused:
+            if refused.code is not ErrorCode.NOT_FOUND:
+                raise
+            return None
 
     # Looking.
 

@@ -215,9 +215,10 @@ async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncI
         return client
 
     refunds = refund_client(settings, store, connected)
+    orders = order_client(settings, store, connected)
     async with (
         worker_for(client, settings, store),
-        beside(sweep_forever(client, store.invitations, refunds)),
+        beside(sweep_forever(client, store.invitations, refunds, orders)),
         beside(relay_forever(client, store.announcements)),
     ):
         yield
