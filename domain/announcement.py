@@ -11,6 +11,9 @@ DIRECTORY_CHANGED: Final = "directory_changed"
 LICENSES_FREED: Final = "licenses_freed"
 """The signal to an assignment: somebody who waited in it does no longer, or for something else."""
 
+ACCOUNT_CLOSED: Final = "account_closed"
+"""The signal to a purchase: it has ended with its account (SRC-2)."""
+
 
 class Announcement(Value):
     """One workflow that should look at the store again; telling it twice does no harm."""

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.invitation import AccountJoined, JoinAccount
 from adapters.sql.announcement import announce, announce_change
 from adapters.sql.directory import load_account
+from adapters.sql.order import end_orders, release_licenses
 from adapters.sql.pool import leave
 from adapters.sql.record import UNANSWERED, keep, locked_invitation, release_seat
 from adapters.sql.schema import AccountRow, InvitationRow, MembershipRow, PersonRow, SubscriptionRow
@@ -29,6 +30,7 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, License
 from domain.journal import ENGINE
 from domain.manifest import opening_manifest
+from domain.order import Order
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
@@ -166,10 +168,12 @@ async def _leave(
     at: datetime,
 ) -> Settled:
     """Give back the licenses held there; an owner closes the account behind them (SRC-2)."""
-    settled = Settled()
+    settled, ended = Settled(), list[Order]()
     if membership.role == Role.OWNER:
         source = await load_account(session, membership.account_id)
         _require_free_to_close(source, membership.email)
+        # First: credit that was reserved for an order goes along with the rest.
+        ended = await end_orders(session, accounts[source.id], at)
         settled = await settle(session, order, source, accounts[order.invite.account], at)
         await _close(session, accounts[source.id], at)
     await leave(session, membership, at)
@@ -177,6 +181,8 @@ async def _leave(
     membership.leaving = f"invitation:{order.invite.invitation_id}"
     # Before the new membership: a person is on one account at every moment.
     await session.flush()
+    # Not before the owner has left the licenses, of whose add-on the admins are told (TRF-3).
+    await release_licenses(session, ended, at)
     return settled
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 from adapters.sql.addon import take_in_addons
 from adapters.sql.announcement import announce_to
 from adapters.sql.bookkeeping import Books, payments_of, same_period
+from adapters.sql.catalog import imported_catalog, keep_catalog
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
 from adapters.sql.mistake import Mistake, mistakes
@@ -27,11 +28,11 @@ from adapters.sql.schema import (
     Listed,
     MeetingRow,
     MembershipRow,
+    OrderRow,
     PaymentMethodRow,
     PaymentRow,
     PersonRow,
     RoomRow,
-    SettingRow,
     SubscriptionRow,
     WebinarRow,
 )
@@ -50,8 +51,6 @@ from domain.account import (
 )
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
-
-CATALOG: Final = "catalog"
 
 _MERGED: Final = frozenset(
     {
@@ -135,8 +134,7 @@ class SqlDirectory:
             )
             await announce_to(session, owners, at)
             if directory.catalog is not None:
-                value = directory.catalog.model_dump(mode="json")
-                await session.merge(SettingRow(key=CATALOG, value=value))
+                await keep_catalog(session, directory.catalog)
         return [account.id for account in directory.accounts]
 
     async def export(self, account: str | None) -> Directory:
@@ -151,9 +149,9 @@ class SqlDirectory:
             rows = (await session.scalars(query)).all()
             if account is not None and not rows:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
-            catalog = None if account else await session.get(SettingRow, CATALOG)
+            catalog = None if account else await imported_catalog(session)
             return Directory.model_validate(
-                {"catalog": catalog.value if catalog else None, "accounts": rows},
+                {"catalog": catalog, "accounts": rows},
                 from_attributes=True,
             )
 
@@ -242,6 +240,7 @@ async def _take_in(
 ) -> None:
     """Merge the account, and bring its licenses and its money to what the file says."""
     before = payments_of(known)
+    account = await _without_orders(session, account)
     row = await _merge_account(session, known, account, people)
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     books = Books(row.id, row.currency, at, count(so_far + 1))
@@ -256,6 +255,19 @@ async def _take_in(
     await session.flush()
     await take_in_addons(session, row, account, at)
     await serve_waiting(session, row.id, at)
+
+
+async def _without_orders(session: AsyncSession, account: Account) -> Account:
+    """The account but for the lines of its orders: what was bought here stays as it is."""
+    named = [line.id for line in account.subscriptions]
+    rows = await session.scalars(
+        select(OrderRow.order_id).where(
+            OrderRow.account_id == account.id, OrderRow.order_id.in_(named)
+        )
+    )
+    ordered = set(rows)
+    lines = tuple(line for line in account.subscriptions if line.id not in ordered)
+    return account.model_copy(update={"subscriptions": lines}) if ordered else account
 
 
 async def _merge_account(

@@ -40,6 +40,7 @@ from domain.ledger import credit_of
 from domain.license import Sku
 from domain.manifest import Change
 from domain.money import rounded
+from domain.order import Order, OrderState
 from domain.quote import Quote
 from domain.refund import Refund, RefundOrder
 
@@ -49,6 +50,7 @@ NO_CAPACITY: Final = 0
 
 _FINAL = ", ".join(f"'{state}'" for state in InvitationState if state.final)
 _UNANSWERED = ", ".join(f"'{state}'" for state in InvitationState if state.unanswered)
+_ORDER_STATES = ", ".join(f"'{state}'" for state in OrderState)
 _CURRENT = text("until IS NULL")
 _OWNER = text("until IS NULL AND role = 'owner'")
 _LIVE = text("ended_at IS NULL")
@@ -623,6 +625,67 @@ class RefundRow(Base):
     requested_at: Mapped[datetime]
     ordered: Mapped[RefundOrder] = mapped_column(Document(TypeAdapter(RefundOrder)))
     record: Mapped[Refund] = mapped_column(Document(TypeAdapter(Refund)))
+
+
+class OrderRow(Base):
+    """An order of licenses as it stands, and what its terms are counted by (ADD)."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        Index("orders_by_account", "account_id"),
+        CheckConstraint(f"state IN ({_ORDER_STATES})", "state"),
+        CheckConstraint("billing_day BETWEEN 1 AND 31", "billing_day"),
+        CheckConstraint("billing_month BETWEEN 1 AND 12", "billing_month"),
+    )
+
+    order_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    state: Mapped[str]
+    opened_at: Mapped[datetime]
+    bought_on: Mapped[date] = mapped_column(DayOrMoment)
+    """The day, in the account's zone, on which the first term begins."""
+    billing_day: Mapped[int]
+    billing_month: Mapped[int | None]
+    """None: billed every month."""
+    reduced_after: Mapped[int | None]
+    """How many entries the journal had when licenses were last taken back."""
+    released: Mapped[tuple[str, ...]] = mapped_column(
+        Document(TypeAdapter(tuple[str, ...])), default=()
+    )
+    """Who lost a license then."""
+    record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
+
+
+class OrderInvoiceRow(Base):
+    """One invoice of an order: for one term, and paid once (ADD-5, ADD-7)."""
+
+    __tablename__ = "order_invoices"
+    __table_args__ = (
+        UniqueConstraint("order_id", "period_start"),
+        UniqueConstraint("payment"),
+        CheckConstraint("state IN ('open', 'paid', 'failed', 'void')", "state"),
+        CheckConstraint("from_credit BETWEEN 0 AND amount", "from_credit"),
+        CheckConstraint("payment IS NULL OR state = 'paid'", "payment"),
+    )
+
+    order_id: Mapped[str] = mapped_column(ForeignKey("orders.order_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    period_start: Mapped[date] = mapped_column(DayOrMoment)
+    period_end: Mapped[date] = mapped_column(DayOrMoment)
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    from_credit: Mapped[Decimal] = mapped_column(CountedAmount)
+    credit_tried: Mapped[int | None]
+    """The last try for which credit was reserved."""
+    state: Mapped[Literal["open", "paid", "failed", "void"]] = mapped_column(Text)
+    at: Mapped[datetime]
+    payment: Mapped[str | None]
+    """The provider's id of what a payment method has paid of it."""
+
+    @property
+    def invoice_id(self) -> str:
+        """Its name for everybody else."""
+        return f"{self.order_id}/{self.number}"
 
 
 class ProviderChargeRow(Base):

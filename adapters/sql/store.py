@@ -12,6 +12,7 @@ from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
 from adapters.sql.invitation import SqlInvitations
 from adapters.sql.letter import SqlLetters
+from adapters.sql.order import SqlOrders
 from adapters.sql.quote import SqlQuotes
 from adapters.sql.refund import SqlRefunds
 from adapters.sql.remedy import SqlRemedies
@@ -34,6 +35,7 @@ class SqlStore:
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
         self.assignments = SqlAssignments(engine)
+        self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
