@@ -8,6 +8,7 @@ from sqlalchemy.orm import aliased
 
 from adapters.sql.check import ACCEPTED, Check
 from adapters.sql.money_audit import MONEY_CHECKS, money_violations
+from adapters.sql.order_audit import ORDER_CHECKS, order_violations
 from adapters.sql.record import UNANSWERED
 from adapters.sql.schema import (
     WORKPLACE,
@@ -16,6 +17,7 @@ from adapters.sql.schema import (
     InvitationRow,
     LicensePoolRow,
     MembershipRow,
+    OrderRow,
     RefundRow,
     SettlementRow,
     SubscriptionRow,
@@ -186,6 +188,7 @@ _COUNTED: Final[dict[str, type[Base]]] = {
     "transfers": TransferRow,
     "settlements": SettlementRow,
     "refunds": RefundRow,
+    "orders": OrderRow,
 }
 
 
@@ -200,9 +203,10 @@ async def audit(engine: AsyncEngine) -> AuditReport:
             violations=(
                 *[
                     Violation(rule=check.rule, subject=subject, message=check.message)
-                    for check in (*_CHECKS, *MONEY_CHECKS)
+                    for check in (*_CHECKS, *MONEY_CHECKS, *ORDER_CHECKS)
                     for subject in await session.scalars(check.broken)
                 ],
                 *await money_violations(session),
+                *await order_violations(session),
             ),
         )

@@ -54,6 +54,7 @@ async def test_a_sound_store_has_no_violations(town: Town) -> None:
         "transfers": 0,
         "settlements": 0,
         "refunds": 0,
+        "orders": 0,
     }
 
 
