@@ -96,7 +96,7 @@ async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     assert await world.audit() == ()
 
 
-async def charges(world: World) -> list[ChargeState]:
+async def charges(world: World) -> list[str]:
     """What the provider has been asked for, and has answered."""
     query = select(ProviderChargeRow).where(ProviderChargeRow.account_id == world.account)
     async with reading(world.store.engine) as session:

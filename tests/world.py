@@ -113,7 +113,8 @@ class World:
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""
         patient = replace(self.client, wait_seconds=60)
-        refunds, orders = (replace(each, wait_seconds=60) for each in (self.refunds, self.orders))
+        refunds = replace(self.refunds, wait_seconds=60)
+        orders = replace(self.orders, wait_seconds=60)
         return replace(self, client=patient, refunds=refunds, orders=orders)
 
     @asynccontextmanager
