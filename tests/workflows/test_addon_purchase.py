@@ -1,10 +1,17 @@
 """A purchase is charged when it is due, and lets its licenses go when nothing is (ADD)."""
 
-from datetime import timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from domain.assignment import AssignLicenses
+from domain.error import Refused, Unavailable
+from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, Order, OrderState, Portal
-from tests.world import ADMIN, MEMBER, World, refusal_of
+from runtime import sweep
+from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.addon_purchase import CYCLES_IN_A_RUN
 
 LONGEST_RUN = 400
@@ -226,14 +233,88 @@ async def test_an_order_that_nobody_took_up_is_not_bought_twice(
 ) -> None:
     """Repeating is safe: what nobody answered was taken back."""
     world = world_without_worker
-    try:
+    with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
-    except Exception as unanswered:
-        assert getattr(unanswered, "outcome_unknown", False)
+    assert unanswered.value.outcome_unknown
     async with world.working():
         order = await an_order(world.patient())
     assert order.state is OrderState.ACTIVE
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+
+
+async def assigned_to(world: World, *users: tuple[str, str]) -> None:
+    """These users of that role have a base license, and now a Large Meeting license."""
+    licensed = [(email, role, True) for email, role in users]
+    await world.imported(world.account, users=licensed, licenses=len(users))
+    request = AssignLicenses(
+        request_id=uuid.uuid4().hex,
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        emails=tuple(email for email, _ in users),
+        capacity=500,
+        by=ADMIN,
+    )
+    await world.store.assignments.assign(request, datetime.now(UTC))
+
+
+async def test_what_is_assigned_is_not_given_up_unless_it_is_said_whose(world: World) -> None:
+    """ADD-6: and who loses a license is told when it happens."""
+    order = await an_order(world)
+    await assigned_to(world, (OWNER, "owner"), (MEMBER, "member"))
+    with pytest.raises(Refused) as refused:
+        await world.orders.change(order.order_id, 1)
+    assert refused.value.code == "assigned_exceeds_quantity"
+    assert refused.value.details["holders"] == [OWNER, MEMBER]
+    assert await refusal_of(world.orders.cancel(order.order_id)) == "assigned_exceeds_quantity"
+    assert (await world.orders.show(order.order_id)).quantity_then is None
+
+    changed = await world.orders.change(order.order_id, 1, (MEMBER.upper(),))
+    await to_the_next_moment(world, changed)
+    await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    assert "room for 100 participants" in (await world.mailed("license_ended", MEMBER)).text
+
+    cancelled = await world.orders.cancel(order.order_id, release_all=True)
+    await to_the_next_moment(world, cancelled)
+    await world.order_until(order.order_id, OrderState.ENDED)
+    await world.mailed("license_ended", OWNER)
+    assert world.mails(to=MEMBER, event="license_ended") != []
+    assert await world.audit() == ()
+
+
+async def test_an_order_ends_with_its_account(world: World) -> None:
+    """SRC-2: the owner has accepted elsewhere; nothing is charged any more."""
+    await a_paying_owner(world)
+    order = await world.orders.buy(
+        "jane-pro", Sku.WORKPLACE, quantity=2, cycle="annual", by=JANE, portal="plans"
+    )
+    reviewed = await world.orders.buy(
+        "jane-pro", Sku.WORKPLACE, quantity=1, cycle="annual", by=JANE, portal="account"
+    )
+    await world.client.accept(world.account, JANE, Choice.TRANSFER)
+    for order_id, state in (
+        (order.order_id, OrderState.ENDED),
+        (reviewed.order_id, OrderState.CANCELLED),
+    ):
+        over = await world.order_until(order_id, state)
+        assert over.note == "account_closed"
+        handle = world.temporal.client.get_workflow_handle(over.workflow_id)
+        assert (await handle.result())["state"] == state
+    assert "The account was closed" in (await world.mailed("order_ended", JANE)).text
+    assert await world.audit() == ()
+
+
+async def test_an_order_whose_workflow_was_ended_from_outside_is_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ADD-7: it is renewed all the same."""
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    order = await an_order(world)
+    client = world.temporal.client
+    await client.get_workflow_handle(order.workflow_id).terminate("by hand")
+    await sweep.take_up_orders(client, world.orders)
+    await to_the_next_moment(world, order)
+    renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    assert renewed.journal[: len(order.journal)] == order.journal
 
 
 def test_a_run_lasts_for_a_year_of_months() -> None:
