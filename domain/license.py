@@ -1,5 +1,6 @@
 """Licenses: what an account buys, and what one user holds (ADD, ASG)."""
 
+import re
 from enum import StrEnum
 
 from domain.error import ErrorCode, Refused
@@ -45,3 +46,19 @@ def require_capacity(sku: Sku, capacity: int | None) -> None:
     if sku is Sku.LARGE_MEETING and capacity not in CAPACITIES:
         sold = ", ".join(str(each) for each in CAPACITIES)
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Large Meeting is sold for {sold} participants.")
+
+
+def quantity_of(typed: str) -> int:
+    """How many licenses somebody has typed. Raises Refused: `invalid_quantity` (ADD-1)."""
+    if not re.fullmatch(r"\+?0*[1-9][0-9]{0,8}", typed.strip()):
+        raise Refused(
+            ErrorCode.INVALID_QUANTITY, f"{typed!r} is no quantity: write a whole number from 1 on."
+        )
+    return int(typed)
+
+
+def capacity_of(typed: str | None) -> int | None:
+    """The capacity that somebody has typed. Raises Refused: `invalid_capacity` (ADD-1)."""
+    if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
+        raise Refused(ErrorCode.INVALID_CAPACITY, f"{typed!r} is no capacity.")
+    return None if typed is None else int(typed)

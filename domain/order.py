@@ -221,6 +221,16 @@ def price_of(
     return rounded(Fraction(full) * share, currency)
 
 
+def cycle_of(typed: str) -> Cycle:
+    """The cycle that somebody has typed. Raises Refused: `invalid_cycle` (ADD-1)."""
+    match typed.strip():
+        case "monthly":
+            return "monthly"
+        case "annual":
+            return "annual"
+    raise Refused(ErrorCode.INVALID_CYCLE, f"{typed!r} is no cycle: monthly and annual are.")
+
+
 def product_of(order: Order) -> str:
     """What its subscription line is called."""
     return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         Order,
         OrderState,
         StartPurchase,
+        product_of,
     )
     from states.lifecycle import after
     from states.order import OrderMachine, ending
@@ -150,24 +151,19 @@ class AddonPurchaseWorkflow:
 
     async def _charge(self) -> None:
         """Try the payment that is due: the first one, or a renewal (ADD-4, ADD-7)."""
-        now, before = workflow.now(), self._now
+        before = self._now
         charged = await workflow.execute_activity_method(
             OrderActivities.charge_order,
-            ChargeOrder(order=before, at=now),
+            ChargeOrder(order=before, at=workflow.now()),
             **BILLING | ActivityConfig(summary=f"Charge, try {before.tries + 1}"),
         )
         if charged.paid:
             events = ("renew",) if before.was_paid else ("pay", "activate")
-            await self._move(*events, known=charged.order, failed_since=None, tries=0)
+            await self._move(*events, known=charged.order)
             self._cycles += 1
         else:
-            await self._move(
-                "decline",
-                known=charged.order,
-                note=charged.failure or PAYMENT_DECLINED,
-                failed_since=before.failed_since or now,
-                tries=before.tries + 1,
-            )
+            note = charged.failure or PAYMENT_DECLINED
+            await self._move("decline", known=charged.order, note=note)
         await self._tell()
 
     async def _end(self, event: str, *, by: str = ENGINE, note: str | None = None) -> None:
@@ -205,7 +201,6 @@ class AddonPurchaseWorkflow:
         known: Order | None = None,
         by: str = ENGINE,
         note: str | None = None,
-        **changes: object,
     ) -> None:
         """Keep what stands after `events`, of what is `known` by now, and then show it."""
         wanted = known or self._now
@@ -213,7 +208,7 @@ class AddonPurchaseWorkflow:
             # Ended in the meantime, with its account: nothing moves it any more.
             self._lifecycle.take(wanted)
             return
-        wanted = wanted.model_copy(update={"note": note, **changes})
+        wanted = wanted.model_copy(update={"note": note})
         for event in events:
             wanted = after(OrderMachine, wanted, event, at=workflow.now(), by=by, note=note)
         await self._keep(wanted)
@@ -382,8 +377,7 @@ def search_attributes(order: BuyLicenses, record: Order) -> TypedSearchAttribute
 
 def described(order: Order) -> str:
     """What is bought, in a few words."""
-    capacity = f" {order.capacity}" if order.capacity else ""
-    return f"{order.quantity} × {order.sku}{capacity}, {order.cycle}"
+    return f"{order.quantity} × {product_of(order)}, {order.cycle}"
 
 
 def facts(order: Order) -> Mapping[str, str]:

@@ -240,6 +240,12 @@ class SqlOrders:
             )
             return [row.record for row in rows]
 
+    async def unfinished(self) -> list[Order]:
+        """Those that are not over, oldest first: a workflow runs for each (ADD-7)."""
+        query = select(OrderRow).where(_LIVE).order_by(OrderRow.opened_at, OrderRow.order_id)
+        async with reading(self._engine) as session:
+            return [row.record for row in await session.scalars(query)]
+
 
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
     """The account closes, and its orders end with it; their workflows are told (SRC-2).
