@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.billing_cycle import BillingDay
@@ -74,6 +74,7 @@ billing_days = st.builds(
 )
 
 
+@settings(deadline=None)  # Other tests may have the processor.
 @given(billing_days, days)
 def test_a_first_term_is_a_part_of_a_cycle_and_a_renewal_all_of_it(
     billing: BillingDay, day: date
@@ -86,6 +87,7 @@ def test_a_first_term_is_a_part_of_a_cycle_and_a_renewal_all_of_it(
     assert renewal.start == first.end < renewal.end
 
 
+@settings(deadline=None)  # Other tests may have the processor.
 @given(st.integers(1, 31), days)
 def test_the_anchor_day_never_drifts(day: int, start: date) -> None:
     """A year of months later it is the same day, or the last one that the month has."""

@@ -77,7 +77,8 @@ async def test_pools_and_addons_that_were_lists_become_rows(town: Town) -> None:
 
 
 def _before_add_ons_were_rows(connection: Connection) -> None:
-    for table in ("assignments", "assignment_requests", "held_licenses"):
+    licenses = ("order_invoices", "orders", "assignments", "assignment_requests", "held_licenses")
+    for table in licenses:
         connection.execute(text(f"DROP TABLE {table}"))
     for table, column in (
         ("announcements", "signal"),
@@ -100,7 +101,6 @@ def _back_to_the_foundation(connection: Connection) -> None:
     made_since = (
         "moved_items",
         "announcements",
-        "moved_items",
         "provider_charges",
         "transfers",
         "balances",

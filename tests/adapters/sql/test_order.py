@@ -330,6 +330,24 @@ async def test_the_database_keeps_one_invoice_a_term_and_one_payment_an_invoice(
             await connection.execute(text(statement))
 
 
+async def test_each_try_of_each_method_is_a_request_of_its_own(shop: Shop) -> None:
+    """ADD-4: `<invoice>/<try>/<method>`, and the money is for what is left after credit."""
+    methods = [{"id": name, "kind": "card", "declines": 1} for name in ("visa", "amex")]
+    await shop.open(credit="30.00", payment_methods=methods)
+    order = await shop.paid(await shop.declined(await shop.placed()), NOON + DAY)
+    async with shop.town.engine.begin() as connection:
+        rows = await connection.execute(
+            text("SELECT key, amount / 100, state FROM provider_charges ORDER BY at, key DESC")
+        )
+        made = [tuple(row) for row in rows]
+    invoice = order.invoices[0].id
+    assert made == [
+        (f"{invoice}/0/visa", 6677, "declined"),
+        (f"{invoice}/0/amex", 6677, "declined"),
+        (f"{invoice}/1/visa", 6677, "succeeded"),
+    ]
+
+
 # Renewals, and the end of the term.
 
 
