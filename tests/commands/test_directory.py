@@ -47,9 +47,13 @@ def test_every_mistake_of_a_file_has_its_path_and_reason(run: Run) -> None:
     ]
     bad = account(id="ACME", users=users, colour="red", invoices=[{"id": "i", "amount_due": "x"}])
     del bad["country"]
-    ran = run("--json", "import", "-", stdin=json.dumps({"accounts": [bad]}))
+    catalog = {"workplace": "free", "large-meeting": {"750": "60.00"}, "webinar": "9.00"}
+    ran = run("--json", "import", "-", stdin=json.dumps({"catalog": catalog, "accounts": [bad]}))
     assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
     assert set(mistakes(ran.error)) == {
+        "catalog.workplace",
+        "catalog.large-meeting.750",
+        "catalog.webinar",
         "accounts[0].id",
         "accounts[0].country",
         "accounts[0].colour",
