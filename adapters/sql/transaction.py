@@ -2,9 +2,8 @@
 
 SQLite lets one write at a time. On PostgreSQL rows are locked in this order, by whoever
 locks more than one: invitations (by id) or refund, person (by address), account (by id).
-What must be done `alone` is waited for before all of them. A pool, the licenses held from it,
-who waits for one, invoices and money belong to their account's lock; a membership begins and
-ends under its person's and its account's.
+What must be done `alone` is waited for before all of them. A pool, invoices and money belong
+to their account's lock, a membership to its person's.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
