@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from commands.answer import Answer, print_json
 from domain.error import ErrorCode, Refused, Unavailable
+from states.assignment import AssignmentMachine
 from states.invitation import InvitationMachine
 from states.lifecycle import LifecycleMachine, allowed, transitions
 from states.refund import RefundMachine
@@ -24,6 +25,7 @@ class Machine(StrEnum):
 
     INVITATION = "invitation"
     REFUND = "refund"
+    ASSIGNMENT = "assignment"
 
 
 class Format(StrEnum):
@@ -38,6 +40,7 @@ class Format(StrEnum):
 MACHINES: dict[Machine, type[LifecycleMachine]] = {
     Machine.INVITATION: InvitationMachine,
     Machine.REFUND: RefundMachine,
+    Machine.ASSIGNMENT: AssignmentMachine,
 }
 
 _PAGE = """\
