@@ -1,14 +1,16 @@
 """E-mails before they are put into words: who reads, what happened, which facts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from domain.account import HeldAddon
+from domain.assignment import AssignmentResult, AssignmentState
 from domain.attention import AttentionCase
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
+from domain.license import WITHOUT_ADDON, Sku
 from domain.manifest import Change, Item, ItemStatus, Manifest, unfinished
 from domain.model import Value
 from domain.money import Money
@@ -60,6 +62,16 @@ class RefundParties(Value):
     """Owner and admins of that account, told of every credit (CRD-2)."""
     collection: Literal["autopay", "net_terms"] = "autopay"
     """How that account uses its credit (CRD-3)."""
+
+
+class HolderParties(Value):
+    """Whom an assignment concerns, as the directory knows them now."""
+
+    account_name: OneLine
+    holders: tuple[Reader, ...]
+    """The users who have got or lost a license."""
+    asked_by: Reader | None = None
+    """The admin who asked; None when the directory does not know them any more."""
 
 
 class _Letter(Value):
@@ -263,6 +275,37 @@ class CreditReceivedLetter(_Letter):
     """`autopay`: used for the next invoice by itself; `net_terms`: when an operator says so."""
 
 
+class LicenseAssignedLetter(_Letter):
+    """To the user: a license is theirs, effective at once for all their meetings (ASG-3)."""
+
+    event: Literal["license_assigned"] = "license_assigned"
+    sku: Sku
+    capacity: int | None = None
+    """How many participants their meetings have room for now; None for a base license."""
+
+
+class LicenseReleasedLetter(_Letter):
+    """To the user: their license was taken back, effective at once (ASG-3, ADD-7)."""
+
+    event: Literal["license_released"] = "license_released"
+    sku: Sku
+    capacity: int | None = None
+    """How many participants their meetings had room for."""
+    without: int = WITHOUT_ADDON
+    """How many they have room for now."""
+
+
+class LicenseServedLetter(_Letter):
+    """To the admin who asked: nobody waits for a license any more (ASG-5)."""
+
+    event: Literal["license_served"] = "license_served"
+    sku: Sku
+    served: tuple[str, ...]
+    """Who waited and was given a license."""
+    without: tuple[str, ...] = ()
+    """Who waits no longer and was given none."""
+
+
 Letter = Annotated[
     RefundRequestedLetter
     | RefundSettledLetter
@@ -274,6 +317,9 @@ Letter = Annotated[
     | AttentionLetter
     | TransferredLetter
     | CreditReceivedLetter
+    | LicenseAssignedLetter
+    | LicenseReleasedLetter
+    | LicenseServedLetter
     | InvitationLetter
     | HeadsUpLetter
     | BlockedLetter
@@ -525,6 +571,53 @@ def letters_about_the_refund(
                 amount=refund.converted,
             )
             yield from _about_the_credit(about, refund.converted, parties)
+
+
+def letters_about_licenses(
+    notice: str,
+    sku: Sku,
+    results: Iterable[AssignmentResult],
+    waited: Sequence[AssignmentResult],
+    parties: HolderParties,
+) -> Iterator[Letter]:
+    """What users are told of a license that they have got or lost, and the admin who asked.
+
+    `waited`: those who had to wait, once nobody waits any more. Who waits is not told: the admin
+    sees it in the answer to the request, and may never get a license for them.
+    """
+    readers = {reader.email: reader for reader in parties.holders}
+    for number, result in enumerate(results, start=1):
+        reader = readers.get(result.email)
+        if reader is None:
+            continue
+        match result.state:
+            case AssignmentState.ASSIGNED:
+                yield LicenseAssignedLetter(
+                    id=f"license_assigned.{number}.{notice}",
+                    reader=reader,
+                    account_name=parties.account_name,
+                    sku=sku,
+                    capacity=result.capacity,
+                )
+            case AssignmentState.RELEASED:
+                yield LicenseReleasedLetter(
+                    id=f"license_released.{number}.{notice}",
+                    reader=reader,
+                    account_name=parties.account_name,
+                    sku=sku,
+                    capacity=result.capacity,
+                )
+    if waited and parties.asked_by:
+        served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}
+        emails = [each.email for each in waited]
+        yield LicenseServedLetter(
+            id=f"license_served.{notice}",
+            reader=parties.asked_by,
+            account_name=parties.account_name,
+            sku=sku,
+            served=tuple(email for email in emails if email in served),
+            without=tuple(email for email in emails if email not in served),
+        )
 
 
 def letters_to_operators(
