@@ -16,6 +16,7 @@ from commands import (
     diagram,
     directory,
     invitation,
+    license,
     mail,
     quote,
     refund,
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _commands in (invitation, quote, directory, attention, stack, demo, diagram):
+for _commands in (invitation, license, quote, directory, attention, stack, demo, diagram):
     app.add_typer(_commands.app)
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")

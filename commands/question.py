@@ -11,6 +11,7 @@ from commands.answer import Answer
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
     from runtime.client import SeatflowClient
+    from runtime.license_client import LicenseClient
     from runtime.refund_client import RefundClient
 
 Found = TypeVar("Found")
@@ -56,6 +57,23 @@ def ask_refunds(
     async def answered() -> Found:
         async with open_refund_client(load_settings()) as refunds:
             return await question(refunds)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_licenses(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[LicenseClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of licenses."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_license_client
+
+    async def answered() -> Found:
+        async with open_license_client(load_settings()) as licenses:
+            return await question(licenses)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

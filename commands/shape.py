@@ -12,8 +12,8 @@ from domain.money import Money
 from domain.text import one_line
 
 _COLOURS = {
-    "green": {"accepted", "completed", "settled", "succeeded", "moved"},
-    "yellow": {"blocked", "overdue", "converted"},
+    "green": {"accepted", "completed", "settled", "succeeded", "moved", "assigned"},
+    "yellow": {"blocked", "overdue", "converted", "waiting"},
     "red": {
         "declined",
         "revoked",
@@ -23,6 +23,7 @@ _COLOURS = {
         "failed",
         "canceled",
         "closed",
+        "refused",
     },
 }
 

@@ -20,7 +20,7 @@ from domain.model import Value
 
 POLL = timedelta(milliseconds=100)
 
-_AGAIN = frozenset(
+AGAIN = frozenset(
     {
         # The run has closed or has not begun.
         RPCStatusCode.NOT_FOUND,
@@ -32,6 +32,7 @@ _AGAIN = frozenset(
         RPCStatusCode.FAILED_PRECONDITION,
     }
 )
+"""What passes: the same question may be answered in a moment."""
 
 Kept = TypeVar("Kept")
 Flow = TypeVar("Flow")
@@ -96,7 +97,7 @@ class Asking(Generic[Kept, Flow, Result]):
                     raise failed.cause from None
                 # The run closed under it: the store knows how.
             except RPCError as failure:
-                if failure.status not in _AGAIN:
+                if failure.status not in AGAIN:
                     raise unreachable(failure) from failure
             await patience.pause()
             kept = await self.reread(kept)

@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityConfig, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
+    from pydantic import TypeAdapter
     from statemachine.exceptions import TransitionNotAllowed
 
     from activities.assignment import (
@@ -37,6 +38,8 @@ with workflow.unsafe.imports_passed_through():
 
 LOOK_EVERY = timedelta(days=1)
 """For what nobody announced: somebody may have changed the store by hand."""
+
+_RESULTS = TypeAdapter(tuple[AssignmentResult, ...])
 
 LOOKS_IN_ONE_RUN = 100
 """Some ten events each; then the history starts anew, whether it was news or a day that passed."""
@@ -174,6 +177,9 @@ class AddonAssignmentWorkflow:
 
 
 def _all_refused(request: AssignLicenses, refused: Refused) -> tuple[AssignmentResult, ...]:
+    """What the refusal says of each user; or it is the same for all of them."""
+    if each := refused.details.get("results"):
+        return _RESULTS.validate_python(each)
     return tuple(
         AssignmentResult(email=email, state=AssignmentState.REFUSED, error=refused.as_json())
         for email in request.emails
