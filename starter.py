@@ -20,6 +20,7 @@ from commands import (
     mail,
     quote,
     refund,
+    remedy,
     stack,
 )
 from commands.answer import DONE, Answer
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _commands in (invitation, license, quote, directory, attention, stack, demo, diagram):
+for _commands in (invitation, remedy, license, quote, directory, attention, stack, demo, diagram):
     app.add_typer(_commands.app)
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")

@@ -239,7 +239,7 @@ class InvitationActivities:
                     await self.store.parties(invite),
                     number=number,
                     link=self.links.link(invite.invitation_id, number),
-                    expires_at=delivered.deadline,
+                    expires_at=delivered.expires_at,
                 ),
             )
         except Undeliverable as refused:

@@ -201,9 +201,10 @@ async def _beating() -> AsyncIterator[_Progress]:
 def _where_it_stood(manifest: Manifest) -> Manifest:
     """The manifest without what an earlier attempt has given up; the store knows what moved."""
     [statuses] = activity.info().heartbeat_details or [{}]
+    given_up = {item for item, status in statuses.items() if status == ItemStatus.FAILED}
     return tuple(
-        item.with_status(ItemStatus.FAILED)
-        if item.unfinished and statuses.get(item.item) == ItemStatus.FAILED
+        item.with_status(ItemStatus.FAILED if item.item in given_up else ItemStatus.PENDING)
+        if item.unfinished
         else item
         for item in manifest
     )

@@ -46,6 +46,8 @@ class TransferKind(StrEnum):
     """Converted or given up, and reported as arrived later (REF-4)."""
     APPLIED = "applied"
     """Credit that paid an invoice (CRD-3)."""
+    CHARGED = "charged"
+    """Taken from a payment method for an invoice (BLK-2)."""
 
 
 class Transfer(Value):
@@ -62,7 +64,7 @@ class Transfer(Value):
     amount: Money
     """More than nothing."""
     invoice: str | None = None
-    """What the credit was applied to."""
+    """What the credit was applied to, or the payment method was charged for."""
 
 
 # Ledger accounts. The first three are never overdrawn.
@@ -106,6 +108,22 @@ def written_off_of(account: str) -> str:
 def owner_of(ledger_account: str) -> str:
     """Whose ledger account it is: an account, or a refund."""
     return ledger_account.partition("/")[2]
+
+
+def charge(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
+    """What a payment method of the account has paid for an invoice.
+
+    `number` was used for no other charge of that account.
+    """
+    return Transfer(
+        id=f"{TransferKind.CHARGED}/{account}/{number}",
+        at=at,
+        kind=TransferKind.CHARGED,
+        debited=methods_of(account),
+        credited=revenue_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
 
 
 # What becomes of the prepaid value of an account that is closed behind its owner.

@@ -89,7 +89,8 @@ class InvitationLetter(_Letter):
     """The inviter's name, or their address when they have none."""
     license: License
     link: str
-    expires_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    """None while the deadline is paused (BLK-5)."""
     loses: tuple[Notice, ...] = ()
     stays: tuple[Notice, ...] = ()
 
@@ -349,7 +350,7 @@ def heads_up_letter(invite: Invite, parties: Parties, goes_out_at: AwareDatetime
 
 
 def invitation_letter(
-    invite: Invite, parties: Parties, *, number: int, link: str, expires_at: AwareDatetime
+    invite: Invite, parties: Parties, *, number: int, link: str, expires_at: AwareDatetime | None
 ) -> InvitationLetter:
     """The `number`th invitation e-mail of this invitation, counted from 1."""
     return InvitationLetter(

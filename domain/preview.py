@@ -92,9 +92,8 @@ def losses(source: Account | None, invitee: str, license: License) -> tuple[Noti
     return (*(feature for feature in features if feature.item != smaller.item), smaller)
 
 
-def moves_along(source: Account | None, invitee: str, target: Account) -> tuple[Notice, ...]:
+def moves_along(user: User | None, target: Account) -> tuple[Notice, ...]:
     """Everything of a person that moves, and what becomes of it on `target` (TRF-1)."""
-    user = source.user(invitee) if source else None
     if user is None:
         return ()
     return tuple(

@@ -46,6 +46,9 @@ DRAIN_WITHIN = timedelta(seconds=60)
 But for a move of data, which another worker goes on with from the item that it was at.
 """
 
+SHOWN_WITHIN = timedelta(seconds=5)
+"""How old what Temporal's UI shows of a running move may be."""
+
 CACHED_WORKFLOWS = 5_000
 """Workflows kept ready between their tasks: some 80 KiB each, 390 MiB in all.
 
@@ -287,6 +290,7 @@ async def worker_for(
             workflow_runner=workflow_runner(shared),
             graceful_shutdown_timeout=DRAIN_WITHIN,
             max_cached_workflows=CACHED_WORKFLOWS,
+            max_heartbeat_throttle_interval=SHOWN_WITHIN,
         ) as worker:
             yield worker
 

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
 from domain.refund import Refund, RefundState
+from domain.remedy import Removal
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
 from runtime.refund_client import RefundClient
@@ -194,6 +195,12 @@ class World:
     async def pending(self, email: str, license: License = License.BASIC) -> Invitation:
         await self.invite(email, license)
         return await self.until(email, "pending")
+
+    async def remove_user(self, account: str, email: str, how: Removal = Removal.UNLINK) -> None:
+        await self.store.remedies.remove_user(account, email, how, datetime.now(UTC))
+
+    async def remove_room(self, account: str, room: str) -> None:
+        await self.store.remedies.remove_room(account, room, datetime.now(UTC))
 
     async def show(self, email: str) -> Invitation:
         return await self.client.show(self.account, email)

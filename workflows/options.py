@@ -36,7 +36,7 @@ MOVE = ActivityConfig(
     # Longer than all seven items may take together, so that none is cut off by another.
     start_to_close_timeout=timedelta(hours=1),
     # It beats every five seconds, however long an item takes: a killed worker is noticed.
-    heartbeat_timeout=timedelta(seconds=30),
+    heartbeat_timeout=timedelta(seconds=20),
     # Each failed attempt says itself when the next one starts, and when to give up (TRF-1).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
 )

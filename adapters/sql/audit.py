@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import aliased
 
 from adapters.sql.check import ACCEPTED, Check
 from adapters.sql.money_audit import MONEY_CHECKS, money_violations
@@ -22,6 +23,8 @@ from adapters.sql.schema import (
 )
 from adapters.sql.transaction import reading
 from domain.audit import AuditReport, Violation
+from domain.invitation import InvitationState
+from domain.remedy import Removal
 
 _CURRENT: Final = MembershipRow.until.is_(None)
 _ITS_MEMBERSHIP: Final = (
@@ -29,6 +32,10 @@ _ITS_MEMBERSHIP: Final = (
     & (MembershipRow.account_id == InvitationRow.account_id)
     & (MembershipRow.email == InvitationRow.email)
 )
+
+_FOR_AN_INVITATION: Final = "invitation:"
+_BEFORE: Final = aliased(MembershipRow)
+_WINNER: Final = aliased(InvitationRow)
 
 
 def _of_base_licenses(broken: ColumnElement[bool]) -> Select[str]:
@@ -97,6 +104,57 @@ _CHECKS: Final = (
         "the invitation was accepted, but there is no membership and no leaving",
         select(InvitationRow.invitation_id).where(
             ACCEPTED, ~exists().where(_ITS_MEMBERSHIP).correlate(InvitationRow)
+        ),
+    ),
+    Check(
+        "AUD",
+        "the user left for an invitation that was not accepted",
+        select(MembershipRow.email).where(
+            MembershipRow.leaving.startswith(_FOR_AN_INVITATION),
+            ~exists()
+            .where(
+                MembershipRow.leaving == literal(_FOR_AN_INVITATION) + InvitationRow.invitation_id,
+                MembershipRow.email == InvitationRow.email,
+                ACCEPTED,
+            )
+            .correlate(MembershipRow),
+        ),
+    ),
+    Check(
+        "AUD",
+        "the user was unlinked into the account, but from no other",
+        select(MembershipRow.email).where(
+            MembershipRow.origin == "unlink",
+            ~exists()
+            .where(
+                _BEFORE.email == MembershipRow.email,
+                _BEFORE.leaving == Removal.UNLINK,
+                _BEFORE.until == MembershipRow.since,
+            )
+            .correlate(MembershipRow),
+        ),
+    ),
+    Check(
+        "INV-14",
+        "the invitation was superseded, but no other of that person was accepted",
+        select(InvitationRow.invitation_id).where(
+            InvitationRow.state == InvitationState.SUPERSEDED,
+            ~exists()
+            .where(
+                _WINNER.email == InvitationRow.email,
+                _WINNER.account_id != InvitationRow.account_id,
+                _WINNER.state.in_([s for s in InvitationState if s.accepted]),
+            )
+            .correlate(InvitationRow),
+        ),
+    ),
+    Check(
+        "REF-5",
+        "there is a refund, but its invitation was not accepted",
+        select(RefundRow.refund_id).where(
+            ~exists()
+            .where(InvitationRow.invitation_id == RefundRow.invitation_id, ACCEPTED)
+            .correlate(RefundRow)
         ),
     ),
     Check(

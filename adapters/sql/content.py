@@ -50,6 +50,8 @@ class SqlContent:
         changes: tuple[Change, ...] = ()
         # Who has left again meanwhile has taken everything along as it was.
         if user is not None:
+            # Chat history is the person's own, on whichever account it was written (TRF-4).
+            user = user.model_copy(update={"chat_messages": person.chat_messages})
             changes = await self._changed(session, order, person, target, user)
         return MovedItemRow(
             invitation_id=order.invitation_id,

@@ -7,8 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.invitation import InvitationPreviewed, PreviewInvitation
 from adapters.sql.arrival import arrives_between
 from adapters.sql.directory import load_account
+from adapters.sql.schema import PersonRow
 from adapters.sql.standing import home
-from domain.account import Account, Role
+from domain.account import Account, Role, User
 from domain.blocker import blockers
 from domain.invitation import Invite
 from domain.preview import (
@@ -29,8 +30,14 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
     source = await source_of(session, invite)
     target = await load_account(session, invite.account, only=invite.email)
     if source is None or not owned(source, invite.email):
-        return InvitationPreviewed(preview=_of_nothing(order, source, target))
-    return _of_a_closing(order, source, target)
+        told = InvitationPreviewed(preview=_of_nothing(order, source, target))
+    else:
+        told = _of_a_closing(order, source, target)
+    moves = (
+        *moves_along(await _leaver(session, source, invite.email), target),
+        *told.preview.moves,
+    )
+    return told.model_copy(update={"preview": told.preview.model_copy(update={"moves": moves})})
 
 
 async def source_of(session: AsyncSession, invite: Invite) -> Account | None:
@@ -40,6 +47,16 @@ async def source_of(session: AsyncSession, invite: Invite) -> Account | None:
         return None
     only = None if membership.role == Role.OWNER else invite.email
     return await load_account(session, membership.account_id, only=only)
+
+
+async def _leaver(session: AsyncSession, source: Account | None, email: str) -> User | None:
+    """The person with all that is theirs, on the account that they would leave."""
+    user = source.user(email) if source else None
+    if user is None:
+        return None
+    person = await session.get_one(PersonRow, email)
+    # Chat history is the person's own, on whichever account it was written (TRF-4).
+    return user.model_copy(update={"chat_messages": person.chat_messages})
 
 
 def owned(source: Account, email: str) -> bool:
@@ -53,7 +70,6 @@ def _of_nothing(order: PreviewInvitation, source: Account | None, target: Accoun
     quoted = nothing(order.at, terms, (source or target).currency)
     return preview(quoted).model_copy(
         update={
-            "moves": moves_along(source, invite.email, target),
             "stays_behind": stays(source, invite.email, target.name),
             "loses": losses(source, invite.email, invite.license),
         }
@@ -75,10 +91,7 @@ def _of_a_closing(
         recorded.valid_until if asked else None,
     )
     more = {
-        "moves": (
-            *moves_along(source, invite.email, target),
-            *credit_taken_along(source, target, quoted),
-        ),
+        "moves": credit_taken_along(source, target, quoted),
         "stays_behind": (
             *stays(source, invite.email, target.name),
             *credit_left_behind(source, target, quoted),

@@ -13,6 +13,7 @@ from adapters.sql.invitation import SqlInvitations
 from adapters.sql.letter import SqlLetters
 from adapters.sql.quote import SqlQuotes
 from adapters.sql.refund import SqlRefunds
+from adapters.sql.remedy import SqlRemedies
 from adapters.sql.schema import SettingRow
 from adapters.sql.transaction import insert_missing, reading, writing
 from domain.audit import AuditReport
@@ -33,6 +34,7 @@ class SqlStore:
         self.credits = SqlCredits(engine)
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
+        self.remedies = SqlRemedies(engine)
         self.announcements = SqlAnnouncements(engine)
 
     async def audit(self) -> AuditReport:

@@ -111,7 +111,7 @@ def told(notices: Any) -> dict[str, tuple[int | None, str]]:
 
 def test_everything_that_moves_is_named_with_its_count() -> None:
     """QUO-8, TRF-1, TRF-6."""
-    moves = told(moves_along(a_host(), OWNER, EUROPEAN))
+    moves = told(moves_along(a_host().user(OWNER), EUROPEAN))
     assert {item: count for item, (count, _) in moves.items()} == {
         "profile": 1,
         "meetings": 1,
@@ -127,9 +127,8 @@ def test_everything_that_moves_is_named_with_its_count() -> None:
 
 def test_what_somebody_has_nothing_of_is_not_named() -> None:
     """QUO-8: nobody without an account, either."""
-    assert list(told(moves_along(a_host(), "bob@example.com", EUROPEAN))) == ["profile"]
-    assert moves_along(None, OWNER, EUROPEAN) == ()
-    assert moves_along(a_host(), "stranger@example.com", EUROPEAN) == ()
+    assert list(told(moves_along(a_host().user("bob@example.com"), EUROPEAN))) == ["profile"]
+    assert moves_along(None, EUROPEAN) == ()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_what_somebody_has_nothing_of_is_not_named() -> None:
 def test_join_links_change_with_a_vanity_url(vanity_url: str | None, told_of_links: str) -> None:
     """TRF-5."""
     target = a_source(id="acme", name="Acme", vanity_url=vanity_url)
-    moves = told(moves_along(a_host(), OWNER, target))
+    moves = told(moves_along(a_host().user(OWNER), target))
     for item in ("meetings", "webinars"):
         assert told_of_links in moves[item][1]
 
@@ -148,9 +147,9 @@ def test_settings_that_the_target_locks_are_named() -> None:
     """TRF-2: only those that will change."""
     locked = {"waiting_room": False, "theme": "dark", "captions": True}
     target = a_source(id="acme", name="Acme", locked_settings=locked)
-    message = told(moves_along(a_host(), OWNER, target))["settings"][1]
+    message = told(moves_along(a_host().user(OWNER), target))["settings"][1]
     assert message.endswith("Acme locks these, which take its values: waiting_room.")
-    unlocked = told(moves_along(a_host(), OWNER, EUROPEAN))["settings"][1]
+    unlocked = told(moves_along(a_host().user(OWNER), EUROPEAN))["settings"][1]
     assert unlocked == "Your settings. None of them changes."
 
 

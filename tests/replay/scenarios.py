@@ -117,7 +117,7 @@ async def quote_expired_and_declined(world: World) -> None:
 
 async def unblocked_and_completed(world: World) -> None:
     await _blocked(world)
-    await world.store.remedies.remove_user("club", "b@c.example", "unlink")
+    await world.remove_user("club", "b@c.example")
     await world.until(JANE, "pending")
     await world.client.accept(world.account, JANE)
     await world.until(JANE, "completed")
@@ -129,6 +129,7 @@ async def rechecked_while_paused_and_revoked(world: World) -> None:
     await _blocked(world)
     await world.pass_time(JANE, timedelta(days=2))
     await paused.resend(world.account, JANE, ADMIN)
+    await world.mailed("invitation", JANE, times=2)
     await paused.recheck(world.account, JANE)
     await paused.revoke(world.account, JANE, ADMIN)
 

@@ -35,8 +35,7 @@ def test_every_scenario_is_recorded() -> None:
 def test_every_ending_that_can_be_reached_is_recorded() -> None:
     endings = {state for state in InvitationState if state.final}
     reached = {state for state in endings if any(state in name for name in SCENARIOS)}
-    # Two accounts that race for one person come with the blockers.
-    assert endings - reached == {InvitationState.SUPERSEDED}
+    assert reached == endings
 
 
 def test_every_rest_of_a_refund_is_recorded() -> None:

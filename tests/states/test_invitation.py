@@ -133,9 +133,10 @@ def test_every_state_and_event_is_explained() -> None:
     [
         ("announced", ("revoke", "quote")),
         ("sent", ("revoke", "quote")),
-        ("pending", ("accept", "decline", "revoke", "resend", "quote")),
-        ("blocked", ("accept", "decline", "revoke", "resend", "quote")),
-        ("accepted", ()),
+        ("pending", ("accept", "decline", "revoke", "resend", "recheck", "quote")),
+        ("blocked", ("accept", "decline", "revoke", "resend", "recheck", "quote")),
+        ("accepted", ("retry_move",)),
+        ("completed", ()),
         ("expired", ()),
     ],
 )

@@ -10,11 +10,13 @@ import pytest
 from domain.error import Refused
 from domain.invitation import Choice, Invitation, InvitationState, Person
 from domain.policy import Policy
+from domain.remedy import Removal
 from tests.world import ADMIN, JANE, MEMBER, World, refusal_of
 
 BOB = "bob@club.example"
 CARL = "carl@club.example"
 MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
 
 
 async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object] = ()) -> None:
@@ -46,10 +48,9 @@ async def until_named(world: World, *items: str) -> None:
 
 
 async def clear(world: World) -> None:
-    remedies = world.store.remedies
-    await remedies.remove_user("club", BOB, "unlink")
-    await remedies.remove_user("club", CARL, "delete")
-    await remedies.remove_room("club", "room-1")
+    await world.remove_user("club", BOB)
+    await world.remove_user("club", CARL, Removal.DELETE)
+    await world.remove_room("club", "room-1")
 
 
 async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared(
@@ -59,11 +60,11 @@ async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared
     first = await blocked(world)
     assert named(first) == [BOB, CARL, "room-1"]
     await world.mailed("blocked", JANE)
-    await world.store.remedies.remove_user("club", BOB, "unlink")
+    await world.remove_user("club", BOB)
     await until_named(world, CARL, "room-1")
-    await world.store.remedies.remove_user("club", CARL, "delete")
+    await world.remove_user("club", CARL, Removal.DELETE)
     await until_named(world, "room-1")
-    await world.store.remedies.remove_room("club", "room-1")
+    await world.remove_room("club", "room-1")
     again = await world.until(JANE, "pending")
     assert again.blockers == ()
     await world.mailed("unblocked", JANE)
@@ -81,7 +82,7 @@ async def test_accepting_while_blocked_looks_again_at_once(world: World) -> None
     await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
     await until_named(world, BOB, CARL, "room-1", "room-2")
     await clear(world)
-    await world.store.remedies.remove_room("club", "room-2")
+    await world.remove_room("club", "room-2")
     # Whether or not the news has reached it: the acceptance goes through.
     assert (await world.client.accept(world.account, JANE)).state.accepted
 
@@ -140,7 +141,7 @@ async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: W
     async with world.working():
         await blocked(world)
     await clear(world)
-    await world.store.remedies.remove_user("club", BOB, "unlink")
+    await world.remove_user("club", BOB)
     async with world.working():
         await world.until(JANE, "pending")
         await world.mailed("unblocked", JANE)
@@ -180,8 +181,10 @@ async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, pau
     left = before.deadline - blocked_at
     if not paused:
         assert now.expires_at == before.expires_at
+        await world.go_to(JANE, before.deadline - SECOND)
+        assert (await world.show(JANE)).state is InvitationState.BLOCKED
         await world.go_to(JANE, before.deadline)
-        assert (await world.until(JANE, "expired")).journal[-1].at == before.deadline
+        await world.until(JANE, "expired")
         return
     assert (now.expires_at, now.time_left) == (None, left)
     await world.pass_time(JANE, timedelta(days=40))
@@ -189,16 +192,25 @@ async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, pau
     await clear(world)
     after = await world.until(JANE, "pending")
     assert after.deadline - after.journal[-1].at == left
+    await world.go_to(JANE, after.deadline - SECOND)
+    assert (await world.show(JANE)).state is InvitationState.PENDING
     await world.go_to(JANE, after.deadline)
-    assert (await world.until(JANE, "expired")).journal[-1].at == after.deadline
+    await world.until(JANE, "expired")
 
 
-async def test_a_resend_while_blocked_stays_blocked(world: World) -> None:
-    """INV-9."""
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) -> None:
+    """INV-9, BLK-5: the time for an answer begins anew, and stands still if it did."""
+    client = world.client = replace(world.client, policy=Policy(pause_while_blocked=paused))
     await blocked(world)
     await world.pass_time(JANE, timedelta(hours=2))
-    resent = await world.client.resend(world.account, JANE, ADMIN)
+    await client.resend(world.account, JANE, ADMIN)
+    await world.mailed("invitation", JANE, times=2)
+    resent = await world.show(JANE)
     assert (resent.state, resent.sent_count) == (InvitationState.BLOCKED, 2)
+    assert (resent.expires_at is None, resent.time_left) == (
+        (True, timedelta(days=30)) if paused else (False, None)
+    )
 
 
 async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:
@@ -219,7 +231,7 @@ async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world
         await world.until(member, "pending")
         assert (await world.client.accept(world.account, member)).state.accepted
     await until_named(world, "room-1")
-    await world.store.remedies.remove_room("club", "room-1")
+    await world.remove_room("club", "room-1")
     await world.until(JANE, "pending")
     assert (await world.client.accept(world.account, JANE)).state.accepted
     assert {JANE, BOB, CARL} <= await world.members()

@@ -7,6 +7,8 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
+from domain.manifest import Item, ItemStatus
+from domain.remedy import Removal
 from tests.adapters.sql.town import (
     ADMIN,
     NOON,
@@ -137,6 +139,51 @@ async def test_what_is_the_persons_own_comes_with_them(town: Town) -> None:
     assert joined
     assert [meeting.id for meeting in joined.meetings] == ["m1"]
     assert joined.meetings[0].starts_at.tzinfo is UTC
+
+
+async def test_the_record_opens_with_what_moves_along(town: Town) -> None:
+    """TRF-1: as it was before leaving; where there is nothing, nothing has to be moved."""
+    sue = user("sue@solo.example", "owner", recordings=3, chat_messages=8)
+    await town.store.directory.import_(directory(account("solo", sue)))
+    kept = await town.joined(town.invite("sue@solo.example"))
+    counts = {item.item: (item.count, item.status) for item in kept.manifest}
+    assert len(counts) == len(Item)
+    assert counts[Item.PROFILE] == (1, ItemStatus.PENDING)
+    assert counts[Item.RECORDINGS] == (3, ItemStatus.PENDING)
+    assert counts[Item.CHAT_HISTORY] == (8, ItemStatus.PENDING)
+    assert counts[Item.CONTACTS] == (0, ItemStatus.MOVED)
+    # Whoever records the invitation says nothing of the move.
+    told = kept.model_copy(update={"manifest": (), "with_errors": True})
+    invitation_id = kept.run_id.removeprefix("run-")
+    await town.store.invitations.record(invitation_id, told)
+    found = await town.store.invitations.by_id(invitation_id)
+    assert found
+    assert (found.invitation.manifest, found.invitation.with_errors) == (kept.manifest, False)
+
+
+async def test_an_account_knows_only_the_messages_since_joining(town: Town) -> None:
+    """TRF-4: in what is exported, which imports to the same."""
+    sue = user("sue@solo.example", "owner", chat_messages=8)
+    await town.store.directory.import_(directory(account("solo", sue)))
+    await town.joined(town.invite("sue@solo.example"))
+    assert await _messages(town, "acme") == 0
+    written = user("sue@solo.example", chat_messages=5)
+    await town.store.directory.import_(directory(account("acme", written, plan="business")))
+    assert await _messages(town, "acme") == 5
+    exported = await town.store.directory.export(None)
+    await town.store.directory.import_(exported)
+    assert await town.store.directory.export(None) == exported
+    # All of it is their own, wherever it was written.
+    [changed] = await town.store.remedies.remove_user(
+        "acme", "sue@solo.example", Removal.UNLINK, NOON
+    )
+    assert await _messages(town, str(changed.to)) == 13
+
+
+async def _messages(town: Town, name: str) -> int:
+    found = (await town.account(name)).user("sue@solo.example")
+    assert found
+    return found.chat_messages
 
 
 async def test_an_owner_with_blockers_is_refused_with_all_of_them(town: Town) -> None:

@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.invitation import Choice, License
 from domain.refund import PartState
-from tests.adapters.sql.purse import accepted, refunding, told
-from tests.adapters.sql.town import NOON, OWNER, Town, ended
+from tests.adapters.sql.purse import PAULA, accepted, refunding, told
+from tests.adapters.sql.town import NOON, OWNER, ZOE, Town, ended
 
 UNGUARDED = {
     "sqlite": [
@@ -115,6 +115,46 @@ async def test_a_person_who_has_left_again_is_no_violation(town: Town) -> None:
         f"UPDATE memberships SET until = '{NOON:%Y-%m-%d %H:%M:%S}', leaving = 'unlink'"
         " WHERE origin = 'invitation'",
     )
+
+
+async def test_a_leaving_for_an_invitation_that_was_not_accepted_is_named(town: Town) -> None:
+    """AUD: a leaving is recorded with what it was for."""
+    await town.pending(town.invite("lee@crowd.example"))
+    found = await broken(
+        town,
+        f"UPDATE memberships SET until = '{NOON:%Y-%m-%d %H:%M:%S}',"
+        " leaving = 'invitation:' || (SELECT invitation_id FROM invitations)"
+        " WHERE email = 'lee@crowd.example'",
+    )
+    assert found == {("AUD", "lee@crowd.example")}
+
+
+async def test_a_user_who_was_unlinked_from_nowhere_is_named(town: Town) -> None:
+    """AUD: no current membership without its origin."""
+    found = await broken(
+        town,
+        f"UPDATE memberships SET origin = 'unlink', since = '{NOON:%Y-%m-%d %H:%M:%S}'"
+        " WHERE email = 'sue@solo.example'",
+    )
+    assert found == {("AUD", "sue@solo.example")}
+
+
+async def test_a_superseded_invitation_without_a_winner_is_named(town: Town) -> None:
+    """INV-14: and no seat, settlement or refund is held by one."""
+    invite, _ = await accepted(town)
+    other = town.invite("new@person.example", into="zeta", by=ZOE)
+    await town.pending(other)
+    found = await broken(
+        town,
+        "UPDATE invitations SET state = 'superseded', ended_at = claimed_at",
+    )
+    assert found == {
+        ("INV-14", invite.invitation_id),
+        ("INV-14", other.invitation_id),
+        ("AUD", PAULA),
+        ("QUO-4", invite.invitation_id),
+        ("REF-5", f"rf-{invite.invitation_id}"),
+    }
 
 
 async def test_a_closed_account_with_users_or_a_live_subscription_is_named(town: Town) -> None:

@@ -374,3 +374,30 @@ async def test_any_import_is_exported_as_it_was(
     assert exported.model_dump(exclude=filled) == file.model_dump(exclude=filled)
     await store.directory.import_(exported)
     assert await store.directory.export(None) == exported
+
+
+@pytest.mark.parametrize(
+    "domain", ["gmail.com", " GMX.de", "mail.yahoo.co.uk", "seznam.cz", "wp.pl"]
+)
+async def test_a_public_mail_domain_is_not_managed(store: SqlStore, domain: str) -> None:
+    """INV-18: the mistake says where it is, and nothing is imported."""
+    file = directory(account("rich", managed_domains=["rich.example", domain]))
+    with pytest.raises(Refused) as refused:
+        await store.directory.import_(file)
+    [mistake] = cast(list[dict[str, str]], refused.value.details["mistakes"])
+    assert mistake["path"] == "accounts[0].managed_domains[1]"
+    assert "public mail" in mistake["reason"]
+    assert (await store.directory.export(None)).accounts == ()
+
+
+async def test_managed_domains_are_kept_as_addresses_spell_them(store: SqlStore) -> None:
+    file = directory(account("rich", managed_domains=["RICH.Example ", "Bücher.example"]))
+    await store.directory.import_(file)
+    [kept] = (await store.directory.export("rich")).accounts
+    assert kept.managed_domains == ("rich.example", "xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize("domain", ["", "example", "@rich.example", "a b.example", "rich.example."])
+def test_what_is_no_domain_is_not_managed(domain: str) -> None:
+    with pytest.raises(ValueError, match="no such domain"):
+        directory(account("rich", managed_domains=[domain]))

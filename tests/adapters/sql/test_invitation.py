@@ -100,7 +100,7 @@ async def test_a_licensed_claim_reserves_a_seat_and_the_last_one_is_refused(town
     assert (await town.store.audit()).violations == ()
 
 
-@pytest.mark.parametrize("event", ["decline", "revoke", "expire", "bounce", "supersede"])
+@pytest.mark.parametrize("event", ["decline", "revoke", "expire", "bounce"])
 async def test_every_end_gives_the_seat_back(town: Town, event: str) -> None:
     """INV-7, INV-15: seat and end in one transaction, once."""
     await town.store.directory.import_(directory(account("acme", plan="business", licenses=2)))

@@ -45,14 +45,16 @@ async def test_money_that_was_there_before_the_ledger_is_posted(town: Town) -> N
 def _back_to_the_foundation(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
-    for table in (
+    made_since = (
+        "moved_items",
         "announcements",
         "transfers",
         "balances",
         "settlements",
         "refunds",
         "provider_refunds",
-    ):
+    )
+    for table in made_since:
         connection.execute(text(f"DROP TABLE {table}"))
     connection.execute(text("ALTER TABLE invoices DROP COLUMN amount_named"))
     connection.execute(text("ALTER TABLE memberships DROP COLUMN chat_before"))

@@ -7,9 +7,10 @@ from typing import TypeVar
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
 from domain.refund import PartState
+from domain.remedy import Removal
 from states.invitation import opening
 from tests.adapters.sql.purse import PAULA, eur, imported, refunding, told
-from tests.adapters.sql.town import NOON, Town, account, directory, ended, user
+from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
 
 T = TypeVar("T")
 
@@ -190,5 +191,84 @@ async def test_applying_against_taking_back_has_one_winner(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
-async def _ignoring(action: Awaitable[None]) -> None:
+async def test_a_remedy_in_the_moment_of_an_acceptance_lets_it_through_or_is_announced(
+    town: Town,
+) -> None:
+    """BLK-4: whichever comes first, nothing is lost."""
+    for number in range(20):
+        name = f"team{number}"
+        owner = user(f"kim@{name}.example", "owner")
+        await town.store.directory.import_(directory(account(name, owner, rooms=[{"id": "r"}])))
+        invite = town.invite(f"kim@{name}.example")
+        record = await town.pending(invite)
+        await town.announced()
+        _, refused = await at_once(
+            _ignoring(town.join(invite, record)),
+            _ignoring(town.store.remedies.remove_room(name, "r", NOON)),
+        )
+        told = [announcement.run_id for announcement in await town.announced()]
+        if refused:
+            assert refused == [ErrorCode.BLOCKED]
+            assert told == [f"run-{invite.invitation_id}"]
+            await town.join(invite, record)
+        assert (await town.account(name)).state == "closed"
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_a_user_who_is_removed_while_they_accept_goes_one_way(town: Town) -> None:
+    """AUD: whichever comes first, a person is on one account."""
+    for number in range(20):
+        lee = f"lee{number}@crowd.example"
+        await town.store.directory.import_(directory(account("crowd", user(lee))))
+        invite = town.invite(lee)
+        record = await town.pending(invite)
+        how = list(Removal)[number % 2]
+        _, refused = await at_once(
+            _ignoring(town.join(invite, record)),
+            _ignoring(town.store.remedies.remove_user("crowd", lee, how, NOON)),
+        )
+        assert refused == []
+        assert lee in await town.users("acme")
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_superseding_and_remedies_do_not_lock_the_others_out(town: Town) -> None:
+    """Rows are locked in one order, however many invitations a person has."""
+    people = [f"p{number}@crowd.example" for number in range(8)]
+    await town.store.directory.import_(directory(account("crowd", *map(user, people))))
+    here = [town.invite(email, license=License.LICENSED) for email in people[:5]]
+    there = [town.invite(email, into="zeta", by=ZOE) for email in people]
+    records = {invite.invitation_id: await town.pending(invite) for invite in (*here, *there)}
+    file = directory(account("crowd"), account("zeta", plan="pro"), account("acme", plan="pro"))
+    _, refused = await at_once(
+        *(_ignoring(town.join(i, records[i.invitation_id])) for i in (*here, *there)),
+        *(
+            _ignoring(town.store.invitations.end(i.invitation_id, ended(records[i.invitation_id])))
+            for i in there[::2]
+        ),
+        *(
+            _ignoring(town.store.remedies.remove_user("crowd", email, Removal.UNLINK, NOON))
+            for email in people
+        ),
+        *(_ignoring(town.claimed(town.invite(email))) for email in people[5:]),
+        *(_ignoring(town.store.directory.import_(file)) for _ in range(3)),
+    )
+    assert set(refused) <= {ErrorCode.BELONGS_TO_OTHER_ACCOUNT}
+    for invite in (*here, *there):
+        found = await town.store.invitations.by_id(invite.invitation_id)
+        assert found
+        assert not found.invitation.state.unanswered
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_an_invoice_is_charged_once(town: Town) -> None:
+    done, refused = await at_once(
+        *(town.store.remedies.pay_invoice("crowd", "i1", NOON) for _ in range(10))
+    )
+    assert (len(done), refused) == (10, [])
+    assert [bool(changed) for changed in done].count(True) == 1
+    assert (await town.store.audit()).violations == ()
+
+
+async def _ignoring(action: Awaitable[object]) -> None:
     await action

@@ -131,6 +131,11 @@ class Town:
             JoinAccount(invite=invite, invitation=accepted(record, at), choice=choice, quote=quote)
         )
 
+    async def joined_unasked(self, invite: Invite, record: Invitation) -> Invitation:
+        """The record once a managed domain has let the person in, if it does."""
+        order = JoinAccount(invite=invite, invitation=record, choice=None, unasked=True)
+        return (await self.store.invitations.join(order)).invitation
+
     async def previewed(
         self, invite: Invite, at: datetime = NOON, recorded: RecordedQuote | None = None
     ) -> InvitationPreviewed:

@@ -1,0 +1,125 @@
+"""The remedies on the command line, on the store alone: Temporal is not there."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+import starter
+from domain.account import Directory
+from runtime.settings import Settings
+from runtime.wiring import open_store
+from tests.commands.conftest import Ran, Run, environment
+
+TIA = "tia@studio.example"
+STUDIO: dict[str, JsonValue] = {
+    "id": "studio",
+    "name": "Studio",
+    "plan": "pro",
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+    "country": "DE",
+    "collection": "autopay",
+    "payment_methods": [{"id": "card-1", "kind": "card", "declines": 1}],
+    "users": [
+        {"email": "paula@studio.example", "role": "owner"},
+        {"email": "sam@studio.example", "role": "member"},
+        {"email": TIA, "role": "member"},
+    ],
+    "rooms": [{"id": "blue"}],
+    "subscriptions": [
+        {
+            "id": "sub-1",
+            "product": "Pro",
+            "kind": "plan",
+            "quantity": 1,
+            "cycle": "monthly",
+            "period_start": "2026-04-01",
+            "period_end": "2026-05-01",
+            "payments": [],
+        }
+    ],
+    "invoices": [{"id": "inv-7", "amount_due": "9.90", "due_on": "2026-05-01"}],
+}
+
+
+@pytest.fixture
+async def studio(database: Settings) -> None:
+    """A database that knows this account."""
+    async with open_store(database) as store:
+        await store.directory.import_(Directory.model_validate({"accounts": [STUDIO]}))
+
+
+@pytest.fixture
+def seatflow(
+    studio: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs a command in this process, where the account is."""
+
+    def ran(*arguments: str) -> Ran:
+        with monkeypatch.context() as process:
+            process.chdir(tmp_path)
+            process.setattr(os, "environ", environment(tmp_path))
+            status = starter.run(arguments)
+        return Ran(status, *capfd.readouterr())
+
+    return ran
+
+
+def test_each_remedy_says_what_it_has_changed_and_repeats_without_a_change(seatflow: Run) -> None:
+    assert seatflow("--json", "pay-invoice", "studio", "inv-7").error["code"] == "payment_declined"
+    for command, change in (
+        (["remove-user", "studio", "TIA@studio.example", "--delete"], ("user", TIA)),
+        (["pay-invoice", "studio", "inv-7"], ("invoice", "inv-7")),
+        (["cancel-plan", "studio"], ("subscription", "sub-1")),
+        (["reactivate", "studio"], ("subscription", "sub-1")),
+    ):
+        kind, name = change
+        first, again = seatflow("--json", *command), seatflow("--json", *command)
+        assert first.document == {
+            "account": "studio",
+            "changed": [{"kind": kind, "id": name, "to": None}],
+        }
+        assert (again.status, again.document) == (0, {"account": "studio", "changed": []})
+    removed = seatflow("--json", "remove-room", "studio", "blue")
+    assert removed.at("changed", 0, "id") == "blue"
+    assert (seatflow("--json", "audit")).at("violations") == []
+
+
+def test_an_unlinked_user_is_found_on_the_account_that_is_named(seatflow: Run) -> None:
+    ran = seatflow("--json", "remove-user", "studio", "sam@studio.example")
+    own = str(ran.at("changed", 0, "to"))
+    exported = seatflow("export", own)
+    assert exported.at("accounts", 0, "users", 0, "email") == "sam@studio.example"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        (["remove-user", "studio", "paula@studio.example"], "conflict", 1),
+        (["remove-user", "studio", "nobody@studio.example"], "not_found", 1),
+        (["remove-user", "studio", "nobody"], "invalid_email", 2),
+        (["remove-room", "studio", "red"], "not_found", 1),
+        (["pay-invoice", "studio", "inv-8"], "not_found", 1),
+        (["reactivate", "nowhere"], "not_found", 1),
+        (["cancel-plan", "nowhere"], "not_found", 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_refused_remedy_is_one_error(
+    seatflow: Run, arguments: list[str], code: str, status: int
+) -> None:
+    ran = seatflow("--json", *arguments)
+    assert (ran.status, ran.out, ran.error["code"]) == (status, "", code)
+
+
+def test_a_person_sees_what_was_changed(seatflow: Run) -> None:
+    ran = seatflow("remove-user", "studio", "sam@studio.example", "--unlink")
+    assert ran.err == ""
+    assert "sam@studio.example" in ran.out
+    assert "personal-" in ran.out
+    assert "Nothing had to be changed." in seatflow("reactivate", "studio").out

@@ -1,0 +1,157 @@
+"""A move on the real server: what failed is moved again, and a repeat goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from temporalio.client import WorkflowHandle
+from temporalio.worker import Worker
+
+from activities.move import (
+    ContentServices,
+    DataMoved,
+    ItemMoved,
+    MoveActivities,
+    MoveData,
+    MoveItem,
+)
+from adapters.sql.content import SqlContent
+from domain.manifest import Item, ItemStatus, ManifestItem
+from runtime.wiring import workflow_runner
+from tests.adapters.sql.town import ACME, Town, account, directory, user
+from tests.world import JANE, World
+from workflows.move import MoveWorkflow
+
+THEIRS = {
+    "recordings": 3,
+    "contacts": 12,
+    "meetings": [{"id": "801", "topic": "Standup", "starts_at": "2026-05-01T09:00:00Z"}],
+}
+
+
+@dataclass
+class FailingFor:
+    """The built-in services, whose recordings are down for the first `tries`."""
+
+    services: ContentServices
+    tries: int
+    tried: list[Item] = field(default_factory=list)
+    recording: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def move(self, order: MoveItem) -> ItemMoved:
+        self.tried.append(order.item)
+        if order.item is Item.RECORDINGS:
+            self.recording.set()
+            if self.tried.count(Item.RECORDINGS) <= self.tries:
+                raise ConnectionError("down")
+        return await self.services.move(order)
+
+
+class Hanging(FailingFor):
+    """The same, which answer no question for recordings the first `tries` times."""
+
+    async def move(self, order: MoveItem) -> ItemMoved:
+        try:
+            return await super().move(order)
+        except ConnectionError:
+            await asyncio.Event().wait()
+            raise
+
+
+@asynccontextmanager
+async def moving(world: World, services: ContentServices) -> AsyncIterator[Worker]:
+    """A worker that moves data by means of `services`."""
+    activities = MoveActivities(store=world.store.invitations, services=services)
+    async with Worker(
+        world.temporal.client,
+        task_queue=f"{world.settings.task_queue}-move",
+        workflows=[MoveWorkflow],
+        activities=[activities.move_data],
+        workflow_runner=workflow_runner(),
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
+    ) as worker:
+        yield worker
+
+
+async def a_move(world: World) -> MoveData:
+    """Jane has come to Acme with some data of hers, of which the recordings were given up."""
+    town = Town(world.store.engine, world.store)
+    target = {**ACME, "vanity_url": "acme"}
+    await town.store.directory.import_(
+        directory(target, account("solo", user(JANE, "owner", **THEIRS)))
+    )
+    invite = town.invite(JANE)
+    await town.joined(invite)
+    failed = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
+    kept = await town.store.invitations.keep_item(invite.invitation_id, failed)
+    return MoveData(
+        invitation_id=invite.invitation_id,
+        account=invite.account,
+        email=JANE,
+        manifest=kept.manifest,
+        at=kept.journal[-1].at,
+    )
+
+
+async def started(world: World, order: MoveData) -> WorkflowHandle[MoveWorkflow, DataMoved]:
+    return await world.temporal.client.start_workflow(
+        MoveWorkflow.run,
+        order,
+        id=f"move/{order.account}/{order.invitation_id}",
+        task_queue=f"{world.settings.task_queue}-move",
+    )
+
+
+def statuses(moved: DataMoved) -> dict[Item, ItemStatus]:
+    return {entry.item: entry.status for entry in moved.manifest}
+
+
+ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
+
+
+async def test_what_failed_is_moved_again_in_one_pass(world_without_worker: World) -> None:
+    """TRF-1: what fails again is given up again, and stops none of the others."""
+    world = world_without_worker
+    order = await a_move(world)
+    services = FailingFor(SqlContent(world.store.engine, "meet.example"), tries=1)
+    async with moving(world, services):
+        first = await (await started(world, order)).result()
+        assert statuses(first) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
+        again = order.model_copy(update={"manifest": first.manifest})
+        handle = await started(world, again)
+        assert statuses(await handle.result()) == ALL_MOVED
+    assert services.tried.count(Item.RECORDINGS) == 2
+    assert services.tried.count(Item.MEETINGS) == 1
+    [joined] = (await world.export(order.account)).accounts
+    jane = joined.user(JANE)
+    assert jane
+    assert [meeting.join_url for meeting in jane.meetings] == ["https://acme.meet.example/j/801"]
+
+
+async def test_temporal_shows_how_far_it_has_come(world_without_worker: World) -> None:
+    """TRF-1: while it runs; a worker that is stopped hands over what has moved."""
+    world = world_without_worker
+    order = await a_move(world)
+    services = Hanging(SqlContent(world.store.engine, "meet.example"), tries=1)
+    async with moving(world, services):
+        handle = await started(world, order)
+        await asyncio.wait_for(services.recording.wait(), 20)
+        async with asyncio.timeout(20):
+            while not (beat := await heartbeat(handle)) or beat["meetings"] != "moved":
+                await asyncio.sleep(0.1)
+        assert (beat["recordings"], beat["contacts"]) == ("running", "pending")
+    async with moving(world, services):
+        assert statuses(await handle.result()) == ALL_MOVED
+    assert services.tried.count(Item.RECORDINGS) == 2
+
+
+async def heartbeat(handle: WorkflowHandle[MoveWorkflow, DataMoved]) -> dict[str, str]:
+    """What the pending activity has said last."""
+    description = await handle.describe()
+    for pending in description.raw_description.pending_activities:
+        found = await description.data_converter.decode(pending.heartbeat_details.payloads)
+        if found:
+            return dict(found[0])
+    return {}
