@@ -18,21 +18,27 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
+from adapters.sql.pool import grow
+from adapters.sql.standing import known_account
 from adapters.sql.store import SqlStore
+from adapters.sql.transaction import writing
 from domain.account import Directory
 from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
+from domain.license import Sku
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
+from runtime.license_client import LicenseClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
     beside,
+    license_client,
     open_store,
     refund_client,
     seatflow_client,
@@ -99,6 +105,7 @@ class World:
     smtp: ScriptedSmtpServer
     client: SeatflowClient
     refunds: RefundClient
+    licenses: LicenseClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -109,7 +116,12 @@ class World:
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""
         patient = replace(self.client, wait_seconds=60)
-        return replace(self, client=patient, refunds=replace(self.refunds, wait_seconds=60))
+        return replace(
+            self,
+            client=patient,
+            refunds=replace(self.refunds, wait_seconds=60),
+            licenses=replace(self.licenses, wait_seconds=60),
+        )
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -224,6 +236,25 @@ class World:
                         return refund
                 await asyncio.sleep(0.02)
 
+    async def bought(self, capacity: int, quantity: int = 1) -> None:
+        """Large Meeting licenses join the pool, and who waits is served."""
+        async with writing(self.store.engine) as session:
+            await known_account(session, self.account, lock=True)
+            await grow(
+                session,
+                self.account,
+                Sku.LARGE_MEETING,
+                capacity,
+                quantity,
+                datetime.now(UTC),
+            )
+
+    async def requests(self) -> list[str]:
+        """The ids of the assignments that have been started, the newest last."""
+        query = f"WorkflowType = 'AddonAssignment' AND AccountId = '{self.account}'"
+        found = [each async for each in self.temporal.client.list_workflows(query)]
+        return [each.id for each in sorted(found, key=lambda each: each.start_time)]
+
     # What time does.
 
     async def pass_time(self, email: str, span: timedelta) -> None:
@@ -320,7 +351,8 @@ async def a_world(
 
             client = seatflow_client(settings, store, connect)
             refunds = refund_client(settings, store, connect)
-            world = World(environment, store, smtp, client, refunds, settings)
+            licenses = license_client(settings, store, connect)
+            world = World(environment, store, smtp, client, refunds, licenses, settings)
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
