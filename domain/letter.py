@@ -290,10 +290,8 @@ class LicenseReleasedLetter(_Letter):
 
     event: Literal["license_released"] = "license_released"
     sku: Sku
-    capacity: int | None = None
-    """How many participants their meetings had room for."""
-    without: int = WITHOUT_ADDON
-    """How many they have room for now."""
+    without: int | None = None
+    """How many they have room for now, where that has changed."""
 
 
 class LicenseServedLetter(_Letter):
@@ -606,7 +604,8 @@ def letters_about_licenses(
                     reader=reader,
                     account_name=parties.account_name,
                     sku=sku,
-                    capacity=result.capacity,
+                    # With a base license an add-on may be gone as well (ASG-7).
+                    without=WITHOUT_ADDON if result.capacity or result.meetings else None,
                 )
     if waited and parties.asked_by:
         served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}

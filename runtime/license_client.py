@@ -130,13 +130,23 @@ class LicenseClient:
             return users.rows([])
         # Who loses a license is told: without Temporal nothing is taken back.
         client = await self.connect()
+        held = await self._holders(account, sku)
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )
-        released = [each for each in results if each.state is AssignmentState.RELEASED]
+        released = [
+            each
+            for each in results
+            # Who had none is released as well, and has nothing to be told of.
+            if each.state is AssignmentState.RELEASED and each.email in held
+        ]
         if released:
             await self._tell(client, account, sku, released, admin)
         return users.rows(results)
+
+    async def _holders(self, account: str, sku: Sku) -> set[str]:
+        pools = await self.assignments.licenses(account)
+        return {holder for pool in pools if pool.sku is sku for holder in pool.holders}
 
     async def _tell(
         self,

@@ -304,7 +304,7 @@ def letters_of_licenses(reader: Reader) -> list[Letter]:
     return [
         LicenseAssignedLetter.model_validate(to | addon),
         LicenseAssignedLetter.model_validate(to | base),
-        LicenseReleasedLetter.model_validate(to | addon),
+        LicenseReleasedLetter.model_validate(to | {"sku": "large-meeting", "without": 100}),
         LicenseReleasedLetter.model_validate(to | base),
         LicenseServedLetter.model_validate(to | waited | {"sku": "large-meeting"}),
         LicenseServedLetter.model_validate(to | waited | {"sku": "workplace"}),

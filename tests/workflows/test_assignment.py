@@ -251,9 +251,7 @@ async def test_a_base_license_under_an_add_on_stays_unless_both_are_taken(acme: 
     await assign(acme, ANN)
     [kept] = await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN)
     assert reasons([kept]) == ["dependency_violation"]
-    [taken] = await acme.licenses.unassign(
-        acme.account, Sku.WORKPLACE, [ANN], ADMIN, cascade=True
-    )
+    [taken] = await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN, cascade=True)
     assert taken.state is AssignmentState.RELEASED
     letter = await acme.mailed("license_released", ANN)
     assert "you are a basic user now" in letter.text
