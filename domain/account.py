@@ -273,6 +273,7 @@ class Account(_Entry):
     def _consistent(self) -> Self:
         licensed = sum(user.licensed for user in self.users)
         mistakes = [
+            *_repeated("pool", (f"{pool.sku} {pool.capacity}" for pool in self.pools)),
             *_repeated("user", (user.email for user in self.users)),
             *_repeated("room", (room.id for room in self.rooms)),
             *_repeated("subscription", (line.id for line in self.subscriptions)),

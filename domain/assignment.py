@@ -6,12 +6,18 @@ from typing import Self
 
 from pydantic import Field, JsonValue
 
+from domain.account import Meeting
 from domain.journal import JournalEntry
 from domain.license import Sku
 from domain.model import Value
 
 AT_MOST = 100
 """Users in one request (ASG-5)."""
+
+
+def assignment_workflow(account: str, request_id: str) -> str:
+    """The id of the workflow that carries out a request."""
+    return f"assignment/{account}/{request_id}"
 
 
 class AssignmentState(StrEnum):
@@ -46,6 +52,8 @@ class AssignmentResult(Value):
     capacity: int | None = None
     error: dict[str, JsonValue] | None = None
     """Null unless refused or waiting."""
+    meetings: tuple[Meeting, ...] = ()
+    """Those that lose their capacity with a license that is taken away (ASG-7)."""
 
 
 class AssignLicenses(Value):
@@ -67,7 +75,7 @@ class AssignLicenses(Value):
     @property
     def workflow_id(self) -> str:
         """One run for each request."""
-        return f"assignment/{self.account}/{self.request_id}"
+        return assignment_workflow(self.account, self.request_id)
 
 
 class Assignment(Value):

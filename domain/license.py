@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from domain.error import ErrorCode, Refused
+from domain.model import Value
 
 CAPACITIES = (500, 1000, 3000, 5000)
 """How many participants a Large Meeting license allows (ADD-1)."""
@@ -18,6 +19,23 @@ class Sku(StrEnum):
     """A base license; it has no capacity."""
     LARGE_MEETING = "large-meeting"
     """An add-on; it needs a base license (ASG-1)."""
+
+
+class LicensePool(Value):
+    """Licenses of one kind that an account has: bought = assigned + reserved + free."""
+
+    sku: Sku
+    capacity: int | None
+    """None of base licenses."""
+    bought: int
+    assigned: int
+    reserved: int
+    """Promised to invitations that are not answered yet (INV-15)."""
+    free: int
+    holders: tuple[str, ...]
+    """The longest first."""
+    waiting: tuple[str, ...]
+    """Who is served next first."""
 
 
 def require_capacity(sku: Sku, capacity: int | None) -> None:

@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
+from adapters.sql.addon import take_in_addons
 from adapters.sql.announcement import announce_to
 from adapters.sql.bookkeeping import Books, payments_of, same_period
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
 from adapters.sql.mistake import Mistake, mistakes
+from adapters.sql.pool import serve_waiting
 from adapters.sql.schema import (
     AccountRow,
     Base,
@@ -53,12 +55,14 @@ CATALOG: Final = "catalog"
 
 _MERGED: Final = frozenset(
     {
+        "addons",
         "credit",
         "licenses",
         "meetings",
         "invoices",
         "payment_methods",
         "payments",
+        "pools",
         "rooms",
         "subscriptions",
         "users",
@@ -75,15 +79,18 @@ def _whole(only: str | None = None) -> Sequence[ORMOption]:
     """Everything that an account of the import file has, or with one of its users only."""
     users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
     people = selectinload(users).selectinload(MembershipRow.person)
+    held = selectinload(users).selectinload(MembershipRow.held)
     return (
         selectinload(AccountRow.payment_methods),
         selectinload(AccountRow.rooms),
         selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
         selectinload(AccountRow.invoices),
         selectinload(AccountRow.base_licenses),
+        selectinload(AccountRow.pools),
         selectinload(AccountRow.credit_balance),
         people.selectinload(PersonRow.meetings),
         people.selectinload(PersonRow.webinars),
+        held,
     )
 
 
@@ -232,7 +239,7 @@ async def _take_in(
     people: Mapping[str, PersonRow],
     at: datetime,
 ) -> None:
-    """Merge the account, and bring its money to what the file says."""
+    """Merge the account, and bring its licenses and its money to what the file says."""
     before = payments_of(known)
     row = await _merge_account(session, known, account, people)
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
@@ -246,6 +253,8 @@ async def _take_in(
     )
     await apply_by_itself(session, row, at)
     await session.flush()
+    await take_in_addons(session, row, account, at)
+    await serve_waiting(session, row.id, at)
 
 
 async def _merge_account(
@@ -307,10 +316,12 @@ async def _merge_users(
     for user in users:
         membership = known.get(user.email)
         if membership is None:
-            membership = MembershipRow(origin="import", licensed=False, addons=(), chat_before=0)
+            membership = MembershipRow(origin="import", licensed=False, chat_before=0)
             membership.person = people[user.email]
             row.users.append(membership)
         _set(membership, user, user.model_fields_set)
+        if not membership.licensed:
+            membership.licensed_at = None
         _merge(membership.meetings, user.meetings, MeetingRow)
         _merge(membership.webinars, user.webinars, WebinarRow)
 

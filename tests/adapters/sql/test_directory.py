@@ -26,7 +26,12 @@ RICH = account(
         time_zone="Asia/Kolkata",
         settings={"waiting_room": True, "nested": {"b": [1, 2.5, None], "a": "x"}},
         meetings=[
-            {"id": "m2", "topic": "Second", "starts_at": "2026-04-01T09:00:00+02:00"},
+            {
+                "id": "m2",
+                "topic": "Second",
+                "starts_at": "2026-04-01T09:00:00+02:00",
+                "capacity": 500,
+            },
             {"id": "m1", "topic": "First", "starts_at": "2026-04-01T09:00:00Z", "capacity": 500},
         ],
         webinars=[{"id": "m1", "topic": "W", "starts_at": "2026-05-01T00:00:00Z"}],
