@@ -245,8 +245,8 @@ class World:
                 self.account,
                 Sku.LARGE_MEETING,
                 capacity,
-                quantity,
-                datetime.now(UTC),
+                quantity=quantity,
+                at=datetime.now(UTC),
             )
 
     async def requests(self) -> list[str]:

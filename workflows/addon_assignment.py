@@ -219,9 +219,7 @@ def facts(request: AssignLicenses, assignment: Assignment) -> Mapping[str, str]:
     """What an operations person wants to know of a request beside its state."""
     why = Counter(str(result.error["code"]) for result in assignment.results if result.error)
     return {
-        "Licenses": " ".join(
-            filter(None, (request.sku, request.capacity and f"{request.capacity}"))
-        ),
+        "Licenses": f"{request.sku} {request.capacity or ''}".strip(),
         "Users": assignment.counts,
         "Why not": ", ".join(f"`{code}` ({count})" for code, count in why.items()),
         "All or none": "yes" if request.atomic else "no: who gets none waits",
