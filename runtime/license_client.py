@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from adapters.sql.assignment import SqlAssignments
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.assignment import TellHolders
+from adapters.sql.assignment import SqlAssignments
 from domain.address import normalized
 from domain.assignment import (
     AT_MOST,
