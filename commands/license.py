@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import DONE, REFUSED, Answer, as_json
+from commands.answer import DONE, REFUSED, Answer, as_json, entries
 from commands.question import Account, By, ask_licenses
 from commands.shape import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
@@ -64,8 +64,7 @@ def assign(
 ) -> int:
     """Assign licenses to users, effective at once for all their meetings.
 
-    Who waits is served without anybody asking again, the oldest request first, when a license
-    comes free or is bought.
+    Who waits is served by itself, the oldest request first, when a license is freed or bought.
     """
     participants = _participants(capacity)
     results = ask_licenses(
@@ -144,18 +143,27 @@ def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:
 
 def _results(results: Sequence[AssignmentResult]) -> RenderableType:
     """What became of each user of a request, and the sum of it."""
-    rows = table("email", "state", "participants", "meetings touched", "")
-    for result in results:
+    touched = [_touched(result) for result in results]
+    # Only where a license is taken away from somebody who has meetings.
+    column = ("meetings touched",) if any(touched) else ()
+    rows = table("email", "state", "participants", *column, "")
+    for result, meetings in zip(results, touched, strict=True):
         rows.add_row(
             text(result.email),
             state(result.state),
             str(result.capacity or ""),
-            text(", ".join(meeting.topic for meeting in result.meetings)),
+            *(text(", ".join(meetings)) for _ in column),
             text(str(result.error["message"]) if result.error else ""),
         )
     counts = Counter(result.state for result in results)
     total = ", ".join(f"{count} {standing}" for standing, count in counts.items())
     return Group(rows, Text(f"{_users(len(results))}: {total}.", style="dim"))
+
+
+def _touched(result: AssignmentResult) -> list[str]:
+    """The topics of the meetings that lose their capacity, or would have."""
+    would = entries(result.error or {}, "meetings")
+    return [meeting.topic for meeting in result.meetings] + [str(each["topic"]) for each in would]
 
 
 def _pools(pools: Sequence[LicensePool]) -> RenderableType:
