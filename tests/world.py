@@ -23,6 +23,7 @@ from adapters.sql.standing import known_account
 from adapters.sql.store import SqlStore
 from adapters.sql.transaction import writing
 from domain.account import Directory
+from domain.assignment import Assignment
 from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
@@ -47,11 +48,14 @@ from runtime.wiring import (
 )
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
+from workflows.addon_assignment import AddonAssignmentWorkflow
 
 JANE = "jane@example.com"
 OWNER = "owner@acme.example"
 ADMIN = "admin@acme.example"
 MEMBER = "member@acme.example"
+ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
+BASIC = "basil@acme.example"
 PATIENCE = timedelta(seconds=60)
 
 User = tuple[str, str] | tuple[str, str, bool]
@@ -255,6 +259,13 @@ class World:
         found = [each async for each in self.temporal.client.list_workflows(query)]
         return [each.id for each in sorted(found, key=lambda each: each.start_time)]
 
+    async def last_request(self) -> WorkflowHandle[AddonAssignmentWorkflow, Assignment]:
+        """The assignment that was started last, once it can be found."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while not (ids := await self.requests()):
+                await asyncio.sleep(0.02)
+        return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
+
     # What time does.
 
     async def pass_time(self, email: str, span: timedelta) -> None:
@@ -398,6 +409,22 @@ async def a_paying_owner(
         currency=currency,
     )
     await world.pending(JANE)
+
+
+async def licensed_users(world: World) -> None:
+    """Three licensed users and a basic one, with two Large Meeting licenses among them."""
+    await world.imported(
+        world.account,
+        users=[
+            (OWNER, "owner"),
+            (ADMIN, "admin"),
+            (MEMBER, "member"),
+            (BASIC, "member"),
+            *((email, "member", True) for email in LICENSED),
+        ],
+        licenses=len(LICENSED),
+        pools=[{"sku": "large-meeting", "capacity": 500, "bought": 2}],
+    )
 
 
 async def refusal_of(answer: Awaitable[object]) -> str:

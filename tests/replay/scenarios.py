@@ -1,4 +1,4 @@
-"""What is recorded: one life of an invitation for each ending and each blocker."""
+"""What is recorded: one life for each ending, of invitations for each blocker too."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,9 +8,20 @@ from datetime import timedelta
 
 from domain.error import Refused
 from domain.invitation import Choice, Person
+from domain.license import Sku
 from domain.policy import Policy
 from domain.refund import RefundState
-from tests.world import ADMIN, JANE, World, a_paying_owner
+from tests.world import (
+    ADMIN,
+    ANN,
+    BASIC,
+    CLEO,
+    JANE,
+    LICENSED,
+    World,
+    a_paying_owner,
+    licensed_users,
+)
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -180,6 +191,42 @@ async def moved_and_completed(world: World) -> None:
     await world.until(JANE, "completed")
 
 
+async def assigned(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, ANN)
+
+
+async def refused(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED, atomic=True)
+
+
+async def waited_and_assigned(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED)
+    await world.bought(500)
+
+
+async def waited_for_days_and_assigned(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED, BASIC)
+    request = await world.last_request()
+    await world.clock.pass_time(request.id, timedelta(days=2))
+    await world.bought(500)
+    await world.licenses.unassign(world.account, Sku.WORKPLACE, [CLEO], ADMIN, cascade=True)
+    await world.licenses.assign(world.account, Sku.WORKPLACE, [BASIC], ADMIN)
+
+
+async def waited_and_released(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED)
+    await world.licenses.unassign(world.account, Sku.LARGE_MEETING, LICENSED, ADMIN)
+
+
+async def _assign(world: World, *emails: str, atomic: bool = False) -> None:
+    await world.licenses.assign(world.account, Sku.LARGE_MEETING, emails, ADMIN, atomic=atomic)
+
+
 async def _blocked(world: World) -> None:
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
     await world.pending(JANE)
@@ -219,5 +266,16 @@ SCENARIOS: dict[str, Scenario] = {
         joined_unasked,
         asked_in_a_managed_domain_and_completed,
         moved_and_completed,
+    )
+}
+
+ASSIGNMENTS: dict[str, Scenario] = {
+    scenario.__name__: scenario
+    for scenario in (
+        assigned,
+        refused,
+        waited_and_assigned,
+        waited_for_days_and_assigned,
+        waited_and_released,
     )
 }

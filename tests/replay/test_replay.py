@@ -6,12 +6,13 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from domain.assignment import AssignmentState
 from domain.invitation import InvitationState
 from domain.refund import RefundState
 from runtime.codec import data_converter
 from runtime.wiring import WORKFLOWS, workflow_runner
 from tests.replay.record import HISTORIES
-from tests.replay.scenarios import SCENARIOS
+from tests.replay.scenarios import ASSIGNMENTS, SCENARIOS
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
 
@@ -28,8 +29,8 @@ async def test_a_recorded_history_replays(history: Path) -> None:
 
 
 def test_every_scenario_is_recorded() -> None:
-    recorded = {path.stem for path in RECORDED if path.parent.name == "invitation"}
-    assert recorded == set(SCENARIOS)
+    for kind, scenarios in (("invitation", SCENARIOS), ("assignment", ASSIGNMENTS)):
+        assert {path.stem for path in RECORDED if path.parent.name == kind} == set(scenarios)
 
 
 def test_every_ending_that_can_be_reached_is_recorded() -> None:
@@ -43,3 +44,8 @@ def test_every_rest_of_a_refund_is_recorded() -> None:
     assert set(ends) == {state.value for state in RefundState if state.resting}
     recorded = [path.stem for path in RECORDED if path.parent.name == "refund"]
     assert all(any(name.startswith(end) for name in recorded) for end in ends.values())
+
+
+def test_every_state_in_which_nobody_waits_is_recorded() -> None:
+    ends = {state for state in AssignmentState if not state.open}
+    assert {state for state in ends if any(name.endswith(state) for name in ASSIGNMENTS)} == ends

@@ -5,41 +5,33 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from temporalio.client import WorkflowHandle
 
 from domain.assignment import Assignment, AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused
 from domain.license import Sku
 from runtime.wiring import worker_for
-from tests.world import ADMIN, MEMBER, OWNER, PATIENCE, World, refusal_of
+from tests.world import (
+    ADMIN,
+    ANN,
+    BASIC,
+    BOB,
+    CLEO,
+    LICENSED,
+    MEMBER,
+    PATIENCE,
+    World,
+    licensed_users,
+    refusal_of,
+)
 from workflows import addon_assignment as workflow
 from workflows.addon_assignment import AddonAssignmentWorkflow
-
-ANN, BOB, CLEO = "ann@acme.example", "bob@acme.example", "cleo@acme.example"
-LICENSED = [ANN, BOB, CLEO]
-BASIC = "basil@acme.example"
 
 
 @pytest.fixture
 async def acme(world: World) -> World:
     """Three licensed users and a basic one, with two Large Meeting licenses among them."""
-    await stocked(world)
+    await licensed_users(world)
     return world
-
-
-async def stocked(world: World) -> None:
-    await world.imported(
-        world.account,
-        users=[
-            (OWNER, "owner"),
-            (ADMIN, "admin"),
-            (MEMBER, "member"),
-            (BASIC, "member"),
-            *((email, "member", True) for email in LICENSED),
-        ],
-        licenses=3,
-        pools=[{"sku": "large-meeting", "capacity": 500, "bought": 2}],
-    )
 
 
 async def assign(
@@ -67,17 +59,9 @@ def reasons(results: Sequence[AssignmentResult]) -> list[object]:
     return [result.error and result.error["code"] for result in results]
 
 
-async def the_request(world: World) -> WorkflowHandle[AddonAssignmentWorkflow, Assignment]:
-    """The one that was made last."""
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while not (ids := await world.requests()):
-            await asyncio.sleep(0.02)
-    return world.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
-
-
 async def until(world: World, *wanted: str) -> Assignment:
     """The last request, once its users stand at `wanted`."""
-    handle = await the_request(world)
+    handle = await world.last_request()
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while True:
             seen = await handle.query(AddonAssignmentWorkflow.view)
@@ -97,7 +81,7 @@ async def test_two_licenses_for_three_users_serve_the_third_after_a_purchase(acm
     assert not acme.mails(event="license_served")
 
     await acme.bought(500)
-    ended = await (await the_request(acme)).result()
+    ended = await (await acme.last_request()).result()
     assert states(ended.results) == ["assigned"] * 3
     assert [entry.event for entry in ended.journal] == ["request", "wait", "assign"]
     await acme.mailed("license_assigned", CLEO)
@@ -114,7 +98,7 @@ async def test_all_or_none_of_two_licenses_for_three_users_is_none(acme: World) 
     assert "insufficient_licenses" in reasons(results)
     [_, pool] = await acme.licenses.licenses(acme.account)
     assert (pool.assigned, pool.free) == (0, 2)
-    assert (await (await the_request(acme)).result()).state is AssignmentState.REFUSED
+    assert (await (await acme.last_request()).result()).state is AssignmentState.REFUSED
     assert not acme.mails()
 
 
@@ -125,7 +109,7 @@ async def test_a_basic_user_waits_for_a_base_license_and_is_served_when_it_arriv
     [result] = await assign(acme, BASIC)
     assert (result.state, reasons([result])) == ("waiting", ["base_license_required"])
     await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN)
-    request = await the_request(acme)
+    request = await acme.last_request()
     assert states(await assign_base(acme, BASIC)) == ["assigned"]
     ended = await request.result()
     assert states(ended.results) == ["assigned"]
@@ -176,11 +160,11 @@ async def test_a_license_that_nobody_announced_is_found_within_a_day(
 ) -> None:
     """The relay may be down, or somebody may have changed the store by hand."""
     world = world_without_worker.patient()
-    await stocked(world)
+    await licensed_users(world)
     async with worker_for(world.temporal.client, world.settings, world.store):
         assert states(await assign(world, *LICENSED)) == ["assigned", "assigned", "waiting"]
         await world.bought(500)
-        request = await the_request(world)
+        request = await world.last_request()
         await world.clock.pass_time(request.id, timedelta(days=1))
         assert states((await request.result()).results) == ["assigned"] * 3
 
@@ -191,7 +175,7 @@ async def test_a_long_wait_begins_anew_and_nothing_is_lost(
     """Continue-as-new: journal, results and who waited stay."""
     monkeypatch.setattr(workflow, "LOOKS_IN_ONE_RUN", 2)
     await assign(acme, *LICENSED)
-    request = await the_request(acme)
+    request = await acme.last_request()
     runs = set[str]()
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while len(runs) < 3:
@@ -210,7 +194,7 @@ async def test_a_long_wait_begins_anew_and_nothing_is_lost(
 async def test_no_license_waits_for_a_mail_server(acme: World) -> None:
     acme.smtp.answers["MAIL"] = "451 4.3.0 try later"
     assert states(await assign(acme, ANN)) == ["assigned"]
-    assert (await (await the_request(acme)).result()).state is AssignmentState.ASSIGNED
+    assert (await (await acme.last_request()).result()).state is AssignmentState.ASSIGNED
     acme.smtp.answers.clear()
     await acme.mailed("license_assigned", ANN)
 
@@ -224,7 +208,7 @@ async def test_one_whose_address_is_refused_keeps_nobody_from_being_told(acme: W
 async def test_what_an_operations_person_sees_names_no_address(acme: World) -> None:
     """PRI: neither in Current Details nor in search attributes or summaries."""
     await assign(acme, *LICENSED, BASIC)
-    request = await the_request(acme)
+    request = await acme.last_request()
     seen = await request.describe()
     assert seen.search_attributes["LifecycleState"] == ["waiting"]
     assert seen.search_attributes["AccountId"] == [acme.account]
@@ -261,7 +245,7 @@ async def test_who_is_taken_back_while_waiting_waits_no_longer(acme: World) -> N
     """The admin is told that nobody waits any more; the user never had anything to lose."""
     await assign(acme, *LICENSED)
     await acme.licenses.unassign(acme.account, Sku.LARGE_MEETING, [CLEO], ADMIN)
-    ended = await (await the_request(acme)).result()
+    ended = await (await acme.last_request()).result()
     assert states(ended.results) == ["assigned", "assigned", "released"]
     told = await acme.mailed("license_served", ADMIN)
     assert "1 user has no such license now" in told.text
