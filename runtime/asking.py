@@ -20,7 +20,7 @@ from domain.model import Value
 
 POLL = timedelta(milliseconds=100)
 
-AGAIN = frozenset(
+_AGAIN = frozenset(
     {
         # The run has closed or has not begun.
         RPCStatusCode.NOT_FOUND,
@@ -32,7 +32,6 @@ AGAIN = frozenset(
         RPCStatusCode.FAILED_PRECONDITION,
     }
 )
-"""What passes: the same question may be answered in a moment."""
 
 Kept = TypeVar("Kept")
 Flow = TypeVar("Flow")
@@ -97,7 +96,7 @@ class Asking(Generic[Kept, Flow, Result]):
                     raise failed.cause from None
                 # The run closed under it: the store knows how.
             except RPCError as failure:
-                if failure.status not in AGAIN:
+                if failure.status not in _AGAIN:
                     raise unreachable(failure) from failure
             await patience.pause()
             kept = await self.reread(kept)

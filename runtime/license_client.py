@@ -6,7 +6,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from activities.assignment import TellHolders
@@ -22,7 +27,7 @@ from domain.assignment import (
 )
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
-from runtime.asking import AGAIN, Patience, no_answer, unreachable
+from runtime.asking import no_answer, unreachable
 from states.assignment import opening
 from workflows.addon_assignment import AddonAssignmentWorkflow, search_attributes
 from workflows.notice import LicenseNoticeWorkflow
@@ -86,34 +91,24 @@ class LicenseClient:
     async def _assigned(self, request: AssignLicenses) -> Assignment:
         """The request as its first transaction leaves it."""
         client = await self.connect()
+        start = WithStartWorkflowOperation(
+            AddonAssignmentWorkflow.run,
+            StartAssignment(request=request),
+            id=request.workflow_id,
+            task_queue=self.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
+            static_summary=f"{request.sku} for users of {request.account}",
+        )
         try:
-            handle = await client.start_workflow(
-                AddonAssignmentWorkflow.run,
-                StartAssignment(request=request),
-                id=request.workflow_id,
-                task_queue=self.task_queue,
-                search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
-                static_summary=f"{request.sku} for users of {request.account}",
-                rpc_timeout=START_TIMEOUT,
-            )
+            async with asyncio.timeout(self.wait_seconds):
+                return await client.execute_update_with_start_workflow(
+                    AddonAssignmentWorkflow.report, start_workflow_operation=start
+                )
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            raise no_answer() from None
         except RPCError as failure:
             raise unreachable(failure) from failure
-
-        patience = Patience(self.wait_seconds)
-        while True:
-            try:
-                async with asyncio.timeout(patience.left):
-                    # The workflow answers after its end as well.
-                    seen = await handle.query(AddonAssignmentWorkflow.view)
-            except TimeoutError:
-                raise no_answer() from None
-            except RPCError as failure:
-                if failure.status not in AGAIN:
-                    raise unreachable(failure) from failure
-            else:
-                if seen.state is not AssignmentState.REQUESTED:
-                    return seen
-            await patience.pause()
 
     # Taking back.
 

@@ -76,6 +76,7 @@ class AddonAssignmentWorkflow:
             self._continue_if_long()
             await self._wait_for_licenses()
             await self._look()
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return self._now
 
     # What happens by itself, in order.
@@ -160,6 +161,17 @@ class AddonAssignmentWorkflow:
         long = self._looks >= LOOKS_IN_ONE_RUN or workflow.info().is_continue_as_new_suggested()
         if long and not self._licenses_freed:
             workflow.continue_as_new(StartAssignment(request=self._request, carried=self._now))
+
+    # What others may ask for.
+
+    @workflow.update
+    async def report(self) -> Assignment:
+        """The request as soon as what is free has been assigned, whoever waits then.
+
+        It moves nothing, but a hundred callers who look again and again would wear a server out.
+        """
+        await workflow.wait_condition(lambda: self._now.state is not AssignmentState.REQUESTED)
+        return self._now
 
     # What others may tell.
 
