@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.assignment import Assignment, AssignmentResult, AssignmentState
-from domain.error import ErrorCode, Refused
+from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
 from runtime.wiring import worker_for
 from tests.world import (
@@ -167,6 +167,18 @@ async def test_a_license_that_nobody_announced_is_found_within_a_day(
         request = await world.last_request()
         await world.clock.pass_time(request.id, timedelta(days=1))
         assert states((await request.result()).results) == ["assigned"] * 3
+
+
+async def test_without_a_worker_the_outcome_is_unknown_and_the_request_is_carried_out_later(
+    world_without_worker: World,
+) -> None:
+    world = world_without_worker
+    await licensed_users(world)
+    with pytest.raises(Unavailable) as unavailable:
+        await assign(world, ANN)
+    assert unavailable.value.outcome_unknown
+    async with world.working():
+        assert states((await (await world.last_request()).result()).results) == ["assigned"]
 
 
 async def test_a_long_wait_begins_anew_and_nothing_is_lost(
