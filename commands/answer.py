@@ -81,16 +81,19 @@ def print_json(document: JsonValue) -> None:
 
 def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
     yield f"{error['code']}: {error['message']}"
-    for mistake in _entries(error, "mistakes"):
+    for mistake in entries(error, "mistakes"):
         yield f"  {mistake['path']}: {mistake['reason']}"
-    for blocker in _entries(error, "blockers"):
+    for blocker in entries(error, "blockers"):
         yield f"  {blocker['code']}: {blocker['message']} {blocker['remedy']}"
+    for meeting in entries(error, "meetings"):
+        yield f"  {meeting['topic']}, {meeting['starts_at']}"
     quote = error.get("quote")
     if isinstance(quote, dict) and isinstance(worth := quote.get("amount"), dict):
         yield f"  now: {worth['amount']} {worth['currency']}, until {quote.get('valid_until')}"
 
 
-def _entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:
+def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:
+    """What an error lists under `name`."""
     listed = error.get(name)
     if isinstance(listed, list):
         yield from (entry for entry in listed if isinstance(entry, dict))

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from commands.answer import Answer, print_json
 from domain.error import ErrorCode, Refused, Unavailable
+from states.assignment import AssignmentMachine
 from states.invitation import InvitationMachine
 from states.lifecycle import LifecycleMachine, allowed, transitions
 from states.order import OrderMachine
@@ -26,6 +27,7 @@ class Machine(StrEnum):
     INVITATION = "invitation"
     REFUND = "refund"
     ADDON = "addon"
+    ASSIGNMENT = "assignment"
 
 
 class Format(StrEnum):
@@ -41,6 +43,7 @@ MACHINES: dict[Machine, type[LifecycleMachine]] = {
     Machine.INVITATION: InvitationMachine,
     Machine.REFUND: RefundMachine,
     Machine.ADDON: OrderMachine,
+    Machine.ASSIGNMENT: AssignmentMachine,
 }
 
 _PAGE = """\

@@ -11,6 +11,7 @@ from commands.answer import Answer
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
     from runtime.client import SeatflowClient
+    from runtime.license_client import LicenseClient
     from runtime.order_client import OrderClient
     from runtime.refund_client import RefundClient
 
@@ -74,6 +75,23 @@ def ask_orders(
     async def answered() -> Found:
         async with open_order_client(load_settings()) as orders:
             return await question(orders)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_licenses(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[LicenseClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of licenses."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_license_client
+
+    async def answered() -> Found:
+        async with open_license_client(load_settings()) as licenses:
+            return await question(licenses)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

@@ -12,8 +12,17 @@ from domain.money import Money
 from domain.text import one_line
 
 _COLOURS = {
-    "green": {"accepted", "completed", "settled", "succeeded", "moved", "active", "paid"},
-    "yellow": {"blocked", "overdue", "converted", "review"},
+    "green": {
+        "accepted",
+        "completed",
+        "settled",
+        "succeeded",
+        "moved",
+        "active",
+        "paid",
+        "assigned",
+    },
+    "yellow": {"blocked", "overdue", "converted", "review", "waiting"},
     "red": {
         "declined",
         "revoked",
@@ -26,6 +35,7 @@ _COLOURS = {
         "closed",
         "ended",
         "payment_failed",
+        "refused",
     },
 }
 

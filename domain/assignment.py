@@ -1,5 +1,6 @@
 """Licenses of a pool given to users, by one request (ASG)."""
 
+from collections import Counter
 from enum import StrEnum
 from typing import Self
 
@@ -27,6 +28,19 @@ class AssignmentState(StrEnum):
     ASSIGNED = "assigned"
     RELEASED = "released"
     REFUSED = "refused"
+
+    @property
+    def open(self) -> bool:
+        """Whether a license may still come."""
+        return self in {AssignmentState.REQUESTED, AssignmentState.WAITING}
+
+
+_LEAST_SETTLED = (
+    AssignmentState.REQUESTED,
+    AssignmentState.WAITING,
+    AssignmentState.ASSIGNED,
+    AssignmentState.RELEASED,
+)
 
 
 class AssignmentResult(Value):
@@ -72,19 +86,38 @@ class Assignment(Value):
     account: str
     sku: Sku
     results: tuple[AssignmentResult, ...]
+    waited: tuple[str, ...] = ()
+    """Who had to wait; the admin is told when the last of them was served."""
     journal: tuple[JournalEntry, ...] = ()
+    allowed: tuple[str, ...] = ()
+    """The updates that an outsider may send now: none, only the pool moves it."""
 
     @property
     def state(self) -> AssignmentState:
-        """Waiting while anybody waits; refused when all were; else assigned."""
+        """Where the least settled of its users stands; refused when all of them were."""
         states = {result.state for result in self.results}
-        for state in (AssignmentState.REQUESTED, AssignmentState.WAITING, AssignmentState.ASSIGNED):
-            if state in states:
-                return state
-        return (
-            AssignmentState.RELEASED
-            if AssignmentState.RELEASED in states
-            else (AssignmentState.REFUSED)
+        return next((state for state in _LEAST_SETTLED if state in states), AssignmentState.REFUSED)
+
+    @property
+    def settled(self) -> tuple[AssignmentResult, ...]:
+        """The results of those who wait for nothing any more."""
+        return tuple(result for result in self.results if not result.state.open)
+
+    @property
+    def counts(self) -> str:
+        """How many users stand where, for example `1 waiting, 2 assigned`."""
+        found = Counter(result.state for result in self.results)
+        return ", ".join(f"{found[state]} {state}" for state in AssignmentState if found[state])
+
+    def assigned_since(self, before: Self) -> tuple[AssignmentResult, ...]:
+        """The results of those who hold a license now and did not then."""
+        held = {
+            result.email for result in before.results if result.state is AssignmentState.ASSIGNED
+        }
+        return tuple(
+            result
+            for result in self.results
+            if result.state is AssignmentState.ASSIGNED and result.email not in held
         )
 
     def moved(self, entry: JournalEntry, **changes: object) -> Self:

@@ -24,6 +24,7 @@ from temporalio.envconfig import ClientConnectConfig
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.client import SeatflowClient
+from runtime.license_client import LicenseClient
 from runtime.mailbox import Mailbox, MailSink
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
@@ -37,6 +38,7 @@ from runtime.temporal import (
 )
 from runtime.web import serving
 from runtime.wiring import (
+    license_client,
     open_store,
     order_client,
     refund_client,
@@ -135,6 +137,7 @@ class Stack:
     client: SeatflowClient
     refunds: RefundClient
     orders: OrderClient
+    licenses: LicenseClient
     mailbox: Mailbox
 
     def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
@@ -192,6 +195,7 @@ class Stack:
             self.client = seatflow_client(self.settings, self.store, self._temporal)
             self.refunds = refund_client(self.settings, self.store, self._temporal)
             self.orders = order_client(self.settings, self.store, self._temporal)
+            self.licenses = license_client(self.settings, self.store, self._temporal)
             portal = self._make_portal(self.settings, self.refunds)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()

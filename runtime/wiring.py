@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
+from activities.assignment import AssignmentActivities
 from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
@@ -28,16 +29,23 @@ from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
+from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
+from workflows.addon_assignment import AddonAssignmentWorkflow
 from workflows.addon_purchase import AddonPurchaseWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-from workflows.notice import NoticeWorkflow, OrderNoticeWorkflow, RefundNoticeWorkflow
+from workflows.notice import (
+    LicenseNoticeWorkflow,
+    NoticeWorkflow,
+    OrderNoticeWorkflow,
+    RefundNoticeWorkflow,
+)
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
@@ -57,7 +65,9 @@ One that has to be replayed instead costs more than twice the time.
 
 WORKFLOWS = (
     AddonPurchaseWorkflow,
+    AddonAssignmentWorkflow,
     InvitationWorkflow,
+    LicenseNoticeWorkflow,
     MoveWorkflow,
     NoticeWorkflow,
     OrderNoticeWorkflow,
@@ -208,6 +218,30 @@ def order_client(
 
 
 @asynccontextmanager
+async def open_license_client(settings: Settings) -> AsyncIterator[LicenseClient]:
+    """The typed client of licenses; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield license_client(settings, store, _Connection(settings))
+
+
+def license_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> LicenseClient:
+    """The typed client of licenses over backends that are open."""
+    return LicenseClient(
+        connect=connect,
+        assignments=store.assignments,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
 
@@ -267,6 +301,7 @@ async def worker_for(
             store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
         )
         orders = OrderActivities(store=store.orders, provider=provider, post=post)
+        assignments = AssignmentActivities(store=store.assignments, post=post)
         async with Worker(
             client,
             task_queue=settings.task_queue,
@@ -296,6 +331,9 @@ async def worker_for(
                 orders.end_term,
                 orders.void_order,
                 orders.tell_buyer,
+                assignments.assign_now,
+                assignments.look_at_assignment,
+                assignments.tell_holders,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),

@@ -19,16 +19,22 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.move import ContentServices
+from adapters.sql.pool import grow
+from adapters.sql.standing import known_account
 from adapters.sql.store import SqlStore
+from adapters.sql.transaction import writing
 from domain.account import Directory
+from domain.assignment import Assignment
 from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
+from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
+from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
@@ -36,6 +42,7 @@ from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
     beside,
+    license_client,
     open_store,
     order_client,
     refund_client,
@@ -45,11 +52,14 @@ from runtime.wiring import (
 )
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
+from workflows.addon_assignment import AddonAssignmentWorkflow
 
 JANE = "jane@example.com"
 OWNER = "owner@acme.example"
 ADMIN = "admin@acme.example"
 MEMBER = "member@acme.example"
+ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
+BASIC = "basil@acme.example"
 PATIENCE = timedelta(seconds=60)
 
 User = tuple[str, str] | tuple[str, str, bool]
@@ -104,6 +114,7 @@ class World:
     client: SeatflowClient
     refunds: RefundClient
     orders: OrderClient
+    licenses: LicenseClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -114,9 +125,13 @@ class World:
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""
         patient = replace(self.client, wait_seconds=60)
-        refunds = replace(self.refunds, wait_seconds=60)
-        orders = replace(self.orders, wait_seconds=60)
-        return replace(self, client=patient, refunds=refunds, orders=orders)
+        return replace(
+            self,
+            client=patient,
+            refunds=replace(self.refunds, wait_seconds=60),
+            orders=replace(self.orders, wait_seconds=60),
+            licenses=replace(self.licenses, wait_seconds=60),
+        )
 
     @asynccontextmanager
     async def working(self, services: ContentServices | None = None) -> AsyncIterator[None]:
@@ -252,6 +267,32 @@ class World:
                         return order
                 await asyncio.sleep(0.02)
 
+    async def bought(self, capacity: int, quantity: int = 1) -> None:
+        """Large Meeting licenses join the pool, and who waits is served."""
+        async with writing(self.store.engine) as session:
+            await known_account(session, self.account, lock=True)
+            await grow(
+                session,
+                self.account,
+                Sku.LARGE_MEETING,
+                capacity,
+                quantity=quantity,
+                at=datetime.now(UTC),
+            )
+
+    async def requests(self) -> list[str]:
+        """The ids of the assignments that have been started, the newest last."""
+        query = f"WorkflowType = 'AddonAssignment' AND AccountId = '{self.account}'"
+        found = [each async for each in self.temporal.client.list_workflows(query)]
+        return [each.id for each in sorted(found, key=lambda each: each.start_time)]
+
+    async def last_request(self) -> WorkflowHandle[AddonAssignmentWorkflow, Assignment]:
+        """The assignment that was started last, once it can be found."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while not (ids := await self.requests()):
+                await asyncio.sleep(0.02)
+        return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
+
     # What time does.
 
     async def pass_time(self, email: str, span: timedelta) -> None:
@@ -349,7 +390,8 @@ async def a_world(
             client = seatflow_client(settings, store, connect)
             refunds = refund_client(settings, store, connect)
             orders = order_client(settings, store, connect)
-            world = World(environment, store, smtp, client, refunds, orders, settings)
+            licenses = license_client(settings, store, connect)
+            world = World(environment, store, smtp, client, refunds, orders, licenses, settings)
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
@@ -395,6 +437,22 @@ async def a_paying_owner(
         currency=currency,
     )
     await world.pending(JANE)
+
+
+async def licensed_users(world: World) -> None:
+    """Three licensed users and a basic one, with two Large Meeting licenses among them."""
+    await world.imported(
+        world.account,
+        users=[
+            (OWNER, "owner"),
+            (ADMIN, "admin"),
+            (MEMBER, "member"),
+            (BASIC, "member"),
+            *((email, "member", True) for email in LICENSED),
+        ],
+        licenses=len(LICENSED),
+        pools=[{"sku": "large-meeting", "capacity": 500, "bought": 2}],
+    )
 
 
 async def refusal_of(answer: Awaitable[object]) -> str:

@@ -4,6 +4,7 @@ from temporalio import workflow
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
+    from activities.assignment import AssignmentActivities, TellHolders
     from activities.invitation import InvitationActivities, RecordInvitation
     from activities.order import OrderActivities, TellBuyer
     from activities.refund import RefundActivities, TellPayee
@@ -65,4 +66,18 @@ class OrderNoticeWorkflow:
             | ActivityConfig(
                 summary=f"Tell {masked(order.order.bought_by)}: order {order.order.state}"
             ),
+        )
+
+
+@workflow.defn(name="LicenseNotice")
+class LicenseNoticeWorkflow:
+    """No license waits for an e-mail."""
+
+    @workflow.run
+    async def run(self, order: TellHolders) -> None:
+        """Send what has to be said."""
+        await workflow.execute_activity_method(
+            AssignmentActivities.tell_holders,
+            order,
+            **MAIL | ActivityConfig(summary=f"Tell {len(order.results)} users of {order.account}"),
         )

@@ -25,9 +25,10 @@ from adapters.sql.schema import (
     AssignmentRow,
     LicensePoolRow,
     MembershipRow,
+    PersonRow,
 )
 from adapters.sql.standing import known_account, require_admin, require_paid
-from adapters.sql.transaction import reading, writing
+from adapters.sql.transaction import batches, reading, writing
 from domain.assignment import (
     AssignLicenses,
     Assignment,
@@ -35,6 +36,7 @@ from domain.assignment import (
     AssignmentState,
 )
 from domain.error import ErrorCode, Refused
+from domain.letter import HolderParties, Reader
 from domain.license import LicensePool, Sku, require_capacity
 
 
@@ -62,6 +64,30 @@ class SqlAssignments:
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
             return await _as_it_stands(session, row)
+
+    async def holder_parties(
+        self, account: str, emails: Sequence[str], asked_by: str
+    ) -> HolderParties:
+        """Whom an assignment concerns, as the directory knows them now (TXT-1)."""
+        async with reading(self._engine) as session:
+            row = await known_account(session, account)
+            people: list[PersonRow] = []
+            for some in batches([*emails, asked_by]):
+                found = await session.scalars(select(PersonRow).where(PersonRow.email.in_(some)))
+                people += found
+            readers = {person.email: _reader(person, row.time_zone) for person in people}
+            return HolderParties(
+                account_name=row.name,
+                holders=tuple(readers[email] for email in emails if email in readers),
+                asked_by=readers.get(asked_by),
+            )
+
+    async def authorize(self, account: str, admin: str) -> None:
+        """Raises Refused: `not_found`, `not_authorized`, `target_not_paid`."""
+        async with reading(self._engine) as session:
+            row = await known_account(session, account)
+            await require_admin(session, account, admin)
+            require_paid(row)
 
     async def unassign(
         self,
@@ -262,6 +288,16 @@ def _result(row: AssignmentRow) -> AssignmentResult:
         state=AssignmentState(row.state),
         capacity=None if refused else row.capacity or None,
         error=row.error,
+    )
+
+
+def _reader(person: PersonRow, time_zone: str) -> Reader:
+    """The person, in their own language and zone as far as they are known (TXT-1)."""
+    return Reader(
+        email=person.email,
+        name=person.name,
+        locale=person.locale or "en",
+        time_zone=person.time_zone or time_zone,
     )
 
 

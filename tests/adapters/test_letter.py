@@ -28,7 +28,10 @@ from domain.letter import (
     HeadsUpLetter,
     InvitationLetter,
     Letter,
+    LicenseAssignedLetter,
     LicenseEndedLetter,
+    LicenseReleasedLetter,
+    LicenseServedLetter,
     LicensesLeftLetter,
     MovedLetter,
     NextPayment,
@@ -346,6 +349,22 @@ def every_letter(reader: Reader) -> list[Letter]:
         a_credit(reader, "net_terms"),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_MOVE),
+        *letters_of_licenses(reader),
+    ]
+
+
+def letters_of_licenses(reader: Reader) -> list[Letter]:
+    """Every letter about a license, of an add-on and of a base license."""
+    to = {"id": "x", "reader": reader, "account_name": "Acme"}
+    addon, base = {"sku": "large-meeting", "capacity": 3000}, {"sku": "workplace"}
+    waited = {"served": ("bob@acme.example",), "without": ("eve@acme.example",)}
+    return [
+        LicenseAssignedLetter.model_validate(to | addon),
+        LicenseAssignedLetter.model_validate(to | base),
+        LicenseReleasedLetter.model_validate(to | {"sku": "large-meeting", "without": 100}),
+        LicenseReleasedLetter.model_validate(to | base),
+        LicenseServedLetter.model_validate(to | waited | {"sku": "large-meeting"}),
+        LicenseServedLetter.model_validate(to | waited | {"sku": "workplace"}),
     ]
 
 
@@ -1037,3 +1056,14 @@ def test_what_was_not_paid_is_never_called_paid() -> None:
     for letter in letters_of_orders(a_reader()):
         if letter.event in {"order_review", "order_payment_failed"}:
             assert "paid" not in written(letter).text
+
+
+def test_a_license_letter_says_what_it_means_for_meetings_at_once() -> None:
+    """ASG-3: scheduled ones included; nothing has to be rescheduled."""
+    assigned, base, released, no_base, served, _ = map(written, letters_of_licenses(a_reader()))
+    assert "scheduled ones included, now have room for 3,000 participants." in assigned.text
+    assert "scheduled ones included, now have room for 100 participants." in released.text
+    assert "you are a licensed user now" in base.text
+    assert "you are a basic user now" in no_base.text
+    assert "1 user has been given a license since:\n- bob@acme.example" in served.text
+    assert "1 user has no such license now:\n- eve@acme.example" in served.text

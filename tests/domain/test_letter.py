@@ -3,13 +3,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.account import HeldAddon
+from domain.assignment import AssignmentResult
 from domain.invitation import Blocker, BlockerItem, Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import (
     AcceptedLetter,
     BlockedLetter,
     HeadsUpLetter,
+    HolderParties,
     Letter,
+    LicenseAssignedLetter,
+    LicenseReleasedLetter,
+    LicenseServedLetter,
     LicensesLeftLetter,
     MovedLetter,
     Parties,
@@ -20,7 +25,9 @@ from domain.letter import (
     heads_up_letter,
     invitation_letter,
     letters_about,
+    letters_about_licenses,
 )
+from domain.license import Sku
 from domain.manifest import Change, Item, ItemStatus, Manifest, ManifestItem
 from domain.preview import Notice
 
@@ -262,3 +269,47 @@ def test_the_inviter_hears_of_every_end_but_an_admins_own(state: InvitationState
     letters = told(an_invitation(state, "deliver", "end"))
     readers = [letter.reader for letter in letters]
     assert readers == ([] if state is InvitationState.REVOKED else [EVE])
+
+
+def a_result(email: str, state: str, **members: object) -> AssignmentResult:
+    return AssignmentResult.model_validate({"email": email, "state": state, **members})
+
+
+def license_letters(
+    *results: AssignmentResult, waited: tuple[AssignmentResult, ...] = ()
+) -> list[Letter]:
+    parties = HolderParties(account_name="Acme", holders=(JANE,), asked_by=EVE)
+    return list(letters_about_licenses("n-1", Sku.LARGE_MEETING, results, waited, parties))
+
+
+def test_each_user_is_told_what_became_of_their_license_once_for_each_notice() -> None:
+    """ASG-3."""
+    [assigned] = license_letters(a_result(JANE.email, "assigned", capacity=500))
+    assert isinstance(assigned, LicenseAssignedLetter)
+    assert (assigned.id, assigned.reader, assigned.capacity) == (
+        "license_assigned.1.n-1",
+        JANE,
+        500,
+    )
+    [released] = license_letters(a_result(JANE.email, "released", capacity=500))
+    assert isinstance(released, LicenseReleasedLetter)
+    assert released.without == 100
+
+
+@pytest.mark.parametrize("state", ["requested", "waiting", "refused"])
+def test_who_has_no_license_is_told_nothing(state: str) -> None:
+    """There may never be one for them; the admin has seen it in the answer."""
+    assert license_letters(a_result(JANE.email, state)) == []
+
+
+def test_who_left_the_directory_is_told_nothing() -> None:
+    assert license_letters(a_result("gone@acme.example", "assigned")) == []
+
+
+def test_the_admin_is_told_who_was_served_and_who_was_not() -> None:
+    """ASG-5: once nobody waits any more."""
+    waited = (a_result("a@acme.example", "assigned"), a_result("b@acme.example", "released"))
+    [served] = license_letters(waited=waited)
+    assert isinstance(served, LicenseServedLetter)
+    assert served.reader == EVE
+    assert (served.served, served.without) == (("a@acme.example",), ("b@acme.example",))

@@ -15,8 +15,8 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from tests.replay.scenarios import ORDERS, SCENARIOS
-from tests.world import JANE, a_world, temporal_server
+from tests.replay.scenarios import ASSIGNMENTS, ORDERS, SCENARIOS
+from tests.world import JANE, World, a_world, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -25,10 +25,10 @@ _JSON = TypeAdapter[JsonValue](JsonValue)
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    for kind in ("invitation", "refund", "notice", "order"):
+    for kind in ("invitation", "refund", "notice", "order", "assignment", "license_notice"):
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
-        for name in names or [*SCENARIOS, *ORDERS]:
+        for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS):
             for kind, history in (await _played(environment, name)).items():
                 text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
                 (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -36,31 +36,51 @@ async def record(names: list[str]) -> None:
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
-    """The history of the order, or of the invitation, its refund and its last notice."""
+    """The history of the lifecycle and of what it has begun, by kind."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(environment, Path(folder)) as world:
             if name in ORDERS:
                 order = await ORDERS[name](world)
                 return {"order": await _history(environment, order.workflow_id)}
+            if name in ASSIGNMENTS:
+                await ASSIGNMENTS[name](world)
+                return await _of_the_assignment(world)
             with suppress(Refused):
                 await SCENARIOS[name](world)
-            invitation = await world.show(JANE)
-            histories = {"invitation": await _history(environment, invitation.workflow_id)}
-            refund_id = invitation.settlement and invitation.settlement.refund_id
-            if refund_id:
-                histories["refund"] = await _history(environment, f"refund/{refund_id}")
-            for notice in (await _notices(environment, invitation.workflow_id))[-1:]:
-                histories["notice"] = await _history(environment, notice)
-            return histories
+            return await _of_the_invitation(world)
 
 
-async def _notices(environment: WorkflowEnvironment, workflow_id: str) -> list[str]:
-    """The ids of the notices that the invitation has handed out, in order."""
+async def _of_the_invitation(world: World) -> dict[str, str]:
+    """With its refund and last notice, if there are any."""
+    environment, invitation = world.temporal, await world.show(JANE)
+    histories = {"invitation": await _history(environment, invitation.workflow_id)}
+    refund_id = invitation.settlement and invitation.settlement.refund_id
+    if refund_id:
+        histories["refund"] = await _history(environment, f"refund/{refund_id}")
+    for notice in (await _notices(environment, invitation.workflow_id, "Notice"))[-1:]:
+        histories["notice"] = await _history(environment, notice)
+    return histories
+
+
+async def _of_the_assignment(world: World) -> dict[str, str]:
+    """Of the request that was made first, with its last notice, if there is any."""
+    await world.last_request()
+    [request, *_] = await world.requests()
+    histories = {"assignment": await _history(world.temporal, request)}
+    for notice in (await _notices(world.temporal, request, "LicenseNotice"))[-1:]:
+        histories["license_notice"] = await _history(world.temporal, notice)
+    return histories
+
+
+async def _notices(
+    environment: WorkflowEnvironment, workflow_id: str, workflow_type: str
+) -> list[str]:
+    """The ids of the notices that a lifecycle has handed out, in order."""
     history = await environment.client.get_workflow_handle(workflow_id).fetch_history()
     children = [
         event.start_child_workflow_execution_initiated_event_attributes for event in history.events
     ]
-    return [child.workflow_id for child in children if child.workflow_type.name == "Notice"]
+    return [child.workflow_id for child in children if child.workflow_type.name == workflow_type]
 
 
 async def _history(environment: WorkflowEnvironment, workflow_id: str) -> str:

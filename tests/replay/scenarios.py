@@ -1,4 +1,4 @@
-"""What is recorded: one life of an invitation for each ending and each blocker."""
+"""What is recorded: one life for each ending, of invitations for each blocker too."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,17 @@ from domain.license import Sku
 from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
-from tests.world import ADMIN, JANE, World, a_paying_owner
+from tests.world import (
+    ADMIN,
+    ANN,
+    BASIC,
+    CLEO,
+    JANE,
+    LICENSED,
+    World,
+    a_paying_owner,
+    licensed_users,
+)
 
 Scenario = Callable[[World], Awaitable[object]]
 Purchase = Callable[[World], Awaitable[Order]]
@@ -250,6 +260,42 @@ async def _to_the_next_moment(world: World, order: Order) -> None:
     await world.clock.go_to(order.workflow_id, moment)
 
 
+async def assigned(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, ANN)
+
+
+async def refused(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED, atomic=True)
+
+
+async def waited_and_assigned(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED)
+    await world.bought(500)
+
+
+async def waited_for_days_and_assigned(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED, BASIC)
+    request = await world.last_request()
+    await world.clock.pass_time(request.id, timedelta(days=2))
+    await world.bought(500)
+    await world.licenses.unassign(world.account, Sku.WORKPLACE, [CLEO], ADMIN, cascade=True)
+    await world.licenses.assign(world.account, Sku.WORKPLACE, [BASIC], ADMIN)
+
+
+async def waited_and_released(world: World) -> None:
+    await licensed_users(world)
+    await _assign(world, *LICENSED)
+    await world.licenses.unassign(world.account, Sku.LARGE_MEETING, LICENSED, ADMIN)
+
+
+async def _assign(world: World, *emails: str, atomic: bool = False) -> None:
+    await world.licenses.assign(world.account, Sku.LARGE_MEETING, emails, ADMIN, atomic=atomic)
+
+
 async def _blocked(world: World) -> None:
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
     await world.pending(JANE)
@@ -303,3 +349,13 @@ ORDERS: dict[str, Purchase] = {
     )
 }
 """One life of an order for each way to its end."""
+ASSIGNMENTS: dict[str, Scenario] = {
+    scenario.__name__: scenario
+    for scenario in (
+        assigned,
+        refused,
+        waited_and_assigned,
+        waited_for_days_and_assigned,
+        waited_and_released,
+    )
+}

@@ -6,13 +6,14 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from domain.assignment import AssignmentState
 from domain.invitation import InvitationState
 from domain.order import OrderState
 from domain.refund import RefundState
 from runtime.codec import data_converter
 from runtime.wiring import WORKFLOWS, workflow_runner
 from tests.replay.record import HISTORIES
-from tests.replay.scenarios import ORDERS, SCENARIOS
+from tests.replay.scenarios import ASSIGNMENTS, ORDERS, SCENARIOS
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
 
@@ -29,8 +30,8 @@ async def test_a_recorded_history_replays(history: Path) -> None:
 
 
 def test_every_scenario_is_recorded() -> None:
-    recorded = {path.stem for path in RECORDED if path.parent.name == "invitation"}
-    assert recorded == set(SCENARIOS)
+    for kind, scenarios in (("invitation", SCENARIOS), ("assignment", ASSIGNMENTS)):
+        assert {path.stem for path in RECORDED if path.parent.name == kind} == set(scenarios)
 
 
 def test_every_ending_that_can_be_reached_is_recorded() -> None:
@@ -50,3 +51,8 @@ def test_every_life_of_an_order_is_recorded_and_every_end_reached() -> None:
     assert {path.stem for path in RECORDED if path.parent.name == "order"} == set(ORDERS)
     ends = [state for state in OrderState if state.final]
     assert all(any(end in name for name in ORDERS) for end in ends)
+
+
+def test_every_state_in_which_nobody_waits_is_recorded() -> None:
+    ends = {state for state in AssignmentState if not state.open}
+    assert {state for state in ends if any(name.endswith(state) for name in ASSIGNMENTS)} == ends

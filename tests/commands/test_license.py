@@ -1,0 +1,187 @@
+"""Assigning, taking back and looking at licenses on the command line (ASG)."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import JsonValue
+
+import starter
+from domain.account import Directory, Meeting
+from domain.assignment import AssignmentResult, AssignmentState
+from domain.error import ErrorCode, Refused
+from domain.license import LicensePool, Sku
+from runtime.settings import Settings
+from runtime.wiring import open_store
+from tests.commands.conftest import Run
+
+ANN, BOB = "ann@acme.example", "bob@acme.example"
+ASSIGN = ["assign", "acme", "large-meeting", ANN, BOB, "--by", "o@acme.example"]
+UNASSIGN = ["unassign", "acme", "workplace", ANN, BOB, "--by", "o@acme.example", "--cascade"]
+A_MEETING = Meeting(id="m-1", topic="All hands", starts_at=datetime(2026, 12, 1, 9, tzinfo=UTC))
+ACME: dict[str, JsonValue] = {
+    "id": "acme",
+    "name": "Acme",
+    "plan": "business",
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+    "country": "DE",
+    "collection": "autopay",
+    "pools": [{"sku": "large-meeting", "capacity": 500, "bought": 2}],
+    "users": [
+        {"email": "owner@acme.example", "role": "owner"},
+        {"email": ANN, "role": "member", "licensed": True, "addons": [{"capacity": 500}]},
+    ],
+}
+
+
+def row(email: str, state: AssignmentState, code: ErrorCode | None = None) -> AssignmentResult:
+    error = Refused(code, "No.").as_json() if code else None
+    return AssignmentResult(email=email, state=state, error=error)
+
+
+ASSIGNED = row(ANN, AssignmentState.ASSIGNED)
+RELEASED = AssignmentResult(email=ANN, state=AssignmentState.RELEASED, meetings=(A_MEETING,))
+WAITING = row(BOB, AssignmentState.WAITING, ErrorCode.INSUFFICIENT_LICENSES)
+REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
+REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    monkeypatch.setattr("commands.license.ask_licenses", lambda context, doing, question: answer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "results", "status"),
+    [
+        (ASSIGN, [ASSIGNED, REFUSED], 0),
+        (ASSIGN, [REFUSED_TOO, WAITING], 0),
+        (ASSIGN, [REFUSED_TOO, REFUSED], 1),
+        (UNASSIGN, [RELEASED, REFUSED], 0),
+        (UNASSIGN, [REFUSED_TOO, REFUSED], 1),
+    ],
+)
+def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
+    arguments: list[str],
+    results: list[AssignmentResult],
+    status: int,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Waiting is no refusal; the first row's error is on stderr as well."""
+    answering(monkeypatch, results)
+    assert starter.run(["--json", *arguments]) == status
+    out, err = capfd.readouterr()
+    printed = json.loads(out)["results"]
+    assert [each["state"] for each in printed] == [result.state for result in results]
+    assert json.loads(err)["error"] == results[0].error if status else err == ""
+
+
+def test_a_row_has_the_members_of_the_contract(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [ASSIGNED, WAITING])
+    starter.run(["--json", *ASSIGN])
+    out, _ = capfd.readouterr()
+    assert json.loads(out)["results"] == [
+        {"email": ANN, "state": "assigned", "capacity": None, "error": None},
+        {
+            "email": BOB,
+            "state": "waiting",
+            "capacity": None,
+            "error": {"code": "insufficient_licenses", "message": "No."},
+        },
+    ]
+
+
+def test_the_meetings_that_are_touched_are_listed_in_both_forms(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASG-7."""
+    answering(monkeypatch, [RELEASED])
+    starter.run(UNASSIGN)
+    assert "All hands" in capfd.readouterr().out
+    starter.run(["--json", *UNASSIGN])
+    [printed] = json.loads(capfd.readouterr().out)["results"]
+    assert printed["meetings"][0]["id"] == "m-1"
+
+
+def test_an_admin_reads_how_many_got_one_and_how_many_wait(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [ASSIGNED, WAITING])
+    starter.run(ASSIGN)
+    out, _ = capfd.readouterr()
+    assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
+    assert "meetings touched" not in out
+
+
+def test_pools_are_shown_with_who_holds_and_who_waits(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = LicensePool(
+        sku=Sku.LARGE_MEETING,
+        capacity=500,
+        bought=3,
+        assigned=1,
+        reserved=0,
+        free=2,
+        holders=(ANN,),
+        waiting=(BOB,),
+    )
+    answering(monkeypatch, [pool])
+    starter.run(["licenses", "acme"])
+    out, _ = capfd.readouterr()
+    assert "large-meeting 500" in out
+    assert out.index(ANN) < out.index(BOB)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        ([*ASSIGN, "--capacity", "1.5"], "invalid_capacity", 1),
+        (["assign", "acme", "webinar", ANN, "--by", "o@acme.example"], "invalid_input", 2),
+        (["assign", "acme", "workplace", "--by", "o@acme.example"], "invalid_input", 2),
+        (["assign", "acme", "workplace", ANN], "invalid_input", 2),
+    ],
+)
+def test_what_is_typed_wrongly_is_told(
+    arguments: list[str], code: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert starter.run(["--json", *arguments]) == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert json.loads(err)["error"]["code"] == code
+
+
+@pytest.fixture
+async def stocked(database: Settings) -> None:
+    async with open_store(database) as store:
+        await store.directory.import_(Directory.model_validate({"accounts": [ACME]}))
+
+
+@pytest.mark.usefixtures("stocked")
+def test_looking_and_being_refused_need_no_temporal(run: Run) -> None:
+    """Who may not assign at all gets an error and no rows, at once."""
+    ran = run("--json", "licenses", "acme")
+    assert ran.at("pools", 1) == {
+        "sku": "large-meeting",
+        "capacity": 500,
+        "bought": 2,
+        "assigned": 1,
+        "reserved": 0,
+        "free": 1,
+        "holders": [ANN],
+        "waiting": [],
+    }
+    for command in ("assign", "unassign"):
+        refused = run("--json", command, "acme", "large-meeting", ANN, "--by", ANN)
+        assert (refused.status, refused.out) == (1, "")
+        assert refused.error["code"] == "not_authorized"
+
+
+@pytest.mark.usefixtures("stocked")
+def test_nothing_is_taken_back_while_nobody_can_be_told(run: Run) -> None:
+    ran = run("--json", "unassign", "acme", "large-meeting", ANN, "--by", "owner@acme.example")
+    assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
+    assert run("--json", "licenses", "acme").at("pools", 1, "holders") == [ANN]

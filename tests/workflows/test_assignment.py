@@ -1,0 +1,278 @@
+"""Licenses for many users: who gets one, who waits, who is told (ASG)."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from domain.assignment import Assignment, AssignmentResult, AssignmentState
+from domain.error import ErrorCode, Refused, Unavailable
+from domain.license import Sku
+from runtime.wiring import worker_for
+from tests.world import (
+    ADMIN,
+    ANN,
+    BASIC,
+    BOB,
+    CLEO,
+    LICENSED,
+    MEMBER,
+    PATIENCE,
+    World,
+    licensed_users,
+    refusal_of,
+)
+from workflows import addon_assignment as workflow
+from workflows.addon_assignment import AddonAssignmentWorkflow
+
+
+@pytest.fixture
+async def acme(world: World) -> World:
+    """Three licensed users and a basic one, with two Large Meeting licenses among them."""
+    await licensed_users(world)
+    return world
+
+
+async def assign(
+    world: World, *emails: str, atomic: bool = False, give_base_license: bool = False
+) -> list[AssignmentResult]:
+    return await world.licenses.assign(
+        world.account,
+        Sku.LARGE_MEETING,
+        emails,
+        ADMIN,
+        atomic=atomic,
+        give_base_license=give_base_license,
+    )
+
+
+async def assign_base(world: World, *emails: str) -> list[AssignmentResult]:
+    return await world.licenses.assign(world.account, Sku.WORKPLACE, emails, ADMIN)
+
+
+def states(results: Sequence[AssignmentResult]) -> list[str]:
+    return [result.state.value for result in results]
+
+
+def reasons(results: Sequence[AssignmentResult]) -> list[object]:
+    return [result.error and result.error["code"] for result in results]
+
+
+async def until(world: World, *wanted: str) -> Assignment:
+    """The last request, once its users stand at `wanted`."""
+    handle = await world.last_request()
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while True:
+            seen = await handle.query(AddonAssignmentWorkflow.view)
+            if states(seen.results) == list(wanted):
+                return seen
+            await asyncio.sleep(0.02)
+
+
+async def test_two_licenses_for_three_users_serve_the_third_after_a_purchase(acme: World) -> None:
+    """ASG-5: nobody asks again; users and the admin are told, who waits is not."""
+    results = await assign(acme, *LICENSED)
+    assert states(results) == ["assigned", "assigned", "waiting"]
+    assert reasons(results) == [None, None, "insufficient_licenses"]
+    await acme.mailed("license_assigned", ANN)
+    await acme.mailed("license_assigned", BOB)
+    assert not acme.mails(to=CLEO)
+    assert not acme.mails(event="license_served")
+
+    await acme.bought(500)
+    ended = await (await acme.last_request()).result()
+    assert states(ended.results) == ["assigned"] * 3
+    assert [entry.event for entry in ended.journal] == ["request", "wait", "assign"]
+    await acme.mailed("license_assigned", CLEO)
+    told = await acme.mailed("license_served", ADMIN)
+    assert CLEO in told.text
+    assert ANN not in told.text
+    assert await acme.audit() == ()
+
+
+async def test_all_or_none_of_two_licenses_for_three_users_is_none(acme: World) -> None:
+    """ASG-5: `atomic`."""
+    results = await assign(acme, *LICENSED, atomic=True)
+    assert states(results) == ["refused"] * 3
+    assert "insufficient_licenses" in reasons(results)
+    [_, pool] = await acme.licenses.licenses(acme.account)
+    assert (pool.assigned, pool.free) == (0, 2)
+    assert (await (await acme.last_request()).result()).state is AssignmentState.REFUSED
+    assert not acme.mails()
+
+
+async def test_a_basic_user_waits_for_a_base_license_and_is_served_when_it_arrives(
+    acme: World,
+) -> None:
+    """ASG-1: best effort."""
+    [result] = await assign(acme, BASIC)
+    assert (result.state, reasons([result])) == ("waiting", ["base_license_required"])
+    await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN)
+    request = await acme.last_request()
+    assert states(await assign_base(acme, BASIC)) == ["assigned"]
+    ended = await request.result()
+    assert states(ended.results) == ["assigned"]
+    await acme.mailed("license_served", ADMIN)
+
+
+async def test_a_basic_user_is_refused_where_it_is_all_or_none(acme: World) -> None:
+    """ASG-1: with words that an admin knows."""
+    [result] = await assign(acme, BASIC, atomic=True)
+    assert result.error
+    assert result.error["code"] == "base_license_required"
+    assert "Only paid users can enable this feature" in str(result.error["message"])
+
+
+async def test_a_row_for_each_user_in_the_order_asked(acme: World) -> None:
+    """ASG-5: repeats once; who is refused is shown as given, and spoils nobody else."""
+    results = await assign(acme, " Nobody@acme.example ", "no address", BOB, BOB.upper())
+    assert [result.email for result in results] == ["Nobody@acme.example", "no address", BOB]
+    assert states(results) == ["refused", "refused", "assigned"]
+    assert reasons(results) == ["not_found", "invalid_email", None]
+
+
+async def test_who_may_not_assign_starts_no_workflow(acme: World) -> None:
+    refused = acme.licenses.assign(acme.account, Sku.LARGE_MEETING, [ANN], MEMBER)
+    assert await refusal_of(refused) == "not_authorized"
+    assert await acme.requests() == []
+
+
+@pytest.mark.parametrize("count", [0, 101])
+async def test_one_to_a_hundred_users_may_be_named(acme: World, count: int) -> None:
+    """ASG-5."""
+    emails = [f"user-{number}@acme.example" for number in range(count)]
+    assert await refusal_of(assign(acme, *emails)) == "invalid_input"
+    unassigned = acme.licenses.unassign(acme.account, Sku.WORKPLACE, emails, ADMIN)
+    assert await refusal_of(unassigned) == "invalid_input"
+
+
+async def test_a_capacity_that_is_not_sold_is_refused_for_every_user(acme: World) -> None:
+    """ADD-1."""
+    results = await acme.licenses.assign(
+        acme.account, Sku.LARGE_MEETING, [ANN, BOB], ADMIN, capacity=750
+    )
+    assert reasons(results) == ["invalid_capacity"] * 2
+
+
+async def test_a_license_that_nobody_announced_is_found_within_a_day(
+    world_without_worker: World,
+) -> None:
+    """The relay may be down, or somebody may have changed the store by hand."""
+    world = world_without_worker.patient()
+    await licensed_users(world)
+    async with worker_for(world.temporal.client, world.settings, world.store):
+        assert states(await assign(world, *LICENSED)) == ["assigned", "assigned", "waiting"]
+        await world.bought(500)
+        request = await world.last_request()
+        await world.clock.pass_time(request.id, timedelta(days=1))
+        assert states((await request.result()).results) == ["assigned"] * 3
+
+
+async def test_without_a_worker_the_outcome_is_unknown_and_the_request_is_carried_out_later(
+    world_without_worker: World,
+) -> None:
+    world = world_without_worker
+    await licensed_users(world)
+    with pytest.raises(Unavailable) as unavailable:
+        await assign(world, ANN)
+    assert unavailable.value.outcome_unknown
+    async with world.working():
+        assert states((await (await world.last_request()).result()).results) == ["assigned"]
+
+
+async def test_a_long_wait_begins_anew_and_nothing_is_lost(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Continue-as-new: journal, results and who waited stay."""
+    monkeypatch.setattr(workflow, "LOOKS_IN_ONE_RUN", 2)
+    await assign(acme, *LICENSED)
+    request = await acme.last_request()
+    runs = set[str]()
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while len(runs) < 3:
+            await request.signal(AddonAssignmentWorkflow.licenses_freed)
+            await asyncio.sleep(0.02)
+            runs.add((await request.describe()).run_id)
+    seen = await until(acme, "assigned", "assigned", "waiting")
+    assert [entry.event for entry in seen.journal] == ["request", "wait"]
+    assert seen.waited == (CLEO,)
+    await acme.bought(500)
+    await until(acme, "assigned", "assigned", "assigned")
+    await acme.mailed("license_served", ADMIN)
+    assert len(acme.mails(to=ANN, event="license_assigned")) == 1
+
+
+async def test_no_license_waits_for_a_mail_server(acme: World) -> None:
+    acme.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    assert states(await assign(acme, ANN)) == ["assigned"]
+    assert (await (await acme.last_request()).result()).state is AssignmentState.ASSIGNED
+    acme.smtp.answers.clear()
+    await acme.mailed("license_assigned", ANN)
+
+
+async def test_one_whose_address_is_refused_keeps_nobody_from_being_told(acme: World) -> None:
+    acme.smtp.unknown.add(ANN)
+    await assign(acme, ANN, BOB)
+    await acme.mailed("license_assigned", BOB)
+
+
+async def test_what_an_operations_person_sees_names_no_address(acme: World) -> None:
+    """PRI: neither in Current Details nor in search attributes or summaries."""
+    await assign(acme, *LICENSED, BASIC)
+    request = await acme.last_request()
+    seen = await request.describe()
+    assert seen.search_attributes["LifecycleState"] == ["waiting"]
+    assert seen.search_attributes["AccountId"] == [acme.account]
+    details = str(await request.query("__temporal_workflow_metadata"))
+    assert "2 waiting, 2 assigned" in details
+    assert "`base_license_required` (1)" in details
+    shown = f"{details} {await seen.static_summary()} {seen.id}"
+    assert not any(email in shown for email in (*LICENSED, BASIC, ADMIN))
+
+
+async def test_who_loses_a_license_is_told_and_who_had_none_is_not(acme: World) -> None:
+    """ASG-3: effective at once."""
+    await assign(acme, ANN)
+    results = await acme.licenses.unassign(
+        acme.account, Sku.LARGE_MEETING, [BOB, ANN, "stranger@x.example"], ADMIN
+    )
+    assert states(results) == ["released", "released", "refused"]
+    await acme.mailed("license_released", ANN)
+    assert not acme.mails(to=BOB)
+
+
+async def test_a_base_license_under_an_add_on_stays_unless_both_are_taken(acme: World) -> None:
+    """ASG-7."""
+    await assign(acme, ANN)
+    [kept] = await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN)
+    assert reasons([kept]) == ["dependency_violation"]
+    [taken] = await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN, cascade=True)
+    assert taken.state is AssignmentState.RELEASED
+    letter = await acme.mailed("license_released", ANN)
+    assert "you are a basic user now" in letter.text
+
+
+async def test_who_is_taken_back_while_waiting_waits_no_longer(acme: World) -> None:
+    """The admin is told that nobody waits any more; the user never had anything to lose."""
+    await assign(acme, *LICENSED)
+    await acme.licenses.unassign(acme.account, Sku.LARGE_MEETING, [CLEO], ADMIN)
+    ended = await (await acme.last_request()).result()
+    assert states(ended.results) == ["assigned", "assigned", "released"]
+    told = await acme.mailed("license_served", ADMIN)
+    assert "1 user has no such license now" in told.text
+    assert not acme.mails(to=CLEO)
+
+
+async def test_a_repeat_of_the_same_consumes_nothing(acme: World) -> None:
+    """ASG-4."""
+    for _ in range(2):
+        assert states(await assign(acme, ANN)) == ["assigned"]
+    [_, pool] = await acme.licenses.licenses(acme.account)
+    assert pool.assigned == 1
+
+
+async def test_a_refusal_of_the_whole_request_is_an_error(acme: World) -> None:
+    with pytest.raises(Refused) as refused:
+        await acme.licenses.assign("nowhere", Sku.LARGE_MEETING, [ANN], ADMIN)
+    assert refused.value.code is ErrorCode.NOT_FOUND
