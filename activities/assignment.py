@@ -35,9 +35,15 @@ class AssignmentStore(Protocol):
     async def assign(self, request: AssignLicenses, at: datetime) -> Assignment:
         """Assign in one transaction, once per request id; on repeat the request as it stands.
 
+        Afterwards nobody in it is `requested`. Who waits is served in the transaction that
+        frees or brings what they wait for; the workflow is then signalled `licenses_freed`,
+        as it is when their waiting ends otherwise (`refused`, `released`) or they wait for
+        something else. The journal is empty: the workflow writes it.
+
         Raises Refused, with nothing changed: `not_found`, `not_authorized`,
         `target_not_paid`, `capacity_required`, `invalid_capacity`; atomic requests also
-        `base_license_required`, `insufficient_licenses`, `not_found` (a user).
+        `base_license_required`, `insufficient_licenses`, `not_found` (a user), which have
+        `results`, an AssignmentResult for each user, beside code and message.
         """
 
     async def assignment(self, request_id: str) -> Assignment:

@@ -1,6 +1,6 @@
 """Licenses given to users and taken from them, in one transaction for each request (ASG)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -154,10 +154,23 @@ async def _carried_out(
             changed |= await serve(session, row, user, pools, at)
     if request.atomic:
         _require_all(rows)
-    # A replaced license, or a base license, is what others may have waited for.
     announce_freed(session, request.account, changed - {request.request_id}, at)
-    await serve_waiting(session, request.account, at)
+    if _frees(request, users.values()):
+        await serve_waiting(session, request.account, at)
     return ordered
+
+
+def _frees(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:
+    """Whether others may have waited for what it gives or returns.
+
+    That is a base license, or one that is replaced; else there is no need to look at all
+    who wait.
+    """
+    return (
+        request.sku is Sku.WORKPLACE
+        or request.give_base_license
+        or any(user.held for user in users)
+    )
 
 
 async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:

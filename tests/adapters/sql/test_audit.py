@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.invitation import Choice, License
 from domain.refund import PartState
+from tests.adapters.sql.crew import assigned, crew, named, pools
 from tests.adapters.sql.purse import PAULA, accepted, refunding, told
 from tests.adapters.sql.town import NOON, OWNER, ZOE, Town, ended
 
@@ -86,8 +87,8 @@ async def test_a_user_on_two_accounts_is_named(town: Town) -> None:
     found = await broken(
         town,
         "DROP INDEX one_account_a_person",
-        "INSERT INTO memberships (account_id, email, role, licensed, addons, origin)"
-        f" VALUES ('zeta', '{OWNER}', 'member', false, '[]', 'import')",
+        "INSERT INTO memberships (account_id, email, role, licensed, origin)"
+        f" VALUES ('zeta', '{OWNER}', 'member', false, 'import')",
     )
     assert found == {("AUD", OWNER)}
 
@@ -171,6 +172,65 @@ async def test_a_closed_account_with_users_or_a_live_subscription_is_named(town:
         " 'P', 'plan', 1, 'annual', '2026-01-01', '2027-01-01', false, '0', '0')",
     )
     assert found == {("SRC-2", "solo"), ("SRC-2", "zeta")}
+
+
+async def holding(town: Town) -> None:
+    """Ann and Ben hold a license each, Cid waits for one."""
+    await crew(town, "ann", "ben", "cid", pools=pools(c500=2))
+    await assigned(town, "ann", "ben", "cid")
+
+
+async def test_an_addon_pool_that_does_not_count_its_holders_is_named(town: Town) -> None:
+    await holding(town)
+    found = await broken(town, "UPDATE license_pools SET assigned = 1 WHERE capacity = 500")
+    # And so a license is free, for which somebody waits.
+    assert found == {("AUD", "crew"), ("ASG-5", named("cid"))}
+
+
+async def test_a_promised_addon_is_named(town: Town) -> None:
+    await holding(town)
+    found = await broken(
+        town, "UPDATE license_pools SET reserved = 1, bought = 3 WHERE capacity = 500"
+    )
+    assert found == {("AUD", "crew")}
+
+
+async def test_a_holder_without_a_base_license_is_named(town: Town) -> None:
+    """ASG-1: and one whose meetings are of another size (ASG-3)."""
+    await holding(town)
+    found = await broken(
+        town,
+        f"UPDATE memberships SET licensed = false WHERE email = '{named('ann')}'",
+        "UPDATE license_pools SET assigned = 2 WHERE account_id = 'crew' AND capacity = 0",
+        f"UPDATE meetings SET capacity = NULL WHERE host = '{named('ben')}'",
+    )
+    assert found == {("ASG-1", named("ann")), ("ASG-3", named("ben"))}
+
+
+async def test_a_holder_who_has_left_is_named(town: Town) -> None:
+    await holding(town)
+    found = await broken(
+        town,
+        "UPDATE memberships SET until = '2026-03-02 00:00:00', leaving = 'delete'"
+        f" WHERE email = '{named('ann')}'",
+        "UPDATE license_pools SET assigned = 2 WHERE account_id = 'crew' AND capacity = 0",
+    )
+    assert found == {("ASG-1", named("ann"))}
+
+
+async def test_a_user_with_two_capacities_is_named(town: Town) -> None:
+    """ASG-4: through a membership that they have left."""
+    await holding(town)
+    found = await broken(
+        town,
+        "INSERT INTO memberships (id, account_id, email, role, licensed, origin, until, leaving)"
+        f" VALUES (99, 'crew', '{named('ann')}', 'member', true, 'import',"
+        " '2026-03-02 00:00:00', 'delete')",
+        "INSERT INTO held_licenses VALUES"
+        " (99, 'crew', 'large-meeting', 500, '2026-03-02 00:00:00')",
+        "UPDATE license_pools SET assigned = 3, bought = 3 WHERE capacity = 500",
+    )
+    assert found == {("ASG-4", named("ann")), ("ASG-1", named("ann"))}
 
 
 async def test_an_entry_that_was_changed_is_named(town: Town) -> None:

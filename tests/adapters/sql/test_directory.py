@@ -298,6 +298,86 @@ async def test_a_closed_account_is_not_opened_by_an_import(store: SqlStore) -> N
     assert found == {"accounts[0].state": "a closed account is never opened again"}
 
 
+def large(capacity: int, bought: int) -> dict[str, object]:
+    return {"sku": "large-meeting", "capacity": capacity, "bought": bought}
+
+
+def holder(email: str, *capacities: int, **more: object) -> dict[str, object]:
+    held = [{"sku": "large-meeting", "capacity": capacity} for capacity in capacities]
+    return {"licensed": True, **user(email, addons=held), **more}
+
+
+async def test_pools_and_addons_are_merged(store: SqlStore) -> None:
+    """ASG-3: a pool that is not named stays; a holder's new meetings have the capacity."""
+    meeting = {"id": "m", "topic": "One", "starts_at": "2026-04-01T09:00:00Z"}
+    await imported(
+        store,
+        account(
+            "rich",
+            holder("a@rich.example", 500, meetings=[meeting]),
+            holder("b@rich.example", 500, meetings=[meeting]),
+            holder("c@rich.example", 1000),
+            plan="pro",
+            pools=[large(500, 2)],
+        ),
+    )
+    await imported(
+        store,
+        account(
+            "rich",
+            user("a@rich.example", meetings=[{**meeting, "id": "n"}]),
+            holder("b@rich.example"),
+            plan="pro",
+            pools=[large(500, 1), large(3000, 4)],
+        ),
+    )
+    [rich] = (await store.directory.export("rich")).accounts
+    assert [(pool.capacity, pool.bought) for pool in rich.pools] == [(500, 1), (1000, 1), (3000, 4)]
+    assert [[held.capacity for held in user.addons] for user in rich.users] == [[500], [], [1000]]
+    a, b, _ = rich.users
+    assert [meeting.capacity for meeting in a.meetings] == [500, 500]
+    assert [meeting.capacity for meeting in b.meetings] == [100]
+    assert (await store.audit()).violations == ()
+
+
+async def test_an_import_swaps_capacities_within_what_was_bought(store: SqlStore) -> None:
+    """ASG-4: two users change places."""
+    pools = [large(500, 1), large(1000, 1)]
+    users = [holder("a@rich.example", 500), holder("b@rich.example", 1000)]
+    await imported(store, account("rich", *users, plan="pro", pools=pools))
+    users = [holder("a@rich.example", 1000), holder("b@rich.example", 500)]
+    await imported(store, account("rich", *users, plan="pro", pools=pools))
+    [rich] = (await store.directory.export("rich")).accounts
+    assert [pool.bought for pool in rich.pools] == [1, 1]
+    assert (await store.audit()).violations == ()
+
+
+async def test_addons_that_nobody_could_hold_are_mistakes(store: SqlStore) -> None:
+    """ASG-1, ASG-4: in the file alone, and together with what is known."""
+    known = [holder("a@rich.example", 500), holder("b@rich.example", 500)]
+    await imported(store, account("rich", *known, plan="pro", pools=[large(500, 2)]))
+    found = await mistakes_of(
+        store,
+        account(
+            "rich",
+            user("a@rich.example", licensed=False),
+            holder("c@rich.example", 500, 1000),
+            holder("d@rich.example", 1000),
+            plan="pro",
+            pools=[large(500, 2), large(1000, 1)],
+        ),
+        account("fresh", holder("x@fresh.example", 500, licensed=False), pools=[large(500, 0)]),
+    )
+    assert found == {
+        "accounts[0].users[0].addons": "an add-on needs a base license",
+        "accounts[0].users[1].addons": "add-ons do not stack: one for each user",
+        "accounts[0].pools[0].bought": "3 licenses are assigned",
+        "accounts[0].pools[1].bought": "2 licenses are assigned",
+        "accounts[1].users[0].addons": "an add-on needs a base license",
+        "accounts[1].pools[0].bought": "1 licenses are assigned",
+    }
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 AMOUNTS = st.decimals(0, 10**9, places=2).map(lambda amount: f"{amount:f}")
 

@@ -1,14 +1,22 @@
 """Whatever runs at the same time, the store stays true."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from adapters.sql.engine import create_engine
+from adapters.sql.pool import grow
+from adapters.sql.standing import known_account
+from adapters.sql.store import SqlStore
+from adapters.sql.transaction import writing
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
+from domain.license import Sku
 from domain.refund import PartState
 from domain.remedy import Removal
 from states.invitation import opening
+from tests.adapters.sql.crew import assigned, counted, crew, named, outcomes, pools, unassigned
 from tests.adapters.sql.purse import PAULA, eur, imported, refunding, told
 from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
 
@@ -41,6 +49,48 @@ async def test_five_seats_are_claimed_five_times(town: Town) -> None:
     done, refused = await at_once(*(town.claimed(invite) for invite in invites))
     assert len(done) == 5
     assert refused == [ErrorCode.NO_SEATS] * 15
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_fifty_licenses_are_assigned_fifty_times(town: Town) -> None:
+    """ASG-6: two hundred requests by four processes; all others wait (ASG-5)."""
+    names = [f"u{number}" for number in range(200)]
+    await crew(town, *names, pools=pools(c500=50))
+    engines = [create_engine(str(town.engine.url)) for _ in range(4)]
+    towns = [Town(engine, SqlStore(engine)) for engine in engines]
+    done = await asyncio.gather(
+        *(assigned(towns[number % 4], name) for number, name in enumerate(names))
+    )
+    for engine in engines:
+        await engine.dispose()
+    found = Counter(state for request in done for state in outcomes(request).values())
+    assert found == {"assigned": 50, "waiting insufficient_licenses": 150}
+    assert await counted(town) == (50, 50, 150)
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_whatever_frees_and_takes_at_once_leaves_the_pool_sound(town: Town) -> None:
+    """ASG-5, ASG-6: who gives one back, buys one, leaves, and asks."""
+    names = [f"u{number}" for number in range(20)]
+    await crew(town, *names, pools=pools(c500=5, c1000=5))
+    await assigned(town, *names, capacity=500)
+
+    async def buy() -> None:
+        async with writing(town.engine) as session:
+            await known_account(session, "crew", lock=True)
+            await grow(session, "crew", Sku.LARGE_MEETING, 500, quantity=1, at=NOON)
+
+    await asyncio.gather(
+        *(unassigned(town, name) for name in names[:4]),
+        *(assigned(town, name, capacity=1000) for name in names[4:8]),
+        *(buy() for _ in range(3)),
+        *(
+            town.store.remedies.remove_user("crew", named(name), Removal.UNLINK, NOON)
+            for name in names[8:11]
+        ),
+    )
+    assert await counted(town, 1000) == (5, 4, 0)
+    assert await counted(town) == (8, 8, 1)
     assert (await town.store.audit()).violations == ()
 
 
