@@ -48,7 +48,6 @@ def _back_to_the_foundation(connection: Connection) -> None:
     made_since = (
         "moved_items",
         "announcements",
-        "moved_items",
         "provider_charges",
         "transfers",
         "balances",
