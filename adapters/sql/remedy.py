@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.announcement import announce
 from adapters.sql.ledger import count_entries, post
-from adapters.sql.pool import leave
 from adapters.sql.payment_method import first_to_take_charge
+from adapters.sql.pool import leave
 from adapters.sql.schema import (
     AccountRow,
     InvoiceRow,
