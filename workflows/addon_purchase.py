@@ -382,16 +382,16 @@ def described(order: Order) -> str:
 
 def facts(order: Order) -> Mapping[str, str]:
     """What an operations person wants to know of a purchase beside its state."""
+    try_at = order.next_try_at()
     return {
         "Licenses": described(order),
         "Bought by": masked(order.bought_by),
         "Due at the purchase": _amount(order.quote.due_now),
         "Due next": f"{_amount(order.quote.then)} on {order.quote.next_billing_date}",
         "From then on": "" if order.quantity_then is None else f"{order.quantity_then} licenses",
-        "Next moment": f"{order.paid_until:%Y-%m-%d %H:%M} UTC" if order.paid_until else "",
-        "Declined": f"{order.tries} times since {order.failed_since:%Y-%m-%d}"
-        if order.failed_since
-        else "",
+        "Paid until": f"{order.paid_until:%Y-%m-%d %H:%M} UTC" if order.paid_until else "",
+        "Declined": f"{order.tries} times" if order.tries else "",
+        "Tried again": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
         "Note": order.note or "",
     }
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.announcement import announce
 from adapters.sql.ledger import count_entries, post
+from adapters.sql.payment_method import first_to_take_charge
 from adapters.sql.pool import leave
 from adapters.sql.schema import (
     AccountRow,
@@ -20,7 +21,6 @@ from adapters.sql.schema import (
     LicensePoolRow,
     MeetingRow,
     MembershipRow,
-    PaymentMethodRow,
     PersonRow,
     RoomRow,
     SubscriptionRow,
@@ -98,7 +98,7 @@ class SqlRemedies:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
             if due.status == "paid":
                 return []
-            paid = not due.amount_open or await _charged(session, row)
+            paid = not due.amount_open or bool(await first_to_take_charge(session, account))
             if paid:
                 await _pay(session, row, due, at)
                 await announce(session, [account], at)
@@ -189,24 +189,6 @@ async def _blank(session: AsyncSession, person: PersonRow) -> None:
     person.name = person.locale = person.time_zone = None
     person.settings = {}
     person.recordings = person.contacts = person.chat_messages = 0
-
-
-async def _charged(session: AsyncSession, account: AccountRow) -> bool:
-    """Whether one of the account's payment methods takes a charge; each try is counted.
-
-    Without any there is the built-in provider's example card, which works.
-    """
-    methods = await session.scalars(
-        select(PaymentMethodRow)
-        .where(PaymentMethodRow.account_id == account.id)
-        .order_by(PaymentMethodRow.position)
-    )
-    listed = methods.all()
-    for method in listed:
-        if not method.declines:
-            return True
-        method.declines -= 1
-    return not listed
 
 
 async def _pay(

@@ -1,0 +1,164 @@
+"""Purchases on the store alone: Temporal is not there in these tests."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+import starter
+from domain.account import Directory
+from domain.license import Sku
+from domain.order import BuyLicenses
+from runtime.settings import Settings
+from runtime.wiring import open_store
+from tests.commands.conftest import Ran, Run, environment
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+OWNER = "owner@acme.example"
+ORDER = {
+    "order_id",
+    "workflow_id",
+    "account",
+    "state",
+    "sku",
+    "capacity",
+    "quantity",
+    "cycle",
+    "portal",
+    "quote",
+    "invoices",
+    "note",
+}
+
+
+def an_account(name: str, plan: str) -> dict[str, JsonValue]:
+    return {
+        "id": name,
+        "name": name.title(),
+        "plan": plan,
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "country": "DE",
+        "collection": "autopay",
+        "billing_day": 30,
+        "users": [
+            {"email": f"owner@{name}.example", "role": "owner"},
+            {"email": f"member@{name}.example", "role": "member"},
+        ],
+    }
+
+
+@pytest.fixture
+async def accounts(database: Settings) -> None:
+    """Acme, which has a draft that nobody has taken up yet, and Club, which is free."""
+    async with open_store(database) as store:
+        listed = [an_account("acme", "business"), an_account("club", "free")]
+        await store.directory.import_(Directory.model_validate({"accounts": listed}))
+        order = BuyLicenses(
+            order_id="or-1",
+            account="acme",
+            sku=Sku.LARGE_MEETING,
+            capacity=500,
+            quantity=3,
+            cycle="monthly",
+            bought_by=OWNER,
+        )
+        await store.orders.open(order, NOON)
+
+
+@pytest.fixture
+def seatflow(
+    accounts: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs a command where these accounts are, in this process: they are many."""
+
+    def ran(*arguments: str) -> Ran:
+        with monkeypatch.context() as process:
+            process.chdir(tmp_path)
+            process.setattr(os, "environ", environment(tmp_path))
+            status = starter.run(arguments)
+        return Ran(status, *capfd.readouterr())
+
+    return ran
+
+
+def asked_for(*, capacity: str | None, quantity: str, cycle: str, by: str) -> list[str]:
+    what = ["large-meeting", "--capacity", capacity] if capacity else ["workplace"]
+    return [*what, "--quantity", quantity, "--cycle", cycle, "--by", by]
+
+
+@pytest.mark.parametrize(
+    ("account", "asked", "code"),
+    [
+        ("acme", ("750", "1", "monthly", OWNER), "invalid_capacity"),
+        ("acme", ("many", "1", "monthly", OWNER), "invalid_capacity"),
+        ("acme", ("500", "0", "monthly", OWNER), "invalid_quantity"),
+        ("acme", ("500", "-1", "monthly", OWNER), "invalid_quantity"),
+        ("acme", ("500", "1.5", "monthly", OWNER), "invalid_quantity"),
+        ("acme", ("500", "x", "monthly", OWNER), "invalid_quantity"),
+        ("acme", ("500", "9999999", "monthly", OWNER), "invalid_quantity"),
+        ("acme", ("500", "1", "weekly", OWNER), "invalid_cycle"),
+        ("acme", (None, "1", "annual", "member@acme.example"), "not_authorized"),
+        ("club", (None, "1", "annual", "owner@club.example"), "target_not_paid"),
+        ("nobody", (None, "1", "annual", OWNER), "not_found"),
+    ],
+)
+def test_what_is_not_sold_or_not_allowed_is_refused_before_anything_is_asked(
+    seatflow: Run, account: str, asked: tuple[str | None, str, str, str], code: str
+) -> None:
+    """ADD-1, ADD-2: status 1, and Temporal was not needed for it."""
+    capacity, quantity, cycle, by = asked
+    bought = seatflow(
+        "--json",
+        "buy",
+        account,
+        *asked_for(capacity=capacity, quantity=quantity, cycle=cycle, by=by),
+    )
+    assert (bought.status, bought.error["code"]) == (1, code)
+
+
+@pytest.mark.parametrize("sku", ["large-meeting", "workplace"])
+def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> None:
+    """ADD-1."""
+    capacity = ["--capacity", "500"] if sku == "workplace" else []
+    terms = ["--quantity", "1", "--cycle", "monthly", "--by", OWNER]
+    bought = seatflow("--json", "buy", "acme", sku, *capacity, *terms)
+    assert (bought.status, bought.error["code"]) == (1, "invalid_capacity")
+
+
+def test_what_could_be_bought_needs_temporal(seatflow: Run) -> None:
+    asked = asked_for(capacity=None, quantity="1", cycle="annual", by=OWNER)
+    bought = seatflow("--json", "buy", "acme", *asked)
+    assert (bought.status, bought.error["code"]) == (3, "backend_unavailable")
+
+
+def test_orders_are_listed_from_the_store(seatflow: Run) -> None:
+    listed = seatflow("--json", "order", "list", "acme")
+    document = listed.at("orders", 0)
+    assert isinstance(document, dict)
+    assert set(document) >= ORDER
+    # ADD-4: ten of the thirty-one days from 30 October to 30 November.
+    assert listed.at("orders", 0, "quote", "due_now") == {"amount": "48.39", "currency": "EUR"}
+    assert seatflow("--json", "order", "list", "club").document == {"orders": []}
+    assert seatflow("--json", "order", "list", "nobody").error["code"] == "not_found"
+    assert seatflow("--json", "order", "show", "or-2").error["code"] == "not_found"
+
+
+def test_an_admin_reads_what_was_bought_and_what_comes(seatflow: Run) -> None:
+    listed = seatflow("order", "list", "acme").out
+    assert "3 × Large Meeting 500, monthly" in listed
+    assert "150.00 EUR" in listed
+    assert "2026-11-30" in listed
+    assert "No orders." in seatflow("order", "list", "club").out
+
+
+@pytest.mark.parametrize("quantity", ["0", "-1", "1.5", "x"])
+def test_a_change_to_no_quantity_is_refused(seatflow: Run, quantity: str) -> None:
+    """ADD-6."""
+    changed = seatflow("--json", "order", "change", "or-1", "--quantity", quantity)
+    assert (changed.status, changed.error["code"]) == (1, "invalid_quantity")
