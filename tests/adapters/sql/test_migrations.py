@@ -112,6 +112,7 @@ def _back_to_the_foundation(connection: Connection) -> None:
         connection.execute(text(f"DROP TABLE {table}"))
     connection.execute(text("ALTER TABLE invoices DROP COLUMN amount_named"))
     connection.execute(text("ALTER TABLE memberships DROP COLUMN chat_before"))
+    connection.execute(text("ALTER TABLE invitations DROP COLUMN ordered"))
     connection.execute(text("DROP INDEX invitations_by_invitee"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
