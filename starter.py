@@ -17,6 +17,7 @@ from commands import (
     directory,
     invitation,
     mail,
+    order,
     quote,
     refund,
     remedy,
@@ -34,8 +35,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _commands in (invitation, remedy, quote, directory, attention, stack, demo, diagram):
+for _commands in (
+    invitation,
+    remedy,
+    quote,
+    order,
+    directory,
+    attention,
+    stack,
+    demo,
+    diagram,
+):
     app.add_typer(_commands.app)
+app.add_typer(order.orders, rich_help_panel="Licenses")
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")
 app.add_typer(mail.app, rich_help_panel="Operations")

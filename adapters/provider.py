@@ -1,6 +1,6 @@
 """The built-in stand-in for a payment provider: no money moves outside of this database.
 
-It keeps refunds, and how they will end, as a provider would: in books of its own. The
+It keeps charges, refunds and how they will end as a provider would: in books of its own. The
 ledger learns of them only by what it answers.
 """
 
@@ -12,12 +12,27 @@ from uuid import uuid4
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from activities.billing import ProviderRefund, RefundRefused, RefundRequest
+from activities.billing import (
+    ChargeRequest,
+    ProviderCharge,
+    ProviderRefund,
+    RefundRefused,
+    RefundRequest,
+)
 from adapters.calendar import is_day_off
-from adapters.sql.schema import AccountRow, PaymentMethodRow, PaymentRow, ProviderRefundRow
+from adapters.sql.payment_method import payment_methods, takes_charge
+from adapters.sql.schema import (
+    AccountRow,
+    PaymentMethodRow,
+    PaymentRow,
+    ProviderChargeRow,
+    ProviderRefundRow,
+)
+from adapters.sql.standing import known_account
 from adapters.sql.transaction import reading, writing
 from domain import day
 from domain.business_day import lookups
+from domain.charge import ChargeState
 from domain.refund import PartState
 
 FAULTS: Final = frozenset({"slow", "fail", "timeout-after"})
@@ -36,6 +51,27 @@ class LedgerProvider:
         self._engine = engine
         self._faults = faults
         self._settles_after = _SLOW_BUSINESS_DAYS if "slow" in faults else settles_after
+
+    async def charge(self, request: ChargeRequest) -> ProviderCharge:
+        """Charge once per key; a repeated key returns the first answer.
+
+        Raises Refused (`not_found`) for an account that nobody knows.
+        """
+        async with writing(self._engine) as session:
+            account = await known_account(session, request.account, lock=True)
+            row = await session.get(ProviderChargeRow, request.key)
+            is_first = row is None
+            if row is None:
+                row = await _charged(session, request, account)
+        if is_first and "timeout-after" in self._faults:
+            raise TimeoutError("The charge was made, and the answer was lost.")
+        return _answered(row)
+
+    async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
+        """The answer to the key, if it was asked."""
+        async with reading(self._engine) as session:
+            row = await session.get(ProviderChargeRow, request.key)
+            return _answered(row) if row else None
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
         """Refund once per key; a repeated key returns the first refund as it stands."""
@@ -89,6 +125,47 @@ class LedgerProvider:
             row.outcome = PartState.SUCCEEDED
         session.add(row)
         return row
+
+
+async def _charged(
+    session: AsyncSession, request: ChargeRequest, account: AccountRow
+) -> ProviderChargeRow:
+    """The answer, kept in the transaction that counts a decline."""
+    failure = await _failure(session, request, account)
+    row = ProviderChargeRow(
+        key=request.key,
+        provider_id=f"ch_{uuid4().hex}",
+        account_id=account.id,
+        method=request.method,
+        currency=request.amount.currency,
+        amount=request.amount.amount,
+        at=request.at,
+        state=ChargeState.DECLINED if failure else ChargeState.SUCCEEDED,
+        failure=failure,
+    )
+    session.add(row)
+    return row
+
+
+async def _failure(
+    session: AsyncSession, request: ChargeRequest, account: AccountRow
+) -> str | None:
+    """Why the charge is declined; None when it is taken."""
+    if request.amount.currency != account.currency:
+        return "currency_mismatch"
+    if request.amount.amount <= 0:
+        return "amount_too_small"
+    methods = await payment_methods(session, account.id)
+    method = next((each for each in methods if each.id == request.method), None)
+    if method is None:
+        return "unknown_payment_method"
+    return None if takes_charge(method) else "card_declined"
+
+
+def _answered(row: ProviderChargeRow) -> ProviderCharge:
+    return ProviderCharge(
+        provider_id=row.provider_id, state=ChargeState(row.state), failure=row.failure
+    )
 
 
 async def _locked_payment(session: AsyncSession, request: RefundRequest) -> PaymentRow:

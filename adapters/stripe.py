@@ -7,10 +7,18 @@ from typing import Literal
 
 import stripe
 from pydantic import Field
-from stripe.params import RefundCreateParams, RefundListParams
+from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundListParams
 
-from activities.billing import ProviderRefund, RefundRefused, RefundRequest
+from activities.billing import (
+    ChargeRequest,
+    ChargeUndecided,
+    ProviderCharge,
+    ProviderRefund,
+    RefundRefused,
+    RefundRequest,
+)
 from domain.address import mask_all
+from domain.charge import ChargeState
 from domain.model import Value
 from domain.money import Money
 from domain.refund import PartState
@@ -27,6 +35,7 @@ KEY = "seatflow_key"
 PAYMENT_INTENT = "pi_"
 CHARGE = ("ch_", "py_")
 LONGEST_REASON = 200
+TOO_FINE = "amount_too_fine"
 ALL_AT_ONCE = 100
 
 # https://docs.stripe.com/currencies: what it calls zero-decimal and three-decimal. Not those
@@ -40,6 +49,23 @@ _DIGITS = dict.fromkeys(
 ) | dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3)
 
 
+class TooFine(ValueError):
+    """Stripe counts no such fractions of a currency."""
+
+
+class _Failure(Value):
+    code: str | None = None
+
+
+class _Intent(Value):
+    """What we read of a payment intent at Stripe."""
+
+    id: str
+    status: str
+    last_payment_error: _Failure | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
 class _Refund(Value):
     """What we read of a refund at Stripe."""
 
@@ -50,12 +76,13 @@ class _Refund(Value):
 
 
 class StripeProvider:
-    """Keeps the promises of `PaymentProvider` with Stripe's refunds.
+    """Keeps the promises of `PaymentProvider` with Stripe's payment intents and refunds.
 
-    A payment is a payment intent (`pi_…`) or a charge (`ch_…`, `py_…`). Stripe forgets its
-    idempotency keys after a day, and what it answers to a repeated one is old news. So each
-    refund carries its key in its metadata as well, and is looked for before it is asked for;
-    Stripe's own key decides between requests at the same moment.
+    A payment is a payment intent (`pi_…`) or a charge (`ch_…`, `py_…`); what is charged here
+    is an intent. Stripe forgets its idempotency keys after a day, and what it answers to a
+    repeated one is old news. So each intent and refund carries its key in its metadata as
+    well, and is looked for before it is asked for; Stripe's own key decides between requests
+    at the same moment.
     """
 
     def __init__(self, api_key: str, api_base: str | None = None) -> None:
@@ -72,6 +99,37 @@ class StripeProvider:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.close_async()
+
+    async def charge(self, request: ChargeRequest) -> ProviderCharge:
+        """Charge once per `request.key`; a repeated key returns the first answer.
+
+        Without a customer there is nobody whose methods could be charged, and it is declined.
+        """
+        if request.billing_customer is None:
+            return _declined("no_billing_customer")
+        found = await self.find_charge(request)
+        return found or await self._take(request, request.billing_customer)
+
+    async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
+        """The answer that `request.key` has had, if any.
+
+        Raises ChargeUndecided while Stripe has none, as of a bank's debit.
+        """
+        if request.billing_customer is None:
+            return None
+        try:
+            listed = await self._stripe.payment_intents.list_async(
+                {"customer": request.billing_customer, "limit": ALL_AT_ONCE}
+            )
+        except stripe.InvalidRequestError as error:
+            if error.code != "resource_missing":
+                raise
+            return None
+        async for each in listed.auto_paging_iter():
+            intent = _Intent.model_validate(each.to_dict())
+            if intent.metadata.get(KEY) == request.key:
+                return _answered(intent)
+        return None
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
         """Refund once per `request.key`; a repeated key returns the first refund as it stands.
@@ -106,13 +164,37 @@ class StripeProvider:
         """How the refund stands now; Stripe knows no other time."""
         return _told(_read(await self._stripe.refunds.retrieve_async(provider_id)))
 
+    async def _take(self, request: ChargeRequest, customer: str) -> ProviderCharge:
+        try:
+            order: PaymentIntentCreateParams = {
+                "amount": stripe_units(request.amount),
+                "currency": request.amount.currency.lower(),
+                "customer": customer,
+                "payment_method": request.method,
+                "description": request.description,
+                "metadata": {KEY: request.key},
+                "confirm": True,
+                # Nobody is there: what wants to be confirmed by a person is declined.
+                "off_session": True,
+                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+            }
+            made = await self._stripe.payment_intents.create_async(
+                order, {"idempotency_key": request.key}
+            )
+        except TooFine:
+            return _declined(TOO_FINE)
+        except (stripe.CardError, stripe.InvalidRequestError) as error:
+            # A card's decline is kept, and is the same whoever asks later; a mistake is not.
+            return await self.find_charge(request) or _declined(_reason(error))
+        return _answered(_Intent.model_validate(made.to_dict()))
+
     async def _create(self, request: RefundRequest) -> ProviderRefund:
-        order: RefundCreateParams = {
-            "amount": stripe_units(request.amount),
-            "metadata": {KEY: request.key, REFUND: request.key.partition("/")[0]},
-        }
-        order[_kind(request.payment)] = request.payment
         with _refusals():
+            order: RefundCreateParams = {
+                "amount": stripe_units(request.amount),
+                "metadata": {KEY: request.key, REFUND: request.key.partition("/")[0]},
+            }
+            order[_kind(request.payment)] = request.payment
             await self._require_currency(request)
             made = await self._stripe.refunds.create_async(order, {"idempotency_key": request.key})
         return _told(_read(made))
@@ -129,10 +211,10 @@ class StripeProvider:
 
 
 def stripe_units(amount: Money) -> int:
-    """`amount` as Stripe counts it. Raises RefundRefused when it is finer than that."""
+    """`amount` as Stripe counts it. Raises TooFine when it is finer than that."""
     units = amount.amount.scaleb(_DIGITS.get(amount.currency, 2))
     if units % 1:
-        raise RefundRefused("amount_too_fine")
+        raise TooFine(TOO_FINE)
     return int(units)
 
 
@@ -143,6 +225,23 @@ def _kind(payment: str) -> Literal["payment_intent", "charge"]:
     if payment.startswith(CHARGE):
         return "charge"
     raise RefundRefused("not_a_stripe_payment")
+
+
+def _answered(intent: _Intent) -> ProviderCharge:
+    """What the intent says. Raises ChargeUndecided while it says nothing yet."""
+    match intent.status:
+        case "succeeded":
+            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED)
+        case "processing" | "requires_confirmation":
+            raise ChargeUndecided(f"Stripe has not decided about {intent.id} yet.")
+        case _:
+            # Whatever it waits for, nobody brings it: the secret that it takes is told to none.
+            failure = intent.last_payment_error and intent.last_payment_error.code
+            return _declined(failure or intent.status, intent.id)
+
+
+def _declined(failure: str, provider_id: str | None = None) -> ProviderCharge:
+    return ProviderCharge(provider_id=provider_id, state=ChargeState.DECLINED, failure=failure)
 
 
 def _read(refund: stripe.Refund) -> _Refund:
@@ -163,6 +262,8 @@ def _refusals() -> Iterator[None]:
     """What Stripe will answer every time, as RefundRefused; all else may go otherwise."""
     try:
         yield
+    except TooFine:
+        raise RefundRefused(TOO_FINE) from None
     except (stripe.CardError, stripe.InvalidRequestError) as error:
         raise RefundRefused(_reason(error)) from None
 

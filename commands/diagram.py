@@ -14,6 +14,7 @@ from commands.answer import Answer, print_json
 from domain.error import ErrorCode, Refused, Unavailable
 from states.invitation import InvitationMachine
 from states.lifecycle import LifecycleMachine, allowed, transitions
+from states.order import OrderMachine
 from states.refund import RefundMachine
 
 app = typer.Typer()
@@ -24,6 +25,7 @@ class Machine(StrEnum):
 
     INVITATION = "invitation"
     REFUND = "refund"
+    ADDON = "addon"
 
 
 class Format(StrEnum):
@@ -38,6 +40,7 @@ class Format(StrEnum):
 MACHINES: dict[Machine, type[LifecycleMachine]] = {
     Machine.INVITATION: InvitationMachine,
     Machine.REFUND: RefundMachine,
+    Machine.ADDON: OrderMachine,
 }
 
 _PAGE = """\

@@ -11,6 +11,7 @@ from commands.answer import Answer
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
     from runtime.client import SeatflowClient
+    from runtime.order_client import OrderClient
     from runtime.refund_client import RefundClient
 
 Found = TypeVar("Found")
@@ -56,6 +57,23 @@ def ask_refunds(
     async def answered() -> Found:
         async with open_refund_client(load_settings()) as refunds:
             return await question(refunds)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_orders(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[OrderClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of purchases."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_order_client
+
+    async def answered() -> Found:
+        async with open_order_client(load_settings()) as orders:
+            return await question(orders)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

@@ -12,8 +12,8 @@ from domain.money import Money
 from domain.text import one_line
 
 _COLOURS = {
-    "green": {"accepted", "completed", "settled", "succeeded", "moved"},
-    "yellow": {"blocked", "overdue", "converted"},
+    "green": {"accepted", "completed", "settled", "succeeded", "moved", "active", "paid"},
+    "yellow": {"blocked", "overdue", "converted", "review"},
     "red": {
         "declined",
         "revoked",
@@ -22,7 +22,10 @@ _COLOURS = {
         "superseded",
         "failed",
         "canceled",
+        "cancelled",
         "closed",
+        "ended",
+        "payment_failed",
     },
 }
 

@@ -20,16 +20,16 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    PlainSerializer,
     model_validator,
 )
 
 from domain.address import normalized, normalized_domain
+from domain.catalog import Catalog
 from domain.day import moment
 from domain.error import Refused
+from domain.money import DecimalText
 from domain.text import OneLine
 
-_AMOUNT = re.compile(r"\d+(\.\d+)?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -67,12 +67,6 @@ def _country(code: str) -> str:
     return code
 
 
-def _decimal(value: object) -> object:
-    if not isinstance(value, Decimal) and not _AMOUNT.fullmatch(str(value)):
-        raise ValueError('write amounts as text, such as "12.50"')
-    return value
-
-
 def _instant(value: object) -> object:
     if isinstance(value, str) and not _DAY.fullmatch(value):
         moment_named = datetime.fromisoformat(value)
@@ -91,12 +85,6 @@ Domain = Annotated[str, AfterValidator(_domain)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Country = Annotated[str, AfterValidator(_country)]
-DecimalText = Annotated[
-    Decimal,
-    BeforeValidator(_decimal),
-    Field(ge=0, lt=10**12),
-    PlainSerializer(lambda amount: f"{amount:f}", return_type=str),
-]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Instant = Annotated[
     AwareDatetime | date, Field(union_mode="left_to_right"), BeforeValidator(_instant)
@@ -273,6 +261,7 @@ class Account(_Entry):
     def _consistent(self) -> Self:
         licensed = sum(user.licensed for user in self.users)
         mistakes = [
+            *_repeated("pool", (f"{pool.sku} {pool.capacity}" for pool in self.pools)),
             *_repeated("user", (user.email for user in self.users)),
             *_repeated("room", (room.id for room in self.rooms)),
             *_repeated("subscription", (line.id for line in self.subscriptions)),
@@ -323,7 +312,7 @@ class Account(_Entry):
 class Directory(_Entry):
     """The import file: what `import` reads and `export` writes."""
 
-    catalog: dict[str, JsonValue] | None = None
+    catalog: Catalog | None = None
     accounts: tuple[Account, ...]
 
     @model_validator(mode="after")

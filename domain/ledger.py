@@ -126,6 +126,57 @@ def charge(account: str, invoice: str, amount: Money, number: int, at: datetime)
     )
 
 
+# What orders of licenses pay, for each of their terms.
+
+
+def credit_reserved(
+    account: str, invoice: str, tries: int, amount: Money, at: datetime
+) -> Transfer:
+    """Credit that pays an order's invoice, as far as it lasts at that try (ADD-4).
+
+    Given back by a reversal when the invoice is given up.
+    """
+    return Transfer(
+        id=f"{TransferKind.APPLIED}/order/{invoice}/{tries}",
+        at=at,
+        kind=TransferKind.APPLIED,
+        debited=credit_of(account),
+        credited=prepaid_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
+
+
+def order_paid(
+    account: str, invoice: str, amount: Money, at: datetime, *, into: str | None = None
+) -> Transfer:
+    """What a payment method has paid of an order's invoice, once.
+
+    For the term that it is for, or `into` another ledger account.
+    """
+    return Transfer(
+        id=f"{TransferKind.PAYMENT}/order/{invoice}",
+        at=at,
+        kind=TransferKind.PAYMENT,
+        debited=methods_of(account),
+        credited=into or prepaid_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
+
+
+def term_earned(account: str, invoice: str, amount: Money, at: datetime) -> Transfer:
+    """The term that the invoice paid for is over, and with it what it was paid (ADD-7)."""
+    return Transfer(
+        id=f"{TransferKind.EARNED}/order/{invoice}",
+        at=at,
+        kind=TransferKind.EARNED,
+        debited=prepaid_of(account),
+        credited=revenue_of(account),
+        amount=amount,
+    )
+
+
 # What becomes of the prepaid value of an account that is closed behind its owner.
 
 

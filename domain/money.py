@@ -6,18 +6,36 @@ adding up recorded ones is fine anywhere.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated
 
 from babel.numbers import get_currency_precision
-from pydantic import PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from domain.model import Value
 
+_AMOUNT = re.compile(r"\d+(\.\d+)?")
+
 Amount = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str)]
 """An exact amount in the currency's major unit; text in JSON, never a float."""
+
+
+def _decimal(value: object) -> object:
+    if not isinstance(value, Decimal) and not _AMOUNT.fullmatch(str(value)):
+        raise ValueError('write amounts as text, such as "12.50"')
+    return value
+
+
+DecimalText = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(ge=0, lt=10**12),
+    PlainSerializer(lambda amount: f"{amount:f}", return_type=str),
+]
+"""An amount as people write it into a file: not negative, as text or as a number."""
 
 
 class Money(Value):

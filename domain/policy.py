@@ -52,3 +52,8 @@ class Policy(Value):
     def resend_cooldown(self) -> timedelta:
         """The least time between two invitation e-mails (INV-9)."""
         return timedelta(seconds=self.resend_cooldown_seconds)
+
+    @property
+    def review_validity(self) -> timedelta:
+        """How long an unconfirmed review stays open (ADD-3)."""
+        return timedelta(hours=self.review_valid_hours)

@@ -44,8 +44,9 @@ class _Light(_WorkflowInstanceImpl):
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         answer = super().activate(act)
-        # Made anew by the next activation; nothing reads it between two.
-        del self._current_completion
+        # Made anew by the next activation. Whoever is dropped before that, when its worker has
+        # stopped, still cancels its timers into the one that it has.
+        self._current_completion = WorkflowActivationCompletion()
         return answer
 
     @cached_property

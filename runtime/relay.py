@@ -1,4 +1,4 @@
-"""What the store announces reaches the workflows that wait for it (BLK-4, INV-14)."""
+"""What the store announces reaches the workflows that wait for it (BLK-4, INV-14, ASG-5)."""
 
 import asyncio
 import logging
@@ -8,7 +8,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.announcement import SqlAnnouncements
-from workflows.invitation import InvitationWorkflow
 
 EVERY = timedelta(seconds=1)
 AFTER_A_FAILURE = timedelta(seconds=5)
@@ -28,7 +27,7 @@ async def relay(client: Client, announcements: SqlAnnouncements) -> None:
             # Whichever run has the id now: to look again does no harm.
             handle = client.get_workflow_handle(announcement.workflow_id)
             try:
-                await handle.signal(InvitationWorkflow.directory_changed)
+                await handle.signal(announcement.signal)
             except RPCError as failure:
                 if failure.status is not RPCStatusCode.NOT_FOUND:
                     raise

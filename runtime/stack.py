@@ -25,6 +25,7 @@ from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.client import SeatflowClient
 from runtime.mailbox import Mailbox, MailSink
+from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.settings import Settings
 from runtime.temporal import (
@@ -35,7 +36,14 @@ from runtime.temporal import (
     register_search_attributes,
 )
 from runtime.web import serving
-from runtime.wiring import open_store, refund_client, seatflow_client, set_up_store, working
+from runtime.wiring import (
+    open_store,
+    order_client,
+    refund_client,
+    seatflow_client,
+    set_up_store,
+    working,
+)
 
 Portal = Callable[[Settings, RefundClient], ASGIApp]
 """Makes the portal over backends that are open; it stands above us and is handed in."""
@@ -126,6 +134,7 @@ class Stack:
     store: SqlStore
     client: SeatflowClient
     refunds: RefundClient
+    orders: OrderClient
     mailbox: Mailbox
 
     def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
@@ -182,6 +191,7 @@ class Stack:
             await parts.enter_async_context(working(self.temporal, self.settings, self.store))
             self.client = seatflow_client(self.settings, self.store, self._temporal)
             self.refunds = refund_client(self.settings, self.store, self._temporal)
+            self.orders = order_client(self.settings, self.store, self._temporal)
             portal = self._make_portal(self.settings, self.refunds)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()

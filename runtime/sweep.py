@@ -1,4 +1,4 @@
-"""What no workflow looks after: seats are given back (INV-15), refunds go on (REF-6)."""
+"""What no workflow looks after: seats are given back (INV-15), refunds and orders go on."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitation import SqlInvitations
 from domain.journal import ENGINE
-from domain.refund import Refund
+from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from states.invitation import InvitationMachine
 from states.lifecycle import after
@@ -31,6 +31,8 @@ _ENDED_FROM_OUTSIDE = (
 )
 
 _RUNNING_REFUNDS = "WorkflowType = 'Refund' AND ExecutionStatus = 'Running'"
+
+_RUNNING_PURCHASES = "WorkflowType = 'AddonPurchase' AND ExecutionStatus = 'Running'"
 
 log = logging.getLogger(__name__)
 
@@ -86,16 +88,29 @@ async def take_up_refunds(client: Client, refunds: RefundClient) -> None:
         return
     running = {execution.id async for execution in client.list_workflows(_RUNNING_REFUNDS)}
     for refund in kept:
-        if refund.workflow_id not in running and await _is_left_alone(client, refund):
+        left = refund.workflow_id not in running
+        if left and await _is_left_alone(client, refund.workflow_id, refund.requested_at):
             log.warning("%s was ended from outside and is taken up", refund.workflow_id)
             await refunds.take_up(refund)
 
 
-async def _is_left_alone(client: Client, refund: Refund) -> bool:
+async def take_up_orders(client: Client, orders: OrderClient) -> None:
+    """Go on with each order that is not over and whose workflow is gone (ADD-7)."""
+    kept = await orders.orders.unfinished()
+    if not kept:
+        return
+    running = {execution.id async for execution in client.list_workflows(_RUNNING_PURCHASES)}
+    for order in kept:
+        left = order.workflow_id not in running
+        if left and await _is_left_alone(client, order.workflow_id, order.journal[0].at):
+            log.warning("%s was ended from outside and is taken up", order.workflow_id)
+            await orders.take_up(order)
+
+
+async def _is_left_alone(client: Client, workflow_id: str, since: datetime) -> bool:
     """Whether no run is open, and none has been for a while; visibility may lag."""
-    since = refund.requested_at
     try:
-        described = await client.get_workflow_handle(refund.workflow_id).describe()
+        described = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as failure:
         if failure.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -112,14 +127,17 @@ async def _runs(client: Client, workflow_id: str) -> bool:
     return described.status is WorkflowExecutionStatus.RUNNING
 
 
-async def sweep_forever(client: Client, invitations: SqlInvitations, refunds: RefundClient) -> None:
+async def sweep_forever(
+    client: Client, invitations: SqlInvitations, refunds: RefundClient, orders: OrderClient
+) -> None:
     """Look for what was abandoned every minute, beside a worker."""
     while True:
         try:
             await settle_unstarted(client, invitations)
             await end_abandoned(client, invitations)
             await take_up_refunds(client, refunds)
+            await take_up_orders(client, orders)
         except Exception:
-            # Seats and refunds wait for the next round; operators see why.
+            # Seats, refunds and orders wait for the next round; operators see why.
             log.exception("the sweep failed and tries again in %s", EVERY)
         await asyncio.sleep(EVERY.total_seconds())

@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
+from activities.order import OrderActivities
 from activities.refund import RefundActivities
 from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
@@ -27,14 +28,16 @@ from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
+from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
+from workflows.addon_purchase import AddonPurchaseWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
+from workflows.notice import NoticeWorkflow, OrderNoticeWorkflow, RefundNoticeWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
@@ -53,9 +56,11 @@ One that has to be replayed instead costs more than twice the time.
 """
 
 WORKFLOWS = (
+    AddonPurchaseWorkflow,
     InvitationWorkflow,
     MoveWorkflow,
     NoticeWorkflow,
+    OrderNoticeWorkflow,
     RefundWorkflow,
     RefundNoticeWorkflow,
     RefundWatchWorkflow,
@@ -178,6 +183,31 @@ def refund_client(
 
 
 @asynccontextmanager
+async def open_order_client(settings: Settings) -> AsyncIterator[OrderClient]:
+    """The typed client of purchases; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield order_client(settings, store, _Connection(settings))
+
+
+def order_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> OrderClient:
+    """The typed client of purchases over backends that are open."""
+    return OrderClient(
+        connect=connect,
+        orders=store.orders,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
 
@@ -185,9 +215,10 @@ async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncI
         return client
 
     refunds = refund_client(settings, store, connected)
+    orders = order_client(settings, store, connected)
     async with (
         worker_for(client, settings, store),
-        beside(sweep_forever(client, store.invitations, refunds)),
+        beside(sweep_forever(client, store.invitations, refunds, orders)),
         beside(relay_forever(client, store.announcements)),
     ):
         yield
@@ -232,6 +263,7 @@ async def worker_for(
         refunds = RefundActivities(
             store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
         )
+        orders = OrderActivities(store=store.orders, provider=provider, post=post)
         async with Worker(
             client,
             task_queue=settings.task_queue,
@@ -254,6 +286,13 @@ async def worker_for(
                 refunds.recall_refund,
                 refunds.plan_lookups,
                 refunds.tell_payee,
+                orders.open_order,
+                orders.charge_order,
+                orders.keep_order,
+                orders.plan_reduction,
+                orders.end_term,
+                orders.void_order,
+                orders.tell_buyer,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),

@@ -1,8 +1,10 @@
 """A stateful Stripe server on loopback, and before it what it lacks.
 
-`localstripe` keeps payments and refunds. It has no idempotency keys, refunds more than was
-paid, and knows no refund but one that succeeds. `StripeServer` passes everything on to it,
-adds these as Stripe documents them, and misbehaves as a test tells it.
+`localstripe` keeps customers, payments and refunds. It has no idempotency keys, refunds more
+than was paid, and knows no refund but one that succeeds. Of payment intents it takes neither a
+description nor automatic payment methods, lists those of everybody, and does not say which one a
+card has declined; a card of its own declines always or never. `StripeServer` passes everything on
+to it, adds these as Stripe documents them, and misbehaves as a test tells it.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import httpx
 from pydantic import JsonValue, TypeAdapter
@@ -45,6 +47,10 @@ CARD = {
     "card[exp_year]": "2035",
     "card[cvc]": "123",
 }
+# https://docs.stripe.com/testing#declined-payments: can be attached, and cannot be charged.
+DECLINING_CARD = {**CARD, "card[number]": "4000000000000341"}
+NOT_KNOWN_THERE = ("description", "automatic_payment_methods")
+ALL = 1_000_000
 
 Json = dict[str, JsonValue]
 _JSON: TypeAdapter[Json] = TypeAdapter(Json)
@@ -82,9 +88,11 @@ class StripeServer:
     answers: list[Response] = field(default_factory=list)
     """What the next requests are answered, without doing anything."""
     answers_lost: int = 0
-    """How many of the next refunds are made without their answer getting through."""
+    """How many of the next charges and refunds are made without their answer getting through."""
     asked: list[str] = field(default_factory=list)
     """Method and path of each request, in order."""
+    charged: list[dict[str, str]] = field(default_factory=list)
+    """What each charge asked for, in order."""
 
     async def __aenter__(self) -> Self:
         port = _free_port()
@@ -92,6 +100,7 @@ class StripeServer:
         self._said: dict[str, Json] = {}
         self._kept: dict[str, tuple[bytes, Response]] = {}
         self._refunded: dict[str, int] = defaultdict(int)
+        self._declines: dict[str, int] = defaultdict(int)
         # Stripe turns away what comes while the first of a key is at work; here it waits.
         self._turn = asyncio.Lock()
         self._localstripe = httpx.AsyncClient(
@@ -122,14 +131,29 @@ class StripeServer:
         assert isinstance(made, dict)
         return str(made["id"])
 
-    def say(self, refund_id: str, status: str, failure_reason: str | None = None) -> None:
-        """From now on the refund stands so."""
+    async def customer(self) -> str:
+        """Somebody whose payment methods may be charged."""
+        return str((await self._post("customers", {"email": "payer@example.com"}))["id"])
+
+    async def card(self, customer: str, declines: int = 0) -> str:
+        """A card of that customer's, which declines its first charges."""
+        card = await self._attached(CARD, customer)
+        self._declines[card] = declines
+        return card
+
+    def say(self, object_id: str, status: str, failure_reason: str | None = None) -> None:
+        """From now on the refund or the payment intent stands so."""
         reason: Json = {"failure_reason": failure_reason} if failure_reason else {}
-        self._said[refund_id] = {"status": status, **reason}
+        self._said[object_id] = {"status": status, **reason}
 
     def forget_keys(self) -> None:
         """What Stripe does with idempotency keys after a day."""
         self._kept.clear()
+
+    async def _attached(self, card: dict[str, str], customer: str) -> str:
+        method = str((await self._post("payment_methods", card))["id"])
+        await self._post(f"payment_methods/{method}/attach", {"customer": customer})
+        return method
 
     async def _post(self, path: str, fields: dict[str, str]) -> Json:
         posted = await self._localstripe.post(f"/v1/{path}", data=fields)
@@ -161,9 +185,53 @@ class StripeServer:
         return told if body == first else answer(400, type="idempotency_error")
 
     async def _done(self, request: Request, body: bytes) -> Response:
-        if request.method == "POST" and request.url.path == "/v1/refunds":
-            return await self._refund(request, body)
+        match request.method, request.url.path:
+            case "POST", "/v1/refunds":
+                return await self._refund(request, body)
+            case "POST", "/v1/payment_intents":
+                return await self._charge(request, body)
+            case "GET", "/v1/payment_intents":
+                return await self._charges_of(request)
         return self._as_said(await self._passed_on(request, body))
+
+    async def _charge(self, request: Request, body: bytes) -> Response:
+        asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        self.charged.append(asked)
+        passed_on = {
+            name: value for name, value in asked.items() if not name.startswith(NOT_KNOWN_THERE)
+        }
+        if self._declines[asked["payment_method"]]:
+            self._declines[asked["payment_method"]] -= 1
+            declining = await self._attached(DECLINING_CARD, asked["customer"])
+            passed_on["payment_method"] = declining
+        made = await self._passed_on(request, urlencode(passed_on).encode())
+        if made.status_code == 402:
+            error = made.json()["error"]
+            charge = (await self._localstripe.get(f"/v1/charges/{error['charge']}")).json()
+            intent = await self._localstripe.get(f"/v1/payment_intents/{charge['payment_intent']}")
+            error |= {"type": "card_error", "payment_intent": intent.json()}
+            return Response(json.dumps({"error": error}), 402, media_type="application/json")
+        return self._as_said(made)
+
+    async def _charges_of(self, request: Request) -> Response:
+        """The newest first, a page at a time."""
+        asked = request.query_params
+        known = await self._localstripe.get(f"/v1/customers/{asked['customer']}")
+        if known.status_code == 404:
+            return answer(400, type="invalid_request_error", code="resource_missing")
+        kept = await self._localstripe.get("/v1/payment_intents", params={"limit": ALL})
+        theirs = [each for each in kept.json()["data"] if each["customer"] == asked["customer"]]
+        theirs.reverse()
+        ids = [each["id"] for each in theirs]
+        start = ids.index(asked["starting_after"]) + 1 if "starting_after" in asked else 0
+        end = start + int(asked["limit"])
+        page = {
+            "object": "list",
+            "url": "/v1/payment_intents",
+            "has_more": end < len(theirs),
+            "data": theirs[start:end],
+        }
+        return self._as_said(httpx.Response(200, json=page))
 
     async def _refund(self, request: Request, body: bytes) -> Response:
         asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}

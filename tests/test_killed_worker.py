@@ -10,7 +10,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
+from adapters.sql.schema import LicensePoolRow, ProviderChargeRow
+from adapters.sql.transaction import reading
+from domain.charge import ChargeState
 from domain.invitation import Choice, License
+from domain.license import Sku
+from domain.order import OrderState
 from domain.refund import RefundState
 from tests.world import ADMIN, JANE, World, a_paying_owner
 
@@ -18,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @asynccontextmanager
-async def a_worker(world: World) -> AsyncIterator[Process]:
+async def a_worker(world: World, **settings_of_its_own: str) -> AsyncIterator[Process]:
     """A process of its own, as an operator starts it."""
     settings = world.settings
     worker = await asyncio.create_subprocess_exec(
@@ -32,6 +39,7 @@ async def a_worker(world: World) -> AsyncIterator[Process]:
             "SEATFLOW_SMTP_URL": world.smtp.url,
             "SEATFLOW_SECRET_KEY": ",".join(settings.secret_keys),
             "SEATFLOW_TASK_QUEUE": settings.task_queue,
+            **settings_of_its_own,
         },
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -85,4 +93,49 @@ async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
         await world.refund_until(refund_id, RefundState.SETTLED)
         await world.until(JANE, "completed")
     assert len(await world.store.refunds.listed(None)) == 1
+    assert await world.audit() == ()
+
+
+async def charges(world: World) -> list[str]:
+    """What the provider has been asked for, and has answered."""
+    query = select(ProviderChargeRow).where(ProviderChargeRow.account_id == world.account)
+    async with reading(world.store.engine) as session:
+        return [row.state for row in await session.scalars(query)]
+
+
+async def bought(world: World) -> int:
+    """Large Meeting licenses in the account's pools."""
+    query = select(LicensePoolRow).where(
+        LicensePoolRow.account_id == world.account, LicensePoolRow.sku == Sku.LARGE_MEETING
+    )
+    async with reading(world.store.engine) as session:
+        return sum(row.bought for row in await session.scalars(query))
+
+
+async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
+    world_without_worker: World,
+) -> None:
+    """ADD-5, REF-5: the money was taken, its answer was lost, and then the worker was."""
+    world = world_without_worker.patient()
+    async with a_worker(world, SEATFLOW_LEDGER_FAULTS="timeout-after") as worker:
+        buying = asyncio.create_task(
+            world.orders.buy(
+                world.account,
+                Sku.LARGE_MEETING,
+                capacity=500,
+                quantity=3,
+                cycle="monthly",
+                by=ADMIN,
+            )
+        )
+        while not await charges(world):
+            await asyncio.sleep(0)
+        await killed(worker)
+    assert await bought(world) == 0
+    async with a_worker(world):
+        order = await buying
+        assert order.state is OrderState.ACTIVE
+        await world.mailed("order_confirmed", ADMIN)
+    assert await charges(world) == [ChargeState.SUCCEEDED]
+    assert await bought(world) == 3
     assert await world.audit() == ()

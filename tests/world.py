@@ -24,10 +24,12 @@ from domain.account import Directory
 from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
+from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
+from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.settings import Settings
@@ -35,6 +37,7 @@ from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
     beside,
     open_store,
+    order_client,
     refund_client,
     seatflow_client,
     set_up_store,
@@ -100,6 +103,7 @@ class World:
     smtp: ScriptedSmtpServer
     client: SeatflowClient
     refunds: RefundClient
+    orders: OrderClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -110,7 +114,9 @@ class World:
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""
         patient = replace(self.client, wait_seconds=60)
-        return replace(self, client=patient, refunds=replace(self.refunds, wait_seconds=60))
+        refunds = replace(self.refunds, wait_seconds=60)
+        orders = replace(self.orders, wait_seconds=60)
+        return replace(self, client=patient, refunds=refunds, orders=orders)
 
     @asynccontextmanager
     async def working(self, services: ContentServices | None = None) -> AsyncIterator[None]:
@@ -233,6 +239,19 @@ class World:
                         return refund
                 await asyncio.sleep(0.02)
 
+    async def order_until(
+        self, order_id: str, state: OrderState, *, tries: int = 0, payments: int = 0
+    ) -> Order:
+        """The order once it stands at `state`, after so many declines and so many payments."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                with suppress(Refused):
+                    order = await self.orders.show(order_id)
+                    paid = sum(invoice.state == "paid" for invoice in order.invoices)
+                    if order.state is state and order.tries >= tries and paid >= payments:
+                        return order
+                await asyncio.sleep(0.02)
+
     # What time does.
 
     async def pass_time(self, email: str, span: timedelta) -> None:
@@ -329,7 +348,8 @@ async def a_world(
 
             client = seatflow_client(settings, store, connect)
             refunds = refund_client(settings, store, connect)
-            world = World(environment, store, smtp, client, refunds, settings)
+            orders = order_client(settings, store, connect)
+            world = World(environment, store, smtp, client, refunds, orders, settings)
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],

@@ -82,14 +82,16 @@ class Lifecycle(Generic[AnyRecord]):
         )
 
     def take(self, record: AnyRecord) -> None:
-        """Let the machine follow `record`, which has moved on by at most one event.
+        """Let the machine follow `record`, by the entries that its journal has more.
 
-        Raises TransitionNotAllowed when the drawing lacks it: two truths about one
+        Raises TransitionNotAllowed when the drawing lacks one: two truths about one
         lifecycle, which must be seen rather than smoothed over.
         """
-        if len(record.journal) > len(self.record.journal):
+        if news := record.journal[len(self.record.journal) :]:
             # Built for the moment: kept, it would weigh more than all else in a cached run.
-            self._declaration(start_value=self.record.state).send(record.journal[-1].event)
+            machine = self._declaration(start_value=self.record.state)
+            for entry in news:
+                machine.send(entry.event)
         before, self.record = self.record, record
         self._publish(self._search_attributes(before), self._search_attributes(record))
 

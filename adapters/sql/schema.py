@@ -32,23 +32,30 @@ from sqlalchemy.orm import (
 )
 
 from adapters.sql.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
-from domain.account import HeldAddon, Plan, Pool
+from domain.account import HeldAddon, Plan
+from domain.announcement import DIRECTORY_CHANGED
+from domain.assignment import AssignLicenses, AssignmentState
 from domain.invitation import Invitation, InvitationState, Invite
 from domain.ledger import credit_of
+from domain.license import Sku
 from domain.manifest import Change
 from domain.money import rounded
+from domain.order import Order, OrderState
 from domain.quote import Quote
 from domain.refund import Refund, RefundOrder
 
-WORKPLACE: Final = "workplace"
+WORKPLACE: Final = Sku.WORKPLACE.value
 """The pool of base licenses; it has no capacity."""
 NO_CAPACITY: Final = 0
 
 _FINAL = ", ".join(f"'{state}'" for state in InvitationState if state.final)
 _UNANSWERED = ", ".join(f"'{state}'" for state in InvitationState if state.unanswered)
+_ORDER_STATES = ", ".join(f"'{state}'" for state in OrderState)
 _CURRENT = text("until IS NULL")
 _OWNER = text("until IS NULL AND role = 'owner'")
 _LIVE = text("ended_at IS NULL")
+_WAITING = text(f"state = '{AssignmentState.WAITING}'")
+_ASSIGNMENT_STATES = ", ".join(f"'{state}'" for state in AssignmentState)
 
 _SETTINGS = Document(TypeAdapter(dict[str, JsonValue]))
 
@@ -255,9 +262,10 @@ class MembershipRow(Base):
     email: Mapped[str] = mapped_column(ForeignKey("people.email"))
     role: Mapped[str]
     licensed: Mapped[bool] = mapped_column(default=False)
-    addons: Mapped[tuple[HeldAddon, ...]] = mapped_column(
-        Document(TypeAdapter(tuple[HeldAddon, ...])), default=()
-    )
+    licensed_at: Mapped[datetime | None]
+    """When they got their base license; None for those who brought it with an import."""
+    addon_left: Mapped[int | None]
+    """The capacity of the Large Meeting license that they left behind (TRF-3)."""
     origin: Mapped[Literal["import", "invitation", "unlink"]] = mapped_column(Text)
     invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
     since: Mapped[datetime | None]
@@ -268,6 +276,7 @@ class MembershipRow(Base):
     chat_before: Mapped[int] = mapped_column(default=0, server_default="0")
     """Messages from before joining: the user's alone, no part of the account (TRF-4)."""
     person: Mapped[PersonRow] = relationship(lazy="raise")
+    held: Mapped["HeldLicenseRow | None"] = relationship(viewonly=True, lazy="raise")
 
     name: AssociationProxy[str | None] = association_proxy("person", "name")
     locale: AssociationProxy[str | None] = association_proxy("person", "locale")
@@ -284,6 +293,16 @@ class MembershipRow(Base):
     @chat_messages.setter
     def chat_messages(self, named: int) -> None:
         self.person.chat_messages = self.chat_before + named
+
+    @property
+    def addons(self) -> tuple[HeldAddon, ...]:
+        """What they hold beside a base license."""
+        return (HeldAddon(capacity=self.held.capacity),) if self.held else ()
+
+    @property
+    def addons_left(self) -> tuple[HeldAddon, ...]:
+        """What they held when they left."""
+        return (HeldAddon(capacity=self.addon_left),) if self.addon_left else ()
 
     @property
     def meetings(self) -> list[MeetingRow]:
@@ -319,6 +338,76 @@ class LicensePoolRow(Base):
     def free(self) -> int:
         """What can still be assigned or reserved."""
         return self.bought - self.assigned - self.reserved
+
+
+class HeldLicenseRow(Base):
+    """The add-on license that a user holds: one at most (ASG-4)."""
+
+    __tablename__ = "held_licenses"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "sku", "capacity"],
+            ["license_pools.account_id", "license_pools.sku", "license_pools.capacity"],
+        ),
+        CheckConstraint(f"sku <> '{WORKPLACE}'", "addon"),
+        Index("held_licenses_by_pool", "account_id", "sku", "capacity"),
+    )
+
+    membership_id: Mapped[int] = mapped_column(
+        ForeignKey("memberships.id"), primary_key=True, autoincrement=False
+    )
+    account_id: Mapped[str]
+    sku: Mapped[str]
+    capacity: Mapped[int]
+    assigned_at: Mapped[datetime]
+
+
+class AssignmentRequestRow(Base):
+    """A request to assign licenses, as it was made."""
+
+    __tablename__ = "assignment_requests"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    requested_at: Mapped[datetime]
+    ordered: Mapped[AssignLicenses] = mapped_column(Document(TypeAdapter(AssignLicenses)))
+
+
+class AssignmentRow(Base):
+    """One user of a request, and what became of them (ASG-5)."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        CheckConstraint(f"state IN ({_ASSIGNMENT_STATES})", "state"),
+        UniqueConstraint("request_id", "email"),
+        Index(
+            "waiting_assignments",
+            "account_id",
+            sqlite_where=_WAITING,
+            postgresql_where=_WAITING,
+        ),
+        Index("assignments_by_user", "account_id", "email"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """The older request, and in one request the user named first, has the smaller one."""
+    request_id: Mapped[str] = mapped_column(ForeignKey("assignment_requests.request_id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    email: Mapped[str]
+    """As it was asked: perhaps of somebody whom no account knows."""
+    sku: Mapped[str]
+    capacity: Mapped[int]
+    gives_base_license: Mapped[bool]
+    state: Mapped[str]
+    error: Mapped[dict[str, JsonValue] | None] = mapped_column(
+        Document(TypeAdapter(dict[str, JsonValue] | None)), nullable=True
+    )
+    """Why they were refused, or what they wait for."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is served by itself when a license comes free."""
+        return self.state == AssignmentState.WAITING
 
 
 class TransferRow(Base):
@@ -382,7 +471,6 @@ class AccountRow(Base):
     billing_customer: Mapped[str | None]
     vanity_url: Mapped[str | None]
     managed_domains: Mapped[tuple[str, ...]] = mapped_column(Document(TypeAdapter(tuple[str, ...])))
-    pools: Mapped[tuple[Pool, ...]] = mapped_column(Document(TypeAdapter(tuple[Pool, ...])))
     locked_settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS)
     credit_named: Mapped[Decimal] = mapped_column("credit")
     """What a file said last; what there is now is the ledger's to say."""
@@ -398,6 +486,14 @@ class AccountRow(Base):
         primaryjoin=lambda: (
             (LicensePoolRow.account_id == AccountRow.id) & (LicensePoolRow.sku == WORKPLACE)
         ),
+        lazy="raise",
+    )
+    pools: Mapped[list[LicensePoolRow]] = relationship(
+        primaryjoin=lambda: (
+            (LicensePoolRow.account_id == AccountRow.id) & (LicensePoolRow.sku != WORKPLACE)
+        ),
+        order_by=(LicensePoolRow.sku, LicensePoolRow.capacity),
+        viewonly=True,
         lazy="raise",
     )
     credit_balance: Mapped[BalanceRow | None] = relationship(
@@ -499,7 +595,10 @@ class AnnouncementRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     workflow_id: Mapped[str]
     run_id: Mapped[str]
+    """The first run; empty where the id of a workflow is never used again."""
     at: Mapped[datetime]
+    signal: Mapped[str] = mapped_column(default=DIRECTORY_CHANGED, server_default=DIRECTORY_CHANGED)
+    """The fact that it is told."""
 
 
 class SettlementRow(Base):
@@ -530,6 +629,89 @@ class RefundRow(Base):
     requested_at: Mapped[datetime]
     ordered: Mapped[RefundOrder] = mapped_column(Document(TypeAdapter(RefundOrder)))
     record: Mapped[Refund] = mapped_column(Document(TypeAdapter(Refund)))
+
+
+class OrderRow(Base):
+    """An order of licenses as it stands, and what its terms are counted by (ADD)."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        Index("orders_by_account", "account_id"),
+        CheckConstraint(f"state IN ({_ORDER_STATES})", "state"),
+        CheckConstraint("billing_day BETWEEN 1 AND 31", "billing_day"),
+        CheckConstraint("billing_month BETWEEN 1 AND 12", "billing_month"),
+    )
+
+    order_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    state: Mapped[str]
+    opened_at: Mapped[datetime]
+    bought_on: Mapped[date] = mapped_column(DayOrMoment)
+    """The day, in the account's zone, on which the first term begins."""
+    billing_day: Mapped[int]
+    billing_month: Mapped[int | None]
+    """None: billed every month."""
+    reduced_after: Mapped[int | None]
+    """How many entries the journal had when licenses were last taken back."""
+    released: Mapped[tuple[str, ...]] = mapped_column(
+        Document(TypeAdapter(tuple[str, ...])), default=()
+    )
+    """Who lost a license then."""
+    record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
+
+
+class OrderInvoiceRow(Base):
+    """One invoice of an order: for one term, and paid once (ADD-5, ADD-7)."""
+
+    __tablename__ = "order_invoices"
+    __table_args__ = (
+        UniqueConstraint("order_id", "period_start"),
+        UniqueConstraint("payment"),
+        CheckConstraint("state IN ('open', 'paid', 'failed', 'void')", "state"),
+        CheckConstraint("from_credit BETWEEN 0 AND amount", "from_credit"),
+        CheckConstraint("payment IS NULL OR state = 'paid'", "payment"),
+    )
+
+    order_id: Mapped[str] = mapped_column(ForeignKey("orders.order_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    period_start: Mapped[date] = mapped_column(DayOrMoment)
+    period_end: Mapped[date] = mapped_column(DayOrMoment)
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    from_credit: Mapped[Decimal] = mapped_column(CountedAmount)
+    credit_tried: Mapped[int | None]
+    """The last try for which credit was reserved."""
+    state: Mapped[Literal["open", "paid", "failed", "void"]] = mapped_column(Text)
+    at: Mapped[datetime]
+    payment: Mapped[str | None]
+    """The provider's id of what a payment method has paid of it."""
+
+    @property
+    def invoice_id(self) -> str:
+        """Its name for everybody else."""
+        return f"{self.order_id}/{self.number}"
+
+
+class ProviderChargeRow(Base):
+    """A charge that the built-in payment provider has answered."""
+
+    __tablename__ = "provider_charges"
+    __table_args__ = (
+        UniqueConstraint("provider_id"),
+        CheckConstraint("state = 'declined' OR amount > 0", "amount"),
+        CheckConstraint("state IN ('succeeded', 'declined')", "state"),
+        CheckConstraint("(state = 'declined') = (failure IS NOT NULL)", "failure"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    method: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    at: Mapped[datetime]
+    state: Mapped[str]
+    failure: Mapped[str | None]
 
 
 class ProviderRefundRow(Base):

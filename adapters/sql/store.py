@@ -5,12 +5,14 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.announcement import SqlAnnouncements
+from adapters.sql.assignment import SqlAssignments
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit import audit
 from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
 from adapters.sql.invitation import SqlInvitations
 from adapters.sql.letter import SqlLetters
+from adapters.sql.order import SqlOrders
 from adapters.sql.quote import SqlQuotes
 from adapters.sql.refund import SqlRefunds
 from adapters.sql.remedy import SqlRemedies
@@ -23,7 +25,7 @@ _ID_KEY: Final = "id_key"
 
 
 class SqlStore:
-    """Accounts, invitations, money and letters in one database."""
+    """Accounts, invitations, licenses, money and letters in one database."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -32,6 +34,8 @@ class SqlStore:
         self.quotes = SqlQuotes(engine)
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
+        self.assignments = SqlAssignments(engine)
+        self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)

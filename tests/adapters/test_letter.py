@@ -28,8 +28,17 @@ from domain.letter import (
     HeadsUpLetter,
     InvitationLetter,
     Letter,
+    LicenseEndedLetter,
     LicensesLeftLetter,
     MovedLetter,
+    NextPayment,
+    OrderCancelledLetter,
+    OrderConfirmedLetter,
+    OrderedLicenses,
+    OrderEndedLetter,
+    OrderPaymentFailedLetter,
+    OrderRenewedLetter,
+    OrderReviewLetter,
     Reader,
     RefundClosedLetter,
     RefundConvertedLetter,
@@ -44,6 +53,7 @@ from domain.letter import (
     UndeliverableLetter,
     WelcomeLetter,
 )
+from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
@@ -262,6 +272,44 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
     return {letter.event: letter for letter in letters}
 
 
+def letters_of_orders(reader: Reader) -> list[Letter]:
+    """Every letter about a purchase, with each reason that an end may have."""
+    to = {"id": "x", "reader": reader, "account_name": "Acme"}
+    large = OrderedLicenses(order_id="or-1", sku=Sku.LARGE_MEETING, capacity=500, quantity=3)
+    base = OrderedLicenses(order_id="or-2", sku=Sku.WORKPLACE, capacity=None, quantity=1)
+    month = NextPayment(amount=AMOUNT, on=ARRIVES_BETWEEN[0], cycle="monthly")
+    year = NextPayment(amount=AMOUNT, on=ARRIVES_BETWEEN[0], cycle="annual")
+    reviewed = {**to, "due_now": AMOUNT, "lapses_at": AT}
+    declined = {**to, "amount": AMOUNT, "next_try_at": AT}
+    reasons = (None, "review_lapsed", "payment_declined", "account_closed")
+    ends = (None, "ends_with_term", "payment_declined", "account_closed")
+    return [
+        OrderReviewLetter.model_validate({**reviewed, "order": large, "next_payment": month}),
+        OrderReviewLetter.model_validate({**reviewed, "order": base, "next_payment": year}),
+        OrderConfirmedLetter.model_validate(
+            {**to, "amount": AMOUNT, "order": large, "next_payment": month}
+        ),
+        OrderRenewedLetter.model_validate(
+            {**to, "amount": AMOUNT, "order": large, "next_payment": year}
+        ),
+        OrderPaymentFailedLetter.model_validate({**declined, "order": large, "renewal": False}),
+        OrderPaymentFailedLetter.model_validate({**declined, "order": base, "renewal": True}),
+        *(
+            OrderCancelledLetter.model_validate({**to, "order": large, "reason": reason})
+            for reason in reasons
+        ),
+        OrderCancelledLetter.model_validate(
+            {**to, "order": large, "reason": "ends_with_term", "ends_on": ARRIVES_BETWEEN[0]}
+        ),
+        *(
+            OrderEndedLetter.model_validate({**to, "order": base, "reason": reason})
+            for reason in ends
+        ),
+        LicenseEndedLetter.model_validate({**to, "sku": Sku.LARGE_MEETING, "capacity": 1000}),
+        LicenseEndedLetter.model_validate({**to, "sku": Sku.WORKPLACE, "capacity": None}),
+    ]
+
+
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
@@ -287,6 +335,7 @@ def every_letter(reader: Reader) -> list[Letter]:
             {**to, "invitee": "bob@example.com", "answer": "550 unknown"}
         ),
         *letters_of_money(reader).values(),
+        *letters_of_orders(reader),
         a_credit(reader, "net_terms"),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
     ]
@@ -934,3 +983,35 @@ def test_an_inviter_who_came_second_is_told_that_another_account_was_first() -> 
     text = written(superseded).text
     assert "bob@example.com has joined another account" in text
     assert "when the other account has unlinked them" in text
+
+
+def an_order_letter(event: str, number: int = 0) -> str:
+    """The plain text of the letter of that event, the `number`th of its kind."""
+    found = [letter for letter in letters_of_orders(a_reader()) if letter.event == event]
+    return written(found[number]).text
+
+
+@pytest.mark.parametrize(
+    ("event", "number", "said"),
+    [
+        ("order_review", 0, "Nothing has been ordered or charged yet"),
+        ("order_confirmed", 0, "3 licenses Large Meeting for 500 participants"),
+        ("order_renewed", 0, "will be charged for a year"),
+        ("order_payment_failed", 0, "as soon as the payment has succeeded"),
+        ("order_payment_failed", 1, "go on working"),
+        ("order_cancelled", 1, "not confirmed in time"),
+        ("order_cancelled", 4, "Wednesday, November 25, 2026"),
+        ("order_ended", 2, "payment for its renewal was declined"),
+        ("license_ended", 0, "room for 100 participants"),
+    ],
+)
+def test_a_buyer_reads_how_the_order_stands(event: str, number: int, said: str) -> None:
+    """ADD-3 to ADD-7."""
+    assert said in " ".join(an_order_letter(event, number).split())
+
+
+def test_what_was_not_paid_is_never_called_paid() -> None:
+    """TXT-2."""
+    for letter in letters_of_orders(a_reader()):
+        if letter.event in {"order_review", "order_payment_failed"}:
+            assert "paid" not in written(letter).text

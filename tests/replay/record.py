@@ -15,7 +15,7 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from tests.replay.scenarios import SCENARIOS
+from tests.replay.scenarios import ORDERS, SCENARIOS
 from tests.world import JANE, a_world, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -25,10 +25,10 @@ _JSON = TypeAdapter[JsonValue](JsonValue)
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    for kind in ("invitation", "refund", "notice"):
+    for kind in ("invitation", "refund", "notice", "order"):
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
-        for name in names or SCENARIOS:
+        for name in names or [*SCENARIOS, *ORDERS]:
             for kind, history in (await _played(environment, name)).items():
                 text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
                 (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -36,9 +36,12 @@ async def record(names: list[str]) -> None:
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
-    """The histories of the invitation and of its refund and last notice, if there are any."""
+    """The history of the order, or of the invitation, its refund and its last notice."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(environment, Path(folder)) as world:
+            if name in ORDERS:
+                order = await ORDERS[name](world)
+                return {"order": await _history(environment, order.workflow_id)}
             with suppress(Refused):
                 await SCENARIOS[name](world)
             invitation = await world.show(JANE)

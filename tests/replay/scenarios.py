@@ -8,11 +8,14 @@ from datetime import timedelta
 
 from domain.error import Refused
 from domain.invitation import Choice, Person
+from domain.license import Sku
+from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
 from tests.world import ADMIN, JANE, World, a_paying_owner
 
 Scenario = Callable[[World], Awaitable[object]]
+Purchase = Callable[[World], Awaitable[Order]]
 
 
 async def completed(world: World) -> None:
@@ -180,6 +183,73 @@ async def moved_and_completed(world: World) -> None:
     await world.until(JANE, "completed")
 
 
+async def lapsed_and_cancelled(world: World) -> Order:
+    order = await _bought(world, portal="account")
+    await world.clock.pass_time(order.workflow_id, timedelta(hours=24))
+    return await world.order_until(order.order_id, OrderState.CANCELLED)
+
+
+async def declined_for_a_week_and_cancelled(world: World) -> Order:
+    await _pays_by_a_card(world, declines=9)
+    order = await _bought(world)
+    await world.clock.pass_time(order.workflow_id, timedelta(days=7))
+    return await world.order_until(order.order_id, OrderState.CANCELLED)
+
+
+async def declined_and_cancelled_by_the_buyer(world: World) -> Order:
+    await _pays_by_a_card(world, declines=1)
+    order = await _bought(world)
+    return await world.orders.cancel(order.order_id)
+
+
+async def confirmed_reduced_renewed_and_ended(world: World) -> Order:
+    order = await _bought(world, portal="account")
+    await world.orders.confirm(order.order_id)
+    reduced = await world.orders.change(order.order_id, 1)
+    await _to_the_next_moment(world, reduced)
+    await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    cancelled = await world.orders.cancel(order.order_id)
+    await _to_the_next_moment(world, cancelled)
+    return await world.order_until(order.order_id, OrderState.ENDED)
+
+
+async def renewal_declined_recovered_and_ended(world: World) -> Order:
+    order = await _bought(world)
+    await _pays_by_a_card(world, declines=1)
+    await _to_the_next_moment(world, order)
+    failed = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED)
+    await _to_the_next_moment(world, failed)
+    order = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    await _pays_by_a_card(world, declines=9)
+    await _to_the_next_moment(world, order)
+    failed = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED)
+    await world.clock.pass_time(order.workflow_id, timedelta(days=7))
+    return await world.order_until(order.order_id, OrderState.ENDED)
+
+
+async def _bought(world: World, portal: Portal = "plans") -> Order:
+    return await world.orders.buy(
+        world.account,
+        Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=2,
+        cycle="monthly",
+        by=ADMIN,
+        portal=portal,
+    )
+
+
+async def _pays_by_a_card(world: World, declines: int) -> None:
+    card = {"id": "card-1", "kind": "card", "declines": declines}
+    await world.imported(world.account, payment_methods=[card])
+
+
+async def _to_the_next_moment(world: World, order: Order) -> None:
+    moment = order.next_try_at() or order.paid_until
+    assert moment
+    await world.clock.go_to(order.workflow_id, moment)
+
+
 async def _blocked(world: World) -> None:
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
     await world.pending(JANE)
@@ -221,3 +291,15 @@ SCENARIOS: dict[str, Scenario] = {
         moved_and_completed,
     )
 }
+
+ORDERS: dict[str, Purchase] = {
+    purchase.__name__: purchase
+    for purchase in (
+        lapsed_and_cancelled,
+        declined_for_a_week_and_cancelled,
+        declined_and_cancelled_by_the_buyer,
+        confirmed_reduced_renewed_and_ended,
+        renewal_declined_recovered_and_ended,
+    )
+}
+"""One life of an order for each way to its end."""

@@ -7,11 +7,12 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from domain.invitation import InvitationState
+from domain.order import OrderState
 from domain.refund import RefundState
 from runtime.codec import data_converter
 from runtime.wiring import WORKFLOWS, workflow_runner
 from tests.replay.record import HISTORIES
-from tests.replay.scenarios import SCENARIOS
+from tests.replay.scenarios import ORDERS, SCENARIOS
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
 
@@ -43,3 +44,9 @@ def test_every_rest_of_a_refund_is_recorded() -> None:
     assert set(ends) == {state.value for state in RefundState if state.resting}
     recorded = [path.stem for path in RECORDED if path.parent.name == "refund"]
     assert all(any(name.startswith(end) for name in recorded) for end in ends.values())
+
+
+def test_every_life_of_an_order_is_recorded_and_every_end_reached() -> None:
+    assert {path.stem for path in RECORDED if path.parent.name == "order"} == set(ORDERS)
+    ends = [state for state in OrderState if state.final]
+    assert all(any(end in name for name in ORDERS) for end in ends)

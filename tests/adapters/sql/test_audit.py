@@ -50,10 +50,12 @@ async def test_a_sound_store_has_no_violations(town: Town) -> None:
         "memberships": 9,
         "invitations": 2,
         "pools": 5,
+        "holders": 0,
         "subscriptions": 0,
         "transfers": 0,
         "settlements": 0,
         "refunds": 0,
+        "orders": 0,
     }
 
 

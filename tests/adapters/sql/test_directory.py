@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.sql.schema import Base
 from adapters.sql.store import SqlStore
 from domain.account import Directory
+from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
 from tests.adapters.sql.town import ACME, ADMIN, OWNER, Town, account, directory, user
@@ -26,7 +27,12 @@ RICH = account(
         time_zone="Asia/Kolkata",
         settings={"waiting_room": True, "nested": {"b": [1, 2.5, None], "a": "x"}},
         meetings=[
-            {"id": "m2", "topic": "Second", "starts_at": "2026-04-01T09:00:00+02:00"},
+            {
+                "id": "m2",
+                "topic": "Second",
+                "starts_at": "2026-04-01T09:00:00+02:00",
+                "capacity": 500,
+            },
             {"id": "m1", "topic": "First", "starts_at": "2026-04-01T09:00:00Z", "capacity": 500},
         ],
         webinars=[{"id": "m1", "topic": "W", "starts_at": "2026-05-01T00:00:00Z"}],
@@ -126,7 +132,9 @@ async def test_amounts_stay_exact_to_the_last_digit(store: SqlStore) -> None:
 
 
 async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> None:
-    await store.directory.import_(directory(RICH, GONE, ACME, catalog={"a": 1}))
+    await store.directory.import_(
+        directory(RICH, GONE, ACME, catalog={"large-meeting": {"500": 49.5}})
+    )
     first = await store.directory.export(None)
     again = Directory.model_validate_json(first.model_dump_json())
     await store.directory.import_(again)
@@ -136,11 +144,13 @@ async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> Non
 async def test_the_export_of_one_account_names_no_other_and_spoils_no_catalog(
     town: Town,
 ) -> None:
-    await town.store.directory.import_(directory(catalog={"a": 1}))
+    await town.store.directory.import_(directory(catalog={"workplace": 12}))
     exported = await town.store.directory.export("acme")
     assert [account.id for account in exported.accounts] == ["acme"]
     await town.store.directory.import_(Directory.model_validate_json(exported.model_dump_json()))
-    assert (await town.store.directory.export(None)).catalog == {"a": 1}
+    assert (await town.store.directory.export(None)).catalog == Catalog.model_validate(
+        {"workplace": "12"}
+    )
 
 
 async def test_an_unknown_account_is_not_exported(store: SqlStore) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.sql.engine import create_engine
 from adapters.sql.store import SqlStore
 from adapters.sql.transaction import reading, writing
+from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused, Unavailable
 from tests.adapters.sql.town import NOON, Town, directory
 from tests.postgres import Postgres
@@ -92,6 +93,7 @@ async def test_the_key_behind_the_ids_is_kept_for_ever(store: SqlStore) -> None:
 
 
 async def test_the_catalog_is_replaced_whole(town: Town) -> None:
-    for catalog in ({"a": 1, "b": 2}, {"a": 3}):
+    for catalog in ({"workplace": "1.00", "large-meeting": {"500": "2.00"}}, {"workplace": 3}):
         await town.store.directory.import_(directory(catalog=catalog))
-    assert (await town.store.directory.export(None)).catalog == {"a": 3}
+    kept = (await town.store.directory.export(None)).catalog
+    assert kept == Catalog.model_validate({"workplace": "3"})

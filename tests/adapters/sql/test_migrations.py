@@ -7,8 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.migrations import upgrade
 from adapters.sql.schema import Base
+from domain.account import HeldAddon
 from tests.adapters.sql.purse import balances, imported
-from tests.adapters.sql.town import Town
+from tests.adapters.sql.town import ADMIN, OWNER, Town
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -42,12 +43,65 @@ async def test_money_that_was_there_before_the_ledger_is_posted(town: Town) -> N
     assert (await town.store.audit()).violations == ()
 
 
+async def test_pools_and_addons_that_were_lists_become_rows(town: Town) -> None:
+    """ASG-4: one each, for who has a base license, out of a pool that has enough."""
+    await imported(town)
+    async with town.engine.begin() as connection:
+        await connection.run_sync(_before_add_ons_were_rows)
+        for statement in (
+            'UPDATE accounts SET pools = \'[{"sku": "large-meeting", "capacity": 500,'
+            ' "bought": 3}, {"sku": "large-meeting", "capacity": 1000, "bought": 0}]\''
+            " WHERE id = 'acme'",
+            # Olga has a base license, Adam has none.
+            'UPDATE memberships SET addons = \'[{"sku": "large-meeting", "capacity": 500},'
+            ' {"sku": "large-meeting", "capacity": 1000}]\' WHERE account_id = \'acme\'',
+            "UPDATE memberships SET addons = '[{\"capacity\": 500}]', leaving = 'unlink',"
+            " until = '2026-01-01 00:00:00' WHERE account_id = 'paid'",
+            f"INSERT INTO meetings (host, id, position, topic, starts_at) VALUES ('{OWNER}', 'm',"
+            " 0, 'All hands', '2026-04-01 09:00:00')",
+        ):
+            # A text with colons would be taken for one with parameters.
+            await connection.exec_driver_sql(statement)
+    await upgrade(town.engine)
+    acme = await town.account("acme")
+    assert [(pool.capacity, pool.bought) for pool in acme.pools] == [(500, 3), (1000, 1)]
+    assert {user.email: user.addons for user in acme.users} == {
+        OWNER: (HeldAddon(capacity=1000),),
+        ADMIN: (),
+    }
+    assert [meeting.capacity for meeting in acme.users[0].meetings] == [1000]
+    async with town.engine.begin() as connection:
+        left = await connection.execute(text("SELECT sum(addon_left) FROM memberships"))
+        assert left.scalar_one() == 500
+    assert (await town.store.audit()).violations == ()
+
+
+def _before_add_ons_were_rows(connection: Connection) -> None:
+    licenses = ("order_invoices", "orders", "assignments", "assignment_requests", "held_licenses")
+    for table in licenses:
+        connection.execute(text(f"DROP TABLE {table}"))
+    for table, column in (
+        ("announcements", "signal"),
+        ("memberships", "licensed_at"),
+        ("memberships", "addon_left"),
+    ):
+        connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+    for table, column in (("accounts", "pools"), ("memberships", "addons")):
+        connection.execute(
+            text(f"ALTER TABLE {table} ADD COLUMN {column} JSON NOT NULL DEFAULT '[]'")
+        )
+    connection.execute(text("DELETE FROM license_pools WHERE sku <> 'workplace'"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+
+
 def _back_to_the_foundation(connection: Connection) -> None:
+    _before_add_ons_were_rows(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
     made_since = (
         "moved_items",
         "announcements",
+        "provider_charges",
         "transfers",
         "balances",
         "settlements",

@@ -8,12 +8,14 @@ from itertools import count
 
 import pytest
 
-from activities.billing import RefundRefused, RefundRequest
+from activities.billing import ChargeRequest, RefundRefused, RefundRequest
 from adapters.provider import LedgerProvider
 from adapters.sql.store import SqlStore
+from domain.charge import EXAMPLE_CARD, ChargeState
+from domain.error import ErrorCode, Refused
 from domain.money import Money
 from domain.refund import PartState
-from tests.adapters.provider_contract import ProviderContract, refund_of
+from tests.adapters.provider_contract import ProviderContract, charge_of, refund_of
 from tests.adapters.sql.purse import LINE
 from tests.adapters.sql.town import account, directory, user
 
@@ -32,6 +34,7 @@ class LedgerWorld:
     store: SqlStore
     provider: LedgerProvider
     account: str = "payer"
+    billing_customer: str | None = None
     now: datetime = FRIDAY
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -40,21 +43,42 @@ class LedgerWorld:
     ) -> str:
         name = f"pay-{next(self.numbers)}"
         payment = {"id": name, "method": method, "amount": amount, "refundable": refundable}
+        await self.imported(
+            currency=currency,
+            payment_methods=[{"id": "other-card", "kind": "card"}],
+            subscriptions=[{**LINE, "id": name, "payments": [payment]}],
+        )
+        return name
+
+    async def method(self, declines: int = 0) -> str:
+        name = f"card-{next(self.numbers)}"
+        await self.imported(
+            payment_methods=[{"id": name, "kind": "card", "declines": declines}],
+        )
+        return name
+
+    async def lose_the_answer(self, request: ChargeRequest) -> None:
+        faulty = LedgerProvider(self.store.engine, 0, frozenset({"timeout-after"}))
+        with pytest.raises(TimeoutError):
+            await faulty.charge(request)
+
+    async def book(self, payment: str, amount: str) -> None:
+        paid = {"id": payment, "method": "card", "amount": amount}
+        await self.imported(subscriptions=[{**LINE, "id": "order-1", "payments": [paid]}])
+
+    async def imported(self, **more: object) -> None:
         await self.store.directory.import_(
             directory(
                 account(
                     self.account,
                     user("payer@payer.example", "owner"),
                     plan="pro",
-                    currency=currency,
                     country="US",
                     time_zone="America/New_York",
-                    payment_methods=[{"id": "other-card", "kind": "card"}],
-                    subscriptions=[{**LINE, "id": name, "payments": [payment]}],
+                    **{"currency": "EUR", **more},
                 )
             )
         )
-        return name
 
     async def settle(self, provider_id: str) -> datetime:
         return self.now + timedelta(days=14)
@@ -92,6 +116,54 @@ def world(make: Make) -> LedgerWorld:
 
 class TestLedgerProvider(ProviderContract):
     """The built-in one."""
+
+
+async def test_the_example_card_works_where_no_method_is_listed(world: LedgerWorld) -> None:
+    """ADD-4."""
+    await world.imported()
+    request = await charge_of(world, "50.00", method=EXAMPLE_CARD)
+    assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
+
+
+async def test_the_example_card_is_unknown_where_others_are_listed(world: LedgerWorld) -> None:
+    await world.method()
+    told = await world.provider.charge(await charge_of(world, "50.00", method=EXAMPLE_CARD))
+    assert told.failure == "unknown_payment_method"
+
+
+async def test_a_decline_is_counted_in_the_directory(world: LedgerWorld) -> None:
+    """ADD-4: an export tells how many are left."""
+    request = await charge_of(world, "50.00", declines=3)
+    await world.provider.charge(request)
+    [exported] = (await world.store.directory.export(world.account)).accounts
+    assert {method.id: method.declines for method in exported.payment_methods} == {
+        request.method: 2
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"amount": Money(amount=Decimal(1), currency="USD")}, "currency_mismatch"),
+        ({"amount": Money(amount=Decimal(0), currency="EUR")}, "amount_too_small"),
+        ({"method": "stranger"}, "unknown_payment_method"),
+    ],
+)
+async def test_what_makes_no_sense_is_declined_without_counting(
+    world: LedgerWorld, change: dict[str, object], reason: str
+) -> None:
+    request = await charge_of(world, "50.00", declines=1)
+    wrong = request.model_copy(update={"key": "wrong", **change})
+    told = await world.provider.charge(wrong)
+    assert (told.state, told.failure) == (ChargeState.DECLINED, reason)
+    assert await world.provider.find_charge(wrong) == told
+    assert (await world.provider.charge(request)).failure == "card_declined"
+
+
+async def test_an_account_that_nobody_knows_is_not_charged(world: LedgerWorld) -> None:
+    with pytest.raises(Refused) as refused:
+        await world.provider.charge(await charge_of(world, "50.00", method=EXAMPLE_CARD))
+    assert refused.value.code is ErrorCode.NOT_FOUND
 
 
 async def test_it_settles_on_a_business_day_of_the_source_account(world: LedgerWorld) -> None:

@@ -1,0 +1,22 @@
+"""The catalogue that was imported, if any (ADD-4)."""
+
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.schema import SettingRow
+from domain.catalog import Catalog
+
+_CATALOG: Final = "catalog"
+
+
+async def imported_catalog(session: AsyncSession) -> Catalog | None:
+    """What a file said last; None while the example applies."""
+    row = await session.get(SettingRow, _CATALOG)
+    return Catalog.model_validate(row.value) if row else None
+
+
+async def keep_catalog(session: AsyncSession, catalog: Catalog) -> None:
+    """From now on it says what licenses cost."""
+    value = catalog.model_dump(mode="json")
+    await session.merge(SettingRow(key=_CATALOG, value=value))

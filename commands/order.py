@@ -1,0 +1,185 @@
+"""Commands about buying licenses (ADD)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from commands.answer import Answer, as_json
+from commands.question import Account, By, ask_orders
+from commands.shape import facts, journal, money, state, table, text, time
+from domain.license import Sku, capacity_of, quantity_of
+from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
+
+if TYPE_CHECKING:
+    from runtime.order_client import OrderClient
+
+_PANEL = "Licenses"
+
+app = typer.Typer()
+orders = typer.Typer(
+    name="order",
+    help="Licenses that were bought, from the review to the last term.",
+    rich_markup_mode="rich",
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The order's id.", show_default=False)]
+# Read as text: what is no number is refused by the rule for quantities, not as bad usage.
+Quantity = Annotated[str, typer.Option(metavar="N", help="How many licenses.", show_default=False)]
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Example: seatflow buy acme large-meeting --capacity 500 --quantity 3 "
+    "--cycle monthly --by owner@acme.example",
+)
+def buy(
+    context: typer.Context,
+    account: Account,
+    sku: Annotated[Sku, typer.Argument(help="What to buy.", show_default=False)],
+    quantity: Quantity,
+    cycle: Annotated[
+        str,
+        typer.Option(metavar="monthly|annual", help="How often it is renewed.", show_default=False),
+    ],
+    by: By,
+    capacity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="500|1000|3000|5000",
+            help="Participants of a Large Meeting; a workplace license has none.",
+        ),
+    ] = None,
+    portal: Annotated[
+        Portal,
+        typer.Option(help="plans places it at once; account has it reviewed and confirmed first."),
+    ] = "plans",
+) -> None:
+    """Buy licenses for an account.
+
+    Prints the order once it is in review or its first payment has been tried. A declined
+    payment is tried again after 1, 3, 5 and 7 days.
+    """
+    bought = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
+    _ask(
+        context,
+        "Buying",
+        lambda client: client.buy(
+            account,
+            sku,
+            capacity=bought[0],
+            quantity=bought[1],
+            cycle=bought[2],
+            by=by,
+            portal=portal,
+        ),
+    )
+
+
+@orders.command(epilog="Example: seatflow order confirm or-4f2a")
+def confirm(context: typer.Context, order_id: Id) -> None:
+    """Place an order that waits in review, and charge what is due."""
+    _ask(context, "Confirming", lambda client: client.confirm(order_id))
+
+
+@orders.command(epilog="Example: seatflow order cancel or-4f2a --release-all")
+def cancel(
+    context: typer.Context,
+    order_id: Id,
+    release_all: Annotated[
+        bool,
+        typer.Option("--release-all", help="Those who hold its licenses may lose them then."),
+    ] = False,
+) -> None:
+    """Cancel an order: at once while nothing was paid, else with the end of its term."""
+    _ask(context, "Cancelling", lambda client: client.cancel(order_id, release_all=release_all))
+
+
+@orders.command(
+    epilog="Example: seatflow order change or-4f2a --quantity 2 --release ada@acme.example"
+)
+def change(
+    context: typer.Context,
+    order_id: Id,
+    quantity: Quantity,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EMAIL",
+            help="Who loses their license then; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Have fewer licenses from the end of the term on; without a refund."""
+    fewer = quantity_of(quantity)
+    _ask(context, "Changing", lambda client: client.change(order_id, fewer, tuple(release or ())))
+
+
+@orders.command(epilog="Example: seatflow --json order show or-4f2a")
+def show(context: typer.Context, order_id: Id) -> None:
+    """Show an order as it stands."""
+    _ask(context, "Looking", lambda client: client.show(order_id))
+
+
+@orders.command("list", epilog="Example: seatflow order list acme")
+def list_(context: typer.Context, account: Account) -> None:
+    """List the orders of an account, the oldest first."""
+    found = ask_orders(context, "Looking", lambda client: client.list(account))
+    Answer.of(context).give({"orders": [as_json(order) for order in found]}, lambda: _listed(found))
+
+
+def _ask(
+    context: typer.Context, doing: str, question: "Callable[[OrderClient], Awaitable[Order]]"
+) -> None:
+    order = ask_orders(context, doing, question)
+    Answer.of(context).give(as_json(order), lambda: _shown(order))
+
+
+def _shown(order: Order) -> RenderableType:
+    renewal = f"{money(order.quote.then)} on {order.quote.next_billing_date}"
+    ends = order.state.final or order.quantity_then == 0
+    known = facts(
+        order.order_id,
+        ("state", state(order.state)),
+        ("note", order.note),
+        ("licenses", _licenses(order)),
+        ("account", order.account),
+        ("bought by", order.bought_by),
+        ("due at purchase", money(order.quote.due_now)),
+        ("renewal", None if ends else renewal),
+        ("from then on", f"{order.quantity_then} licenses" if order.quantity_then else None),
+        ("paid until", time(order.paid_until)),
+        ("tried again", time(order.next_try_at())),
+        ("may now", ", ".join(order.allowed)),
+        ("workflow", order.workflow_id),
+    )
+    return Group(known, _invoices(order.invoices), journal(order.journal))
+
+
+def _invoices(invoices: Sequence[OrderInvoice]) -> RenderableType:
+    rows = table("invoice", "amount", "state", "at")
+    for invoice in invoices:
+        rows.add_row(invoice.id, money(invoice.amount), state(invoice.state), time(invoice.at))
+    return rows if invoices else Text("Nothing has been charged.", style="dim")
+
+
+def _listed(found: Sequence[Order]) -> RenderableType:
+    rows = table("order", "state", "licenses", "renewal", "on", "note")
+    for order in found:
+        ends = order.state.final or order.quantity_then == 0
+        rows.add_row(
+            order.order_id,
+            state(order.state),
+            _licenses(order),
+            "" if ends else money(order.quote.then),
+            "" if ends else str(order.quote.next_billing_date),
+            text(order.note or ""),
+        )
+    return rows if found else Text("No orders.", style="dim")
+
+
+def _licenses(order: Order) -> str:
+    return f"{order.quantity} × {product_of(order)}, {order.cycle}"

@@ -1,0 +1,99 @@
+"""Licenses of a pool given to users, by one request (ASG)."""
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, JsonValue
+
+from domain.account import Meeting
+from domain.journal import JournalEntry
+from domain.license import Sku
+from domain.model import Value
+
+AT_MOST = 100
+"""Users in one request (ASG-5)."""
+
+
+def assignment_workflow(account: str, request_id: str) -> str:
+    """The id of the workflow that carries out a request."""
+    return f"assignment/{account}/{request_id}"
+
+
+class AssignmentState(StrEnum):
+    """Where one user's assignment stands; `states/assignment.py` draws how it moves."""
+
+    REQUESTED = "requested"
+    WAITING = "waiting"
+    ASSIGNED = "assigned"
+    RELEASED = "released"
+    REFUSED = "refused"
+
+
+class AssignmentResult(Value):
+    """What became of one user of a request."""
+
+    email: str
+    """The normalized address; as given (trimmed) when refused."""
+    state: AssignmentState
+    capacity: int | None = None
+    error: dict[str, JsonValue] | None = None
+    """Null unless refused or waiting."""
+    meetings: tuple[Meeting, ...] = ()
+    """Those that lose their capacity with a license that is taken away (ASG-7)."""
+
+
+class AssignLicenses(Value):
+    """The order that starts an assignment."""
+
+    request_id: str
+    account: str
+    sku: Sku
+    emails: tuple[str, ...] = Field(max_length=AT_MOST)
+    """Normalized, each once, in the order asked."""
+    capacity: int | None = None
+    """None: the only one, or the only one with a free license (ASG-2)."""
+    by: str
+    atomic: bool = False
+    """All or none; else a result each, and whom there is none for waits (ASG-5)."""
+    give_base_license: bool = False
+    """Give a basic user a free base license first (ASG-1)."""
+
+    @property
+    def workflow_id(self) -> str:
+        """One run for each request."""
+        return assignment_workflow(self.account, self.request_id)
+
+
+class Assignment(Value):
+    """A request as it stands: its users' results, and how they came there."""
+
+    request_id: str
+    workflow_id: str
+    account: str
+    sku: Sku
+    results: tuple[AssignmentResult, ...]
+    journal: tuple[JournalEntry, ...] = ()
+
+    @property
+    def state(self) -> AssignmentState:
+        """Waiting while anybody waits; refused when all were; else assigned."""
+        states = {result.state for result in self.results}
+        for state in (AssignmentState.REQUESTED, AssignmentState.WAITING, AssignmentState.ASSIGNED):
+            if state in states:
+                return state
+        return (
+            AssignmentState.RELEASED
+            if AssignmentState.RELEASED in states
+            else (AssignmentState.REFUSED)
+        )
+
+    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+        """The request after `entry`."""
+        return self.model_copy(update={"journal": (*self.journal, entry), **changes})
+
+
+class StartAssignment(Value):
+    """The input of one run: the request, and what the run before hands on."""
+
+    request: AssignLicenses
+    carried: Assignment | None = None

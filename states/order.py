@@ -1,0 +1,101 @@
+"""The machine of a purchase (ADD)."""
+
+from pydantic import AwareDatetime
+from statemachine.states import States
+
+from domain.error import ErrorCode
+from domain.journal import JournalEntry
+from domain.order import BuyLicenses, Order, OrderQuote, OrderState
+from states.lifecycle import LifecycleMachine, allowed
+
+
+class OrderMachine(LifecycleMachine):
+    """From the draft to the end of the last term.
+
+    `cancelled` is for what was never paid; what was paid becomes `ended`, its licenses
+    released, when its term is over or its renewal was declined for too long (ADD-6, ADD-7).
+    """
+
+    _ = States.from_enum(
+        OrderState,
+        initial=OrderState.DRAFT,
+        final=[state for state in OrderState if state.final],
+        use_enum_instance=True,
+    )
+
+    review = _.DRAFT.to(_.REVIEW)
+    place = _.DRAFT.to(_.PLACED)
+    confirm = _.REVIEW.to(_.PLACED)
+    lapse = _.REVIEW.to(_.CANCELLED)
+    pay = _.PLACED.to(_.PAID) | _.PAYMENT_FAILED.to(_.PAID)
+    activate = _.PAID.to(_.ACTIVE)
+    renew = _.ACTIVE.to.itself() | _.PAYMENT_FAILED.to(_.ACTIVE)
+    decline = (
+        _.PLACED.to(_.PAYMENT_FAILED) | _.ACTIVE.to(_.PAYMENT_FAILED) | _.PAYMENT_FAILED.to.itself()
+    )
+    change_quantity = _.ACTIVE.to.itself()
+    reduce = _.ACTIVE.to.itself()
+    cancel = _.REVIEW.to(_.CANCELLED) | _.PAYMENT_FAILED.to(_.CANCELLED) | _.ACTIVE.to.itself()
+    give_up = (
+        _.DRAFT.to(_.CANCELLED)
+        | _.REVIEW.to(_.CANCELLED)
+        | _.PLACED.to(_.CANCELLED)
+        | _.PAYMENT_FAILED.to(_.CANCELLED)
+    )
+    end = _.PAID.to(_.ENDED) | _.ACTIVE.to(_.ENDED) | _.PAYMENT_FAILED.to(_.ENDED)
+
+    updates = ("confirm", "cancel", "change_quantity")
+    waits_for = {
+        OrderState.DRAFT: "the store to keep it",
+        OrderState.REVIEW: "the buyer to confirm it",
+        OrderState.PLACED: "the payment provider to take the first payment",
+        OrderState.PAID: "the store to list the licenses",
+        OrderState.ACTIVE: "the next billing date",
+        OrderState.PAYMENT_FAILED: "the next try of the declined payment",
+    }
+    moved_by = {
+        "review": "the store",
+        "place": "the store",
+        "confirm": "the buyer",
+        "lapse": "the clock",
+        "pay": "the payment provider",
+        "activate": "the store",
+        "renew": "the payment provider",
+        "decline": "the payment provider",
+        "change_quantity": "the buyer",
+        "reduce": "the clock",
+        "cancel": "the buyer",
+        "give_up": "the clock, or the account's end",
+        "end": "the clock, the buyer after a declined renewal, or the account's end",
+    }
+    refusals = {state: ErrorCode.CONFLICT for state in OrderState}
+
+
+def opening(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Order:
+    """The draft of what is bought at `quote`."""
+    state = OrderState.DRAFT
+    return Order(
+        order_id=order.order_id,
+        workflow_id=order.workflow_id,
+        account=order.account,
+        state=state,
+        sku=order.sku,
+        capacity=order.capacity,
+        quantity=order.quantity,
+        cycle=order.cycle,
+        portal=order.portal,
+        bought_by=order.bought_by,
+        quote=quote,
+        journal=(
+            JournalEntry(at=at, event="buy", from_state=None, to_state=state, by=order.bought_by),
+        ),
+        allowed=allowed(OrderMachine, state),
+    )
+
+
+def ending(order: Order) -> str:
+    """The event by which an order is over at once, its licenses released if it had any.
+
+    For who closes its account as well; the order must not be over already.
+    """
+    return "end" if order.was_paid else "give_up"

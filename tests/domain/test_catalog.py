@@ -1,0 +1,65 @@
+"""What licenses cost, and what a file may say of it."""
+
+from decimal import Decimal
+from typing import Literal
+
+import pytest
+from pydantic import ValidationError
+
+from domain.account import Directory
+from domain.catalog import Catalog
+from domain.license import Sku
+
+
+@pytest.mark.parametrize(
+    ("sku", "capacity", "monthly"),
+    [
+        (Sku.WORKPLACE, None, "13"),
+        (Sku.LARGE_MEETING, 500, "50"),
+        (Sku.LARGE_MEETING, 1000, "90"),
+        (Sku.LARGE_MEETING, 3000, "200"),
+        (Sku.LARGE_MEETING, 5000, "300"),
+    ],
+)
+@pytest.mark.parametrize(("cycle", "months"), [("monthly", 1), ("annual", 10)])
+def test_the_example_is_that_of_the_rules(
+    sku: Sku,
+    capacity: int | None,
+    monthly: str,
+    cycle: Literal["monthly", "annual"],
+    months: int,
+) -> None:
+    """ADD-4: a year is ten months."""
+    price = Catalog().price(sku, capacity, 3, cycle)
+    assert price == 3 * months * Decimal(monthly)
+
+
+def test_what_a_file_leaves_out_costs_what_it_does_in_the_example() -> None:
+    catalog = Catalog.model_validate({"large-meeting": {"500": "49.90", "5000": 250}})
+    assert catalog.model_dump(mode="json") == {
+        "workplace": "13.00",
+        "large-meeting": {"500": "49.90", "1000": "90.00", "3000": "200.00", "5000": "250"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("catalog", "place"),
+    [
+        ({"webinar": "1.00"}, ("webinar",)),
+        ({"workplace": "free"}, ("workplace",)),
+        ({"workplace": -1}, ("workplace",)),
+        ({"workplace": True}, ("workplace",)),
+        ({"workplace": "10000000"}, ("workplace",)),
+        ({"large-meeting": "50.00"}, ("large-meeting",)),
+        ({"large-meeting": {"750": "60.00"}}, ("large-meeting", "750", "[key]")),
+        ({"large-meeting": {"500": None}}, ("large-meeting", "500")),
+        ({"large_meeting": {}}, ("large_meeting",)),
+    ],
+)
+def test_a_mistake_in_it_is_one_of_the_file_and_has_its_path(
+    catalog: dict[str, object], place: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValidationError) as invalid:
+        Directory.model_validate({"catalog": catalog, "accounts": []})
+    [error] = invalid.value.errors()
+    assert error["loc"] == ("catalog", *place)
