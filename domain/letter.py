@@ -95,6 +95,19 @@ class InvitationLetter(_Letter):
     stays: tuple[Notice, ...] = ()
 
 
+class ReminderLetter(_Letter):
+    """To the invitee: they have not answered yet; blocked, what stands in the way (REM-1)."""
+
+    event: Literal["reminder"] = "reminder"
+    inviter: OneLine
+    """The inviter's name, or their address when they have none."""
+    link: str
+    expires_at: AwareDatetime | None
+    """None while the deadline is paused (BLK-5)."""
+    blockers: tuple[Blocker, ...] = ()
+    """Empty where nothing stands in the way."""
+
+
 class HeadsUpLetter(_Letter):
     """To the invitee: an invitation will come, from whom and why (INV-17)."""
 
@@ -382,6 +395,7 @@ Letter = Annotated[
     | TransferredLetter
     | CreditReceivedLetter
     | InvitationLetter
+    | ReminderLetter
     | HeadsUpLetter
     | BlockedLetter
     | UnblockedLetter
@@ -423,6 +437,21 @@ def invitation_letter(
         expires_at=expires_at,
         loses=parties.loses,
         stays=parties.stays,
+    )
+
+
+def reminder_letter(
+    invite: Invite, invitation: Invitation, parties: Parties, *, number: int, link: str
+) -> ReminderLetter:
+    """The `number`th reminder of this invitation, counted from 1 (REM-1)."""
+    return ReminderLetter(
+        id=f"reminder.{number}.{invite.invitation_id}",
+        reader=parties.invitee,
+        account_name=parties.account_name,
+        inviter=parties.inviter.name or parties.inviter.email,
+        link=link,
+        expires_at=invitation.expires_at,
+        blockers=invitation.blockers,
     )
 
 

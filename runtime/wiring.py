@@ -271,6 +271,7 @@ async def worker_for(
             activities=[
                 invitations.announce_invitation,
                 invitations.deliver_invitation,
+                invitations.remind_invitee,
                 invitations.join_account,
                 invitations.end_invitation,
                 invitations.look_again,

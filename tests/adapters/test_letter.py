@@ -47,6 +47,7 @@ from domain.letter import (
     RefundRequestedLetter,
     RefundRetriedLetter,
     RefundSettledLetter,
+    ReminderLetter,
     SupersededLetter,
     TransferredLetter,
     UnblockedLetter,
@@ -60,6 +61,7 @@ from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
+LINK = "https://seatflow.example/i/s3cret"
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
 LINKS = (
@@ -194,6 +196,20 @@ def a_blocked(
     )
 
 
+def a_reminder(
+    reader: Reader, blockers: tuple[Blocker, ...] = (), expires_at: datetime | None = AT
+) -> ReminderLetter:
+    return ReminderLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        inviter="Eve",
+        link=LINK,
+        expires_at=expires_at,
+        blockers=blockers,
+    )
+
+
 def an_unblocked(reader: Reader) -> UnblockedLetter:
     return UnblockedLetter(
         id="x",
@@ -318,6 +334,9 @@ def every_letter(reader: Reader) -> list[Letter]:
         a_heads_up(reader, managed=True),
         a_blocked(reader, what_blocks()),
         a_blocked(reader, what_blocks(), expires_at=None),
+        a_reminder(reader),
+        a_reminder(reader, what_blocks()),
+        a_reminder(reader, what_blocks(), expires_at=None),
         an_unblocked(reader),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.BASIC),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.LICENSED),
@@ -787,6 +806,21 @@ def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     assert still in paused
     assert "2026" not in paused
     assert still not in written(a_blocked(a_reader(language), what_blocks())).text
+
+
+def test_a_reminder_holds_the_link_and_the_deadline() -> None:
+    """REM-1: what the invitee needs to answer."""
+    text = written(a_reminder(a_reader())).text
+    assert LINK in text
+    assert "You can answer until" in text
+
+
+def test_a_reminder_of_who_is_blocked_names_the_remedies_instead() -> None:
+    """REM-1: there is nothing to be opened before they have been applied."""
+    text = written(a_reminder(a_reader(), what_blocks())).text
+    assert LINK not in text
+    assert "Your account still has" in text
+    assert "stands still" in written(a_reminder(a_reader(), what_blocks(), None)).text
 
 
 def test_who_is_unblocked_is_asked_to_accept_again() -> None:
