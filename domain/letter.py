@@ -1,6 +1,6 @@
 """E-mails before they are put into words: who reads, what happened, which facts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
@@ -16,7 +16,11 @@ from domain.money import Money
 from domain.order import Cycle, Order
 from domain.preview import Notice
 from domain.refund import PartState, Refund, RefundOrder
+from domain.reminder import StaleInvitation
 from domain.text import OneLine
+
+NAMED_IN_A_DIGEST = 50
+"""How many stale invitations one e-mail names."""
 
 
 class Reader(Value):
@@ -106,6 +110,16 @@ class ReminderLetter(_Letter):
     """None while the deadline is paused (BLK-5)."""
     blockers: tuple[Blocker, ...] = ()
     """Empty where nothing stands in the way."""
+
+
+class DigestLetter(_Letter):
+    """To the inviter: those of their invitations that nobody has answered for long (REM-2)."""
+
+    event: Literal["digest"] = "digest"
+    invitations: tuple[StaleInvitation, ...]
+    """The longest quiet first; not more than an e-mail should name."""
+    more: int = 0
+    """How many there are beside those named."""
 
 
 class HeadsUpLetter(_Letter):
@@ -396,6 +410,7 @@ Letter = Annotated[
     | CreditReceivedLetter
     | InvitationLetter
     | ReminderLetter
+    | DigestLetter
     | HeadsUpLetter
     | BlockedLetter
     | UnblockedLetter
@@ -452,6 +467,19 @@ def reminder_letter(
         link=link,
         expires_at=invitation.expires_at,
         blockers=invitation.blockers,
+    )
+
+
+def digest_letter(
+    reader: Reader, account_name: str, invitations: Sequence[StaleInvitation], *, id: str
+) -> DigestLetter:
+    """What an inviter is told of their stale invitations, the longest quiet first (REM-2)."""
+    return DigestLetter(
+        id=id,
+        reader=reader,
+        account_name=account_name,
+        invitations=tuple(invitations[:NAMED_IN_A_DIGEST]),
+        more=max(len(invitations) - NAMED_IN_A_DIGEST, 0),
     )
 
 

@@ -17,6 +17,7 @@ from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
 from activities.refund import RefundActivities
+from activities.reminder import ReminderActivities
 from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpPost, SmtpServer, mailbox
@@ -31,6 +32,8 @@ from runtime.client import SeatflowClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
+from runtime.reminder_client import ReminderClient
+from runtime.running_invitations import VisibleInvitations
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
@@ -39,6 +42,7 @@ from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import NoticeWorkflow, OrderNoticeWorkflow, RefundNoticeWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
+from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short.
@@ -64,6 +68,7 @@ WORKFLOWS = (
     RefundWorkflow,
     RefundNoticeWorkflow,
     RefundWatchWorkflow,
+    StaleInvitationRemindersWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -208,6 +213,31 @@ def order_client(
 
 
 @asynccontextmanager
+async def open_reminder_client(settings: Settings) -> AsyncIterator[ReminderClient]:
+    """The typed client of reminders.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield reminder_client(settings, store, _Connection(settings))
+
+
+def reminder_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> ReminderClient:
+    """The typed client of reminders over backends that are open."""
+    return ReminderClient(
+        connect=connect,
+        reminders=store.reminders,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
 
@@ -264,6 +294,12 @@ async def worker_for(
             store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
         )
         orders = OrderActivities(store=store.orders, provider=provider, post=post)
+        reminders = ReminderActivities(
+            store=store.reminders,
+            invitations=VisibleInvitations(client, settings.task_queue),
+            post=post,
+            id_key=settings.id_key,
+        )
         async with Worker(
             client,
             task_queue=settings.task_queue,
@@ -294,6 +330,10 @@ async def worker_for(
                 orders.end_term,
                 orders.void_order,
                 orders.tell_buyer,
+                reminders.keep_reminder_run,
+                reminders.ask_stale,
+                reminders.await_reminders,
+                reminders.tell_inviters,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),

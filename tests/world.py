@@ -32,6 +32,7 @@ from runtime.codec import data_converter
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
+from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
@@ -39,6 +40,7 @@ from runtime.wiring import (
     open_store,
     order_client,
     refund_client,
+    reminder_client,
     seatflow_client,
     set_up_store,
     worker_for,
@@ -104,6 +106,7 @@ class World:
     client: SeatflowClient
     refunds: RefundClient
     orders: OrderClient
+    reminders: ReminderClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -349,7 +352,8 @@ async def a_world(
             client = seatflow_client(settings, store, connect)
             refunds = refund_client(settings, store, connect)
             orders = order_client(settings, store, connect)
-            world = World(environment, store, smtp, client, refunds, orders, settings)
+            reminders = reminder_client(settings, store, connect)
+            world = World(environment, store, smtp, client, refunds, orders, reminders, settings)
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],

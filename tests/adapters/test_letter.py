@@ -17,13 +17,14 @@ from adapters.letter.writing import TEMPLATES, written
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
-from domain.invitation import Blocker, BlockerItem, License
+from domain.invitation import Blocker, BlockerItem, InvitationState, License
 from domain.letter import (
     AcceptedLetter,
     AttentionLetter,
     BlockedLetter,
     CreditReceivedLetter,
     DeclinedLetter,
+    DigestLetter,
     ExpiredLetter,
     HeadsUpLetter,
     InvitationLetter,
@@ -53,11 +54,13 @@ from domain.letter import (
     UnblockedLetter,
     UndeliverableLetter,
     WelcomeLetter,
+    digest_letter,
 )
 from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
+from domain.reminder import StaleInvitation
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
@@ -194,6 +197,21 @@ def a_blocked(
     return BlockedLetter(
         id="x", reader=reader, account_name="Acme", blockers=what, expires_at=expires_at
     )
+
+
+def a_digest(reader: Reader, invitations: int) -> DigestLetter:
+    stale = [
+        StaleInvitation(
+            email=f"jane{number}@example.com",
+            state=InvitationState.BLOCKED if number % 2 else InvitationState.PENDING,
+            quiet_since=AT,
+            expires_at=AT if number % 3 else None,
+            reminders_sent=number % 4,
+            reminded=number % 2 == 0,
+        )
+        for number in range(invitations)
+    ]
+    return digest_letter(reader, "Acme", stale, id="x")
 
 
 def a_reminder(
@@ -334,6 +352,8 @@ def every_letter(reader: Reader) -> list[Letter]:
         a_heads_up(reader, managed=True),
         a_blocked(reader, what_blocks()),
         a_blocked(reader, what_blocks(), expires_at=None),
+        a_digest(reader, 1),
+        a_digest(reader, 60),
         a_reminder(reader),
         a_reminder(reader, what_blocks()),
         a_reminder(reader, what_blocks(), expires_at=None),
@@ -806,6 +826,14 @@ def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     assert still in paused
     assert "2026" not in paused
     assert still not in written(a_blocked(a_reader(language), what_blocks())).text
+
+
+def test_a_digest_names_fifty_and_counts_the_rest() -> None:
+    """REM-2: an e-mail that can still be read, however many there are."""
+    text = written(a_digest(a_reader(), 60)).text
+    assert "60 of your invitations to the account Acme have not been answered" in text
+    assert ("jane49@example.com" in text, "jane50@example.com" in text) == (True, False)
+    assert "And 10 more." in text
 
 
 def test_a_reminder_holds_the_link_and_the_deadline() -> None:
