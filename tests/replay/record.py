@@ -15,20 +15,22 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from tests.replay.scenarios import ORDERS, SCENARIOS
-from tests.world import JANE, a_world, temporal_server
+from tests.replay.scenarios import ORDERS, RUNS_OF_REMINDERS, SCENARIOS
+from tests.world import JANE, World, a_world, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
+
+REMINDERS = "StaleInvitationReminders"
 
 _JSON = TypeAdapter[JsonValue](JsonValue)
 
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    for kind in ("invitation", "refund", "notice", "order"):
+    for kind in ("invitation", "refund", "notice", "order", "reminders"):
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
-        for name in names or [*SCENARIOS, *ORDERS]:
+        for name in names or [*SCENARIOS, *ORDERS, *RUNS_OF_REMINDERS]:
             for kind, history in (await _played(environment, name)).items():
                 text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
                 (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -36,12 +38,15 @@ async def record(names: list[str]) -> None:
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
-    """The history of the order, or of the invitation, its refund and its last notice."""
+    """The history of the order or run, or of the invitation, its refund and its last notice."""
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(environment, Path(folder)) as world:
             if name in ORDERS:
                 order = await ORDERS[name](world)
                 return {"order": await _history(environment, order.workflow_id)}
+            if name in RUNS_OF_REMINDERS:
+                await RUNS_OF_REMINDERS[name](world)
+                return {"reminders": await _history(environment, await _run_of_reminders(world))}
             with suppress(Refused):
                 await SCENARIOS[name](world)
             invitation = await world.show(JANE)
@@ -52,6 +57,14 @@ async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]
             for notice in (await _notices(environment, invitation.workflow_id))[-1:]:
                 histories["notice"] = await _history(environment, notice)
             return histories
+
+
+async def _run_of_reminders(world: World) -> str:
+    """The id of the only one of this world; visibility lags a moment."""
+    query = f"TaskQueue = '{world.settings.task_queue}' AND WorkflowType = '{REMINDERS}'"
+    while not (found := [run async for run in world.temporal.client.list_workflows(query)]):
+        await asyncio.sleep(0.1)
+    return found[0].id
 
 
 async def _notices(environment: WorkflowEnvironment, workflow_id: str) -> list[str]:
