@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runtime.license_client import LicenseClient
     from runtime.order_client import OrderClient
     from runtime.refund_client import RefundClient
+    from runtime.reminder_client import ReminderClient
 
 Found = TypeVar("Found")
 
@@ -92,6 +93,23 @@ def ask_licenses(
     async def answered() -> Found:
         async with open_license_client(load_settings()) as licenses:
             return await question(licenses)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_reminders(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[ReminderClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of reminders."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_reminder_client
+
+    async def answered() -> Found:
+        async with open_reminder_client(load_settings()) as reminders:
+            return await question(reminders)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

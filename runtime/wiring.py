@@ -18,6 +18,7 @@ from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
 from activities.refund import RefundActivities
+from activities.reminder import ReminderActivities
 from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpPost, SmtpServer, mailbox
@@ -33,6 +34,8 @@ from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
+from runtime.reminder_client import ReminderClient
+from runtime.running_invitations import VisibleInvitations
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
@@ -47,6 +50,7 @@ from workflows.notice import (
     RefundNoticeWorkflow,
 )
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
+from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short.
@@ -74,6 +78,7 @@ WORKFLOWS = (
     RefundWorkflow,
     RefundNoticeWorkflow,
     RefundWatchWorkflow,
+    StaleInvitationRemindersWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -242,6 +247,31 @@ def license_client(
 
 
 @asynccontextmanager
+async def open_reminder_client(settings: Settings) -> AsyncIterator[ReminderClient]:
+    """The typed client of reminders.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield reminder_client(settings, store, _Connection(settings))
+
+
+def reminder_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> ReminderClient:
+    """The typed client of reminders over backends that are open."""
+    return ReminderClient(
+        connect=connect,
+        reminders=store.reminders,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
 
@@ -302,6 +332,12 @@ async def worker_for(
         )
         orders = OrderActivities(store=store.orders, provider=provider, post=post)
         assignments = AssignmentActivities(store=store.assignments, post=post)
+        reminders = ReminderActivities(
+            store=store.reminders,
+            invitations=VisibleInvitations(client, settings.task_queue),
+            post=post,
+            id_key=settings.id_key,
+        )
         async with Worker(
             client,
             task_queue=settings.task_queue,
@@ -309,6 +345,7 @@ async def worker_for(
             activities=[
                 invitations.announce_invitation,
                 invitations.deliver_invitation,
+                invitations.remind_invitee,
                 invitations.join_account,
                 invitations.end_invitation,
                 invitations.look_again,
@@ -334,6 +371,10 @@ async def worker_for(
                 assignments.assign_now,
                 assignments.look_at_assignment,
                 assignments.tell_holders,
+                reminders.keep_reminder_run,
+                reminders.ask_stale,
+                reminders.await_reminders,
+                reminders.tell_inviters,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),

@@ -38,6 +38,7 @@ from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
+from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
@@ -46,6 +47,7 @@ from runtime.wiring import (
     open_store,
     order_client,
     refund_client,
+    reminder_client,
     seatflow_client,
     set_up_store,
     worker_for,
@@ -115,6 +117,7 @@ class World:
     refunds: RefundClient
     orders: OrderClient
     licenses: LicenseClient
+    reminders: ReminderClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -391,7 +394,10 @@ async def a_world(
             refunds = refund_client(settings, store, connect)
             orders = order_client(settings, store, connect)
             licenses = license_client(settings, store, connect)
-            world = World(environment, store, smtp, client, refunds, orders, licenses, settings)
+            reminders = reminder_client(settings, store, connect)
+            world = World(
+                environment, store, smtp, client, refunds, orders, licenses, reminders, settings
+            )
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],

@@ -48,3 +48,22 @@ LOOK = LocalActivityConfig(
     schedule_to_close_timeout=timedelta(seconds=30),
 )
 """A question to our own store that changes nothing."""
+
+REMIND = ActivityConfig(
+    # Hundreds of thousands of invitations are asked at some hundreds a second.
+    start_to_close_timeout=timedelta(hours=6),
+    # It beats every five seconds: a killed worker is noticed, another goes on from its page.
+    heartbeat_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+)
+"""A walk through all live invitations."""
+
+DIGEST = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=6),
+    # Well before the next day's run, which would be skipped: no digest is worth a reminder.
+    schedule_to_close_timeout=timedelta(hours=12),
+    heartbeat_timeout=timedelta(seconds=30),
+    # Each failed attempt says itself when the next one starts (INV-4).
+    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
+)
+"""An e-mail to each of many inviters."""

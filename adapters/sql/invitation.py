@@ -34,7 +34,14 @@ from adapters.sql.transaction import alone_about, reading, writing
 from domain.account import Role
 from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
+from domain.invitation import (
+    REMINDABLE,
+    FiledInvitation,
+    Invitation,
+    InvitationState,
+    Invite,
+    License,
+)
 from domain.ledger import credit_of, credited_by
 from domain.letter import Parties, Reader
 from domain.manifest import ManifestItem, failed, with_item
@@ -146,8 +153,8 @@ class SqlInvitations:
         """The account's invitations, oldest first (INV-5).
 
         Those in `states`; without any, the live ones, or `everything`. With
-        `quiet_before`, only those that have been quiet since then. Raises Refused:
-        `not_found`.
+        `quiet_before`, only those that want an answer and have been quiet since then
+        (REM-1). Raises Refused: `not_found`.
         """
         query = select(InvitationRow).where(
             InvitationRow.account_id == account,
@@ -159,7 +166,9 @@ class SqlInvitations:
         elif not everything:
             query = query.where(InvitationRow.ended_at.is_(None))
         if quiet_before:
-            query = query.where(InvitationRow.quiet_since <= quiet_before)
+            query = query.where(
+                InvitationRow.state.in_(REMINDABLE), InvitationRow.quiet_since <= quiet_before
+            )
         async with reading(self._engine) as session:
             await known_account(session, account)
             rows = await session.scalars(
@@ -256,6 +265,15 @@ class SqlInvitations:
                 await release_seat(session, row, invitation.journal[-1].at)
                 keep(row, invitation)
             return row.record
+
+    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Whether nothing has moved the invitation since it stood as `invitation` (REM-1)."""
+        async with reading(self._engine) as session:
+            row = await session.get(InvitationRow, invitation_id)
+            kept = row.record if row else None
+            return kept is not None and (
+                (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
+            )
 
     async def parties(self, invite: Invite) -> Parties:
         """Whom the invitation concerns, as the directory knows them now (TXT-1).

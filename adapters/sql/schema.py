@@ -547,6 +547,7 @@ class InvitationRow(Base):
         ),
         Index("invitations_by_email", "account_id", "email"),
         Index("invitations_by_invitee", "email"),
+        Index("invitations_by_reminder_run", "reminded_by"),
         UniqueConstraint("run_id"),
         CheckConstraint(f"(ended_at IS NOT NULL) = (state IN ({_FINAL}))", "ended"),
         # No end and no acceptance leaves a seat behind (INV-15).
@@ -563,6 +564,8 @@ class InvitationRow(Base):
     claimed_at: Mapped[datetime]
     quiet_since: Mapped[datetime | None]
     """The last e-mail to the invitee, or their last answer (REM-1)."""
+    reminded_by: Mapped[str | None]
+    """The run of reminders that asked for the last one, if it said so."""
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     ordered: Mapped[Invite | None] = mapped_column(
@@ -570,6 +573,21 @@ class InvitationRow(Base):
     )
     """None for those of before it was kept."""
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class ReminderRunRow(Base):
+    """A run of reminders; whom it reminded the invitations say."""
+
+    __tablename__ = "reminder_runs"
+    __table_args__ = (Index("reminder_runs_by_start", "started_at"),)
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    by: Mapped[str]
+    found: Mapped[int]
+    reminded: Mapped[int]
+    digests: Mapped[int]
 
 
 class MovedItemRow(Base):

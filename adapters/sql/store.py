@@ -16,6 +16,7 @@ from adapters.sql.order import SqlOrders
 from adapters.sql.quote import SqlQuotes
 from adapters.sql.refund import SqlRefunds
 from adapters.sql.remedy import SqlRemedies
+from adapters.sql.reminder import SqlReminders
 from adapters.sql.schema import SettingRow
 from adapters.sql.transaction import insert_missing, reading, writing
 from domain.audit import AuditReport
@@ -39,6 +40,7 @@ class SqlStore:
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
+        self.reminders = SqlReminders(engine)
         self.announcements = SqlAnnouncements(engine)
 
     async def audit(self) -> AuditReport:

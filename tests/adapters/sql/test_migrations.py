@@ -76,7 +76,14 @@ async def test_pools_and_addons_that_were_lists_become_rows(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
+def _before_reminders(connection: Connection) -> None:
+    connection.execute(text("DROP TABLE reminder_runs"))
+    connection.execute(text("DROP INDEX invitations_by_reminder_run"))
+    connection.execute(text("ALTER TABLE invitations DROP COLUMN reminded_by"))
+
+
 def _before_add_ons_were_rows(connection: Connection) -> None:
+    _before_reminders(connection)
     licenses = ("order_invoices", "orders", "assignments", "assignment_requests", "held_licenses")
     for table in licenses:
         connection.execute(text(f"DROP TABLE {table}"))
@@ -112,6 +119,7 @@ def _back_to_the_foundation(connection: Connection) -> None:
         connection.execute(text(f"DROP TABLE {table}"))
     connection.execute(text("ALTER TABLE invoices DROP COLUMN amount_named"))
     connection.execute(text("ALTER TABLE memberships DROP COLUMN chat_before"))
+    connection.execute(text("ALTER TABLE invitations DROP COLUMN ordered"))
     connection.execute(text("DROP INDEX invitations_by_invitee"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
