@@ -348,7 +348,14 @@ class InvitationActivities:
 
     @activity.defn
     async def tell_about_invitation(self, order: RecordInvitation) -> None:
-        """Tell everybody, each once; nothing is recorded, since it may have gone on since."""
+        """Tell everybody, each once; nothing is recorded, since it may have gone on since.
+
+        Whoever has gone on is not told what was in their way, or no longer is.
+        """
+        if order.invitation.state.unanswered:
+            kept = (await self.store.standing(order.invite)).invitation
+            if len(kept.journal) > len(order.invitation.journal):
+                return
         await self._tell(order)
 
     async def _tell(self, order: RecordInvitation) -> None:

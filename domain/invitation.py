@@ -324,6 +324,8 @@ class CarriedInvitation(Value):
     """The quote that was shown last, if any (QUO-5)."""
     blocked_since: AwareDatetime | None = None
     """Since when the blockers are those they are now, if any; rechecks count from it (BLK-4)."""
+    blockers_told: tuple[Blocker, ...] = ()
+    """What the invitee was last told that blocks them (BLK-4)."""
     rechecks: int = 0
     """How often it was looked again since then because time had passed."""
     reminder: DueReminder | None = None

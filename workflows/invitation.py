@@ -121,6 +121,7 @@ class InvitationWorkflow:
         self._quote = carried.quote if carried else None
         self._blocked_since = carried.blocked_since if carried else None
         self._rechecks = carried.rechecks if carried else 0
+        self._blockers_told = carried.blockers_told if carried else ()
         self._directory_changed = False
         self._told = False
         self._refund: RefundOrder | None = None
@@ -322,6 +323,7 @@ class InvitationWorkflow:
                         blocked_since=self._blocked_since,
                         rechecks=self._rechecks,
                         reminder=self._reminder,
+                        blockers_told=self._blockers_told,
                     ),
                 )
             )
@@ -529,8 +531,8 @@ class InvitationWorkflow:
         return previewed.preview
 
     async def _block(self, blockers: tuple[Blocker, ...]) -> None:
-        """Say what blocks it, and tell the invitee if that is news (BLK-4)."""
-        if blockers == self._now.blockers:
+        """Say what blocks it, and tell the invitee if that is news to them (BLK-4)."""
+        if blockers == self._now.blockers == self._blockers_told:
             return
         now = self._now
         if self._invite.policy.pause_while_blocked:
@@ -548,12 +550,13 @@ class InvitationWorkflow:
                 time_left=now.time_left,
             )
         )
+        self._blockers_told = blockers
         if goes_on_by_itself:
             await self._tell_of_the_turn()
 
     async def _unblock(self) -> None:
         resumed = self._now.resumed(workflow.now())
-        self._blocked_since = None
+        self._blocked_since, self._blockers_told = None, ()
         await self._record_and_take(
             self._lifecycle.foresee("unblock", by=ENGINE, expires_at=resumed.expires_at)
         )

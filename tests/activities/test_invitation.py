@@ -48,6 +48,7 @@ class RecordingStore:
 
     def __init__(self) -> None:
         self.recorded: list[Invitation] = []
+        self.kept: Invitation | None = None
 
     async def record(self, invitation_id: str, invitation: Invitation) -> None:
         assert invitation_id == INVITE.invitation_id
@@ -64,7 +65,8 @@ class RecordingStore:
         unasked()
 
     async def standing(self, invite: Invite) -> Standing:
-        unasked()
+        assert self.kept is not None
+        return Standing(invitation=self.kept)
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
         unasked()
@@ -114,7 +116,8 @@ class Desk:
         order = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
         return await ActivityEnvironment().run(self.activities.announce_invitation, order)
 
-    async def tell(self, invitation: Invitation) -> None:
+    async def tell(self, invitation: Invitation, *, kept: Invitation | None = None) -> None:
+        self.store.kept = kept or invitation
         order = RecordInvitation(invite=INVITE, invitation=invitation)
         await ActivityEnvironment().run(self.activities.tell_about_invitation, order)
 
@@ -194,6 +197,14 @@ async def test_who_is_unblocked_gets_the_last_link() -> None:
     [letter] = desk.outbox.sent
     assert isinstance(letter, UnblockedLetter)
     assert letter.link == "https://seatflow.example/i/run-1.2"
+
+
+async def test_who_has_gone_on_is_not_told_to_accept() -> None:
+    """BLK-4: a mail server that was down must not send old news after the welcome."""
+    desk = Desk()
+    events = [entry.event for entry in UNBLOCKED.journal]
+    await desk.tell(UNBLOCKED, kept=an_invitation(InvitationState.ACCEPTED, [*events, "accept"]))
+    assert desk.outbox.sent == []
 
 
 async def test_a_letter_that_nobody_takes_holds_nothing_up() -> None:

@@ -81,6 +81,9 @@ async def test_accepting_while_blocked_looks_again_at_once(world: World) -> None
     assert [entry.event for entry in (await world.show(JANE)).journal].count("block") == 1
     await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
     await until_named(world, BOB, CARL, "room-1", "room-2")
+    # The list has changed since the invitee was told, however it became known.
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    assert "room-2" in (await world.mailed("blocked", JANE, times=2)).text
     await clear(world)
     await world.remove_room("club", "room-2")
     # Whether or not the news has reached it: the acceptance goes through.
