@@ -13,6 +13,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.billing import PaymentProvider
+from activities.bulk import BulkActivities
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.refund import RefundActivities
@@ -25,16 +26,20 @@ from adapters.sql.migrations import upgrade
 from adapters.sql.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
+from runtime.bulk_client import BulkClient
 from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
+from runtime.inviting import BatchInviter, Inviting
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
+from workflows.bulk_invite import BulkInviteWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import NoticeWorkflow, RefundNoticeWorkflow
+from workflows.options import mail_queue
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
@@ -52,7 +57,12 @@ CACHED_WORKFLOWS = 5_000
 One that has to be replayed instead costs more than twice the time.
 """
 
+MAILS_AT_ONCE = 10
+"""Conversations with the mail server. Those of a killed worker may have been taken without
+anybody knowing, and are sent again: so no more than a mail server needs to be kept busy."""
+
 WORKFLOWS = (
+    BulkInviteWorkflow,
     InvitationWorkflow,
     MoveWorkflow,
     NoticeWorkflow,
@@ -154,6 +164,33 @@ def seatflow_client(
 
 
 @asynccontextmanager
+async def open_bulk_client(settings: Settings) -> AsyncIterator[BulkClient]:
+    """The typed client of batches; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield bulk_client(settings, store, _Connection(settings))
+
+
+def bulk_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> BulkClient:
+    """The typed client of batches over backends that are open."""
+    return BulkClient(
+        connect=connect,
+        batches=store.batches,
+        invitations=store.invitations,
+        signer=_signer(settings),
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
     """The typed client of refunds; it connects to Temporal when it first has to.
 
@@ -217,6 +254,8 @@ async def worker_for(
 ) -> AsyncIterator[Worker]:
     """A worker for `workflows` and all activities beside the body.
 
+    Beside it another one hands out e-mails, in the pace that the settings allow (REM-3).
+
     People's data is kept by `services`; None: by those that are built in.
     Raises `Refused(invalid_input)`.
     """
@@ -232,18 +271,33 @@ async def worker_for(
         refunds = RefundActivities(
             store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
         )
-        async with Worker(
+        bulk = BulkActivities(store=store.batches, inviter=_inviter(client, settings, store))
+        mailing: list[Callable[..., object]] = [
+            invitations.announce_invitation,
+            invitations.deliver_invitation,
+            invitations.close_invitation,
+            invitations.tell_about_invitation,
+            refunds.tell_payee,
+        ]
+        mailer = Worker(
+            client,
+            task_queue=mail_queue(settings.task_queue),
+            activities=mailing,
+            graceful_shutdown_timeout=DRAIN_WITHIN,
+            max_concurrent_activities=MAILS_AT_ONCE,
+            max_task_queue_activities_per_second=settings.mail_per_second,
+        )
+        worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
-                invitations.announce_invitation,
-                invitations.deliver_invitation,
+                # Those of before had no queue of their own.
+                *mailing,
+                bulk.invite_slice,
                 invitations.join_account,
                 invitations.end_invitation,
                 invitations.look_again,
-                invitations.close_invitation,
-                invitations.tell_about_invitation,
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
@@ -253,15 +307,30 @@ async def worker_for(
                 refunds.book_refund,
                 refunds.recall_refund,
                 refunds.plan_lookups,
-                refunds.tell_payee,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),
             graceful_shutdown_timeout=DRAIN_WITHIN,
             max_cached_workflows=CACHED_WORKFLOWS,
             max_heartbeat_throttle_interval=SHOWN_WITHIN,
-        ) as worker:
+        )
+        async with mailer, worker:
             yield worker
+
+
+def _inviter(client: Client, settings: Settings, store: SqlStore) -> BatchInviter:
+    async def connected() -> Client:
+        return client
+
+    inviting = Inviting(
+        connect=connected,
+        invitations=store.invitations,
+        signer=_signer(settings),
+        id_key=settings.id_key,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+    return BatchInviter(inviting=inviting, batches=store.batches)
 
 
 def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRunner:

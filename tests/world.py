@@ -26,6 +26,7 @@ from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
+from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
 from runtime.refund_client import RefundClient
@@ -34,6 +35,7 @@ from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
     beside,
+    bulk_client,
     open_store,
     refund_client,
     seatflow_client,
@@ -63,6 +65,8 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
             "frontend.WorkflowTimeSkippingEnabled=true",
             "--dynamic-config-value",
             "history.transferProcessorMaxPollRPS=1000",
+            "--dynamic-config-value",
+            "matching.enableFairness=true",
         ],
         search_attributes=search_attribute.ALL,
         data_converter=data_converter({}),
@@ -106,6 +110,14 @@ class World:
     @property
     def clock(self) -> VirtualClock:
         return VirtualClock(self.temporal.client)
+
+    @property
+    def bulk(self) -> BulkClient:
+        async def connect() -> Client:
+            return self.temporal.client
+
+        bulk = bulk_client(self.settings, self.store, connect)
+        return replace(bulk, wait_seconds=self.client.wait_seconds)
 
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""

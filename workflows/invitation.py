@@ -62,7 +62,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import NoticeWorkflow
-    from workflows.options import LOOK, MAIL, MOVE, STORE
+    from workflows.options import LOOK, MOVE, STORE, mail
     from workflows.refund import RefundWorkflow
     from workflows.refund import search_attributes as refund_search_attributes
 
@@ -161,7 +161,7 @@ class InvitationWorkflow:
         announced = await workflow.execute_activity_method(
             InvitationActivities.announce_invitation,
             AnnounceInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
-            **MAIL | ActivityConfig(summary="Send the heads-up"),
+            **mail("Send the heads-up"),
         )
         async with self._turn:
             if self._now.state is InvitationState.ANNOUNCED:
@@ -190,7 +190,7 @@ class InvitationWorkflow:
         delivered = await workflow.execute_activity_method(
             InvitationActivities.deliver_invitation,
             DeliverInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
-            **MAIL | ActivityConfig(summary=f"Send e-mail {self._now.sent_count}"),
+            **mail(f"Send e-mail {self._now.sent_count}"),
         )
         async with self._turn:
             self._mail_due, self._mailed_at = False, delivered.at
@@ -413,7 +413,7 @@ class InvitationWorkflow:
             await workflow.execute_activity_method(
                 InvitationActivities.close_invitation,
                 RecordInvitation(invite=self._invite, invitation=self._now),
-                **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
+                **mail("Keep the record, tell everybody concerned"),
             )
 
     async def _tell_of_the_turn(self) -> None:

@@ -1,13 +1,12 @@
 """Telling people what has happened, however long the mail server takes."""
 
 from temporalio import workflow
-from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.invitation import InvitationActivities, RecordInvitation
     from activities.refund import RefundActivities, TellPayee
     from domain.address import masked
-    from workflows.options import MAIL
+    from workflows.options import mail
 
 
 @workflow.defn(name="Notice")
@@ -26,10 +25,7 @@ class NoticeWorkflow:
         await workflow.execute_activity_method(
             tell,
             order,
-            **MAIL
-            | ActivityConfig(
-                summary=f"Tell that {masked(order.invite.email)} is {order.invitation.state}"
-            ),
+            **mail(f"Tell that {masked(order.invite.email)} is {order.invitation.state}"),
         )
 
 
@@ -43,8 +39,5 @@ class RefundNoticeWorkflow:
         await workflow.execute_activity_method(
             RefundActivities.tell_payee,
             order,
-            **MAIL
-            | ActivityConfig(
-                summary=f"Tell {masked(order.order.payee)}: refund {order.refund.state}"
-            ),
+            **mail(f"Tell {masked(order.order.payee)}: refund {order.refund.state}"),
         )
