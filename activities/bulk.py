@@ -20,6 +20,9 @@ PORTION: Final = 25
 LANES: Final = 4
 """Portions at a time: while some are being started the next is claimed; 100 starts in flight."""
 
+REST: Final = timedelta(milliseconds=100)
+"""Between two portions of a lane: who waits for SQLite looks again that often, and no oftener."""
+
 BEAT_EVERY: Final = timedelta(seconds=2)
 
 
@@ -71,6 +74,7 @@ class BulkActivities:
     ) -> None:
         for portion in portions:
             await self.inviter.invite_rows(batch, portion, in_order)
+            await asyncio.sleep(REST.total_seconds())
             if activity.is_worker_shutdown():
                 # Another worker goes on at once; waiting for a heartbeat would take longer.
                 return

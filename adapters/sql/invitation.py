@@ -78,6 +78,7 @@ class SqlInvitations:
                 await alone_about(session, email)
             own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
             unable = await _unable(session, claims[0][0])
+            known = await _known(session, [invite for invite, _ in claims])
             standings = list[FiledInvitation | Refused | None]()
             for invite, opening in claims:
                 row = own.get(invite.invitation_id)
@@ -87,7 +88,11 @@ class SqlInvitations:
                     standings.append(filed(row) if row else unable)
                     continue
                 try:
-                    standings.append(await _claim(session, invite, opening, at))
+                    if invite.email in known:
+                        standings.append(await _claim(session, invite, opening, at))
+                    else:
+                        await _file(session, invite, opening, at)
+                        standings.append(None)
                 except Refused as refused:
                     standings.append(refused)
             return standings
@@ -330,6 +335,12 @@ async def _claim(
         return filed(standing)
     if invite.beside:
         await _blocked(session, invite.beside)
+    await _file(session, invite, opening, at)
+    return None
+
+
+async def _file(session: AsyncSession, invite: Invite, opening: Invitation, at: datetime) -> None:
+    """File it with its seat. Raises Refused: `no_seats`."""
     row = InvitationRow(
         invitation_id=invite.invitation_id,
         account_id=invite.account,
@@ -341,7 +352,27 @@ async def _claim(
     )
     keep(row, opening)
     session.add(row)
-    return None
+
+
+async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
+    """Those who are on an account or have a live invitation into this one: not simply filed.
+
+    Most people of a batch are neither, and every question would hold up all others on SQLite.
+    """
+    emails = [invite.email for invite in invites]
+    users = await session.scalars(
+        select(MembershipRow.email).where(
+            MembershipRow.email.in_(emails), MembershipRow.until.is_(None)
+        )
+    )
+    invited = await session.scalars(
+        select(InvitationRow.email).where(
+            InvitationRow.account_id == invites[0].account,
+            InvitationRow.email.in_(emails),
+            InvitationRow.ended_at.is_(None),
+        )
+    )
+    return {*users, *invited}
 
 
 async def _unable(session: AsyncSession, invite: Invite) -> Refused | None:

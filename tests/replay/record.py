@@ -15,24 +15,33 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from tests.replay.scenarios import SCENARIOS
+from tests.replay.scenarios import SCENARIOS, invited_in_bulk
 from tests.world import JANE, a_world, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
+BULK = invited_in_bulk.__name__
 
 _JSON = TypeAdapter[JsonValue](JsonValue)
 
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    for kind in ("invitation", "refund", "notice"):
+    for kind in ("invitation", "refund", "notice", "bulk_invite"):
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
-        for name in names or SCENARIOS:
-            for kind, history in (await _played(environment, name)).items():
+        for name in names or (*SCENARIOS, BULK):
+            played = _played_in_bulk if name == BULK else _played
+            for kind, history in (await played(environment, name)).items():
                 text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
                 (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             print(name)
+
+
+async def _played_in_bulk(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
+    """The history of a batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_world(environment, Path(folder)) as world:
+            return {"bulk_invite": await _history(environment, await invited_in_bulk(world))}
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:

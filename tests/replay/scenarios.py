@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
+from activities import bulk
+from domain.bulk import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
 from domain.policy import Policy
 from domain.refund import RefundState
-from tests.world import ADMIN, JANE, World, a_paying_owner
+from tests.world import ADMIN, JANE, MEMBER, World, a_paying_owner
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -185,6 +188,18 @@ async def _blocked(world: World) -> None:
     await world.pending(JANE)
     with suppress(Refused):
         await world.client.accept(world.account, JANE)
+
+
+async def invited_in_bulk(world: World) -> str:
+    """The id of a batch whose history has several slices."""
+    rows = [
+        BatchRow(position=position, person=Person(email=email))
+        for position, email in enumerate((JANE, MEMBER, "bob@example.com"))
+    ]
+    with patch.object(bulk, "SLICE", 2):
+        batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
+        await world.bulk.wait_until_done(batch, lambda done, total: None)
+    return batch.workflow_id
 
 
 async def _accepted(world: World, choice: Choice, *, refundable: bool = True) -> str:

@@ -10,7 +10,7 @@ from domain.invitation import InvitationState
 from domain.refund import RefundState
 from runtime.codec import data_converter
 from runtime.wiring import WORKFLOWS, workflow_runner
-from tests.replay.record import HISTORIES
+from tests.replay.record import BULK, HISTORIES
 from tests.replay.scenarios import SCENARIOS
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
@@ -30,6 +30,11 @@ async def test_a_recorded_history_replays(history: Path) -> None:
 def test_every_scenario_is_recorded() -> None:
     recorded = {path.stem for path in RECORDED if path.parent.name == "invitation"}
     assert recorded == set(SCENARIOS)
+
+
+def test_a_batch_is_recorded() -> None:
+    recorded = [path.stem for path in RECORDED if path.parent.name == "bulk_invite"]
+    assert recorded == [BULK]
 
 
 def test_every_ending_that_can_be_reached_is_recorded() -> None:
