@@ -57,9 +57,12 @@ CACHED_WORKFLOWS = 5_000
 One that has to be replayed instead costs more than twice the time.
 """
 
-MAILS_AT_ONCE = 10
-"""Conversations with the mail server. Those of a killed worker may have been taken without
-anybody knowing, and are sent again: so no more than a mail server needs to be kept busy."""
+MAILS_AT_ONCE = 4
+"""Conversations with the mail server.
+
+More would share the same CPU, and a single invitation would wait for all of them (REM-3). Those of
+a killed worker, which may have been taken without anybody knowing it, are sent again.
+"""
 
 WORKFLOWS = (
     BulkInviteWorkflow,
