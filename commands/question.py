@@ -10,6 +10,7 @@ from commands.answer import Answer
 
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
+    from runtime.bulk_client import BulkClient
     from runtime.client import SeatflowClient
     from runtime.license_client import LicenseClient
     from runtime.order_client import OrderClient
@@ -45,6 +46,20 @@ def ask(
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())
+
+
+def ask_bulk(
+    question: "Callable[[BulkClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of batches, which shows by itself how far it has come."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_bulk_client
+
+    async def answered() -> Found:
+        async with open_bulk_client(load_settings()) as bulk:
+            return await question(bulk)
+
+    return asyncio.run(answered())
 
 
 def ask_refunds(

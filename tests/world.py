@@ -32,6 +32,7 @@ from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
+from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
 from runtime.license_client import LicenseClient
@@ -43,6 +44,7 @@ from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
     beside,
+    bulk_client,
     license_client,
     open_store,
     order_client,
@@ -78,6 +80,8 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
             "frontend.WorkflowTimeSkippingEnabled=true",
             "--dynamic-config-value",
             "history.transferProcessorMaxPollRPS=1000",
+            "--dynamic-config-value",
+            "matching.enableFairness=true",
         ],
         search_attributes=search_attribute.ALL,
         data_converter=data_converter({}),
@@ -124,6 +128,14 @@ class World:
     @property
     def clock(self) -> VirtualClock:
         return VirtualClock(self.temporal.client)
+
+    @property
+    def bulk(self) -> BulkClient:
+        async def connect() -> Client:
+            return self.temporal.client
+
+        bulk = bulk_client(self.settings, self.store, connect)
+        return replace(bulk, wait_seconds=self.client.wait_seconds)
 
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""

@@ -65,7 +65,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import NoticeWorkflow
-    from workflows.options import LOOK, MAIL, MOVE, STORE
+    from workflows.options import LOOK, MOVE, STORE, mail
     from workflows.refund import RefundWorkflow
     from workflows.refund import search_attributes as refund_search_attributes
 
@@ -169,7 +169,7 @@ class InvitationWorkflow:
         announced = await workflow.execute_activity_method(
             InvitationActivities.announce_invitation,
             AnnounceInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
-            **MAIL | ActivityConfig(summary="Send the heads-up"),
+            **mail("Send the heads-up"),
         )
         async with self._turn:
             if self._now.state is InvitationState.ANNOUNCED:
@@ -198,7 +198,7 @@ class InvitationWorkflow:
         delivered = await workflow.execute_activity_method(
             InvitationActivities.deliver_invitation,
             DeliverInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
-            **MAIL | ActivityConfig(summary=f"Send e-mail {self._now.sent_count}"),
+            **mail(f"Send e-mail {self._now.sent_count}"),
         )
         async with self._turn:
             self._mail_due, self._mailed_at = False, delivered.at
@@ -215,7 +215,7 @@ class InvitationWorkflow:
         reminded = await workflow.execute_activity_method(
             InvitationActivities.remind_invitee,
             RemindInvitee(invite=self._invite, invitation=self._now, reminder=reminder),
-            **MAIL | ActivityConfig(summary=f"Send reminder {reminder.number}"),
+            **mail(f"Send reminder {reminder.number}"),
         )
         async with self._turn:
             if self._now.state in REMINDABLE and await self._unless_refused(reminded.refused):
@@ -450,7 +450,7 @@ class InvitationWorkflow:
             await workflow.execute_activity_method(
                 InvitationActivities.close_invitation,
                 RecordInvitation(invite=self._invite, invitation=self._now),
-                **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
+                **mail("Keep the record, tell everybody concerned"),
             )
 
     async def _tell_of_the_turn(self) -> None:

@@ -35,7 +35,8 @@ from adapters.sql.column import CountedAmount, DayOrMoment, Document, ExactAmoun
 from domain.account import HeldAddon, Plan
 from domain.announcement import DIRECTORY_CHANGED
 from domain.assignment import AssignLicenses, AssignmentState
-from domain.invitation import Invitation, InvitationState, Invite
+from domain.bulk import Batch, RowResult
+from domain.invitation import Invitation, InvitationState, Invite, Person
 from domain.ledger import credit_of
 from domain.license import Sku
 from domain.manifest import Change
@@ -753,6 +754,45 @@ class ProviderRefundRow(Base):
     """Until then it is pending."""
     outcome: Mapped[str]
     failure: Mapped[str | None]
+
+
+class BatchRow(Base):
+    """A request to invite many people at once (REM-3)."""
+
+    __tablename__ = "bulk_batches"
+    __table_args__ = (Index("bulk_batches_by_digest", "digest"),)
+
+    batch_id: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    """Tells one request from another."""
+    filed_at: Mapped[datetime]
+    reported_at: Mapped[datetime | None]
+    """When whoever asked was given the results; until then, asking again means this batch."""
+    ordered: Mapped[Batch] = mapped_column(Document(TypeAdapter(Batch)))
+
+
+class BatchPersonRow(Base):
+    """One row of a batch, and what became of it (INV-2)."""
+
+    __tablename__ = "bulk_rows"
+    __table_args__ = (
+        CheckConstraint("result IN ('invited', 'already_invited', 'refused')", "result"),
+        CheckConstraint(
+            "(invitation_id IS NOT NULL) = (result IN ('invited', 'already_invited'))"
+            " OR result IS NULL",
+            "invitation",
+        ),
+    )
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("bulk_batches.batch_id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person: Mapped[Person] = mapped_column(Document(TypeAdapter(Person)))
+    result: Mapped[RowResult | None] = mapped_column(Text)
+    """None: it waits for its turn."""
+    error: Mapped[dict[str, JsonValue] | None] = mapped_column(
+        Document(TypeAdapter[dict[str, JsonValue] | None](dict[str, JsonValue] | None))
+    )
+    invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
 
 
 class LetterRow(Base):

@@ -8,6 +8,7 @@ from adapters.sql.announcement import SqlAnnouncements
 from adapters.sql.assignment import SqlAssignments
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit import audit
+from adapters.sql.bulk import SqlBatches
 from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
 from adapters.sql.invitation import SqlInvitations
@@ -32,6 +33,7 @@ class SqlStore:
         self.engine = engine
         self.directory = SqlDirectory(engine)
         self.invitations = SqlInvitations(engine)
+        self.batches = SqlBatches(engine)
         self.quotes = SqlQuotes(engine)
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)

@@ -15,7 +15,13 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from tests.replay.scenarios import ASSIGNMENTS, ORDERS, RUNS_OF_REMINDERS, SCENARIOS
+from tests.replay.scenarios import (
+    ASSIGNMENTS,
+    ORDERS,
+    RUNS_OF_REMINDERS,
+    SCENARIOS,
+    invited_in_bulk,
+)
 from tests.world import JANE, World, a_world, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -27,9 +33,11 @@ KINDS = (
     "assignment",
     "license_notice",
     "reminders",
+    "bulk_invite",
 )
 
 REMINDERS = "StaleInvitationReminders"
+BULK = invited_in_bulk.__name__
 
 _JSON = TypeAdapter[JsonValue](JsonValue)
 
@@ -39,11 +47,19 @@ async def record(names: list[str]) -> None:
     for kind in KINDS:
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
-        for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS, *RUNS_OF_REMINDERS):
-            for kind, history in (await _played(environment, name)).items():
+        for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS, *RUNS_OF_REMINDERS, BULK):
+            played = _played_in_bulk if name == BULK else _played
+            for kind, history in (await played(environment, name)).items():
                 text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
                 (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             print(name)
+
+
+async def _played_in_bulk(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
+    """The history of a batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_world(environment, Path(folder)) as world:
+            return {"bulk_invite": await _history(environment, await invited_in_bulk(world))}
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:

@@ -5,7 +5,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
+from activities import bulk
+from domain.bulk import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
 from domain.license import Sku
@@ -20,6 +23,7 @@ from tests.world import (
     CLEO,
     JANE,
     LICENSED,
+    MEMBER,
     World,
     a_paying_owner,
     licensed_users,
@@ -355,6 +359,18 @@ async def _blocked(world: World) -> None:
     await world.pending(JANE)
     with suppress(Refused):
         await world.client.accept(world.account, JANE)
+
+
+async def invited_in_bulk(world: World) -> str:
+    """The id of a batch whose history has several slices."""
+    rows = [
+        BatchRow(position=position, person=Person(email=email))
+        for position, email in enumerate((JANE, MEMBER, "bob@example.com"))
+    ]
+    with patch.object(bulk, "SLICE", 2):
+        batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
+        await world.bulk.wait_until_done(batch, lambda done, total: None)
+    return batch.workflow_id
 
 
 async def _accepted(world: World, choice: Choice, *, refundable: bool = True) -> str:

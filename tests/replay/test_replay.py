@@ -12,7 +12,7 @@ from domain.order import OrderState
 from domain.refund import RefundState
 from runtime.codec import data_converter
 from runtime.wiring import WORKFLOWS, workflow_runner
-from tests.replay.record import HISTORIES
+from tests.replay.record import BULK, HISTORIES
 from tests.replay.scenarios import ASSIGNMENTS, ORDERS, RUNS_OF_REMINDERS, SCENARIOS
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
@@ -37,6 +37,11 @@ def test_every_scenario_is_recorded() -> None:
 def test_every_run_of_reminders_is_recorded() -> None:
     recorded = {path.stem for path in RECORDED if path.parent.name == "reminders"}
     assert recorded == set(RUNS_OF_REMINDERS)
+
+
+def test_a_batch_is_recorded() -> None:
+    recorded = [path.stem for path in RECORDED if path.parent.name == "bulk_invite"]
+    assert recorded == [BULK]
 
 
 def test_every_ending_that_can_be_reached_is_recorded() -> None:

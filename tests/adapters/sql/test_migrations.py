@@ -106,6 +106,8 @@ def _back_to_the_foundation(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
     made_since = (
+        "bulk_rows",
+        "bulk_batches",
         "moved_items",
         "announcements",
         "provider_charges",
