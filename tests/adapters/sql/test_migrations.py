@@ -76,7 +76,13 @@ async def test_pools_and_addons_that_were_lists_become_rows(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
+def _before_batches(connection: Connection) -> None:
+    for table in ("bulk_rows", "bulk_batches"):
+        connection.execute(text(f"DROP TABLE {table}"))
+
+
 def _before_reminders(connection: Connection) -> None:
+    _before_batches(connection)
     connection.execute(text("DROP TABLE reminder_runs"))
     connection.execute(text("DROP INDEX invitations_by_reminder_run"))
     connection.execute(text("ALTER TABLE invitations DROP COLUMN reminded_by"))
@@ -106,8 +112,6 @@ def _back_to_the_foundation(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("DROP FUNCTION refuse_to_change_the_ledger CASCADE"))
     made_since = (
-        "bulk_rows",
-        "bulk_batches",
         "moved_items",
         "announcements",
         "provider_charges",
