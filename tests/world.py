@@ -394,7 +394,7 @@ async def a_world(
             smtp_url=SecretStr(smtp.url),
             secret_key=SecretStr("a secret key for tests"),
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
-            wait_seconds=15 if working else 1,
+            wait_seconds=45 if working else 1,
         ).model_copy(update=settings_of_its_own)
         await set_up_store(settings)
         async with open_store(settings) as store:
