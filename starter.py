@@ -22,6 +22,7 @@ from commands import (
     quote,
     refund,
     remedy,
+    reminder,
     stack,
 )
 from commands.answer import DONE, Answer
@@ -52,6 +53,7 @@ for _commands in (
 app.add_typer(order.orders, rich_help_panel="Licenses")
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")
+app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")
 
 

@@ -8,9 +8,16 @@ from typing import Protocol
 from pydantic import AwareDatetime
 from temporalio import activity
 
-from activities.letter import Post, Undeliverable, business_time, send_patiently
+from activities.letter import Post, Undeliverable, Unwanted, business_time, send_patiently
 from domain.attention import cases_of_move
-from domain.invitation import Blocker, Choice, Invitation, InvitationState, Invite
+from domain.invitation import (
+    Blocker,
+    Choice,
+    DueReminder,
+    Invitation,
+    InvitationState,
+    Invite,
+)
 from domain.journal import ENGINE
 from domain.letter import (
     Letter,
@@ -19,6 +26,7 @@ from domain.letter import (
     invitation_letter,
     letters_about,
     letters_to_operators,
+    reminder_letter,
 )
 from domain.model import Value
 from domain.policy import Policy
@@ -61,6 +69,24 @@ class InvitationDelivered(Value):
     """The mail server has taken the e-mail, or has refused it for good."""
 
     at: AwareDatetime
+    refused: str | None = None
+    """What the mail server said to an address that it will never take."""
+
+
+class RemindInvitee(Value):
+    """Remind the invitee that an answer is wanted."""
+
+    invite: Invite
+    invitation: Invitation
+    """As it stands; where it has moved on since, no reminder goes out."""
+    reminder: DueReminder
+
+
+class InviteeReminded(Value):
+    """The mail server has taken the reminder, or it did not get one."""
+
+    sent: bool
+    """Whether it was taken; otherwise it was refused, or the invitation has moved on."""
     refused: str | None = None
     """What the mail server said to an address that it will never take."""
 
@@ -176,6 +202,9 @@ class InvitationStore(Protocol):
         On repeat, or when it was accepted or ended before: the record that is kept.
         """
 
+    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Whether nothing has moved the invitation since it stood as `invitation`."""
+
     async def parties(self, invite: Invite) -> Parties:
         """Whom the invitation concerns, as the directory knows them now.
 
@@ -257,6 +286,29 @@ class InvitationActivities:
             return InvitationDelivered(at=at, refused=str(refused))
         await self.store.record(invite.invitation_id, delivered)
         return InvitationDelivered(at=at)
+
+    @activity.defn
+    async def remind_invitee(self, order: RemindInvitee) -> InviteeReminded:
+        """Send the reminder, unless the invitation has moved on; nothing is recorded (REM-1)."""
+        invite, invitation = order.invite, order.invitation
+
+        async def wanted() -> bool:
+            return await self.store.stands_as(invite.invitation_id, invitation)
+
+        letter = reminder_letter(
+            invite,
+            invitation,
+            await self.store.parties(invite),
+            number=order.reminder.number,
+            link=self.links.link(invite.invitation_id, invitation.sent_count),
+        )
+        try:
+            await send_patiently(self.post, letter, wanted)
+        except Unwanted:
+            return InviteeReminded(sent=False)
+        except Undeliverable as refused:
+            return InviteeReminded(sent=False, refused=str(refused))
+        return InviteeReminded(sent=True)
 
     @activity.defn
     async def join_account(self, order: JoinAccount) -> AccountJoined:

@@ -1,5 +1,6 @@
 """Sending letters through a mail server that may be slow, down or unwilling."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -22,24 +23,33 @@ class Undeliverable(Exception):
     """
 
 
+class Unwanted(Exception):
+    """What the letter is about has changed on the way to the mail server, which did not get it."""
+
+
+Wanted = Callable[[], Awaitable[bool]]
+"""Whether a letter should still go out."""
+
+
 class Post(Protocol):
     """A mail server, and the memory of what it has taken."""
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        Raises `Undeliverable`. Any other exception: not taken, try again.
+        `wanted` is asked at the last moment, with the mail server waiting for the letter.
+        Raises `Undeliverable`; `Unwanted`. Any other exception: not taken, try again.
         """
 
 
-async def send_patiently(post: Post, letter: Letter) -> None:
+async def send_patiently(post: Post, letter: Letter, wanted: Wanted | None = None) -> None:
     """One attempt to send; a failure says when Temporal should try the next (INV-4).
 
-    Raises `Undeliverable`, or an `ApplicationError` that carries the delay.
+    Raises `Undeliverable`, `Unwanted`, or an `ApplicationError` that carries the delay.
     """
     try:
-        await post.send(letter)
-    except Undeliverable:
+        await post.send(letter, wanted)
+    except (Undeliverable, Unwanted):
         raise
     except Exception as failure:
         info = activity.info()

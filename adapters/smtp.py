@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 from email_validator import validate_email
 
-from activities.letter import Undeliverable
+from activities.letter import Undeliverable, Unwanted, Wanted
 from adapters.letter.writing import written
 from domain.address import mask_all
 from domain.letter import Letter
@@ -121,18 +121,18 @@ class SmtpPost:
     connect_patience: timedelta = timedelta(seconds=10)
     answer_patience: timedelta = timedelta(seconds=30)
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        Raises `Undeliverable` for a 5xx in answer to RCPT or DATA, `MailNotTaken`
-        for everything else.
+        Raises `Undeliverable` for a 5xx in answer to RCPT or DATA, `Unwanted` when it is not
+        `wanted` between the two, `MailNotTaken` for everything else.
         """
         if await self.memory.taken(letter.id):
             return
         message = self._message(letter)
         async with self._connection() as client:
             await self._introduce(client)
-            await self._hand_in(client, message, letter.reader.email)
+            await self._hand_in(client, message, letter.reader.email, wanted)
             # Before saying goodbye, which may fail and must not send it again.
             await self.memory.remember(letter.id, datetime.now(UTC))
 
@@ -170,7 +170,9 @@ class SmtpPost:
             with _step("AUTH"):
                 await client.login(self.server.user, password)
 
-    async def _hand_in(self, client: SMTP, message: EmailMessage, recipient: str) -> None:
+    async def _hand_in(
+        self, client: SMTP, message: EmailMessage, recipient: str, wanted: Wanted | None
+    ) -> None:
         sender = self.sender.addr_spec
         unicode = not (sender + recipient).isascii()
         if unicode and not client.supports_extension("SMTPUTF8"):
@@ -182,6 +184,9 @@ class SmtpPost:
             await client.mail(sender, options=options, encoding=encoding)
         with _step("RCPT TO", final=True):
             await client.rcpt(recipient, encoding=encoding)
+        # A slow server may have taken half a minute to come this far.
+        if wanted and not await wanted():
+            raise Unwanted
         with _step("DATA", final=True):
             headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
             await client.data(message.as_bytes(policy=headers))

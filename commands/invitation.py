@@ -1,18 +1,18 @@
 """Commands about invitations (INV)."""
 
-import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 
-from commands import picture
-from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
+from commands import bulk, picture
+from commands.answer import Answer, as_json
 from commands.question import Account, By, Email, ask
+from commands.rows import give_results
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
+from domain.people_file import LOCALE
 
 if TYPE_CHECKING:
     from runtime.client import SeatflowClient
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _PANEL = "Invitations"
-_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 
 Refund = Annotated[
     bool, typer.Option("--refund", help="Return the unused value to the payment methods.")
@@ -32,15 +31,40 @@ Transfer = Annotated[
 
 @app.command(
     rich_help_panel=_PANEL,
-    epilog="Example: seatflow invite acme ada@example.com --by owner@acme.example --wait",
+    epilog="Examples: seatflow invite acme ada@example.com --by owner@acme.example --wait · "
+    "seatflow invite acme --file people.csv --by owner@acme.example --results results.csv",
 )
 def invite(
     context: typer.Context,
     account: Account,
-    emails: Annotated[
-        list[str], typer.Argument(metavar="EMAIL", help="Whom to invite.", show_default=False)
-    ],
     by: By,
+    emails: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EMAIL]...", help="Whom to invite.", show_default=False),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CSV",
+            help="A file of people, with the columns email, license, locale, name in any order; "
+            "only email is needed. - reads stdin.",
+        ),
+    ] = None,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option("--skip-bad-rows", help="Invite the others although rows have mistakes."),
+    ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Name what --file asks for, to come back to it. Without it the same file is the "
+            "same batch until its results were printed.",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the results as CSV too.")
+    ] = None,
     license: Annotated[
         License, typer.Option(help="What the people will be on the account.")
     ] = License.BASIC,
@@ -63,17 +87,37 @@ def invite(
 ) -> int:
     """Invite people into a paid account.
 
-    Each address is an invitation of its own; a bad one never spoils the others.
+    Each address is an invitation of its own; a bad one never spoils the others. A file is checked
+    first, and nobody is invited as long as it has mistakes. What it asks for goes on although this
+    command is interrupted; repeating the command waits for it again.
     """
-    if locale and not _LOCALE.fullmatch(locale):
+    if locale and not LOCALE.fullmatch(locale):
         raise Refused(ErrorCode.INVALID_INPUT, f"No such locale: {locale}")
+    if file is None:
+        if not emails:
+            raise Refused(ErrorCode.INVALID_INPUT, "Name whom to invite: EMAIL, or --file.")
+        if skip_bad_rows or batch or results:
+            raise Refused(
+                ErrorCode.INVALID_INPUT, "--skip-bad-rows, --batch and --results go with --file."
+            )
+    else:
+        people_file = bulk.read(file, license, locale, skip_bad_rows=skip_bad_rows)
+        given = [Person(email=email, license=license, locale=locale) for email in emails or ()]
+        return bulk.invite(
+            Answer.of(context),
+            bulk.Asked(account, by, heads_up_days, bulk.batch_name(batch)),
+            people_file,
+            given,
+            results=results,
+            wait=wait,
+        )
     people = [Person(email=email, license=license, locale=locale) for email in emails]
 
     async def invited(client: "SeatflowClient") -> list[InviteResult]:
         results = await client.invite(account, people, by, heads_up_days=heads_up_days)
         return await client.wait_until_out(results) if wait else results
 
-    return _give_results(Answer.of(context), ask(context, "Inviting", invited))
+    return give_results(Answer.of(context), ask(context, "Inviting", invited))
 
 
 @app.command(
@@ -85,7 +129,7 @@ def invite_members(context: typer.Context, account: Account, email: Email, by: B
 
     The owner's invitation goes on by itself when the last of them has gone.
     """
-    return _give_results(
+    return give_results(
         Answer.of(context),
         ask(context, "Inviting", lambda client: client.invite_members(account, email, by)),
     )
@@ -219,30 +263,6 @@ def retry_move(context: typer.Context, account: Account, email: Email) -> None:
 
 def _give(context: typer.Context, invitation: Invitation) -> None:
     Answer.of(context).give(as_json(invitation), lambda: picture.of_invitation(invitation))
-
-
-def _give_results(answer: Answer, results: Sequence[InviteResult]) -> int:
-    """Every row on stdout; when all were refused, the first row's error on stderr too."""
-    answer.give(
-        {"invitations": [_row(result) for result in results]},
-        lambda: picture.of_results(results),
-    )
-    if not results or any(result.result != "refused" for result in results):
-        return DONE
-    error = results[0].error or {}
-    unreachable = error.get("code") == ErrorCode.BACKEND_UNAVAILABLE
-    return answer.refuse_as(error, UNREACHABLE if unreachable else REFUSED)
-
-
-def _row(result: InviteResult) -> dict[str, JsonValue]:
-    if result.invitation:
-        members = as_json(result.invitation)
-    else:
-        members = dict.fromkeys(field.alias or name for name, field in _MEMBERS.items())
-    return {**members, "email": result.email, "result": result.result, "error": result.error}
-
-
-_MEMBERS = Invitation.model_fields
 
 
 def _choice(*, refund: bool, transfer: bool) -> Choice | None:

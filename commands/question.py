@@ -10,10 +10,12 @@ from commands.answer import Answer
 
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
+    from runtime.bulk_client import BulkClient
     from runtime.client import SeatflowClient
     from runtime.license_client import LicenseClient
     from runtime.order_client import OrderClient
     from runtime.refund_client import RefundClient
+    from runtime.reminder_client import ReminderClient
 
 Found = TypeVar("Found")
 
@@ -44,6 +46,20 @@ def ask(
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())
+
+
+def ask_bulk(
+    question: "Callable[[BulkClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of batches, which shows by itself how far it has come."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_bulk_client
+
+    async def answered() -> Found:
+        async with open_bulk_client(load_settings()) as bulk:
+            return await question(bulk)
+
+    return asyncio.run(answered())
 
 
 def ask_refunds(
@@ -92,6 +108,23 @@ def ask_licenses(
     async def answered() -> Found:
         async with open_license_client(load_settings()) as licenses:
             return await question(licenses)
+
+    with Answer.of(context).working(doing):
+        return asyncio.run(answered())
+
+
+def ask_reminders(
+    context: typer.Context,
+    doing: str,
+    question: "Callable[[ReminderClient], Awaitable[Found]]",
+) -> Found:
+    """Put `question` to the client of reminders."""
+    from runtime.settings import load_settings
+    from runtime.wiring import open_reminder_client
+
+    async def answered() -> Found:
+        async with open_reminder_client(load_settings()) as reminders:
+            return await question(reminders)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

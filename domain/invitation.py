@@ -67,6 +67,9 @@ _ACCEPTED = frozenset(
 )
 
 
+REMINDABLE = frozenset({InvitationState.PENDING, InvitationState.BLOCKED})
+"""Where an invitee may be reminded, and an invitation can be stale (REM-1)."""
+
 _HEARD_OF = frozenset(
     {"deliver", "resend", "remind", "block", "unblock", "accept", "join", "decline"}
 )
@@ -168,6 +171,8 @@ class Invitation(Value):
     sent_count: int = 1
     """How many links were made for this person; only the last one works (INV-9)."""
     reminders_sent: int = 0
+    reminded_by: str | None = None
+    """The run of reminders that asked for the last one; None when nobody said which."""
     link: str | None = None
     """None after the end, and in what Temporal keeps: links are made where they are shown."""
     choice: Choice | None = None
@@ -203,6 +208,16 @@ class Invitation(Value):
         return next(
             (entry.at for entry in reversed(self.journal) if entry.event in _HEARD_OF), None
         )
+
+    def remindable_from(self, policy: Policy) -> datetime | None:
+        """The first moment at which a reminder may go out; None: none does any more (REM-1)."""
+        quiet_since, answerable = self.quiet_since, self.state in REMINDABLE
+        if not answerable or quiet_since is None or self.reminders_sent >= policy.remind_at_most:
+            return None
+        reminded = (entry.at for entry in reversed(self.journal) if entry.event == "remind")
+        last = next(reminded, None)
+        quiet_enough = quiet_since + policy.remind_after
+        return max(quiet_enough, last + policy.remind_every) if last else quiet_enough
 
     def expiring(self, after: timedelta, since: datetime) -> Self:
         """The same invitation with `after` left from `since`; while blocked perhaps paused."""
@@ -288,6 +303,15 @@ class ResendInvitation(Value):
     by: str
 
 
+class DueReminder(Value):
+    """A reminder that is on its way to the mail server."""
+
+    number: int
+    """Counted from 1."""
+    run: str | None = None
+    """The run of reminders that asked for it, when it said so."""
+
+
 class CarriedInvitation(Value):
     """What one run hands to the next when its history has grown long."""
 
@@ -304,6 +328,8 @@ class CarriedInvitation(Value):
     """What the invitee was last told that blocks them (BLK-4)."""
     rechecks: int = 0
     """How often it was looked again since then because time had passed."""
+    reminder: DueReminder | None = None
+    """The reminder that the mail server has not yet taken, if one is due."""
 
 
 class StartInvitation(Value):

@@ -17,7 +17,11 @@ from domain.money import Money
 from domain.order import Cycle, Order
 from domain.preview import Notice
 from domain.refund import PartState, Refund, RefundOrder
+from domain.reminder import StaleInvitation
 from domain.text import OneLine
+
+NAMED_IN_A_DIGEST = 50
+"""How many stale invitations one e-mail names."""
 
 
 class Reader(Value):
@@ -104,6 +108,29 @@ class InvitationLetter(_Letter):
     """None while the deadline is paused (BLK-5)."""
     loses: tuple[Notice, ...] = ()
     stays: tuple[Notice, ...] = ()
+
+
+class ReminderLetter(_Letter):
+    """To the invitee: they have not answered yet; blocked, what stands in the way (REM-1)."""
+
+    event: Literal["reminder"] = "reminder"
+    inviter: OneLine
+    """The inviter's name, or their address when they have none."""
+    link: str
+    expires_at: AwareDatetime | None
+    """None while the deadline is paused (BLK-5)."""
+    blockers: tuple[Blocker, ...] = ()
+    """Empty where nothing stands in the way."""
+
+
+class DigestLetter(_Letter):
+    """To the inviter: those of their invitations that nobody has answered for long (REM-2)."""
+
+    event: Literal["digest"] = "digest"
+    invitations: tuple[StaleInvitation, ...]
+    """The longest quiet first; not more than an e-mail should name."""
+    more: int = 0
+    """How many there are beside those named."""
 
 
 class HeadsUpLetter(_Letter):
@@ -425,6 +452,8 @@ Letter = Annotated[
     | LicenseReleasedLetter
     | LicenseServedLetter
     | InvitationLetter
+    | ReminderLetter
+    | DigestLetter
     | HeadsUpLetter
     | BlockedLetter
     | UnblockedLetter
@@ -466,6 +495,34 @@ def invitation_letter(
         expires_at=expires_at,
         loses=parties.loses,
         stays=parties.stays,
+    )
+
+
+def reminder_letter(
+    invite: Invite, invitation: Invitation, parties: Parties, *, number: int, link: str
+) -> ReminderLetter:
+    """The `number`th reminder of this invitation, counted from 1 (REM-1)."""
+    return ReminderLetter(
+        id=f"reminder.{number}.{invite.invitation_id}",
+        reader=parties.invitee,
+        account_name=parties.account_name,
+        inviter=parties.inviter.name or parties.inviter.email,
+        link=link,
+        expires_at=invitation.expires_at,
+        blockers=invitation.blockers,
+    )
+
+
+def digest_letter(
+    reader: Reader, account_name: str, invitations: Sequence[StaleInvitation], *, id: str
+) -> DigestLetter:
+    """What an inviter is told of their stale invitations, the longest quiet first (REM-2)."""
+    return DigestLetter(
+        id=id,
+        reader=reader,
+        account_name=account_name,
+        invitations=tuple(invitations[:NAMED_IN_A_DIGEST]),
+        more=max(len(invitations) - NAMED_IN_A_DIGEST, 0),
     )
 
 

@@ -49,6 +49,16 @@ class Policy(Value):
         return timedelta(days=self.invitation_ttl_days)
 
     @property
+    def remind_after(self) -> timedelta:
+        """How long an invitee is quiet before a reminder (REM-1)."""
+        return timedelta(days=self.remind_after_days)
+
+    @property
+    def remind_every(self) -> timedelta:
+        """The least time between two reminders (REM-1)."""
+        return timedelta(days=self.remind_every_days)
+
+    @property
     def resend_cooldown(self) -> timedelta:
         """The least time between two invitation e-mails (INV-9)."""
         return timedelta(seconds=self.resend_cooldown_seconds)

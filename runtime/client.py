@@ -1,15 +1,13 @@
 """The typed client: what operators, pages and tests ask of Seatflow."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NoReturn
+from typing import NoReturn
 
-from temporalio.client import Client, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.workflow import UpdateMethodMultiParam
 
@@ -17,7 +15,7 @@ from activities.invitation import RecordInvitation
 from activities.move import MoveAgain, MoveData
 from adapters.link import LinkSigner
 from adapters.sql.invitation import SqlInvitations
-from domain.address import as_written, domain_of, invitee_key, masked, normalized
+from domain.address import masked, normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
     AcceptInvitation,
@@ -26,31 +24,29 @@ from domain.invitation import (
     FiledInvitation,
     Invitation,
     InvitationState,
-    Invite,
     InviteResult,
     Person,
     ResendInvitation,
     RevokeInvitation,
-    StartInvitation,
 )
 from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
 from runtime.asking import Answer, Asking, Patience, no_answer, unreachable
-from runtime.sweep import INVITATION_ID, settle_unstarted
-from states.invitation import InvitationMachine, opening
+from runtime.fairness import caused_by
+from runtime.inviting import (
+    START_TIMEOUT,
+    STILL_OUT,
+    AnyInvitationHandle,
+    Inviting,
+    Terms,
+    with_link,
+)
+from states.invitation import InvitationMachine
 from states.lifecycle import refusal
-from workflows.invitation import InvitationWorkflow, search_attributes
+from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-
-ROWS_AT_ONCE = 10
-"""How many rows of one request are taken up at the same time."""
-
-START_TIMEOUT = timedelta(seconds=8)
-"""Well below `sweep.ABANDONED_AFTER`: a claim that is being started is never swept."""
-
-AnyInvitationHandle = WorkflowHandle[InvitationWorkflow, Invitation]
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,8 @@ class SeatflowClient:
         """
         admin = normalized(by)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
-        terms = _Terms(account, admin, managed_domains, heads_up_days=heads_up_days)
-        return await self._invite_each(people, terms)
+        terms = Terms(account, admin, self.policy, managed_domains, heads_up_days=heads_up_days)
+        return await self._inviting.invite_each(people, terms)
 
     async def invite_members(self, account: str, email: str, by: str) -> list[InviteResult]:
         """Invite all other users of a blocked owner's account into the same target (BLK-6).
@@ -93,92 +89,19 @@ class SeatflowClient:
         filed, admin = await self._for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
         members = await self.invitations.invitees_beside(filed.invitation_id)
-        terms = _Terms(account, admin, beside=filed.invitation_id)
-        return await self._invite_each([Person(email=member) for member in members], terms)
+        terms = Terms(account, admin, self.policy, beside=filed.invitation_id)
+        people = [Person(email=member) for member in members]
+        return await self._inviting.invite_each(people, terms)
 
-    async def _invite_each(self, people: Sequence[Person], terms: "_Terms") -> list[InviteResult]:
-        await self.connect()
-        at_once, in_order = asyncio.Semaphore(ROWS_AT_ONCE), asyncio.Lock()
-
-        async def row(person: Person) -> InviteResult:
-            async with at_once:
-                try:
-                    return await self._invite(person, terms, in_order)
-                except Refused as refused:
-                    return _refused_row(person, refused)
-                except Unavailable as unavailable:
-                    return _refused_row(person, unavailable)
-
-        return await asyncio.gather(*(row(person) for person in _each_once(people)))
-
-    async def _invite(
-        self, person: Person, terms: "_Terms", in_order: asyncio.Lock
-    ) -> InviteResult:
-        email = normalized(person.email)
-        patience = Patience(self.wait_seconds)
-        while True:
-            invite = self._order(email, person, terms)
-            begun = opening(invite, run_id="", at=datetime.now(UTC))
-            async with in_order:
-                # Who is named first gets the seat when they run short.
-                standing = await self.invitations.claim(invite, begun, datetime.now(UTC))
-            if standing is None:
-                started = await self._start(invite, begun)
-                if started:
-                    return self._row(started, "invited", invite.invitation_id)
-            elif standing.started:
-                return self._row(standing.invitation, "already_invited", standing.invitation_id)
-            else:
-                # Another command is just starting it, or died while it did.
-                await settle_unstarted(await self.connect(), self.invitations)
-            await patience.pause()
-
-    def _order(self, email: str, person: Person, terms: "_Terms") -> Invite:
-        return Invite(
-            invitation_id=uuid.uuid4().hex,
-            account=terms.account,
-            key=invitee_key(email, self.id_key),
-            email=email,
-            mail_to=as_written(person.email),
-            name=person.name,
-            license=person.license,
-            locale=person.locale,
-            invited_by=terms.by,
-            heads_up_days=terms.heads_up_days,
-            managed=domain_of(email) in terms.managed_domains,
-            beside=terms.beside,
-            policy=self.policy,
-        )
-
-    async def _start(self, invite: Invite, begun: Invitation) -> Invitation | None:
-        """Start the workflow of a claim; None while an earlier run has yet to close."""
-        try:
-            handle = await self._start_workflow(invite, begun)
-        except BaseException as failure:
-            # Nothing runs for this claim: its seat must not stay taken.
-            await self.invitations.release(invite.invitation_id)
-            if isinstance(failure, WorkflowAlreadyStartedError):
-                return None
-            if isinstance(failure, RPCError):
-                raise unreachable(failure) from failure
-            raise
-        run_id = handle.first_execution_run_id or ""
-        await self.invitations.bind(invite.invitation_id, run_id)
-        return begun.model_copy(update={"run_id": run_id})
-
-    async def _start_workflow(self, invite: Invite, begun: Invitation) -> AnyInvitationHandle:
-        client = await self.connect()
-        return await client.start_workflow(
-            InvitationWorkflow.run,
-            StartInvitation(invite=invite),
-            id=invite.workflow_id,
+    @property
+    def _inviting(self) -> Inviting:
+        return Inviting(
+            connect=self.connect,
+            invitations=self.invitations,
+            signer=self.signer,
+            id_key=self.id_key,
             task_queue=self.task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=search_attributes(invite, begun),
-            memo={INVITATION_ID: invite.invitation_id},
-            static_summary=f"{masked(invite.email)} into {invite.account}",
-            rpc_timeout=START_TIMEOUT,
+            wait_seconds=self.wait_seconds,
         )
 
     async def wait_until_out(self, results: Iterable[InviteResult]) -> list[InviteResult]:
@@ -200,11 +123,7 @@ class SeatflowClient:
             try:
                 await patience.pause()
             except Unavailable:
-                still_out = Unavailable(
-                    "The mail server has not taken the e-mail yet; it is tried again.",
-                    outcome_unknown=True,
-                )
-                return waited.model_copy(update={"error": still_out.as_json()})
+                return waited.model_copy(update={"error": STILL_OUT.as_json()})
 
     # Looking.
 
@@ -345,6 +264,7 @@ class SeatflowClient:
                     task_queue=self.task_queue,
                     # Whoever asks at the same time waits for the same answer.
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    priority=caused_by(invitation.account),
                     static_summary=f"Move the rest for {masked(invitation.email)}",
                     rpc_timeout=START_TIMEOUT,
                 )
@@ -401,34 +321,8 @@ class SeatflowClient:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
         return filed
 
-    def _row(
-        self,
-        invitation: Invitation,
-        result: Literal["invited", "already_invited"],
-        invitation_id: str,
-    ) -> InviteResult:
-        filed = FiledInvitation(invitation_id=invitation_id, invitation=invitation, started=True)
-        return InviteResult(
-            email=invitation.email, result=result, invitation=self._with_link(filed)
-        )
-
     def _with_link(self, filed: FiledInvitation) -> Invitation:
-        invitation = filed.invitation
-        if invitation.state.final:
-            return invitation
-        link = self.signer.link(filed.invitation_id, invitation.sent_count)
-        return invitation.model_copy(update={"link": link})
-
-
-@dataclass(frozen=True)
-class _Terms:
-    """What all rows of one request have in common."""
-
-    account: str
-    by: str
-    managed_domains: Sequence[str] = ()
-    heads_up_days: int = 0
-    beside: str | None = None
+        return with_link(self.signer, filed)
 
 
 def _as_accepted(invitation: Invitation) -> Invitation:
@@ -438,21 +332,5 @@ def _as_accepted(invitation: Invitation) -> Invitation:
     return invitation
 
 
-def _refused_row(person: Person, error: Refused | Unavailable) -> InviteResult:
-    return InviteResult(email=person.email.strip(), result="refused", error=error.as_json())
-
-
 def _ended(invitation: Invitation) -> NoReturn:
     raise refusal(InvitationMachine, invitation.state)
-
-
-def _each_once(people: Iterable[Person]) -> list[Person]:
-    """The people in the order asked, each address once (INV-2)."""
-    seen = dict[str, Person]()
-    for person in people:
-        try:
-            seen.setdefault(normalized(person.email), person)
-        except Refused:
-            # It gets a row of its own that says what is wrong with it.
-            seen.setdefault(person.email.strip(), person)
-    return list(seen.values())

@@ -22,6 +22,7 @@ from domain.refund import (
     StartRefund,
 )
 from runtime.asking import Asking
+from runtime.fairness import caused_by
 from runtime.temporal import asking_temporal
 from states.lifecycle import refusal
 from states.refund import RefundMachine
@@ -127,6 +128,7 @@ class RefundClient:
             StartRefund(order=order, carried=kept),
             id=kept.workflow_id,
             task_queue=self.task_queue,
+            priority=caused_by(order.target),
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             # Somebody else may have started it in the meantime.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
         )
     )
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] = SecretStr("smtp://localhost:1025")
+    mail_per_second: float | None = Field(default=None, gt=0)
+    """How many e-mails all workers together hand to the mail server; None: as many as it takes."""
     mail_from: str = "Seatflow <no-reply@localhost>"
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None
     """Who is told of what waits for an operator; None: nobody, and they have to look."""

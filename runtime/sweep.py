@@ -39,20 +39,21 @@ log = logging.getLogger(__name__)
 
 async def settle_unstarted(client: Client, invitations: SqlInvitations) -> None:
     """Bind each abandoned claim to the workflow that runs for it, or release it."""
-    for filed in await invitations.unstarted(datetime.now(UTC) - ABANDONED_AFTER):
+    abandoned = datetime.now(UTC) - ABANDONED_AFTER
+    for filed in await invitations.unstarted(abandoned):
         handle = client.get_workflow_handle(filed.invitation.workflow_id)
         try:
             described = await handle.describe()
         except RPCError as failure:
             if failure.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            await invitations.release(filed.invitation_id)
+            await invitations.release(filed.invitation_id, abandoned)
         else:
             running = await described.memo_value(INVITATION_ID, default=None)
             if running == filed.invitation_id:
                 await invitations.bind(filed.invitation_id, described.run_id)
             else:
-                await invitations.release(filed.invitation_id)
+                await invitations.release(filed.invitation_id, abandoned)
 
 
 async def end_abandoned(client: Client, invitations: SqlInvitations) -> None:

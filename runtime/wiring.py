@@ -14,10 +14,12 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.assignment import AssignmentActivities
 from activities.billing import PaymentProvider
+from activities.bulk import BulkActivities
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
 from activities.refund import RefundActivities
+from activities.reminder import ReminderActivities
 from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpPost, SmtpServer, mailbox
@@ -27,17 +29,22 @@ from adapters.sql.migrations import upgrade
 from adapters.sql.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
+from runtime.bulk_client import BulkClient
 from runtime.cached import LightRunner, OwnHeaders
 from runtime.client import SeatflowClient
+from runtime.inviting import BatchInviter, Inviting
 from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
+from runtime.reminder_client import ReminderClient
+from runtime.running_invitations import VisibleInvitations
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
 from runtime.temporal import asking_temporal, connect
 from workflows.addon_assignment import AddonAssignmentWorkflow
 from workflows.addon_purchase import AddonPurchaseWorkflow
+from workflows.bulk_invite import BulkInviteWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import (
@@ -46,7 +53,9 @@ from workflows.notice import (
     OrderNoticeWorkflow,
     RefundNoticeWorkflow,
 )
+from workflows.options import mail_queue
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
+from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than the longest attempt of an activity: a drained worker cuts none short.
@@ -63,9 +72,17 @@ CACHED_WORKFLOWS = 5_000
 One that has to be replayed instead costs more than twice the time.
 """
 
+MAILS_AT_ONCE = 4
+"""Conversations with the mail server.
+
+More would share the same CPU, and a single invitation would wait for all of them (REM-3). Those of
+a killed worker, which may have been taken without anybody knowing it, are sent again.
+"""
+
 WORKFLOWS = (
     AddonPurchaseWorkflow,
     AddonAssignmentWorkflow,
+    BulkInviteWorkflow,
     InvitationWorkflow,
     LicenseNoticeWorkflow,
     MoveWorkflow,
@@ -74,6 +91,7 @@ WORKFLOWS = (
     RefundWorkflow,
     RefundNoticeWorkflow,
     RefundWatchWorkflow,
+    StaleInvitationRemindersWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -169,6 +187,33 @@ def seatflow_client(
 
 
 @asynccontextmanager
+async def open_bulk_client(settings: Settings) -> AsyncIterator[BulkClient]:
+    """The typed client of batches; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield bulk_client(settings, store, _Connection(settings))
+
+
+def bulk_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> BulkClient:
+    """The typed client of batches over backends that are open."""
+    return BulkClient(
+        connect=connect,
+        batches=store.batches,
+        invitations=store.invitations,
+        signer=_signer(settings),
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
     """The typed client of refunds; it connects to Temporal when it first has to.
 
@@ -242,6 +287,31 @@ def license_client(
 
 
 @asynccontextmanager
+async def open_reminder_client(settings: Settings) -> AsyncIterator[ReminderClient]:
+    """The typed client of reminders.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield reminder_client(settings, store, _Connection(settings))
+
+
+def reminder_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> ReminderClient:
+    """The typed client of reminders over backends that are open."""
+    return ReminderClient(
+        connect=connect,
+        reminders=store.reminders,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
 
@@ -282,6 +352,8 @@ async def worker_for(
 ) -> AsyncIterator[Worker]:
     """A worker for `workflows` and all activities beside the body.
 
+    Beside it another one hands out e-mails, in the pace that the settings allow (REM-3).
+
     People's data is kept by `services`; None: by those that are built in.
     Raises `Refused(invalid_input)`.
     """
@@ -302,18 +374,42 @@ async def worker_for(
         )
         orders = OrderActivities(store=store.orders, provider=provider, post=post)
         assignments = AssignmentActivities(store=store.assignments, post=post)
-        async with Worker(
+        reminders = ReminderActivities(
+            store=store.reminders,
+            invitations=VisibleInvitations(client, settings.task_queue),
+            post=post,
+            id_key=settings.id_key,
+        )
+        bulk = BulkActivities(store=store.batches, inviter=_inviter(client, settings, store))
+        mailing: list[Callable[..., object]] = [
+            invitations.announce_invitation,
+            invitations.deliver_invitation,
+            invitations.close_invitation,
+            invitations.tell_about_invitation,
+            invitations.remind_invitee,
+            refunds.tell_payee,
+            orders.tell_buyer,
+            assignments.tell_holders,
+        ]
+        mailer = Worker(
+            client,
+            task_queue=mail_queue(settings.task_queue),
+            activities=mailing,
+            graceful_shutdown_timeout=DRAIN_WITHIN,
+            max_concurrent_activities=MAILS_AT_ONCE,
+            max_task_queue_activities_per_second=settings.mail_per_second,
+        )
+        worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
-                invitations.announce_invitation,
-                invitations.deliver_invitation,
+                # Those of before had no queue of their own.
+                *mailing,
+                bulk.invite_slice,
                 invitations.join_account,
                 invitations.end_invitation,
                 invitations.look_again,
-                invitations.close_invitation,
-                invitations.tell_about_invitation,
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
@@ -323,25 +419,42 @@ async def worker_for(
                 refunds.book_refund,
                 refunds.recall_refund,
                 refunds.plan_lookups,
-                refunds.tell_payee,
                 orders.open_order,
                 orders.charge_order,
                 orders.keep_order,
                 orders.plan_reduction,
                 orders.end_term,
                 orders.void_order,
-                orders.tell_buyer,
                 assignments.assign_now,
                 assignments.look_at_assignment,
-                assignments.tell_holders,
+                reminders.keep_reminder_run,
+                reminders.ask_stale,
+                reminders.await_reminders,
+                reminders.tell_inviters,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),
             graceful_shutdown_timeout=DRAIN_WITHIN,
             max_cached_workflows=CACHED_WORKFLOWS,
             max_heartbeat_throttle_interval=SHOWN_WITHIN,
-        ) as worker:
+        )
+        async with mailer, worker:
             yield worker
+
+
+def _inviter(client: Client, settings: Settings, store: SqlStore) -> BatchInviter:
+    async def connected() -> Client:
+        return client
+
+    inviting = Inviting(
+        connect=connected,
+        invitations=store.invitations,
+        signer=_signer(settings),
+        id_key=settings.id_key,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+    return BatchInviter(inviting=inviting, batches=store.batches)
 
 
 def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRunner:

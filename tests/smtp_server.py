@@ -19,6 +19,8 @@ class Misbehaviour(Enum):
 
     SILENT = "silent"
     HANG_UP = "hang up"
+    HESITATE = "hesitate"
+    """Goes on when the test says so."""
 
 
 Answer = str | Misbehaviour
@@ -60,6 +62,7 @@ class ScriptedSmtpServer:
     """What clients asked for, in order."""
     logins: list[tuple[str, str]] = field(default_factory=list)
     """User and password of those who logged in."""
+    hesitation: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def port(self) -> int:
@@ -71,6 +74,15 @@ class ScriptedSmtpServer:
     def url(self) -> str:
         """What `SEATFLOW_SMTP_URL` is for it."""
         return f"smtp://127.0.0.1:{self.port}"
+
+    def go_on(self) -> None:
+        """Answer where the server hesitates, and no longer hesitate."""
+        self.answers = {
+            step: answer
+            for step, answer in self.answers.items()
+            if answer is not Misbehaviour.HESITATE
+        }
+        self.hesitation.set()
 
     async def __aenter__(self) -> Self:
         self._sessions: list[_Session] = []
@@ -167,6 +179,9 @@ class _Session(SMTP):
         answer = self._script.answers.get(step)
         if not isinstance(answer, Misbehaviour):
             return answer
+        if answer is Misbehaviour.HESITATE:
+            await self._script.hesitation.wait()
+            return None
         if answer is Misbehaviour.HANG_UP:
             self.hang_up()
         return await asyncio.Future()

@@ -32,20 +32,24 @@ from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
+from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
 from runtime.codec import data_converter
 from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
+from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import (
     beside,
+    bulk_client,
     license_client,
     open_store,
     order_client,
     refund_client,
+    reminder_client,
     seatflow_client,
     set_up_store,
     worker_for,
@@ -76,6 +80,8 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
             "frontend.WorkflowTimeSkippingEnabled=true",
             "--dynamic-config-value",
             "history.transferProcessorMaxPollRPS=1000",
+            "--dynamic-config-value",
+            "matching.enableFairness=true",
         ],
         search_attributes=search_attribute.ALL,
         data_converter=data_converter({}),
@@ -115,12 +121,21 @@ class World:
     refunds: RefundClient
     orders: OrderClient
     licenses: LicenseClient
+    reminders: ReminderClient
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
     @property
     def clock(self) -> VirtualClock:
         return VirtualClock(self.temporal.client)
+
+    @property
+    def bulk(self) -> BulkClient:
+        async def connect() -> Client:
+            return self.temporal.client
+
+        bulk = bulk_client(self.settings, self.store, connect)
+        return replace(bulk, wait_seconds=self.client.wait_seconds)
 
     def patient(self) -> "World":
         """The same world, whose commands wait for a worker that is still starting."""
@@ -391,7 +406,10 @@ async def a_world(
             refunds = refund_client(settings, store, connect)
             orders = order_client(settings, store, connect)
             licenses = license_client(settings, store, connect)
-            world = World(environment, store, smtp, client, refunds, orders, licenses, settings)
+            reminders = reminder_client(settings, store, connect)
+            world = World(
+                environment, store, smtp, client, refunds, orders, licenses, reminders, settings
+            )
             await world.imported(
                 world.account,
                 users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],

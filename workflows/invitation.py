@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         LookAgain,
         PreviewInvitation,
         RecordInvitation,
+        RemindInvitee,
         as_delivered,
     )
     from activities.move import MoveActivities, MoveData
@@ -40,11 +41,13 @@ with workflow.unsafe.imports_passed_through():
     from domain.blocker import recheck_at
     from domain.error import ErrorCode, Refused
     from domain.invitation import (
+        REMINDABLE,
         AcceptInvitation,
         Blocker,
         CarriedInvitation,
         Choice,
         DeclineInvitation,
+        DueReminder,
         Invitation,
         InvitationState,
         Invite,
@@ -62,7 +65,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import NoticeWorkflow
-    from workflows.options import LOOK, MAIL, MOVE, STORE
+    from workflows.options import LOOK, MOVE, STORE, mail
     from workflows.refund import RefundWorkflow
     from workflows.refund import search_attributes as refund_search_attributes
 
@@ -123,6 +126,8 @@ class InvitationWorkflow:
         self._told = False
         self._refund: RefundOrder | None = None
         self._delivery: asyncio.Task[None] | None = None
+        self._reminder = carried.reminder if carried else None
+        self._reminding: asyncio.Task[None] | None = None
         self._updates = 0
         # Answers are handled one at a time, in the order of arrival (INV-10).
         self._turn = asyncio.Lock()
@@ -137,6 +142,8 @@ class InvitationWorkflow:
         """From the first e-mail to the end; returns the invitation as it ended."""
         if self._mail_due:
             self._start_delivery()
+        if self._reminder:
+            self._start_reminding(self._reminder)
         await self._wait_for_an_end()
         if self._now.state.accepted:
             await asyncio.gather(self._settle(), self._move())
@@ -162,7 +169,7 @@ class InvitationWorkflow:
         announced = await workflow.execute_activity_method(
             InvitationActivities.announce_invitation,
             AnnounceInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
-            **MAIL | ActivityConfig(summary="Send the heads-up"),
+            **mail("Send the heads-up"),
         )
         async with self._turn:
             if self._now.state is InvitationState.ANNOUNCED:
@@ -191,7 +198,7 @@ class InvitationWorkflow:
         delivered = await workflow.execute_activity_method(
             InvitationActivities.deliver_invitation,
             DeliverInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
-            **MAIL | ActivityConfig(summary=f"Send e-mail {self._now.sent_count}"),
+            **mail(f"Send e-mail {self._now.sent_count}"),
         )
         async with self._turn:
             self._mail_due, self._mailed_at = False, delivered.at
@@ -199,6 +206,29 @@ class InvitationWorkflow:
                 self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
                 # From now on it only waits, in a cache: no longer with this task.
                 self._delivery = None
+
+    def _start_reminding(self, reminder: DueReminder) -> None:
+        self._reminder = reminder
+        self._reminding = asyncio.create_task(self._remind(reminder))
+
+    async def _remind(self, reminder: DueReminder) -> None:
+        reminded = await workflow.execute_activity_method(
+            InvitationActivities.remind_invitee,
+            RemindInvitee(invite=self._invite, invitation=self._now, reminder=reminder),
+            **mail(f"Send reminder {reminder.number}"),
+        )
+        async with self._turn:
+            if self._now.state in REMINDABLE and await self._unless_refused(reminded.refused):
+                if reminded.sent:
+                    await self._record_and_take(
+                        self._lifecycle.foresee(
+                            "remind",
+                            by=ENGINE,
+                            reminders_sent=reminder.number,
+                            reminded_by=reminder.run,
+                        )
+                    )
+                self._reminder = self._reminding = None
 
     async def _unless_refused(self, refused: str | None) -> bool:
         """Whether the mail server has taken the e-mail; if it never will, that is the end."""
@@ -217,8 +247,9 @@ class InvitationWorkflow:
                 await self._do_what_is_due()
             else:
                 await self._wait_for_news(due)
-        if self._delivery:
-            self._delivery.cancel()
+        # No e-mail goes out after the end.
+        for mail in self._mails:
+            mail.cancel()
 
     def _due(self) -> Moment | None:
         """What happens next by itself, and when."""
@@ -250,20 +281,23 @@ class InvitationWorkflow:
                     or self._due() != due
                     or self._directory_changed
                     or self._history_is_long()
-                    or self._delivery_failure() is not None
+                    or self._mail_failure() is not None
                 ),
                 timeout=due.at - workflow.now() if due else None,
                 timeout_summary=due.summary if due else None,
             )
-        if failure := self._delivery_failure():
-            # A delivery is retried for ever, so this is a fault of ours: it must be seen.
+        if failure := self._mail_failure():
+            # An e-mail is retried for ever, so this is a fault of ours: it must be seen.
             raise failure
 
-    def _delivery_failure(self) -> BaseException | None:
-        delivery = self._delivery
-        if delivery is None or not delivery.done() or delivery.cancelled():
-            return None
-        return delivery.exception()
+    @property
+    def _mails(self) -> list[asyncio.Task[None]]:
+        """The e-mails to the invitee that are on their way."""
+        return [mail for mail in (self._delivery, self._reminding) if mail]
+
+    def _mail_failure(self) -> BaseException | None:
+        ended = (mail for mail in self._mails if mail.done() and not mail.cancelled())
+        return next((failure for mail in ended if (failure := mail.exception())), None)
 
     async def _expire(self) -> None:
         async with self._turn:
@@ -288,6 +322,7 @@ class InvitationWorkflow:
                         quote=self._quote,
                         blocked_since=self._blocked_since,
                         rechecks=self._rechecks,
+                        reminder=self._reminder,
                         blockers_told=self._blockers_told,
                     ),
                 )
@@ -415,7 +450,7 @@ class InvitationWorkflow:
             await workflow.execute_activity_method(
                 InvitationActivities.close_invitation,
                 RecordInvitation(invite=self._invite, invitation=self._now),
-                **MAIL | ActivityConfig(summary="Keep the record, tell everybody concerned"),
+                **mail("Keep the record, tell everybody concerned"),
             )
 
     async def _tell_of_the_turn(self) -> None:
@@ -671,6 +706,15 @@ class InvitationWorkflow:
         """Something changed that may block it, clear it, or have ended it."""
         self._directory_changed = True
 
+    @workflow.signal
+    def remind(self, run: str | None = None) -> None:
+        """It may be time for a reminder; asked in vain, or twice, it does nothing (REM-1)."""
+        # A worker of before has let the signal pass, and this must do so again where it is
+        # replayed. Goes when no invitation of before runs: they live a year at most.
+        if self._may_remind() and workflow.patched("reminds when asked"):
+            number = self._now.reminders_sent + 1
+            self._start_reminding(DueReminder(number=number, run=run))
+
     # What others may look at.
 
     @workflow.query
@@ -688,6 +732,19 @@ class InvitationWorkflow:
     def _require_not_expired(self) -> None:
         if self._now.expires_at and self._now.expires_at <= workflow.now():
             raise Refused(ErrorCode.EXPIRED, "The invitation has expired.")
+
+    def _may_remind(self) -> bool:
+        """Whether it is time for a reminder, and no other e-mail is on its way (REM-1)."""
+        now, policy = workflow.now(), self._invite.policy
+        due, deadline = self._now.remindable_from(policy), self._now.expires_at
+        return (
+            due is not None
+            and due <= now
+            and not (deadline and deadline <= now)
+            and not (self._mail_due or self._reminder)
+            # An invitation e-mail that came late, after a resend, is news as well.
+            and not (self._mailed_at and now < self._mailed_at + policy.remind_after)
+        )
 
     def _require_cooled_down(self) -> None:
         if self._mailed_at is None:
@@ -734,6 +791,7 @@ def facts(invitation: Invitation) -> Mapping[str, str]:
         "Answer until": _moment(invitation.expires_at),
         "Deadline paused": f"with {invitation.time_left} left" if invitation.time_left else "",
         "Invitation e-mails": str(invitation.sent_count),
+        "Reminders": str(invitation.reminders_sent or ""),
         "Blocked by": "; ".join(_blocked_by(blocker) for blocker in invitation.blockers),
         "Settlement": _settled(invitation.settlement),
         "Moved along": ", ".join(f"{item.item} {item.status}" for item in invitation.manifest),

@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.move import DataMoved, MoveActivities, MoveAgain
     from domain.address import masked
     from domain.manifest import Manifest, begun
-    from workflows.options import MAIL, MOVE
+    from workflows.options import MOVE, mail
 
 
 @workflow.defn(name="Move")
@@ -36,7 +36,7 @@ class MoveWorkflow:
         await workflow.execute_activity_method(
             InvitationActivities.tell_about_invitation,
             closed.model_copy(update={"invitation": invitation}),
-            **MAIL | ActivityConfig(summary=f"Tell {masked(invitation.email)} what has moved"),
+            **mail(f"Tell {masked(invitation.email)} what has moved"),
         )
 
 

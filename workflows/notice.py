@@ -1,7 +1,6 @@
 """Telling people what has happened, however long the mail server takes."""
 
 from temporalio import workflow
-from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.assignment import AssignmentActivities, TellHolders
@@ -9,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.order import OrderActivities, TellBuyer
     from activities.refund import RefundActivities, TellPayee
     from domain.address import masked
-    from workflows.options import MAIL
+    from workflows.options import mail
 
 
 @workflow.defn(name="Notice")
@@ -28,10 +27,7 @@ class NoticeWorkflow:
         await workflow.execute_activity_method(
             tell,
             order,
-            **MAIL
-            | ActivityConfig(
-                summary=f"Tell that {masked(order.invite.email)} is {order.invitation.state}"
-            ),
+            **mail(f"Tell that {masked(order.invite.email)} is {order.invitation.state}"),
         )
 
 
@@ -45,10 +41,7 @@ class RefundNoticeWorkflow:
         await workflow.execute_activity_method(
             RefundActivities.tell_payee,
             order,
-            **MAIL
-            | ActivityConfig(
-                summary=f"Tell {masked(order.order.payee)}: refund {order.refund.state}"
-            ),
+            **mail(f"Tell {masked(order.order.payee)}: refund {order.refund.state}"),
         )
 
 
@@ -62,10 +55,7 @@ class OrderNoticeWorkflow:
         await workflow.execute_activity_method(
             OrderActivities.tell_buyer,
             order,
-            **MAIL
-            | ActivityConfig(
-                summary=f"Tell {masked(order.order.bought_by)}: order {order.order.state}"
-            ),
+            **mail(f"Tell {masked(order.order.bought_by)}: order {order.order.state}"),
         )
 
 
@@ -79,5 +69,5 @@ class LicenseNoticeWorkflow:
         await workflow.execute_activity_method(
             AssignmentActivities.tell_holders,
             order,
-            **MAIL | ActivityConfig(summary=f"Tell {len(order.results)} users of {order.account}"),
+            **mail(f"Tell {len(order.results)} users of {order.account}"),
         )

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
@@ -32,6 +33,18 @@ MAIL = ActivityConfig(
 )
 """A conversation with the mail server."""
 
+
+def mail_queue(task_queue: str) -> str:
+    """Where conversations with the mail server wait: it sets their pace, and no other (REM-3)."""
+    return f"{task_queue}-mail"
+
+
+def mail(summary: str) -> ActivityConfig:
+    """A conversation with the mail server, in the pace that it allows."""
+    queue = mail_queue(workflow.info().task_queue)
+    return MAIL | ActivityConfig(task_queue=queue, summary=summary)
+
+
 MOVE = ActivityConfig(
     # Longer than all seven items may take together, so that none is cut off by another.
     start_to_close_timeout=timedelta(hours=1),
@@ -42,9 +55,40 @@ MOVE = ActivityConfig(
 )
 """A person's data on its way to another account."""
 
+SLICE = ActivityConfig(
+    # Seconds of work; on a server that is hardly there, minutes.
+    start_to_close_timeout=timedelta(minutes=30),
+    # It beats every two seconds: a killed worker is noticed.
+    heartbeat_timeout=timedelta(seconds=20),
+    # Never given up: each row gets its result (REM-3).
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15)
+    ),
+)
+"""Some hundred rows of a batch."""
+
 LOOK = LocalActivityConfig(
     start_to_close_timeout=timedelta(seconds=5),
     # Nothing is changed by looking, so the caller may as well ask again.
     schedule_to_close_timeout=timedelta(seconds=30),
 )
 """A question to our own store that changes nothing."""
+
+REMIND = ActivityConfig(
+    # Hundreds of thousands of invitations are asked at some hundreds a second.
+    start_to_close_timeout=timedelta(hours=6),
+    # It beats every five seconds: a killed worker is noticed, another goes on from its page.
+    heartbeat_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+)
+"""A walk through all live invitations."""
+
+DIGEST = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=6),
+    # Well before the next day's run, which would be skipped: no digest is worth a reminder.
+    schedule_to_close_timeout=timedelta(hours=12),
+    heartbeat_timeout=timedelta(seconds=30),
+    # Each failed attempt says itself when the next one starts (INV-4).
+    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
+)
+"""An e-mail to each of many inviters."""

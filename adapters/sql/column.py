@@ -101,8 +101,8 @@ class Document(TypeDecorator[T]):
         return None if value is None else self.kind.dump_python(value, mode="json", by_alias=True)
 
     def process_result_value(self, value: object, dialect: Dialect) -> T | None:
-        """Out of the database."""
-        return self.kind.validate_python(value)
+        """Out of the database; None where an outer join found nothing."""
+        return None if value is None else self.kind.validate_python(value)
 
 
 def _utc(moment: datetime) -> datetime:

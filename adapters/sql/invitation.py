@@ -34,7 +34,14 @@ from adapters.sql.transaction import alone_about, reading, writing
 from domain.account import Role
 from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
+from domain.invitation import (
+    REMINDABLE,
+    FiledInvitation,
+    Invitation,
+    InvitationState,
+    Invite,
+    License,
+)
 from domain.ledger import credit_of, credited_by
 from domain.letter import Parties, Reader
 from domain.manifest import ManifestItem, failed, with_item
@@ -63,24 +70,39 @@ class SqlInvitations:
             target = await known_account(session, invite.account, lock=True)
             await require_admin(session, invite.account, invite.invited_by)
             require_paid(target)
-            await require_invitable(session, invite)
-            standing = await _live(session, invite)
-            if standing:
-                return filed(standing)
-            if invite.beside:
-                await _blocked(session, invite.beside)
-            row = InvitationRow(
-                invitation_id=invite.invitation_id,
-                account_id=invite.account,
-                invitee_key=invite.key,
-                email=invite.email,
-                claimed_at=at,
-                seat_reserved=await _reserve_seat(session, invite),
-                ordered=invite,
-            )
-            keep(row, opening)
-            session.add(row)
-        return None
+            return await _claim(session, invite, opening, at)
+
+    async def claim_all(
+        self, claims: Sequence[tuple[Invite, Invitation]], at: datetime
+    ) -> list[FiledInvitation | Refused | None]:
+        """As `claim`, for rows of one request, in order; a refusal spoils no other row (INV-2).
+
+        What was claimed under the same id before is found as it stands, also when it has
+        ended; one whose workflow never started counts as claimed now.
+        """
+        async with writing(self._engine) as session:
+            for email in sorted({invite.email for invite, _ in claims}):
+                await alone_about(session, email)
+            own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
+            unable = await _unable(session, claims[0][0])
+            known = await _known(session, [invite for invite, _ in claims])
+            standings = list[FiledInvitation | Refused | None]()
+            for invite, opening in claims:
+                row = own.get(invite.invitation_id)
+                if row and row.run_id is None:
+                    row.claimed_at = at
+                if row or unable:
+                    standings.append(filed(row) if row else unable)
+                    continue
+                try:
+                    if invite.email in known:
+                        standings.append(await _claim(session, invite, opening, at))
+                    else:
+                        await _file(session, invite, opening, at)
+                        standings.append(None)
+                except Refused as refused:
+                    standings.append(refused)
+            return standings
 
     async def bind(self, invitation_id: str, run_id: str) -> None:
         """The workflow has started, as this run; the first one counts.
@@ -88,16 +110,17 @@ class SqlInvitations:
         Raises Refused: `not_found`, when the claim was released meanwhile.
         """
         async with writing(self._engine) as session:
-            row = await locked_invitation(session, invitation_id)
-            keep(row, row.record.model_copy(update={"run_id": run_id}))
-            if row.record.state.final:
-                announce_change(session, row, row.record.journal[-1].at)
+            bind_run(session, await locked_invitation(session, invitation_id), run_id)
 
-    async def release(self, invitation_id: str) -> None:
-        """Undo a claim whose workflow never started; of any other, nothing."""
+    async def release(self, invitation_id: str, claimed_before: datetime | None = None) -> None:
+        """Undo a claim whose workflow never started; of any other, nothing.
+
+        With `claimed_before`, only one that nobody has taken up again since.
+        """
         async with writing(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id, with_for_update=True)
-            if row and row.run_id is None:
+            taken_up = row and claimed_before and row.claimed_at >= claimed_before
+            if row and row.run_id is None and not taken_up:
                 await release_seat(session, row, datetime.now(UTC))
                 await session.delete(row)
 
@@ -146,8 +169,8 @@ class SqlInvitations:
         """The account's invitations, oldest first (INV-5).
 
         Those in `states`; without any, the live ones, or `everything`. With
-        `quiet_before`, only those that have been quiet since then. Raises Refused:
-        `not_found`.
+        `quiet_before`, only those that want an answer and have been quiet since then
+        (REM-1). Raises Refused: `not_found`.
         """
         query = select(InvitationRow).where(
             InvitationRow.account_id == account,
@@ -159,7 +182,9 @@ class SqlInvitations:
         elif not everything:
             query = query.where(InvitationRow.ended_at.is_(None))
         if quiet_before:
-            query = query.where(InvitationRow.quiet_since <= quiet_before)
+            query = query.where(
+                InvitationRow.state.in_(REMINDABLE), InvitationRow.quiet_since <= quiet_before
+            )
         async with reading(self._engine) as session:
             await known_account(session, account)
             rows = await session.scalars(
@@ -257,6 +282,15 @@ class SqlInvitations:
                 keep(row, invitation)
             return row.record
 
+    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Whether nothing has moved the invitation since it stood as `invitation` (REM-1)."""
+        async with reading(self._engine) as session:
+            row = await session.get(InvitationRow, invitation_id)
+            kept = row.record if row else None
+            return kept is not None and (
+                (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
+            )
+
     async def parties(self, invite: Invite) -> Parties:
         """Whom the invitation concerns, as the directory knows them now (TXT-1).
 
@@ -297,6 +331,88 @@ class SqlInvitations:
         """What accepting would do; changes nothing (QUO-8)."""
         async with reading(self._engine) as session:
             return await previewed(session, order)
+
+
+def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
+    """The workflow has started, as this run; the first one counts."""
+    keep(row, row.record.model_copy(update={"run_id": run_id}))
+    if row.record.state.final:
+        announce_change(session, row, row.record.journal[-1].at)
+
+
+async def _claim(
+    session: AsyncSession, invite: Invite, opening: Invitation, at: datetime
+) -> FiledInvitation | None:
+    """File it, unless a live one stands; whoever asks may invite into the account.
+
+    Raises Refused with nothing changed.
+    """
+    await require_invitable(session, invite)
+    standing = await _live(session, invite)
+    if standing:
+        return filed(standing)
+    if invite.beside:
+        await _blocked(session, invite.beside)
+    await _file(session, invite, opening, at)
+    return None
+
+
+async def _file(session: AsyncSession, invite: Invite, opening: Invitation, at: datetime) -> None:
+    """File it with its seat. Raises Refused: `no_seats`."""
+    row = InvitationRow(
+        invitation_id=invite.invitation_id,
+        account_id=invite.account,
+        invitee_key=invite.key,
+        email=invite.email,
+        claimed_at=at,
+        seat_reserved=await _reserve_seat(session, invite),
+        ordered=invite,
+    )
+    keep(row, opening)
+    session.add(row)
+
+
+async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
+    """Those who are on an account or have a live invitation into this one: not simply filed.
+
+    Most people of a batch are neither, and every question would hold up all others on SQLite.
+    """
+    emails = [invite.email for invite in invites]
+    users = await session.scalars(
+        select(MembershipRow.email).where(
+            MembershipRow.email.in_(emails), MembershipRow.until.is_(None)
+        )
+    )
+    invited = await session.scalars(
+        select(InvitationRow.email).where(
+            InvitationRow.account_id == invites[0].account,
+            InvitationRow.email.in_(emails),
+            InvitationRow.ended_at.is_(None),
+        )
+    )
+    return {*users, *invited}
+
+
+async def _unable(session: AsyncSession, invite: Invite) -> Refused | None:
+    """Why whoever asks may invite nobody into the account, if so (INV-1)."""
+    try:
+        target = await known_account(session, invite.account, lock=True)
+        await require_admin(session, invite.account, invite.invited_by)
+        require_paid(target)
+    except Refused as refused:
+        return refused
+    return None
+
+
+async def _by_ids(session: AsyncSession, ids: Sequence[str]) -> dict[str, InvitationRow]:
+    """Those that are there, locked by id."""
+    rows = await session.scalars(
+        select(InvitationRow)
+        .where(InvitationRow.invitation_id.in_(ids))
+        .order_by(InvitationRow.invitation_id)
+        .with_for_update()
+    )
+    return {row.invitation_id: row for row in rows}
 
 
 async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:

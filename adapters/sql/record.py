@@ -22,6 +22,7 @@ def keep(row: InvitationRow, invitation: Invitation) -> None:
     row.state = invitation.state
     row.deadline = invitation.expires_at
     row.quiet_since = invitation.quiet_since
+    row.reminded_by = invitation.reminded_by
     row.ended_at = invitation.journal[-1].at if invitation.state.final else None
 
 

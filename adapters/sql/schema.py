@@ -35,7 +35,8 @@ from adapters.sql.column import CountedAmount, DayOrMoment, Document, ExactAmoun
 from domain.account import HeldAddon, Plan
 from domain.announcement import DIRECTORY_CHANGED
 from domain.assignment import AssignLicenses, AssignmentState
-from domain.invitation import Invitation, InvitationState, Invite
+from domain.bulk import Batch, RowResult
+from domain.invitation import Invitation, InvitationState, Invite, Person
 from domain.ledger import credit_of
 from domain.license import Sku
 from domain.manifest import Change
@@ -547,6 +548,7 @@ class InvitationRow(Base):
         ),
         Index("invitations_by_email", "account_id", "email"),
         Index("invitations_by_invitee", "email"),
+        Index("invitations_by_reminder_run", "reminded_by"),
         UniqueConstraint("run_id"),
         CheckConstraint(f"(ended_at IS NOT NULL) = (state IN ({_FINAL}))", "ended"),
         # No end and no acceptance leaves a seat behind (INV-15).
@@ -563,6 +565,8 @@ class InvitationRow(Base):
     claimed_at: Mapped[datetime]
     quiet_since: Mapped[datetime | None]
     """The last e-mail to the invitee, or their last answer (REM-1)."""
+    reminded_by: Mapped[str | None]
+    """The run of reminders that asked for the last one, if it said so."""
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     ordered: Mapped[Invite | None] = mapped_column(
@@ -570,6 +574,21 @@ class InvitationRow(Base):
     )
     """None for those of before it was kept."""
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class ReminderRunRow(Base):
+    """A run of reminders; whom it reminded the invitations say."""
+
+    __tablename__ = "reminder_runs"
+    __table_args__ = (Index("reminder_runs_by_start", "started_at"),)
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    by: Mapped[str]
+    found: Mapped[int]
+    reminded: Mapped[int]
+    digests: Mapped[int]
 
 
 class MovedItemRow(Base):
@@ -735,6 +754,45 @@ class ProviderRefundRow(Base):
     """Until then it is pending."""
     outcome: Mapped[str]
     failure: Mapped[str | None]
+
+
+class BatchRow(Base):
+    """A request to invite many people at once (REM-3)."""
+
+    __tablename__ = "bulk_batches"
+    __table_args__ = (Index("bulk_batches_by_digest", "digest"),)
+
+    batch_id: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    """Tells one request from another."""
+    filed_at: Mapped[datetime]
+    reported_at: Mapped[datetime | None]
+    """When whoever asked was given the results; until then, asking again means this batch."""
+    ordered: Mapped[Batch] = mapped_column(Document(TypeAdapter(Batch)))
+
+
+class BatchPersonRow(Base):
+    """One row of a batch, and what became of it (INV-2)."""
+
+    __tablename__ = "bulk_rows"
+    __table_args__ = (
+        CheckConstraint("result IN ('invited', 'already_invited', 'refused')", "result"),
+        CheckConstraint(
+            "(invitation_id IS NOT NULL) = (result IN ('invited', 'already_invited'))"
+            " OR result IS NULL",
+            "invitation",
+        ),
+    )
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("bulk_batches.batch_id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person: Mapped[Person] = mapped_column(Document(TypeAdapter(Person)))
+    result: Mapped[RowResult | None] = mapped_column(Text)
+    """None: it waits for its turn."""
+    error: Mapped[dict[str, JsonValue] | None] = mapped_column(
+        Document(TypeAdapter[dict[str, JsonValue] | None](dict[str, JsonValue] | None))
+    )
+    invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
 
 
 class LetterRow(Base):

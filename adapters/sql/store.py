@@ -8,6 +8,7 @@ from adapters.sql.announcement import SqlAnnouncements
 from adapters.sql.assignment import SqlAssignments
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit import audit
+from adapters.sql.bulk import SqlBatches
 from adapters.sql.credit import SqlCredits
 from adapters.sql.directory import SqlDirectory
 from adapters.sql.invitation import SqlInvitations
@@ -16,6 +17,7 @@ from adapters.sql.order import SqlOrders
 from adapters.sql.quote import SqlQuotes
 from adapters.sql.refund import SqlRefunds
 from adapters.sql.remedy import SqlRemedies
+from adapters.sql.reminder import SqlReminders
 from adapters.sql.schema import SettingRow
 from adapters.sql.transaction import insert_missing, reading, writing
 from domain.audit import AuditReport
@@ -31,6 +33,7 @@ class SqlStore:
         self.engine = engine
         self.directory = SqlDirectory(engine)
         self.invitations = SqlInvitations(engine)
+        self.batches = SqlBatches(engine)
         self.quotes = SqlQuotes(engine)
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
@@ -39,6 +42,7 @@ class SqlStore:
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
+        self.reminders = SqlReminders(engine)
         self.announcements = SqlAnnouncements(engine)
 
     async def audit(self) -> AuditReport:

@@ -19,7 +19,7 @@ from activities.invitation import (
     RecordInvitation,
     Standing,
 )
-from activities.letter import Undeliverable
+from activities.letter import Undeliverable, Wanted
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import (
@@ -74,6 +74,9 @@ class RecordingStore:
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
         unasked()
 
+    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
+        unasked()
+
     async def authorize(self, account: str, admin: str) -> None:
         unasked()
 
@@ -89,7 +92,7 @@ class Outbox:
         self.failure = failure
         self.sent: list[Letter] = []
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
         if self.failure:
             raise self.failure
         self.sent.append(letter)

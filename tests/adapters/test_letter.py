@@ -17,13 +17,14 @@ from adapters.letter.writing import TEMPLATES, written
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
-from domain.invitation import Blocker, BlockerItem, License
+from domain.invitation import Blocker, BlockerItem, InvitationState, License
 from domain.letter import (
     AcceptedLetter,
     AttentionLetter,
     BlockedLetter,
     CreditReceivedLetter,
     DeclinedLetter,
+    DigestLetter,
     ExpiredLetter,
     HeadsUpLetter,
     InvitationLetter,
@@ -50,19 +51,23 @@ from domain.letter import (
     RefundRequestedLetter,
     RefundRetriedLetter,
     RefundSettledLetter,
+    ReminderLetter,
     SupersededLetter,
     TransferredLetter,
     UnblockedLetter,
     UndeliverableLetter,
     WelcomeLetter,
+    digest_letter,
 )
 from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
+from domain.reminder import StaleInvitation
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
+LINK = "https://seatflow.example/i/s3cret"
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
 LINKS = (
@@ -204,6 +209,35 @@ def a_blocked(
     )
 
 
+def a_digest(reader: Reader, invitations: int) -> DigestLetter:
+    stale = [
+        StaleInvitation(
+            email=f"jane{number}@example.com",
+            state=InvitationState.BLOCKED if number % 2 else InvitationState.PENDING,
+            quiet_since=AT,
+            expires_at=AT if number % 3 else None,
+            reminders_sent=number % 4,
+            reminded=number % 2 == 0,
+        )
+        for number in range(invitations)
+    ]
+    return digest_letter(reader, "Acme", stale, id="x")
+
+
+def a_reminder(
+    reader: Reader, blockers: tuple[Blocker, ...] = (), expires_at: datetime | None = AT
+) -> ReminderLetter:
+    return ReminderLetter(
+        id="x",
+        reader=reader,
+        account_name="Acme",
+        inviter="Eve",
+        link=LINK,
+        expires_at=expires_at,
+        blockers=blockers,
+    )
+
+
 def an_unblocked(reader: Reader) -> UnblockedLetter:
     return UnblockedLetter(
         id="x",
@@ -328,6 +362,11 @@ def every_letter(reader: Reader) -> list[Letter]:
         a_heads_up(reader, managed=True),
         a_blocked(reader, what_blocks()),
         a_blocked(reader, what_blocks(), expires_at=None),
+        a_digest(reader, 1),
+        a_digest(reader, 60),
+        a_reminder(reader),
+        a_reminder(reader, what_blocks()),
+        a_reminder(reader, what_blocks(), expires_at=None),
         an_unblocked(reader),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.BASIC),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.LICENSED),
@@ -828,6 +867,29 @@ def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     assert still in paused
     assert "2026" not in paused
     assert still not in written(a_blocked(a_reader(language), what_blocks())).text
+
+
+def test_a_digest_names_fifty_and_counts_the_rest() -> None:
+    """REM-2: an e-mail that can still be read, however many there are."""
+    text = written(a_digest(a_reader(), 60)).text
+    assert "60 of your invitations to the account Acme have not been answered" in text
+    assert ("jane49@example.com" in text, "jane50@example.com" in text) == (True, False)
+    assert "And 10 more." in text
+
+
+def test_a_reminder_holds_the_link_and_the_deadline() -> None:
+    """REM-1: what the invitee needs to answer."""
+    text = written(a_reminder(a_reader())).text
+    assert LINK in text
+    assert "You can answer until" in text
+
+
+def test_a_reminder_of_who_is_blocked_names_the_remedies_instead() -> None:
+    """REM-1: there is nothing to be opened before they have been applied."""
+    text = written(a_reminder(a_reader(), what_blocks())).text
+    assert LINK not in text
+    assert "Your account still has" in text
+    assert "stands still" in written(a_reminder(a_reader(), what_blocks(), None)).text
 
 
 def test_who_is_unblocked_is_asked_to_accept_again() -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +67,17 @@ def up(folder: Path, ports: Ports) -> Iterator[subprocess.Popen[str]]:
         stack.communicate(timeout=30)
 
 
+def installed_and_run(seatflow: Callable[..., Ran]) -> None:
+    """The commands about reminders, where nobody is stale."""
+    assert seatflow("reminders", "pause").error["code"] == "not_found"
+    assert seatflow("reminders", "install", "--every", "1d").at("schedule", "every") == "1d"
+    assert seatflow("reminders", "pause").at("schedule", "paused") is True
+    assert seatflow("reminders", "resume").at("schedule", "paused") is False
+    ran = seatflow("reminders", "run")
+    assert (ran.at("by"), ran.at("reminded")) == ("operator", 0)
+    assert seatflow("reminders", "show").at("runs", 0, "run_id") == ran.at("run_id")
+
+
 def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> None:
     ports = Ports.free()
 
@@ -85,6 +96,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         assert isinstance(link, str)
         assert seatflow("show", "acme", JANE).at("link") == link
         assert seatflow("mail", "show", "1").at("link") == link
+        installed_and_run(seatflow)
         accepted = seatflow("accept", "--link", link, "--as", JANE)
         assert accepted.at("state") in {"accepted", "completed"}
         exported = seatflow("export", "acme")

@@ -15,24 +15,51 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from tests.replay.scenarios import ASSIGNMENTS, ORDERS, SCENARIOS
+from tests.replay.scenarios import (
+    ASSIGNMENTS,
+    ORDERS,
+    RUNS_OF_REMINDERS,
+    SCENARIOS,
+    invited_in_bulk,
+)
 from tests.world import JANE, World, a_world, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
+KINDS = (
+    "invitation",
+    "refund",
+    "notice",
+    "order",
+    "assignment",
+    "license_notice",
+    "reminders",
+    "bulk_invite",
+)
+
+REMINDERS = "StaleInvitationReminders"
+BULK = invited_in_bulk.__name__
 
 _JSON = TypeAdapter[JsonValue](JsonValue)
 
 
 async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
-    for kind in ("invitation", "refund", "notice", "order", "assignment", "license_notice"):
+    for kind in KINDS:
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
     async with temporal_server() as environment:
-        for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS):
-            for kind, history in (await _played(environment, name)).items():
+        for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS, *RUNS_OF_REMINDERS, BULK):
+            played = _played_in_bulk if name == BULK else _played
+            for kind, history in (await played(environment, name)).items():
                 text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
                 (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             print(name)
+
+
+async def _played_in_bulk(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
+    """The history of a batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with a_world(environment, Path(folder)) as world:
+            return {"bulk_invite": await _history(environment, await invited_in_bulk(world))}
 
 
 async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
@@ -45,6 +72,9 @@ async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]
             if name in ASSIGNMENTS:
                 await ASSIGNMENTS[name](world)
                 return await _of_the_assignment(world)
+            if name in RUNS_OF_REMINDERS:
+                await RUNS_OF_REMINDERS[name](world)
+                return {"reminders": await _history(environment, await _run_of_reminders(world))}
             with suppress(Refused):
                 await SCENARIOS[name](world)
             return await _of_the_invitation(world)
@@ -81,6 +111,14 @@ async def _notices(
         event.start_child_workflow_execution_initiated_event_attributes for event in history.events
     ]
     return [child.workflow_id for child in children if child.workflow_type.name == workflow_type]
+
+
+async def _run_of_reminders(world: World) -> str:
+    """The id of the only one of this world; visibility lags a moment."""
+    query = f"TaskQueue = '{world.settings.task_queue}' AND WorkflowType = '{REMINDERS}'"
+    while not (found := [run async for run in world.temporal.client.list_workflows(query)]):
+        await asyncio.sleep(0.1)
+    return found[0].id
 
 
 async def _history(environment: WorkflowEnvironment, workflow_id: str) -> str:

@@ -5,13 +5,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
+from activities import bulk
+from domain.bulk import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
 from domain.license import Sku
 from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
+from domain.reminder import ReminderRun
 from tests.world import (
     ADMIN,
     ANN,
@@ -19,6 +23,7 @@ from tests.world import (
     CLEO,
     JANE,
     LICENSED,
+    MEMBER,
     World,
     a_paying_owner,
     licensed_users,
@@ -296,11 +301,76 @@ async def _assign(world: World, *emails: str, atomic: bool = False) -> None:
     await world.licenses.assign(world.account, Sku.LARGE_MEETING, emails, ADMIN, atomic=atomic)
 
 
+async def reminded_and_completed(world: World) -> None:
+    await world.pending(JANE)
+    for times in (1, 2):
+        await world.pass_time(JANE, timedelta(days=4))
+        await _remind(world)
+        await world.mailed("reminder", JANE, times)
+    await _remind(world)
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+
+
+async def reminded_while_blocked_and_revoked(world: World) -> None:
+    await _blocked(world)
+    await world.pass_time(JANE, timedelta(days=3))
+    await _remind(world)
+    await world.mailed("reminder", JANE)
+    await world.client.revoke(world.account, JANE, ADMIN)
+
+
+async def reminded_in_vain_and_undeliverable(world: World) -> None:
+    await world.pending(JANE)
+    await world.pass_time(JANE, timedelta(days=3))
+    world.smtp.unknown.add(JANE)
+    await _remind(world)
+    await world.until(JANE, "undeliverable")
+
+
+async def reminder_overtaken_and_declined(world: World) -> None:
+    await world.pending(JANE)
+    await world.pass_time(JANE, timedelta(days=3))
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await _remind(world)
+    await world.client.decline(world.account, JANE)
+    world.smtp.answers.clear()
+
+
+async def _remind(world: World) -> None:
+    invitation = await world.show(JANE)
+    handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
+    await handle.signal("remind")
+    await world.show(JANE)
+
+
+async def asked_by_an_operator(world: World) -> ReminderRun:
+    await world.pending(JANE)
+    await world.pass_time(JANE, timedelta(days=3))
+    return await world.reminders.run()
+
+
+async def nobody_was_asked(world: World) -> ReminderRun:
+    return await world.reminders.run()
+
+
 async def _blocked(world: World) -> None:
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
     await world.pending(JANE)
     with suppress(Refused):
         await world.client.accept(world.account, JANE)
+
+
+async def invited_in_bulk(world: World) -> str:
+    """The id of a batch whose history has several slices."""
+    rows = [
+        BatchRow(position=position, person=Person(email=email))
+        for position, email in enumerate((JANE, MEMBER, "bob@example.com"))
+    ]
+    with patch.object(bulk, "SLICE", 2):
+        batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
+        await world.bulk.wait_until_done(batch, lambda done, total: None)
+    return batch.workflow_id
 
 
 async def _accepted(world: World, choice: Choice, *, refundable: bool = True) -> str:
@@ -335,6 +405,10 @@ SCENARIOS: dict[str, Scenario] = {
         joined_unasked,
         asked_in_a_managed_domain_and_completed,
         moved_and_completed,
+        reminded_and_completed,
+        reminded_while_blocked_and_revoked,
+        reminded_in_vain_and_undeliverable,
+        reminder_overtaken_and_declined,
     )
 }
 
@@ -349,6 +423,7 @@ ORDERS: dict[str, Purchase] = {
     )
 }
 """One life of an order for each way to its end."""
+
 ASSIGNMENTS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -358,4 +433,8 @@ ASSIGNMENTS: dict[str, Scenario] = {
         waited_for_days_and_assigned,
         waited_and_released,
     )
+}
+
+RUNS_OF_REMINDERS: dict[str, Callable[[World], Awaitable[ReminderRun]]] = {
+    scenario.__name__: scenario for scenario in (asked_by_an_operator, nobody_was_asked)
 }

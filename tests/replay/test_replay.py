@@ -12,8 +12,8 @@ from domain.order import OrderState
 from domain.refund import RefundState
 from runtime.codec import data_converter
 from runtime.wiring import WORKFLOWS, workflow_runner
-from tests.replay.record import HISTORIES
-from tests.replay.scenarios import ASSIGNMENTS, ORDERS, SCENARIOS
+from tests.replay.record import BULK, HISTORIES
+from tests.replay.scenarios import ASSIGNMENTS, ORDERS, RUNS_OF_REMINDERS, SCENARIOS
 
 RECORDED = sorted(HISTORIES.glob("*/*.json"))
 
@@ -32,6 +32,16 @@ async def test_a_recorded_history_replays(history: Path) -> None:
 def test_every_scenario_is_recorded() -> None:
     for kind, scenarios in (("invitation", SCENARIOS), ("assignment", ASSIGNMENTS)):
         assert {path.stem for path in RECORDED if path.parent.name == kind} == set(scenarios)
+
+
+def test_every_run_of_reminders_is_recorded() -> None:
+    recorded = {path.stem for path in RECORDED if path.parent.name == "reminders"}
+    assert recorded == set(RUNS_OF_REMINDERS)
+
+
+def test_a_batch_is_recorded() -> None:
+    recorded = [path.stem for path in RECORDED if path.parent.name == "bulk_invite"]
+    assert recorded == [BULK]
 
 
 def test_every_ending_that_can_be_reached_is_recorded() -> None:

@@ -76,7 +76,20 @@ async def test_pools_and_addons_that_were_lists_become_rows(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
+def _before_batches(connection: Connection) -> None:
+    for table in ("bulk_rows", "bulk_batches"):
+        connection.execute(text(f"DROP TABLE {table}"))
+
+
+def _before_reminders(connection: Connection) -> None:
+    _before_batches(connection)
+    connection.execute(text("DROP TABLE reminder_runs"))
+    connection.execute(text("DROP INDEX invitations_by_reminder_run"))
+    connection.execute(text("ALTER TABLE invitations DROP COLUMN reminded_by"))
+
+
 def _before_add_ons_were_rows(connection: Connection) -> None:
+    _before_reminders(connection)
     licenses = ("order_invoices", "orders", "assignments", "assignment_requests", "held_licenses")
     for table in licenses:
         connection.execute(text(f"DROP TABLE {table}"))

@@ -1,0 +1,98 @@
+"""Inviting the rows of a batch, some hundred at a time (REM-3)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from temporalio import activity
+
+from domain.bulk import Batch, BatchProgress, BatchRow
+
+SLICE: Final = 500
+"""Rows of one activity: seconds of work, so that a drained worker cuts none short."""
+
+PORTION: Final = 25
+"""Rows of one transaction: on SQLite all others wait for it."""
+
+LANES: Final = 4
+"""Portions at a time: while some are being started the next is claimed; 100 starts in flight."""
+
+REST: Final = timedelta(milliseconds=100)
+"""Between two portions of a lane: who waits for SQLite looks again that often, and no oftener."""
+
+BEAT_EVERY: Final = timedelta(seconds=2)
+
+
+class BatchStore(Protocol):
+    """The store, as far as a batch needs it."""
+
+    async def waiting(self, batch_id: str, limit: int) -> Sequence[BatchRow]:
+        """The first rows that have no result yet, in the order asked."""
+
+    async def progress(self, batch_id: str) -> BatchProgress:
+        """How far the batch has come. Raises Refused: `not_found`."""
+
+
+class Inviter(Protocol):
+    """Who starts invitations."""
+
+    async def invite_rows(
+        self, batch: Batch, rows: Sequence[BatchRow], in_order: asyncio.Lock
+    ) -> None:
+        """Invite each row once and keep its result; on repeat, the same invitation.
+
+        Rows are claimed under `in_order`: who is named first gets the seat. Raises
+        Unavailable when rows are left without a result; the others keep theirs.
+        """
+
+
+@dataclass(frozen=True)
+class BulkActivities:
+    """The side effects of the `BulkInvite` workflow."""
+
+    store: BatchStore
+    inviter: Inviter
+
+    @activity.defn
+    async def invite_slice(self, batch: Batch) -> BatchProgress:
+        """Invite the next rows; a repeat goes on with those that have no result."""
+        rows = await self.store.waiting(batch.batch_id, SLICE)
+        portions = iter([rows[start : start + PORTION] for start in range(0, len(rows), PORTION)])
+        in_order = asyncio.Lock()
+        async with _beating():
+            lanes = [self._invite_portions(batch, portions, in_order) for _ in range(LANES)]
+            for failure in await asyncio.gather(*lanes, return_exceptions=True):
+                if failure:
+                    raise failure
+        return await self.store.progress(batch.batch_id)
+
+    async def _invite_portions(
+        self, batch: Batch, portions: Iterator[Sequence[BatchRow]], in_order: asyncio.Lock
+    ) -> None:
+        for portion in portions:
+            await self.inviter.invite_rows(batch, portion, in_order)
+            await asyncio.sleep(REST.total_seconds())
+            if activity.is_worker_shutdown():
+                # Another worker goes on at once; waiting for a heartbeat would take longer.
+                return
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[None]:
+    """Heartbeats, however long one portion takes: silence means that the worker is gone."""
+
+    async def beat_forever() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(BEAT_EVERY.total_seconds())
+
+    beating = asyncio.create_task(beat_forever())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating

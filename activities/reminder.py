@@ -1,0 +1,246 @@
+"""What a run of reminders does: it asks each invitation, and tells the inviters (REM)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from pydantic import AwareDatetime
+from temporalio import activity
+
+from activities.letter import Post, Undeliverable, send_patiently
+from domain.address import invitee_key
+from domain.letter import DigestLetter, Reader, digest_letter
+from domain.model import Value
+from domain.reminder import ReminderRun, StaleInvitation
+
+AT_ONCE: Final = 50
+"""Invitations that are asked at the same time."""
+
+BEAT_EVERY: Final = timedelta(seconds=5)
+LOOK_EVERY: Final = timedelta(milliseconds=250)
+SETTLED_AFTER: Final = timedelta(seconds=3)
+"""Reminded is who was, once nobody more has been for so long."""
+WAIT_AT_MOST: Final = timedelta(minutes=5)
+"""A slow mail server takes the rest later; their inviters are told nevertheless."""
+
+
+class AskStale(Value):
+    """Ask the invitations that want an answer whether it is time for a reminder."""
+
+    run_id: str
+    quiet_before: AwareDatetime | None
+    """Only those that have been quiet since then, by their own clocks; None: all of them."""
+
+
+class StaleAsked(Value):
+    """All of them have been asked."""
+
+    found: int
+
+
+class AwaitReminders(Value):
+    """Wait, within bounds, for the reminders that a run has asked for."""
+
+    run_id: str
+    asked: int
+
+
+class RemindersSent(Value):
+    """So many invitees were reminded, as far as the wait went."""
+
+    reminded: int
+
+
+class TellInviters(Value):
+    """Send each inviter one digest of their stale invitations (REM-2)."""
+
+    run_id: str
+    quiet_before: AwareDatetime
+
+
+class InvitersTold(Value):
+    """Each inviter has one digest of this run."""
+
+    digests: int
+
+
+class InviterToTell(Value):
+    """Somebody whose invitations are stale."""
+
+    reader: Reader
+    account_name: str
+    invitations: tuple[StaleInvitation, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of what was found, and how to go on behind it."""
+
+    workflow_ids: Sequence[str]
+    following: bytes | None
+    """None behind the last page."""
+
+
+class RunningInvitations(Protocol):
+    """The invitations that run now."""
+
+    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
+        """Those that want an answer, or only those quiet since then; may lag a moment."""
+
+    async def remind(self, workflow_id: str, run_id: str) -> None:
+        """Ask one whether it is time for a reminder; nothing if it has ended."""
+
+
+class ReminderStore(Protocol):
+    """The store, as far as a run of reminders needs it."""
+
+    async def keep(self, run: ReminderRun) -> None:
+        """Keep the run as it stands."""
+
+    async def reminded(self, run_id: str) -> int:
+        """How many invitees that run has reminded so far."""
+
+    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+        """The accounts with stale invitations."""
+
+    async def inviters_to_tell(
+        self, account: str, run_id: str, quiet_before: datetime
+    ) -> list[InviterToTell]:
+        """Who is told of the account's stale invitations."""
+
+
+@dataclass(frozen=True)
+class ReminderActivities:
+    """The side effects of the `StaleInvitationReminders` workflow."""
+
+    store: ReminderStore
+    invitations: RunningInvitations
+    post: Post
+    id_key: bytes
+
+    @activity.defn
+    async def keep_reminder_run(self, run: ReminderRun) -> None:
+        """Keep the run as it stands."""
+        await self.store.keep(run)
+
+    @activity.defn
+    async def ask_stale(self, order: AskStale) -> StaleAsked:
+        """Ask page by page; what a killed worker has asked twice decides by itself (REM-1)."""
+        behind, found = _gone_so_far()
+        async with _beating() as progress:
+            while True:
+                page = await self.invitations.page(order.quiet_before, behind)
+                await self._ask(page.workflow_ids, order.run_id)
+                behind, found = page.following, found + len(page.workflow_ids)
+                if behind is None:
+                    return StaleAsked(found=found)
+                progress.show(behind.hex(), found)
+
+    async def _ask(self, workflow_ids: Sequence[str], run_id: str) -> None:
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(workflow_id: str) -> None:
+            async with at_once:
+                await self.invitations.remind(workflow_id, run_id)
+
+        await asyncio.gather(*map(ask, workflow_ids))
+
+    @activity.defn
+    async def await_reminders(self, order: AwaitReminders) -> RemindersSent:
+        """Wait until nobody more is reminded; those asked need not be (REM-1)."""
+        clock = asyncio.get_running_loop()
+        give_up_at = clock.time() + WAIT_AT_MOST.total_seconds()
+        reminded, since = await self.store.reminded(order.run_id), clock.time()
+        async with _beating():
+            while reminded < order.asked and clock.time() < give_up_at:
+                await asyncio.sleep(LOOK_EVERY.total_seconds())
+                now = await self.store.reminded(order.run_id)
+                if now != reminded:
+                    reminded, since = now, clock.time()
+                elif clock.time() - since >= SETTLED_AFTER.total_seconds():
+                    break
+        return RemindersSent(reminded=reminded)
+
+    @activity.defn
+    async def tell_inviters(self, order: TellInviters) -> InvitersTold:
+        """Send the digests, account by account; each goes out once, however often it is tried."""
+        digests, failure = 0, None
+        async with _beating():
+            for account in await self.store.accounts_to_tell(order.run_id, order.quiet_before):
+                for inviter in await self.store.inviters_to_tell(
+                    account, order.run_id, order.quiet_before
+                ):
+                    try:
+                        digests += await self._tell(self._digest(order.run_id, account, inviter))
+                    except Exception as not_taken:
+                        # One mailbox that is full must not keep the others waiting.
+                        failure = not_taken
+        if failure:
+            raise failure
+        return InvitersTold(digests=digests)
+
+    def _digest(self, run_id: str, account: str, inviter: InviterToTell) -> DigestLetter:
+        return digest_letter(
+            inviter.reader,
+            inviter.account_name,
+            inviter.invitations,
+            # The id is kept, so it must not tell who it was.
+            id=f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}.{run_id}",
+        )
+
+    async def _tell(self, letter: DigestLetter) -> bool:
+        """Whether the mail server has taken it."""
+        try:
+            await send_patiently(self.post, letter)
+        except Undeliverable as refused:
+            # Nobody is left to tell; the operators find it in the worker's log.
+            activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+            return False
+        return True
+
+
+class _Progress:
+    """How far the asking has come, for whoever goes on with it."""
+
+    def __init__(self) -> None:
+        self._details: tuple[str, int] | tuple[()] = ()
+
+    def show(self, behind: str, found: int) -> None:
+        self._details = (behind, found)
+        self.beat()
+
+    def beat(self) -> None:
+        activity.heartbeat(*self._details)
+
+
+def _gone_so_far() -> tuple[bytes | None, int]:
+    """Behind which page an earlier attempt was, and how many it had found."""
+    details = activity.info().heartbeat_details
+    if not details:
+        return None, 0
+    behind, found = details
+    return bytes.fromhex(behind), found
+
+
+@asynccontextmanager
+async def _beating() -> AsyncIterator[_Progress]:
+    """Heartbeats, however long one page takes: silence means that the worker is gone."""
+    progress = _Progress()
+    if details := activity.info().heartbeat_details:
+        progress.show(*details)
+
+    async def beat_forever() -> None:
+        while True:
+            await asyncio.sleep(BEAT_EVERY.total_seconds())
+            progress.beat()
+
+    beating = asyncio.create_task(beat_forever())
+    try:
+        yield progress
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating

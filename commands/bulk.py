@@ -1,0 +1,177 @@
+"""Inviting a whole file of people (REM-3)."""
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from commands.answer import Answer
+from commands.question import ask_bulk
+from commands.rows import give_results
+from domain.address import normalized
+from domain.bulk import BatchRow
+from domain.error import ErrorCode, Refused
+from domain.invitation import InviteResult, License, Person
+from domain.people_file import FiledPerson, FileMistake, PeopleFile, read_people
+
+if TYPE_CHECKING:
+    from runtime.bulk_client import BulkClient
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for, beside whom."""
+
+    account: str
+    by: str
+    heads_up_days: int
+    batch: str | None
+
+
+def batch_name(name: str | None) -> str | None:
+    """The name that an operator has given a batch. Raises `Refused(invalid_input)`."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise Refused(
+            ErrorCode.INVALID_INPUT,
+            "A batch is named with up to 64 small letters, digits, dots, dashes and underscores.",
+        )
+    return name
+
+
+def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool) -> PeopleFile:
+    """The file, checked; - is stdin.
+
+    Raises `Refused(invalid_input)` that names every mistake, unless bad rows may be skipped.
+    """
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as unreadable:
+        reason = unreadable.strerror or str(unreadable)
+        raise _bad_file(file, [{"path": file, "reason": reason}]) from None
+    found = read_people(content, license, locale)
+    if found.unreadable or (found.mistakes and not skip_bad_rows):
+        raise _bad_file(file, [_as_json(mistake) for mistake in found.mistakes])
+    return found
+
+
+def invite(
+    answer: Answer,
+    asked: Asked,
+    file: PeopleFile,
+    given: Sequence[Person],
+    *,
+    results: Path | None,
+    wait: bool,
+) -> int:
+    """Invite those `given` and those of the file; returns the exit status."""
+    rows = list(_rows(given, file))
+    if results:
+        _require_writable(results)
+
+    async def invited(bulk: "BulkClient") -> tuple[str, list[InviteResult]]:
+        batch = await bulk.submit(
+            asked.account,
+            rows,
+            asked.by,
+            batch_id=asked.batch,
+            heads_up_days=asked.heads_up_days,
+        )
+        with answer.counting("Inviting") as watch:
+            await bulk.wait_until_done(batch, watch)
+        if wait:
+            with answer.counting("Sending") as watch:
+                await bulk.wait_until_out(batch, watch)
+        found = await bulk.results(batch, waited=wait)
+        if results:
+            _write(results, found)
+        await bulk.report(batch)
+        return batch.batch_id, found
+
+    batch_id, found = ask_bulk(invited)
+    repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
+    return give_results(answer, found, batch=batch_id, repeated=repeated)
+
+
+def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
+    """Each address once, in the order asked; bad rows with what is wrong with them."""
+    seen, position = set[str](), 0
+    for filed in (*(FiledPerson(row=0, person=person) for person in given), *file.rows):
+        if not filed.mistakes:
+            spelling = _spelling(filed.person)
+            if spelling in seen:
+                continue
+            seen.add(spelling)
+        refused = _refusal(filed.mistakes).as_json() if filed.mistakes else None
+        yield BatchRow(position=position, person=filed.person, refused=refused)
+        position += 1
+
+
+def _spelling(person: Person) -> str:
+    try:
+        return normalized(person.email)
+    except Refused:
+        # It gets a row of its own that says what is wrong with it.
+        return person.email.strip()
+
+
+def _refusal(mistakes: Sequence[FileMistake]) -> Refused:
+    first = mistakes[0]
+    return Refused(
+        first.code,
+        f"{first.place}: {first.reason}",
+        mistakes=[_as_json(mistake) for mistake in mistakes],
+    )
+
+
+def _as_json(mistake: FileMistake) -> dict[str, JsonValue]:
+    return {
+        "row": mistake.row,
+        "column": mistake.column,
+        "path": mistake.place,
+        "reason": mistake.reason,
+    }
+
+
+def _bad_file(file: str, mistakes: Sequence[dict[str, JsonValue]]) -> Refused:
+    return Refused(
+        ErrorCode.INVALID_INPUT, f"{file} has mistakes; nobody was invited.", mistakes=[*mistakes]
+    )
+
+
+def _require_writable(results: Path) -> None:
+    """Before anybody is invited: afterwards it would be too late to say so."""
+    try:
+        results.open("a").close()
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+        raise Refused(
+            ErrorCode.INVALID_INPUT, f"{results} cannot be written: {reason}. Nobody was invited."
+        ) from None
+
+
+def _write(results: Path, found: Sequence[InviteResult]) -> None:
+    with results.open("w", encoding="utf-8-sig", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(RESULT_COLUMNS)
+        for result in found:
+            invitation, error = result.invitation, result.error or {}
+            expires_at = invitation.expires_at if invitation else None
+            lines.writerow(
+                (
+                    result.email,
+                    result.result,
+                    invitation.state.value if invitation else "",
+                    f"{expires_at:%Y-%m-%dT%H:%M:%SZ}" if expires_at else "",
+                    error.get("code", ""),
+                    error.get("message", ""),
+                )
+            )

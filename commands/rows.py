@@ -1,0 +1,33 @@
+"""How commands over many answer: a row for each person, whatever the status (INV-2)."""
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from commands import picture
+from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
+from domain.error import ErrorCode
+from domain.invitation import Invitation, InviteResult
+
+_MEMBERS = Invitation.model_fields
+
+
+def give_results(answer: Answer, results: Sequence[InviteResult], **beside: JsonValue) -> int:
+    """Every row on stdout; when all were refused, the first row's error on stderr too."""
+    answer.give(
+        {"invitations": [_row(result) for result in results], **beside},
+        lambda: picture.of_results(results),
+    )
+    if not results or any(result.result != "refused" for result in results):
+        return DONE
+    error = results[0].error or {}
+    unreachable = error.get("code") == ErrorCode.BACKEND_UNAVAILABLE
+    return answer.refuse_as(error, UNREACHABLE if unreachable else REFUSED)
+
+
+def _row(result: InviteResult) -> dict[str, JsonValue]:
+    if result.invitation:
+        members = as_json(result.invitation)
+    else:
+        members = dict.fromkeys(field.alias or name for name, field in _MEMBERS.items())
+    return {**members, "email": result.email, "result": result.result, "error": result.error}

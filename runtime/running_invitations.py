@@ -1,0 +1,52 @@
+"""The invitations that run now, as Temporal's visibility finds them (REM-1)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.reminder import Page
+from domain.invitation import REMINDABLE
+from workflows.invitation import InvitationWorkflow
+from workflows.search_attribute import LIFECYCLE_STATE, QUIET_SINCE
+
+PAGE_SIZE: Final = 500
+
+
+@dataclass(frozen=True)
+class VisibleInvitations:
+    """The `RunningInvitations` of one task queue; another's belong to another store."""
+
+    client: Client
+    task_queue: str
+
+    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
+        """Those that want an answer, or only those quiet since then; may lag a moment."""
+        found = self.client.list_workflows(
+            self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=behind
+        )
+        await found.fetch_next_page()
+        return Page([each.id for each in found.current_page or ()], found.next_page_token or None)
+
+    def _query(self, quiet_before: datetime | None) -> str:
+        states = ", ".join(f"'{state}'" for state in sorted(REMINDABLE))
+        queue = self.task_queue.replace("'", "''")
+        query = (
+            "WorkflowType = 'Invitation' AND ExecutionStatus = 'Running'"
+            f" AND TaskQueue = '{queue}' AND {LIFECYCLE_STATE.name} IN ({states})"
+        )
+        if quiet_before is None:
+            return query
+        moment = quiet_before.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return f"{query} AND {QUIET_SINCE.name} <= '{moment}'"
+
+    async def remind(self, workflow_id: str, run_id: str) -> None:
+        """Ask one whether it is time for a reminder; nothing if it has ended."""
+        handle = self.client.get_workflow_handle(workflow_id)
+        try:
+            await handle.signal(InvitationWorkflow.remind, run_id)
+        except RPCError as failure:
+            if failure.status is not RPCStatusCode.NOT_FOUND:
+                raise

@@ -1,0 +1,121 @@
+"""A run of reminders that a killed worker has left in the middle."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.letter import Undeliverable, Wanted
+from activities.reminder import (
+    AskStale,
+    InvitersTold,
+    InviterToTell,
+    Page,
+    ReminderActivities,
+    StaleAsked,
+    TellInviters,
+)
+from domain.invitation import InvitationState
+from domain.letter import Letter, Reader
+from domain.reminder import ReminderRun, StaleInvitation
+
+NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
+PAGES = {None: Page(["a", "b"], b"1"), b"1": Page(["c", "d"], b"2"), b"2": Page(["e"], None)}
+
+
+class ThreePages:
+    """Invitations on three pages, and who was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
+        return PAGES[behind]
+
+    async def remind(self, workflow_id: str, run_id: str) -> None:
+        self.asked.append(workflow_id)
+
+
+class TwoInviters:
+    """A store with two inviters to tell."""
+
+    async def keep(self, run: ReminderRun) -> None:
+        raise AssertionError("nothing is kept here")
+
+    async def reminded(self, run_id: str) -> int:
+        return 0
+
+    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+        return ["acme"]
+
+    async def inviters_to_tell(
+        self, account: str, run_id: str, quiet_before: datetime
+    ) -> list[InviterToTell]:
+        stale = StaleInvitation(
+            email="jane@example.com",
+            state=InvitationState.PENDING,
+            quiet_since=NOW,
+            expires_at=None,
+            reminders_sent=0,
+            reminded=False,
+        )
+        return [
+            InviterToTell(reader=Reader(email=email), account_name="Acme", invitations=(stale,))
+            for email in ("full@acme.example", "eve@acme.example")
+        ]
+
+
+class Outbox:
+    """A mail server that fails in one way for one reader, as long as it does."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self.failure = failure
+        self.sent: list[Letter] = []
+
+    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+        if self.failure and letter.reader.email.startswith("full"):
+            raise self.failure
+        self.sent.append(letter)
+
+
+def activities(invitations: ThreePages, post: Outbox) -> ReminderActivities:
+    return ReminderActivities(
+        store=TwoInviters(), invitations=invitations, post=post, id_key=b"a key"
+    )
+
+
+async def test_another_worker_goes_on_behind_the_last_page() -> None:
+    """REM-1: hundreds of thousands are not asked from the beginning again."""
+    invitations, environment = ThreePages(), ActivityEnvironment()
+    beats = list[tuple[object, ...]]()
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    order = AskStale(run_id="run-1", quiet_before=None)
+    run = activities(invitations, Outbox(None))
+    assert await environment.run(run.ask_stale, order) == StaleAsked(found=5)
+    assert invitations.asked == ["a", "b", "c", "d", "e"]
+    invitations.asked.clear()
+    environment.info = replace(environment.info, heartbeat_details=beats[0])
+    assert await environment.run(run.ask_stale, order) == StaleAsked(found=5)
+    assert invitations.asked == ["c", "d", "e"]
+
+
+async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
+    """REM-2: the others are told, the digest that failed is tried again."""
+    post = Outbox(ConnectionError("mailbox full"))
+    run, order = activities(ThreePages(), post), TellInviters(run_id="run-1", quiet_before=NOW)
+    try:
+        await ActivityEnvironment().run(run.tell_inviters, order)
+    except Exception as failure:
+        assert "mailbox full" in str(failure)
+    else:
+        raise AssertionError("it was not to be tried again")
+    [told] = post.sent
+    assert told.reader.email == "eve@acme.example"
+    assert "eve" not in told.id
+
+
+async def test_a_digest_that_is_refused_for_good_is_left() -> None:
+    post = Outbox(Undeliverable("550 no such user"))
+    run, order = activities(ThreePages(), post), TellInviters(run_id="run-1", quiet_before=NOW)
+    assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=1)

@@ -1,0 +1,161 @@
+"""Inviting a file of people on the command line: checked first, then a row for each."""
+
+import asyncio
+import csv
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+import starter
+from commands.answer import Answer
+from tests.commands.conftest import Ran, Run
+from tests.world import ADMIN, JANE, MEMBER, World
+
+HEADER = "email;license;locale;name\n"
+GOOD = f'\ufeff{HEADER}ada@example.com;;de;"Ada\nLovelace"\n{JANE};;;\n ADA@example.com ;;;\n'
+BAD = f"{GOOD}nobody;;;\nbob@example.com;gold;;\n;;?;\n"
+
+
+def written(folder: Path, text: str) -> str:
+    """The path of a file that says so."""
+    file = folder / "people.csv"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def mistakes(ran: Ran) -> list[tuple[JsonValue, JsonValue]]:
+    assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
+    listed = ran.error["mistakes"]
+    assert isinstance(listed, list)
+    return [(each["row"], each["column"]) for each in listed if isinstance(each, dict)]
+
+
+def settings_of(world: World) -> dict[str, str]:
+    return {
+        "TEMPORAL_ADDRESS": world.temporal.client.service_client.config.target_host,
+        "SEATFLOW_DATABASE_URL": world.settings.database_url.get_secret_value(),
+        "SEATFLOW_TASK_QUEUE": world.settings.task_queue,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (BAD, [(5, "email"), (6, "license"), (7, "email"), (7, "locale")]),
+        ("name\nAda\n", [(1, "email")]),
+        ("email,role\nada@example.com,boss\n", [(1, "role")]),
+        ("", [(1, None)]),
+    ],
+)
+def test_every_mistake_is_named_and_nobody_is_asked(
+    run: Run, tmp_path: Path, text: str, places: list[tuple[int, str | None]]
+) -> None:
+    """Neither store nor server is looked for."""
+    invite = ("--json", "invite", "acme", "--file", written(tmp_path, text), "--by", ADMIN)
+    assert mistakes(run(*invite)) == places
+
+
+def test_rows_cannot_be_skipped_where_the_columns_are_wrong(run: Run, tmp_path: Path) -> None:
+    file = written(tmp_path, "mail\nada@example.com\n")
+    ran = run("--json", "invite", "acme", "--file", file, "--by", ADMIN, "--skip-bad-rows")
+    assert mistakes(ran) == [(1, "email"), (1, "mail")]
+
+
+def test_mistakes_are_lines_for_a_person(run: Run, tmp_path: Path) -> None:
+    ran = run("invite", "acme", "--file", written(tmp_path, BAD), "--by", ADMIN)
+    assert (ran.status, ran.out) == (2, "")
+    assert "\n  row 6, license: neither basic nor licensed: gold\n" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--file", "nowhere.csv"],
+        ["ada@example.com", "--skip-bad-rows"],
+        ["ada@example.com", "--batch", "one"],
+        ["ada@example.com", "--results", "results.csv"],
+        ["--file", "-", "--batch", "Ada's"],
+        ["--file", "-", "--results", "nowhere/results.csv"],
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_go_together_is_bad_usage(run: Run, arguments: list[str]) -> None:
+    ran = run("--json", "invite", "acme", *arguments, "--by", ADMIN, stdin="email\na@b.example\n")
+    assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
+
+
+async def test_a_file_and_addresses_are_one_request(
+    world_without_worker: World, run: Run, tmp_path: Path
+) -> None:
+    """INV-2: each once, in the order asked; bad rows say what is wrong with them."""
+    world, results = world_without_worker, tmp_path / "results.csv"
+    async with world.working():
+        ran = await asyncio.to_thread(
+            run,
+            *("--json", "invite", world.account, JANE, MEMBER, "--by", ADMIN),
+            *("--file", written(tmp_path, BAD), "--skip-bad-rows"),
+            *("--results", str(results), "--wait"),
+            **settings_of(world),
+        )
+    assert ran.status == 0
+    rows = ran.at("invitations")
+    assert isinstance(rows, list)
+    assert [
+        (row["email"], row["result"], row["state"]) for row in rows if isinstance(row, dict)
+    ] == [
+        (JANE, "invited", "pending"),
+        (MEMBER, "refused", None),
+        ("ada@example.com", "invited", "pending"),
+        ("nobody", "refused", None),
+        ("bob@example.com", "refused", None),
+        ("", "refused", None),
+    ]
+    assert ran.at("invitations", 4, "error", "message") == (
+        "row 6, license: neither basic nor licensed: gold"
+    )
+    assert ran.at("repeated") == [{"row": 4, "email": "ada@example.com", "first_row": 2}]
+    written_rows = list(csv.DictReader(results.read_text(encoding="utf-8-sig").splitlines()))
+    assert [(row["email"], row["result"], row["code"]) for row in written_rows][:3] == [
+        (JANE, "invited", ""),
+        (MEMBER, "refused", "already_member"),
+        ("ada@example.com", "invited", ""),
+    ]
+    ada = world.mails(to="ada@example.com", event="invitation")
+    assert [mail.language for mail in ada] == ["de"]
+
+
+async def test_without_a_worker_it_says_how_to_come_back(
+    world_without_worker: World, run: Run, tmp_path: Path
+) -> None:
+    world = world_without_worker
+    invite = ("--json", "invite", world.account, "--by", ADMIN, "--batch", world.account)
+    file = ("--file", written(tmp_path, "email\nada@example.com\n"))
+    settings = {**settings_of(world), "SEATFLOW_WAIT_SECONDS": "1"}
+    ran = await asyncio.to_thread(run, *invite, *file, **settings)
+    assert (ran.status, ran.out, ran.error["outcome"]) == (3, "", "unknown")
+    assert world.account in str(ran.error["message"])
+    async with world.working():
+        ran = await asyncio.to_thread(run, *invite, *file, **settings_of(world))
+    assert (ran.status, ran.at("batch")) == (0, world.account)
+    assert ran.at("invitations", 0, "result") == "invited"
+
+
+def test_a_person_sees_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Answer(json=False).counting("Inviting") as watch:
+        watch(40, 100)
+        watch(100, 100)
+    assert "100/100" in capfd.readouterr().err
+    with Answer(json=True).counting("Inviting") as watch:
+        watch(1, 2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_example_stands_in_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert starter.run(["invite", "--help"]) == 0
+    assert "people.csv" in capfd.readouterr().out

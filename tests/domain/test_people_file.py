@@ -1,0 +1,134 @@
+"""A file of people: what spreadsheets write is read, and every mistake has its place."""
+
+import pytest
+
+from domain.error import ErrorCode
+from domain.invitation import License, Person
+from domain.people_file import FileMistake, PeopleFile, read_people
+
+BOM = "\ufeff"
+
+
+def people(file: PeopleFile) -> list[Person]:
+    return [row.person for row in file.rows]
+
+
+def places(file: PeopleFile) -> list[tuple[int, str | None]]:
+    return [(mistake.row, mistake.column) for mistake in file.mistakes]
+
+
+ADA = Person(email="ada@example.com")
+FULL = Person(email="ada@example.com", license=License.LICENSED, locale="de", name="Ada")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("email\nada@example.com\n", [ADA]),
+        ("email\r\nada@example.com\r\n", [ADA]),
+        ("email\rada@example.com", [ADA]),
+        (f"{BOM}email\nada@example.com", [ADA]),
+        ("email,license,locale,name\nada@example.com,licensed,de,Ada\n", [FULL]),
+        ("email;license;locale;name\nada@example.com;licensed;de;Ada\n", [FULL]),
+        ("name,locale,license,email\nAda,de,licensed,ada@example.com\n", [FULL]),
+        (f'{BOM}"Email" ; "LICENSE";locale;name\n ada@example.com ;Licensed;de;Ada', None),
+        ("email , license\nada@example.com, basic\n", [ADA]),
+        ("\n\nemail\n\nada@example.com\n ,\n\n", [ADA]),
+        # Excel leaves out empty cells at the end of a row.
+        ("email,license,locale\nada@example.com\n", [ADA]),
+        ("email,license\nada@example.com,,,\n", [ADA]),
+    ],
+)
+def test_what_spreadsheets_write_is_read(text: str, said: list[Person] | None) -> None:
+    file = read_people(text.encode())
+    if said is None:
+        assert places(file) == [(1, None)]
+    else:
+        assert (people(file), file.mistakes) == (said, ())
+
+
+def test_a_quoted_line_break_is_a_space_and_no_new_row() -> None:
+    """TXT-3."""
+    text = 'email;name\nada@example.com;"Ada\r\n""the first""; Countess"\nnobody;Bob\n'
+    file = read_people(text.encode())
+    assert file.rows[0].person.name == 'Ada "the first"; Countess'
+    assert places(file) == [(3, "email")]
+
+
+def test_the_request_says_what_a_row_leaves_empty() -> None:
+    text = "email,license,locale\nada@example.com,,\nbob@example.com,basic,fr\n"
+    ada, bob = people(read_people(text.encode(), License.LICENSED, "pl"))
+    assert (ada.license, ada.locale) == (License.LICENSED, "pl")
+    assert (bob.license, bob.locale) == (License.BASIC, "fr")
+
+
+@pytest.mark.parametrize(
+    ("content", "mistakes"),
+    [
+        (b"", [(1, None)]),
+        (b"\n \n", [(1, None)]),
+        (b"email\n", [(1, None)]),
+        (b"name\nAda\n", [(1, "email")]),
+        (b"name,role\nAda,boss\n", [(1, "email"), (1, "role")]),
+        (b"email,role,email,\nada@example.com\n", [(1, "role"), (1, "email"), (1, "column 4")]),
+        (b"email,role\nada@example.com,boss\nada,boss\n", [(1, "role"), (3, "email")]),
+        (b"email\n\xe9ric@example.com\n", [(2, None)]),
+        ("email\nada@example.com".encode("utf-16"), [(1, None)]),
+    ],
+)
+def test_a_file_that_cannot_be_trusted_says_why(
+    content: bytes, mistakes: list[tuple[int, str | None]]
+) -> None:
+    file = read_people(content)
+    assert file.unreadable
+    assert places(file) == mistakes
+
+
+def test_every_mistake_is_told_with_its_row_and_column() -> None:
+    text = (
+        f"{BOM}email;license;locale;name\n"
+        "ada@example.com;basic;de;Ada\n"
+        "not an address;gold;?;Bob\n"
+        ";basic;de;Nobody\n"
+        "eve@example.com;basic;de;Eve;extra\n"
+        '"mal"formed@example.com;basic;de;Mal\n'
+        "zoe@example.com;licensed;sv;Zoë\n"
+    )
+    file = read_people(text.encode())
+    assert not file.unreadable
+    assert places(file) == [
+        (3, "email"),
+        (3, "license"),
+        (3, "locale"),
+        (4, "email"),
+        (5, None),
+        (6, None),
+    ]
+    assert [mistake.code for mistake in file.mistakes[:2]] == [
+        ErrorCode.INVALID_EMAIL,
+        ErrorCode.INVALID_INPUT,
+    ]
+    good = [row.person.email for row in file.rows if not row.mistakes]
+    assert good == ["ada@example.com", "zoe@example.com"]
+
+
+def test_an_open_quote_is_told_where_it_opens() -> None:
+    file = read_people(b'email,name\nada@example.com,"Ada\nbob@example.com,Bob\n')
+    assert places(file) == [(2, None)]
+
+
+def test_who_is_named_twice_counts_once() -> None:
+    """INV-2, INV-3: by the normalized address; the first row counts."""
+    text = "email,license\nada@example.com,licensed\nbob@example.com,\n ADA@Example.com ,basic\n"
+    file = read_people(text.encode())
+    assert [(person.email, person.license) for person in people(file)] == [
+        ("ada@example.com", License.LICENSED),
+        ("bob@example.com", License.BASIC),
+    ]
+    [repeated] = file.repeated
+    assert (repeated.row, repeated.email, repeated.first_row) == (4, "ada@example.com", 2)
+
+
+def test_a_place_is_words() -> None:
+    assert FileMistake(row=3, column="email", reason="missing").place == "row 3, email"
+    assert FileMistake(row=3, column=None, reason="cut off").place == "row 3"

@@ -1,0 +1,30 @@
+"""Spans of time as operators write them."""
+
+from datetime import timedelta
+
+import pytest
+
+from domain.error import ErrorCode, Refused
+from domain.period import duration, duration_text
+
+
+@pytest.mark.parametrize(
+    ("written", "span", "shown"),
+    [
+        ("1d", timedelta(days=1), "1d"),
+        ("12h", timedelta(hours=12), "12h"),
+        ("24h", timedelta(days=1), "1d"),
+        ("90m", timedelta(minutes=90), "90m"),
+        ("30s", timedelta(seconds=30), "30s"),
+        ("2w", timedelta(days=14), "14d"),
+    ],
+)
+def test_a_span_is_read_and_shown(written: str, span: timedelta, shown: str) -> None:
+    assert (duration(written), duration_text(span)) == (span, shown)
+
+
+@pytest.mark.parametrize("written", ["", "d", "0d", "-1d", "1.5h", "1 d", "1y", "1234567d", "1d2h"])
+def test_what_is_no_span_is_refused(written: str) -> None:
+    with pytest.raises(Refused) as refused:
+        duration(written)
+    assert refused.value.code is ErrorCode.INVALID_INPUT

@@ -1,0 +1,50 @@
+"""REM-3: accounts take turns, and the mail server sets the pace of e-mails."""
+
+import time
+from pathlib import Path
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.testing import WorkflowEnvironment
+
+from domain.bulk import BatchRow
+from domain.invitation import Person
+from tests.world import ADMIN, JANE, World, a_world
+from workflows.options import mail_queue
+
+
+async def fairness_key(world: World, workflow_id: str) -> str:
+    handle = world.temporal.client.get_workflow_handle(workflow_id)
+    described = (await handle.describe()).raw_description
+    return described.workflow_execution_info.priority.fairness_key
+
+
+async def test_what_an_account_causes_bears_it_as_its_key(world: World) -> None:
+    row = BatchRow(position=0, person=Person(email="bob@example.com"))
+    batch = await world.bulk.submit(world.account, [row], ADMIN)
+    await world.bulk.wait_until_done(batch, lambda done, total: None)
+    alone, in_bulk = await world.pending(JANE), await world.until("bob@example.com", "pending")
+    for workflow_id in (batch.workflow_id, alone.workflow_id, in_bulk.workflow_id):
+        assert await fairness_key(world, workflow_id) == world.account
+
+
+async def test_e_mails_wait_in_a_queue_of_their_own(world: World) -> None:
+    invitation = await world.pending(JANE)
+    handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
+    [delivery] = [
+        event.activity_task_scheduled_event_attributes
+        async for event in handle.fetch_history_events()
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+    assert delivery.task_queue.name == mail_queue(world.settings.task_queue)
+
+
+async def test_no_more_e_mails_a_second_than_the_settings_allow(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    async with a_world(temporal, tmp_path, mail_per_second=4.0) as world:
+        begun = time.monotonic()
+        await world.invite_all(*(f"person{number}@example.com" for number in range(16)))
+        for number in range(16):
+            await world.until(f"person{number}@example.com", "pending")
+        # The first second's may go out at once.
+        assert time.monotonic() - begun > 2

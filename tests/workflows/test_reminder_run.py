@@ -1,0 +1,169 @@
+"""Runs of reminders over all invitations, and the schedule that starts them (REM)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from temporalio.client import ScheduleHandle
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+from domain.invitation import Person
+from runtime.reminder_client import SCHEDULE_ID
+from tests.world import ADMIN, JANE, OWNER, World, refusal_of
+
+DAY = timedelta(days=1)
+MANY = 200
+
+
+@pytest.fixture
+async def schedule(temporal: WorkflowEnvironment) -> AsyncIterator[ScheduleHandle]:
+    """The schedule of the namespace, gone afterwards."""
+    handle = temporal.client.get_schedule_handle(SCHEDULE_ID)
+    yield handle
+    try:
+        await handle.delete()
+    except RPCError as missing:
+        assert "not found" in missing.message
+
+
+async def quiet(world: World, number: int, by: str = ADMIN) -> list[str]:
+    """So many people who were invited and have not answered for three days."""
+    emails = [f"p{n}-{by.partition('@')[0]}@new.example" for n in range(number)]
+    rows = await world.client.invite(world.account, [Person(email=email) for email in emails], by)
+    waited = replace(world.client, wait_seconds=120)
+    await waited.wait_until_out(rows)
+    await let_pass(world, emails, 3 * DAY)
+    return emails
+
+
+async def let_pass(world: World, emails: list[str], span: timedelta) -> None:
+    at_once = asyncio.Semaphore(10)
+
+    async def one(email: str) -> None:
+        async with at_once:
+            filed = await world.filed(email)
+            await world.clock.pass_time(filed.workflow_id, span)
+
+    await asyncio.gather(*map(one, emails))
+
+
+def reminders_to(world: World) -> Counter[str]:
+    return Counter(mail.to for mail in world.mails(event="reminder"))
+
+
+async def until_found(world: World, number: int) -> None:
+    """Visibility lags a moment."""
+    queue = world.settings.task_queue
+    query = f"TaskQueue = '{queue}' AND LifecycleState IN ('pending', 'blocked')"
+    async with asyncio.timeout(15):
+        while (await world.temporal.client.count_workflows(query)).count != number:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_run_reminds_all_who_are_quiet_and_the_next_one_nobody(world: World) -> None:
+    """REM-1, REM-2: each invitee once, each inviter one digest a run."""
+    emails = await quiet(world, MANY)
+    await until_found(world, MANY)
+    reminders = replace(world.reminders, wait_seconds=120)
+    first = await reminders.run()
+    assert (first.by, first.found, first.reminded, first.digests) == ("operator", MANY, MANY, 1)
+    assert reminders_to(world) == Counter(emails)
+    assert f"{MANY} of your invitations" in (await world.mailed("digest", ADMIN)).text
+    second = await reminders.run()
+    assert (second.found, second.reminded, second.digests) == (MANY, 0, 0)
+    assert reminders_to(world) == Counter(emails)
+    runs = (await reminders.show()).runs
+    assert [(run.run_id, run.reminded) for run in runs] == [
+        (second.run_id, 0),
+        (first.run_id, MANY),
+    ]
+
+
+async def test_after_an_outage_of_two_periods_there_is_one_reminder(world: World) -> None:
+    """REM-1: however many were missed; the next one keeps its distance."""
+    [email] = await quiet(world, 1)
+    await let_pass(world, [email], 8 * DAY)
+    assert (await world.reminders.run()).reminded == 1
+    assert (await world.reminders.run()).reminded == 0
+    await let_pass(world, [email], 3 * DAY)
+    assert (await world.reminders.run()).reminded == 0
+    await let_pass(world, [email], DAY)
+    assert (await world.reminders.run()).reminded == 1
+    assert reminders_to(world) == {email: 2}
+
+
+async def test_runs_side_by_side_remind_once(world: World) -> None:
+    """REM-1: a doubled run finds the same invitations, and each decides by itself."""
+    emails = await quiet(world, 5)
+    await until_found(world, 5)
+    runs = await asyncio.gather(*(world.reminders.run() for _ in range(3)))
+    assert sum(run.reminded for run in runs) == 5
+    assert reminders_to(world) == Counter(emails)
+    assert {run.run_id for run in (await world.reminders.show()).runs} == {
+        run.run_id for run in runs
+    }
+
+
+async def test_each_inviter_has_one_digest_of_their_own(world: World) -> None:
+    """REM-2: who has left is replaced by the owner of the account."""
+    await quiet(world, 2, by=ADMIN)
+    await quiet(world, 3, by=OWNER)
+    await until_found(world, 5)
+    run = await world.reminders.run()
+    assert (run.reminded, run.digests) == (5, 2)
+    assert "2 of your invitations" in (await world.mailed("digest", ADMIN)).text
+    assert "3 of your invitations" in (await world.mailed("digest", OWNER)).text
+    await world.remove_user(world.account, ADMIN)
+    emails = [f"p{n}-admin@new.example" for n in range(2)]
+    await let_pass(world, emails, 4 * DAY)
+    run = await world.reminders.run()
+    assert (run.reminded, run.digests) == (2, 1)
+    assert "2 of your invitations" in (await world.mailed("digest", OWNER, times=2)).text
+
+
+async def test_what_has_ended_is_not_asked(world: World) -> None:
+    """REM-1: nor is what still waits for its invitation e-mail."""
+    await quiet(world, 2)
+    await world.client.decline(world.account, "p0-admin@new.example")
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.invite(JANE)
+    await until_found(world, 1)
+    world.smtp.answers.clear()
+    await world.reminders.run()
+    assert reminders_to(world) == {"p1-admin@new.example": 1}
+
+
+@pytest.mark.usefixtures("schedule")
+async def test_the_schedule_is_installed_paused_and_resumed(world: World) -> None:
+    """`reminders install` may be repeated: it changes the interval and nothing else."""
+    assert await refusal_of(world.reminders.pause()) == "not_found"
+    assert (await world.reminders.show()).schedule is None
+    installed = await world.reminders.install(DAY)
+    assert (installed.every, installed.paused) == ("1d", False)
+    assert len(installed.next) > 0
+    paused = await world.reminders.pause()
+    assert (paused.paused, paused.next) == (True, ())
+    assert await world.reminders.pause() == paused
+    again = await world.reminders.install(timedelta(hours=12))
+    assert (again.every, again.paused) == ("12h", True)
+    assert not (await world.reminders.resume()).paused
+    assert (await world.reminders.show()).schedule == await world.reminders.resume()
+
+
+async def test_a_scheduled_run_asks_those_only_who_are_quiet(
+    world: World, schedule: ScheduleHandle
+) -> None:
+    """REM-1: by `QuietSince`; whoever was heard of a moment ago is not asked."""
+    await world.pending(JANE)
+    await until_found(world, 1)
+    await world.reminders.install(DAY)
+    await schedule.trigger()
+    async with asyncio.timeout(30):
+        while not [run for run in (await world.reminders.show()).runs if run.ended_at]:
+            await asyncio.sleep(0.1)
+    [run] = (await world.reminders.show()).runs
+    assert (run.by, run.found, run.reminded) == ("schedule", 0, 0)
