@@ -364,6 +364,7 @@ async def worker_for(
             post=post,
             links=_signer(settings),
             operators=settings.operators_mail,
+            tells_at_once=settings.mail_per_second is None,
         )
         moves = MoveActivities(
             store=store.invitations,
