@@ -43,7 +43,6 @@ from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-
 Send = Callable[[Post, Letter], Awaitable[None]]
 """A way to send a letter."""
 

@@ -7,8 +7,9 @@ from activities.invitation import DeliverInvitation, InvitationActivities
 from domain.invitation import StartInvitation
 from runtime.process import leave, log_to_stderr, stop_signal
 from runtime.settings import load_settings
+from runtime.store import open_store
 from runtime.temporal import CORE_LOG, connect
-from runtime.wiring import SHARED_WITH_THE_SANDBOX, open_store, worker_for
+from runtime.wiring import SHARED_WITH_THE_SANDBOX, worker_for
 from states.invitation import opening
 from workflows import search_attribute
 from workflows.options import MAIL
