@@ -1,12 +1,12 @@
 """One real Temporal server for the session, a world of its own for each test."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from tests.world import World, a_world, temporal_server
+from tests.database import Databases
+from tests.world import World, a_world, databases_in, temporal_server
 
 
 @pytest.fixture(scope="session")
@@ -15,15 +15,21 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
+@pytest.fixture(scope="session")
+async def set_up_databases(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Databases]:
+    async with databases_in(tmp_path_factory.mktemp("worlds")) as databases:
+        yield databases
+
+
 @pytest.fixture
-async def world(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[World]:
-    async with a_world(temporal, tmp_path) as world:
+async def world(temporal: WorkflowEnvironment, set_up_databases: Databases) -> AsyncIterator[World]:
+    async with a_world(temporal, set_up_databases) as world:
         yield world
 
 
 @pytest.fixture
 async def world_without_worker(
-    temporal: WorkflowEnvironment, tmp_path: Path
+    temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> AsyncIterator[World]:
-    async with a_world(temporal, tmp_path, working=False) as world:
+    async with a_world(temporal, set_up_databases, working=False) as world:
         yield world
