@@ -20,6 +20,7 @@ UNGUARDED = {
     "postgresql": [
         "ALTER TABLE license_pools DROP CONSTRAINT ck_license_pools_free",
         "ALTER TABLE invitations DROP CONSTRAINT ck_invitations_seat",
+        "ALTER TABLE invitations DROP CONSTRAINT ck_invitations_ended",
         "ALTER TABLE balances DROP CONSTRAINT ck_balances_overdrawn",
         "DROP TRIGGER transfers_refuse_change ON transfers",
     ],
