@@ -1,11 +1,14 @@
 """One real Temporal server for the session, a world of its own for each test."""
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from tests.database import Databases
+from tests.prepared_process import prepared
 from tests.world import World, a_world, databases_in, temporal_server
 
 
@@ -13,6 +16,13 @@ from tests.world import World, a_world, databases_in, temporal_server
 async def temporal() -> AsyncIterator[WorkflowEnvironment]:
     async with temporal_server() as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[list[str]]:
+    """What starts `seatflow` as a process of its own."""
+    with tempfile.TemporaryDirectory() as folder, prepared(Path(folder) / "prepared") as command:
+        yield command
 
 
 @pytest.fixture(scope="session")
