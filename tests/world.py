@@ -65,6 +65,8 @@ MEMBER = "member@acme.example"
 ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
 BASIC = "basil@acme.example"
 PATIENCE = timedelta(seconds=60)
+LOOK_EVERY = 0.05
+"""Seconds; whoever looks more often keeps those from working who are waited for."""
 SECRET_KEY = SecretStr("a secret key for tests")
 
 User = tuple[str, str] | tuple[str, str, bool]
@@ -258,7 +260,7 @@ class World:
                 invitation = await self.show(email)
                 if invitation.state is InvitationState(state):
                     return invitation
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def refund_until(self, refund_id: str, state: RefundState) -> Refund:
         """The refund once it stands at `state`."""
@@ -268,7 +270,7 @@ class World:
                     refund = await self.refunds.show(refund_id)
                     if refund.state is state:
                         return refund
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def order_until(
         self, order_id: str, state: OrderState, *, tries: int = 0, payments: int = 0
@@ -281,7 +283,7 @@ class World:
                     paid = sum(invoice.state == "paid" for invoice in order.invoices)
                     if order.state is state and order.tries >= tries and paid >= payments:
                         return order
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
         """Large Meeting licenses join the pool, and who waits is served."""
@@ -306,7 +308,7 @@ class World:
         """The assignment that was started last, once it can be found."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while not (ids := await self.requests()):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
         return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
 
     # What time does.
@@ -374,7 +376,7 @@ class World:
         """The last of exactly `times` e-mails of that kind."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while len(self.mails(to=to, event=event)) < times:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
         found = self.mails(to=to, event=event)
         assert len(found) == times
         return found[-1]
