@@ -75,7 +75,9 @@ class Floor:
             ]
         )
         await workflow.wait_condition(
-            lambda: self._accepted is not None, timeout=invite.policy.ttl, timeout_summary="Deadline"
+            lambda: self._accepted is not None,
+            timeout=invite.policy.ttl,
+            timeout_summary="Deadline",
         )
         assert self._accepted is not None
         return await self._complete(self._accepted)
@@ -119,9 +121,7 @@ class Floor:
             **MOVE | ActivityConfig(summary="Move what belongs to the person"),
         )
         completed = accepted.moved(
-            _entry(
-                "complete", accepted.state, InvitationState.COMPLETED, ENGINE, workflow.now()
-            ),
+            _entry("complete", accepted.state, InvitationState.COMPLETED, ENGINE, workflow.now()),
             manifest=moved.manifest,
         )
         workflow.upsert_search_attributes(
