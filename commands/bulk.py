@@ -3,7 +3,8 @@
 import csv
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from runtime.bulk_client import BulkClient
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Shows what is being counted; inside, it is told how many are done, and of how many."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
@@ -73,36 +77,47 @@ def invite(
     wait: bool,
 ) -> int:
     """Invite those `given` and those of the file; returns the exit status."""
-    rows = list(_rows(given, file))
+    rows = rows_of(given, file)
     if results:
         _require_writable(results)
-
-    async def invited(bulk: "BulkClient") -> tuple[str, list[InviteResult]]:
-        batch = await bulk.submit(
-            asked.account,
-            rows,
-            asked.by,
-            batch_id=asked.batch,
-            heads_up_days=asked.heads_up_days,
-        )
-        with answer.counting("Inviting") as watch:
-            await bulk.wait_until_done(batch, watch)
-        if wait:
-            with answer.counting("Sending") as watch:
-                await bulk.wait_until_out(batch, watch)
-        found = await bulk.results(batch, waited=wait)
-        if results:
-            _write(results, found)
-        await bulk.report(batch)
-        return batch.batch_id, found
-
-    batch_id, found = ask_bulk(invited)
+    batch_id, found = ask_bulk(
+        lambda bulk: invited(bulk, asked, rows, answer.counting, results=results, wait=wait)
+    )
     repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
     return give_results(answer, found, batch=batch_id, repeated=repeated)
 
 
-def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
+async def invited(
+    bulk: "BulkClient",
+    asked: Asked,
+    rows: Sequence[BatchRow],
+    counting: Counting,
+    *,
+    results: Path | None,
+    wait: bool,
+) -> tuple[str, list[InviteResult]]:
+    """The batch, and what became of each row when all are done; `counting` shows how far it is."""
+    batch = await bulk.submit(
+        asked.account, rows, asked.by, batch_id=asked.batch, heads_up_days=asked.heads_up_days
+    )
+    with counting("Inviting") as watch:
+        await bulk.wait_until_done(batch, watch)
+    if wait:
+        with counting("Sending") as watch:
+            await bulk.wait_until_out(batch, watch)
+    found = await bulk.results(batch, waited=wait)
+    if results:
+        _write(results, found)
+    await bulk.report(batch)
+    return batch.batch_id, found
+
+
+def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
     """Each address once, in the order asked; bad rows with what is wrong with them."""
+    return list(_rows(given, file))
+
+
+def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
     seen, position = set[str](), 0
     for filed in (*(FiledPerson(row=0, person=person) for person in given), *file.rows):
         if not filed.mistakes:
