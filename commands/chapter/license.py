@@ -74,7 +74,6 @@ class Licenses:
         invoices = [invoice.state for invoice in paid.invoices]
         expect(invoices == ["paid"], f"the invoices are {invoices}")
         pool = await self._stage.pool(CHOIR, Sku.LARGE_MEETING, 1000)
-
         expect(pool.bought == 1, f"there are {pool.bought} licenses")
         await self._stage.mailed("order_confirmed", KARIN)
 
