@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows what is being counted; inside, it is told how many are done, and of how many."""
+
+NAMED_AGAIN = 10
+"""So many rows that name somebody again are told of; the JSON has all."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
@@ -84,7 +88,20 @@ def invite(
         lambda bulk: invited(bulk, asked, rows, answer.counting, results=results, wait=wait)
     )
     repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
-    return give_results(answer, found, batch=batch_id, repeated=repeated)
+    told = f"{_sum(found, file)} Batch {batch_id}."
+    return give_results(answer, found, told, batch=batch_id, repeated=repeated)
+
+
+def _sum(found: Sequence[InviteResult], file: PeopleFile) -> str:
+    """How many rows became what, and which ones name somebody again."""
+    counts = Counter(row.result for row in found)
+    total = ", ".join(f"{count} {result.replace('_', ' ')}" for result, count in counts.items())
+    rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
+    if not file.repeated:
+        return f"{rows}: {total}."
+    named = ", ".join(str(repeat.row) for repeat in file.repeated[:NAMED_AGAIN])
+    more = ", …" if len(file.repeated) > NAMED_AGAIN else ""
+    return f"{rows}: {total}. Named again: row {named}{more}."
 
 
 async def invited(

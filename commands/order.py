@@ -38,7 +38,10 @@ Quantity = Annotated[str, typer.Option(metavar="N", help="How many licenses.", s
 def buy(
     context: typer.Context,
     account: Account,
-    sku: Annotated[Sku, typer.Argument(help="What to buy.", show_default=False)],
+    sku: Annotated[
+        Sku,
+        typer.Argument(metavar="LICENSE", help="large-meeting or workplace.", show_default=False),
+    ],
     quantity: Quantity,
     cycle: Annotated[
         str,
