@@ -22,7 +22,7 @@ app = typer.Typer()
 orders = typer.Typer(
     name="order",
     help="Licenses that were bought, from the review to the last term.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order's id.", show_default=False)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="reminders",
     help="Reminders to invitees who are quiet, and digests to their inviters.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 
