@@ -7,8 +7,9 @@ import uvloop
 from domain.error import Refused, Unavailable
 from runtime.process import leave, log_to_stderr, stop_signal
 from runtime.settings import Settings, load_settings
+from runtime.store import open_store
 from runtime.temporal import CORE_LOG, connect
-from runtime.wiring import open_store, working
+from runtime.wiring import working
 
 DRAINED = 0
 FAILED = 1

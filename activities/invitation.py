@@ -1,6 +1,6 @@
 """What an invitation does to the world: e-mails, memberships, seats, its record."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -8,7 +8,14 @@ from typing import Protocol
 from pydantic import AwareDatetime
 from temporalio import activity
 
-from activities.letter import Post, Undeliverable, Unwanted, business_time, send_patiently
+from activities.letter import (
+    Post,
+    Undeliverable,
+    Unwanted,
+    business_time,
+    send_at_once,
+    send_patiently,
+)
 from domain.attention import cases_of_move
 from domain.invitation import (
     Blocker,
@@ -35,6 +42,9 @@ from domain.quote import RecordedQuote
 from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
+
+Send = Callable[[Post, Letter], Awaitable[None]]
+"""A way to send a letter."""
 
 
 class AnnounceInvitation(Value):
@@ -111,6 +121,8 @@ class AccountJoined(Value):
     """The record that is kept."""
     refund: RefundOrder | None = None
     """What has to be returned to payment methods, if anything."""
+    told: bool = False
+    """Whether everybody has been told; only where nothing remains to be done."""
 
 
 class LookAgain(Value):
@@ -182,6 +194,7 @@ class InvitationStore(Protocol):
         Writes membership, seat, source account, settlement with its ledger entries and the
         accepted record, once per invitation. On repeat, or when it had ended before: the
         record that is kept, and the same refund.
+        Where nothing remains to be settled or moved, the record is completed at once.
         The person's other open invitations end as superseded (INV-14). When another
         acceptance came first, this one has ended so: the record that is kept says it.
         Raises Refused, with nothing changed, the first of: `conflict` (`unasked`, but the
@@ -252,6 +265,8 @@ class InvitationActivities:
     links: Links
     operators: str | None = None
     """The address of those who are told of what waits for them."""
+    tells_at_once: bool = True
+    """Whether letters may go out beside the queue that sets the mail server's pace."""
 
     @activity.defn
     async def announce_invitation(self, order: AnnounceInvitation) -> InvitationAnnounced:
@@ -312,8 +327,18 @@ class InvitationActivities:
 
     @activity.defn
     async def join_account(self, order: JoinAccount) -> AccountJoined:
-        """Commit the membership; returns the record that is kept (INV-11)."""
-        return await self.store.join(order)
+        """Commit the membership; returns the record that is kept (INV-11).
+
+        Where nothing remains to be done, everybody is told in the same breath, if the mail
+        server lets it: most acceptances cost no activity more than this one.
+        """
+        joined = await self.store.join(order)
+        if not self.tells_at_once or joined.invitation.state is not InvitationState.COMPLETED:
+            return joined
+        told = await self._told_at_once(
+            RecordInvitation(invite=order.invite, invitation=joined.invitation)
+        )
+        return joined.model_copy(update={"told": told})
 
     @activity.defn
     async def look_again(self, order: LookAgain) -> Standing:
@@ -358,10 +383,19 @@ class InvitationActivities:
                 return
         await self._tell(order)
 
-    async def _tell(self, order: RecordInvitation) -> None:
+    async def _told_at_once(self, order: RecordInvitation) -> bool:
+        try:
+            await self._tell(order, send_at_once)
+        except Exception as failure:
+            # The membership stands; the letters wait in their queue.
+            activity.logger.info("nobody is told at once: %s", type(failure).__name__)
+            return False
+        return True
+
+    async def _tell(self, order: RecordInvitation, send: Send = send_patiently) -> None:
         for letter in self._letters(order, await self.store.parties(order.invite)):
             try:
-                await send_patiently(self.post, letter)
+                await send(self.post, letter)
             except Undeliverable as refused:
                 # Nobody is left to tell; the operators find it in the worker's log.
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)

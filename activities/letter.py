@@ -1,5 +1,6 @@
 """Sending letters through a mail server that may be slow, down or unwilling."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,6 +15,12 @@ FIRST_RETRY = timedelta(seconds=2)
 FREQUENT_RETRY = timedelta(seconds=30)
 FREQUENT_FOR = timedelta(minutes=10)
 PATIENT_RETRY = timedelta(minutes=15)
+
+AT_ONCE = timedelta(seconds=1)
+"""How long somebody may be kept waiting for a mail server that is slow to take a letter."""
+
+HANDED_OVER_WITHIN = timedelta(seconds=4)
+"""How long it may take over a letter that it has got."""
 
 
 class Undeliverable(Exception):
@@ -59,6 +66,22 @@ async def send_patiently(post: Post, letter: Letter, wanted: Wanted | None = Non
             type="mail_not_taken",
             next_retry_delay=delay,
         ) from None
+
+
+async def send_at_once(post: Post, letter: Letter) -> None:
+    """One attempt to send, for somebody who waits for it.
+
+    Raises `Undeliverable`, or any other exception: not taken, leave it to who is patient.
+    """
+    async with asyncio.timeout(AT_ONCE.total_seconds()) as limit:
+
+        async def go_ahead() -> bool:
+            # Broken off while it is handed over, it would be taken twice.
+            now = asyncio.get_running_loop().time()
+            limit.reschedule(now + HANDED_OVER_WITHIN.total_seconds())
+            return True
+
+        await post.send(letter, go_ahead)
 
 
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:

@@ -21,9 +21,10 @@ from temporalio.client import Client
 from domain.account import Directory
 from domain.invitation import Person
 from runtime.client import SeatflowClient
+from runtime.clients import seatflow_client
 from runtime.mailbox import MailSink
 from runtime.settings import Settings
-from runtime.wiring import open_store, seatflow_client, set_up_store
+from runtime.store import open_store, set_up_store
 from tests.world import temporal_server
 
 ADMIN = "admin@acme.example"

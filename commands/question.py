@@ -37,8 +37,8 @@ def ask(
     question: "Callable[[SeatflowClient], Awaitable[Found]]",
 ) -> Found:
     """Put `question` to the client; a person sees that it is `doing` something."""
+    from runtime.clients import open_client
     from runtime.settings import load_settings
-    from runtime.wiring import open_client
 
     async def answered() -> Found:
         async with open_client(load_settings()) as client:
@@ -52,8 +52,8 @@ def ask_bulk(
     question: "Callable[[BulkClient], Awaitable[Found]]",
 ) -> Found:
     """Put `question` to the client of batches, which shows by itself how far it has come."""
+    from runtime.clients import open_bulk_client
     from runtime.settings import load_settings
-    from runtime.wiring import open_bulk_client
 
     async def answered() -> Found:
         async with open_bulk_client(load_settings()) as bulk:
@@ -68,8 +68,8 @@ def ask_refunds(
     question: "Callable[[RefundClient], Awaitable[Found]]",
 ) -> Found:
     """Put `question` to the client of refunds."""
+    from runtime.clients import open_refund_client
     from runtime.settings import load_settings
-    from runtime.wiring import open_refund_client
 
     async def answered() -> Found:
         async with open_refund_client(load_settings()) as refunds:
@@ -85,8 +85,8 @@ def ask_orders(
     question: "Callable[[OrderClient], Awaitable[Found]]",
 ) -> Found:
     """Put `question` to the client of purchases."""
+    from runtime.clients import open_order_client
     from runtime.settings import load_settings
-    from runtime.wiring import open_order_client
 
     async def answered() -> Found:
         async with open_order_client(load_settings()) as orders:
@@ -102,8 +102,8 @@ def ask_licenses(
     question: "Callable[[LicenseClient], Awaitable[Found]]",
 ) -> Found:
     """Put `question` to the client of licenses."""
+    from runtime.clients import open_license_client
     from runtime.settings import load_settings
-    from runtime.wiring import open_license_client
 
     async def answered() -> Found:
         async with open_license_client(load_settings()) as licenses:
@@ -119,8 +119,8 @@ def ask_reminders(
     question: "Callable[[ReminderClient], Awaitable[Found]]",
 ) -> Found:
     """Put `question` to the client of reminders."""
+    from runtime.clients import open_reminder_client
     from runtime.settings import load_settings
-    from runtime.wiring import open_reminder_client
 
     async def answered() -> Found:
         async with open_reminder_client(load_settings()) as reminders:
@@ -135,7 +135,7 @@ def ask_store(
 ) -> Found:
     """Put `question` to the store alone; Temporal is not needed."""
     from runtime.settings import load_settings
-    from runtime.wiring import open_store
+    from runtime.store import open_store
 
     async def answered() -> Found:
         async with open_store(load_settings()) as store:

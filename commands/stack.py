@@ -42,8 +42,8 @@ def up(context: typer.Context) -> None:
 
 
 async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
+    from runtime.store import set_up_store
     from runtime.temporal import connect, register_search_attributes
-    from runtime.wiring import set_up_store
     from workflows import search_attribute
 
     # First, so that nothing is half done when it is not there.

@@ -70,15 +70,18 @@ Manifest = tuple[ManifestItem, ...]
 
 
 def opening_manifest(user: User | None) -> Manifest:
-    """Everything that `user` takes along, none of it moved yet.
+    """Everything that `user` takes along when the membership has been committed.
 
-    Where there is nothing of a kind, nothing has to be moved: it counts as moved.
+    The profile lies in the directory, as the membership does, and has moved with it. Where
+    there is nothing of a kind, nothing has to be moved: it counts as moved.
     """
     counts = counts_of(user)
     return tuple(
         ManifestItem(
             item=item,
-            status=ItemStatus.PENDING if counts[item] else ItemStatus.MOVED,
+            status=ItemStatus.PENDING
+            if counts[item] and item is not Item.PROFILE
+            else ItemStatus.MOVED,
             count=counts[item],
         )
         for item in Item

@@ -15,9 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.webhook import StripeWebhook
+from runtime.clients import open_refund_client
 from runtime.refund_client import RefundClient
 from runtime.settings import Settings, load_settings
-from runtime.wiring import open_refund_client
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",

@@ -25,12 +25,21 @@ from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
+from runtime.clients import (
+    bulk_client,
+    license_client,
+    order_client,
+    refund_client,
+    reminder_client,
+    seatflow_client,
+)
 from runtime.license_client import LicenseClient
 from runtime.mailbox import Mailbox, MailSink
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
+from runtime.store import open_store, set_up_store
 from runtime.temporal import (
     CORE_LOG,
     DEFAULT_ADDRESS,
@@ -39,17 +48,7 @@ from runtime.temporal import (
     register_search_attributes,
 )
 from runtime.web import serving
-from runtime.wiring import (
-    bulk_client,
-    license_client,
-    open_store,
-    order_client,
-    refund_client,
-    reminder_client,
-    seatflow_client,
-    set_up_store,
-    working,
-)
+from runtime.wiring import working
 
 Portal = Callable[[Settings, RefundClient], ASGIApp]
 """Makes the portal over backends that are open; it stands above us and is handed in."""

@@ -1,13 +1,10 @@
-"""The one place that names concrete adapters and puts the parts together."""
+"""A worker, put together as the settings say, with the adapters that it works with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
@@ -20,28 +17,18 @@ from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
 from activities.refund import RefundActivities
 from activities.reminder import ReminderActivities
-from adapters.link import LinkSigner
 from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpPost, SmtpServer, mailbox
 from adapters.sql.content import SqlContent
-from adapters.sql.engine import create_engine
-from adapters.sql.migrations import upgrade
-from adapters.sql.schema import SettingRow
 from adapters.sql.store import SqlStore
-from domain.error import ErrorCode, Refused, Unavailable
-from runtime.bulk_client import BulkClient
+from domain.error import ErrorCode, Refused
 from runtime.cached import LightRunner, OwnHeaders
-from runtime.client import SeatflowClient
+from runtime.clients import order_client, refund_client, signer
 from runtime.inviting import BatchInviter, Inviting
-from runtime.license_client import LicenseClient
-from runtime.order_client import OrderClient
-from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
-from runtime.reminder_client import ReminderClient
 from runtime.running_invitations import VisibleInvitations
 from runtime.settings import Settings
 from runtime.sweep import sweep_forever
-from runtime.temporal import asking_temporal, connect
 from workflows.addon_assignment import AddonAssignmentWorkflow
 from workflows.addon_purchase import AddonPurchaseWorkflow
 from workflows.bulk_invite import BulkInviteWorkflow
@@ -107,210 +94,6 @@ SHARED_WITH_THE_SANDBOX = (
 """Loaded once, not once for each workflow: deterministic, and free of shared mutable state."""
 
 
-async def set_up_store(settings: Settings) -> None:
-    """Bring the database to the newest revision, and keep whose id key it has; may be repeated.
-
-    Raises Unavailable; `Refused(invalid_input)` when another id key is kept.
-    """
-    async with _engine(settings) as engine:
-        with _asking_the_database():
-            await upgrade(engine)
-        await SqlStore(engine).keep_id_key(settings.id_key_fingerprint)
-
-
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[SqlStore]:
-    """The store, as long as it is needed.
-
-    Raises Unavailable when the database does not answer or was never set up.
-    """
-    async with _engine(settings) as engine:
-        with _asking_the_database():
-            async with engine.connect() as connection:
-                ready = await connection.run_sync(_has_tables)
-        if not ready:
-            raise Unavailable("The database was never set up: run `seatflow setup`.")
-        yield SqlStore(engine)
-
-
-@asynccontextmanager
-async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    with _asking_the_database():
-        engine = create_engine(settings.database_url.get_secret_value())
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-
-
-@contextmanager
-def _asking_the_database() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as failure:
-        # The whole error would show the statement and what was in it.
-        raise Unavailable(f"The database does not answer: {failure.orig}") from failure
-    except OSError as failure:
-        reason = failure.strerror or str(failure) or "no answer in time"
-        raise Unavailable(f"The database is not reachable: {reason}") from failure
-
-
-def _has_tables(connection: Connection) -> bool:
-    return inspect(connection).has_table(SettingRow.__tablename__)
-
-
-@asynccontextmanager
-async def open_client(settings: Settings) -> AsyncIterator[SeatflowClient]:
-    """The typed client; it connects to Temporal when it first has to.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield seatflow_client(settings, store, _Connection(settings))
-
-
-def seatflow_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> SeatflowClient:
-    """The typed client over backends that are open."""
-    return SeatflowClient(
-        connect=connect,
-        invitations=store.invitations,
-        signer=_signer(settings),
-        id_key=settings.id_key,
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-@asynccontextmanager
-async def open_bulk_client(settings: Settings) -> AsyncIterator[BulkClient]:
-    """The typed client of batches; it connects to Temporal when it first has to.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield bulk_client(settings, store, _Connection(settings))
-
-
-def bulk_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> BulkClient:
-    """The typed client of batches over backends that are open."""
-    return BulkClient(
-        connect=connect,
-        batches=store.batches,
-        invitations=store.invitations,
-        signer=_signer(settings),
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-@asynccontextmanager
-async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
-    """The typed client of refunds; it connects to Temporal when it first has to.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield refund_client(settings, store, _Connection(settings))
-
-
-def refund_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> RefundClient:
-    """The typed client of refunds over backends that are open."""
-    return RefundClient(
-        connect=connect,
-        refunds=store.refunds,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-@asynccontextmanager
-async def open_order_client(settings: Settings) -> AsyncIterator[OrderClient]:
-    """The typed client of purchases; it connects to Temporal when it first has to.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield order_client(settings, store, _Connection(settings))
-
-
-def order_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> OrderClient:
-    """The typed client of purchases over backends that are open."""
-    return OrderClient(
-        connect=connect,
-        orders=store.orders,
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-@asynccontextmanager
-async def open_license_client(settings: Settings) -> AsyncIterator[LicenseClient]:
-    """The typed client of licenses; it connects to Temporal when it first has to.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield license_client(settings, store, _Connection(settings))
-
-
-def license_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> LicenseClient:
-    """The typed client of licenses over backends that are open."""
-    return LicenseClient(
-        connect=connect,
-        assignments=store.assignments,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-@asynccontextmanager
-async def open_reminder_client(settings: Settings) -> AsyncIterator[ReminderClient]:
-    """The typed client of reminders.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield reminder_client(settings, store, _Connection(settings))
-
-
-def reminder_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> ReminderClient:
-    """The typed client of reminders over backends that are open."""
-    return ReminderClient(
-        connect=connect,
-        reminders=store.reminders,
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
 @asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
     """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
@@ -362,8 +145,9 @@ async def worker_for(
         invitations = InvitationActivities(
             store=store.invitations,
             post=post,
-            links=_signer(settings),
+            links=signer(settings),
             operators=settings.operators_mail,
+            tells_at_once=settings.mail_per_second is None,
         )
         moves = MoveActivities(
             store=store.invitations,
@@ -449,7 +233,7 @@ def _inviter(client: Client, settings: Settings, store: SqlStore) -> BatchInvite
     inviting = Inviting(
         connect=connected,
         invitations=store.invitations,
-        signer=_signer(settings),
+        signer=signer(settings),
         id_key=settings.id_key,
         task_queue=settings.task_queue,
         wait_seconds=settings.wait_seconds,
@@ -461,10 +245,6 @@ def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRun
     """The sandbox in which workflows run and replay."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*shared)
     return LightRunner(restrictions=restrictions)
-
-
-def _signer(settings: Settings) -> LinkSigner:
-    return LinkSigner(settings.public_url, settings.secret_keys)
 
 
 def _post(settings: Settings, store: SqlStore) -> SmtpPost:
@@ -492,18 +272,3 @@ async def _provider(settings: Settings, store: SqlStore) -> AsyncIterator[Paymen
         yield stripe
     finally:
         await stripe.close()
-
-
-class _Connection:
-    """Connects on first use, and once."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: Client | None = None
-        self._one_at_a_time = asyncio.Lock()
-
-    async def __call__(self) -> Client:
-        async with self._one_at_a_time:
-            if self._client is None:
-                self._client = await connect(self._settings)
-            return self._client

@@ -34,6 +34,14 @@ from domain.refund import Refund, RefundState
 from domain.remedy import Removal
 from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
+from runtime.clients import (
+    bulk_client,
+    license_client,
+    order_client,
+    refund_client,
+    reminder_client,
+    seatflow_client,
+)
 from runtime.codec import data_converter
 from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
@@ -41,19 +49,9 @@ from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
+from runtime.store import open_store, set_up_store
 from runtime.virtual_clock import VirtualClock
-from runtime.wiring import (
-    beside,
-    bulk_client,
-    license_client,
-    open_store,
-    order_client,
-    refund_client,
-    reminder_client,
-    seatflow_client,
-    set_up_store,
-    worker_for,
-)
+from runtime.wiring import beside, worker_for
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
 from workflows.addon_assignment import AddonAssignmentWorkflow

@@ -145,10 +145,10 @@ class InvitationWorkflow:
         if self._reminder:
             self._start_reminding(self._reminder)
         await self._wait_for_an_end()
-        if self._now.state.accepted:
+        if self._now.state.accepted and not self._now.state.final:
             await asyncio.gather(self._settle(), self._move())
             await self._complete()
-        else:
+        elif not self._told:
             await self._tell(f"notice/{self._invite.account}/{self._invite.invitation_id}")
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._now
@@ -501,7 +501,7 @@ class InvitationWorkflow:
             )
         except ActivityError as failure:
             raise refusal_in(failure) from None
-        self._refund = joined.refund
+        self._refund, self._told = joined.refund, joined.told
         self._lifecycle.take(joined.invitation)
 
     async def _answered(self, refused: Refused) -> Refused:

@@ -29,7 +29,7 @@ from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, License
 from domain.journal import ENGINE
-from domain.manifest import opening_manifest
+from domain.manifest import opening_manifest, unfinished
 from domain.order import Order
 from states.invitation import InvitationMachine
 from states.lifecycle import after
@@ -78,7 +78,10 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
         "settlement": settled.settlement,
         "manifest": manifest,
     }
-    keep(row, accepted.model_copy(update=changes))
+    accepted = accepted.model_copy(update=changes)
+    if not settled.settlement and not unfinished(manifest):
+        accepted = after(InvitationMachine, accepted, "complete", at=at, by=ENGINE)
+    keep(row, accepted)
     return AccountJoined(invitation=row.record, refund=settled.refund)
 
 

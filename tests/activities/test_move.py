@@ -47,7 +47,7 @@ MANIFEST = opening_manifest(
         }
     )
 )
-"""Profile, recordings, contacts and settings wait; there is nothing of the rest."""
+"""Recordings, contacts and settings wait; there is nothing of the rest."""
 LOCKED = Change(name="theme", old="dark", new="light", locked_by="acme")
 
 
@@ -157,7 +157,7 @@ async def test_what_there_is_moves_in_one_pass() -> None:
     assert await moving.run() == ALL_MOVED
     assert moving.store.written == [
         (item, status)
-        for item in (Item.PROFILE, Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS)
+        for item in (Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS)
         for status in (ItemStatus.RUNNING, ItemStatus.MOVED)
     ]
     settings = moving.store.manifest[-1]
@@ -168,13 +168,8 @@ async def test_a_service_that_is_down_for_an_hour_stops_none_of_the_others() -> 
     """TRF-1: tried again, later and later, until it works."""
     moving = Moving(Services(down_until={Item.RECORDINGS: NOON + HOUR}))
     assert await moving.run() == ALL_MOVED
-    assert moving.services.tried[:4] == [
-        Item.PROFILE,
-        Item.RECORDINGS,
-        Item.CONTACTS,
-        Item.SETTINGS,
-    ]
-    assert set(moving.services.tried[4:]) == {Item.RECORDINGS}
+    assert moving.services.tried[:3] == [Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS]
+    assert set(moving.services.tried[3:]) == {Item.RECORDINGS}
     assert moving.delays[:4] == [timedelta(seconds=2**n) for n in (1, 2, 3, 4)]
     assert timedelta(minutes=10) < max(moving.delays) <= timedelta(minutes=15)
     assert HOUR <= moving.waited < HOUR + timedelta(minutes=15)
@@ -211,11 +206,11 @@ async def test_without_a_time_to_give_up_there_is_one_try_and_the_rest_waits() -
 
 async def test_a_repeat_after_a_crash_goes_on_from_what_is_kept() -> None:
     """TRF-1: what has moved is not asked for again, although the order still names it."""
-    profile = ManifestItem(item=Item.PROFILE, count=1, status=ItemStatus.MOVED)
-    moving = Moving(store=KeptInMemory(with_item(MANIFEST, profile)))
+    contacts = ManifestItem(item=Item.CONTACTS, count=11, status=ItemStatus.MOVED)
+    moving = Moving(store=KeptInMemory(with_item(MANIFEST, contacts)))
     assert await moving.run() == ALL_MOVED
-    assert Item.PROFILE not in moving.services.tried
-    assert moving.store.manifest[0] == profile
+    assert Item.CONTACTS not in moving.services.tried
+    assert contacts in moving.store.manifest
 
 
 async def test_heartbeats_tell_the_status_of_each_item() -> None:
@@ -223,10 +218,10 @@ async def test_heartbeats_tell_the_status_of_each_item() -> None:
     moving = Moving(Services(never=frozenset({Item.RECORDINGS})))
     await moving.run()
     assert moving.beats[0] == {
-        "profile": "running",
+        "profile": "moved",
         "meetings": "moved",
         "webinars": "moved",
-        "recordings": "pending",
+        "recordings": "running",
         "chat_history": "moved",
         "contacts": "pending",
         "settings": "pending",
@@ -243,14 +238,14 @@ async def test_a_service_that_hangs_is_cut_off_and_beats_meanwhile(
 
     class Hanging(Services):
         async def move(self, order: MoveItem) -> ItemMoved:
-            if order.item is Item.PROFILE:
+            if order.item is Item.RECORDINGS:
                 await asyncio.Event().wait()
             return await super().move(order)
 
     moving = Moving(Hanging())
     statuses = await moving.run(give_up_at=NOON)
-    assert statuses == {**ALL_MOVED, Item.PROFILE: ItemStatus.FAILED}
-    running = [beat for beat in moving.beats if beat["profile"] == "running"]
+    assert statuses == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
+    running = [beat for beat in moving.beats if beat["recordings"] == "running"]
     assert len(running) > 3
 
 

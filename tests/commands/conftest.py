@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue, SecretStr, TypeAdapter
 
 from runtime.settings import Settings
-from runtime.wiring import set_up_store
+from runtime.store import set_up_store
 
 ROOT = Path(__file__).parent.parent.parent
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)

@@ -12,7 +12,7 @@ from domain.assignment import AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku
 from runtime.settings import Settings
-from runtime.wiring import open_store
+from runtime.store import open_store
 from tests.commands.conftest import Run
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"

@@ -18,7 +18,7 @@ from domain.journal import JournalEntry
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundPart, RefundState
 from runtime.settings import Settings
-from runtime.wiring import open_store
+from runtime.store import open_store
 from tests.commands.conftest import Ran, Run, environment
 
 APRIL_21 = "2026-04-21T10:00:00Z"

@@ -12,7 +12,7 @@ from domain.account import Directory
 from domain.license import Sku
 from domain.order import BuyLicenses
 from runtime.settings import Settings
-from runtime.wiring import open_store
+from runtime.store import open_store
 from tests.commands.conftest import Ran, Run, environment
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

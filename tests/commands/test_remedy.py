@@ -9,7 +9,7 @@ from pydantic import JsonValue
 import starter
 from domain.account import Directory
 from runtime.settings import Settings
-from runtime.wiring import open_store
+from runtime.store import open_store
 from tests.commands.conftest import Ran, Run, environment
 
 TIA = "tia@studio.example"

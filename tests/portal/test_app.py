@@ -12,11 +12,12 @@ from temporalio.client import Client
 
 from domain.error import Refused, Unavailable
 from portal.app import create, portal
+from runtime.clients import refund_client
 from runtime.refund_client import RefundClient
 from runtime.settings import Settings, environment
 from runtime.stack import Ports
+from runtime.store import open_store, set_up_store
 from runtime.web import serving
-from runtime.wiring import open_store, refund_client, set_up_store
 
 LEDGER = Settings()
 STRIPE = Settings(

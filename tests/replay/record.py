@@ -15,6 +15,7 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
+from runtime.process import leave
 from tests.replay.scenarios import (
     ASSIGNMENTS,
     ORDERS,
@@ -141,3 +142,4 @@ def _anonymous(value: JsonValue) -> JsonValue:
 
 if __name__ == "__main__":
     asyncio.run(record(sys.argv[1:]))
+    leave(0)

@@ -34,9 +34,22 @@ Purchase = Callable[[World], Awaitable[Order]]
 
 
 async def completed(world: World) -> None:
+    """Recorded when the end had to wait for an activity of its own."""
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
     await world.until(JANE, "completed")
+
+
+async def completed_at_once(world: World) -> None:
+    await completed(world)
+
+
+async def completed_and_told_later(world: World) -> None:
+    await world.pending(JANE)
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.client.accept(world.account, JANE)
+    world.smtp.answers.clear()
+    await world.mailed("accepted", ADMIN)
 
 
 async def declined(world: World) -> None:
@@ -384,6 +397,8 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         completed,
+        completed_at_once,
+        completed_and_told_later,
         declined,
         revoked,
         revoked_before_it_went_out,

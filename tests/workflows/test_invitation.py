@@ -7,9 +7,21 @@ import pytest
 
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Choice, InvitationState, License
+from domain.remedy import Removal
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, refusal_of
 
 SECOND = timedelta(seconds=1)
+BILLED = {
+    "EVENT_TYPE_WORKFLOW_EXECUTION_STARTED",
+    "EVENT_TYPE_ACTIVITY_TASK_SCHEDULED",
+    "EVENT_TYPE_MARKER_RECORDED",
+    "EVENT_TYPE_TIMER_STARTED",
+    "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+    "EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
+    "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED",
+    "EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED",
+}
+"""What an invitation does that Temporal Cloud counts as an action; an update for each accepted."""
 
 
 async def test_an_invitation_goes_out_and_waits_for_its_answer(world: World) -> None:
@@ -40,6 +52,32 @@ async def test_who_accepts_becomes_a_member_and_everybody_is_told(world: World) 
     await world.mailed("welcome", JANE)
     await world.mailed("accepted", ADMIN)
     assert (await world.audit()) == ()
+
+
+async def test_the_acceptance_of_a_free_account_costs_what_it_should(world: World) -> None:
+    """In a history of its own, and in what Temporal bills; docs/performance.md has the figures."""
+    await world.imported(f"{world.account}.free", plan="free", users=[(JANE, "owner")])
+    await world.pending(JANE)
+    await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+    events = await world.events(JANE)
+    assert len(events) <= 26
+    assert sum(event in BILLED for event in events) <= 7
+    await world.mailed("welcome", JANE)
+    await world.mailed("accepted", ADMIN)
+
+
+async def test_an_acceptance_waits_for_no_mail_server(world: World) -> None:
+    """The letters go out later; the invitation has ended, and its id is free."""
+    await world.pending(JANE)
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    accepted = await world.client.accept(world.account, JANE)
+    assert accepted.state is InvitationState.COMPLETED
+    await world.remove_user(world.account, JANE, Removal.DELETE)
+    assert (await world.invite(JANE)).result == "invited"
+    assert world.mails(event="accepted") == []
+    world.smtp.answers.clear()
+    await world.mailed("accepted", ADMIN)
 
 
 async def test_who_declines_tells_the_inviter_why(world: World) -> None:

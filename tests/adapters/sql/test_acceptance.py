@@ -37,9 +37,10 @@ async def refusal(town: Town, email: str, choice: Choice | None = None) -> Refus
 
 
 async def test_a_new_person_becomes_a_member(town: Town) -> None:
-    """INV-11: membership and `accepted` in one."""
+    """INV-11: membership and `accepted` in one; nothing remains to be done."""
     kept = await town.joined(town.invite("new@person.example", name="Nia"))
-    assert kept.state is InvitationState.ACCEPTED
+    assert kept.state is InvitationState.COMPLETED
+    assert [entry.event for entry in kept.journal[-2:]] == ["accept", "complete"]
     joined = (await town.account("acme")).user("new@person.example")
     assert joined
     assert (joined.name, joined.role, joined.licensed) == ("Nia", "member", False)
@@ -69,7 +70,7 @@ async def test_an_accepted_invitation_is_not_ended(town: Town) -> None:
     record = await town.pending(invite)
     await town.join(invite, record)
     kept = await town.store.invitations.end(invite.invitation_id, ended(record, "revoke"))
-    assert kept.state is InvitationState.ACCEPTED
+    assert kept.state is InvitationState.COMPLETED
 
 
 async def test_the_reserved_seat_becomes_the_members(town: Town) -> None:
@@ -146,9 +147,10 @@ async def test_the_record_opens_with_what_moves_along(town: Town) -> None:
     sue = user("sue@solo.example", "owner", recordings=3, chat_messages=8)
     await town.store.directory.import_(directory(account("solo", sue)))
     kept = await town.joined(town.invite("sue@solo.example"))
+    assert kept.state is InvitationState.ACCEPTED
     counts = {item.item: (item.count, item.status) for item in kept.manifest}
     assert len(counts) == len(Item)
-    assert counts[Item.PROFILE] == (1, ItemStatus.PENDING)
+    assert counts[Item.PROFILE] == (1, ItemStatus.MOVED)
     assert counts[Item.RECORDINGS] == (3, ItemStatus.PENDING)
     assert counts[Item.CHAT_HISTORY] == (8, ItemStatus.PENDING)
     assert counts[Item.CONTACTS] == (0, ItemStatus.MOVED)
@@ -310,7 +312,7 @@ async def test_the_journal_says_that_the_inviter_no_longer_administers(town: Tow
     record = await town.pending(invite)
     await town.store.directory.import_(directory(account("acme", user(ADMIN), plan="pro")))
     kept = await town.join(invite, record)
-    assert kept.journal[-1].note == "The inviter no longer administers the account."
+    assert kept.journal[-2].note == "The inviter no longer administers the account."
     found = await town.store.invitations.by_id(invite.invitation_id)
     assert found
     assert found.invitation == kept
@@ -318,4 +320,4 @@ async def test_the_journal_says_that_the_inviter_no_longer_administers(town: Tow
 
 async def test_an_inviter_who_is_still_there_is_not_mentioned(town: Town) -> None:
     kept = await town.joined(town.invite("new@person.example", by=OWNER))
-    assert kept.journal[-1].note is None
+    assert kept.journal[-2].note is None

@@ -73,7 +73,7 @@ async def test_a_member_of_a_paid_account_comes_beside_its_blocked_owner(town: T
     await town.joined(town.invite(MAX, beside=owner.invitation_id))
     assert [told.workflow_id for told in await town.announced()] == [owner.workflow_id]
     assert (await town.store.invitations.standing(owner)).blockers == ()
-    assert (await town.join(owner, record)).state is InvitationState.ACCEPTED
+    assert (await town.join(owner, record)).state.accepted
     assert await town.users("rich") == set()
     assert (await town.store.audit()).violations == ()
 
@@ -84,7 +84,7 @@ async def test_a_member_who_joined_by_invitation_comes_beside_all_the_same(town:
     invitees = await town.store.invitations.invitees_beside(owner.invitation_id)
     assert invitees == [MAX, "new@person.example"]
     kept = await town.joined(town.invite("new@person.example", beside=owner.invitation_id))
-    assert kept.state is InvitationState.ACCEPTED
+    assert kept.state.accepted
 
 
 async def test_nobody_comes_beside_an_owner_who_is_not_blocked(town: Town) -> None:
@@ -153,7 +153,7 @@ async def unasked(town: Town, email: str) -> Invitation:
 async def test_who_has_a_managed_address_joins_unasked(town: Town, email: str) -> None:
     """INV-18: without an account, or with a free one alone."""
     await managing(town, "PERSON.example", "solo.example")
-    assert (await unasked(town, email)).state is InvitationState.ACCEPTED
+    assert (await unasked(town, email)).state.accepted
     assert email in await town.users("acme")
     assert (await town.store.audit()).violations == ()
 

@@ -195,8 +195,8 @@ async def test_a_record_that_is_kept_late_takes_back_nothing_that_has_moved(town
     """TRF-1: what has moved is the store's to say."""
     invite = await joined(town)
     before = await kept(town, invite)
-    profile = ManifestItem(item=Item.PROFILE, count=1, status=ItemStatus.FAILED)
-    now = await town.store.invitations.keep_item(invite.invitation_id, profile)
+    recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
+    now = await town.store.invitations.keep_item(invite.invitation_id, recordings)
     completed = after(InvitationMachine, before, "complete", at=NOON, by="seatflow")
     await town.store.invitations.record(invite.invitation_id, completed)
     stored = await kept(town, invite)

@@ -1,0 +1,194 @@
+"""The typed clients, put together as the settings say: what commands and the portal need.
+
+Whoever only asks need not load what a worker works with.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from temporalio.client import Client
+
+from adapters.link import LinkSigner
+from adapters.sql.store import SqlStore
+from runtime.bulk_client import BulkClient
+from runtime.client import SeatflowClient
+from runtime.license_client import LicenseClient
+from runtime.order_client import OrderClient
+from runtime.refund_client import RefundClient
+from runtime.reminder_client import ReminderClient
+from runtime.settings import Settings
+from runtime.store import open_store
+from runtime.temporal import asking_temporal, connect
+
+
+@asynccontextmanager
+async def open_client(settings: Settings) -> AsyncIterator[SeatflowClient]:
+    """The typed client; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield seatflow_client(settings, store, _Connection(settings))
+
+
+def seatflow_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> SeatflowClient:
+    """The typed client over backends that are open."""
+    return SeatflowClient(
+        connect=connect,
+        invitations=store.invitations,
+        signer=signer(settings),
+        id_key=settings.id_key,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_bulk_client(settings: Settings) -> AsyncIterator[BulkClient]:
+    """The typed client of batches; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield bulk_client(settings, store, _Connection(settings))
+
+
+def bulk_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> BulkClient:
+    """The typed client of batches over backends that are open."""
+    return BulkClient(
+        connect=connect,
+        batches=store.batches,
+        invitations=store.invitations,
+        signer=signer(settings),
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
+    """The typed client of refunds; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield refund_client(settings, store, _Connection(settings))
+
+
+def refund_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> RefundClient:
+    """The typed client of refunds over backends that are open."""
+    return RefundClient(
+        connect=connect,
+        refunds=store.refunds,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_order_client(settings: Settings) -> AsyncIterator[OrderClient]:
+    """The typed client of purchases; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield order_client(settings, store, _Connection(settings))
+
+
+def order_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> OrderClient:
+    """The typed client of purchases over backends that are open."""
+    return OrderClient(
+        connect=connect,
+        orders=store.orders,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_license_client(settings: Settings) -> AsyncIterator[LicenseClient]:
+    """The typed client of licenses; it connects to Temporal when it first has to.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield license_client(settings, store, _Connection(settings))
+
+
+def license_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> LicenseClient:
+    """The typed client of licenses over backends that are open."""
+    return LicenseClient(
+        connect=connect,
+        assignments=store.assignments,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+@asynccontextmanager
+async def open_reminder_client(settings: Settings) -> AsyncIterator[ReminderClient]:
+    """The typed client of reminders.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield reminder_client(settings, store, _Connection(settings))
+
+
+def reminder_client(
+    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
+) -> ReminderClient:
+    """The typed client of reminders over backends that are open."""
+    return ReminderClient(
+        connect=connect,
+        reminders=store.reminders,
+        policy=settings.policy,
+        task_queue=settings.task_queue,
+        wait_seconds=settings.wait_seconds,
+    )
+
+
+def signer(settings: Settings) -> LinkSigner:
+    """Signs the links, and verifies them."""
+    return LinkSigner(settings.public_url, settings.secret_keys)
+
+
+class _Connection:
+    """Connects on first use, and once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self) -> Client:
+        async with self._one_at_a_time:
+            if self._client is None:
+                self._client = await connect(self._settings)
+            return self._client

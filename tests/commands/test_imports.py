@@ -1,0 +1,61 @@
+"""What a command loads is what its reader waits for: each takes only what it works with."""
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BACKENDS = {"sqlalchemy", "temporalio", "pydantic_settings"}
+WORKERS_ONLY = {
+    "aiosmtpd",
+    "aiosmtplib",
+    "alembic",
+    "jinja2",
+    "starlette",
+    "stripe",
+    "temporalio.worker",
+    "uvicorn",
+}
+
+
+async def loaded(folder: Path, *command: str) -> set[str]:
+    """The modules that a run of the command line imports."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "importtime", "starter.py", *command),
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "SEATFLOW_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/seatflow.db",
+            "SEATFLOW_SECRET_KEY": "a secret key for tests of what is loaded",
+        },
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, report = await process.communicate()
+    modules = set(re.findall(r"^import time:.*\| +(\S+)$", report.decode(), re.MULTILINE))
+    assert "starter" in modules or "commands.answer" in modules
+    return modules
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["--help"], ["invite", "--help"], ["diagram", "invitation"], ["invite"]],
+    ids=" ".join,
+)
+async def test_what_needs_no_backend_loads_none(tmp_path: Path, command: list[str]) -> None:
+    assert not await loaded(tmp_path, *command) & (BACKENDS | WORKERS_ONLY)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["list", "acme"], ["show", "acme", "jane@example.com"], ["licenses", "acme"]],
+    ids=" ".join,
+)
+async def test_who_only_asks_does_not_load_what_a_worker_works_with(
+    tmp_path: Path, command: list[str]
+) -> None:
+    assert not await loaded(tmp_path, *command) & WORKERS_ONLY
