@@ -19,8 +19,11 @@ from adapters.sql.catalog import imported_catalog, keep_catalog
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
 from adapters.sql.mistake import Mistake, mistakes
+from adapters.sql.ordered import Ordered, name_bought, ordered_here
 from adapters.sql.pool import serve_waiting
 from adapters.sql.schema import (
+    NO_CAPACITY,
+    WORKPLACE,
     AccountRow,
     Base,
     InvoiceRow,
@@ -28,7 +31,6 @@ from adapters.sql.schema import (
     Listed,
     MeetingRow,
     MembershipRow,
-    OrderRow,
     PaymentMethodRow,
     PaymentRow,
     PersonRow,
@@ -121,10 +123,11 @@ class SqlDirectory:
             people = await _people(session, directory)
             accounts = await _accounts(session, [account.id for account in directory.accounts])
             homes = await _homes(session, list(people))
-            _refuse(mistakes(directory, accounts, homes))
+            ordered = await ordered_here(session, directory)
+            _refuse(mistakes(directory, accounts, homes, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
-                await _take_in(session, accounts.get(account.id), account, people, at)
+                await _take_in(session, accounts.get(account.id), account, people, ordered, at=at)
             _refuse(
                 [
                     mistake
@@ -150,10 +153,17 @@ class SqlDirectory:
             if account is not None and not rows:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
             catalog = None if account else await imported_catalog(session)
-            return Directory.model_validate(
-                {"catalog": catalog, "accounts": rows},
-                from_attributes=True,
-            )
+            return Directory(catalog=catalog, accounts=tuple(_exported(row) for row in rows))
+
+
+def _exported(row: AccountRow) -> Account:
+    """The account as a file has it: it has no word for a line that has ended on its own."""
+    account = Account.model_validate(row, from_attributes=True)
+    if row.state == "closed":
+        return account
+    over = {line.id for line in row.subscriptions if line.ended is not None}
+    lines = tuple(line for line in account.subscriptions if line.id not in over)
+    return account.model_copy(update={"subscriptions": lines}) if over else account
 
 
 def _refuse(mistakes: Iterable[Mistake]) -> None:
@@ -236,12 +246,17 @@ async def _take_in(
     known: AccountRow | None,
     account: Account,
     people: Mapping[str, PersonRow],
+    ordered: Ordered,
+    *,
     at: datetime,
 ) -> None:
     """Merge the account, and bring its licenses and its money to what the file says."""
     before = payments_of(known)
-    account = await _without_orders(session, account)
+    counts = ordered.counts(account)
+    account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
+    _count_licenses(row.base_licenses, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
+    await session.flush()
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     books = Books(row.id, row.currency, at, count(so_far + 1))
     await post(
@@ -253,28 +268,15 @@ async def _take_in(
     )
     await apply_by_itself(session, row, at)
     await session.flush()
-    await take_in_addons(session, row, account, at)
+    await take_in_addons(session, row, account, counts, at)
     await serve_waiting(session, row.id, at)
-
-
-async def _without_orders(session: AsyncSession, account: Account) -> Account:
-    """The account but for the lines of its orders: what was bought here stays as it is."""
-    named = [line.id for line in account.subscriptions]
-    rows = await session.scalars(
-        select(OrderRow.order_id).where(
-            OrderRow.account_id == account.id, OrderRow.order_id.in_(named)
-        )
-    )
-    ordered = set(rows)
-    lines = tuple(line for line in account.subscriptions if line.id not in ordered)
-    return account.model_copy(update={"subscriptions": lines}) if ordered else account
 
 
 async def _merge_account(
     session: AsyncSession, row: AccountRow | None, account: Account, people: Mapping[str, PersonRow]
 ) -> AccountRow:
     if row is None:
-        pool = LicensePoolRow(bought=0, assigned=0, reserved=0)
+        pool = LicensePoolRow(bought=0, bought_named=0, assigned=0, reserved=0)
         row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
         session.add(row)
         _set(row, account, type(account).model_fields)
@@ -289,8 +291,6 @@ async def _merge_account(
         for line in row.subscriptions:
             line.ended = line.period_end
     await _merge_users(session, row, account.users, people)
-    _count_licenses(row.base_licenses, row, account.licenses)
-    await session.flush()
     return row
 
 
@@ -339,11 +339,14 @@ async def _merge_users(
         _merge(membership.webinars, user.webinars, WebinarRow)
 
 
-def _count_licenses(pool: LicensePoolRow, row: AccountRow, bought: int | None) -> None:
+def _count_licenses(pool: LicensePoolRow, row: AccountRow, named: int | None, ordered: int) -> None:
+    """As many as the file names, else as many as it needs."""
     pool.assigned = sum(user.licensed for user in row.users)
-    if bought is not None:
-        pool.bought = bought
-    pool.bought = max(pool.bought, pool.assigned + pool.reserved)
+    if named is not None:
+        name_bought(pool, named, ordered)
+    missing = max(pool.assigned + pool.reserved - pool.bought, 0)
+    pool.bought += missing
+    pool.bought_named += missing
 
 
 def _merge(

@@ -332,6 +332,8 @@ class LicensePoolRow(Base):
         primary_key=True, autoincrement=False, default=NO_CAPACITY
     )
     bought: Mapped[int]
+    bought_named: Mapped[int] = mapped_column(default=0, server_default="0")
+    """What a file said last: the rest was bought here since."""
     assigned: Mapped[int]
     reserved: Mapped[int] = mapped_column(default=0)
 
