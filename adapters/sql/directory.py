@@ -18,7 +18,7 @@ from adapters.sql.bookkeeping import Books, payments_of, same_period
 from adapters.sql.catalog import imported_catalog, keep_catalog
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
-from adapters.sql.mistake import Mistake, mistakes
+from adapters.sql.mistake import mistakes
 from adapters.sql.ordered import Ordered, name_bought, ordered_here
 from adapters.sql.pool import serve_waiting
 from adapters.sql.schema import (
@@ -51,6 +51,7 @@ from domain.account import (
     Subscription,
     User,
 )
+from domain.account_file import Mistake
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
 
@@ -121,7 +122,9 @@ class SqlDirectory:
         async with writing(self._engine) as session:
             await alone(session, "import")
             people = await _people(session, directory)
-            accounts = await _accounts(session, [account.id for account in directory.accounts])
+            ids = [account.id for account in directory.accounts]
+            await _lock(session, ids)
+            accounts = await _accounts(session, ids)
             homes = await _homes(session, list(people))
             ordered = await ordered_here(session, directory)
             _refuse(mistakes(directory, accounts, homes, ordered))
@@ -139,6 +142,14 @@ class SqlDirectory:
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
         return [account.id for account in directory.accounts]
+
+    async def mistakes(self, directory: Directory) -> list[Mistake]:
+        """What would be wrong with an import, given what is known; changes nothing."""
+        async with reading(self._engine) as session:
+            accounts = await _accounts(session, [account.id for account in directory.accounts])
+            homes = await _homes(session, _emails(directory))
+            ordered = await ordered_here(session, directory)
+            return [*mistakes(directory, accounts, homes, ordered)]
 
     async def export(self, account: str | None) -> Directory:
         """The whole store or one account, as a file that imports to the same.
@@ -185,9 +196,13 @@ async def _unsound(session: AsyncSession, path: str, account: str) -> list[Mista
     return []
 
 
+def _emails(directory: Directory) -> list[str]:
+    return sorted({user.email for account in directory.accounts for user in account.users})
+
+
 async def _people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
     """A locked row for everybody in the file, new ones included."""
-    emails = sorted({user.email for account in directory.accounts for user in account.users})
+    emails = _emails(directory)
     await insert_missing(session, PersonRow, [{"email": email} for email in emails])
     rows: dict[str, PersonRow] = {}
     for some in batches(emails):
@@ -202,11 +217,14 @@ async def _people(session: AsyncSession, directory: Directory) -> dict[str, Pers
     return rows
 
 
-async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
-    """The locked rows of the accounts that are known."""
+async def _lock(session: AsyncSession, ids: Sequence[str]) -> None:
     for account in sorted(ids):
         # One by one: left to itself, the database sorts by its own alphabet.
         await session.get(AccountRow, account, with_for_update=True)
+
+
+async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
+    """The rows of the accounts that are known."""
     rows: dict[str, AccountRow] = {}
     for some in batches(ids):
         found = await session.scalars(

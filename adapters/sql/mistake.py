@@ -18,9 +18,7 @@ from adapters.sql.schema import (
     SubscriptionRow,
 )
 from domain.account import Account, Directory, Meeting, Role, User
-
-Mistake = tuple[str, str]
-"""Where in the file, and what is wrong there."""
+from domain.account_file import Mistake
 
 _LARGEST: Final = 2**63 - 1
 

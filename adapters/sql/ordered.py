@@ -45,15 +45,13 @@ class Ordered:
 
 
 async def ordered_here(session: AsyncSession, directory: Directory) -> Ordered:
-    """Find the orders among the lines of the file."""
-    lines = [
-        (account.id, line.id) for account in directory.accounts for line in account.subscriptions
-    ]
-    found: dict[tuple[str, str], Order] = {}
-    for some in batches([line for _, line in lines]):
-        rows = await session.scalars(select(OrderRow).where(OrderRow.order_id.in_(some)))
-        found |= {(row.account_id, row.order_id): row.record for row in rows}
-    return Ordered({line: found[line] for line in lines if line in found})
+    """All orders of the accounts that the file names."""
+    ids = [account.id for account in directory.accounts]
+    orders: dict[tuple[str, str], Order] = {}
+    for some in batches(ids):
+        rows = await session.scalars(select(OrderRow).where(OrderRow.account_id.in_(some)))
+        orders |= {(row.account_id, row.order_id): row.record for row in rows}
+    return Ordered(orders)
 
 
 def name_bought(pool: LicensePoolRow, named: int, ordered: int) -> None:
