@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     literal,
     text,
 )
@@ -406,6 +407,8 @@ class AssignmentRow(Base):
         Document(TypeAdapter(dict[str, JsonValue] | None)), nullable=True
     )
     """Why they were refused, or what they wait for."""
+    held_before: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether they had that very license already: it took none, and is no news to them."""
 
     @property
     def waits(self) -> bool:
@@ -678,6 +681,8 @@ class OrderRow(Base):
         Document(TypeAdapter(tuple[str, ...])), default=()
     )
     """Who lost a license then."""
+    reported_at: Mapped[datetime | None]
+    """When the buyer was told of it; until then, buying the same again means this order."""
     record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
 
 

@@ -1,6 +1,9 @@
 """A purchase is charged when it is due, and lets its licenses go when nothing is (ADD)."""
 
 import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +13,7 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, Order, OrderState, Portal
-from runtime import sweep
+from runtime import order_client, sweep
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.addon_purchase import CYCLES_IN_A_RUN
 
@@ -167,6 +170,7 @@ async def test_a_cancelled_order_works_until_its_term_is_over(world: World) -> N
     order = await an_order(world)
     cancelled = await world.orders.cancel(order.order_id)
     assert (cancelled.state, cancelled.note) == (OrderState.ACTIVE, "ends_with_term")
+    assert cancelled.allowed == ("cancel",)
     again = await world.orders.cancel(order.order_id)
     assert again.journal == cancelled.journal
     assert await refusal_of(world.orders.change(order.order_id, 2)) == "conflict"
@@ -240,6 +244,42 @@ async def test_an_order_that_nobody_took_up_is_not_bought_twice(
         order = await an_order(world.patient())
     assert order.state is OrderState.ACTIVE
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
+    world_without_worker: World, monkeypatch: pytest.MonkeyPatch, *, opened: bool
+) -> None:
+    """Repeating is safe, also when the first was paid meanwhile; then it is another purchase."""
+    world = world_without_worker
+
+    async def too_late(handle: object) -> bool:
+        return False
+
+    # As if a worker had taken it up in the last moment, and died.
+    monkeypatch.setattr(order_client, "_withdrawn", too_late)
+    with pytest.raises(Unavailable) as unanswered:
+        await an_order(world)
+    assert unanswered.value.outcome_unknown
+    [first] = await world.orders.list(world.account)
+    async with world.working():
+        if opened:
+            await world.patient().order_until(first.order_id, OrderState.ACTIVE)
+        orders = replace(world.patient().orders, wait_seconds=1)
+        again = await until_answered(lambda: an_order(replace(world, orders=orders)))
+        assert again.order_id == first.order_id
+        assert again.state is OrderState.ACTIVE
+        another = await an_order(world.patient())
+        assert another.order_id != first.order_id
+    assert len(await world.orders.list(world.account)) == 2
+    assert await world.audit() == ()
+
+
+async def until_answered(buy: Callable[[], Awaitable[Order]]) -> Order:
+    """As whoever has a script that repeats it."""
+    while True:
+        with suppress(Unavailable):
+            return await buy()
 
 
 async def assigned_to(world: World, *users: tuple[str, str]) -> None:

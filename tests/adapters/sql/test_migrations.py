@@ -104,7 +104,12 @@ def _before_batches(connection: Connection) -> None:
 
 
 def _before_pools_were_named(connection: Connection) -> None:
-    connection.execute(text("ALTER TABLE license_pools DROP COLUMN bought_named"))
+    for table, column in (
+        ("assignments", "held_before"),
+        ("orders", "reported_at"),
+        ("license_pools", "bought_named"),
+    ):
+        connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
 
 
