@@ -320,9 +320,10 @@ async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncI
 
     refunds = refund_client(settings, store, connected)
     orders = order_client(settings, store, connected)
+    licenses = license_client(settings, store, connected)
     async with (
         worker_for(client, settings, store),
-        beside(sweep_forever(client, store.invitations, refunds, orders)),
+        beside(sweep_forever(client, store.invitations, refunds, orders, licenses)),
         beside(relay_forever(client, store.announcements)),
     ):
         yield
