@@ -64,6 +64,9 @@ def buy(
 
     Prints the order once it is in review or its first payment has been tried. A declined
     payment is tried again after 1, 3, 5 and 7 days.
+
+    To repeat it because nobody had answered (status 3) is safe: within a day, the same
+    purchase by the same admin goes on with the order of the first time.
     """
     bought = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
     _ask(

@@ -23,7 +23,7 @@ from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused
 from runtime.cached import LightRunner, OwnHeaders
-from runtime.clients import order_client, refund_client, signer
+from runtime.clients import license_client, order_client, refund_client, signer
 from runtime.inviting import BatchInviter, Inviting
 from runtime.relay import relay_forever
 from runtime.running_invitations import VisibleInvitations
@@ -103,9 +103,10 @@ async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncI
 
     refunds = refund_client(settings, store, connected)
     orders = order_client(settings, store, connected)
+    licenses = license_client(settings, store, connected)
     async with (
         worker_for(client, settings, store),
-        beside(sweep_forever(client, store.invitations, refunds, orders)),
+        beside(sweep_forever(client, store.invitations, refunds, orders, licenses)),
         beside(relay_forever(client, store.announcements)),
     ):
         yield
