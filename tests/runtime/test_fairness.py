@@ -1,5 +1,6 @@
-"""REM-3: accounts take turns, and the mail server sets the pace of e-mails."""
+"""REM-3: accounts take turns, and outside systems set the pace at which they are asked."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 from domain.bulk import BatchRow
 from domain.invitation import Person
 from domain.license import Sku
+from domain.order import OrderState
 from tests.world import ADMIN, JANE, MEMBER, World, a_world
 from workflows.options import mail_queue
 
@@ -59,4 +61,28 @@ async def test_no_more_e_mails_a_second_than_the_settings_allow(
         for number in range(16):
             await world.until(f"person{number}@example.com", "pending")
         # The first second's may go out at once.
+        assert time.monotonic() - begun > 2
+
+
+async def test_no_more_charges_a_second_than_the_settings_allow(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    async with a_world(temporal, tmp_path, billing_per_second=4.0) as world:
+        begun = time.monotonic()
+        orders = await asyncio.gather(
+            *(
+                world.orders.buy(
+                    world.account,
+                    Sku.LARGE_MEETING,
+                    capacity=capacity,
+                    quantity=quantity,
+                    cycle="monthly",
+                    by=ADMIN,
+                )
+                for capacity in (500, 1000, 3000, 5000)
+                for quantity in (1, 2, 3, 4)
+            )
+        )
+        assert {order.state for order in orders} == {OrderState.ACTIVE}
+        # The first second's may be made at once.
         assert time.monotonic() - begun > 2
