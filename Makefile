@@ -6,7 +6,7 @@ LOCKED := .venv/.locked
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format demo record diagrams lock
+.PHONY: help setup test check format demo bench record diagrams lock
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | tr '#' '\t' | expand -t 18
@@ -36,6 +36,9 @@ format: $(READY) ## put the code in its form
 
 demo: $(READY) ## play the whole story on the embedded stack; EXIT=1 ends it there
 	@$(BIN)/python starter.py demo $(if $(EXIT),--exit)
+
+bench: $(READY) ## measure how light it is, in some minutes; FULL=1 for longer, with 10,000 rows
+	@$(BIN)/python -m bench $(if $(FULL),--full)
 
 record: $(READY) ## record the histories that the replay tests replay
 	@$(BIN)/python -m tests.replay.record

@@ -1,5 +1,6 @@
 """The operator's commands: `python starter.py --help`."""
 
+import gc
 import logging
 import sys
 import traceback
@@ -34,7 +35,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="seatflow",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _commands in (
@@ -97,6 +98,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command that the command line asks for."""
+    # To look for garbage while it loads would take a tenth of a command's time.
+    gc.set_threshold(100_000)
     # Libraries keep quiet: only the command speaks to its caller.
     logging.getLogger().addHandler(logging.NullHandler())
     speak_through_logging()

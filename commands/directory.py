@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import JsonValue, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic import JsonValue
+from pydantic_core import from_json
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +17,9 @@ from rich.text import Text
 from commands.answer import DONE, Answer, as_json, print_json
 from commands.question import ask_store
 from domain.account import Directory
+from domain.account_file import Mistake, read_accounts
 from domain.audit import AuditReport
-from domain.error import ErrorCode, Refused
+from domain.error import ErrorCode, Refused, Unavailable
 
 app = typer.Typer()
 
@@ -35,7 +37,7 @@ def import_(
 
     A known account is updated: what the file does not name stays.
     """
-    directory = _read(file)
+    directory = _read(context, file)
     ids = ask_store(context, "Importing", lambda store: store.directory.import_(directory))
     Answer.of(context).give({"accounts": list(ids)}, lambda: Text(f"Imported {', '.join(ids)}."))
 
@@ -66,26 +68,31 @@ def audit(context: typer.Context) -> int:
     )
 
 
-def _read(file: str) -> Directory:
-    document = _document(file)
-    try:
-        return Directory.model_validate(document)
-    except ValidationError as invalid:
-        mistakes = _mistakes(document, invalid)
-        raise _bad_file(file, mistakes) from None
+def _read(context: typer.Context, file: str) -> Directory:
+    """What the file says. Raises Refused, with every mistake in it."""
+    read = read_accounts(_document(file))
+    if not read.mistakes:
+        return read.directory
+    found: list[Mistake] = []
+    # Whatever the store says of a file that is wrong in itself can wait until there is one.
+    with suppress(Unavailable):
+        found = ask_store(
+            context, "Checking", lambda store: store.directory.mistakes(read.directory)
+        )
+    raise _bad_file(file, read.told(found))
 
 
 def _document(file: str) -> JsonValue:
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as unreadable:
-        raise _bad_file(file, {file: [unreadable.strerror or str(unreadable)]}) from None
+        raise _bad_file(file, [(file, unreadable.strerror or str(unreadable))]) from None
     try:
         content = content.removeprefix(b"\xef\xbb\xbf")
         document: JsonValue = from_json(content, allow_inf_nan=False)
         json.loads(content, object_pairs_hook=_each_once)
     except ValueError as mistake:
-        raise _bad_file(file, {file: [f"not JSON: {mistake}"]}) from None
+        raise _bad_file(file, [(file, f"not JSON: {mistake}")]) from None
     return document
 
 
@@ -99,39 +106,11 @@ def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return once
 
 
-def _bad_file(file: str, mistakes: dict[str, list[str]]) -> Refused:
-    listed: list[JsonValue] = [
-        {"path": path, "reason": reason} for path, reasons in mistakes.items() for reason in reasons
-    ]
+def _bad_file(file: str, mistakes: Iterable[Mistake]) -> Refused:
+    listed: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     return Refused(
         ErrorCode.INVALID_INPUT, f"{file} cannot be imported; nothing was.", mistakes=listed
     )
-
-
-def _mistakes(document: JsonValue, invalid: ValidationError) -> dict[str, list[str]]:
-    """The reasons by path; what each alternative of one value lacks is one reason."""
-    found: dict[str, list[str]] = {}
-    for error in invalid.errors(include_url=False, include_context=False):
-        reason = error["msg"].removeprefix("Value error, ")
-        found.setdefault(_path(document, error), []).append(reason)
-    return {path: ["; or ".join(reasons)] for path, reasons in found.items()}
-
-
-def _path(document: JsonValue, error: ErrorDetails) -> str:
-    """`accounts[0].users[1].email`: only steps that the document has, or lacks."""
-    return "".join(_steps(document, error)).removeprefix(".") or "$"
-
-
-def _steps(here: JsonValue, error: ErrorDetails) -> Iterator[str]:
-    for step in error["loc"]:
-        if isinstance(step, int) and isinstance(here, list) and step < len(here):
-            here = here[step]
-            yield f"[{step}]"
-        elif isinstance(here, dict) and step in here:
-            here = here[str(step)]
-            yield f".{step}"
-        elif error["type"] == "missing":
-            yield f".{step}"
 
 
 def _shown(report: AuditReport) -> RenderableType:

@@ -65,6 +65,7 @@ def assign(
     """Assign licenses to users, effective at once for all their meetings.
 
     Who waits is served by itself, the oldest request first, when a license is freed or bought.
+    To ask again is safe: who holds that license already takes no other and gets no e-mail.
     """
     participants = _participants(capacity)
     results = ask_licenses(
@@ -106,14 +107,14 @@ def unassign(
         f"Taking licenses back from {_users(len(emails))}",
         lambda licenses: licenses.unassign(account, license, emails, by, cascade=cascade),
     )
-    return _give(context, results, [as_json(result) for result in results])
+    return _give(context, results, [_row(result) for result in results])
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow licenses acme")
 def licenses(context: typer.Context, account: Account) -> None:
     """Show an account's licenses: who holds them, and who waits for one."""
     pools = ask_licenses(context, "Looking", lambda licenses: licenses.licenses(account))
-    Answer.of(context).give({"pools": [as_json(pool) for pool in pools]}, lambda: _pools(pools))
+    Answer.of(context).give({"pools": [as_json(pool) for pool in pools]}, lambda: of_pools(pools))
 
 
 def _participants(capacity: str | None) -> int | None:
@@ -138,7 +139,11 @@ def _give(
 
 def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:
     """Meetings are touched only where a license is taken away."""
-    return {name: value for name, value in as_json(result).items() if name != "meetings"}
+    return {name: value for name, value in _row(result).items() if name != "meetings"}
+
+
+def _row(result: AssignmentResult) -> dict[str, JsonValue]:
+    return {name: value for name, value in as_json(result).items() if name != "held_before"}
 
 
 def _results(results: Sequence[AssignmentResult]) -> RenderableType:
@@ -166,7 +171,7 @@ def _touched(result: AssignmentResult) -> list[str]:
     return [meeting.topic for meeting in result.meetings] + [str(each["topic"]) for each in would]
 
 
-def _pools(pools: Sequence[LicensePool]) -> RenderableType:
+def of_pools(pools: Sequence[LicensePool]) -> RenderableType:
     """The pools, and below them every user who holds a license or waits for one."""
     rows = table("license", "bought", "assigned", "reserved", "free", "waiting")
     users = table("license", "user", "")

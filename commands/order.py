@@ -22,7 +22,7 @@ app = typer.Typer()
 orders = typer.Typer(
     name="order",
     help="Licenses that were bought, from the review to the last term.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order's id.", show_default=False)]
@@ -38,7 +38,10 @@ Quantity = Annotated[str, typer.Option(metavar="N", help="How many licenses.", s
 def buy(
     context: typer.Context,
     account: Account,
-    sku: Annotated[Sku, typer.Argument(help="What to buy.", show_default=False)],
+    sku: Annotated[
+        Sku,
+        typer.Argument(metavar="LICENSE", help="large-meeting or workplace.", show_default=False),
+    ],
     quantity: Quantity,
     cycle: Annotated[
         str,
@@ -61,6 +64,9 @@ def buy(
 
     Prints the order once it is in review or its first payment has been tried. A declined
     payment is tried again after 1, 3, 5 and 7 days.
+
+    To repeat it because nobody had answered (status 3) is safe: within a day, the same
+    purchase by the same admin goes on with the order of the first time.
     """
     bought = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
     _ask(

@@ -3,12 +3,12 @@
 import re
 import zoneinfo
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from babel import Locale
 from babel.numbers import get_currency_precision, list_currencies
@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    ValidationInfo,
     model_validator,
 )
 
@@ -29,6 +30,9 @@ from domain.day import moment
 from domain.error import Refused
 from domain.money import DecimalText
 from domain.text import OneLine
+
+FIELDS_ONLY: Final[dict[str, object]] = {}
+"""The context in which an account, and a whole file, is not checked beyond its single fields."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -258,34 +262,32 @@ class Account(_Entry):
         return next((user for user in self.users if user.email == address), None)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        licensed = sum(user.licensed for user in self.users)
-        mistakes = [
-            *_repeated("pool", (f"{pool.sku} {pool.capacity}" for pool in self.pools)),
-            *_repeated("user", (user.email for user in self.users)),
-            *_repeated("room", (room.id for room in self.rooms)),
-            *_repeated("subscription", (line.id for line in self.subscriptions)),
-            *_repeated(
-                "payment", (paid.id for line in self.subscriptions for paid in line.payments)
-            ),
-            *_repeated("invoice", (invoice.id for invoice in self.invoices)),
-            *_repeated("payment method", (method.id for method in self.payment_methods)),
-            *self._too_precise(),
-        ]
-        if sum(user.role is Role.OWNER for user in self.users) > 1:
-            mistakes.append("an account has one owner")
-        mistakes += [
-            f"the period of subscription {line.id} ends before it starts"
-            for line in self.subscriptions
-            if not self._begins_first(line)
-        ]
-        if self.licenses is not None and self.licenses < licensed:
-            mistakes.append(f"licenses is {self.licenses}, but {licensed} users are licensed")
-        if self.state == "closed" and self.users:
-            mistakes.append("a closed account has no users")
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
+    def _consistent(self, info: ValidationInfo) -> Self:
+        _refuse(self.mistakes(), info)
         return self
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong with it as a whole."""
+        yield from _repeated("pool", (f"{pool.sku} {pool.capacity}" for pool in self.pools))
+        yield from _repeated("user", (user.email for user in self.users))
+        yield from _repeated("room", (room.id for room in self.rooms))
+        yield from _repeated("subscription", (line.id for line in self.subscriptions))
+        yield from _repeated(
+            "payment", (paid.id for line in self.subscriptions for paid in line.payments)
+        )
+        yield from _repeated("invoice", (invoice.id for invoice in self.invoices))
+        yield from _repeated("payment method", (method.id for method in self.payment_methods))
+        yield from self._too_precise()
+        if sum(user.role is Role.OWNER for user in self.users) > 1:
+            yield "an account has one owner"
+        for line in self.subscriptions:
+            if not self._begins_first(line):
+                yield f"the period of subscription {line.id} ends before it starts"
+        licensed = sum(user.licensed for user in self.users)
+        if self.licenses is not None and self.licenses < licensed:
+            yield f"licenses is {self.licenses}, but {licensed} users are licensed"
+        if self.state == "closed" and self.users:
+            yield "a closed account has no users"
 
     def _begins_first(self, line: Subscription) -> bool:
         start, end = (moment(at, self.time_zone) for at in (line.period_start, line.period_end))
@@ -316,17 +318,22 @@ class Directory(_Entry):
     accounts: tuple[Account, ...]
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        mistakes = [
-            *_repeated("account", (account.id for account in self.accounts)),
-            *_repeated(
-                "user on more than one account",
-                {(a.id, u.email): u.email for a in self.accounts for u in a.users}.values(),
-            ),
-        ]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
+    def _each_once(self, info: ValidationInfo) -> Self:
+        _refuse(self.mistakes(), info)
         return self
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong between its accounts."""
+        yield from _repeated("account", (account.id for account in self.accounts))
+        yield from _repeated(
+            "user on more than one account",
+            {(a.id, u.email): u.email for a in self.accounts for u in a.users}.values(),
+        )
+
+
+def _refuse(mistakes: Iterator[str], info: ValidationInfo) -> None:
+    if info.context is not FIELDS_ONLY and (found := "; ".join(mistakes)):
+        raise ValueError(found)
 
 
 def _repeated(what: str, names: Iterable[str]) -> Iterable[str]:

@@ -54,6 +54,8 @@ class AssignmentResult(Value):
     """Null unless refused or waiting."""
     meetings: tuple[Meeting, ...] = ()
     """Those that lose their capacity with a license that is taken away (ASG-7)."""
+    held_before: bool = False
+    """Whether they held that very license before it was asked for: it is no news to them."""
 
 
 class AssignLicenses(Value):
@@ -110,14 +112,16 @@ class Assignment(Value):
         return ", ".join(f"{found[state]} {state}" for state in AssignmentState if found[state])
 
     def assigned_since(self, before: Self) -> tuple[AssignmentResult, ...]:
-        """The results of those who hold a license now and did not then."""
+        """The results of those who have got a license since."""
         held = {
             result.email for result in before.results if result.state is AssignmentState.ASSIGNED
         }
         return tuple(
             result
             for result in self.results
-            if result.state is AssignmentState.ASSIGNED and result.email not in held
+            if result.state is AssignmentState.ASSIGNED
+            and result.email not in held
+            and not result.held_before
         )
 
     def moved(self, entry: JournalEntry, **changes: object) -> Self:

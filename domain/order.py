@@ -7,7 +7,7 @@ from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime, Field
 
-from domain.billing_cycle import BillingDay, Term
+from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
@@ -139,13 +139,18 @@ class Order(Value):
 
     def moved(self, entry: JournalEntry, **changes: object) -> Self:
         """The order after `entry`: the one way in which it changes state."""
-        return self.model_copy(
+        moved = self.model_copy(
             update={
                 "state": OrderState(entry.to_state),
                 "journal": (*self.journal, entry),
                 **changes,
             }
         )
+        if moved.quantity_then != 0:
+            return moved
+        # Cancelled, and waiting for the end of its term: there is nothing to reduce.
+        left = tuple(update for update in moved.allowed if update != "change_quantity")
+        return moved.model_copy(update={"allowed": left})
 
     def next_try_at(self) -> datetime | None:
         """When the declined payment is tried again; None when it is given up, or none is."""
@@ -195,18 +200,12 @@ def billing_day(
     """The day on which the order's cycles begin, for good (ADD-4).
 
     Monthly: the day `named` by the account, else that on which its plan's period began, else
-    the day `on` which it is bought. Annual: the end of an annual plan's period, else the day
-    on which it is bought.
+    the day `on` which it is bought. Annual: the end of an annual plan's period, every year,
+    else the day on which it is bought.
     """
     if order.cycle == "annual":
         return BillingDay.of_year(plan.end if plan and plan.annual else on)
     return BillingDay(day=named or (plan.start if plan else on).day)
-
-
-def first_term(order: BuyLicenses, on: date, plan: PlanTerm | None, billing: BillingDay) -> Term:
-    """From the day of the order to the next billing date (ADD-4)."""
-    ends_with_plan = order.cycle == "annual" and plan and plan.annual and plan.end > on
-    return billing.term(on, plan.end if plan and ends_with_plan else None)
 
 
 def price_of(

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.assignment import TellHolders
@@ -28,6 +30,7 @@ from domain.assignment import (
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from runtime.asking import no_answer, unreachable
+from runtime.fairness import caused_by
 from states.assignment import opening
 from workflows.addon_assignment import AddonAssignmentWorkflow, search_attributes
 from workflows.notice import LicenseNoticeWorkflow
@@ -99,6 +102,7 @@ class LicenseClient:
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
             static_summary=f"{request.sku} for users of {request.account}",
+            priority=caused_by(request.account),
         )
         try:
             async with asyncio.timeout(self.wait_seconds):
@@ -109,6 +113,25 @@ class LicenseClient:
             raise no_answer() from None
         except RPCError as failure:
             raise unreachable(failure) from failure
+
+    # Going on.
+
+    async def take_up(self, request: AssignLicenses) -> None:
+        """Go on with a request whose workflow was ended from outside; one that runs is left.
+
+        It begins anew, and finds what the store has done already.
+        """
+        client = await self.connect()
+        with suppress(WorkflowAlreadyStartedError):
+            await client.start_workflow(
+                AddonAssignmentWorkflow.run,
+                StartAssignment(request=request),
+                id=request.workflow_id,
+                task_queue=self.task_queue,
+                search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
+                static_summary=f"{request.sku} for users of {request.account}",
+                rpc_timeout=START_TIMEOUT,
+            )
 
     # Taking back.
 
@@ -165,6 +188,7 @@ class LicenseClient:
                 id=order.workflow_id,
                 task_queue=self.task_queue,
                 static_summary=f"{sku} of {account}: {len(released)} taken back",
+                priority=caused_by(account),
                 rpc_timeout=START_TIMEOUT,
             )
         except RPCError as failure:

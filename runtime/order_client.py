@@ -33,12 +33,16 @@ from domain.order import (
     StartPurchase,
 )
 from domain.policy import Policy
-from runtime.asking import Asking, Patience, no_answer, unreachable
+from runtime.asking import Asking, Patience, unreachable
+from runtime.fairness import caused_by
 from states.lifecycle import refusal
 from states.order import OrderMachine
 from workflows.addon_purchase import AddonPurchaseWorkflow, described, search_attributes
 
 START_TIMEOUT = timedelta(seconds=8)
+
+REPEATED_WITHIN = timedelta(days=1)
+"""So long whoever buys the same again, because nobody had answered, means the first order."""
 
 _UNTOUCHED = 2
 """The events of a run that no worker has taken up: its start, and its first task."""
@@ -91,22 +95,31 @@ class OrderClient:
             bought_by=normalized(by),
             policy=self.policy,
         )
-        draft = await self.orders.quoted(order, datetime.now(UTC))
-        # Repeated because nobody had answered: the order of the first time is still to be decided.
-        unanswered = await self._unanswered(order)
-        if unanswered:
-            return await self._decided(await self._handle(unanswered), unanswered.order_id)
-        return await self._decided(await self._start(order, draft), order.order_id)
+        at = datetime.now(UTC)
+        draft = await self.orders.quoted(order, at)
+        if unanswered := await self._unanswered(order):
+            return await self._told(await self._handle(unanswered), _terms_of(unanswered), at)
+        return await self._told(await self._start(order, draft), order, at)
 
     async def _unanswered(self, order: BuyLicenses) -> Order | None:
-        """The same order, which has waited for longer than any command waits for it."""
-        given_up = datetime.now(UTC) - timedelta(seconds=self.wait_seconds)
-        for kept in await self.orders.listed(order.account):
+        """The same order by the same admin, of whose outcome no command could tell.
+
+        Only one that has waited for longer than a command waits: another may be waiting now.
+        """
+        now = datetime.now(UTC)
+        given_up, forgotten = now - timedelta(seconds=self.wait_seconds), now - REPEATED_WITHIN
+        for kept in await self.orders.unreported(order.account):
             terms = order.model_copy(update={"order_id": kept.order_id, "policy": Policy()})
-            undecided = kept.state in _UNDECIDED and kept.journal[0].at < given_up
-            if undecided and _terms_of(kept) == terms:
+            unanswered = forgotten < kept.journal[0].at < given_up and not kept.state.final
+            if unanswered and _terms_of(kept) == terms:
                 return kept
         return None
+
+    async def _told(self, handle: AnyPurchaseHandle, order: BuyLicenses, at: datetime) -> Order:
+        """The order that whoever asked is told of."""
+        decided = await self._decided(handle, order, at)
+        await self.orders.report(decided.order_id, datetime.now(UTC))
+        return decided
 
     async def _start(self, order: BuyLicenses, draft: Order) -> AnyPurchaseHandle:
         client = await self.connect()
@@ -121,23 +134,25 @@ class OrderClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=search_attributes(order, draft),
                 static_summary=f"{described(draft)} for {order.account}",
+                priority=caused_by(order.account),
                 rpc_timeout=START_TIMEOUT,
             )
         except RPCError as failure:
             raise unreachable(failure) from failure
 
-    async def _decided(self, handle: AnyPurchaseHandle, order_id: str) -> Order:
+    async def _decided(self, handle: AnyPurchaseHandle, order: BuyLicenses, at: datetime) -> Order:
         """The order once it is in review or its first payment has been tried."""
         patience = Patience(self.wait_seconds)
         while True:
-            kept = await self._kept(order_id)
+            kept = await self._kept(order.order_id)
             if kept and kept.state not in _UNDECIDED:
                 return kept
             try:
                 await patience.pause()
             except Unavailable:
-                if kept is None:
-                    await _withdraw(handle)
+                if kept is None and not await _withdrawn(handle):
+                    # Its workflow may still open it: whoever buys again has to find it.
+                    await self.orders.open(order, at)
                 raise
             if kept is None:
                 await _require_unrefused(handle)
@@ -210,14 +225,16 @@ class OrderClient:
         await self._start(order, kept)
 
 
-async def _withdraw(handle: AnyPurchaseHandle) -> None:
-    """Take back what no worker has taken up, so that to buy again never buys twice."""
+async def _withdrawn(handle: AnyPurchaseHandle) -> bool:
+    """Take back what no worker has taken up; whether that is sure."""
     try:
         if (await handle.describe()).history_length <= _UNTOUCHED:
             await handle.terminate("No worker took it up in time.")
-    except RPCError as failure:
-        # Whatever has become of it: the buyer is told that nobody knows.
-        raise no_answer() from failure
+            return (await handle.describe()).history_length <= _UNTOUCHED + 1
+    except RPCError:
+        # Nobody knows, and the buyer is told so.
+        return False
+    return False
 
 
 async def _require_unrefused(handle: AnyPurchaseHandle) -> None:

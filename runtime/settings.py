@@ -143,6 +143,8 @@ class Settings(BaseSettings):
     """The port of the embedded Temporal UI; None: a thousand above Temporal's."""
     billing: Literal["ledger", "stripe"] = "ledger"
     """Who keeps payments and refunds: the built-in ledger, or Stripe."""
+    billing_per_second: float | None = Field(default=None, gt=0)
+    """How often all workers together ask them; None: as often as they need to."""
     ledger_settles_after: int = Field(default=4, ge=0)
     """Business days after which the built-in provider settles a refund."""
     ledger_faults: Annotated[frozenset[LedgerFault], NoDecode, BeforeValidator(_between_commas)] = (

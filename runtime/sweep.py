@@ -1,4 +1,4 @@
-"""What no workflow looks after: seats are given back (INV-15), refunds and orders go on."""
+"""What no workflow looks after: seats are given back (INV-15), money and licenses go on."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitation import SqlInvitations
 from domain.journal import ENGINE
+from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from states.invitation import InvitationMachine
@@ -33,6 +34,8 @@ _ENDED_FROM_OUTSIDE = (
 _RUNNING_REFUNDS = "WorkflowType = 'Refund' AND ExecutionStatus = 'Running'"
 
 _RUNNING_PURCHASES = "WorkflowType = 'AddonPurchase' AND ExecutionStatus = 'Running'"
+
+_RUNNING_ASSIGNMENTS = "WorkflowType = 'AddonAssignment' AND ExecutionStatus = 'Running'"
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,19 @@ async def take_up_orders(client: Client, orders: OrderClient) -> None:
             await orders.take_up(order)
 
 
+async def take_up_assignments(client: Client, licenses: LicenseClient) -> None:
+    """Go on with each request in which somebody waits and whose workflow is gone (ASG-5)."""
+    kept = await licenses.assignments.unfinished()
+    if not kept:
+        return
+    running = {execution.id async for execution in client.list_workflows(_RUNNING_ASSIGNMENTS)}
+    for request, requested_at in kept:
+        left = request.workflow_id not in running
+        if left and await _is_left_alone(client, request.workflow_id, requested_at):
+            log.warning("%s was ended from outside and is taken up", request.workflow_id)
+            await licenses.take_up(request)
+
+
 async def _is_left_alone(client: Client, workflow_id: str, since: datetime) -> bool:
     """Whether no run is open, and none has been for a while; visibility may lag."""
     try:
@@ -129,7 +145,11 @@ async def _runs(client: Client, workflow_id: str) -> bool:
 
 
 async def sweep_forever(
-    client: Client, invitations: SqlInvitations, refunds: RefundClient, orders: OrderClient
+    client: Client,
+    invitations: SqlInvitations,
+    refunds: RefundClient,
+    orders: OrderClient,
+    licenses: LicenseClient,
 ) -> None:
     """Look for what was abandoned every minute, beside a worker."""
     while True:
@@ -138,7 +158,8 @@ async def sweep_forever(
             await end_abandoned(client, invitations)
             await take_up_refunds(client, refunds)
             await take_up_orders(client, orders)
+            await take_up_assignments(client, licenses)
         except Exception:
-            # Seats, refunds and orders wait for the next round; operators see why.
+            # Seats, money and licenses wait for the next round; operators see why.
             log.exception("the sweep failed and tries again in %s", EVERY)
         await asyncio.sleep(EVERY.total_seconds())

@@ -23,7 +23,7 @@ from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused
 from runtime.cached import LightRunner, OwnHeaders
-from runtime.clients import order_client, refund_client, signer
+from runtime.clients import license_client, order_client, refund_client, signer
 from runtime.inviting import BatchInviter, Inviting
 from runtime.relay import relay_forever
 from runtime.running_invitations import VisibleInvitations
@@ -40,7 +40,7 @@ from workflows.notice import (
     OrderNoticeWorkflow,
     RefundNoticeWorkflow,
 )
-from workflows.options import mail_queue
+from workflows.options import billing_queue, mail_queue
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
 
@@ -103,9 +103,10 @@ async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncI
 
     refunds = refund_client(settings, store, connected)
     orders = order_client(settings, store, connected)
+    licenses = license_client(settings, store, connected)
     async with (
         worker_for(client, settings, store),
-        beside(sweep_forever(client, store.invitations, refunds, orders)),
+        beside(sweep_forever(client, store.invitations, refunds, orders, licenses)),
         beside(relay_forever(client, store.announcements)),
     ):
         yield
@@ -135,7 +136,8 @@ async def worker_for(
 ) -> AsyncIterator[Worker]:
     """A worker for `workflows` and all activities beside the body.
 
-    Beside it another one hands out e-mails, in the pace that the settings allow (REM-3).
+    Beside it others hand out e-mails and ask the payment provider, each in the pace that the
+    settings allow (REM-3).
 
     People's data is kept by `services`; None: by those that are built in.
     Raises `Refused(invalid_input)`.
@@ -183,13 +185,26 @@ async def worker_for(
             max_concurrent_activities=MAILS_AT_ONCE,
             max_task_queue_activities_per_second=settings.mail_per_second,
         )
+        paying: list[Callable[..., object]] = [
+            refunds.request_refund,
+            refunds.look_up_refund,
+            orders.charge_order,
+        ]
+        payer = Worker(
+            client,
+            task_queue=billing_queue(settings.task_queue),
+            activities=paying,
+            graceful_shutdown_timeout=DRAIN_WITHIN,
+            max_task_queue_activities_per_second=settings.billing_per_second,
+        )
         worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
-                # Those of before had no queue of their own.
+                # Those of before had no queues of their own.
                 *mailing,
+                *paying,
                 bulk.invite_slice,
                 invitations.join_account,
                 invitations.end_invitation,
@@ -198,13 +213,10 @@ async def worker_for(
                 invitations.preview_invitation,
                 invitations.authorize_admin,
                 moves.move_data,
-                refunds.request_refund,
-                refunds.look_up_refund,
                 refunds.book_refund,
                 refunds.recall_refund,
                 refunds.plan_lookups,
                 orders.open_order,
-                orders.charge_order,
                 orders.keep_order,
                 orders.plan_reduction,
                 orders.end_term,
@@ -222,7 +234,7 @@ async def worker_for(
             max_cached_workflows=CACHED_WORKFLOWS,
             max_heartbeat_throttle_interval=SHOWN_WITHIN,
         )
-        async with mailer, worker:
+        async with mailer, payer, worker:
             yield worker
 
 

@@ -14,12 +14,13 @@ from sqlalchemy import select
 
 from adapters.sql.schema import LicensePoolRow, ProviderChargeRow
 from adapters.sql.transaction import reading
+from domain.assignment import AssignmentState
 from domain.charge import ChargeState
 from domain.invitation import Choice, License
 from domain.license import Sku
 from domain.order import OrderState
 from domain.refund import RefundState
-from tests.world import ADMIN, JANE, World, a_paying_owner
+from tests.world import ADMIN, ANN, JANE, World, a_paying_owner, licensed_users
 
 ROOT = Path(__file__).parent.parent
 
@@ -138,4 +139,32 @@ async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
         await world.mailed("order_confirmed", ADMIN)
     assert await charges(world) == [ChargeState.SUCCEEDED]
     assert await bought(world) == 3
+    assert await world.audit() == ()
+
+
+async def holders(world: World) -> list[str]:
+    """Who holds a Large Meeting license."""
+    pools = await world.licenses.licenses(world.account)
+    return [email for pool in pools if pool.sku is Sku.LARGE_MEETING for email in pool.holders]
+
+
+async def test_a_worker_killed_between_claim_and_effect_assigns_one_license(
+    world_without_worker: World,
+) -> None:
+    """ASG-6: the store had given it, and nobody had heard of it yet."""
+    world = world_without_worker.patient()
+    await licensed_users(world)
+    async with a_worker(world) as worker:
+        assigning = asyncio.create_task(
+            world.licenses.assign(world.account, Sku.LARGE_MEETING, [ANN], ADMIN)
+        )
+        while not await holders(world):
+            await asyncio.sleep(0)
+        await killed(worker)
+    async with a_worker(world):
+        [result] = await assigning
+        assert result.state is AssignmentState.ASSIGNED
+        await world.mailed("license_assigned", ANN)
+    assert await holders(world) == [ANN]
+    assert len(world.mails(to=ANN)) == 1
     assert await world.audit() == ()

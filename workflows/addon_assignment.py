@@ -138,8 +138,13 @@ class AddonAssignmentWorkflow:
         """
         assigned = self._now.assigned_since(before)
         over = before.state is AssignmentState.WAITING and not self._now.state.open
-        served = [result for result in self._now.results if result.email in self._now.waited]
-        if assigned or over:
+        served = [
+            result
+            for result in self._now.results
+            # Whom another request has served is told by that one.
+            if result.email in self._now.waited and not result.held_before
+        ]
+        if assigned or (over and served):
             order = TellHolders(
                 # Somebody more is settled each time.
                 notice=f"{self._request.request_id}/{len(self._now.settled)}",

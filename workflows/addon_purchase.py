@@ -46,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import OrderNoticeWorkflow
-    from workflows.options import BILLING, STORE
+    from workflows.options import STORE, billing
 
 CYCLES_IN_A_RUN = 12
 """So many payments, then a new run: the history stays short for years (ADD-7)."""
@@ -155,7 +155,7 @@ class AddonPurchaseWorkflow:
         charged = await workflow.execute_activity_method(
             OrderActivities.charge_order,
             ChargeOrder(order=before, at=workflow.now()),
-            **BILLING | ActivityConfig(summary=f"Charge, try {before.tries + 1}"),
+            **billing(f"Charge, try {before.tries + 1}"),
         )
         if charged.paid:
             events = ("renew",) if before.was_paid else ("pay", "activate")

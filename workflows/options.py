@@ -25,6 +25,18 @@ BILLING = ActivityConfig(
 )
 """A question to the payment provider."""
 
+
+def billing_queue(task_queue: str) -> str:
+    """Where questions to the payment provider wait: it sets their pace, and no other."""
+    return f"{task_queue}-billing"
+
+
+def billing(summary: str) -> ActivityConfig:
+    """A question to the payment provider, in the pace that it allows."""
+    queue = billing_queue(workflow.info().task_queue)
+    return BILLING | ActivityConfig(task_queue=queue, summary=summary)
+
+
 MAIL = ActivityConfig(
     # Longer than the mail adapter's own limit, so that its error is the one that is seen.
     start_to_close_timeout=timedelta(seconds=40),

@@ -48,7 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_in
     from workflows.notice import RefundNoticeWorkflow
-    from workflows.options import BILLING, STORE
+    from workflows.options import STORE, billing
 
 _TOLD_AFTERWARDS = "an-operators-word-is-told"
 """Earlier runs neither told of `close` and `retry` nor looked on; it can go when none is kept."""
@@ -110,7 +110,7 @@ class RefundWorkflow:
         return await workflow.execute_activity_method(
             RefundActivities.request_refund,
             RequestRefund(order=self._order, part=part, at=workflow.now()),
-            **BILLING | ActivityConfig(summary=f"Request the refund of {part.payment}"),
+            **billing(f"Request the refund of {part.payment}"),
         )
 
     async def _next_moment(self) -> datetime | None:
@@ -180,7 +180,7 @@ class RefundWorkflow:
         told = await workflow.execute_activity_method(
             RefundActivities.look_up_refund,
             LookUpRefund(order=self._order, parts=self._now.parts, at=workflow.now()),
-            **BILLING | ActivityConfig(summary="Ask the provider how it stands"),
+            **billing("Ask the provider how it stands"),
         )
         await self._bring_in(told)
         if self._now.state is not before.state:

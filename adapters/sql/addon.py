@@ -1,12 +1,13 @@
 """Add-on licenses as an import file lists them: pools, and what each user holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.license import give_addon, resize_meetings, take_addon
+from adapters.sql.ordered import name_bought
 from adapters.sql.pool import enlarge, pools_of
 from adapters.sql.schema import AccountRow, HeldLicenseRow
 from domain.account import Account, Pool, User
@@ -14,7 +15,11 @@ from domain.license import Sku
 
 
 async def take_in_addons(
-    session: AsyncSession, row: AccountRow, account: Account, at: datetime
+    session: AsyncSession,
+    row: AccountRow,
+    account: Account,
+    ordered: Mapping[tuple[str, int], int],
+    at: datetime,
 ) -> None:
     """Bring pools and holders to what the file says; it was found to be sound.
 
@@ -31,12 +36,12 @@ async def take_in_addons(
         if held.get(membership.id, capacity) != capacity:
             await take_addon(session, membership)
     # Only now: the file may name fewer licenses than were assigned before.
-    await _merge_pools(session, row.id, account.pools)
+    await _merge_pools(session, row.id, account.pools, ordered)
     for membership, capacity in named:
         if capacity is None:
             continue
         if not await give_addon(session, membership, capacity, at):
-            await enlarge(session, row.id, Sku.LARGE_MEETING, capacity, 1)
+            await _enlarge(session, row.id, capacity, 1)
             await give_addon(session, membership, capacity, at)
         # Also those meetings that the file has added.
         await resize_meetings(session, membership.email, capacity)
@@ -49,10 +54,26 @@ def _held_then(user: User, before: int | None) -> int | None:
     return next((addon.capacity for addon in user.addons), None)
 
 
-async def _merge_pools(session: AsyncSession, account: str, pools: Sequence[Pool]) -> None:
+async def _merge_pools(
+    session: AsyncSession,
+    account: str,
+    pools: Sequence[Pool],
+    ordered: Mapping[tuple[str, int], int],
+) -> None:
     """Those that the file does not name stay."""
     known = await pools_of(session, account)
     for pool in pools:
-        row = known.get((pool.sku, pool.capacity))
-        before = row.bought if row else 0
-        await enlarge(session, account, Sku(pool.sku), pool.capacity, pool.bought - before)
+        key = pool.sku, pool.capacity
+        if key in known:
+            name_bought(known[key], pool.bought, ordered[key])
+        else:
+            await _enlarge(session, account, pool.capacity, pool.bought)
+    await session.flush()
+
+
+async def _enlarge(session: AsyncSession, account: str, capacity: int, by: int) -> None:
+    """So many more were there before anybody bought one here."""
+    await enlarge(session, account, Sku.LARGE_MEETING, capacity, by)
+    pool = (await pools_of(session, account))[Sku.LARGE_MEETING, capacity]
+    pool.bought_named += by
+    await session.flush()

@@ -65,6 +65,22 @@ class SqlAssignments:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
             return await _as_it_stands(session, row)
 
+    async def unfinished(self) -> list[tuple[AssignLicenses, datetime]]:
+        """The requests in which somebody waits, and when they were made; oldest first."""
+        query = (
+            select(AssignmentRequestRow)
+            .where(
+                AssignmentRequestRow.request_id.in_(
+                    select(AssignmentRow.request_id).where(
+                        AssignmentRow.state == AssignmentState.WAITING
+                    )
+                )
+            )
+            .order_by(AssignmentRequestRow.requested_at, AssignmentRequestRow.request_id)
+        )
+        async with reading(self._engine) as session:
+            return [(row.ordered, row.requested_at) for row in await session.scalars(query)]
+
     async def holder_parties(
         self, account: str, emails: Sequence[str], asked_by: str
     ) -> HolderParties:
@@ -288,6 +304,7 @@ def _result(row: AssignmentRow) -> AssignmentResult:
         state=AssignmentState(row.state),
         capacity=None if refused else row.capacity or None,
         error=row.error,
+        held_before=row.held_before and row.state == AssignmentState.ASSIGNED,
     )
 
 

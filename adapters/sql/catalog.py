@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.schema import SettingRow
@@ -13,7 +14,11 @@ _CATALOG: Final = "catalog"
 async def imported_catalog(session: AsyncSession) -> Catalog | None:
     """What a file said last; None while the example applies."""
     row = await session.get(SettingRow, _CATALOG)
-    return Catalog.model_validate(row.value) if row else None
+    try:
+        return Catalog.model_validate(row.value) if row else None
+    except ValidationError:
+        # Kept by an early release, which took whatever a file said: quotes say `example`.
+        return None
 
 
 async def keep_catalog(session: AsyncSession, catalog: Catalog) -> None:

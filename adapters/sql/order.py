@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.order import OrderDue, OrderPayment
@@ -52,7 +52,6 @@ from domain.order import (
     OrderState,
     PlanTerm,
     billing_day,
-    first_term,
     price_of,
     require_sold,
 )
@@ -240,6 +239,22 @@ class SqlOrders:
             )
             return [row.record for row in rows]
 
+    async def unreported(self, account: str) -> list[Order]:
+        """Those of which their buyers were not told yet, oldest first."""
+        query = (
+            select(OrderRow)
+            .where(OrderRow.account_id == account, OrderRow.reported_at.is_(None))
+            .order_by(OrderRow.opened_at, OrderRow.order_id)
+        )
+        async with reading(self._engine) as session:
+            return [row.record for row in await session.scalars(query)]
+
+    async def report(self, order_id: str, at: datetime) -> None:
+        """The buyer has been told of it: to buy the same again is another order."""
+        query = update(OrderRow).where(OrderRow.order_id == order_id)
+        async with writing(self._engine) as session:
+            await session.execute(query.values(reported_at=at))
+
     async def unfinished(self) -> list[Order]:
         """Those that are not over, oldest first: a workflow runs for each (ADD-7)."""
         query = select(OrderRow).where(_LIVE).order_by(OrderRow.opened_at, OrderRow.order_id)
@@ -293,7 +308,7 @@ async def _drafted(
     require_paid(account)
     on, plan = day_of(at, account.time_zone), await _plan_term(session, account)
     billing = billing_day(order, on, plan, account.billing_day)
-    term = first_term(order, on, plan, billing)
+    term = billing.term(on)
     catalog, prices = await _catalog(session)
     quote = OrderQuote(
         due_now=price_of(order, order.quantity, catalog, account.currency, term.share),

@@ -171,6 +171,7 @@ async def serve(
     The requests in which that has changed anything.
     """
     before = row.state, row.error
+    row.held_before = _holds(row, user)
     if not _hopeless(row, user, pools) and await _given(session, row, user, at):
         end_waiting(row, AssignmentState.ASSIGNED)
         return {row.request_id, *await _overtaken(session, row)}
@@ -178,19 +179,27 @@ async def serve(
     return {row.request_id} if (row.state, row.error) != before else set()
 
 
+def _holds(row: AssignmentRow, user: MembershipRow) -> bool:
+    """Whether they have the very license that is asked for."""
+    if row.sku == Sku.WORKPLACE:
+        return user.licensed
+    return user.held is not None and user.held.capacity == row.capacity
+
+
 def _hopeless(row: AssignmentRow, user: MembershipRow, pools: Pools) -> bool:
     """Whether there is no need to try: hundreds may wait for one license."""
+    if _holds(row, user):
+        # Who has it already takes nothing.
+        return False
     if row.sku == Sku.WORKPLACE:
-        wanted = None if user.licensed else (WORKPLACE, NO_CAPACITY)
+        wanted = (WORKPLACE, NO_CAPACITY)
     elif user.licensed:
-        same = user.held is not None and user.held.capacity == row.capacity
-        wanted = None if same else (row.sku, row.capacity)
+        wanted = (row.sku, row.capacity)
     elif row.gives_base_license:
         wanted = (WORKPLACE, NO_CAPACITY)
     else:
         return True
-    # Who has it already takes nothing.
-    return wanted is not None and (wanted not in pools or pools[wanted].free < 1)
+    return wanted not in pools or pools[wanted].free < 1
 
 
 async def _given(
@@ -225,6 +234,7 @@ async def _overtaken(session: AsyncSession, row: AssignmentRow) -> set[str]:
     ]
     for other in others:
         if other.capacity == row.capacity:
+            other.held_before = True
             end_waiting(other, AssignmentState.ASSIGNED)
         else:
             end_waiting(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     literal,
     text,
 )
@@ -332,6 +333,8 @@ class LicensePoolRow(Base):
         primary_key=True, autoincrement=False, default=NO_CAPACITY
     )
     bought: Mapped[int]
+    bought_named: Mapped[int] = mapped_column(default=0, server_default="0")
+    """What a file said last: the rest was bought here since."""
     assigned: Mapped[int]
     reserved: Mapped[int] = mapped_column(default=0)
 
@@ -404,6 +407,8 @@ class AssignmentRow(Base):
         Document(TypeAdapter(dict[str, JsonValue] | None)), nullable=True
     )
     """Why they were refused, or what they wait for."""
+    held_before: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether they had that very license already: it took none, and is no news to them."""
 
     @property
     def waits(self) -> bool:
@@ -676,6 +681,8 @@ class OrderRow(Base):
         Document(TypeAdapter(tuple[str, ...])), default=()
     )
     """Who lost a license then."""
+    reported_at: Mapped[datetime | None]
+    """When the buyer was told of it; until then, buying the same again means this order."""
     record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
 
 

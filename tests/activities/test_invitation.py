@@ -1,6 +1,8 @@
 """What the activities of an invitation send, and what they record."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -8,6 +10,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities import letter as letters
 from activities.invitation import (
     AccountJoined,
     AnnounceInvitation,
@@ -62,7 +65,8 @@ class RecordingStore:
         )
 
     async def join(self, order: JoinAccount) -> AccountJoined:
-        unasked()
+        assert self.kept is not None
+        return AccountJoined(invitation=self.kept)
 
     async def standing(self, invite: Invite) -> Standing:
         assert self.kept is not None
@@ -106,11 +110,30 @@ class NumberedLinks:
 class Desk:
     """The activities, with what they send and record."""
 
-    def __init__(self, failure: Exception | None = None, operators: str | None = None) -> None:
+    def __init__(
+        self,
+        failure: Exception | None = None,
+        operators: str | None = None,
+        *,
+        tells_at_once: bool = True,
+    ) -> None:
         self.store, self.outbox = RecordingStore(), Outbox(failure)
         self.activities = InvitationActivities(
-            store=self.store, post=self.outbox, links=NumberedLinks(), operators=operators
+            store=self.store,
+            post=self.outbox,
+            links=NumberedLinks(),
+            operators=operators,
+            tells_at_once=tells_at_once,
         )
+
+    def use(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.activities = replace(self.activities, post=outbox)
+
+    async def join(self, kept: Invitation) -> AccountJoined:
+        self.store.kept = kept
+        order = JoinAccount(invite=INVITE, invitation=kept, choice=None)
+        return await ActivityEnvironment().run(self.activities.join_account, order)
 
     async def announce(self, invitation: Invitation) -> InvitationAnnounced:
         order = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
@@ -225,3 +248,55 @@ async def test_operators_are_told_of_what_was_not_moved(operators: str | None) -
     told = [letter for letter in desk.outbox.sent if isinstance(letter, AttentionLetter)]
     assert [letter.reader.email for letter in told] == ([operators] if operators else [])
     assert all("recordings (3)" in letter.case.message for letter in told)
+
+
+COMPLETED = an_invitation(InvitationState.COMPLETED, ["invite", "deliver", "accept", "complete"])
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(COMPLETED, True), (an_invitation(InvitationState.ACCEPTED, ["accept"]), False)],
+)
+async def test_who_has_nothing_left_to_do_is_told_at_once(kept: Invitation, told: bool) -> None:
+    """Everybody else is told when the move and the settlement have been done, or take long."""
+    desk = Desk()
+    assert (await desk.join(kept)).told is told
+    assert bool(desk.outbox.sent) is told
+
+
+@pytest.mark.parametrize("failure", [OSError("down"), TimeoutError()])
+async def test_a_mail_server_that_is_down_holds_up_no_acceptance(failure: Exception) -> None:
+    joined = await Desk(failure).join(COMPLETED)
+    assert (joined.invitation, joined.told) == (COMPLETED, False)
+
+
+async def test_where_the_mail_server_has_a_pace_nothing_goes_out_beside_it() -> None:
+    """REM-3: only the queue can keep it."""
+    desk = Desk(tells_at_once=False)
+    assert not (await desk.join(COMPLETED)).told
+    assert desk.outbox.sent == []
+
+
+async def test_a_slow_mail_server_is_left_to_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But a letter that is being handed over is not broken off."""
+    monkeypatch.setattr(letters, "AT_ONCE", timedelta(milliseconds=50))
+
+    class Slow(Outbox):
+        """Slow to greet, or to take what it has got."""
+
+        def __init__(self, *, to_greet: float = 0, to_take: float = 0) -> None:
+            super().__init__()
+            self.to_greet, self.to_take = to_greet, to_take
+
+        async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+            await asyncio.sleep(self.to_greet)
+            assert wanted is not None
+            assert await wanted()
+            await asyncio.sleep(self.to_take)
+            await super().send(letter)
+
+    desk = Desk()
+    desk.use(Slow(to_greet=5))
+    assert not (await desk.join(COMPLETED)).told
+    desk.use(Slow(to_take=0.1))
+    assert (await desk.join(COMPLETED)).told

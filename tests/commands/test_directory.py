@@ -65,6 +65,69 @@ def test_every_mistake_of_a_file_has_its_path_and_reason(run: Run) -> None:
     assert run("export").document == {"catalog": None, "accounts": []}
 
 
+def test_mistakes_of_all_kinds_are_told_at_once(run: Run) -> None:
+    """Of single fields, of an account as a whole, between accounts, and with what is known."""
+    run("--json", "import", "-", stdin=json.dumps({"accounts": [account()]}))
+    users: list[JsonValue] = [
+        {"email": "nobody", "role": "owner"},
+        {"email": "owner@acme.example", "role": "owner", "licensed": True},
+        {"email": "ann@globex.example", "role": "member", "licensed": True},
+        {"email": "ann@globex.example", "role": "member"},
+    ]
+    period: dict[str, JsonValue] = {"period_start": "2026-12-01", "period_end": "2026-11-01"}
+    line: JsonValue = {
+        "id": "s",
+        "product": "Pro",
+        "kind": "plan",
+        "quantity": 1,
+        "cycle": "monthly",
+        "payments": [],
+        **period,
+    }
+    bad = account(
+        id="globex",
+        users=users,
+        licenses=1,
+        subscriptions=[line],
+        currency="XYZ",
+        managed_domains=["no domain", "gmail.com"],
+    )
+    other = account(id="other", country="XX", users=users[2:3], suspended="perhaps")
+    ran = run("--json", "import", "-", stdin=json.dumps({"accounts": [bad, "none", other]}))
+    assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
+    listed = ran.error["mistakes"]
+    assert isinstance(listed, list)
+    assert [each["path"] for each in listed if isinstance(each, dict)] == [
+        "accounts[0].currency",
+        "accounts[0].managed_domains[0]",
+        "accounts[0].users[0].email",
+        "accounts[1]",
+        "accounts[2].country",
+        "accounts[2].suspended",
+        "accounts[0]",
+        "accounts[0]",
+        "accounts[0]",
+        "$",
+        "accounts[0].users[1].email",
+        "accounts[0].managed_domains[1]",
+    ]
+    assert {str(each["reason"]) for each in listed[6:] if isinstance(each, dict)} == {
+        "user ann@globex.example is listed twice",
+        "the period of subscription s ends before it starts",
+        "licenses is 1, but 2 users are licensed",
+        "user on more than one account ann@globex.example is listed twice",
+        "owner@acme.example lives on another account",
+        "gmail.com belongs to a public mail service",
+    }
+    assert run("export").at("accounts", 0, "id") == "acme"
+
+
+def test_a_file_that_is_wrong_in_itself_needs_no_store(run: Run) -> None:
+    nowhere = "postgresql+asyncpg://127.0.0.1:1/none"
+    ran = run("--json", "import", "-", stdin="{}", SEATFLOW_DATABASE_URL=nowhere)
+    assert (ran.status, set(mistakes(ran.error))) == (2, {"accounts"})
+
+
 def test_a_value_that_is_neither_a_day_nor_a_moment_is_one_mistake(run: Run) -> None:
     line: JsonValue = {
         "id": "s",

@@ -18,13 +18,13 @@ from domain.order import (
     OrderState,
     PlanTerm,
     billing_day,
-    first_term,
     price_of,
     require_sold,
 )
 
 MONTHLY_PLAN = PlanTerm(start=date(2026, 2, 20), end=date(2026, 3, 20), annual=False)
 ANNUAL_PLAN = PlanTerm(start=date(2025, 7, 1), end=date(2026, 7, 1), annual=True)
+LONG_PLAN = PlanTerm(start=date(2025, 7, 1), end=date(2030, 7, 1), annual=True)
 LAPSED_PLAN = PlanTerm(start=date(2024, 1, 5), end=date(2025, 1, 5), annual=True)
 
 
@@ -63,6 +63,8 @@ QUOTES = [
                  id="a year on beside a monthly plan"),
     pytest.param("annual", "EUR", 1, ANNUAL_PLAN, 1, (2026, 3, 2), "165.75", (2026, 7, 1),
                  id="the annual plan's end: 500 × 121/365"),
+    pytest.param("annual", "EUR", 1, LONG_PLAN, 1, (2026, 3, 2), "165.75", (2026, 7, 1),
+                 id="a plan that was paid for years: a cycle is never longer than its own year"),
     pytest.param("annual", "EUR", 1, LAPSED_PLAN, None, (2026, 3, 2), "423.29", (2027, 1, 5),
                  id="an annual plan that nobody has renewed here: its next end"),
 ]  # fmt: skip
@@ -83,7 +85,7 @@ def test_what_is_due_now_and_next(
 ) -> None:
     """ADD-4, with the example's prices."""
     order, on = an_order(cycle=cycle, quantity=quantity), date(*bought_on)
-    term = first_term(order, on, plan, billing_day(order, on, plan, named))
+    term = billing_day(order, on, plan, named).term(on)
     assert price_of(order, quantity, Catalog(), currency, term.share).amount == Decimal(due_now)
     assert term.end == date(*following)
 

@@ -1,5 +1,6 @@
-"""REM-3: accounts take turns, and the mail server sets the pace of e-mails."""
+"""REM-3: accounts take turns, and outside systems set the pace at which they are asked."""
 
+import asyncio
 import time
 
 from temporalio.api.enums.v1 import EventType
@@ -7,8 +8,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.bulk import BatchRow
 from domain.invitation import Person
+from domain.license import Sku
+from domain.order import OrderState
 from tests.database import Databases
-from tests.world import ADMIN, JANE, World, a_world
+from tests.world import ADMIN, JANE, MEMBER, World, a_world
 from workflows.options import mail_queue
 
 
@@ -23,7 +26,18 @@ async def test_what_an_account_causes_bears_it_as_its_key(world: World) -> None:
     batch = await world.bulk.submit(world.account, [row], ADMIN)
     await world.bulk.wait_until_done(batch, lambda done, total: None)
     alone, in_bulk = await world.pending(JANE), await world.until("bob@example.com", "pending")
-    for workflow_id in (batch.workflow_id, alone.workflow_id, in_bulk.workflow_id):
+    bought = await world.orders.buy(
+        world.account, Sku.WORKPLACE, quantity=1, cycle="monthly", by=ADMIN
+    )
+    await world.licenses.assign(world.account, Sku.WORKPLACE, [MEMBER], ADMIN)
+    assigned = (await world.last_request()).id
+    for workflow_id in (
+        batch.workflow_id,
+        alone.workflow_id,
+        in_bulk.workflow_id,
+        bought.workflow_id,
+        assigned,
+    ):
         assert await fairness_key(world, workflow_id) == world.account
 
 
@@ -47,4 +61,28 @@ async def test_no_more_e_mails_a_second_than_the_settings_allow(
         for number in range(16):
             await world.until(f"person{number}@example.com", "pending")
         # The first second's may go out at once.
+        assert time.monotonic() - begun > 2
+
+
+async def test_no_more_charges_a_second_than_the_settings_allow(
+    temporal: WorkflowEnvironment, set_up_databases: Databases
+) -> None:
+    async with a_world(temporal, set_up_databases, billing_per_second=4.0) as world:
+        begun = time.monotonic()
+        orders = await asyncio.gather(
+            *(
+                world.orders.buy(
+                    world.account,
+                    Sku.LARGE_MEETING,
+                    capacity=capacity,
+                    quantity=quantity,
+                    cycle="monthly",
+                    by=ADMIN,
+                )
+                for capacity in (500, 1000, 3000, 5000)
+                for quantity in (1, 2, 3, 4)
+            )
+        )
+        assert {order.state for order in orders} == {OrderState.ACTIVE}
+        # The first second's may be made at once.
         assert time.monotonic() - begun > 2

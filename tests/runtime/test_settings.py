@@ -40,6 +40,7 @@ def test_everything_has_its_default() -> None:
     assert settings.stripe_api_base is None
     assert settings.operators_mail is None
     assert settings.mail_per_second is None
+    assert settings.billing_per_second is None
 
 
 def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +63,7 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_WAIT_SECONDS", "soon"),
         ("SEATFLOW_WAIT_SECONDS", "0"),
         ("SEATFLOW_MAIL_PER_SECOND", "0"),
+        ("SEATFLOW_BILLING_PER_SECOND", "0"),
         ("SEATFLOW_UI_PORT", "70000"),
         ("SEATFLOW_DATABASE_URL", "postgresql://somebody:hushhush@there/x"),
         ("SEATFLOW_PUBLIC_URL", "there/hushhush"),

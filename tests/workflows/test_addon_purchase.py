@@ -1,6 +1,9 @@
 """A purchase is charged when it is due, and lets its licenses go when nothing is (ADD)."""
 
 import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +13,7 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, Order, OrderState, Portal
-from runtime import sweep
+from runtime import order_client, sweep
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.addon_purchase import CYCLES_IN_A_RUN
 
@@ -131,7 +134,6 @@ async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
 ) -> None:
     """ADD-7: each in its time and once; the history stays under a bound."""
     order = await an_order(world)
-    longest = 0
     for month in range(1, 2 * A_YEAR + 1):
         if month == A_YEAR // 2:
             await pays_by_a_card(world, declines=1)
@@ -140,14 +142,23 @@ async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
             order = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED, tries=1)
             await to_the_next_moment(world, order)
         order = await world.order_until(order.order_id, OrderState.ACTIVE, payments=month + 1)
-        described = await world.temporal.client.get_workflow_handle(order.workflow_id).describe()
-        longest = max(longest, described.history_length)
     assert [invoice.state for invoice in order.invoices] == ["paid"] * (2 * A_YEAR + 1)
     assert len({invoice.id for invoice in order.invoices}) == 2 * A_YEAR + 1
     assert events_of(order).count("decline") == 1
-    assert longest <= LONGEST_RUN
     await world.mailed("order_renewed", ADMIN, times=2 * A_YEAR)
+    lengths = await lengths_of_runs(world, order)
+    assert len(lengths) == 3
+    assert max(lengths) <= LONGEST_RUN
     assert await world.audit() == ()
+
+
+async def lengths_of_runs(world: World, order: Order) -> list[int]:
+    """The events of each run, the last one's as well, which begins after its year."""
+    client, found = world.temporal.client, dict[str, int]()
+    async for run in client.list_workflows(f"WorkflowId = '{order.workflow_id}'"):
+        handle = client.get_workflow_handle(order.workflow_id, run_id=run.run_id)
+        found[run.run_id] = (await handle.describe()).history_length
+    return [*found.values()]
 
 
 async def test_missed_renewals_are_billed_one_by_one(world_without_worker: World) -> None:
@@ -167,6 +178,7 @@ async def test_a_cancelled_order_works_until_its_term_is_over(world: World) -> N
     order = await an_order(world)
     cancelled = await world.orders.cancel(order.order_id)
     assert (cancelled.state, cancelled.note) == (OrderState.ACTIVE, "ends_with_term")
+    assert cancelled.allowed == ("cancel",)
     again = await world.orders.cancel(order.order_id)
     assert again.journal == cancelled.journal
     assert await refusal_of(world.orders.change(order.order_id, 2)) == "conflict"
@@ -240,6 +252,42 @@ async def test_an_order_that_nobody_took_up_is_not_bought_twice(
         order = await an_order(world.patient())
     assert order.state is OrderState.ACTIVE
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
+    world_without_worker: World, monkeypatch: pytest.MonkeyPatch, *, opened: bool
+) -> None:
+    """Repeating is safe, also when the first was paid meanwhile; then it is another purchase."""
+    world = world_without_worker
+
+    async def too_late(handle: object) -> bool:
+        return False
+
+    # As if a worker had taken it up in the last moment, and died.
+    monkeypatch.setattr(order_client, "_withdrawn", too_late)
+    with pytest.raises(Unavailable) as unanswered:
+        await an_order(world)
+    assert unanswered.value.outcome_unknown
+    [first] = await world.orders.list(world.account)
+    async with world.working():
+        if opened:
+            await world.patient().order_until(first.order_id, OrderState.ACTIVE)
+        orders = replace(world.patient().orders, wait_seconds=1)
+        again = await until_answered(lambda: an_order(replace(world, orders=orders)))
+        assert again.order_id == first.order_id
+        assert again.state is OrderState.ACTIVE
+        another = await an_order(world.patient())
+        assert another.order_id != first.order_id
+    assert len(await world.orders.list(world.account)) == 2
+    assert await world.audit() == ()
+
+
+async def until_answered(buy: Callable[[], Awaitable[Order]]) -> Order:
+    """As whoever has a script that repeats it."""
+    while True:
+        with suppress(Unavailable):
+            return await buy()
 
 
 async def assigned_to(world: World, *users: tuple[str, str]) -> None:

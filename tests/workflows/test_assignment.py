@@ -9,6 +9,7 @@ import pytest
 from domain.assignment import Assignment, AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
+from runtime import sweep
 from runtime.wiring import worker_for
 from tests.world import (
     ADMIN,
@@ -270,6 +271,43 @@ async def test_a_repeat_of_the_same_consumes_nothing(acme: World) -> None:
         assert states(await assign(acme, ANN)) == ["assigned"]
     [_, pool] = await acme.licenses.licenses(acme.account)
     assert pool.assigned == 1
+
+
+async def test_who_holds_the_license_already_is_not_told_again(acme: World) -> None:
+    """Repeating is safe: also for those who waited twice, and for the admin."""
+    await assign(acme, ANN)
+    await assign(acme, ANN, BOB)
+    for _ in range(2):
+        await assign(acme, CLEO)
+    await acme.bought(500)
+    await (await acme.last_request()).result()
+    await acme.mailed("license_assigned", CLEO)
+    await acme.mailed("license_served", ADMIN)
+    await acme.licenses.unassign(acme.account, Sku.LARGE_MEETING, LICENSED, ADMIN)
+    for email in LICENSED:
+        await acme.mailed("license_released", email)
+        assert len(acme.mails(to=email, event="license_assigned")) == 1
+    assert len(acme.mails(to=ADMIN, event="license_served")) == 1
+
+
+async def test_a_request_whose_workflow_was_ended_from_outside_is_taken_up(
+    acme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASG-5: who waits is served and told all the same, and nobody else is told again."""
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    await assign(acme, *LICENSED)
+    await acme.mailed("license_assigned", BOB)
+    client, request = acme.temporal.client, await acme.last_request()
+    await request.terminate("by hand")
+    await sweep.take_up_assignments(client, acme.licenses)
+    await until(acme, "assigned", "assigned", "waiting")
+    await sweep.take_up_assignments(client, acme.licenses)
+    await acme.bought(500)
+    ended = await client.get_workflow_handle(request.id).result()
+    assert [result["state"] for result in ended["results"]] == ["assigned"] * 3
+    await acme.mailed("license_assigned", CLEO)
+    await acme.mailed("license_served", ADMIN)
+    assert len(acme.mails(to=ANN, event="license_assigned")) == 1
 
 
 async def test_a_refusal_of_the_whole_request_is_an_error(acme: World) -> None:

@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.sql.migrations import upgrade
 from adapters.sql.schema import Base
 from domain.account import HeldAddon
+from domain.license import Sku
 from tests.adapters.sql.purse import balances, imported
+from tests.adapters.sql.shop import Shop, an_order
 from tests.adapters.sql.town import ADMIN, OWNER, Town
 
 
@@ -76,12 +78,43 @@ async def test_pools_and_addons_that_were_lists_become_rows(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
+async def test_what_no_order_has_bought_was_named_by_a_file(town: Town) -> None:
+    """So that the same file again, after the upgrade, takes nothing away."""
+    shop = Shop(town)
+    await shop.open(licenses=6)
+    await shop.bought()
+    await shop.bought(an_order(sku=Sku.WORKPLACE, capacity=None, quantity=3))
+    await shop.placed(an_order(sku=Sku.WORKPLACE, capacity=None, quantity=9))
+    async with town.engine.begin() as connection:
+        await connection.run_sync(_before_pools_were_named)
+    await upgrade(town.engine)
+    async with town.engine.begin() as connection:
+        named = await connection.execute(
+            text(
+                "SELECT capacity, bought, bought_named FROM license_pools"
+                " WHERE account_id = 'firm' ORDER BY capacity"
+            )
+        )
+        assert [tuple(row) for row in named] == [(0, 9, 6), (500, 2, 0)]
+
+
 def _before_batches(connection: Connection) -> None:
     for table in ("bulk_rows", "bulk_batches"):
         connection.execute(text(f"DROP TABLE {table}"))
 
 
+def _before_pools_were_named(connection: Connection) -> None:
+    for table, column in (
+        ("assignments", "held_before"),
+        ("orders", "reported_at"),
+        ("license_pools", "bought_named"),
+    ):
+        connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+
+
 def _before_reminders(connection: Connection) -> None:
+    _before_pools_were_named(connection)
     _before_batches(connection)
     connection.execute(text("DROP TABLE reminder_runs"))
     connection.execute(text("DROP INDEX invitations_by_reminder_run"))

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from activities.order import OrderPayment
+from domain.account import Directory
 from domain.announcement import ACCOUNT_CLOSED
 from domain.charge import EXAMPLE_CARD
 from domain.day import begin
@@ -346,6 +347,84 @@ async def test_each_try_of_each_method_is_a_request_of_its_own(shop: Shop) -> No
         (f"{invoice}/0/amex", 6677, "declined"),
         (f"{invoice}/1/visa", 6677, "succeeded"),
     ]
+
+
+# What a file says of licenses that were bought here.
+
+
+async def exported(shop: Shop) -> Directory:
+    return await shop.town.store.directory.export("firm")
+
+
+async def imported_again(shop: Shop, file: Directory) -> None:
+    """As if it came from a file: with all that it names, and no more."""
+    await shop.town.store.directory.import_(Directory.model_validate_json(file.model_dump_json()))
+
+
+def large(bought: int) -> list[dict[str, object]]:
+    return [{"sku": "large-meeting", "capacity": 500, "bought": bought}]
+
+
+async def test_a_file_says_what_was_there_and_takes_nothing_that_was_bought(shop: Shop) -> None:
+    """The same file again changes nothing, and what it says anew is the difference."""
+    await shop.open(licenses=6, pools=large(5))
+    await shop.bought()
+    await shop.bought(an_order(sku=Sku.WORKPLACE, capacity=None, quantity=3))
+    assert (await shop.pool(), await shop.pool(capacity=None)) == ((7, 0), (9, 4))
+    await shop.open(licenses=6, pools=large(5))
+    assert (await shop.pool(), await shop.pool(capacity=None)) == ((7, 0), (9, 4))
+    await shop.open(licenses=5, pools=large(8))
+    assert (await shop.pool(), await shop.pool(capacity=None)) == ((10, 0), (8, 4))
+    await shop.open(licenses=5, pools=large(8))
+    assert (await shop.pool(), await shop.pool(capacity=None)) == ((10, 0), (8, 4))
+    await sound(shop)
+
+
+async def test_an_export_of_what_was_bought_imports_to_the_same(shop: Shop) -> None:
+    """Here it changes nothing; where nobody bought anything it is all there."""
+    await shop.open(licenses=6, pools=large(5))
+    await shop.bought()
+    file = await exported(shop)
+    await imported_again(shop, file)
+    assert await exported(shop) == file
+    [firm] = file.accounts
+    moved = firm.model_copy(update={"id": "moved", "users": ()})
+    await imported_again(shop, Directory(accounts=(moved,)))
+    assert (await shop.town.store.directory.export("moved")).accounts == (moved,)
+    [pool] = firm.pools
+    more = firm.model_copy(update={"pools": (pool.model_copy(update={"bought": 9}),)})
+    await imported_again(shop, Directory(accounts=(more,)))
+    assert await shop.pool() == (9, 0)
+
+
+async def test_what_an_order_took_along_does_not_come_back_with_a_file(shop: Shop) -> None:
+    """ADD-6: neither with the first file nor with an export from before its end."""
+    await shop.open(pools=large(5))
+    order = await shop.bought()
+    before = await exported(shop)
+    over, _ = await shop.town.store.orders.term_ended(await shop.planned(order, 0), RENEWAL)
+    await shop.moved(over, "end", at=RENEWAL)
+    assert await shop.pool() == (5, 0)
+    after = await exported(shop)
+    assert [line.id for line in after.accounts[0].subscriptions] == []
+    for file in (before, after):
+        await imported_again(shop, file)
+        assert (await shop.pool(), await exported(shop)) == ((5, 0), after)
+    await shop.open(pools=large(5))
+    assert await shop.pool() == (5, 0)
+
+
+async def test_nobody_loses_a_license_by_what_a_file_says(shop: Shop) -> None:
+    """Nor does an order: it is a mistake of the file."""
+    await shop.open(licenses=4, pools=large(2))
+    await shop.bought()
+    await shop.assigned(*STAFF)
+    with pytest.raises(Refused) as refused:
+        await shop.open(licenses=4, pools=large(0))
+    assert refused.value.details["mistakes"] == [
+        {"path": "accounts[0].pools[0].bought", "reason": "3 licenses are assigned"}
+    ]
+    assert await shop.pool() == (4, 3)
 
 
 # Renewals, and the end of the term.
