@@ -14,6 +14,8 @@ help: ## say what there is
 setup: $(READY) ## make .venv from the lock; quick when nothing changed
 	@echo "Ready: $(BIN)/python"
 
+# Whatever is started, and tests start much, finds what was compiled before.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: check ## everything that a change must pass
 	@echo "pytest"
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

@@ -1,12 +1,52 @@
 """One real Temporal server for the session, a world of its own for each test."""
 
-from collections.abc import AsyncIterator
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from tests.world import World, a_world, temporal_server
+from tests.database import Databases
+from tests.prepared_process import prepared
+from tests.world import World, a_world, databases_in, temporal_server
+
+LONGEST = {
+    "test_a_killed_worker_and_a_killed_command_lose_nothing",
+    "test_a_late_success_whose_credit_is_used_waits_for_an_operator",
+    "test_a_run_reminds_all_who_are_quiet_and_the_next_one_nobody",
+    "test_a_worker_killed_between_payment_and_pool_charges_and_grows_once",
+    "test_fifty_licenses_are_assigned_fifty_times",
+    "test_giving_up_what_failed_does_not_give_up_what_is_on_its_way",
+    "test_one_invitation_through_the_whole_stack",
+    "test_two_accounts_that_bring_in_one_person_have_one_winner",
+    "test_two_years_of_renewals_with_one_decline_keep_the_history_short",
+    "test_what_a_new_user_copies_works",
+    "test_what_never_arrives_is_looked_after_for_a_quarter",
+}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait for a third of their time: others work meanwhile."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest tests come first in each worker's share: none is begun when others are done."""
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    longest: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        (longest if item.name.partition("[")[0] in LONGEST else others).append(item)
+    share = len(items) // workers
+    items.clear()
+    for number in range(workers):
+        first = longest[number::workers]
+        rest = share - len(first) if number < workers - 1 else len(others)
+        items += [*first, *others[:rest]]
+        del others[:rest]
 
 
 @pytest.fixture(scope="session")
@@ -15,15 +55,28 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[list[str]]:
+    """What starts `seatflow` as a process of its own."""
+    with tempfile.TemporaryDirectory() as folder, prepared(Path(folder) / "prepared") as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
+async def set_up_databases(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Databases]:
+    async with databases_in(tmp_path_factory.mktemp("worlds")) as databases:
+        yield databases
+
+
 @pytest.fixture
-async def world(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[World]:
-    async with a_world(temporal, tmp_path) as world:
+async def world(temporal: WorkflowEnvironment, set_up_databases: Databases) -> AsyncIterator[World]:
+    async with a_world(temporal, set_up_databases) as world:
         yield world
 
 
 @pytest.fixture
 async def world_without_worker(
-    temporal: WorkflowEnvironment, tmp_path: Path
+    temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> AsyncIterator[World]:
-    async with a_world(temporal, tmp_path, working=False) as world:
+    async with a_world(temporal, set_up_databases, working=False) as world:
         yield world

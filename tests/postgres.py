@@ -1,6 +1,7 @@
 """A real PostgreSQL server for the tests, from a wheel; it listens on a socket file alone."""
 
 import fcntl
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ class Postgres:
         self.server.psql(f"CREATE DATABASE {database} TEMPLATE {template};")
         return self.url(database)
 
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.server.psql(f"DROP DATABASE {database} WITH (FORCE);")
+
     @property
     def _folder(self) -> str:
         return str(self.server.get_postmaster_info().socket_dir)
@@ -39,7 +44,7 @@ def running() -> Iterator[Postgres]:
     """A server while it lasts. As root, it makes a system user to run as."""
     folder = tempfile.mkdtemp(prefix="seatflow-postgres-")
     with _one_at_a_time():
-        server = get_server(folder, cleanup_mode="delete")
+        server = get_server(folder)
     with server:
         # A crash of the machine would lose the tests' data: nobody minds.
         server.psql(
@@ -47,6 +52,8 @@ def running() -> Iterator[Postgres]:
             "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();"
         )
         yield Postgres(server)
+    # The server would do it while all others wait to start or stop.
+    shutil.rmtree(folder)
 
 
 @contextmanager

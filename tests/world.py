@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
@@ -49,9 +50,10 @@ from runtime.refund_client import RefundClient
 from runtime.relay import relay_forever
 from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
-from runtime.store import open_store, set_up_store
+from runtime.store import set_up_store
 from runtime.virtual_clock import VirtualClock
 from runtime.wiring import beside, worker_for
+from tests.database import Databases
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
 from workflows.addon_assignment import AddonAssignmentWorkflow
@@ -63,6 +65,9 @@ MEMBER = "member@acme.example"
 ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
 BASIC = "basil@acme.example"
 PATIENCE = timedelta(seconds=60)
+LOOK_EVERY = 0.05
+"""Seconds; whoever looks more often keeps those from working who are waited for."""
+SECRET_KEY = SecretStr("a secret key for tests")
 
 User = tuple[str, str] | tuple[str, str, bool]
 
@@ -255,7 +260,7 @@ class World:
                 invitation = await self.show(email)
                 if invitation.state is InvitationState(state):
                     return invitation
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def refund_until(self, refund_id: str, state: RefundState) -> Refund:
         """The refund once it stands at `state`."""
@@ -265,7 +270,7 @@ class World:
                     refund = await self.refunds.show(refund_id)
                     if refund.state is state:
                         return refund
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def order_until(
         self, order_id: str, state: OrderState, *, tries: int = 0, payments: int = 0
@@ -278,7 +283,7 @@ class World:
                     paid = sum(invoice.state == "paid" for invoice in order.invoices)
                     if order.state is state and order.tries >= tries and paid >= payments:
                         return order
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
         """Large Meeting licenses join the pool, and who waits is served."""
@@ -303,7 +308,7 @@ class World:
         """The assignment that was started last, once it can be found."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while not (ids := await self.requests()):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
         return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
 
     # What time does.
@@ -371,53 +376,65 @@ class World:
         """The last of exactly `times` e-mails of that kind."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while len(self.mails(to=to, event=event)) < times:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(LOOK_EVERY)
         found = self.mails(to=to, event=event)
         assert len(found) == times
         return found[-1]
 
 
 @asynccontextmanager
+async def databases_in(folder: Path) -> AsyncIterator[Databases]:
+    """Databases that were set up with the key of these worlds."""
+
+    async def set_up(engine: AsyncEngine) -> None:
+        url = SecretStr(str(engine.url))
+        await set_up_store(Settings(database_url=url, secret_key=SECRET_KEY))
+
+    databases = Databases(folder, set_up)
+    yield databases
+    await databases.close()
+
+
+@asynccontextmanager
 async def a_world(
     environment: WorkflowEnvironment,
-    folder: Path,
+    databases: Databases,
     *,
     working: bool = True,
     **settings_of_its_own: object,
 ) -> AsyncIterator[World]:
     """A world of its own beside others on the same server: other names, another queue."""
-    async with ScriptedSmtpServer() as smtp:
+    async with ScriptedSmtpServer() as smtp, databases.lent() as database:
         settings = Settings(
-            database_url=SecretStr(f"sqlite+aiosqlite:///{folder}/seatflow.db"),
+            database_url=SecretStr(database.url),
             smtp_url=SecretStr(smtp.url),
-            secret_key=SecretStr("a secret key for tests"),
+            secret_key=SECRET_KEY,
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
             wait_seconds=45 if working else 1,
         ).model_copy(update=settings_of_its_own)
-        await set_up_store(settings)
-        async with open_store(settings) as store:
+        store = SqlStore(database.engine)
 
-            async def connect() -> Client:
-                return environment.client
+        async def connect() -> Client:
+            return environment.client
 
-            client = seatflow_client(settings, store, connect)
-            refunds = refund_client(settings, store, connect)
-            orders = order_client(settings, store, connect)
-            licenses = license_client(settings, store, connect)
-            reminders = reminder_client(settings, store, connect)
-            world = World(
-                environment, store, smtp, client, refunds, orders, licenses, reminders, settings
-            )
-            await world.imported(
-                world.account,
-                users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
-                licenses=2,
-            )
-            if working:
-                async with world.working():
-                    yield world
-            else:
+        client = seatflow_client(settings, store, connect)
+        refunds = refund_client(settings, store, connect)
+        orders = order_client(settings, store, connect)
+        licenses = license_client(settings, store, connect)
+        reminders = reminder_client(settings, store, connect)
+        world = World(
+            environment, store, smtp, client, refunds, orders, licenses, reminders, settings
+        )
+        await world.imported(
+            world.account,
+            users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
+            licenses=2,
+        )
+        if working:
+            async with world.working():
                 yield world
+        else:
+            yield world
 
 
 async def a_paying_owner(

@@ -24,7 +24,7 @@ from tests.adapters.test_letter import LANGUAGES, a_reader, every_letter
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
 SILENT, HANG_UP = Misbehaviour.SILENT, Misbehaviour.HANG_UP
-IN_A_MOMENT = timedelta(seconds=0.2)
+PATIENT, IMPATIENT = timedelta(seconds=10), timedelta(seconds=1)
 HEADERS = {
     "Auto-Submitted",
     "Content-Language",
@@ -66,13 +66,18 @@ def a_letter(
     )
 
 
-def a_post(url: str, *, sender: str = "Seatflow <no-reply@seatflow.example>") -> SmtpPost:
+def a_post(
+    url: str,
+    *,
+    sender: str = "Seatflow <no-reply@seatflow.example>",
+    patience: timedelta = PATIENT,
+) -> SmtpPost:
     return SmtpPost(
         server=SmtpServer.parse(url),
         sender=mailbox(sender),
         memory=KnownLetters(),
-        connect_patience=IN_A_MOMENT,
-        answer_patience=IN_A_MOMENT,
+        connect_patience=patience,
+        answer_patience=patience,
     )
 
 
@@ -171,7 +176,7 @@ async def test_a_server_that_ends_badly_has_taken_the_letter_all_the_same(
     server: ScriptedSmtpServer, answer: Answer
 ) -> None:
     server.answers["QUIT"] = answer
-    post = a_post(server.url)
+    post = a_post(server.url, patience=IMPATIENT)
     await post.send(a_letter())
     await post.send(a_letter())
     assert len(server.received) == 1
@@ -212,7 +217,7 @@ async def test_everything_else_is_tried_again_and_names_the_step(
 ) -> None:
     """INV-4: 4xx, no answer, and a 5xx that is our own fault."""
     server.answers[step] = answer
-    post = a_post(server.url)
+    post = a_post(server.url, patience=IMPATIENT)
     with pytest.raises(MailNotTaken, match=f"^{named}"):
         await post.send(a_letter())
     server.answers.clear()
@@ -227,7 +232,7 @@ async def test_a_failed_starttls_is_tried_again(
     async with ScriptedSmtpServer(certificate=certificate) as server:
         server.answers["STARTTLS"] = answer
         with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-            await a_post(server.url).send(a_letter())
+            await a_post(server.url, patience=IMPATIENT).send(a_letter())
 
 
 @pytest.mark.usefixtures("trusted")
@@ -236,7 +241,7 @@ async def test_a_failed_login_is_tried_again(certificate: ssl.SSLContext, answer
     async with ScriptedSmtpServer(certificate=certificate) as server:
         server.answers["AUTH"] = answer
         with pytest.raises(MailNotTaken, match=r"^AUTH") as failure:
-            await a_post(with_login(server)).send(a_letter())
+            await a_post(with_login(server), patience=IMPATIENT).send(a_letter())
     assert "p:ass/" not in str(failure.value)
 
 

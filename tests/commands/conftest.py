@@ -77,12 +77,21 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, command_line: list[str]) -> Run:
     """Runs a command in `tmp_path` and waits for its end."""
+    return _runs(command_line, tmp_path)
 
+
+@pytest.fixture
+def run_cold(tmp_path: Path) -> Run:
+    """The same with nothing loaded yet."""
+    return _runs([sys.executable, str(ROOT / "starter.py")], tmp_path)
+
+
+def _runs(command_line: list[str], tmp_path: Path) -> Run:
     def ran(*arguments: str, stdin: str = "", **settings: str) -> Ran:
         ended = subprocess.run(
-            [sys.executable, ROOT / "starter.py", *arguments],
+            [*command_line, *arguments],
             input=stdin,
             env=environment(tmp_path, **settings),
             cwd=tmp_path,

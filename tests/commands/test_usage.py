@@ -1,5 +1,6 @@
 """What every command has in common: statuses, errors, help."""
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -93,11 +94,18 @@ def test_every_command_shows_an_example() -> None:
     examples(get_command(starter.app), "seatflow")
 
 
-def test_help_and_drawings_come_at_once(run: Run) -> None:
+def test_help_and_drawings_come_at_once(run_cold: Run) -> None:
+    """They wait for nobody: what they take is what they work."""
     for arguments in (["--help"], ["diagram"]):
-        begun = time.monotonic()
-        assert run(*arguments).status == 0
-        assert time.monotonic() - begun < 2
+        begun = worked()
+        assert run_cold(*arguments).status == 0
+        assert worked() - begun < 2
+
+
+def worked() -> float:
+    """The seconds that commands have worked until now, however busy the machine is."""
+    children = os.times()
+    return children.children_user + children.children_system
 
 
 def test_a_bad_setting_is_named(run: Run) -> None:

@@ -28,13 +28,14 @@ class Terminals:
     """A new user's two terminals: one in which the stack is up, one for commands."""
 
     folder: Path
+    command_line: list[str]
     ports: Ports = field(default_factory=Ports.free)
     _up: subprocess.Popen[str] | None = None
 
     def run(self, script: str) -> str:
         """What the commands print, as far as a reader sees it."""
         ran = subprocess.run(
-            ["bash", "-c", _here(script)],
+            ["bash", "-c", self._here(script)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -65,6 +66,13 @@ class Terminals:
             self._up.terminate()
             self._up.communicate(timeout=30)
 
+    def _here(self, script: str) -> str:
+        """The same commands without a `.venv` in this folder."""
+        temporal = Path(sys.executable).with_name("temporal")
+        return script.replace(".venv/bin/seatflow", shlex.join(self.command_line)).replace(
+            ".venv/bin/temporal", shlex.quote(str(temporal))
+        )
+
     @property
     def _environment(self) -> dict[str, str]:
         return environment(
@@ -93,8 +101,8 @@ class Chapter:
 
 
 @pytest.fixture
-def terminals(tmp_path: Path) -> Iterator[Terminals]:
-    terminals = Terminals(tmp_path)
+def terminals(tmp_path: Path, command_line: list[str]) -> Iterator[Terminals]:
+    terminals = Terminals(tmp_path, command_line)
     yield terminals
     terminals.down()
 
@@ -138,14 +146,6 @@ def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:
 def _without_make(script: str) -> str:
     """This test runs inside of what `make` made."""
     return "\n".join(line for line in script.splitlines() if not line.startswith("make "))
-
-
-def _here(script: str) -> str:
-    """The same commands without a `.venv` in this folder."""
-    python = Path(sys.executable)
-    return script.replace(
-        ".venv/bin/seatflow", shlex.join([str(python), str(ROOT / "starter.py")])
-    ).replace(".venv/bin/temporal", shlex.quote(str(python.with_name("temporal"))))
 
 
 def _unpadded(printed: str) -> str:

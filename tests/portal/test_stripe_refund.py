@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -17,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
 from portal.app import portal
+from tests.database import Databases
 from tests.stripe_server import API_KEY, StripeServer, localstripe
 from tests.world import JANE, World, a_world
 
@@ -83,13 +83,13 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Shop]:
+async def shop(temporal: WorkflowEnvironment, set_up_databases: Databases) -> AsyncIterator[Shop]:
     async with (
         localstripe() as behind,
         StripeServer(behind, made_as="pending") as server,
         a_world(
             temporal,
-            tmp_path,
+            set_up_databases,
             billing="stripe",
             given_stripe_api_key=SecretStr(API_KEY),
             given_stripe_webhook_secret=SecretStr(SECRET),

@@ -16,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
 from runtime.process import leave
+from tests.database import Databases
 from tests.replay.scenarios import (
     ASSIGNMENTS,
     ORDERS,
@@ -23,7 +24,7 @@ from tests.replay.scenarios import (
     SCENARIOS,
     invited_in_bulk,
 )
-from tests.world import JANE, World, a_world, temporal_server
+from tests.world import JANE, World, a_world, databases_in, temporal_server
 
 HISTORIES = Path(__file__).parent / "histories"
 KINDS = (
@@ -47,38 +48,45 @@ async def record(names: list[str]) -> None:
     """Play the scenarios and keep their histories."""
     for kind in KINDS:
         (HISTORIES / kind).mkdir(parents=True, exist_ok=True)
-    async with temporal_server() as environment:
-        for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS, *RUNS_OF_REMINDERS, BULK):
-            played = _played_in_bulk if name == BULK else _played
-            for kind, history in (await played(environment, name)).items():
-                text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
-                (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-            print(name)
+    with tempfile.TemporaryDirectory() as folder:
+        async with temporal_server() as environment, databases_in(Path(folder)) as databases:
+            await _record(environment, databases, names)
 
 
-async def _played_in_bulk(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
+async def _record(environment: WorkflowEnvironment, databases: Databases, names: list[str]) -> None:
+    for name in names or (*SCENARIOS, *ORDERS, *ASSIGNMENTS, *RUNS_OF_REMINDERS, BULK):
+        played = _played_in_bulk if name == BULK else _played
+        for kind, history in (await played(environment, databases, name)).items():
+            text = json.dumps(_anonymous(_JSON.validate_json(history)), indent=1)
+            (HISTORIES / kind / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        print(name)
+
+
+async def _played_in_bulk(
+    environment: WorkflowEnvironment, databases: Databases, name: str
+) -> dict[str, str]:
     """The history of a batch."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with a_world(environment, Path(folder)) as world:
-            return {"bulk_invite": await _history(environment, await invited_in_bulk(world))}
+    async with a_world(environment, databases) as world:
+        return {"bulk_invite": await _history(environment, await invited_in_bulk(world))}
 
 
-async def _played(environment: WorkflowEnvironment, name: str) -> dict[str, str]:
+async def _played(
+    environment: WorkflowEnvironment, databases: Databases, name: str
+) -> dict[str, str]:
     """The history of the lifecycle and of what it has begun, by kind."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with a_world(environment, Path(folder)) as world:
-            if name in ORDERS:
-                order = await ORDERS[name](world)
-                return {"order": await _history(environment, order.workflow_id)}
-            if name in ASSIGNMENTS:
-                await ASSIGNMENTS[name](world)
-                return await _of_the_assignment(world)
-            if name in RUNS_OF_REMINDERS:
-                await RUNS_OF_REMINDERS[name](world)
-                return {"reminders": await _history(environment, await _run_of_reminders(world))}
-            with suppress(Refused):
-                await SCENARIOS[name](world)
-            return await _of_the_invitation(world)
+    async with a_world(environment, databases) as world:
+        if name in ORDERS:
+            order = await ORDERS[name](world)
+            return {"order": await _history(environment, order.workflow_id)}
+        if name in ASSIGNMENTS:
+            await ASSIGNMENTS[name](world)
+            return await _of_the_assignment(world)
+        if name in RUNS_OF_REMINDERS:
+            await RUNS_OF_REMINDERS[name](world)
+            return {"reminders": await _history(environment, await _run_of_reminders(world))}
+        with suppress(Refused):
+            await SCENARIOS[name](world)
+        return await _of_the_invitation(world)
 
 
 async def _of_the_invitation(world: World) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
@@ -11,6 +10,7 @@ from domain.bulk import BatchRow
 from domain.invitation import Person
 from domain.license import Sku
 from domain.order import OrderState
+from tests.database import Databases
 from tests.world import ADMIN, JANE, MEMBER, World, a_world
 from workflows.options import mail_queue
 
@@ -53,9 +53,9 @@ async def test_e_mails_wait_in_a_queue_of_their_own(world: World) -> None:
 
 
 async def test_no_more_e_mails_a_second_than_the_settings_allow(
-    temporal: WorkflowEnvironment, tmp_path: Path
+    temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
-    async with a_world(temporal, tmp_path, mail_per_second=4.0) as world:
+    async with a_world(temporal, set_up_databases, mail_per_second=4.0) as world:
         begun = time.monotonic()
         await world.invite_all(*(f"person{number}@example.com" for number in range(16)))
         for number in range(16):
@@ -65,9 +65,9 @@ async def test_no_more_e_mails_a_second_than_the_settings_allow(
 
 
 async def test_no_more_charges_a_second_than_the_settings_allow(
-    temporal: WorkflowEnvironment, tmp_path: Path
+    temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
-    async with a_world(temporal, tmp_path, billing_per_second=4.0) as world:
+    async with a_world(temporal, set_up_databases, billing_per_second=4.0) as world:
         begun = time.monotonic()
         orders = await asyncio.gather(
             *(

@@ -190,7 +190,7 @@ async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, pau
         await world.until(JANE, "expired")
         return
     assert (now.expires_at, now.time_left) == (None, left)
-    await world.pass_time(JANE, timedelta(days=40))
+    await world.pass_time(JANE, left + timedelta(days=1))
     assert (await world.show(JANE)).state is InvitationState.BLOCKED
     await clear(world)
     after = await world.until(JANE, "pending")

@@ -18,6 +18,9 @@ from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import bulk_invite
 from workflows.bulk_invite import BulkInviteWorkflow
 
+CROWD = 2 * bulk.LANES * bulk.PORTION
+"""Twice as many as are invited at the same time."""
+
 
 def nobody(done: int, total: int) -> None:
     """Nobody watches."""
@@ -215,7 +218,7 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
 ) -> None:
     """Every row once, no e-mail twice, and each row with its result."""
     world = world_without_worker.patient()
-    asked = a_crowd(400)
+    asked = a_crowd(CROWD)
     async with a_worker(world) as worker:
         command = asyncio.create_task(done(world, asked))
         while len(told(world)) < 40:
@@ -228,9 +231,9 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
         await all_out(world, batch)
     assert [each.email for each in found] == [row.person.email for row in asked]
     assert {each.result for each in found} == {"invited"}
-    assert len(told(world)) == 400
+    assert len(told(world)) == CROWD
     # What the mail server took just as the worker was killed comes again, as the same message.
     letters = [letter.message for letter in world.smtp.received]
-    assert len({letter["Message-ID"] for letter in letters}) == 400
-    assert len(letters) <= 400 + MAILS_AT_ONCE
+    assert len({letter["Message-ID"] for letter in letters}) == CROWD
+    assert len(letters) <= CROWD + MAILS_AT_ONCE
     assert await world.audit() == ()

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
@@ -16,6 +15,7 @@ from adapters.sql.schema import ProviderRefundRow
 from adapters.sql.transaction import reading, writing
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
+from tests.database import Databases
 from tests.world import JANE, OWNER, PATIENCE, World, a_paying_owner, a_world, refusal_of
 
 WEEK = timedelta(days=7)
@@ -25,14 +25,16 @@ WorldWhereTheProvider = Callable[[str], AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture
-def where_the_provider(temporal: WorkflowEnvironment, tmp_path: Path) -> WorldWhereTheProvider:
+def where_the_provider(
+    temporal: WorkflowEnvironment, set_up_databases: Databases
+) -> WorldWhereTheProvider:
     """A world whose payment provider has a fault."""
 
     @asynccontextmanager
     async def world(fault: str) -> AsyncIterator[World]:
         faults = frozenset({fault}) if fault else frozenset()
         async with a_world(
-            temporal, tmp_path, ledger_faults=faults, operators_mail=OPERATORS
+            temporal, set_up_databases, ledger_faults=faults, operators_mail=OPERATORS
         ) as world:
             yield world
 

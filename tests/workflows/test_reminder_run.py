@@ -16,7 +16,8 @@ from runtime.reminder_client import SCHEDULE_ID
 from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 
 DAY = timedelta(days=1)
-MANY = 200
+MANY = 60
+"""More than are reminded at the same time."""
 
 
 @pytest.fixture

@@ -1,21 +1,26 @@
-"""Each test has a database of its own, once on SQLite and once on PostgreSQL."""
+"""Each test has a database to itself, once on SQLite and once on PostgreSQL."""
 
-import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import count
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.engine import create_engine
 from adapters.sql.migrations import upgrade
 from adapters.sql.store import SqlStore
 from tests.adapters.sql.town import Town
+from tests.database import Database, Fill, PostgresDatabase, SqliteDatabase
 from tests.postgres import Postgres, running
 
-CopyOf = Callable[[str], str]
-"""Makes a copy of the template of that name, `migrated` or `town`; its URL."""
+Databases = Mapping[str, Database]
+"""One for each name of `FILLS`."""
+
+
+async def _build(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    await Town(engine, SqlStore(engine)).build()
+
+
+FILLS: Mapping[str, Fill] = {"migrated": upgrade, "town": _build}
 
 
 @pytest.fixture(scope="session")
@@ -25,37 +30,36 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-async def sqlite_copies(tmp_path_factory: pytest.TempPathFactory) -> CopyOf:
+async def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Databases]:
     folder = tmp_path_factory.mktemp("sqlite")
-    await _fill(*(f"sqlite+aiosqlite:///{folder}/{name}.db" for name in ("migrated", "town")))
-    numbers = count()
-
-    def copy_of(template: str) -> str:
-        database: Path = folder / f"{next(numbers)}.db"
-        shutil.copy(folder / f"{template}.db", database)
-        return f"sqlite+aiosqlite:///{database}"
-
-    return copy_of
+    databases = {
+        name: await SqliteDatabase.filled(folder / f"{name}.db", fill)
+        for name, fill in FILLS.items()
+    }
+    yield databases
+    for database in databases.values():
+        await database.close()
 
 
 @pytest.fixture(scope="session")
-async def postgres_copies(postgres: Postgres) -> CopyOf:
-    await _fill(postgres.create("migrated"), postgres.create("town"))
-    numbers = count()
-    return lambda template: postgres.create(f"test_{next(numbers)}", template)
+async def postgres_databases(postgres: Postgres) -> AsyncIterator[Databases]:
+    databases = {
+        name: await PostgresDatabase.filled(postgres, name, fill) for name, fill in FILLS.items()
+    }
+    yield databases
+    for database in databases.values():
+        await database.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def copies(request: pytest.FixtureRequest) -> CopyOf:
-    copy_of: CopyOf = request.getfixturevalue(f"{request.param}_copies")
-    return copy_of
+def databases(request: pytest.FixtureRequest) -> Databases:
+    found: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return found
 
 
 @pytest.fixture
-async def engine(copies: CopyOf) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(copies("migrated"))
-    yield engine
-    await engine.dispose()
+async def engine(databases: Databases) -> AsyncEngine:
+    return await databases["migrated"].renewed()
 
 
 @pytest.fixture
@@ -64,16 +68,6 @@ def store(engine: AsyncEngine) -> SqlStore:
 
 
 @pytest.fixture
-async def town(copies: CopyOf) -> AsyncIterator[Town]:
-    engine = create_engine(copies("town"))
-    yield Town(engine, SqlStore(engine))
-    await engine.dispose()
-
-
-async def _fill(migrated: str, town: str) -> None:
-    for url in (migrated, town):
-        engine = create_engine(url)
-        await upgrade(engine)
-        if url == town:
-            await Town(engine, SqlStore(engine)).build()
-        await engine.dispose()
+async def town(databases: Databases) -> Town:
+    engine = await databases["town"].renewed()
+    return Town(engine, SqlStore(engine))

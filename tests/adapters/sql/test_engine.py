@@ -31,7 +31,7 @@ async def test_the_folder_of_a_sqlite_file_is_made(tmp_path: Path) -> None:
     await engine.dispose()
 
 
-@pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_on_sqlite_readers_do_not_wait_for_a_writer(engine: AsyncEngine) -> None:
     """A writer has the lock from its first statement, be it a look."""
     async with writing(engine) as writer:

@@ -12,6 +12,7 @@ from domain.letter import Reader
 from domain.preview import FEATURES_OF_A_BASE_LICENSE
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import after
+from tests.adapters.sql.purse import PAULA, accepted
 from tests.adapters.sql.town import (
     ADMIN,
     NOON,
@@ -137,13 +138,13 @@ async def test_after_an_end_the_person_may_be_invited_again(town: Town) -> None:
 
 async def test_while_a_settlement_is_open_the_person_is_not_invited_again(town: Town) -> None:
     """INV-8: `conflict`, naming the earlier invitation."""
-    first = town.invite("new@person.example")
-    record = await town.joined(first)
-    second = town.invite("new@person.example", into="zeta", by="zoe@zeta.example")
+    _, joined = await accepted(town)
+    record = joined.invitation
+    second = town.invite(PAULA, into="zeta", by="zoe@zeta.example")
     with pytest.raises(Refused, match="another paid account"):
         await town.claimed(second)
-    await _unlink(town, "new@person.example")
-    refused = await refusal_of_a_claim(town, "new@person.example")
+    await _unlink(town, PAULA)
+    refused = await refusal_of_a_claim(town, PAULA)
     assert refused.code is ErrorCode.CONFLICT
     assert refused.details == {"workflow_id": record.workflow_id, "run_id": record.run_id}
 
@@ -204,8 +205,8 @@ async def test_a_record_can_neither_accept_nor_end(town: Town) -> None:
 
 
 async def test_an_accepted_invitation_is_completed_by_its_record(town: Town) -> None:
-    invite = town.invite("new@person.example")
-    done = after(InvitationMachine, await town.joined(invite), "complete", at=NOON, by="seatflow")
+    invite, joined = await accepted(town)
+    done = after(InvitationMachine, joined.invitation, "complete", at=NOON, by="seatflow")
     await town.store.invitations.record(invite.invitation_id, done)
     assert await town.store.invitations.listed("acme", [], None, False) == []
     [kept] = await town.store.invitations.listed("acme", [], None, True)

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
+
+import pytest
 
 from adapters.sql.engine import create_engine
 from adapters.sql.pool import grow
@@ -22,7 +24,16 @@ from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, 
 
 T = TypeVar("T")
 
+Rounds = Callable[[int], range]
+
 BASIC_OR_LICENSED = (License.BASIC, License.LICENSED)
+
+
+@pytest.fixture
+def rounds(town: Town) -> Rounds:
+    """So many on PostgreSQL; a fifth on SQLite, where one writes after the other."""
+    share = 5 if town.engine.dialect.name == "sqlite" else 1
+    return lambda number: range(number // share)
 
 
 def one_winner(states: Iterable[InvitationState]) -> bool:
@@ -137,11 +148,13 @@ async def test_accepting_against_revoking_has_one_winner(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
-async def test_two_accounts_that_bring_in_one_person_have_one_winner(town: Town) -> None:
+async def test_two_accounts_that_bring_in_one_person_have_one_winner(
+    town: Town, rounds: Rounds
+) -> None:
     """INV-14: fifty times in the same instant; the other is superseded, without its seat."""
     rich = [account("acme", plan="pro", licenses=60), account("zeta", plan="pro", licenses=60)]
     await town.store.directory.import_(directory(*rich))
-    for number in range(50):
+    for number in rounds(50):
         here = town.invite(f"p{number}@person.example", license=BASIC_OR_LICENSED[number % 2])
         there = town.invite(
             here.email, into="zeta", by="zoe@zeta.example", license=License.LICENSED
@@ -194,9 +207,9 @@ async def test_an_owner_who_accepts_often_is_settled_once(town: Town) -> None:
     assert (await town.store.audit()).violations == ()
 
 
-async def test_two_accounts_that_accept_one_owner_settle_once(town: Town) -> None:
+async def test_two_accounts_that_accept_one_owner_settle_once(town: Town, rounds: Rounds) -> None:
     """INV-14: fifty owners of paid accounts, one settlement each."""
-    for number in range(50):
+    for number in rounds(50):
         await imported(town, f"paid{number}")
         here = town.invite(f"paula@paid{number}.example")
         there = town.invite(here.email, into="zeta", by="zoe@zeta.example")
@@ -208,7 +221,7 @@ async def test_two_accounts_that_accept_one_owner_settle_once(town: Town) -> Non
         assert one_winner(joined.invitation.state for joined in done)
         assert [joined.invitation.settlement is None for joined in done].count(True) == 1
     report = await town.store.audit()
-    assert report.checked["settlements"] == 50
+    assert report.checked["settlements"] == len(rounds(50))
     assert report.violations == ()
 
 
@@ -247,10 +260,10 @@ async def test_applying_against_taking_back_has_one_winner(town: Town) -> None:
 
 
 async def test_a_remedy_in_the_moment_of_an_acceptance_lets_it_through_or_is_announced(
-    town: Town,
+    town: Town, rounds: Rounds
 ) -> None:
     """BLK-4: whichever comes first, nothing is lost."""
-    for number in range(20):
+    for number in rounds(20):
         name = f"team{number}"
         owner = user(f"kim@{name}.example", "owner")
         await town.store.directory.import_(directory(account(name, owner, rooms=[{"id": "r"}])))
@@ -270,9 +283,11 @@ async def test_a_remedy_in_the_moment_of_an_acceptance_lets_it_through_or_is_ann
     assert (await town.store.audit()).violations == ()
 
 
-async def test_a_user_who_is_removed_while_they_accept_goes_one_way(town: Town) -> None:
+async def test_a_user_who_is_removed_while_they_accept_goes_one_way(
+    town: Town, rounds: Rounds
+) -> None:
     """AUD: whichever comes first, a person is on one account."""
-    for number in range(20):
+    for number in rounds(20):
         lee = f"lee{number}@crowd.example"
         await town.store.directory.import_(directory(account("crowd", user(lee))))
         invite = town.invite(lee)
