@@ -34,7 +34,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="seatflow",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _commands in (

@@ -49,34 +49,15 @@ class Answer:
     @contextmanager
     def counting(self, doing: str) -> Iterator[Callable[[int, int], None]]:
         """Show how many are done, how fast, and for how long yet, where a person watches."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from commands.bar import Bar
 
         console = None if self.json else _console(stderr=True)
         if console is None or not console.is_terminal:
             yield lambda done, total: None
             return
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-        ) as bar:
-            task = bar.add_task(doing, total=None, rate="")
-
-            def shown(done: int, total: int) -> None:
-                speed = bar.tasks[0].speed
-                rate = f"{speed:.0f} a second" if speed else ""
-                bar.update(task, completed=done, total=total, rate=rate)
-
-            yield shown
+        bar = Bar(doing, console)
+        with bar.progress:
+            yield bar.show
 
     def refuse(self, error: Refused | Unavailable) -> int:
         """Print the error on stderr; returns the exit status."""

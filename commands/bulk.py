@@ -3,7 +3,9 @@
 import csv
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from runtime.bulk_client import BulkClient
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Shows what is being counted; inside, it is told how many are done, and of how many."""
+
+NAMED_AGAIN = 10
+"""So many rows that name somebody again are told of; the JSON has all."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
@@ -73,36 +81,60 @@ def invite(
     wait: bool,
 ) -> int:
     """Invite those `given` and those of the file; returns the exit status."""
-    rows = list(_rows(given, file))
+    rows = rows_of(given, file)
     if results:
         _require_writable(results)
-
-    async def invited(bulk: "BulkClient") -> tuple[str, list[InviteResult]]:
-        batch = await bulk.submit(
-            asked.account,
-            rows,
-            asked.by,
-            batch_id=asked.batch,
-            heads_up_days=asked.heads_up_days,
-        )
-        with answer.counting("Inviting") as watch:
-            await bulk.wait_until_done(batch, watch)
-        if wait:
-            with answer.counting("Sending") as watch:
-                await bulk.wait_until_out(batch, watch)
-        found = await bulk.results(batch, waited=wait)
-        if results:
-            _write(results, found)
-        await bulk.report(batch)
-        return batch.batch_id, found
-
-    batch_id, found = ask_bulk(invited)
+    batch_id, found = ask_bulk(
+        lambda bulk: invited(bulk, asked, rows, answer.counting, results=results, wait=wait)
+    )
     repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
-    return give_results(answer, found, batch=batch_id, repeated=repeated)
+    told = f"{_sum(found, file)} Batch {batch_id}."
+    return give_results(answer, found, told, batch=batch_id, repeated=repeated)
+
+
+def _sum(found: Sequence[InviteResult], file: PeopleFile) -> str:
+    """How many rows became what, and which ones name somebody again."""
+    counts = Counter(row.result for row in found)
+    total = ", ".join(f"{count} {result.replace('_', ' ')}" for result, count in counts.items())
+    rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
+    if not file.repeated:
+        return f"{rows}: {total}."
+    named = ", ".join(str(repeat.row) for repeat in file.repeated[:NAMED_AGAIN])
+    more = ", …" if len(file.repeated) > NAMED_AGAIN else ""
+    return f"{rows}: {total}. Named again: row {named}{more}."
+
+
+async def invited(
+    bulk: "BulkClient",
+    asked: Asked,
+    rows: Sequence[BatchRow],
+    counting: Counting,
+    *,
+    results: Path | None,
+    wait: bool,
+) -> tuple[str, list[InviteResult]]:
+    """The batch, and what became of each row when all are done; `counting` shows how far it is."""
+    batch = await bulk.submit(
+        asked.account, rows, asked.by, batch_id=asked.batch, heads_up_days=asked.heads_up_days
+    )
+    with counting("Inviting") as watch:
+        await bulk.wait_until_done(batch, watch)
+    if wait:
+        with counting("Sending") as watch:
+            await bulk.wait_until_out(batch, watch)
+    found = await bulk.results(batch, waited=wait)
+    if results:
+        _write(results, found)
+    await bulk.report(batch)
+    return batch.batch_id, found
+
+
+def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
+    """Each address once, in the order asked; bad rows with what is wrong with them."""
+    return list(_rows(given, file))
 
 
 def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
-    """Each address once, in the order asked; bad rows with what is wrong with them."""
     seen, position = set[str](), 0
     for filed in (*(FiledPerson(row=0, person=person) for person in given), *file.rows):
         if not filed.mistakes:

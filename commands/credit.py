@@ -11,7 +11,7 @@ from commands.question import Account, ask_store
 from commands.shape import facts, money, table, text, time
 from domain.credit import Credit
 
-app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="rich")
+app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="markdown")
 
 
 @app.command(epilog="Example: seatflow --json credit show acme")

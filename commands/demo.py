@@ -1,7 +1,6 @@
 """The whole story, played on a real server in a minute."""
 
 import shutil
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +9,7 @@ import typer
 from commands.answer import Answer
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from commands.story import Story
     from runtime.settings import Settings
 
 app = typer.Typer()
@@ -27,7 +25,7 @@ def demo(
         bool, typer.Option("--exit", help="End when the story is told, not on Ctrl-C.")
     ] = False,
 ) -> int:
-    """Start an embedded stack of its own and play invitations to each of their ends.
+    """Start an embedded stack of its own, and play invitations and licenses to their ends.
 
     The exit status is 0 when every step did what it should.
     """
@@ -47,7 +45,7 @@ async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
     stop = stop_signal()
     async with Stack(_anew(settings), portal, Ports.free()) as stack:
         story = Story(stack)
-        with _watched(answer, story.shown):
+        with _watched(answer, story):
             await story.play()
         answer.give(story.as_json(), story.places)
         if not leave:
@@ -55,12 +53,18 @@ async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
     return TOLD if story.succeeded else WENT_WRONG
 
 
-def _watched(
-    answer: Answer, shown: "Callable[[], RenderableType]"
-) -> AbstractContextManager[object]:
+def _watched(answer: Answer, story: "Story") -> AbstractContextManager[object]:
+    from rich.console import Console
     from rich.live import Live
 
-    return nullcontext() if answer.json else Live(get_renderable=shown, refresh_per_second=8)
+    if answer.json:
+        return nullcontext()
+    console = Console()
+    return Live(
+        console=console,
+        get_renderable=lambda: story.shown(console.height),
+        refresh_per_second=8,
+    )
 
 
 def _anew(settings: "Settings") -> "Settings":

@@ -40,7 +40,7 @@ def invite(
     by: By,
     emails: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[EMAIL]...", help="Whom to invite.", show_default=False),
+        typer.Argument(metavar="EMAIL", help="Whom to invite.", show_default=False),
     ] = None,
     file: Annotated[
         str | None,

@@ -113,7 +113,7 @@ def unassign(
 def licenses(context: typer.Context, account: Account) -> None:
     """Show an account's licenses: who holds them, and who waits for one."""
     pools = ask_licenses(context, "Looking", lambda licenses: licenses.licenses(account))
-    Answer.of(context).give({"pools": [as_json(pool) for pool in pools]}, lambda: _pools(pools))
+    Answer.of(context).give({"pools": [as_json(pool) for pool in pools]}, lambda: of_pools(pools))
 
 
 def _participants(capacity: str | None) -> int | None:
@@ -166,7 +166,7 @@ def _touched(result: AssignmentResult) -> list[str]:
     return [meeting.topic for meeting in result.meetings] + [str(each["topic"]) for each in would]
 
 
-def _pools(pools: Sequence[LicensePool]) -> RenderableType:
+def of_pools(pools: Sequence[LicensePool]) -> RenderableType:
     """The pools, and below them every user who holds a license or waits for one."""
     rows = table("license", "bought", "assigned", "reserved", "free", "waiting")
     users = table("license", "user", "")

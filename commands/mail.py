@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="mail",
     help="The embedded stack's mailbox.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 

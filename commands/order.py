@@ -22,7 +22,7 @@ app = typer.Typer()
 orders = typer.Typer(
     name="order",
     help="Licenses that were bought, from the review to the last term.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order's id.", show_default=False)]
@@ -38,7 +38,10 @@ Quantity = Annotated[str, typer.Option(metavar="N", help="How many licenses.", s
 def buy(
     context: typer.Context,
     account: Account,
-    sku: Annotated[Sku, typer.Argument(help="What to buy.", show_default=False)],
+    sku: Annotated[
+        Sku,
+        typer.Argument(metavar="LICENSE", help="large-meeting or workplace.", show_default=False),
+    ],
     quantity: Quantity,
     cycle: Annotated[
         str,

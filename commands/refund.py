@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="refund",
     help="Money on its way back to payment methods.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The refund's id.", show_default=False)]

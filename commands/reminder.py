@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="reminders",
     help="Reminders to invitees who are quiet, and digests to their inviters.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 
@@ -58,7 +58,7 @@ def run(context: typer.Context) -> None:
 def show(context: typer.Context) -> None:
     """Show the schedule, its next runs, and what came of the last ones."""
     found = ask_reminders(context, "Looking", lambda reminders: reminders.show())
-    Answer.of(context).give(as_json(found), lambda: _shown(found))
+    Answer.of(context).give(as_json(found), lambda: of_reminders(found))
 
 
 def _schedule(
@@ -70,7 +70,8 @@ def _schedule(
     Answer.of(context).give({"schedule": as_json(schedule)}, lambda: _scheduled(schedule))
 
 
-def _shown(found: Reminders) -> RenderableType:
+def of_reminders(found: Reminders) -> RenderableType:
+    """The schedule, and what came of the last runs."""
     schedule = (
         _scheduled(found.schedule)
         if found.schedule

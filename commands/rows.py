@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from pydantic import JsonValue
+from rich.console import Group
+from rich.text import Text
 
 from commands import picture
 from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
@@ -12,11 +14,17 @@ from domain.invitation import Invitation, InviteResult
 _MEMBERS = Invitation.model_fields
 
 
-def give_results(answer: Answer, results: Sequence[InviteResult], **beside: JsonValue) -> int:
-    """Every row on stdout; when all were refused, the first row's error on stderr too."""
+def give_results(
+    answer: Answer, results: Sequence[InviteResult], told: str = "", **beside: JsonValue
+) -> int:
+    """Every row on stdout; when all were refused, the first row's error on stderr too.
+
+    A person is `told` more below them, programs find it `beside`.
+    """
+    rows = picture.of_results(results)
     answer.give(
         {"invitations": [_row(result) for result in results], **beside},
-        lambda: picture.of_results(results),
+        lambda: Group(rows, Text(told, style="dim")) if told else rows,
     )
     if not results or any(result.result != "refused" for result in results):
         return DONE

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from temporalio.service import RPCError
 
 from commands import picture
 from commands.chapter.blocker import Blockers
+from commands.chapter.bulk import Bulk
 from commands.chapter.invitation import Invitations
+from commands.chapter.license import Licenses
 from commands.chapter.money import Money
 from commands.chapter.move import Moves
+from commands.chapter.reminder import Reminders
 from commands.chapter.stage import ACCOUNT, PATIENCE, Stage, Step, WentWrong, expect
 from domain.account import Directory
 from domain.error import Refused, Unavailable
@@ -24,11 +28,13 @@ from domain.invitation import Invitation
 from runtime.stack import Stack
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-FILES = ("accounts.json", "money.json", "blockers.json")
+STEPS_AT_LEAST = 8
+STEPS_AHEAD = 4
+FILES = ("accounts.json", "money.json", "blockers.json", "licenses.json")
 
 
 class Story:
-    """Invitations that end in every way, on a stack that is up."""
+    """Invitations that end in every way, and licenses, on a stack that is up."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -41,6 +47,9 @@ class Story:
             *Money(stage).steps,
             *Blockers(stage).steps,
             *Moves(stage).steps,
+            *Licenses(stage).steps,
+            *Reminders(stage).steps,
+            *Bulk(stage).steps,
             *invitations.last_steps,
             Step("The audit finds nothing", self._audited),
         ]
@@ -76,13 +85,25 @@ class Story:
 
     # How it looks.
 
-    def shown(self) -> RenderableType:
-        """The steps and the invitations as they stand."""
+    def shown(self, lines: int) -> RenderableType:
+        """The steps and the invitations as they stand; as long as it is played, for `lines`."""
+        failed = any(step.failure for step in self.steps)
+        current = next((step for step in self.steps if not (step.done or failed)), None)
         steps = Table(show_header=False, box=None, title="Seatflow", title_justify="left")
-        current = next((step for step in self.steps if not step.done), None)
-        for step in self.steps:
-            steps.add_row(_mark(step, playing=step is current), Text(step.title), _told(step))
+        for step in self._around(current, lines) if current else self.steps:
+            told = Text(step.title)
+            # There is room for it only while it happens, and at the end.
+            seen = step.shown() if step is current or not current else None
+            cell = Group(told, seen) if seen else told
+            steps.add_row(_mark(step, playing=step is current), cell, _told(step))
         return Group(steps, picture.of_invitations(self._invitations, datetime.now(UTC)))
+
+    def _around(self, current: Step, lines: int) -> Sequence[Step]:
+        """As many steps as fit above the invitations, down to a few after the current one."""
+        room = max(STEPS_AT_LEAST, lines * 2 // 3)
+        at = self.steps.index(current)
+        end = min(len(self.steps), max(room, at + STEPS_AHEAD))
+        return self.steps[max(0, end - room) : end]
 
     def places(self) -> RenderableType:
         """Where to look now."""

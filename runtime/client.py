@@ -287,9 +287,22 @@ class SeatflowClient:
         arguments: Sequence[Value],
         settled: Callable[[Invitation], Answer],
     ) -> Answer:
-        return await self._asking.update(
-            filed, update, arguments, lambda ended: settled(ended.invitation)
-        )
+        patience = Patience(self.wait_seconds)
+        while True:
+            try:
+                return await self._asking.update(
+                    filed, update, arguments, lambda ended: settled(ended.invitation)
+                )
+            except Refused as refused:
+                # The store knows a moment before the workflow that the e-mail is out: whoever
+                # has read it there, or in the mailbox, need not hear that it is not.
+                if refused.code is not ErrorCode.NOT_PENDING or not await self._is_out(filed):
+                    raise
+            await patience.pause()
+
+    async def _is_out(self, filed: FiledInvitation) -> bool:
+        state = (await self._filed(filed.invitation_id)).invitation.state
+        return state not in {InvitationState.ANNOUNCED, InvitationState.SENT}
 
     @property
     def _asking(self) -> Asking[FiledInvitation, InvitationWorkflow, Invitation]:

@@ -28,6 +28,7 @@ from domain.assignment import (
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from runtime.asking import no_answer, unreachable
+from runtime.fairness import caused_by
 from states.assignment import opening
 from workflows.addon_assignment import AddonAssignmentWorkflow, search_attributes
 from workflows.notice import LicenseNoticeWorkflow
@@ -99,6 +100,7 @@ class LicenseClient:
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
             static_summary=f"{request.sku} for users of {request.account}",
+            priority=caused_by(request.account),
         )
         try:
             async with asyncio.timeout(self.wait_seconds):
@@ -165,6 +167,7 @@ class LicenseClient:
                 id=order.workflow_id,
                 task_queue=self.task_queue,
                 static_summary=f"{sku} of {account}: {len(released)} taken back",
+                priority=caused_by(account),
                 rpc_timeout=START_TIMEOUT,
             )
         except RPCError as failure:

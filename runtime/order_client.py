@@ -34,6 +34,7 @@ from domain.order import (
 )
 from domain.policy import Policy
 from runtime.asking import Asking, Patience, no_answer, unreachable
+from runtime.fairness import caused_by
 from states.lifecycle import refusal
 from states.order import OrderMachine
 from workflows.addon_purchase import AddonPurchaseWorkflow, described, search_attributes
@@ -121,6 +122,7 @@ class OrderClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=search_attributes(order, draft),
                 static_summary=f"{described(draft)} for {order.account}",
+                priority=caused_by(order.account),
                 rpc_timeout=START_TIMEOUT,
             )
         except RPCError as failure:

@@ -23,12 +23,21 @@ from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused, Unavailable
+from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
-from runtime.clients import license_client, order_client, refund_client, seatflow_client
+from runtime.clients import (
+    bulk_client,
+    license_client,
+    order_client,
+    refund_client,
+    reminder_client,
+    seatflow_client,
+)
 from runtime.license_client import LicenseClient
 from runtime.mailbox import Mailbox, MailSink
 from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
+from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
 from runtime.store import open_store, set_up_store
 from runtime.temporal import (
@@ -132,6 +141,8 @@ class Stack:
     refunds: RefundClient
     orders: OrderClient
     licenses: LicenseClient
+    reminders: ReminderClient
+    bulk: BulkClient
     mailbox: Mailbox
 
     def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
@@ -190,6 +201,8 @@ class Stack:
             self.refunds = refund_client(self.settings, self.store, self._temporal)
             self.orders = order_client(self.settings, self.store, self._temporal)
             self.licenses = license_client(self.settings, self.store, self._temporal)
+            self.reminders = reminder_client(self.settings, self.store, self._temporal)
+            self.bulk = bulk_client(self.settings, self.store, self._temporal)
             portal = self._make_portal(self.settings, self.refunds)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()

@@ -66,8 +66,11 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
     require_paid(target)
     await require_invitable(session, invite)
     await _take_seat(session, row, invite)
-    manifest = opening_manifest(await _leaver(session, source, person))
-    settled = await _leave(session, order, source, accounts, at) if source else Settled()
+    left, settled = None, Settled()
+    if source:
+        left = await _account_left(session, source)
+        settled = await _leave(session, order, source, left, accounts)
+    manifest = opening_manifest(_leaver(left, person))
     _enter(session, invite, person, at)
     await announce(session, {target.id, source.account_id if source else target.id}, at)
     for other in others:
@@ -128,14 +131,15 @@ async def _is_alone(session: AsyncSession, membership: MembershipRow) -> bool:
     )
 
 
-async def _leaver(
-    session: AsyncSession, source: MembershipRow | None, person: PersonRow
-) -> User | None:
+async def _account_left(session: AsyncSession, source: MembershipRow) -> Account:
+    """The account that the person leaves: an owner's whole, else as far as it is theirs."""
+    only = None if source.role == Role.OWNER else source.email
+    return await load_account(session, source.account_id, only=only)
+
+
+def _leaver(left: Account | None, person: PersonRow) -> User | None:
     """The person with all that is theirs, on the account that they leave (TRF-1)."""
-    if source is None:
-        return None
-    account = await load_account(session, source.account_id, only=person.email)
-    user = account.user(person.email)
+    user = left.user(person.email) if left else None
     # Chat history is the person's own, on whichever account it was written.
     return user and user.model_copy(update={"chat_messages": person.chat_messages})
 
@@ -167,13 +171,12 @@ async def _leave(
     session: AsyncSession,
     order: JoinAccount,
     membership: MembershipRow,
+    source: Account,
     accounts: Mapping[str, AccountRow],
-    at: datetime,
 ) -> Settled:
     """Give back the licenses held there; an owner closes the account behind them (SRC-2)."""
-    settled, ended = Settled(), list[Order]()
+    at, settled, ended = order.invitation.journal[-1].at, Settled(), list[Order]()
     if membership.role == Role.OWNER:
-        source = await load_account(session, membership.account_id)
         _require_free_to_close(source, membership.email)
         # First: credit that was reserved for an order goes along with the rest.
         ended = await end_orders(session, accounts[source.id], at)

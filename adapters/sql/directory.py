@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
 from adapters.sql.addon import take_in_addons
@@ -77,19 +77,19 @@ AnyListed = TypeVar("AnyListed", bound=Listed)
 def _whole(only: str | None = None) -> Sequence[ORMOption]:
     """Everything that an account of the import file has, or with one of its users only."""
     users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
-    people = selectinload(users).selectinload(MembershipRow.person)
-    held = selectinload(users).selectinload(MembershipRow.held)
+    person = selectinload(users).joinedload(MembershipRow.person)
+    # What there is one of comes along in the same statement; an acceptance loads accounts twice.
     return (
+        joinedload(AccountRow.base_licenses),
+        joinedload(AccountRow.credit_balance),
         selectinload(AccountRow.payment_methods),
         selectinload(AccountRow.rooms),
         selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
         selectinload(AccountRow.invoices),
-        selectinload(AccountRow.base_licenses),
         selectinload(AccountRow.pools),
-        selectinload(AccountRow.credit_balance),
-        people.selectinload(PersonRow.meetings),
-        people.selectinload(PersonRow.webinars),
-        held,
+        person.selectinload(PersonRow.meetings),
+        person.selectinload(PersonRow.webinars),
+        selectinload(users).joinedload(MembershipRow.held),
     )
 
 

@@ -7,13 +7,15 @@ from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from domain.error import ErrorCode, Refused
 
 BUSY_SECONDS: Final = 30.0
 """How long a SQLite transaction waits for the one that writes."""
 CONNECT_SECONDS: Final = 5.0
+CONNECTIONS: Final = 15
+"""At a time to a SQLite database, by one process; each has a thread of its own."""
 READS_ONLY: Final = "seatflow_reads_only"
 """The execution option of a SQLite transaction that need not wait for writers."""
 
@@ -52,7 +54,15 @@ def _parsed(url: str) -> URL:
 def _sqlite(url: URL) -> AsyncEngine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+    engine = create_async_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=CONNECTIONS,
+        # One beyond them would be made, and set up, for a single transaction.
+        max_overflow=0,
+        hide_parameters=True,
+    )
     event.listen(engine.sync_engine, "connect", _set_up)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine

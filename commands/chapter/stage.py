@@ -1,6 +1,7 @@
 """What the steps of the story are made of."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,9 +9,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
 
+from rich.console import RenderableType
+
 from domain.account import Account
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, License, Person
+from domain.license import LicensePool, Sku
+from domain.order import Order
 from domain.refund import Refund, RefundState
 from runtime.stack import Stack
 from runtime.virtual_clock import VirtualClock
@@ -36,6 +41,8 @@ class Step:
 
     title: str
     play: Callable[[], Awaitable[None]]
+    shown: Callable[[], RenderableType | None] = lambda: None
+    """What there is to see below its title, if anything."""
     seconds: float | None = None
     failure: str | None = None
 
@@ -55,8 +62,13 @@ class Stage:
         self.store = stack.store
         self.client = stack.client
         self.refunds = stack.refunds
+        self.orders = stack.orders
+        self.licenses = stack.licenses
+        self.reminders = stack.reminders
+        self.bulk = stack.bulk
         self.clock = VirtualClock(stack.temporal)
         self.meeting_domain = stack.settings.meeting_domain
+        self.folder = stack.settings.state_folder
         self._mailbox = stack.mailbox
 
     async def invite(
@@ -117,6 +129,30 @@ class Stage:
 
         return await _soon(look, f"the refund never was {state}")
 
+    async def order(self, order_id: str, stands: Callable[[Order], bool]) -> Order:
+        """The order, as soon as it stands so."""
+
+        async def look() -> Order | None:
+            order = await self.orders.show(order_id)
+            return order if stands(order) else None
+
+        return await _soon(look, "the order does not go on")
+
+    async def pool(self, account: str, sku: Sku, capacity: int | None = None) -> LicensePool:
+        """The account's licenses of one kind."""
+        pools = await self.licenses.licenses(account)
+        [pool] = [pool for pool in pools if (pool.sku, pool.capacity) == (sku, capacity)]
+        return pool
+
+    async def served(self, account: str, sku: Sku, capacity: int) -> LicensePool:
+        """The licenses of one kind, as soon as nobody waits for one."""
+
+        async def look() -> LicensePool | None:
+            pool = await self.pool(account, sku, capacity)
+            return None if pool.waiting else pool
+
+        return await _soon(look, "somebody waits for ever")
+
     async def mailed(self, event: str, to: str) -> None:
         """Wait until an e-mail about `event` has arrived there."""
 
@@ -127,7 +163,11 @@ class Stage:
 
     def has_mail(self, event: str, to: str) -> bool:
         """Whether an e-mail about `event` has arrived there."""
-        return any(mail.event == event and mail.to == to for mail in self._mailbox.letters())
+        return self.mails(event)[to] > 0
+
+    def mails(self, event: str) -> Counter[str]:
+        """How many e-mails about `event` have arrived, by address."""
+        return Counter(mail.to for mail in self._mailbox.letters() if mail.event == event)
 
     async def refused(self, code: ErrorCode, answer: Awaitable[object]) -> None:
         """Make sure that an answer is refused with that code."""

@@ -72,7 +72,12 @@ class Terminals:
             TEMPORAL_ADDRESS=f"127.0.0.1:{self.ports.temporal}",
             SEATFLOW_UI_PORT=str(self.ports.ui),
             SEATFLOW_SMTP_URL=f"smtp://127.0.0.1:{self.ports.smtp}",
+            SEATFLOW_PUBLIC_URL=f"http://localhost:{self.ports.portal}",
         )
+
+    def as_printed(self, page: str) -> str:
+        """What a page shows, with the address of this stack's portal."""
+        return page.replace("http://localhost:8080", f"http://localhost:{self.ports.portal}")
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ def test_what_a_new_user_copies_works(chapter: Chapter, terminals: Terminals) ->
 def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:
     """Run it; again where another process may not have done its part yet."""
     until = time.monotonic() + PATIENCE.total_seconds()
+    wanted = terminals.as_printed(wanted)
     pattern = ".*".join(re.escape(part) for part in wanted.strip().split("…"))
     while not re.fullmatch(pattern, printed := terminals.run(script), re.DOTALL):
         assert time.monotonic() < until, f"{where} prints\n{printed}"

@@ -8,7 +8,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.bulk import BatchRow
 from domain.invitation import Person
-from tests.world import ADMIN, JANE, World, a_world
+from domain.license import Sku
+from tests.world import ADMIN, JANE, MEMBER, World, a_world
 from workflows.options import mail_queue
 
 
@@ -23,7 +24,18 @@ async def test_what_an_account_causes_bears_it_as_its_key(world: World) -> None:
     batch = await world.bulk.submit(world.account, [row], ADMIN)
     await world.bulk.wait_until_done(batch, lambda done, total: None)
     alone, in_bulk = await world.pending(JANE), await world.until("bob@example.com", "pending")
-    for workflow_id in (batch.workflow_id, alone.workflow_id, in_bulk.workflow_id):
+    bought = await world.orders.buy(
+        world.account, Sku.WORKPLACE, quantity=1, cycle="monthly", by=ADMIN
+    )
+    await world.licenses.assign(world.account, Sku.WORKPLACE, [MEMBER], ADMIN)
+    assigned = (await world.last_request()).id
+    for workflow_id in (
+        batch.workflow_id,
+        alone.workflow_id,
+        in_bulk.workflow_id,
+        bought.workflow_id,
+        assigned,
+    ):
         assert await fairness_key(world, workflow_id) == world.account
 
 

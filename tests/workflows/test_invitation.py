@@ -1,12 +1,14 @@
 """An invitation from its first e-mail to each of its ends, on a real server and store."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from activities.invitation import as_delivered
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Choice, InvitationState, License
+from domain.policy import Policy
 from domain.remedy import Removal
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, refusal_of
 
@@ -147,6 +149,20 @@ async def test_a_mail_server_that_is_down_delays_the_invitation(world: World) ->
     pending = await world.until(JANE, "pending")
     assert pending.expires_at == pending.journal[-1].at + timedelta(days=30)
     assert len(world.mails(to=JANE)) == 1
+
+
+async def test_who_has_read_that_it_is_out_may_answer_at_once(world: World) -> None:
+    """The store knows it a moment before the workflow does."""
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    await world.invite(JANE)
+    filed = await world.store.invitations.latest(world.account, JANE)
+    assert filed is not None
+    out = as_delivered(filed.invitation, datetime.now(UTC), Policy())
+    await world.store.invitations.record(filed.invitation_id, out)
+    accepting = asyncio.create_task(world.client.accept(world.account, JANE))
+    await asyncio.sleep(0.5)
+    world.smtp.answers.clear()
+    assert (await accepting).state.accepted
 
 
 async def test_what_was_revoked_before_it_went_out_never_goes_out(world: World) -> None:

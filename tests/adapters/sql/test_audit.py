@@ -106,7 +106,7 @@ async def test_an_acceptance_without_its_membership_is_named(town: Town) -> None
 
 async def test_a_membership_whose_invitation_was_not_accepted_is_named(town: Town) -> None:
     await town.joined(town.invite("new@person.example"))
-    found = await broken(town, "UPDATE invitations SET state = 'pending'")
+    found = await broken(town, "UPDATE invitations SET state = 'pending', ended_at = NULL")
     assert found == {("AUD", "new@person.example")}
 
 
