@@ -36,9 +36,9 @@ QUICK = Size(
     "quick",
     lifecycles=(4, 100),
     replays=(5, 100),
-    rows=(3, 400),
+    rows=(2, 300),
     beside_single_ones=1_500,
-    cached=(1, 250),
+    cached=(1, 150),
 )
 FULL = Size(
     "full",

@@ -67,7 +67,7 @@ async def lifecycles(stand: Stand, rounds: int, count: int) -> list[Figure]:
     """Rounds of `count` lifecycles on each side, in turns; each side begins every other round."""
     seatflow, floor = stand.sides[SEATFLOW], stand.sides[FLOOR]
     for side in (seatflow, floor):
-        await live(stand, side, "warm", WARM_UP)
+        await live(stand, side, "warm", min(count, WARM_UP))
     pairs = list[tuple[Lived, Lived]]()
     for number in range(rounds):
         order = (seatflow, floor) if number % 2 else (floor, seatflow)
