@@ -36,6 +36,11 @@ RATE: Final = Goal("lifecycles per second ÷ floor", must=0.85, aim=1.0)
 WORKER_TO_SERVER: Final = Goal("worker CPU ÷ server CPU", must=0.60, aim=0.50)
 EVENTS: Final = Goal("history events of a whole invitation", must=31, aim=28, unit="")
 ACTIONS: Final = Goal("billable actions of it", must=7, aim=6, unit="")
+MEMORY: Final = Goal("memory of a pending invitation in a worker's cache", 80, 68, "KiB")
+REPLAY: Final = Goal("events replayed per second ÷ a twin without a machine", 0.75, 0.90)
+SUBMITTED: Final = Goal("rows of a batch submitted per second ÷ bare starts", 0.90, 1.0)
+OUT: Final = Goal("rows of a batch pending per second ÷ bare starts", 0.85, 0.95)
+LONE: Final = Goal("another account's single one during a batch ÷ idle", must=3, aim=1.5)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ from activities.invitation import (
     DeliverInvitation,
     InvitationActivities,
     JoinAccount,
-    RecordInvitation,
 )
-from activities.move import MoveActivities, MoveData
 from domain.invitation import (
     AcceptInvitation,
     Invitation,
@@ -30,19 +28,22 @@ from runtime.store import open_store
 from runtime.temporal import CORE_LOG, connect
 from runtime.wiring import SHARED_WITH_THE_SANDBOX, worker_for
 from workflows import search_attribute
-from workflows.options import MOVE, STORE, mail
+from workflows.options import STORE, mail
+
+SHARED = (*SHARED_WITH_THE_SANDBOX, "bench")
+"""What the floor's workflow is given as it is: the same as ours, and itself."""
 
 
 @workflow.defn(name="Invitation")
 class Floor:
-    """Sends, waits, joins, moves and tells."""
+    """Sends, waits and joins."""
 
     @workflow.init
     def __init__(self, start: StartInvitation) -> None:
         """Remember who is invited."""
         self._invite = start.invite
         self._pending: Invitation | None = None
-        self._accepted: Invitation | None = None
+        self._completed: Invitation | None = None
 
     @workflow.run
     async def run(self, start: StartInvitation) -> Invitation:
@@ -76,16 +77,16 @@ class Floor:
             ]
         )
         await workflow.wait_condition(
-            lambda: self._accepted is not None,
+            lambda: self._completed is not None,
             timeout=invite.policy.ttl,
             timeout_summary="Deadline",
         )
-        assert self._accepted is not None
-        return await self._complete(self._accepted)
+        assert self._completed is not None
+        return self._completed
 
     @workflow.update
     async def accept(self, answer: AcceptInvitation) -> Invitation:
-        """Join the account."""
+        """Join the account, which completes it and tells everybody."""
         await workflow.wait_condition(lambda: self._pending is not None)
         assert self._pending is not None
         joined = await workflow.execute_activity_method(
@@ -105,35 +106,11 @@ class Floor:
             ),
             **STORE | ActivityConfig(summary="Commit membership"),
         )
-        self._accepted = joined.invitation
-        return joined.invitation
-
-    async def _complete(self, accepted: Invitation) -> Invitation:
-        invite = self._invite
-        moved = await workflow.execute_activity_method(
-            MoveActivities.move_data,
-            MoveData(
-                invitation_id=invite.invitation_id,
-                account=invite.account,
-                email=invite.email,
-                manifest=accepted.manifest,
-                at=workflow.now(),
-            ),
-            **MOVE | ActivityConfig(summary="Move what belongs to the person"),
-        )
-        completed = accepted.moved(
-            _entry("complete", accepted.state, InvitationState.COMPLETED, ENGINE, workflow.now()),
-            manifest=moved.manifest,
-        )
+        self._completed = joined.invitation
         workflow.upsert_search_attributes(
-            [search_attribute.LIFECYCLE_STATE.value_set(completed.state.value)]
+            [search_attribute.LIFECYCLE_STATE.value_set(joined.invitation.state.value)]
         )
-        await workflow.execute_activity_method(
-            InvitationActivities.close_invitation,
-            RecordInvitation(invite=invite, invitation=completed),
-            **mail("Tell everybody"),
-        )
-        return completed
+        return joined.invitation
 
 
 def _entry(
@@ -147,8 +124,7 @@ async def serve() -> None:
     stop, settings = stop_signal(), load_settings()
     async with open_store(settings) as store:
         client = await connect(settings, core_log=CORE_LOG)
-        shared = (*SHARED_WITH_THE_SANDBOX, "bench")
-        async with worker_for(client, settings, store, workflows=[Floor], shared=shared):
+        async with worker_for(client, settings, store, workflows=[Floor], shared=SHARED):
             await stop.wait()
 
 

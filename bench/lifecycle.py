@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from sqlalchemy import select
+from temporalio.client import WorkflowHistory
 
 from adapters.sql.schema import InvitationRow
 from adapters.sql.transaction import reading
@@ -65,7 +67,7 @@ async def lifecycles(stand: Stand, rounds: int, count: int) -> list[Figure]:
     """Rounds of `count` lifecycles on each side, in turns; each side begins every other round."""
     seatflow, floor = stand.sides[SEATFLOW], stand.sides[FLOOR]
     for side in (seatflow, floor):
-        await live(stand, side, "warm", WARM_UP)
+        await live(stand, side, "warm", min(count, WARM_UP))
     pairs = list[tuple[Lived, Lived]]()
     for number in range(rounds):
         order = (seatflow, floor) if number % 2 else (floor, seatflow)
@@ -92,7 +94,7 @@ async def lifecycles(stand: Stand, rounds: int, count: int) -> list[Figure]:
             [ours.worker_ms / ours.server_ms for ours, _ in pairs],
             f"floor {median(floor.worker_ms / floor.server_ms for _, floor in pairs):.2f}",
         ),
-        *await _history(stand, seatflow, floor),
+        *await _histories(stand),
     ]
 
 
@@ -103,25 +105,26 @@ def _beside(
     return f"{ours:.1f} to {floor:.1f} {unit}"
 
 
-async def _history(stand: Stand, seatflow: Side, floor: Side) -> list[Figure]:
+async def _histories(stand: Stand) -> list[Figure]:
     """What the server keeps of one that was played alone."""
-    counted = list[tuple[int, int]]()
-    for side in (seatflow, floor):
-        [email] = await free_users(side, "alone", 1)
-        await _live(side, [email])
-        await all_closed(stand, side)
-        filed = await side.store.invitations.latest(TARGET, email)
-        assert filed is not None
-        handle = stand.temporal.get_workflow_handle(
-            filed.invitation.workflow_id, run_id=filed.invitation.run_id
-        )
-        history = await handle.fetch_history()
-        counted.append((len(history.events), billable_actions(history)))
-    (events, actions), (floor_events, floor_actions) = counted
+    ours, floor = [await a_history(stand, stand.sides[name]) for name in (SEATFLOW, FLOOR)]
     return [
-        Figure(EVENTS, [events], f"floor {floor_events}"),
-        Figure(ACTIONS, [actions], f"floor {floor_actions}"),
+        Figure(EVENTS, [len(ours.events)], f"floor {len(floor.events)}"),
+        Figure(ACTIONS, [billable_actions(ours)], f"floor {billable_actions(floor)}"),
     ]
+
+
+async def a_history(stand: Stand, side: Side) -> WorkflowHistory:
+    """Of a lifecycle that is played alone, so that nothing in it has to be tried again."""
+    [email] = await free_users(side, uuid.uuid4().hex, 1)
+    await _live(side, [email])
+    await all_closed(stand, side)
+    filed = await side.store.invitations.latest(TARGET, email)
+    assert filed is not None
+    handle = stand.temporal.get_workflow_handle(
+        filed.invitation.workflow_id, run_id=filed.invitation.run_id
+    )
+    return await handle.fetch_history()
 
 
 async def live(stand: Stand, side: Side, name: str, count: int) -> Lived:

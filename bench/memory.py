@@ -7,106 +7,58 @@ workflow with the same activity, upsert and timer costs.
 """
 
 import asyncio
-import json
-import os
-import sys
-import tempfile
-from asyncio.subprocess import Process
 from pathlib import Path
-from statistics import linear_regression
+from statistics import linear_regression, median
 
-from pydantic import SecretStr
-from temporalio.client import Client
+from rich.console import Console
 
-from domain.account import Directory
+from bench.figure import MEMORY, Figure
+from bench.report import show
+from bench.stand import ADMIN, FLOOR, SEATFLOW, TARGET, WORKERS, a_stand
 from domain.invitation import Person
 from runtime.client import SeatflowClient
-from runtime.clients import seatflow_client
-from runtime.mailbox import MailSink
-from runtime.settings import Settings
-from runtime.store import open_store, set_up_store
-from tests.world import temporal_server
 
-ADMIN = "admin@acme.example"
-ROUNDS = 2
-WARM_UP = 1_000
+WARM_UP = 2
+"""Steps before the first look: what every worker takes once is taken by then."""
+
 STEPS = 4
-STEP = 500
-ROOT = Path(__file__).parent.parent
-WORKERS = {
-    "floor": "from bench.floor import main; main()",
-    "invitation": "from worker import main; main()",
-}
-"""The programs that are compared."""
+
+SETTLED_AFTER = 3
+"""Seconds: the last workflow tasks are still being answered."""
 
 
-async def main() -> None:
-    """Measure, and print one JSON document."""
-    rounds = [
-        {name: await _measure(program) for name, program in WORKERS.items()} for _ in range(ROUNDS)
+async def memory(rounds: int, step: int) -> list[Figure]:
+    """Rounds of steps of so many invitations, in turns: a new worker each time."""
+    slopes = [
+        {name: await _slopes(name, step) for name in (FLOOR, SEATFLOW)} for _ in range(rounds)
     ]
-    print(json.dumps({"kib_each": rounds, "invitations": STEPS * STEP}, indent=2))
+    resident = [each[SEATFLOW]["resident"] for each in slopes]
+    unshared = median(each[SEATFLOW]["unshared"] for each in slopes)
+    floor = median(each[FLOOR]["resident"] for each in slopes)
+    note = f"over {STEPS * step:,}; unshared {unshared:.1f}; floor {floor:.1f} KiB"
+    return [Figure(MEMORY, resident, note)]
 
 
-async def _measure(program: str) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with (
-            temporal_server() as environment,
-            MailSink(Path(folder) / "mail", port=0) as sink,
-        ):
-            settings = Settings(
-                database_url=SecretStr(f"sqlite+aiosqlite:///{folder}/seatflow.db"),
-                smtp_url=SecretStr(f"smtp://127.0.0.1:{sink.port}"),
-                secret_key=SecretStr("a secret key for measuring"),
-            )
-            await set_up_store(settings)
-            async with open_store(settings) as store:
-                client = seatflow_client(settings, store, lambda: _ready(environment.client))
-                await store.directory.import_(_directory())
-                address = environment.client.service_client.config.target_host
-                worker = await _worker(program, settings, address)
-                try:
-                    return await _slopes(client, worker.pid)
-                finally:
-                    worker.terminate()
-                    await worker.wait()
-
-
-async def _slopes(client: SeatflowClient, pid: int) -> dict[str, float]:
-    await _invite(client, "warm", WARM_UP)
-    samples = [_memory(pid)]
-    for step in range(STEPS):
-        await _invite(client, f"measured{step}", STEP)
-        samples.append(_memory(pid))
-    held = [number * STEP for number in range(STEPS + 1)]
+async def _slopes(name: str, step: int) -> dict[str, float]:
+    async with a_stand({name: WORKERS[name]}) as stand:
+        side = stand.sides[name]
+        await _invite(side.client, "warm", WARM_UP * step)
+        samples = [_memory(side.worker.pid)]
+        for number in range(STEPS):
+            await _invite(side.client, f"measured{number}", step)
+            samples.append(_memory(side.worker.pid))
+    held = [number * step for number in range(STEPS + 1)]
     return {
-        kind: round(linear_regression(held, [sample[kind] for sample in samples]).slope, 1)
+        kind: linear_regression(held, [sample[kind] for sample in samples]).slope
         for kind in samples[0]
     }
 
 
 async def _invite(client: SeatflowClient, name: str, count: int) -> None:
     people = [Person(email=f"{name}-{number}@new.example") for number in range(count)]
-    results = await client.invite("acme", people, ADMIN)
+    results = await client.invite(TARGET, people, ADMIN)
     await client.wait_until_out(results)
-    # The last workflow tasks are still being answered.
-    await asyncio.sleep(3)
-
-
-async def _worker(program: str, settings: Settings, address: str) -> Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        program,
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "TEMPORAL_ADDRESS": address,
-            "SEATFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
-            "SEATFLOW_SMTP_URL": settings.smtp_url.get_secret_value(),
-            "SEATFLOW_SECRET_KEY": ",".join(settings.secret_keys),
-        },
-    )
+    await asyncio.sleep(SETTLED_AFTER)
 
 
 def _memory(pid: int) -> dict[str, int]:
@@ -116,28 +68,5 @@ def _memory(pid: int) -> dict[str, int]:
     return {"resident": kib["Rss"], "unshared": kib["Private_Clean"] + kib["Private_Dirty"]}
 
 
-async def _ready(client: Client) -> Client:
-    return client
-
-
-def _directory() -> Directory:
-    return Directory.model_validate(
-        {
-            "accounts": [
-                {
-                    "id": "acme",
-                    "name": "Acme",
-                    "plan": "business",
-                    "currency": "EUR",
-                    "time_zone": "Europe/Berlin",
-                    "country": "DE",
-                    "collection": "autopay",
-                    "users": [{"email": ADMIN, "role": "owner"}],
-                }
-            ]
-        }
-    )
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    show(asyncio.run(memory(rounds=2, step=500)), Console())

@@ -33,6 +33,8 @@ ROOT = Path(__file__).parent.parent
 
 TARGET = "acme"
 ADMIN = "admin@acme.example"
+OTHER = "globex"
+OTHERS_ADMIN = "admin@globex.example"
 
 SEATFLOW: Final = "seatflow"
 FLOOR: Final = "floor"
@@ -42,6 +44,8 @@ WORKERS: Final[Mapping[str, str]] = {
     FLOOR: "from bench.floor import main; main()",
 }
 """The programs that are compared."""
+
+_INVITING: Final = {TARGET: ADMIN, OTHER: OTHERS_ADMIN}
 
 _MAIL_SERVER = "from bench.mail_server import main; main()"
 
@@ -122,7 +126,7 @@ async def _side(
 
     await set_up_store(settings)
     async with open_store(settings) as store:
-        await store.directory.import_(directory({TARGET: ADMIN}, plan="business"))
+        await store.directory.import_(directory(_INVITING, plan="business"))
         environment = {
             "TEMPORAL_ADDRESS": f"{HOST}:{ports.temporal}",
             "SEATFLOW_DATABASE_URL": settings.database_url.get_secret_value(),

@@ -73,6 +73,10 @@ SERVER_OPTIONS = (
     "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
     # One account's thousands do not delay another's single one (REM-3).
     "--dynamic-config-value=matching.enableFairness=true",
+    # Turns are taken within a partition. By default a queue has four: in one that passes its tasks
+    # on to another, a single task waits until the thousands there are done.
+    "--dynamic-config-value=matching.numTaskqueueReadPartitions=1",
+    "--dynamic-config-value=matching.numTaskqueueWritePartitions=1",
 )
 
 
