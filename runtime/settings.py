@@ -127,6 +127,14 @@ class Settings(BaseSettings):
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] = SecretStr("smtp://localhost:1025")
     mail_per_second: float | None = Field(default=None, gt=0)
     """How many e-mails all workers together hand to the mail server; None: as many as it takes."""
+    mails_at_once: int = Field(default=2, ge=1)
+    """Conversations with the mail server of one worker.
+
+    More share the same CPU, and a single invitation waits for all of them (REM-3): beside a mail
+    server that answers at once, 4 send no more than 2, and somebody else's single e-mail takes
+    twice as long. Those of a killed worker, which may have been taken without anybody knowing it,
+    are sent again.
+    """
     mail_from: str = "Seatflow <no-reply@localhost>"
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None
     """Who is told of what waits for an operator; None: nobody, and they have to look."""

@@ -59,15 +59,6 @@ CACHED_WORKFLOWS = 5_000
 One that has to be replayed instead costs more than twice the time.
 """
 
-MAILS_AT_ONCE = 2
-"""Conversations with the mail server.
-
-More share the same CPU, and a single invitation waits for all of them (REM-3): with 4, thousands
-were out no sooner, and somebody else's single one took twice as long. Beside a mail server that
-takes long to answer, run more workers. Those of a killed worker, which may have been taken without
-anybody knowing it, are sent again.
-"""
-
 WORKFLOWS = (
     AddonPurchaseWorkflow,
     AddonAssignmentWorkflow,
@@ -184,7 +175,7 @@ async def worker_for(
             task_queue=mail_queue(settings.task_queue),
             activities=mailing,
             graceful_shutdown_timeout=DRAIN_WITHIN,
-            max_concurrent_activities=MAILS_AT_ONCE,
+            max_concurrent_activities=settings.mails_at_once,
             max_task_queue_activities_per_second=settings.mail_per_second,
         )
         paying: list[Callable[..., object]] = [

@@ -63,6 +63,7 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_WAIT_SECONDS", "soon"),
         ("SEATFLOW_WAIT_SECONDS", "0"),
         ("SEATFLOW_MAIL_PER_SECOND", "0"),
+        ("SEATFLOW_MAILS_AT_ONCE", "0"),
         ("SEATFLOW_BILLING_PER_SECOND", "0"),
         ("SEATFLOW_UI_PORT", "70000"),
         ("SEATFLOW_DATABASE_URL", "postgresql://somebody:hushhush@there/x"),

@@ -12,7 +12,6 @@ from domain.bulk import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
 from runtime import sweep
-from runtime.wiring import MAILS_AT_ONCE
 from tests.test_killed_worker import a_worker, killed
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import bulk_invite
@@ -235,5 +234,5 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
     # What the mail server took just as the worker was killed comes again, as the same message.
     letters = [letter.message for letter in world.smtp.received]
     assert len({letter["Message-ID"] for letter in letters}) == CROWD
-    assert len(letters) <= CROWD + MAILS_AT_ONCE
+    assert len(letters) <= CROWD + world.settings.mails_at_once
     assert await world.audit() == ()
