@@ -28,9 +28,8 @@ LONGEST = {
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Tests wait for a third of their time: others work meanwhile."""
-    cores = os.cpu_count() or 1
-    return cores + (cores + 1) // 2
+    """Tests wait for half of their time: others work meanwhile."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -67,7 +67,7 @@ async def test_no_more_e_mails_a_second_than_the_settings_allow(
 async def test_no_more_charges_a_second_than_the_settings_allow(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
-    async with a_world(temporal, set_up_databases, billing_per_second=4.0) as world:
+    async with a_world(temporal, set_up_databases, billing_per_second=2.0) as world:
         begun = time.monotonic()
         orders = await asyncio.gather(
             *(
@@ -80,7 +80,7 @@ async def test_no_more_charges_a_second_than_the_settings_allow(
                     by=ADMIN,
                 )
                 for capacity in (500, 1000, 3000, 5000)
-                for quantity in (1, 2, 3, 4)
+                for quantity in (1, 2)
             )
         )
         assert {order.state for order in orders} == {OrderState.ACTIVE}
