@@ -54,7 +54,7 @@ SHOWN_WITHIN = timedelta(seconds=5)
 """How old what Temporal's UI shows of a running move may be."""
 
 CACHED_WORKFLOWS = 5_000
-"""Workflows kept ready between their tasks: some 80 KiB each, 390 MiB in all.
+"""Workflows kept ready between their tasks: some 75 KiB each, 370 MiB in all.
 
 One that has to be replayed instead costs more than twice the time.
 """

@@ -1,6 +1,7 @@
 """The one mechanism that binds a machine to a running workflow."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Generic
 
 from temporalio import workflow
@@ -120,14 +121,10 @@ def current_details(
     State, since when, what it waits for, who can move it on, and the last of the journal.
     """
     state = record.state
-    movers = dict[str, list[str]]()
-    for origin, event in transitions(machine):
-        if origin == state.value:
-            movers.setdefault(machine.moved_by[event], []).append(event)
     rows = {
         "Waiting for": machine.waits_for.get(state, "nothing: it has ended"),
         **facts,
-        "Moved on by": "; ".join(f"{who}: {', '.join(events)}" for who, events in movers.items()),
+        "Moved on by": _moved_on_by(machine, state.value),
     }
     entered = next(entry for entry in reversed(record.journal) if entry.from_state != state)
     since = f"{entered.at:%Y-%m-%d %H:%M:%S} UTC"
@@ -150,6 +147,16 @@ def refusal_in(failed: ActivityError) -> Refused:
     if isinstance(failed.cause, Refused):
         return failed.cause
     raise failed
+
+
+@cache
+def _moved_on_by(machine: type[LifecycleMachine], state: str) -> str:
+    """Who can move it on from `state`, and by which events."""
+    movers = dict[str, list[str]]()
+    for origin, event in transitions(machine):
+        if origin == state:
+            movers.setdefault(machine.moved_by[event], []).append(event)
+    return "; ".join(f"{who}: {', '.join(events)}" for who, events in movers.items())
 
 
 def _line(entry: JournalEntry) -> str:
