@@ -26,7 +26,7 @@ check: $(READY) ## format, lint, types, import contracts
 	@echo "ruff check"
 	@$(BIN)/ruff check --quiet .
 	@echo "mypy --strict"
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 	@echo "lint-imports"
 	@$(BIN)/lint-imports --no-logo
 

@@ -5,7 +5,7 @@ import tracemalloc
 
 from tests.world import World
 
-WARM_UP, MEASURED = 20, 40
+WARM_UP, MEASURED = 10, 25
 KIB_EACH = 56
 """With what the test itself keeps of it, the letter above all."""
 
