@@ -99,7 +99,7 @@ class OrderClient:
         draft = await self.orders.quoted(order, at)
         if unanswered := await self._unanswered(order):
             return await self._told(await self._handle(unanswered), _terms_of(unanswered), at)
-        return await self._told(await self._start(order, draft), order, at)
+        return await self._told(await self._started(order, draft, at), order, at)
 
     async def _unanswered(self, order: BuyLicenses) -> Order | None:
         """The same order by the same admin, of whose outcome no command could tell.
@@ -120,6 +120,22 @@ class OrderClient:
         decided = await self._decided(handle, order, at)
         await self.orders.report(decided.order_id, datetime.now(UTC))
         return decided
+
+    async def _started(self, order: BuyLicenses, draft: Order, at: datetime) -> AnyPurchaseHandle:
+        """The purchase; a start whose answer was lost is asked for again, and is the same one."""
+        patience = Patience(self.wait_seconds)
+        while True:
+            try:
+                return await self._start(order, draft)
+            except Unavailable as unavailable:
+                if not unavailable.outcome_unknown:
+                    raise
+                try:
+                    await patience.pause()
+                except Unavailable:
+                    # It may run: whoever buys again has to find it.
+                    await self.orders.open(order, at)
+                    raise
 
     async def _start(self, order: BuyLicenses, draft: Order) -> AnyPurchaseHandle:
         client = await self.connect()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from domain.assignment import AssignLicenses
 from domain.error import Refused, Unavailable
@@ -280,6 +281,36 @@ async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
         another = await an_order(world.patient())
         assert another.order_id != first.order_id
     assert len(await world.orders.list(world.account)) == 2
+    assert await world.audit() == ()
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+async def test_a_start_whose_answer_is_lost_buys_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, for_good: bool
+) -> None:
+    """Repeating is safe: the start is asked for again, and then the order can be found."""
+    client = world.temporal.client
+    start, started = client.start_workflow, list[object]()
+
+    async def unheard(*args: object, **kwargs: object) -> object:
+        started.append(await start(*args, **kwargs))  # type: ignore[call-overload]
+        if for_good or len(started) == 1:
+            raise RPCError("too late", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+        return started[-1]
+
+    monkeypatch.setattr(client, "start_workflow", unheard)
+    hasty = replace(world, orders=replace(world.orders, wait_seconds=1))
+    if for_good:
+        with pytest.raises(Unavailable) as unanswered:
+            await an_order(hasty)
+        assert unanswered.value.outcome_unknown
+        monkeypatch.setattr(client, "start_workflow", start)
+        await until_answered(lambda: an_order(hasty))
+    else:
+        await an_order(world)
+    [order] = await world.orders.list(world.account)
+    await world.order_until(order.order_id, OrderState.ACTIVE)
+    assert len(started) > 1
     assert await world.audit() == ()
 
 
