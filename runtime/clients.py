@@ -5,7 +5,8 @@ Whoever only asks need not load what a worker works with.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
 
 from temporalio.client import Client
 
@@ -21,17 +22,15 @@ from runtime.settings import Settings
 from runtime.store import open_store
 from runtime.temporal import asking_temporal, connect
 
+AnyClient = TypeVar("AnyClient")
 
-@asynccontextmanager
-async def open_client(settings: Settings) -> AsyncIterator[SeatflowClient]:
+
+def open_client(settings: Settings) -> AbstractAsyncContextManager[SeatflowClient]:
     """The typed client; it connects to Temporal when it first has to.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield seatflow_client(settings, store, _Connection(settings))
+    return _opened(settings, seatflow_client)
 
 
 def seatflow_client(
@@ -49,16 +48,12 @@ def seatflow_client(
     )
 
 
-@asynccontextmanager
-async def open_bulk_client(settings: Settings) -> AsyncIterator[BulkClient]:
+def open_bulk_client(settings: Settings) -> AbstractAsyncContextManager[BulkClient]:
     """The typed client of batches; it connects to Temporal when it first has to.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield bulk_client(settings, store, _Connection(settings))
+    return _opened(settings, bulk_client)
 
 
 def bulk_client(
@@ -76,16 +71,12 @@ def bulk_client(
     )
 
 
-@asynccontextmanager
-async def open_refund_client(settings: Settings) -> AsyncIterator[RefundClient]:
+def open_refund_client(settings: Settings) -> AbstractAsyncContextManager[RefundClient]:
     """The typed client of refunds; it connects to Temporal when it first has to.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield refund_client(settings, store, _Connection(settings))
+    return _opened(settings, refund_client)
 
 
 def refund_client(
@@ -100,16 +91,12 @@ def refund_client(
     )
 
 
-@asynccontextmanager
-async def open_order_client(settings: Settings) -> AsyncIterator[OrderClient]:
+def open_order_client(settings: Settings) -> AbstractAsyncContextManager[OrderClient]:
     """The typed client of purchases; it connects to Temporal when it first has to.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield order_client(settings, store, _Connection(settings))
+    return _opened(settings, order_client)
 
 
 def order_client(
@@ -125,16 +112,12 @@ def order_client(
     )
 
 
-@asynccontextmanager
-async def open_license_client(settings: Settings) -> AsyncIterator[LicenseClient]:
+def open_license_client(settings: Settings) -> AbstractAsyncContextManager[LicenseClient]:
     """The typed client of licenses; it connects to Temporal when it first has to.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield license_client(settings, store, _Connection(settings))
+    return _opened(settings, license_client)
 
 
 def license_client(
@@ -149,16 +132,12 @@ def license_client(
     )
 
 
-@asynccontextmanager
-async def open_reminder_client(settings: Settings) -> AsyncIterator[ReminderClient]:
+def open_reminder_client(settings: Settings) -> AbstractAsyncContextManager[ReminderClient]:
     """The typed client of reminders.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
-    async with open_store(settings) as store:
-        await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield reminder_client(settings, store, _Connection(settings))
+    return _opened(settings, reminder_client)
 
 
 def reminder_client(
@@ -177,6 +156,17 @@ def reminder_client(
 def signer(settings: Settings) -> LinkSigner:
     """Signs the links, and verifies them."""
     return LinkSigner(settings.public_url, settings.secret_keys)
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings,
+    client: Callable[[Settings, SqlStore, Callable[[], Awaitable[Client]]], AnyClient],
+) -> AsyncIterator[AnyClient]:
+    async with open_store(settings) as store:
+        await store.check_id_key(settings.id_key_fingerprint)
+        with asking_temporal():
+            yield client(settings, store, _Connection(settings))
 
 
 class _Connection:
