@@ -1,15 +1,17 @@
 """The built-in directory: accounts and their users, imported and exported."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from itertools import chain, count
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.interfaces import ORMOption
 
 from adapters.sql.addon import take_in_addons
@@ -76,23 +78,34 @@ _MERGED: Final = frozenset(
 _Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
 AnyListed = TypeVar("AnyListed", bound=Listed)
 
+_LISTS: Final = ("payment_methods", "rooms", "subscriptions", "invoices", "pools")
+"""What an account may have many of, beside users."""
 
-def _whole(only: str | None = None) -> Sequence[ORMOption]:
-    """Everything that an account of the import file has, or with one of its users only."""
+
+def _whole(only: str | None = None, lists: Collection[str] = _LISTS) -> Sequence[ORMOption]:
+    """Everything that an account of the import file has, or with one of its users only.
+
+    Of its lists those that are named.
+    """
     users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
     person = selectinload(users).joinedload(MembershipRow.person)
+    many = {
+        "payment_methods": selectinload(AccountRow.payment_methods),
+        "rooms": selectinload(AccountRow.rooms),
+        "subscriptions": selectinload(AccountRow.subscriptions).selectinload(
+            SubscriptionRow.payments
+        ),
+        "invoices": selectinload(AccountRow.invoices),
+        "pools": selectinload(AccountRow.pools),
+    }
     # What there is one of comes along in the same statement; an acceptance loads accounts twice.
     return (
         joinedload(AccountRow.base_licenses),
         joinedload(AccountRow.credit_balance),
-        selectinload(AccountRow.payment_methods),
-        selectinload(AccountRow.rooms),
-        selectinload(AccountRow.subscriptions).selectinload(SubscriptionRow.payments),
-        selectinload(AccountRow.invoices),
-        selectinload(AccountRow.pools),
         person.selectinload(PersonRow.meetings),
         person.selectinload(PersonRow.webinars),
         selectinload(users).joinedload(MembershipRow.held),
+        *(many[name] for name in lists),
     )
 
 
@@ -101,8 +114,25 @@ async def load_account(session: AsyncSession, account: str, *, only: str | None 
 
     With `only`, that user alone: large accounts have thousands.
     """
-    row = await session.get_one(AccountRow, account, options=_whole(only), populate_existing=True)
+    filled = await _filled_lists(session, account)
+    row = await session.get_one(
+        AccountRow, account, options=_whole(only, filled), populate_existing=True
+    )
+    for name in set(_LISTS) - filled:
+        set_committed_value(row, name, [])
     return Account.model_validate(row, from_attributes=True)
+
+
+async def _filled_lists(session: AsyncSession, account: str) -> set[str]:
+    """The lists that hold anything: most are empty, and each would cost a statement of its own."""
+    held = (await session.execute(_what_is_held(), {"account": account})).one()
+    return {name for name, is_held in zip(_LISTS, held, strict=True) if is_held}
+
+
+@cache
+def _what_is_held() -> Select[*tuple[bool, ...]]:
+    lists = (getattr(AccountRow, name) for name in _LISTS)
+    return select(*(held.any() for held in lists)).where(AccountRow.id == bindparam("account"))
 
 
 class SqlDirectory:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
+from adapters.sql.sqlite import READ, WRITE, open_sqlite
 from domain.error import ErrorCode, Refused
 
 BUSY_SECONDS: Final = 30.0
@@ -56,7 +57,7 @@ def _sqlite(url: URL) -> AsyncEngine:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
         url,
-        connect_args={"timeout": BUSY_SECONDS},
+        connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": open_sqlite},
         poolclass=AsyncAdaptedQueuePool,
         pool_size=CONNECTIONS,
         # One beyond them would be made, and set up, for a single transaction.
@@ -80,4 +81,4 @@ def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 def _begin(connection: Connection) -> None:
     reads_only = connection.get_execution_options().get(READS_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql(READ if reads_only else WRITE)

@@ -303,8 +303,7 @@ class SqlInvitations:
             inviter = await user_or_owner(session, invite.account, invite.invited_by)
             invitee = await session.get(PersonRow, invite.email)
             source = await source_of(session, invite)
-            left = await left_behind(session, invite.invitation_id)
-            return Parties(
+            told = Parties(
                 account_name=target.name,
                 inviter=_reader(
                     inviter.person if inviter else PersonRow(email=invite.invited_by),
@@ -318,13 +317,18 @@ class SqlInvitations:
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=losses(source, invite.email, invite.license),
                 stays=stays(source, invite.email, target.name),
-                licenses_left=left.addons_left if left else (),
-                admins=tuple(
-                    _reader(admin, invite, target.time_zone)
-                    for admin in await admins_of(session, target.id)
-                ),
-                credited=await _credited(session, invite, target.currency),
                 collection=target.collection,
+            )
+            left = await left_behind(session, invite.invitation_id)
+            if left is None:
+                return told
+            admins = await admins_of(session, target.id)
+            return told.model_copy(
+                update={
+                    "licenses_left": left.addons_left,
+                    "admins": tuple(_reader(admin, invite, target.time_zone) for admin in admins),
+                    "credited": await _credited(session, invite, target.currency),
+                }
             )
 
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:

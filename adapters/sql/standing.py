@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload
 
 from adapters.sql.schema import (
     NO_CAPACITY,
@@ -143,6 +143,6 @@ async def user_or_owner(session: AsyncSession, account: str, email: str) -> Memb
             MembershipRow.until.is_(None),
             (MembershipRow.email == email) | (MembershipRow.role == Role.OWNER),
         )
-        .options(selectinload(MembershipRow.person))
+        .options(joinedload(MembershipRow.person))
     )
     return min(found, key=lambda user: user.email != email, default=None)

@@ -49,7 +49,8 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     """One moment of the whole store. Raises Unavailable as `writing` does."""
-    async with writing(engine.execution_options(**_SNAPSHOT[engine.dialect.name])) as session:
+    async with writing(engine) as session:
+        await session.connection(execution_options=_SNAPSHOT[engine.dialect.name])
         yield session
 
 
