@@ -98,8 +98,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command that the command line asks for."""
-    # To look for garbage while it loads would take a tenth of a command's time.
-    gc.set_threshold(100_000)
+    # A command loads some 250,000 objects: to look for garbage among them would take a tenth of
+    # its time.
+    gc.set_threshold(500_000)
     # Libraries keep quiet: only the command speaks to its caller.
     logging.getLogger().addHandler(logging.NullHandler())
     speak_through_logging()
