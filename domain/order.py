@@ -94,6 +94,8 @@ class BuyLicenses(Value):
     bought_by: str
     """The normalized address of the owner or admin who buys (ADD-2)."""
     policy: Policy = Policy()
+    awaited_until: AwareDatetime | None = None
+    """When whoever asks for it stops waiting for an answer, by their own clock."""
 
     @property
     def workflow_id(self) -> str:
@@ -128,6 +130,8 @@ class Order(Value):
     """When the open payment was first declined; None while none is."""
     tries: int = 0
     """How often the open payment has been declined."""
+    awaited_until: AwareDatetime | None = None
+    """When whoever asked for it stopped waiting for an answer, by their own clock."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
     """The updates that an outsider may send now."""

@@ -84,6 +84,7 @@ class OrderClient:
 
         What is refused is refused before anything is started (ADD-1, ADD-2).
         """
+        at = datetime.now(UTC)
         order = BuyLicenses(
             order_id=f"or-{uuid.uuid4().hex[:16]}",
             account=account,
@@ -94,8 +95,8 @@ class OrderClient:
             portal=portal,
             bought_by=normalized(by),
             policy=self.policy,
+            awaited_until=at + timedelta(seconds=self.wait_seconds),
         )
-        at = datetime.now(UTC)
         draft = await self.orders.quoted(order, at)
         if unanswered := await self._unanswered(order):
             return await self._told(await self._handle(unanswered), _terms_of(unanswered), at)
@@ -104,13 +105,13 @@ class OrderClient:
     async def _unanswered(self, order: BuyLicenses) -> Order | None:
         """The same order by the same admin, of whose outcome no command could tell.
 
-        Only one that has waited for longer than a command waits: another may be waiting now.
+        Only one for which nobody waits any more: another may be meant now.
         """
-        now = datetime.now(UTC)
-        given_up, forgotten = now - timedelta(seconds=self.wait_seconds), now - REPEATED_WITHIN
+        now, asked = datetime.now(UTC), {"policy": Policy(), "awaited_until": None}
         for kept in await self.orders.unreported(order.account):
-            terms = order.model_copy(update={"order_id": kept.order_id, "policy": Policy()})
-            unanswered = forgotten < kept.journal[0].at < given_up and not kept.state.final
+            terms = order.model_copy(update=asked | {"order_id": kept.order_id})
+            given_up = kept.awaited_until or kept.journal[0].at
+            unanswered = now - REPEATED_WITHIN < given_up < now and not kept.state.final
             if unanswered and _terms_of(kept) == terms:
                 return kept
         return None

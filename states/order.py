@@ -86,6 +86,7 @@ def opening(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Orde
         portal=order.portal,
         bought_by=order.bought_by,
         quote=quote,
+        awaited_until=order.awaited_until,
         journal=(
             JournalEntry(at=at, event="buy", from_state=None, to_state=state, by=order.bought_by),
         ),

@@ -13,7 +13,7 @@ from domain.assignment import AssignLicenses
 from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
-from domain.order import RETRY_AFTER, Order, OrderState, Portal
+from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
 from runtime import order_client, sweep
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.addon_purchase import CYCLES_IN_A_RUN
@@ -252,6 +252,26 @@ async def test_an_order_that_nobody_took_up_is_not_bought_twice(
     async with world.working():
         order = await an_order(world.patient())
     assert order.state is OrderState.ACTIVE
+    assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+
+
+async def test_an_order_that_was_opened_late_is_not_bought_twice(world: World) -> None:
+    """Repeating is safe at once, however shortly before the first had been taken up."""
+    now = datetime.now(UTC)
+    order = BuyLicenses(
+        order_id=f"or-{uuid.uuid4().hex[:16]}",
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=3,
+        cycle="monthly",
+        bought_by=ADMIN,
+        awaited_until=now,
+    )
+    await world.store.orders.open(order, now + timedelta(seconds=1))
+    with pytest.raises(Unavailable):
+        # Its workflow does not go on.
+        await an_order(replace(world, orders=replace(world.orders, wait_seconds=1)))
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
 
 
