@@ -1,9 +1,13 @@
-"""Keeping a cached workflow light: it lets go of the messages that it has dealt with.
+"""Keeping a workflow light: what the SDK does and keeps for each, and nobody here wants.
 
-Any part of the message that it was started with keeps the whole, some 10 KiB for an
-invitation, and the SDK keeps four: memo, headers (twice) and the result of the run before.
-It also keeps its last answer, another 3 KiB, and for each workflow a source of random
-numbers, 2.5 KiB.
+A cached one lets go of the messages that it has dealt with. Any part of the message that it was
+started with keeps the whole, some 10 KiB for an invitation, and the SDK keeps four: memo, headers
+(twice) and the result of the run before. It also keeps its last answer, another 3 KiB, and for each
+workflow a source of random numbers, 2.5 KiB.
+
+And for each payload that a workflow sends the SDK asks several times, with code that it compiles
+anew inside of the sandbox, in which context the payload is written: a fifth of the time that a
+replay takes. No converter of ours wants to know (`runtime/codec.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +18,7 @@ from random import Random
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
@@ -24,8 +29,10 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
     WorkflowRunner,
 )
+from temporalio.worker._command_aware_visitor import CommandInfo
 from temporalio.worker._workflow_instance import _WorkflowInstanceImpl
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.worker.workflow_sandbox._runner import _Instance
 
 
 class InnerRunner(UnsandboxedWorkflowRunner):
@@ -55,6 +62,19 @@ class _Light(_WorkflowInstanceImpl):
         return Random(self._current_seed)
 
 
+class _WithoutContext(_Instance):
+    """A workflow in its sandbox, whose payloads look the same in every context."""
+
+    def get_serialization_context(self, command_info: CommandInfo | None) -> None:
+        """In none."""
+
+    def get_external_store_context(
+        self, command_info: CommandInfo | None
+    ) -> StorageDriverStoreContext:
+        """Nothing is stored elsewhere."""
+        return _NO_STORE
+
+
 @dataclass(frozen=True)
 class LightRunner(SandboxedWorkflowRunner):
     """A sandbox that starts a workflow with copies."""
@@ -70,7 +90,8 @@ class LightRunner(SandboxedWorkflowRunner):
         info = replace(
             det.info, raw_memo=_Packed(det.info.raw_memo), headers=_Packed(det.info.headers)
         )
-        return super().create_instance(replace(det, info=info, last_completion_result=result))
+        own = replace(det, info=info, last_completion_result=result)
+        return _WithoutContext(own, self.runner_class, self.restrictions)
 
 
 class OwnHeaders(Interceptor):
@@ -108,3 +129,4 @@ class _Packed(Mapping[str, Payload]):
 
 
 _NO_RESULT = Payloads()
+_NO_STORE = StorageDriverStoreContext(target=None)

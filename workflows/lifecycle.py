@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import SimpleNamespace
 from typing import Generic
 
 from temporalio import workflow
@@ -90,7 +91,8 @@ class Lifecycle(Generic[AnyRecord]):
         """
         if news := record.journal[len(self.record.journal) :]:
             # Built for the moment: kept, it would weigh more than all else in a cached run.
-            machine = self._declaration(start_value=self.record.state)
+            # Given where it stands, it need not enter that state first.
+            machine = self._declaration(SimpleNamespace(state=self.record.state))
             for entry in news:
                 machine.send(entry.event)
         before, self.record = self.record, record
