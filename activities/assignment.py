@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
-from domain.letter import HolderParties, letters_about_licenses
+from domain.letter.license import HolderParties, letters_about_licenses
 from domain.license import Sku
 from domain.model import Value
 

@@ -26,15 +26,10 @@ from domain.invitation import (
     Invite,
 )
 from domain.journal import ENGINE
-from domain.letter import (
-    Letter,
-    Parties,
-    heads_up_letter,
-    invitation_letter,
-    letters_about,
-    letters_to_operators,
-    reminder_letter,
-)
+from domain.letter import Letter
+from domain.letter.attention import letters_to_operators
+from domain.letter.invitation import Parties, heads_up_letter, invitation_letter, letters_about
+from domain.letter.reminder import reminder_letter
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview

@@ -10,7 +10,7 @@ from temporalio import activity
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.charge import ChargeState
-from domain.letter import OrderParties, letters_about_the_order
+from domain.letter.order import OrderParties, letters_about_the_order
 from domain.model import Value
 from domain.money import Money
 from domain.order import BuyLicenses, Order, product_of

@@ -11,12 +11,9 @@ from temporalio import activity
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.attention import cases_of_refund
-from domain.letter import (
-    Letter,
-    RefundParties,
-    letters_about_the_refund,
-    letters_to_operators,
-)
+from domain.letter import Letter
+from domain.letter.attention import letters_to_operators
+from domain.letter.refund import RefundParties, letters_about_the_refund
 from domain.model import Value
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder, RefundPart

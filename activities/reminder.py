@@ -12,7 +12,8 @@ from temporalio import activity
 
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.address import invitee_key
-from domain.letter import DigestLetter, Reader, digest_letter
+from domain.letter.base import Reader
+from domain.letter.reminder import DigestLetter, digest_letter
 from domain.model import Value
 from domain.reminder import ReminderRun, StaleInvitation
 

@@ -36,7 +36,8 @@ from domain.assignment import (
     AssignmentState,
 )
 from domain.error import ErrorCode, Refused
-from domain.letter import HolderParties, Reader
+from domain.letter.base import Reader
+from domain.letter.license import HolderParties
 from domain.license import LicensePool, Sku, require_capacity
 
 

@@ -43,7 +43,8 @@ from domain.invitation import (
     License,
 )
 from domain.ledger import credit_of, credited_by
-from domain.letter import Parties, Reader
+from domain.letter.base import Reader
+from domain.letter.invitation import Parties
 from domain.manifest import ManifestItem, failed, with_item
 from domain.money import Money, total
 from domain.preview import losses, stays

@@ -41,7 +41,8 @@ from domain.catalog import Catalog
 from domain.day import begin, day_of
 from domain.error import ErrorCode, Refused
 from domain.journal import ENGINE
-from domain.letter import OrderParties, Reader
+from domain.letter.base import Reader
+from domain.letter.order import OrderParties
 from domain.license import Sku
 from domain.money import rounded
 from domain.order import (

@@ -15,7 +15,8 @@ from adapters.sql.standing import admins_of, known_account, locked_accounts
 from adapters.sql.transaction import reading, writing
 from domain.error import ErrorCode, Refused
 from domain.ledger import Transfer, TransferKind, credit_of, of_part, reversal
-from domain.letter import Reader, RefundParties
+from domain.letter.base import Reader
+from domain.letter.refund import RefundParties
 from domain.refund import PartState, Refund, RefundOrder, RefundPart, RefundState
 
 _SETTLING = (PartState.SUCCEEDED, PartState.CONVERTED, PartState.CLOSED)

@@ -13,7 +13,7 @@ from adapters.sql.schema import InvitationRow, PersonRow, ReminderRunRow
 from adapters.sql.standing import known_account, user_or_owner
 from adapters.sql.transaction import reading, writing
 from domain.invitation import REMINDABLE
-from domain.letter import Reader
+from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
 
 _LAST: Final = 10

@@ -25,14 +25,10 @@ from activities.invitation import (
 from activities.letter import Undeliverable, Wanted
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
-from domain.letter import (
-    AttentionLetter,
-    HeadsUpLetter,
-    Letter,
-    Parties,
-    Reader,
-    UnblockedLetter,
-)
+from domain.letter import Letter
+from domain.letter.attention import AttentionLetter
+from domain.letter.base import Reader
+from domain.letter.invitation import HeadsUpLetter, Parties, UnblockedLetter
 from domain.manifest import Item, ItemStatus, ManifestItem
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)

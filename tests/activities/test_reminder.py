@@ -17,7 +17,8 @@ from activities.reminder import (
     TellInviters,
 )
 from domain.invitation import InvitationState
-from domain.letter import Letter, Reader
+from domain.letter import Letter
+from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)

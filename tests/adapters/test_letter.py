@@ -18,23 +18,27 @@ from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
 from domain.invitation import Blocker, BlockerItem, InvitationState, License
-from domain.letter import (
+from domain.letter import Letter
+from domain.letter.attention import AttentionLetter
+from domain.letter.base import Reader
+from domain.letter.credit import CreditReceivedLetter, TransferredLetter
+from domain.letter.invitation import (
     AcceptedLetter,
-    AttentionLetter,
     BlockedLetter,
-    CreditReceivedLetter,
     DeclinedLetter,
-    DigestLetter,
     ExpiredLetter,
     HeadsUpLetter,
     InvitationLetter,
-    Letter,
-    LicenseAssignedLetter,
-    LicenseEndedLetter,
-    LicenseReleasedLetter,
-    LicenseServedLetter,
     LicensesLeftLetter,
     MovedLetter,
+    SupersededLetter,
+    UnblockedLetter,
+    UndeliverableLetter,
+    WelcomeLetter,
+)
+from domain.letter.license import LicenseAssignedLetter, LicenseReleasedLetter, LicenseServedLetter
+from domain.letter.order import (
+    LicenseEndedLetter,
     NextPayment,
     OrderCancelledLetter,
     OrderConfirmedLetter,
@@ -43,7 +47,8 @@ from domain.letter import (
     OrderPaymentFailedLetter,
     OrderRenewedLetter,
     OrderReviewLetter,
-    Reader,
+)
+from domain.letter.refund import (
     RefundClosedLetter,
     RefundConvertedLetter,
     RefundFailedLetter,
@@ -51,14 +56,8 @@ from domain.letter import (
     RefundRequestedLetter,
     RefundRetriedLetter,
     RefundSettledLetter,
-    ReminderLetter,
-    SupersededLetter,
-    TransferredLetter,
-    UnblockedLetter,
-    UndeliverableLetter,
-    WelcomeLetter,
-    digest_letter,
 )
+from domain.letter.reminder import DigestLetter, ReminderLetter, digest_letter
 from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money

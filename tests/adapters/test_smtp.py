@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from activities.letter import Undeliverable
 from adapters.smtp import MailNotTaken, SmtpPost, SmtpServer, mailbox
 from domain.invitation import License
-from domain.letter import InvitationLetter, Reader
+from domain.letter.base import Reader
+from domain.letter.invitation import InvitationLetter
 from tests.adapters.test_letter import LANGUAGES, a_reader, every_letter
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 

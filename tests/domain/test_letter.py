@@ -6,25 +6,27 @@ from domain.account import HeldAddon
 from domain.assignment import AssignmentResult
 from domain.invitation import Blocker, BlockerItem, Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
-from domain.letter import (
+from domain.letter import Letter
+from domain.letter.base import Reader
+from domain.letter.invitation import (
     AcceptedLetter,
     BlockedLetter,
     HeadsUpLetter,
-    HolderParties,
-    Letter,
-    LicenseAssignedLetter,
-    LicenseReleasedLetter,
-    LicenseServedLetter,
     LicensesLeftLetter,
     MovedLetter,
     Parties,
-    Reader,
     SupersededLetter,
     UnblockedLetter,
     WelcomeLetter,
     heads_up_letter,
     invitation_letter,
     letters_about,
+)
+from domain.letter.license import (
+    HolderParties,
+    LicenseAssignedLetter,
+    LicenseReleasedLetter,
+    LicenseServedLetter,
     letters_about_licenses,
 )
 from domain.license import Sku

@@ -8,7 +8,7 @@ from adapters.sql.standing import home
 from adapters.sql.transaction import writing
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, License
-from domain.letter import Reader
+from domain.letter.base import Reader
 from domain.preview import FEATURES_OF_A_BASE_LICENSE
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import after

@@ -1,0 +1,27 @@
+"""E-mails to the operators about what waits for them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from domain.attention import AttentionCase
+from domain.letter.base import BaseLetter, Reader
+
+
+class AttentionLetter(BaseLetter):
+    """To the operators: something waits for them (REF-3, REF-4, TRF-1)."""
+
+    event: Literal["attention"] = "attention"
+    case: AttentionCase
+
+
+def letters_to_operators(
+    address: str, cases: Iterable[AttentionCase], account_name: str
+) -> Iterator[AttentionLetter]:
+    """One for each case, in English, once as long as it stands."""
+    for case in cases:
+        yield AttentionLetter(
+            id=f"attention.{case.kind}.{case.since:%Y%m%d%H%M%S%f}.{case.id}",
+            reader=Reader(email=address),
+            account_name=account_name,
+            case=case,
+        )
