@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from runtime.order_client import OrderClient
     from runtime.refund_client import RefundClient
     from runtime.reminder_client import ReminderClient
+    from runtime.settings import Settings
 
+Asked = TypeVar("Asked")
 Found = TypeVar("Found")
 
 Account = Annotated[
@@ -38,14 +41,8 @@ def ask(
 ) -> Found:
     """Put `question` to the client; a person sees that it is `doing` something."""
     from runtime.clients import open_client
-    from runtime.settings import load_settings
 
-    async def answered() -> Found:
-        async with open_client(load_settings()) as client:
-            return await question(client)
-
-    with Answer.of(context).working(doing):
-        return asyncio.run(answered())
+    return _answered(context, doing, open_client, question)
 
 
 def ask_bulk(
@@ -69,14 +66,8 @@ def ask_refunds(
 ) -> Found:
     """Put `question` to the client of refunds."""
     from runtime.clients import open_refund_client
-    from runtime.settings import load_settings
 
-    async def answered() -> Found:
-        async with open_refund_client(load_settings()) as refunds:
-            return await question(refunds)
-
-    with Answer.of(context).working(doing):
-        return asyncio.run(answered())
+    return _answered(context, doing, open_refund_client, question)
 
 
 def ask_orders(
@@ -86,14 +77,8 @@ def ask_orders(
 ) -> Found:
     """Put `question` to the client of purchases."""
     from runtime.clients import open_order_client
-    from runtime.settings import load_settings
 
-    async def answered() -> Found:
-        async with open_order_client(load_settings()) as orders:
-            return await question(orders)
-
-    with Answer.of(context).working(doing):
-        return asyncio.run(answered())
+    return _answered(context, doing, open_order_client, question)
 
 
 def ask_licenses(
@@ -103,14 +88,8 @@ def ask_licenses(
 ) -> Found:
     """Put `question` to the client of licenses."""
     from runtime.clients import open_license_client
-    from runtime.settings import load_settings
 
-    async def answered() -> Found:
-        async with open_license_client(load_settings()) as licenses:
-            return await question(licenses)
-
-    with Answer.of(context).working(doing):
-        return asyncio.run(answered())
+    return _answered(context, doing, open_license_client, question)
 
 
 def ask_reminders(
@@ -120,26 +99,31 @@ def ask_reminders(
 ) -> Found:
     """Put `question` to the client of reminders."""
     from runtime.clients import open_reminder_client
-    from runtime.settings import load_settings
 
-    async def answered() -> Found:
-        async with open_reminder_client(load_settings()) as reminders:
-            return await question(reminders)
-
-    with Answer.of(context).working(doing):
-        return asyncio.run(answered())
+    return _answered(context, doing, open_reminder_client, question)
 
 
 def ask_store(
     context: typer.Context, doing: str, question: "Callable[[SqlStore], Awaitable[Found]]"
 ) -> Found:
     """Put `question` to the store alone; Temporal is not needed."""
-    from runtime.settings import load_settings
     from runtime.store import open_store
 
+    return _answered(context, doing, open_store, question)
+
+
+def _answered(
+    context: typer.Context,
+    doing: str,
+    opened: "Callable[[Settings], AbstractAsyncContextManager[Asked]]",
+    question: Callable[[Asked], Awaitable[Found]],
+) -> Found:
+    """The answer of whom `opened` opens; a person sees that something is being done."""
+    from runtime.settings import load_settings
+
     async def answered() -> Found:
-        async with open_store(load_settings()) as store:
-            return await question(store)
+        async with opened(load_settings()) as asked:
+            return await question(asked)
 
     with Answer.of(context).working(doing):
         return asyncio.run(answered())

@@ -1,0 +1,171 @@
+"""The lifecycles as the domain's rules tell them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from domain.assignment import AssignmentState
+from domain.error import ErrorCode
+from domain.invitation import InvitationState
+from domain.order import OrderState
+from domain.refund import RefundState
+from states.assignment import AssignmentMachine
+from states.invitation import InvitationMachine
+from states.lifecycle import LifecycleMachine
+from states.order import OrderMachine
+from states.refund import RefundMachine
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A lifecycle as the domain's rules tell it."""
+
+    machine: type[LifecycleMachine]
+    states: type[StrEnum]
+    moves: Mapping[str, Mapping[str, str]]
+    """What is not here is refused."""
+    codes: Mapping[str, ErrorCode] = field(default_factory=dict)
+    """The answer to what a state lacks, where it is not `conflict`."""
+
+    @property
+    def events(self) -> list[str]:
+        return sorted({event for moves in self.moves.values() for event in moves})
+
+
+INVITATION = Drawing(
+    InvitationMachine,
+    InvitationState,
+    {
+        "announced": {
+            "invite": "sent",
+            "bounce": "undeliverable",
+            "revoke": "revoked",
+            "supersede": "superseded",
+        },
+        "sent": {
+            "deliver": "pending",
+            "join": "accepted",
+            "bounce": "undeliverable",
+            "revoke": "revoked",
+            "supersede": "superseded",
+        },
+        "pending": {
+            "accept": "accepted",
+            "block": "blocked",
+            "resend": "pending",
+            "remind": "pending",
+            "decline": "declined",
+            "expire": "expired",
+            "bounce": "undeliverable",
+            "revoke": "revoked",
+            "supersede": "superseded",
+        },
+        "blocked": {
+            "accept": "accepted",
+            "block": "blocked",
+            "unblock": "pending",
+            "resend": "blocked",
+            "remind": "blocked",
+            "decline": "declined",
+            "expire": "expired",
+            "bounce": "undeliverable",
+            "revoke": "revoked",
+            "supersede": "superseded",
+        },
+        "accepted": {"refund": "refunding", "transfer": "transferring", "complete": "completed"},
+        "refunding": {"complete": "completed"},
+        "transferring": {"complete": "completed"},
+    },
+    codes={
+        "announced": ErrorCode.NOT_PENDING,
+        "sent": ErrorCode.NOT_PENDING,
+        "pending": ErrorCode.CONFLICT,
+        "blocked": ErrorCode.BLOCKED,
+        "accepted": ErrorCode.ALREADY_ACCEPTED,
+        "refunding": ErrorCode.ALREADY_ACCEPTED,
+        "transferring": ErrorCode.ALREADY_ACCEPTED,
+        "completed": ErrorCode.ALREADY_ACCEPTED,
+        "declined": ErrorCode.DECLINED,
+        "revoked": ErrorCode.REVOKED,
+        "expired": ErrorCode.EXPIRED,
+        "undeliverable": ErrorCode.UNDELIVERABLE,
+        "superseded": ErrorCode.SUPERSEDED,
+    },
+)
+"""INV"""
+
+REFUND = Drawing(
+    RefundMachine,
+    RefundState,
+    {
+        "requested": {
+            "submit": "processing",
+            "settle": "settled",
+            "fail": "failed",
+            "fall_due": "overdue",
+        },
+        "processing": {"settle": "settled", "fail": "failed", "fall_due": "overdue"},
+        "overdue": {"settle": "settled", "fail": "failed", "close": "closed"},
+        "failed": {
+            "settle": "settled",
+            "retry": "processing",
+            "resume": "processing",
+            "convert": "converted",
+            "close": "closed",
+        },
+        "converted": {"settle": "settled"},
+        "closed": {"settle": "settled"},
+    },
+)
+"""REF"""
+
+TERM = {
+    "renew": "active",
+    "decline": "payment_failed",
+    "change_quantity": "active",
+    "reduce": "active",
+    "cancel": "active",
+    "end": "ended",
+}
+
+ORDER = Drawing(
+    OrderMachine,
+    OrderState,
+    {
+        "draft": {"review": "review", "place": "placed", "give_up": "cancelled"},
+        "review": {
+            "confirm": "placed",
+            "lapse": "cancelled",
+            "cancel": "cancelled",
+            "give_up": "cancelled",
+        },
+        "placed": {"pay": "paid", "decline": "payment_failed", "give_up": "cancelled"},
+        "paid": {"activate": "active", "end": "ended"},
+        "active": TERM,
+        "payment_failed": {
+            "pay": "paid",
+            "renew": "active",
+            "decline": "payment_failed",
+            "cancel": "cancelled",
+            "give_up": "cancelled",
+            "end": "ended",
+        },
+    },
+)
+"""ADD"""
+
+ASSIGNMENT = Drawing(
+    AssignmentMachine,
+    AssignmentState,
+    {
+        "requested": {"assign": "assigned", "wait": "waiting", "refuse": "refused"},
+        "waiting": {"assign": "assigned", "refuse": "refused", "release": "released"},
+        "assigned": {"release": "released"},
+    },
+)
+"""ASG: requested → assigned → released, with waiting and refused."""
+
+DRAWINGS = (INVITATION, REFUND, ORDER, ASSIGNMENT)
