@@ -18,7 +18,7 @@ PORTION: Final = 25
 """Rows of one transaction: on SQLite all others wait for it."""
 
 LANES: Final = 4
-"""Portions at a time: while some are being started the next is claimed; 100 starts in flight."""
+"""Portions at a time: while some are being started the next is claimed."""
 
 REST: Final = timedelta(milliseconds=100)
 """Between two portions of a lane: who waits for SQLite looks again that often, and no oftener."""

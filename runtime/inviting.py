@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -35,6 +35,12 @@ from workflows.invitation import InvitationWorkflow, search_attributes
 
 ROWS_AT_ONCE = 10
 """How many rows of one request are taken up at the same time."""
+
+STARTS_AT_ONCE = 30
+"""Starts of batches that the server has yet to answer: enough to keep it busy.
+
+Whatever else it is asked meanwhile waits behind all of them.
+"""
 
 START_TIMEOUT = timedelta(seconds=8)
 """Well below `sweep.ABANDONED_AFTER`: a claim that is being started is never swept."""
@@ -182,6 +188,8 @@ class BatchInviter:
 
     inviting: Inviting
     batches: SqlBatches
+    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
+    """For all batches that a worker takes part in."""
 
     async def invite_rows(
         self, batch: Batch, rows: Sequence[BatchRow], in_order: asyncio.Lock
@@ -259,7 +267,8 @@ class BatchInviter:
         None, and no claim any more, while an earlier run of this person's has yet to close.
         """
         try:
-            return await self.inviting.start_workflow(taken.invite, taken.begun)
+            async with self.starting:
+                return await self.inviting.start_workflow(taken.invite, taken.begun)
         except WorkflowAlreadyStartedError:
             pass
         except RPCError as failure:
