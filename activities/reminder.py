@@ -121,6 +121,8 @@ class ReminderActivities:
     invitations: RunningInvitations
     post: Post
     id_key: bytes
+    digests_apart: timedelta = timedelta()
+    """Rest after each digest: the mail server has a pace, and one activity sends them all."""
 
     @activity.defn
     async def keep_reminder_run(self, run: ReminderRun) -> None:
@@ -179,6 +181,7 @@ class ReminderActivities:
                     except Exception as not_taken:
                         # One mailbox that is full must not keep the others waiting.
                         failure = not_taken
+                    await asyncio.sleep(self.digests_apart.total_seconds())
         if failure:
             raise failure
         return InvitersTold(digests=digests)

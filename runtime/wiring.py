@@ -158,6 +158,7 @@ async def worker_for(
             invitations=VisibleInvitations(client, settings.task_queue),
             post=post,
             id_key=settings.id_key,
+            digests_apart=_apart(settings.mail_per_second),
         )
         bulk = BulkActivities(store=store.batches, inviter=_inviter(client, settings, store))
         mailing: list[Callable[..., object]] = [
@@ -229,6 +230,10 @@ async def worker_for(
         )
         async with mailer, payer, worker:
             yield worker
+
+
+def _apart(per_second: float | None) -> timedelta:
+    return timedelta(seconds=1 / per_second) if per_second else timedelta()
 
 
 def _inviter(client: Client, settings: Settings, store: SqlStore) -> BatchInviter:

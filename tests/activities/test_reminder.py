@@ -1,8 +1,9 @@
 """A run of reminders that a killed worker has left in the middle."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio.testing import ActivityEnvironment
 
@@ -73,11 +74,13 @@ class Outbox:
     def __init__(self, failure: Exception | None) -> None:
         self.failure = failure
         self.sent: list[Letter] = []
+        self.sent_at: list[float] = []
 
     async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
         if self.failure and letter.reader.email.startswith("full"):
             raise self.failure
         self.sent.append(letter)
+        self.sent_at.append(asyncio.get_running_loop().time())
 
 
 def activities(invitations: ThreePages, post: Outbox) -> ReminderActivities:
@@ -114,6 +117,16 @@ async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
     [told] = post.sent
     assert told.reader.email == "eve@acme.example"
     assert "eve" not in told.id
+
+
+async def test_digests_keep_the_pace_of_the_mail_server() -> None:
+    """REM-3: one activity sends them all, so no task queue holds it back."""
+    post = Outbox(None)
+    run = replace(activities(ThreePages(), post), digests_apart=timedelta(milliseconds=20))
+    order = TellInviters(run_id="run-1", quiet_before=NOW)
+    assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=2)
+    first, second = post.sent_at
+    assert second - first >= 0.02
 
 
 async def test_a_digest_that_is_refused_for_good_is_left() -> None:
