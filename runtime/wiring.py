@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -18,7 +18,8 @@ from activities.order import OrderActivities
 from activities.refund import RefundActivities
 from activities.reminder import ReminderActivities
 from adapters.provider import LedgerProvider
-from adapters.smtp import SmtpPost, SmtpServer, mailbox
+from adapters.smtp import SmtpPost, mailbox
+from adapters.smtp_connection import SmtpConnections, SmtpServer
 from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused
@@ -135,8 +136,7 @@ async def worker_for(
     People's data is kept by `services`; None: by those that are built in.
     Raises `Refused(invalid_input)`.
     """
-    post = _post(settings, store)
-    async with _provider(settings, store) as provider:
+    async with _post(settings, store) as post, _provider(settings, store) as provider:
         invitations = InvitationActivities(
             store=store.invitations,
             post=post,
@@ -257,7 +257,8 @@ def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRun
     return LightRunner(restrictions=restrictions)
 
 
-def _post(settings: Settings, store: SqlStore) -> SmtpPost:
+@asynccontextmanager
+async def _post(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpPost]:
     try:
         server = SmtpServer.parse(settings.smtp_url.get_secret_value())
     except ValueError as mistake:
@@ -266,7 +267,9 @@ def _post(settings: Settings, store: SqlStore) -> SmtpPost:
         sender = mailbox(settings.mail_from)
     except ValueError as mistake:
         raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_MAIL_FROM: {mistake}") from None
-    return SmtpPost(server=server, sender=sender, memory=store.letters)
+    connections = SmtpConnections(server, local_hostname=sender.domain)
+    async with aclosing(connections):
+        yield SmtpPost(connections=connections, sender=sender, memory=store.letters)
 
 
 @asynccontextmanager

@@ -51,6 +51,8 @@ class ScriptedSmtpServer:
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
+    answer_once: dict[str, Answer] = field(default_factory=dict)
+    """The same, for the next time alone."""
     unknown: set[str] = field(default_factory=set)
     """Recipients who get `550 … no such user` in answer to RCPT."""
     smtputf8: bool = True
@@ -63,6 +65,8 @@ class ScriptedSmtpServer:
     logins: list[tuple[str, str]] = field(default_factory=list)
     """User and password of those who logged in."""
     hesitation: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted_port: int = 0
+    """Where to listen; 0: wherever it is free."""
 
     @property
     def port(self) -> int:
@@ -89,6 +93,7 @@ class ScriptedSmtpServer:
         self._server = await asyncio.get_running_loop().create_server(
             self._session,
             "127.0.0.1",
+            self.wanted_port,
             ssl=self.certificate if self.tls_from_the_start else None,
         )
         return self
@@ -176,7 +181,7 @@ class _Session(SMTP):
 
     async def _told(self, step: str) -> str | None:
         """The scripted answer; a misbehaviour never returns, the end of the connection ends it."""
-        answer = self._script.answers.get(step)
+        answer = self._script.answer_once.pop(step, None) or self._script.answers.get(step)
         if not isinstance(answer, Misbehaviour):
             return answer
         if answer is Misbehaviour.HESITATE:

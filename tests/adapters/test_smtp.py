@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from activities.letter import Undeliverable
-from adapters.smtp import MailNotTaken, SmtpPost, SmtpServer, mailbox
+from adapters.smtp import SmtpPost, mailbox
+from adapters.smtp_connection import MailNotTaken, SmtpConnections, SmtpServer
 from domain.invitation import License
 from domain.letter.base import Reader
 from domain.letter.invitation import InvitationLetter
@@ -72,14 +73,17 @@ def a_post(
     *,
     sender: str = "Seatflow <no-reply@seatflow.example>",
     patience: timedelta = PATIENT,
+    kept_for: timedelta = timedelta(minutes=1),
 ) -> SmtpPost:
-    return SmtpPost(
-        server=SmtpServer.parse(url),
-        sender=mailbox(sender),
-        memory=KnownLetters(),
+    address = mailbox(sender)
+    connections = SmtpConnections(
+        SmtpServer.parse(url),
+        local_hostname=address.domain,
         connect_patience=patience,
         answer_patience=patience,
+        kept_for=kept_for,
     )
+    return SmtpPost(connections=connections, sender=address, memory=KnownLetters())
 
 
 def with_login(server: ScriptedSmtpServer) -> str:
@@ -179,7 +183,66 @@ async def test_a_server_that_ends_badly_has_taken_the_letter_all_the_same(
     server.answers["QUIT"] = answer
     post = a_post(server.url, patience=IMPATIENT)
     await post.send(a_letter())
+    await post.connections.aclose()
     await post.send(a_letter())
+    assert len(server.received) == 1
+    assert server.commands[-1] == "QUIT"
+
+
+async def test_many_letters_share_a_connection(server: ScriptedSmtpServer) -> None:
+    post = a_post(server.url)
+    for number in range(3):
+        await post.send(a_letter(id=f"invitation.{number}.abc"))
+    await post.connections.aclose()
+    assert server.commands == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3, "QUIT"]
+
+
+async def test_letters_at_the_same_time_do_not_share_one(server: ScriptedSmtpServer) -> None:
+    post = a_post(server.url)
+    await asyncio.gather(*(post.send(a_letter(id=f"invitation.{n}.abc")) for n in range(3)))
+    assert len(server.received) == 3
+    assert server.commands.count("EHLO") == 3
+
+
+async def test_a_connection_without_a_letter_is_left(server: ScriptedSmtpServer) -> None:
+    post = a_post(server.url, kept_for=timedelta())
+    await post.send(a_letter())
+    while server.commands[-1] != "QUIT":
+        await asyncio.sleep(0.01)
+    await post.send(a_letter(id="invitation.2.abc"))
+    assert server.commands.count("EHLO") == 2
+
+
+@pytest.mark.parametrize("answer", ["421 that was enough", "503 what?", SILENT, HANG_UP])
+async def test_a_kept_connection_that_has_become_useless_is_replaced(
+    server: ScriptedSmtpServer, answer: Answer
+) -> None:
+    """Nothing has to be tried again later because a server counts letters or hangs up."""
+    post = a_post(server.url, patience=IMPATIENT)
+    await post.send(a_letter())
+    server.answer_once["MAIL"] = answer
+    await post.send(a_letter(id="invitation.2.abc"))
+    assert len(server.received) == 2
+    assert server.commands.count("EHLO") == 2
+
+
+async def test_after_a_refusal_nothing_is_left_of_a_letter(server: ScriptedSmtpServer) -> None:
+    post = a_post(server.url)
+    await post.send(a_letter())
+    server.unknown.add("bo@example.com")
+    with pytest.raises(Undeliverable):
+        await post.send(a_letter(id="invitation.2.abc", to="bo@example.com"))
+    await post.send(a_letter(id="invitation.3.abc"))
+    assert [letter.recipients for letter in server.received] == [("ann@example.com",)] * 2
+
+
+async def test_a_server_that_was_away_gets_the_next_letter() -> None:
+    async with ScriptedSmtpServer() as server:
+        port = server.port
+        post = a_post(server.url)
+        await post.send(a_letter())
+    async with ScriptedSmtpServer(wanted_port=port) as server:
+        await post.send(a_letter(id="invitation.2.abc"))
     assert len(server.received) == 1
 
 
