@@ -36,7 +36,7 @@ from workflows.invitation import InvitationWorkflow, search_attributes
 ROWS_AT_ONCE = 10
 """How many rows of one request are taken up at the same time."""
 
-STARTS_AT_ONCE = 30
+STARTS_AT_ONCE = 50
 """Starts of batches that the server has yet to answer: enough to keep it busy.
 
 Whatever else it is asked meanwhile waits behind all of them.

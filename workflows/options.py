@@ -68,7 +68,7 @@ MOVE = ActivityConfig(
 """A person's data on its way to another account."""
 
 SLICE = ActivityConfig(
-    # Seconds of work; on a server that is hardly there, minutes.
+    # Half a minute of work; on a server that is hardly there, many.
     start_to_close_timeout=timedelta(minutes=30),
     # It beats every two seconds: a killed worker is noticed.
     heartbeat_timeout=timedelta(seconds=20),
@@ -77,7 +77,7 @@ SLICE = ActivityConfig(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15)
     ),
 )
-"""Some hundred rows of a batch."""
+"""Some thousand rows of a batch."""
 
 LOOK = LocalActivityConfig(
     start_to_close_timeout=timedelta(seconds=5),

@@ -83,13 +83,13 @@ class SqlBatches:
     async def waiting(self, batch_id: str, limit: int) -> list[BatchRow]:
         """The first rows that have no result yet, in the order asked."""
         async with reading(self._engine) as session:
-            rows = await session.scalars(
-                select(BatchPersonRow)
+            rows = await session.execute(
+                select(BatchPersonRow.position, BatchPersonRow.person)
                 .where(BatchPersonRow.batch_id == batch_id, BatchPersonRow.result.is_(None))
                 .order_by(BatchPersonRow.position)
                 .limit(limit)
             )
-            return [BatchRow(position=row.position, person=row.person) for row in rows]
+            return [BatchRow(position=position, person=person) for position, person in rows]
 
     async def progress(self, batch_id: str) -> BatchProgress:
         """How far the batch has come. Raises Refused: `not_found`."""
