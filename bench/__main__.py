@@ -42,11 +42,11 @@ QUICK = Size(
 )
 FULL = Size(
     "full",
-    lifecycles=(8, 400),
+    lifecycles=(6, 200),
     replays=(15, 300),
-    rows=(5, 1_500),
+    rows=(4, 1_000),
     beside_single_ones=10_000,
-    cached=(2, 500),
+    cached=(1, 300),
 )
 SMOKE = Size(
     "smoke", lifecycles=(1, 3), replays=(1, 3), rows=(1, 10), beside_single_ones=10, cached=(1, 10)
