@@ -1,14 +1,14 @@
 """Inviting the rows of a batch, some thousand at a time (REM-3)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
 from temporalio import activity
 
+from activities.heartbeat import beating
 from domain.bulk import Batch, BatchProgress, BatchRow
 
 SLICE: Final = 2_000
@@ -65,7 +65,7 @@ class BulkActivities:
         rows = await self.store.waiting(batch.batch_id, SLICE)
         portions = iter([rows[start : start + PORTION] for start in range(0, len(rows), PORTION)])
         in_order = asyncio.Lock()
-        async with _beating():
+        async with beating(BEAT_EVERY):
             lanes = [self._invite_portions(batch, portions, in_order) for _ in range(LANES)]
             for failure in await asyncio.gather(*lanes, return_exceptions=True):
                 if failure:
@@ -81,21 +81,3 @@ class BulkActivities:
             if activity.is_worker_shutdown():
                 # Another worker goes on at once; waiting for a heartbeat would take longer.
                 return
-
-
-@asynccontextmanager
-async def _beating() -> AsyncIterator[None]:
-    """Heartbeats, however long one portion takes: silence means that the worker is gone."""
-
-    async def beat_forever() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(BEAT_EVERY.total_seconds())
-
-    beating = asyncio.create_task(beat_forever())
-    try:
-        yield
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating

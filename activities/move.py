@@ -1,8 +1,6 @@
 """Taking a person's data along to the account that they have joined (TRF)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -11,6 +9,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.heartbeat import beating
 from activities.invitation import RecordInvitation
 from activities.letter import business_time, retry_delay
 from domain.address import mask_all
@@ -119,13 +118,14 @@ class MoveActivities:
         """
         now, manifest = business_time(order.at), _where_it_stood(order.manifest)
         given_up = order.give_up_at is not None and now >= order.give_up_at
-        async with _beating() as progress:
+        async with beating(BEAT_EVERY) as progress:
             for item in manifest:
                 if item.unfinished:
-                    progress.show(with_item(manifest, item.with_status(ItemStatus.RUNNING)))
+                    running = item.with_status(ItemStatus.RUNNING)
+                    progress.show(_statuses(with_item(manifest, running)))
                     moved = await self._moved(order, item, given_up=given_up)
                     manifest = with_item(manifest, moved)
-                    progress.show(manifest)
+                    progress.show(_statuses(manifest))
         if unfinished(manifest) and order.give_up_at is not None:
             raise _to_be_tried_again(manifest, order.give_up_at - now)
         return DataMoved(manifest=manifest)
@@ -174,37 +174,8 @@ class MoveActivities:
         return next((entry for entry in kept.manifest if entry.item is item.item), item)
 
 
-class _Progress:
-    """How far it has come, as Temporal's UI shows it."""
-
-    def __init__(self) -> None:
-        self._statuses: dict[str, str] = {}
-
-    def show(self, manifest: Manifest) -> None:
-        self._statuses = {entry.item.value: entry.status.value for entry in manifest}
-        self.beat()
-
-    def beat(self) -> None:
-        activity.heartbeat(self._statuses)
-
-
-@asynccontextmanager
-async def _beating() -> AsyncIterator[_Progress]:
-    """Heartbeats, however long one item takes: silence means that the worker is gone."""
-    progress = _Progress()
-
-    async def beat_forever() -> None:
-        while True:
-            await asyncio.sleep(BEAT_EVERY.total_seconds())
-            progress.beat()
-
-    beating = asyncio.create_task(beat_forever())
-    try:
-        yield progress
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
+def _statuses(manifest: Manifest) -> dict[str, str]:
+    return {entry.item.value: entry.status.value for entry in manifest}
 
 
 def _where_it_stood(manifest: Manifest) -> Manifest:

@@ -1,8 +1,7 @@
 """What a run of reminders does: it asks each invitation, and tells the inviters (REM)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -10,6 +9,7 @@ from typing import Final, Protocol
 from pydantic import AwareDatetime
 from temporalio import activity
 
+from activities.heartbeat import beating
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.address import invitee_key
 from domain.letter.base import Reader
@@ -133,7 +133,7 @@ class ReminderActivities:
     async def ask_stale(self, order: AskStale) -> StaleAsked:
         """Ask page by page; what a killed worker has asked twice decides by itself (REM-1)."""
         behind, found = _gone_so_far()
-        async with _beating() as progress:
+        async with beating(BEAT_EVERY) as progress:
             while True:
                 page = await self.invitations.page(order.quiet_before, behind)
                 await self._ask(page.workflow_ids, order.run_id)
@@ -157,7 +157,7 @@ class ReminderActivities:
         clock = asyncio.get_running_loop()
         give_up_at = clock.time() + WAIT_AT_MOST.total_seconds()
         reminded, since = await self.store.reminded(order.run_id), clock.time()
-        async with _beating():
+        async with beating(BEAT_EVERY):
             while reminded < order.asked and clock.time() < give_up_at:
                 await asyncio.sleep(LOOK_EVERY.total_seconds())
                 now = await self.store.reminded(order.run_id)
@@ -171,7 +171,7 @@ class ReminderActivities:
     async def tell_inviters(self, order: TellInviters) -> InvitersTold:
         """Send the digests, account by account; each goes out once, however often it is tried."""
         digests, failure = 0, None
-        async with _beating():
+        async with beating(BEAT_EVERY):
             for account in await self.store.accounts_to_tell(order.run_id, order.quiet_before):
                 for inviter in await self.store.inviters_to_tell(
                     account, order.run_id, order.quiet_before
@@ -206,20 +206,6 @@ class ReminderActivities:
         return True
 
 
-class _Progress:
-    """How far the asking has come, for whoever goes on with it."""
-
-    def __init__(self) -> None:
-        self._details: tuple[str, int] | tuple[()] = ()
-
-    def show(self, behind: str, found: int) -> None:
-        self._details = (behind, found)
-        self.beat()
-
-    def beat(self) -> None:
-        activity.heartbeat(*self._details)
-
-
 def _gone_so_far() -> tuple[bytes | None, int]:
     """Behind which page an earlier attempt was, and how many it had found."""
     details = activity.info().heartbeat_details
@@ -227,24 +213,3 @@ def _gone_so_far() -> tuple[bytes | None, int]:
         return None, 0
     behind, found = details
     return bytes.fromhex(behind), found
-
-
-@asynccontextmanager
-async def _beating() -> AsyncIterator[_Progress]:
-    """Heartbeats, however long one page takes: silence means that the worker is gone."""
-    progress = _Progress()
-    if details := activity.info().heartbeat_details:
-        progress.show(*details)
-
-    async def beat_forever() -> None:
-        while True:
-            await asyncio.sleep(BEAT_EVERY.total_seconds())
-            progress.beat()
-
-    beating = asyncio.create_task(beat_forever())
-    try:
-        yield progress
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
