@@ -12,7 +12,9 @@ from domain.error import ErrorCode, Refused
 # and names such as .test or .local are in use inside companies. The library's documented way.
 SPECIAL_USE_DOMAIN_NAMES.clear()
 
-_ADDRESS = re.compile(r"[^\s<>@,;:\"']+@[^\s<>@,;:\"']+")
+_OF_ADDRESS = r"[^\s<>@,;:\"']"
+# Only where such characters begin: tried from each of them, a long text would take for ever.
+_ADDRESS = re.compile(rf"(?<!{_OF_ADDRESS}){_OF_ADDRESS}+@{_OF_ADDRESS}+")
 
 
 def normalized(address: str) -> str:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.invitation import RecordInvitation
@@ -44,9 +44,12 @@ from runtime.inviting import (
     with_link,
 )
 from states.invitation import InvitationMachine
-from states.lifecycle import refusal
+from states.lifecycle import after, refusal
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
+
+LONGEST_REASON = 2_000
+"""Characters of the reason for which somebody declines."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,10 @@ class SeatflowClient:
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
+        if reason and len(reason) > LONGEST_REASON:
+            raise Refused(
+                ErrorCode.INVALID_INPUT, f"A reason has at most {LONGEST_REASON:,} characters."
+            )
         filed = await self._latest(account, normalized(email))
         answer = DeclineInvitation(reason=reason)
         return await self._ask(
@@ -203,8 +210,10 @@ class SeatflowClient:
         )
 
     async def revoke(self, account: str, email: str, by: str) -> Invitation:
-        """Take an invitation back (INV-7)."""
+        """Take an invitation back (INV-7), also one that Temporal has lost."""
         filed, admin = await self._for_admin(account, email, by)
+        if await self._is_lost(filed):
+            return await self._end_lost(filed, admin)
         order = RevokeInvitation(by=admin)
         return await self._ask(
             filed,
@@ -212,6 +221,34 @@ class SeatflowClient:
             [order],
             _ended,
         )
+
+    async def _is_lost(self, filed: FiledInvitation) -> bool:
+        """Whether it wants an answer, and Temporal knows no workflow that could take one.
+
+        Somebody has deleted it, or Temporal's own database is not the one of before.
+        """
+        if not filed.started or not filed.invitation.state.unanswered:
+            return False
+        try:
+            handle = (await self.connect()).get_workflow_handle(filed.invitation.workflow_id)
+            await handle.describe(rpc_timeout=START_TIMEOUT)
+        except RPCError as failure:
+            if failure.status is RPCStatusCode.NOT_FOUND:
+                return True
+            raise unreachable(failure) from failure
+        return False
+
+    async def _end_lost(self, filed: FiledInvitation, admin: str) -> Invitation:
+        wanted = after(
+            InvitationMachine,
+            filed.invitation,
+            "revoke",
+            at=datetime.now(UTC),
+            by=admin,
+            note="Temporal no longer knew its workflow.",
+        )
+        kept = await self.invitations.end(filed.invitation_id, wanted)
+        return kept if kept == wanted else _ended(kept)
 
     async def resend(self, account: str, email: str, by: str) -> Invitation:
         """Send a new link; the old one is dead when this returns (INV-9)."""

@@ -4,7 +4,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
 
 from domain.address import invitee_key
 from domain.invitation import Choice, InvitationState, Invite, License
@@ -66,6 +69,27 @@ async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: 
     assert "ended from outside" in (revoked.journal[-1].note or "")
     assert await refusal_of(world.client.accept(world.account, JANE)) == "revoked"
     assert await world.free_seats() == 2
+
+
+async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World) -> None:
+    """INV-7, INV-8: and then the person can be invited again."""
+    pending = await world.pending(JANE, License.LICENSED)
+    client = world.temporal.client
+    await client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=pending.workflow_id),
+        )
+    )
+    with pytest.raises(RPCError):
+        while await client.get_workflow_handle(pending.workflow_id).describe():
+            pass
+    revoked = await world.client.revoke(world.account, JANE, ADMIN)
+    assert revoked.state is InvitationState.REVOKED
+    assert revoked.journal[-1].by == ADMIN
+    assert await world.free_seats() == 2
+    assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING
+    assert await world.audit() == ()
 
 
 async def test_a_refund_that_nobody_looks_after_is_taken_up(

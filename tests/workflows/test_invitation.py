@@ -455,3 +455,12 @@ async def test_no_address_reaches_a_failure_that_temporal_shows(world: World) ->
     await world.imported(world.account, users=[(JANE, "member")])
     assert await refusal_of(world.client.accept(world.account, JANE)) == "already_member"
     assert JANE not in await world.failures(JANE)
+
+
+async def test_a_reason_is_no_book(world: World) -> None:
+    """Whatever is written by an invitee, it holds up nobody."""
+    await world.pending(JANE)
+    declining = world.client.decline(world.account, JANE, "x" * 2_001)
+    assert await refusal_of(declining) == "invalid_input"
+    declined = await world.client.decline(world.account, JANE, "x" * 2_000)
+    assert declined.journal[-1].note == "x" * 2_000
