@@ -2,7 +2,6 @@
 
 import csv
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from pydantic import JsonValue
 from commands.answer import Answer
 from commands.question import ask_bulk
 from commands.rows import give_results
+from commands.source import content_of
 from domain.address import normalized
 from domain.bulk import BatchRow
 from domain.error import ErrorCode, Refused
@@ -61,7 +61,7 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
     Raises `Refused(invalid_input)` that names every mistake, unless bad rows may be skipped.
     """
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        content = content_of(file)
     except OSError as unreadable:
         reason = unreadable.strerror or str(unreadable)
         raise _bad_file(file, [{"path": file, "reason": reason}]) from None
@@ -191,6 +191,18 @@ def _require_writable(results: Path) -> None:
 
 
 def _write(results: Path, found: Sequence[InviteResult]) -> None:
+    try:
+        _write_rows(results, found)
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+        raise Refused(
+            ErrorCode.INVALID_INPUT,
+            f"{results} cannot be written: {reason}. Everybody was invited; repeating the command "
+            "writes the results.",
+        ) from None
+
+
+def _write_rows(results: Path, found: Sequence[InviteResult]) -> None:
     with results.open("w", encoding="utf-8-sig", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(RESULT_COLUMNS)

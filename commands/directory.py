@@ -1,10 +1,8 @@
 """Commands about the accounts in the store."""
 
 import json
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +14,7 @@ from rich.text import Text
 
 from commands.answer import DONE, Answer, as_json, print_json
 from commands.question import ask_store
+from commands.source import content_of
 from domain.account import Directory
 from domain.account_file import Mistake, read_accounts
 from domain.audit import AuditReport
@@ -84,7 +83,7 @@ def _read(context: typer.Context, file: str) -> Directory:
 
 def _document(file: str) -> JsonValue:
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        content = content_of(file)
     except OSError as unreadable:
         raise _bad_file(file, [(file, unreadable.strerror or str(unreadable))]) from None
     try:

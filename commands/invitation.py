@@ -12,7 +12,7 @@ from commands.question import Account, By, Email, ask
 from commands.rows import give_results
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
-from domain.people_file import LOCALE
+from domain.text import LOCALE
 
 if TYPE_CHECKING:
     from runtime.client import SeatflowClient

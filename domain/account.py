@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from babel import Locale
 from babel.numbers import get_currency_precision, list_currencies
@@ -29,10 +29,15 @@ from domain.catalog import Catalog
 from domain.day import moment
 from domain.error import Refused
 from domain.money import DecimalText
-from domain.text import OneLine
+from domain.text import LOCALE, OneLine
 
 FIELDS_ONLY: Final[dict[str, object]] = {}
 """The context in which an account, and a whole file, is not checked beyond its single fields."""
+
+_OUR_TIME: Final = range(1900, 3000)
+"""Years that can be calculated with, whatever is added to them."""
+
+Day = TypeVar("Day", bound=date)
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -66,7 +71,8 @@ def _currency(code: str) -> str:
 
 @cache
 def _country(code: str) -> str:
-    if not re.fullmatch("[A-Z]{2}", code) or code not in Locale("en").territories:
+    # CLDR also names what is no country: ZZ is an unknown one.
+    if not re.fullmatch("[A-Z]{2}", code) or code not in Locale("en").territories.keys() - {"ZZ"}:
         raise ValueError(f"no such ISO 3166 country: {code}")
     return code
 
@@ -81,6 +87,12 @@ def _instant(value: object) -> object:
     return value
 
 
+def _in_our_time(at: Day) -> Day:
+    if at.year not in _OUR_TIME:
+        raise ValueError(f"the year is not one from {_OUR_TIME.start} to {_OUR_TIME.stop - 1}")
+    return at
+
+
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """A name that an outside system gave: shows in workflow ids, so it holds no personal data."""
 ItemId = Annotated[str, Field(min_length=1, max_length=128)]
@@ -89,9 +101,14 @@ Domain = Annotated[str, AfterValidator(_domain)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Country = Annotated[str, AfterValidator(_country)]
+Flag = Annotated[bool, Field(strict=True)]
+Language = Annotated[str, Field(pattern=rf"^{LOCALE.pattern}$")]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Instant = Annotated[
-    AwareDatetime | date, Field(union_mode="left_to_right"), BeforeValidator(_instant)
+    AwareDatetime | date,
+    Field(union_mode="left_to_right"),
+    BeforeValidator(_instant),
+    AfterValidator(_in_our_time),
 ]
 """A moment, or a day, which begins at 00:00 in the account's time zone."""
 
@@ -128,7 +145,7 @@ class Meeting(_Entry):
 
     id: ItemId
     topic: OneLine
-    starts_at: AwareDatetime
+    starts_at: Annotated[AwareDatetime, AfterValidator(_in_our_time)]
     capacity: int | None = None
     join_url: str | None = None
 
@@ -158,8 +175,8 @@ class User(_Entry):
     email: Address
     name: OneLine | None = None
     role: Role
-    licensed: bool = False
-    locale: str | None = None
+    licensed: Flag = False
+    locale: Language | None = None
     time_zone: TimeZone | None = None
     settings: dict[str, JsonValue] = {}
     meetings: tuple[Meeting, ...] = ()
@@ -183,7 +200,7 @@ class Payment(_Entry):
     id: ItemId
     method: Literal["card", "bank", "credit"]
     amount: DecimalText
-    refundable: bool = True
+    refundable: Flag = True
 
 
 class Subscription(_Entry):
@@ -196,7 +213,7 @@ class Subscription(_Entry):
     cycle: Literal["monthly", "annual"]
     period_start: Instant
     period_end: Instant
-    cancellation_pending: bool = False
+    cancellation_pending: Flag = False
     discount: DecimalText = Decimal("0.00")
     tax: DecimalText = Decimal("0.00")
     payments: tuple[Payment, ...]
@@ -207,7 +224,7 @@ class Invoice(_Entry):
 
     id: ItemId
     amount_due: DecimalText
-    due_on: date
+    due_on: Annotated[date, AfterValidator(_in_our_time)]
     status: Literal["open", "paid"] = "open"
 
 
@@ -230,7 +247,7 @@ class Account(_Entry):
     country: Country
     collection: Literal["autopay", "net_terms"]
     state: Literal["open", "closed"] = "open"
-    suspended: bool = False
+    suspended: Flag = False
     billing_day: int | None = Field(default=None, ge=1, le=31)
     billing_customer: str | None = None
     vanity_url: str | None = None

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -11,10 +10,12 @@ from domain.address import normalized
 from domain.error import ErrorCode, Refused
 from domain.invitation import License, Person
 from domain.model import Value
-from domain.text import one_line
+from domain.text import LOCALE, one_line
 
-LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-"""A language, perhaps with a region."""
+NOT_UTF8: Final = "not UTF-8: save the file as “CSV UTF-8”"
+
+_GARBLED: Final = "\N{REPLACEMENT CHARACTER}"
+"""What stands where bytes were no UTF-8."""
 
 
 class Column(StrEnum):
@@ -71,7 +72,8 @@ class PeopleFile(Value):
     @property
     def mistakes(self) -> tuple[FileMistake, ...]:
         """All of them, from top to bottom."""
-        return (*self.unreadable, *(mistake for row in self.rows for mistake in row.mistakes))
+        of_rows = (mistake for row in self.rows for mistake in row.mistakes)
+        return tuple(sorted((*self.unreadable, *of_rows), key=lambda mistake: mistake.row))
 
 
 class _Record(NamedTuple):
@@ -80,6 +82,8 @@ class _Record(NamedTuple):
     row: int
     cells: Sequence[str]
     malformed: str | None = None
+    last: bool = False
+    """Nobody knows where the next one begins."""
 
 
 def read_people(
@@ -90,24 +94,34 @@ def read_people(
     The first row names the columns, in any order. `license` and `locale` are those of rows
     that leave them empty.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as mistake:
-        row = content.count(b"\n", 0, mistake.start) + 1
-        return _unreadable(row, None, "not UTF-8: save it as “CSV UTF-8”")
+    text, garbled = _text(content)
     records = _records(text)
     header = next(records, None)
     if header is None:
         return _unreadable(1, None, "the file is empty")
+    if garbled and any(_GARBLED in cell for cell in header.cells):
+        return _unreadable(header.row, None, NOT_UTF8)
     columns = [cell.strip().casefold() for cell in header.cells]
     filed = PeopleFile(unreadable=tuple(_header_mistakes(header, columns)))
     if Column.EMAIL not in columns:
         return filed
+    read = list(records)
+    doubtful = tuple(_doubtful(read, columns, garbled=garbled))
+    filed = filed.model_copy(update={"unreadable": (*filed.unreadable, *doubtful)})
+    unread = {mistake.row for mistake in doubtful}
     defaults = Person(email="", license=license, locale=locale)
-    rows = [_person(record, columns, defaults) for record in records]
+    rows = [_person(record, columns, defaults) for record in read if record.row not in unread]
     if not rows and not filed.unreadable:
         return _unreadable(header.row, None, "the file names nobody")
     return _each_once(filed, rows)
+
+
+def _text(content: bytes) -> tuple[str, bool]:
+    """What the file says, and whether some of it is no UTF-8."""
+    try:
+        return content.decode("utf-8-sig"), False
+    except UnicodeDecodeError:
+        return content.decode("utf-8-sig", errors="replace"), True
 
 
 def _unreadable(row: int, column: str | None, reason: str) -> PeopleFile:
@@ -115,17 +129,22 @@ def _unreadable(row: int, column: str | None, reason: str) -> PeopleFile:
 
 
 def _records(text: str) -> Iterator[_Record]:
-    """The rows that are not blank; one that is malformed ends with its line."""
+    """The rows that are not blank; one that is malformed ends with its line, or is the last."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     row = 0
     while True:
         row += 1
+        lines = reader.line_num
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as malformed:
-            yield _Record(row, (), str(malformed))
+            # A quote that was not meant as one has swallowed other rows.
+            hopeless = reader.line_num > lines + 1
+            yield _Record(row, (), str(malformed), last=hopeless)
+            if hopeless:
+                return
         else:
             if any(cell.strip() for cell in cells):
                 yield _Record(row, cells)
@@ -134,6 +153,20 @@ def _records(text: str) -> Iterator[_Record]:
 def _separator(text: str) -> str:
     """No name of a column holds one, so the header tells."""
     return ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
+
+
+def _doubtful(
+    records: Sequence[_Record], columns: Sequence[str], *, garbled: bool
+) -> Iterator[FileMistake]:
+    """What makes the whole file doubtful, and not only a row."""
+    for record in records:
+        if record.last:
+            reason = f"{record.malformed}; nothing below it can be read"
+            yield FileMistake(row=record.row, column=None, reason=reason)
+        for number, cell in enumerate(record.cells):
+            if garbled and _GARBLED in cell:
+                column = columns[number] if number < len(columns) else f"column {number + 1}"
+                yield FileMistake(row=record.row, column=column, reason=NOT_UTF8)
 
 
 def _header_mistakes(header: _Record, columns: Sequence[str]) -> Iterator[FileMistake]:

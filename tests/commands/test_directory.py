@@ -122,6 +122,32 @@ def test_mistakes_of_all_kinds_are_told_at_once(run: Run) -> None:
     assert run("export").at("accounts", 0, "id") == "acme"
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("period_start", "0001-01-01"),
+        ("period_end", "9999-12-31T23:59:59-05:00"),
+        ("cancellation_pending", "no"),
+    ],
+)
+def test_what_cannot_be_calculated_with_is_a_mistake(run: Run, member: str, value: str) -> None:
+    line: dict[str, JsonValue] = {
+        "id": "s",
+        "product": "Pro",
+        "kind": "plan",
+        "quantity": 1,
+        "cycle": "monthly",
+        "period_start": "2026-01-01",
+        "period_end": "2026-02-01",
+        "payments": [],
+        member: value,
+    }
+    document: JsonValue = {"accounts": [account(subscriptions=[line], time_zone="Europe/Berlin")]}
+    ran = run("--json", "import", "-", stdin=json.dumps(document))
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert f"accounts[0].subscriptions[0].{member}" in mistakes(ran.error)
+
+
 def test_a_file_that_is_wrong_in_itself_needs_no_store(run: Run) -> None:
     nowhere = "postgresql+asyncpg://127.0.0.1:1/none"
     ran = run("--json", "import", "-", stdin="{}", SEATFLOW_DATABASE_URL=nowhere)

@@ -72,7 +72,7 @@ def test_the_request_says_what_a_row_leaves_empty() -> None:
         (b"name,role\nAda,boss\n", [(1, "email"), (1, "role")]),
         (b"email,role,email,\nada@example.com\n", [(1, "role"), (1, "email"), (1, "column 4")]),
         (b"email,role\nada@example.com,boss\nada,boss\n", [(1, "role"), (3, "email")]),
-        (b"email\n\xe9ric@example.com\n", [(2, None)]),
+        (b"email\n\xe9ric@example.com\n", [(2, "email")]),
         ("email\nada@example.com".encode("utf-16"), [(1, None)]),
     ],
 )
@@ -115,6 +115,22 @@ def test_every_mistake_is_told_with_its_row_and_column() -> None:
 def test_an_open_quote_is_told_where_it_opens() -> None:
     file = read_people(b'email,name\nada@example.com,"Ada\nbob@example.com,Bob\n')
     assert places(file) == [(2, None)]
+
+
+def test_behind_an_open_quote_nothing_is_trusted() -> None:
+    """REM-3: whoever stands there must not vanish into another row."""
+    text = 'email,name\nnobody,\nada@example.com,"Ada\nbob@example.com,"Bob"\neve@example.com,Eve\n'
+    file = read_people(text.encode())
+    assert places(file) == [(2, "email"), (3, None)]
+    assert [mistake.row for mistake in file.unreadable] == [3]
+    assert file.unreadable[0].reason.endswith("; nothing below it can be read")
+
+
+def test_what_is_no_utf_8_is_told_by_row_and_column() -> None:
+    text = 'email,name\na@example.com,"one\ntwo"\nb@example.com,M\xfcller\nc@example.com,J\xf6rg\n'
+    file = read_people(text.encode("latin-1"))
+    assert places(file) == [(3, "name"), (4, "name")]
+    assert len(file.unreadable) == 2
 
 
 def test_who_is_named_twice_counts_once() -> None:

@@ -1,0 +1,13 @@
+"""Files that a command reads."""
+
+import sys
+from pathlib import Path
+
+
+def content_of(file: str) -> bytes:
+    """What stands in `file`; - is stdin. Raises OSError, also when stdin is closed."""
+    if file != "-":
+        return Path(file).read_bytes()
+    if sys.stdin is None:
+        raise OSError("stdin is closed")
+    return sys.stdin.buffer.read()
