@@ -1,7 +1,7 @@
 """What a run of reminders does: it asks each invitation, and tells the inviters (REM)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -60,6 +60,8 @@ class TellInviters(Value):
 
     run_id: str
     quiet_before: AwareDatetime
+    quiet_for: timedelta = timedelta()
+    """How long before it is told of an invitation has been quiet; zero: by a workflow of before."""
 
 
 class InvitersTold(Value):
@@ -74,6 +76,12 @@ class InviterToTell(Value):
     reader: Reader
     account_name: str
     invitations: tuple[StaleInvitation, ...]
+
+    def has_news(self, told_at: datetime | None, quiet_for: timedelta) -> bool:
+        """Whether any has become stale, or been reminded, since they were told at `told_at`."""
+        return told_at is None or any(
+            each.reminded or each.quiet_since + quiet_for > told_at for each in self.invitations
+        )
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,12 @@ class ReminderStore(Protocol):
         self, account: str, run_id: str, quiet_before: datetime
     ) -> list[InviterToTell]:
         """Who is told of the account's stale invitations."""
+
+    async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
+        """When each inviter's last digest went out, by what its id begins with.
+
+        Those of that run do not count: an attempt before this one may have sent them.
+        """
 
 
 @dataclass(frozen=True)
@@ -169,15 +183,22 @@ class ReminderActivities:
 
     @activity.defn
     async def tell_inviters(self, order: TellInviters) -> InvitersTold:
-        """Send the digests, account by account; each goes out once, however often it is tried."""
+        """Send the digests, account by account; each goes out once, however often it is tried.
+
+        Whom it would only tell what they have been told already gets none (REM-2).
+        """
         digests, failure = 0, None
+        told_at = await self.store.last_digests(order.run_id)
         async with beating(BEAT_EVERY):
             for account in await self.store.accounts_to_tell(order.run_id, order.quiet_before):
                 for inviter in await self.store.inviters_to_tell(
                     account, order.run_id, order.quiet_before
                 ):
+                    series = self._series(account, inviter)
+                    if not inviter.has_news(told_at.get(series), order.quiet_for):
+                        continue
                     try:
-                        digests += await self._tell(self._digest(order.run_id, account, inviter))
+                        digests += await self._tell(_digest(f"{series}.{order.run_id}", inviter))
                     except Exception as not_taken:
                         # One mailbox that is full must not keep the others waiting.
                         failure = not_taken
@@ -186,14 +207,9 @@ class ReminderActivities:
             raise failure
         return InvitersTold(digests=digests)
 
-    def _digest(self, run_id: str, account: str, inviter: InviterToTell) -> DigestLetter:
-        return digest_letter(
-            inviter.reader,
-            inviter.account_name,
-            inviter.invitations,
-            # The id is kept, so it must not tell who it was.
-            id=f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}.{run_id}",
-        )
+    def _series(self, account: str, inviter: InviterToTell) -> str:
+        """What the ids of an inviter's digests begin with; they are kept, so nobody is named."""
+        return f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}"
 
     async def _tell(self, letter: DigestLetter) -> bool:
         """Whether the mail server has taken it."""
@@ -204,6 +220,10 @@ class ReminderActivities:
             activity.logger.warning("letter %s was refused: %s", letter.event, refused)
             return False
         return True
+
+
+def _digest(id: str, inviter: InviterToTell) -> DigestLetter:
+    return digest_letter(inviter.reader, inviter.account_name, inviter.invitations, id=id)
 
 
 def _gone_so_far() -> tuple[bytes | None, int]:

@@ -1,6 +1,7 @@
 """Commands about reminders of invitations that nobody answers (REM)."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,14 @@ from rich.text import Text
 from commands.answer import Answer, as_json
 from commands.question import ask_reminders
 from commands.shape import facts, table, time
+from domain.error import ErrorCode, Refused
 from domain.period import duration
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule
 
 if TYPE_CHECKING:
     from runtime.reminder_client import ReminderClient
+
+LONGEST_INTERVAL = timedelta(days=365)
 
 app = typer.Typer(
     name="reminders",
@@ -32,6 +36,8 @@ def install(
 ) -> None:
     """Have a run started again and again; repeated, it changes the interval."""
     span = duration(every)
+    if span > LONGEST_INTERVAL:
+        raise Refused(ErrorCode.INVALID_INPUT, f"A run starts every {every}: at most 365d.")
     _schedule(context, "Installing", lambda reminders: reminders.install(span))
 
 

@@ -32,14 +32,17 @@ class ReminderRun(Value):
     reminded: int = 0
     """Those whose invitee was then reminded."""
     digests: int = 0
-    """Inviters who were told of their stale invitations (REM-2)."""
+    """Inviters who were told of stale invitations that they had not been told of (REM-2)."""
 
 
 class ReminderSchedule(Value):
     """The schedule that starts the runs."""
 
-    every: str
-    """As it is written on the command line, for example `1d`."""
+    every: str | None
+    """As it is written on the command line, for example `1d`.
+
+    None where it was changed, with Temporal's own tools, into something else than one interval.
+    """
     paused: bool
     next: tuple[AwareDatetime, ...]
     """When the next runs start, but for the jitter."""

@@ -157,10 +157,9 @@ class ReminderClient:
 
 
 def _as_shown(described: ScheduleDescription) -> ReminderSchedule:
-    [interval] = described.schedule.spec.intervals
-    paused = described.schedule.state.paused
+    spec, paused = described.schedule.spec, described.schedule.state.paused
     return ReminderSchedule(
-        every=duration_text(interval.every),
+        every=duration_text(spec.intervals[0].every) if len(spec.intervals) == 1 else None,
         paused=paused,
         next=() if paused else tuple(described.info.next_action_times),
     )

@@ -76,7 +76,11 @@ class StaleInvitationRemindersWorkflow:
         with suppress(ActivityError):
             told = await workflow.execute_activity_method(
                 ReminderActivities.tell_inviters,
-                TellInviters(run_id=self._run.run_id, quiet_before=self._quiet_before),
+                TellInviters(
+                    run_id=self._run.run_id,
+                    quiet_before=self._quiet_before,
+                    quiet_for=self._order.quiet_for,
+                ),
                 **DIGEST | ActivityConfig(summary="Send each inviter a digest"),
             )
             self._run = self._run.model_copy(update={"digests": told.digests})

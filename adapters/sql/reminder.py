@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.reminder import InviterToTell
-from adapters.sql.schema import InvitationRow, PersonRow, ReminderRunRow
+from adapters.sql.schema import InvitationRow, LetterRow, PersonRow, ReminderRunRow
 from adapters.sql.standing import known_account, user_or_owner
 from adapters.sql.transaction import reading, writing
 from domain.invitation import REMINDABLE
@@ -90,9 +91,28 @@ class SqlReminders:
                         time_zone=person.time_zone or target.time_zone,
                     ),
                     account_name=target.name,
-                    invitations=before.invitations + stale if before else stale,
+                    invitations=_longest_quiet_first(before.invitations if before else (), stale),
                 )
             return list(told.values())
+
+    async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
+        """When each inviter's last digest went out, by what its id begins with.
+
+        Those of that run do not count.
+        """
+        async with reading(self._engine) as session:
+            # Ids of runs are all as long as this one.
+            before_the_run = func.length(LetterRow.letter_id) - len(f".{run_id}")
+            series = func.substr(LetterRow.letter_id, 1, before_the_run)
+            last = await session.execute(
+                select(series, func.max(LetterRow.taken_at))
+                .where(
+                    LetterRow.letter_id.startswith("digest."),
+                    ~LetterRow.letter_id.endswith(f".{run_id}", autoescape=True),
+                )
+                .group_by(series)
+            )
+            return {begins_with: at for begins_with, at in last}
 
 
 async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[str | None, int]:
@@ -109,6 +129,12 @@ def _stale(run_id: str, quiet_before: datetime) -> ColumnElement[bool]:
     return InvitationRow.state.in_(REMINDABLE) & or_(
         InvitationRow.quiet_since <= quiet_before, InvitationRow.reminded_by == run_id
     )
+
+
+def _longest_quiet_first(
+    *groups: tuple[StaleInvitation, ...],
+) -> tuple[StaleInvitation, ...]:
+    return tuple(sorted(chain(*groups), key=lambda each: each.quiet_since))
 
 
 def _as_told(row: InvitationRow, run_id: str) -> StaleInvitation:

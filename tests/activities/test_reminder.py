@@ -1,7 +1,7 @@
 """A run of reminders that a killed worker has left in the middle."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -45,8 +45,14 @@ class TwoInviters:
     async def keep(self, run: ReminderRun) -> None:
         raise AssertionError("nothing is kept here")
 
+    def __init__(self) -> None:
+        self.told_at: dict[str, datetime] = {}
+
     async def reminded(self, run_id: str) -> int:
         return 0
+
+    async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
+        return self.told_at
 
     async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         return ["acme"]
@@ -117,6 +123,30 @@ async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
     [told] = post.sent
     assert told.reader.email == "eve@acme.example"
     assert "eve" not in told.id
+
+
+async def test_who_was_told_of_the_same_gets_no_digest() -> None:
+    """REM-2: one digest, however many runs there are."""
+    post, store = Outbox(None), TwoInviters()
+    run = replace(activities(ThreePages(), post), store=store)
+    order = TellInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
+    assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=2)
+    told_full, told_eve = (letter.id.removesuffix(".run-1") for letter in post.sent)
+    # Stale since the third day: Eve was told after that, the other one before.
+    store.told_at = {told_full: NOW + timedelta(days=2), told_eve: NOW + timedelta(days=4)}
+    again = order.model_copy(update={"run_id": "run-2"})
+    assert await ActivityEnvironment().run(run.tell_inviters, again) == InvitersTold(digests=1)
+    assert post.sent[-1].id == f"{told_full}.run-2"
+
+
+async def test_a_reminder_is_news_to_the_inviter() -> None:
+    [stale] = (await TwoInviters().inviters_to_tell("acme", "run-1", NOW))[0].invitations
+    told = InviterToTell(reader=Reader(email="e@a.example"), account_name="A", invitations=(stale,))
+    later = NOW + timedelta(days=9)
+    assert not told.has_news(later, timedelta(days=3))
+    reminded = stale.model_copy(update={"reminded": True})
+    assert told.model_copy(update={"invitations": (reminded,)}).has_news(later, timedelta(days=3))
+    assert told.has_news(None, timedelta(days=3))
 
 
 async def test_digests_keep_the_pace_of_the_mail_server() -> None:

@@ -58,6 +58,8 @@ MISTAKES = [
     ["reminders", "install", "--every", "daily"],
     ["reminders", "install", "--every", "0d"],
     ["reminders", "install", "--every", "-1d"],
+    ["reminders", "install", "--every", "366d"],
+    ["reminders", "install", "--every", "999999w"],
     ["mail", "show", "first"],
     ["diagram", "--format", "png"],
     ["show", "acme", "\udcff"],

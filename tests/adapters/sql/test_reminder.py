@@ -68,3 +68,14 @@ async def test_each_inviter_is_told_of_what_is_stale_and_of_nothing_else(town: T
         OWNER: [("o@example.com", False)],
     }
     assert await reminders.inviters_to_tell("acme", "another run", NOON - DAY) == []
+
+
+async def test_when_an_inviter_was_told_last_is_known_beyond_the_run(town: Town) -> None:
+    """REM-2: of another run than this one, whose repeat must decide the same again."""
+    letters = town.store.letters
+    await letters.remember("digest.eve.run-1", NOON)
+    await letters.remember("digest.eve.run-2", NOON + DAY)
+    await letters.remember("digest.eve.run-3", NOON + 2 * DAY)
+    await letters.remember("digest.bob.run-3", NOON + 2 * DAY)
+    await letters.remember("invitation.1.run-1", NOON)
+    assert await town.store.reminders.last_digests("run-3") == {"digest.eve": NOON + DAY}
