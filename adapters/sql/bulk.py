@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Select, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Select, exists, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.invitation import bind_run
 from adapters.sql.record import filed
@@ -41,7 +41,7 @@ class SqlBatches:
     async def file(
         self, batch: Batch, digest: str, rows: Sequence[BatchRow], at: datetime
     ) -> Batch:
-        """Keep the whole request, once; on repeat, the one that is kept.
+        """Keep the whole request, once; on repeat, the one that is kept, once a row was invited.
 
         Raises Refused: `conflict`, when another request bears that id.
         """
@@ -51,6 +51,9 @@ class SqlBatches:
             if kept and kept.digest != digest:
                 raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")
             if kept:
+                if not await _was_begun(session, batch.batch_id):
+                    # It was filed and never started: the terms of now hold.
+                    kept.ordered = batch
                 return kept.ordered
             session.add(
                 FiledBatchRow(batch_id=batch.batch_id, digest=digest, filed_at=at, ordered=batch)
@@ -175,3 +178,10 @@ def _invitations_of(batch_id: str) -> Select[str]:
         .join(BatchPersonRow, BatchPersonRow.invitation_id == InvitationRow.invitation_id)
         .where(BatchPersonRow.batch_id == batch_id)
     )
+
+
+async def _was_begun(session: AsyncSession, batch_id: str) -> bool:
+    """Whether any of its rows has been taken up."""
+    of_the_batch = BatchPersonRow.batch_id == batch_id
+    invited = BatchPersonRow.result.in_(("invited", "already_invited"))
+    return bool(await session.scalar(select(exists().where(of_the_batch, invited))))
