@@ -110,6 +110,7 @@ class Story:
         folder = self._stack.settings.state_folder
         table = Table(title="Look around", title_justify="left", show_header=False, box=None)
         table.add_row("Temporal UI", self._stack.ui)
+        table.add_row("portal", self._stack.settings.public_url)
         table.add_row("mailbox", f"SEATFLOW_STATE_FOLDER={folder} seatflow mail list")
         table.add_row("stop", "Ctrl-C")
         return table
@@ -122,6 +123,7 @@ class Story:
                 for step in self.steps
             ],
             "ui": self._stack.ui,
+            "portal": self._stack.settings.public_url,
             "state_folder": str(self._stack.settings.state_folder),
         }
 

@@ -50,10 +50,12 @@ def speak_through_logging() -> None:
 
 
 def stop_signal() -> asyncio.Event:
-    """Set when the process is asked to stop, by SIGTERM or Ctrl-C."""
+    """Set when the process is asked to stop: by SIGTERM, Ctrl-C, or a terminal that closes."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # `nohup` ignores the last one, and so it stays.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
@@ -63,8 +65,8 @@ def leave(status: int) -> NoReturn:
     Threads of the SDK's core may be about to report, for example on a request that was
     given up, and they abort an interpreter that is being taken down.
     """
-    # Whoever read the output may have seen enough.
-    with suppress(BrokenPipeError):
+    # Whoever read the output may have seen enough, or its terminal is gone.
+    with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.engine import create_engine
+from adapters.sql.engine import BUSY_SECONDS, create_engine
 from adapters.sql.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import Unavailable
@@ -29,12 +29,14 @@ async def set_up_store(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[SqlStore]:
-    """The store, as long as it is needed.
+async def open_store(
+    settings: Settings, busy_seconds: float = BUSY_SECONDS
+) -> AsyncIterator[SqlStore]:
+    """The store, as long as it is needed; on SQLite it waits `busy_seconds` for who writes.
 
     Raises Unavailable when the database does not answer or was never set up.
     """
-    async with _engine(settings) as engine:
+    async with _engine(settings, busy_seconds) as engine:
         with _asking_the_database():
             async with engine.connect() as connection:
                 ready = await connection.run_sync(_has_tables)
@@ -44,9 +46,11 @@ async def open_store(settings: Settings) -> AsyncIterator[SqlStore]:
 
 
 @asynccontextmanager
-async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+async def _engine(
+    settings: Settings, busy_seconds: float = BUSY_SECONDS
+) -> AsyncIterator[AsyncEngine]:
     with _asking_the_database():
-        engine = create_engine(settings.database_url.get_secret_value())
+        engine = create_engine(settings.database_url.get_secret_value(), busy_seconds)
     try:
         yield engine
     finally:

@@ -13,7 +13,7 @@ from adapters.sql.sqlite import READ, WRITE, open_sqlite
 from domain.error import ErrorCode, Refused
 
 BUSY_SECONDS: Final = 30.0
-"""How long a SQLite transaction waits for the one that writes."""
+"""How long a SQLite transaction waits for the one that writes, unless somebody waits for it."""
 CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 15
 """At a time to a SQLite database, by one process; each has a thread of its own."""
@@ -21,7 +21,7 @@ READS_ONLY: Final = "seatflow_reads_only"
 """The execution option of a SQLite transaction that need not wait for writers."""
 
 
-def create_engine(url: str) -> AsyncEngine:
+def create_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> AsyncEngine:
     """The engine for `url`; nothing is connected yet.
 
     Raises Refused: `invalid_input`, when it names neither of the two databases.
@@ -29,7 +29,7 @@ def create_engine(url: str) -> AsyncEngine:
     parsed = _parsed(url)
     match parsed.drivername:
         case "sqlite+aiosqlite":
-            return _sqlite(parsed)
+            return _sqlite(parsed, busy_seconds)
         case "postgresql+asyncpg":
             return create_async_engine(
                 parsed,
@@ -52,12 +52,12 @@ def _parsed(url: str) -> URL:
         raise Refused(ErrorCode.INVALID_INPUT, "The database URL cannot be read.") from None
 
 
-def _sqlite(url: URL) -> AsyncEngine:
+def _sqlite(url: URL, busy_seconds: float) -> AsyncEngine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
         url,
-        connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": open_sqlite},
+        connect_args={"timeout": busy_seconds, "async_creator_fn": open_sqlite},
         poolclass=AsyncAdaptedQueuePool,
         pool_size=CONNECTIONS,
         # One beyond them would be made, and set up, for a single transaction.
