@@ -9,7 +9,9 @@ from pydantic import AfterValidator
 LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 """A language, perhaps with a region."""
 
-_CONTROLS = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+# Only where white space begins: tried from each blank, a long gap would take for ever.
+_CONTROLS = re.compile(rf"(?<![\s{_CONTROL}])[\s{_CONTROL}]*[{_CONTROL}][\s{_CONTROL}]*")
 
 
 def one_line(text: str) -> str:

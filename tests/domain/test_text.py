@@ -1,0 +1,27 @@
+"""Text that people typed, on one line."""
+
+import pytest
+
+from domain.text import one_line
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("A\r\nBcc: x@y.example", "A Bcc: x@y.example"),
+        ("A\x00\x0b\x85\u2028B", "A B"),
+        ("A \x00 B", "A B"),
+        ("A\x00  \x01B", "A B"),
+        ("  A  B\u2003C\n", "A  B\u2003C"),
+        ("Jo\u0308rg", "Jörg"),
+    ],
+)
+def test_control_characters_become_one_space(typed: str, written: str) -> None:
+    """TXT-3: whatever stands around them; other blanks stay as they are."""
+    assert one_line(typed) == written
+
+
+def test_a_long_gap_is_read_all_the_same() -> None:
+    """Once it took time that grew with the square of the length."""
+    gap = " " * 1_000_000
+    assert one_line(f"A{gap}B\n") == f"A{gap}B"
