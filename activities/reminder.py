@@ -78,7 +78,7 @@ class InviterToTell(Value):
     invitations: tuple[StaleInvitation, ...]
 
     def has_news(self, told_at: datetime | None, quiet_for: timedelta) -> bool:
-        """Whether any has become stale, or been reminded, since they were told at `told_at`."""
+        """Whether any has been reminded, or become stale since the run of `told_at` looked."""
         return told_at is None or any(
             each.reminded or each.quiet_since + quiet_for > told_at for each in self.invitations
         )
@@ -121,7 +121,7 @@ class ReminderStore(Protocol):
         """Who is told of the account's stale invitations."""
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """When each inviter's last digest went out, by what its id begins with.
+        """When the run began that sent an inviter's last digest, by what its id begins with.
 
         Those of that run do not count: an attempt before this one may have sent them.
         """

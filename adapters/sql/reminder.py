@@ -96,20 +96,21 @@ class SqlReminders:
             return list(told.values())
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """When each inviter's last digest went out, by what its id begins with.
+        """When the run began that sent an inviter's last digest, by what its id begins with.
 
         Those of that run do not count.
         """
         async with reading(self._engine) as session:
             # Ids of runs are all as long as this one.
-            before_the_run = func.length(LetterRow.letter_id) - len(f".{run_id}")
-            series = func.substr(LetterRow.letter_id, 1, before_the_run)
+            dot = func.length(LetterRow.letter_id) - len(run_id)
+            series, run = (
+                func.substr(LetterRow.letter_id, 1, dot - 1),
+                func.substr(LetterRow.letter_id, dot + 1),
+            )
             last = await session.execute(
-                select(series, func.max(LetterRow.taken_at))
-                .where(
-                    LetterRow.letter_id.startswith("digest."),
-                    ~LetterRow.letter_id.endswith(f".{run_id}", autoescape=True),
-                )
+                select(series, func.max(ReminderRunRow.started_at))
+                .join(ReminderRunRow, ReminderRunRow.run_id == run)
+                .where(LetterRow.letter_id.startswith("digest."), run != run_id)
                 .group_by(series)
             )
             return {begins_with: at for begins_with, at in last}

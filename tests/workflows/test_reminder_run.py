@@ -4,14 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 from temporalio.client import ScheduleHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from activities import reminder
+from adapters.sql.schema import InvitationRow
+from adapters.sql.transaction import writing
 from domain.invitation import Person
 from runtime.reminder_client import SCHEDULE_ID
 from tests.world import ADMIN, JANE, OWNER, World, refusal_of
@@ -129,6 +132,17 @@ async def test_each_inviter_has_one_digest_of_their_own(world: World) -> None:
     run = await world.reminders.run()
     assert (run.reminded, run.digests) == (2, 1)
     assert "2 of your invitations" in (await world.mailed("digest", OWNER, times=2)).text
+
+
+async def test_an_inviter_is_told_once_of_what_stays_as_it_is(world: World) -> None:
+    """REM-2: another run has no news of it, and so no digest."""
+    pending = await world.pending(JANE)
+    long_ago = datetime.now(UTC) - 4 * DAY
+    async with writing(world.store.engine) as session:
+        await session.execute(update(InvitationRow).values(quiet_since=long_ago))
+    runs = [await world.reminders.run() for _ in range(2)]
+    assert [(run.reminded, run.digests) for run in runs] == [(0, 1), (0, 0)]
+    assert pending.email in (await world.mailed("digest", ADMIN)).text
 
 
 async def test_what_has_ended_is_not_asked(world: World) -> None:

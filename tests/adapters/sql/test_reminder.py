@@ -72,10 +72,13 @@ async def test_each_inviter_is_told_of_what_is_stale_and_of_nothing_else(town: T
 
 async def test_when_an_inviter_was_told_last_is_known_beyond_the_run(town: Town) -> None:
     """REM-2: of another run than this one, whose repeat must decide the same again."""
-    letters = town.store.letters
+    letters, reminders = town.store.letters, town.store.reminders
+    for number in (1, 2, 3):
+        began = {"run_id": f"run-{number}", "started_at": NOON + number * DAY}
+        await reminders.keep(RUN.model_copy(update=began))
     await letters.remember("digest.eve.run-1", NOON)
-    await letters.remember("digest.eve.run-2", NOON + DAY)
-    await letters.remember("digest.eve.run-3", NOON + 2 * DAY)
-    await letters.remember("digest.bob.run-3", NOON + 2 * DAY)
+    await letters.remember("digest.eve.run-2", NOON)
+    await letters.remember("digest.eve.run-3", NOON)
+    await letters.remember("digest.bob.run-3", NOON)
     await letters.remember("invitation.1.run-1", NOON)
-    assert await town.store.reminders.last_digests("run-3") == {"digest.eve": NOON + DAY}
+    assert await reminders.last_digests("run-3") == {"digest.eve": NOON + 2 * DAY}
