@@ -17,8 +17,8 @@ from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import bulk_invite
 from workflows.bulk_invite import BulkInviteWorkflow
 
-CROWD = bulk.LANES * bulk.PORTION
-"""As many as are invited at the same time."""
+CROWD = 2 * bulk.LANES * bulk.PORTION
+"""Twice as many as are invited at the same time."""
 
 
 def nobody(done: int, total: int) -> None:
@@ -220,7 +220,7 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
     asked = a_crowd(CROWD)
     async with a_worker(world) as worker:
         command = asyncio.create_task(done(world, asked))
-        while len(told(world)) < 10:
+        while len(told(world)) < 40:
             await asyncio.sleep(0.05)
         command.cancel()
         await killed(worker)
