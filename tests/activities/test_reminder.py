@@ -42,11 +42,11 @@ class ThreePages:
 class TwoInviters:
     """A store with two inviters to tell."""
 
-    async def keep(self, run: ReminderRun) -> None:
-        raise AssertionError("nothing is kept here")
-
     def __init__(self) -> None:
         self.told_at: dict[str, datetime] = {}
+
+    async def keep(self, run: ReminderRun) -> None:
+        raise AssertionError("nothing is kept here")
 
     async def reminded(self, run_id: str) -> int:
         return 0
@@ -140,6 +140,7 @@ async def test_who_was_told_of_the_same_gets_no_digest() -> None:
 
 
 async def test_a_reminder_is_news_to_the_inviter() -> None:
+    """REM-2: and so is what a workflow of before asks for, which does not say how long is stale."""
     [stale] = (await TwoInviters().inviters_to_tell("acme", "run-1", NOW))[0].invitations
     told = InviterToTell(reader=Reader(email="e@a.example"), account_name="A", invitations=(stale,))
     later = NOW + timedelta(days=9)
@@ -147,6 +148,7 @@ async def test_a_reminder_is_news_to_the_inviter() -> None:
     reminded = stale.model_copy(update={"reminded": True})
     assert told.model_copy(update={"invitations": (reminded,)}).has_news(later, timedelta(days=3))
     assert told.has_news(None, timedelta(days=3))
+    assert told.has_news(later, None)
 
 
 async def test_digests_keep_the_pace_of_the_mail_server() -> None:
