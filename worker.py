@@ -7,7 +7,7 @@ import uvloop
 from domain.error import Refused, Unavailable
 from runtime.process import leave, log_to_stderr, stop_signal
 from runtime.settings import Settings, load_settings
-from runtime.store import open_store
+from runtime.store import FOR_WORKERS, open_store
 from runtime.temporal import CORE_LOG, connect
 from runtime.wiring import working
 
@@ -25,7 +25,7 @@ async def serve(settings: Settings) -> None:
     Raises Refused for settings that cannot be worked with, Unavailable for a backend.
     """
     stop = stop_signal()
-    async with open_store(settings) as store:
+    async with open_store(settings, FOR_WORKERS) as store:
         await store.check_id_key(settings.id_key_fingerprint)
         client = await connect(settings, core_log=CORE_LOG)
         async with working(client, settings, store):

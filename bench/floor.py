@@ -24,7 +24,7 @@ from domain.invitation import (
 from domain.journal import ENGINE, INVITEE, JournalEntry
 from runtime.process import leave, log_to_stderr, stop_signal
 from runtime.settings import load_settings
-from runtime.store import open_store
+from runtime.store import FOR_WORKERS, open_store
 from runtime.temporal import CORE_LOG, connect
 from runtime.wiring import SHARED_WITH_THE_SANDBOX, worker_for
 from workflows import search_attribute
@@ -122,7 +122,7 @@ def _entry(
 async def serve() -> None:
     """Work until the process is asked to stop."""
     stop, settings = stop_signal(), load_settings()
-    async with open_store(settings) as store:
+    async with open_store(settings, FOR_WORKERS) as store:
         client = await connect(settings, core_log=CORE_LOG)
         async with worker_for(client, settings, store, workflows=[Floor], shared=SHARED):
             await stop.wait()

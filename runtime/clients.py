@@ -24,9 +24,6 @@ from runtime.temporal import asking_temporal, connect
 
 AnyClient = TypeVar("AnyClient")
 
-BUSY_SECONDS = 8.0
-"""How long a command waits for who writes to SQLite: within ten it says what is wrong."""
-
 
 def open_client(settings: Settings) -> AbstractAsyncContextManager[SeatflowClient]:
     """The typed client; it connects to Temporal when it first has to.
@@ -166,7 +163,7 @@ async def _opened(
     settings: Settings,
     client: Callable[[Settings, SqlStore, Callable[[], Awaitable[Client]]], AnyClient],
 ) -> AsyncIterator[AnyClient]:
-    async with open_store(settings, BUSY_SECONDS) as store:
+    async with open_store(settings) as store:
         await store.check_id_key(settings.id_key_fingerprint)
         with asking_temporal():
             yield client(settings, store, _Connection(settings))

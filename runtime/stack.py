@@ -39,7 +39,7 @@ from runtime.order_client import OrderClient
 from runtime.refund_client import RefundClient
 from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
-from runtime.store import open_store, set_up_store
+from runtime.store import FOR_WORKERS, open_store, set_up_store
 from runtime.temporal import (
     CORE_LOG,
     DEFAULT_ADDRESS,
@@ -191,7 +191,7 @@ class Stack:
         make_secret_key(self.settings)
         async with AsyncExitStack() as parts:
             await set_up_store(self.settings)
-            self.store = await parts.enter_async_context(open_store(self.settings))
+            self.store = await parts.enter_async_context(open_store(self.settings, FOR_WORKERS))
             await parts.enter_async_context(
                 MailSink(self.settings.mail_folder, port=self.ports.smtp)
             )

@@ -13,6 +13,12 @@ from adapters.sql.store import SqlStore
 from domain.error import Unavailable
 from runtime.settings import Settings
 
+FOR_COMMANDS = 8.0
+"""Seconds that a command waits for who writes to SQLite: within ten it says what is wrong."""
+
+FOR_WORKERS = BUSY_SECONDS
+"""Nobody waits for them, and trying again costs more than waiting."""
+
 
 async def set_up_store(settings: Settings) -> None:
     """Bring the database to the newest revision, and keep whose id key it has; may be repeated.
@@ -30,7 +36,7 @@ async def set_up_store(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, busy_seconds: float = BUSY_SECONDS
+    settings: Settings, busy_seconds: float = FOR_COMMANDS
 ) -> AsyncIterator[SqlStore]:
     """The store, as long as it is needed; on SQLite it waits `busy_seconds` for who writes.
 
@@ -47,7 +53,7 @@ async def open_store(
 
 @asynccontextmanager
 async def _engine(
-    settings: Settings, busy_seconds: float = BUSY_SECONDS
+    settings: Settings, busy_seconds: float = FOR_COMMANDS
 ) -> AsyncIterator[AsyncEngine]:
     with _asking_the_database():
         engine = create_engine(settings.database_url.get_secret_value(), busy_seconds)

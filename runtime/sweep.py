@@ -8,6 +8,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitation import SqlInvitations
+from domain.invitation import FiledInvitation, Invitation
 from domain.journal import ENGINE
 from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
@@ -69,17 +70,18 @@ async def end_abandoned(client: Client, invitations: SqlInvitations) -> None:
         invitation_id = await execution.memo_value(INVITATION_ID, default=None)
         filed = await invitations.by_id(invitation_id) if invitation_id else None
         if filed and filed.invitation.state.unanswered and not await _runs(client, execution.id):
-            await invitations.end(
-                filed.invitation_id,
-                after(
-                    InvitationMachine,
-                    filed.invitation,
-                    "revoke",
-                    at=datetime.now(UTC),
-                    by=ENGINE,
-                    note="Its workflow was ended from outside.",
-                ),
-            )
+            note = "Its workflow was ended from outside."
+            await take_back(invitations, filed, by=ENGINE, note=note)
+
+
+async def take_back(
+    invitations: SqlInvitations, filed: FiledInvitation, *, by: str, note: str
+) -> Invitation:
+    """Revoke it in the store, where no workflow can; returns it as it ended, perhaps otherwise."""
+    revoked = after(
+        InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
+    )
+    return await invitations.end(filed.invitation_id, revoked)
 
 
 async def take_up_refunds(client: Client, refunds: RefundClient) -> None:

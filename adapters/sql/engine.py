@@ -13,7 +13,7 @@ from adapters.sql.sqlite import READ, WRITE, open_sqlite
 from domain.error import ErrorCode, Refused
 
 BUSY_SECONDS: Final = 30.0
-"""How long a SQLite transaction waits for the one that writes, unless somebody waits for it."""
+"""How long a SQLite transaction waits for the one that writes."""
 CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 15
 """At a time to a SQLite database, by one process; each has a thread of its own."""
