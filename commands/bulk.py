@@ -197,8 +197,8 @@ def _write(results: Path, found: Sequence[InviteResult]) -> None:
         reason = failure.strerror or str(failure)
         raise Refused(
             ErrorCode.INVALID_INPUT,
-            f"{results} cannot be written: {reason}. Everybody was invited; repeating the command "
-            "writes the results.",
+            f"{results} cannot be written: {reason}. The batch is done; repeating the command "
+            "writes its results.",
         ) from None
 
 

@@ -13,8 +13,11 @@ from adapters.sql.store import SqlStore
 from domain.error import Unavailable
 from runtime.settings import Settings
 
-FOR_COMMANDS = 8.0
-"""Seconds that a command waits for who writes to SQLite: within ten it says what is wrong."""
+FOR_COMMANDS = 6.0
+"""Seconds that a command waits for who writes to SQLite.
+
+Within ten it says what is wrong, and on a busy machine it has needed some to begin with.
+"""
 
 FOR_WORKERS = BUSY_SECONDS
 """Nobody waits for them, and trying again costs more than waiting."""

@@ -1,0 +1,23 @@
+"""How long the store is waited for."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from adapters.sql.transaction import reading
+from runtime.settings import Settings
+from runtime.store import FOR_WORKERS, open_store, set_up_store
+
+
+async def test_a_command_waits_for_the_database_less_long_than_a_worker(tmp_path: Path) -> None:
+    """The contract's ten seconds: whoever asks is told, whoever works goes on waiting."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"
+    settings = Settings(database_url=SecretStr(url), secret_key=SecretStr("a key"))
+    await set_up_store(settings)
+    waits = list[float]()
+    for opened in (open_store(settings), open_store(settings, FOR_WORKERS)):
+        async with opened as store, reading(store.engine) as session:
+            waits.append((await session.scalar(text("PRAGMA busy_timeout"))) / 1000)
+    command, worker = waits
+    assert command < 10 < worker
