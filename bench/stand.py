@@ -24,8 +24,9 @@ from domain.account import Directory
 from domain.error import Unavailable
 from runtime.client import SeatflowClient
 from runtime.clients import seatflow_client
+from runtime.ports import HOST, Ports
 from runtime.settings import Settings
-from runtime.stack import HOST, SERVER_OPTIONS, Ports
+from runtime.stack import SERVER_OPTIONS
 from runtime.store import open_store, set_up_store
 from runtime.temporal import connect, register_search_attributes
 

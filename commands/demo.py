@@ -39,8 +39,9 @@ def demo(
 async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
     from commands.story import Story
     from portal.app import portal
+    from runtime.ports import Ports
     from runtime.process import stop_signal
-    from runtime.stack import Ports, Stack
+    from runtime.stack import Stack
 
     stop = stop_signal()
     async with Stack(_anew(settings), portal, Ports.free()) as stack:

@@ -4,17 +4,14 @@ import asyncio
 import os
 import secrets
 import shutil
-import socket
 import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp
@@ -22,7 +19,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
-from domain.error import ErrorCode, Refused, Unavailable
+from domain.error import Unavailable
 from runtime.bulk_client import BulkClient
 from runtime.client import SeatflowClient
 from runtime.clients import (
@@ -36,13 +33,13 @@ from runtime.clients import (
 from runtime.license_client import LicenseClient
 from runtime.mailbox import Mailbox, MailSink
 from runtime.order_client import OrderClient
+from runtime.ports import HOST, Ports
 from runtime.refund_client import RefundClient
 from runtime.reminder_client import ReminderClient
 from runtime.settings import Settings
 from runtime.store import FOR_WORKERS, open_store, set_up_store
 from runtime.temporal import (
     CORE_LOG,
-    DEFAULT_ADDRESS,
     connect,
     connection,
     register_search_attributes,
@@ -53,11 +50,6 @@ from runtime.wiring import working
 Portal = Callable[[Settings, RefundClient], ASGIApp]
 """Makes the portal over backends that are open; it stands above us and is handed in."""
 
-HOST = "127.0.0.1"
-LOOPBACK = frozenset({HOST, "localhost", "::1"})
-UI_ABOVE_TEMPORAL = 1000
-BEHIND_A_PROXY = 8080
-"""Where the portal is when its public address is another machine's."""
 SERVER_UP_WITHIN = timedelta(seconds=30)
 SERVER_GONE_WITHIN = timedelta(seconds=10)
 
@@ -78,56 +70,6 @@ SERVER_OPTIONS = (
     "--dynamic-config-value=matching.numTaskqueueReadPartitions=1",
     "--dynamic-config-value=matching.numTaskqueueWritePartitions=1",
 )
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where the parts of the stack listen."""
-
-    temporal: int
-    ui: int
-    smtp: int
-    portal: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Where the settings say that the parts are. Raises `Refused(invalid_input)`."""
-        address = connection().get("target_host", DEFAULT_ADDRESS)
-        temporal = _loopback_port("TEMPORAL_ADDRESS", f"//{address}")
-        return cls(
-            temporal=temporal,
-            ui=settings.ui_port or temporal + UI_ABOVE_TEMPORAL,
-            smtp=_loopback_port("SEATFLOW_SMTP_URL", settings.smtp_url.get_secret_value()),
-            portal=_portal_port(settings.public_url),
-        )
-
-    @classmethod
-    def free(cls) -> Self:
-        """Ports that nobody listens on now."""
-        taken = [socket.create_server((HOST, 0)) for _ in range(4)]
-        temporal, ui, smtp, portal = (each.getsockname()[1] for each in taken)
-        for each in taken:
-            each.close()
-        return cls(temporal=temporal, ui=ui, smtp=smtp, portal=portal)
-
-    def require_free(self) -> None:
-        """Raise `Refused(invalid_input)` for the first one that is taken."""
-        for port, what, setting in (
-            (self.temporal, "Temporal", "TEMPORAL_ADDRESS"),
-            (self.ui, "the Temporal UI", "SEATFLOW_UI_PORT"),
-            (self.smtp, "the mailbox", "SEATFLOW_SMTP_URL"),
-            (self.portal, "the portal", "SEATFLOW_PUBLIC_URL"),
-        ):
-            try:
-                socket.create_server((HOST, port)).close()
-            except (OSError, OverflowError) as failure:
-                number = getattr(failure, "errno", None)
-                reason = os.strerror(number) if number else "no such port"
-                raise Refused(
-                    ErrorCode.INVALID_INPUT,
-                    f"Port {port} for {what} cannot be had: {reason}. "
-                    f"Stop what listens there, or set another in {setting}.",
-                ) from None
 
 
 class Stack:
@@ -310,29 +252,3 @@ def _temporal_program() -> str:
 
 def _log_file(settings: Settings) -> Path:
     return settings.state_folder / "temporal.log"
-
-
-def _portal_port(public_url: str) -> int:
-    parts = urlsplit(public_url)
-    try:
-        here = parts.hostname in LOOPBACK and parts.scheme == "http"
-        return (parts.port or 80) if here else BEHIND_A_PROXY
-    except ValueError:
-        raise Refused(
-            ErrorCode.INVALID_INPUT, "SEATFLOW_PUBLIC_URL names a port that there is not."
-        ) from None
-
-
-def _loopback_port(setting: str, url: str) -> int:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host not in LOOPBACK or not port or parts.password:
-        raise Refused(
-            ErrorCode.INVALID_INPUT,
-            f"The embedded stack listens on this machine only: in {setting}, "
-            "write localhost and a port, and no password.",
-        )
-    return port

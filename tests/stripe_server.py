@@ -9,7 +9,6 @@ to it, adds these as Stripe documents them, and misbehaves as a test tells it.
 
 import asyncio
 import json
-import socket
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -26,9 +25,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from runtime.ports import HOST, free_port
 from runtime.web import serving
 
-HOST = "127.0.0.1"
 API_KEY = "sk_test_seatflow"
 UP_WITHIN = timedelta(seconds=20)
 
@@ -59,7 +58,7 @@ _JSON: TypeAdapter[Json] = TypeAdapter(Json)
 @asynccontextmanager
 async def localstripe() -> AsyncIterator[str]:
     """The address of a server of its own."""
-    port = _free_port()
+    port = free_port()
     program = await asyncio.create_subprocess_exec(sys.executable, "-c", LOCALSTRIPE, str(port))
     try:
         async with asyncio.timeout(UP_WITHIN.total_seconds()):
@@ -95,7 +94,7 @@ class StripeServer:
     """What each charge asked for, in order."""
 
     async def __aenter__(self) -> Self:
-        port = _free_port()
+        port = free_port()
         self.url = f"http://{HOST}:{port}"
         self._said: dict[str, Json] = {}
         self._kept: dict[str, tuple[bytes, Response]] = {}
@@ -270,12 +269,6 @@ class StripeServer:
             if isinstance(each, dict):
                 each.update(self._said.get(str(each.get("id")), {}))
         return Response(json.dumps(document), told.status_code, media_type="application/json")
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 async def _listens(port: int) -> bool:

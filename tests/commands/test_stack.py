@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from runtime.stack import Ports
+from runtime.ports import Ports
 from tests.commands.conftest import ROOT, Ran, Run, environment
 
 ACME = {

@@ -13,9 +13,9 @@ from temporalio.client import Client
 from domain.error import Refused, Unavailable
 from portal.app import create, portal
 from runtime.clients import refund_client
+from runtime.ports import free_port
 from runtime.refund_client import RefundClient
 from runtime.settings import Settings, environment
-from runtime.stack import Ports
 from runtime.store import open_store, set_up_store
 from runtime.web import serving
 
@@ -52,7 +52,7 @@ async def status(app: Starlette, method: str, path: str) -> int:
 async def test_it_is_served_without_a_banner_and_with_what_makes_a_browser_careful(
     refunds: RefundClient,
 ) -> None:
-    port = Ports.free().portal
+    port = free_port()
     async with (
         serving(portal(LEDGER, refunds), "127.0.0.1", port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as web,
