@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -85,6 +86,10 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
             "history.transferProcessorMaxPollRPS=1000",
             "--dynamic-config-value",
             "matching.enableFairness=true",
+            "--dynamic-config-value",
+            "matching.numTaskqueueReadPartitions=1",
+            "--dynamic-config-value",
+            "matching.numTaskqueueWritePartitions=1",
         ],
         search_attributes=search_attribute.ALL,
         data_converter=data_converter({}),
@@ -102,6 +107,7 @@ class ReceivedMail:
     text: str
 
     @classmethod
+    @cache
     def of(cls, letter: ReceivedLetter) -> "ReceivedMail":
         message = letter.message
         body = message.get_body(("plain",))
