@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from temporalio.client import (
+    Client,
     WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -19,6 +20,8 @@ from domain.error import Refused, Unavailable
 from domain.model import Value
 
 POLL = timedelta(milliseconds=100)
+ANSWERS_WITHIN = timedelta(seconds=1)
+"""A server that takes longer to say that it is well is not there."""
 
 _AGAIN = frozenset(
     {
@@ -30,6 +33,8 @@ _AGAIN = frozenset(
         RPCStatusCode.DEADLINE_EXCEEDED,
         RPCStatusCode.CANCELLED,
         RPCStatusCode.FAILED_PRECONDITION,
+        # The server has dropped its list of those who are asking.
+        RPCStatusCode.ABORTED,
     }
 )
 
@@ -65,6 +70,7 @@ class Asking(Generic[Kept, Flow, Result]):
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
+    connect: Callable[[], Awaitable[Client]]
     handle: Callable[[Kept], Awaitable[WorkflowHandle[Flow, Result]]]
     """The run behind a record."""
     reread: Callable[[Kept], Awaitable[Kept]]
@@ -96,7 +102,7 @@ class Asking(Generic[Kept, Flow, Result]):
                     raise failed.cause from None
                 # The run closed under it: the store knows how.
             except RPCError as failure:
-                if failure.status not in _AGAIN:
+                if not await passes(failure, await self.connect()):
                     raise unreachable(failure) from failure
             await patience.pause()
             kept = await self.reread(kept)
@@ -126,9 +132,25 @@ def no_answer() -> Unavailable:
     )
 
 
-def unreachable(failure: RPCError) -> Unavailable:
-    """Temporal gave an answer that is none."""
+def unreachable(failure: RPCError, *, outcome_unknown: bool = True) -> Unavailable:
+    """Temporal gave an answer that is none; what it was asked may still be carried out."""
     return Unavailable(
         f"Temporal does not answer: {failure.status.name.lower()}.",
-        outcome_unknown=failure.status is not RPCStatusCode.UNAVAILABLE,
+        outcome_unknown=outcome_unknown,
     )
+
+
+async def passes(failure: RPCError, client: Client) -> bool:
+    """Whether it failed for something that passes, so that asking again may be answered."""
+    if failure.status is RPCStatusCode.UNAVAILABLE:
+        # Whoever cannot be reached says so, and so does a server that is there: today's ones when
+        # they have dropped their list of those who are asking.
+        return await _answers(client)
+    return failure.status in _AGAIN
+
+
+async def _answers(client: Client) -> bool:
+    try:
+        return await client.service_client.check_health(timeout=ANSWERS_WITHIN)
+    except RPCError:
+        return False

@@ -334,6 +334,7 @@ class SeatflowClient:
     @property
     def _asking(self) -> Asking[FiledInvitation, InvitationWorkflow, Invitation]:
         return Asking(
+            connect=self.connect,
             handle=self._handle,
             reread=lambda filed: self._filed(filed.invitation_id),
             ended=lambda filed: filed.invitation.state.final,

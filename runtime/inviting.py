@@ -151,7 +151,8 @@ class Inviting:
             if isinstance(failure, WorkflowAlreadyStartedError):
                 return None
             if isinstance(failure, RPCError):
-                raise unreachable(failure) from failure
+                nothing_was_asked = failure.status is RPCStatusCode.UNAVAILABLE
+                raise unreachable(failure, outcome_unknown=not nothing_was_asked) from failure
             raise
         await self.invitations.bind(invite.invitation_id, run_id)
         return FiledInvitation(

@@ -29,7 +29,7 @@ from domain.assignment import (
 )
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
-from runtime.asking import no_answer, unreachable
+from runtime.asking import Patience, no_answer, passes, unreachable
 from runtime.fairness import caused_by
 from states.assignment import opening
 from workflows.addon_assignment import AddonAssignmentWorkflow, search_attributes
@@ -93,26 +93,34 @@ class LicenseClient:
 
     async def _assigned(self, request: AssignLicenses) -> Assignment:
         """The request as its first transaction leaves it."""
+        patience = Patience(self.wait_seconds)
+        while True:
+            try:
+                async with asyncio.timeout(patience.left):
+                    return await self._reported(request)
+            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+                raise no_answer() from None
+            except RPCError as failure:
+                if not await passes(failure, await self.connect()):
+                    raise unreachable(failure) from failure
+            await patience.pause()
+
+    async def _reported(self, request: AssignLicenses) -> Assignment:
+        """Start it, unless an earlier try has, and hear how far it has come."""
         client = await self.connect()
         start = WithStartWorkflowOperation(
             AddonAssignmentWorkflow.run,
             StartAssignment(request=request),
             id=request.workflow_id,
             task_queue=self.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
             static_summary=f"{request.sku} for users of {request.account}",
             priority=caused_by(request.account),
         )
-        try:
-            async with asyncio.timeout(self.wait_seconds):
-                return await client.execute_update_with_start_workflow(
-                    AddonAssignmentWorkflow.report, start_workflow_operation=start
-                )
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            raise no_answer() from None
-        except RPCError as failure:
-            raise unreachable(failure) from failure
+        return await client.execute_update_with_start_workflow(
+            AddonAssignmentWorkflow.report, start_workflow_operation=start
+        )
 
     # Going on.
 

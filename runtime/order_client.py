@@ -33,7 +33,7 @@ from domain.order import (
     StartPurchase,
 )
 from domain.policy import Policy
-from runtime.asking import Asking, Patience, unreachable
+from runtime.asking import Asking, Patience, passes, unreachable
 from runtime.fairness import caused_by
 from states.lifecycle import refusal
 from states.order import OrderMachine
@@ -128,10 +128,10 @@ class OrderClient:
         while True:
             try:
                 return await self._start(order, draft)
-            except Unavailable as unavailable:
-                if not unavailable.outcome_unknown:
-                    raise
+            except RPCError as failure:
                 try:
+                    if not await passes(failure, await self.connect()):
+                        raise unreachable(failure) from failure
                     await patience.pause()
                 except Unavailable:
                     # It may run: whoever buys again has to find it.
@@ -140,22 +140,19 @@ class OrderClient:
 
     async def _start(self, order: BuyLicenses, draft: Order) -> AnyPurchaseHandle:
         client = await self.connect()
-        try:
-            return await client.start_workflow(
-                AddonPurchaseWorkflow.run,
-                StartPurchase(order=order, carried=draft),
-                id=order.workflow_id,
-                task_queue=self.task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                # Somebody else may have taken it up in the meantime.
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                search_attributes=search_attributes(order, draft),
-                static_summary=f"{described(draft)} for {order.account}",
-                priority=caused_by(order.account),
-                rpc_timeout=START_TIMEOUT,
-            )
-        except RPCError as failure:
-            raise unreachable(failure) from failure
+        return await client.start_workflow(
+            AddonPurchaseWorkflow.run,
+            StartPurchase(order=order, carried=draft),
+            id=order.workflow_id,
+            task_queue=self.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            # Somebody else may have taken it up in the meantime.
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=search_attributes(order, draft),
+            static_summary=f"{described(draft)} for {order.account}",
+            priority=caused_by(order.account),
+            rpc_timeout=START_TIMEOUT,
+        )
 
     async def _decided(self, handle: AnyPurchaseHandle, order: BuyLicenses, at: datetime) -> Order:
         """The order once it is in review or its first payment has been tried."""
@@ -224,6 +221,7 @@ class OrderClient:
     @property
     def _asking(self) -> Asking[Order, AddonPurchaseWorkflow, Order]:
         return Asking(
+            connect=self.connect,
             handle=self._handle,
             reread=lambda kept: self.orders.latest(kept.order_id),
             ended=lambda kept: kept.state.final,

@@ -83,6 +83,7 @@ class RefundClient:
     @property
     def _asking(self) -> Asking[Refund, RefundWorkflow, Refund]:
         return Asking(
+            connect=self.connect,
             handle=self._handle,
             reread=lambda kept: self.refunds.latest(kept.refund_id),
             ended=lambda kept: kept.state.resting,

@@ -305,8 +305,9 @@ async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
 
 
 @pytest.mark.parametrize("for_good", [False, True])
+@pytest.mark.parametrize("status", [RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE])
 async def test_a_start_whose_answer_is_lost_buys_once(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, for_good: bool
+    world: World, monkeypatch: pytest.MonkeyPatch, status: RPCStatusCode, *, for_good: bool
 ) -> None:
     """Repeating is safe: the start is asked for again, and then the order can be found."""
     client = world.temporal.client
@@ -315,7 +316,7 @@ async def test_a_start_whose_answer_is_lost_buys_once(
     async def unheard(*args: object, **kwargs: object) -> object:
         started.append(await start(*args, **kwargs))  # type: ignore[call-overload]
         if for_good or len(started) == 1:
-            raise RPCError("too late", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+            raise RPCError("too late", status, b"")
         return started[-1]
 
     monkeypatch.setattr(client, "start_workflow", unheard)
