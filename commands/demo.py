@@ -48,7 +48,7 @@ async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
         story = Story(stack)
         with _watched(answer, story):
             await story.play()
-        answer.give(story.as_json(), story.places)
+        answer.give(story.as_json(), story.outcome if leave else story.places)
         if not leave:
             await stop.wait()
     return TOLD if story.succeeded else WENT_WRONG

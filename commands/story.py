@@ -57,7 +57,7 @@ class Story:
     @property
     def succeeded(self) -> bool:
         """Whether every step did what it should."""
-        return all(step.done and step.failure is None for step in self.steps)
+        return all(step.succeeded for step in self.steps)
 
     async def play(self) -> None:
         """Play the steps in order, up to the first that goes wrong."""
@@ -105,10 +105,15 @@ class Story:
         end = min(len(self.steps), max(room, at + STEPS_AHEAD))
         return self.steps[max(0, end - room) : end]
 
+    def outcome(self) -> RenderableType:
+        """How many steps went well."""
+        well = sum(step.succeeded for step in self.steps)
+        return f"\n{well} of {len(self.steps)} steps did what they should."
+
     def places(self) -> RenderableType:
         """Where to look now."""
         folder = self._stack.settings.state_folder
-        table = Table(title="Look around", title_justify="left", show_header=False, box=None)
+        table = Table(title="\nLook around", title_justify="left", show_header=False, box=None)
         table.add_row("Temporal UI", self._stack.ui)
         table.add_row("portal", self._stack.settings.public_url)
         table.add_row("mailbox", f"SEATFLOW_STATE_FOLDER={folder} seatflow mail list")

@@ -51,6 +51,11 @@ class Step:
         """Whether it was played to its end, well or not."""
         return self.seconds is not None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it was played, and did what it should."""
+        return self.done and self.failure is None
+
 
 class Stage:
     """A stack that is up, and what is done and looked for on it again and again.
