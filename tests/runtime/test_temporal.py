@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from temporalio.envconfig import ClientConnectConfig
 
 from domain.error import Unavailable
+from runtime.ports import HOST, free_port
 from runtime.settings import Settings
 from runtime.temporal import connect
 
@@ -15,8 +16,7 @@ SETTINGS = Settings(secret_key=SecretStr("a key"))
 
 
 async def test_a_port_that_nobody_listens_on_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    address = f"{HOST}:{free_port()}"
     with pytest.raises(Unavailable, match=f"{address} .*: Connection refused"):
         await connect(SETTINGS, ClientConnectConfig(target_host=address))
 
