@@ -1,8 +1,11 @@
 """Letters handed to a mail server."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as ASCII_HEADERS
@@ -62,6 +65,8 @@ class SmtpPost:
     connections: SmtpConnections
     sender: Address
     memory: Memory
+    patience: timedelta = timedelta(seconds=35)
+    """How long the server may take over one letter, however soon it answers each step."""
 
     async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
@@ -77,7 +82,7 @@ class SmtpPost:
         async def begin(client: SMTP) -> None:
             await self._begin(client, recipient, unicode=unicode)
 
-        async with self.connections.ready(begin) as client:
+        async with self._patient() as limit, self.connections.ready(begin) as client:
             with step("RCPT TO", final=True):
                 await client.rcpt(recipient, encoding="utf-8" if unicode else "ascii")
             # A slow server may have taken half a minute to come this far.
@@ -86,8 +91,19 @@ class SmtpPost:
             with step("DATA", final=True):
                 headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
                 await client.data(message.as_bytes(policy=headers))
+            # It has the letter: what is left is ours to do.
+            limit.reschedule(None)
             # Before anything else is said, which may fail and must not send it again.
             await self.memory.remember(letter.id, datetime.now(UTC))
+
+    @asynccontextmanager
+    async def _patient(self) -> AsyncIterator[asyncio.Timeout]:
+        try:
+            async with asyncio.timeout(self.patience.total_seconds()) as limit:
+                yield limit
+        except TimeoutError:
+            seconds = self.patience.total_seconds()
+            raise MailNotTaken(f"the conversation: not over after {seconds:g} seconds") from None
 
     async def _begin(self, client: SMTP, recipient: str, *, unicode: bool) -> None:
         if unicode and not client.supports_extension("SMTPUTF8"):

@@ -64,6 +64,10 @@ class SmtpServer:
         )
 
 
+QUIT_PATIENCE = timedelta(seconds=1)
+"""How long a server may take to say goodbye: nothing depends on it."""
+
+
 @dataclass(frozen=True)
 class SmtpConnections:
     """Connections to a mail server, on which it knows who we are.
@@ -157,13 +161,17 @@ class SmtpConnections:
         # What the server waits for after a failure need not be found out.
         try:
             yield
+        except asyncio.CancelledError:
+            # Whoever gave up the server's answer does not wait for the one to QUIT.
+            client.close()
+            raise
         except BaseException:
             await self._leave(client)
             raise
 
     async def _leave(self, client: SMTP) -> None:
         with suppress(SMTPException, OSError):
-            await client.quit(timeout=self.connect_patience.total_seconds())
+            await client.quit(timeout=QUIT_PATIENCE.total_seconds())
         client.close()
 
 

@@ -38,7 +38,7 @@ def billing(summary: str) -> ActivityConfig:
 
 
 MAIL = ActivityConfig(
-    # Longer than the mail adapter's own limit, so that its error is the one that is seen.
+    # Longer than the mail adapter's own limit of 35 seconds, so that it is its error that is seen.
     start_to_close_timeout=timedelta(seconds=40),
     # Each failed attempt says itself when the next one starts (INV-4).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),

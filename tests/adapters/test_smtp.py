@@ -1,6 +1,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -314,6 +315,26 @@ async def test_a_server_that_is_down_is_tried_again() -> None:
         url = server.url
     with pytest.raises(MailNotTaken, match=r"^connecting"):
         await a_post(url).send(a_letter())
+
+
+async def test_a_server_that_takes_too_long_over_all_of_a_letter_is_tried_again(
+    server: ScriptedSmtpServer,
+) -> None:
+    """INV-4: our own limit, so that the pauses are ours too and not Temporal's."""
+    server.answers["RCPT"] = SILENT
+    post = replace(a_post(server.url), patience=timedelta(seconds=0.3))
+    with pytest.raises(MailNotTaken, match="the conversation: not over after"):
+        await post.send(a_letter())
+
+
+async def test_whoever_gives_up_does_not_wait_for_a_goodbye(server: ScriptedSmtpServer) -> None:
+    server.answers |= {"RCPT": SILENT, "QUIT": SILENT}
+    post = a_post(server.url, patience=timedelta(minutes=1))
+    async with asyncio.timeout(20):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await post.send(a_letter())
+    assert "QUIT" not in server.commands
 
 
 async def test_an_answer_in_no_encoding_at_all_can_be_kept() -> None:
