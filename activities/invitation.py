@@ -12,6 +12,7 @@ from activities.letter import (
     Post,
     Undeliverable,
     Unwanted,
+    Wanted,
     business_time,
     send_at_once,
     send_patiently,
@@ -58,6 +59,8 @@ class InvitationAnnounced(Value):
     at: AwareDatetime
     refused: str | None = None
     """What the mail server said to an address that it will never take."""
+    sent: bool = True
+    """Whether it was still due when the mail server was ready for it."""
 
 
 class DeliverInvitation(Value):
@@ -76,6 +79,8 @@ class InvitationDelivered(Value):
     at: AwareDatetime
     refused: str | None = None
     """What the mail server said to an address that it will never take."""
+    sent: bool = True
+    """Whether it was still due when the mail server was ready for it."""
 
 
 class RemindInvitee(Value):
@@ -213,6 +218,9 @@ class InvitationStore(Protocol):
     async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
         """Whether nothing has moved the invitation since it stood as `invitation`."""
 
+    async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Whether its e-mail is no longer due: it is answered, over, or has a newer link."""
+
     async def parties(self, invite: Invite) -> Parties:
         """Whom the invitation concerns, as the directory knows them now.
 
@@ -244,6 +252,10 @@ def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invita
     return invitation.expiring(policy.ttl, since=at)
 
 
+_WHILE_IT_STANDS = frozenset({"resend", "remind"})
+"""The events that leave an invitation where it is."""
+
+
 class Links(Protocol):
     """The signed links that invitees open."""
 
@@ -265,33 +277,35 @@ class InvitationActivities:
 
     @activity.defn
     async def announce_invitation(self, order: AnnounceInvitation) -> InvitationAnnounced:
-        """Send the heads-up; nothing is recorded (INV-17)."""
+        """Send the heads-up, unless it is no longer due; nothing is recorded (INV-17)."""
         at, goes_out_at = business_time(order.at), order.invitation.goes_out_at
         assert goes_out_at is not None, "it is not announced"
-        parties = await self.store.parties(order.invite)
+        letter = heads_up_letter(order.invite, await self.store.parties(order.invite), goes_out_at)
         try:
-            await send_patiently(self.post, heads_up_letter(order.invite, parties, goes_out_at))
+            await send_patiently(self.post, letter, self._due(order.invite, order.invitation))
+        except Unwanted:
+            return InvitationAnnounced(at=at, sent=False)
         except Undeliverable as refused:
             return InvitationAnnounced(at=at, refused=str(refused))
         return InvitationAnnounced(at=at)
 
     @activity.defn
     async def deliver_invitation(self, order: DeliverInvitation) -> InvitationDelivered:
-        """Send the e-mail and record that it went out (INV-4, INV-6)."""
+        """Send the e-mail, unless it is no longer due, and record it (INV-4, INV-6)."""
         invite, at = order.invite, business_time(order.at)
         number = order.invitation.sent_count
         delivered = as_delivered(order.invitation, at, invite.policy)
+        letter = invitation_letter(
+            invite,
+            await self.store.parties(invite),
+            number=number,
+            link=self.links.link(invite.invitation_id, number),
+            expires_at=delivered.expires_at,
+        )
         try:
-            await send_patiently(
-                self.post,
-                invitation_letter(
-                    invite,
-                    await self.store.parties(invite),
-                    number=number,
-                    link=self.links.link(invite.invitation_id, number),
-                    expires_at=delivered.expires_at,
-                ),
-            )
+            await send_patiently(self.post, letter, self._due(invite, order.invitation))
+        except Unwanted:
+            return InvitationDelivered(at=at, sent=False)
         except Undeliverable as refused:
             return InvitationDelivered(at=at, refused=str(refused))
         await self.store.record(invite.invitation_id, delivered)
@@ -370,13 +384,23 @@ class InvitationActivities:
     async def tell_about_invitation(self, order: RecordInvitation) -> None:
         """Tell everybody, each once; nothing is recorded, since it may have gone on since.
 
-        Whoever has gone on is not told what was in their way, or no longer is.
+        Whoever has gone on is not told what was in their way, or no longer is; a new link or a
+        reminder in the meantime changes nothing about that.
         """
         if order.invitation.state.unanswered:
             kept = (await self.store.standing(order.invite)).invitation
-            if len(kept.journal) > len(order.invitation.journal):
+            since = kept.journal[len(order.invitation.journal) :]
+            if any(entry.event not in _WHILE_IT_STANDS for entry in since):
                 return
         await self._tell(order)
+
+    def _due(self, invite: Invite, invitation: Invitation) -> Wanted:
+        """Asks, with the mail server ready for it, whether its e-mail is still due."""
+
+        async def due() -> bool:
+            return not await self.store.overtaken(invite.invitation_id, invitation)
+
+        return due
 
     async def _told_at_once(self, order: RecordInvitation) -> bool:
         try:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from temporalio.client import (
     Client,
     WorkflowHandle,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -101,6 +102,8 @@ class Asking(Generic[Kept, Flow, Result]):
                 if isinstance(failed.cause, Refused):
                     raise failed.cause from None
                 # The run closed under it: the store knows how.
+            except WorkflowQueryFailedError as failed:
+                raise broken() from failed
             except RPCError as failure:
                 if not await passes(failure, await self.connect()):
                     raise unreachable(failure) from failure
@@ -130,6 +133,11 @@ def no_answer() -> Unavailable:
         "No worker answered in time. The request may still be carried out; repeating it is safe.",
         outcome_unknown=True,
     )
+
+
+def broken() -> Unavailable:
+    """A workflow did not get to an answer."""
+    return Unavailable("The workflow behind it cannot go on: the Temporal UI shows why.")
 
 
 def unreachable(failure: RPCError, *, outcome_unknown: bool = True) -> Unavailable:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
@@ -33,7 +33,7 @@ from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
-from runtime.asking import Answer, Asking, Patience, no_answer, unreachable
+from runtime.asking import Answer, Asking, Patience, broken, no_answer, unreachable
 from runtime.fairness import caused_by
 from runtime.inviting import (
     START_TIMEOUT,
@@ -297,6 +297,8 @@ class SeatflowClient:
                 )
         except TimeoutError:
             raise no_answer() from None
+        except WorkflowFailureError as failed:
+            raise broken() from failed
         except RPCError as failure:
             raise unreachable(failure) from failure
 

@@ -21,6 +21,7 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowFailureError,
     WorkflowHandle,
 )
 from temporalio.service import RPCError, RPCStatusCode
@@ -30,7 +31,7 @@ from domain.error import ErrorCode, Refused
 from domain.period import duration_text
 from domain.policy import Policy
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale
-from runtime.asking import no_answer
+from runtime.asking import broken, no_answer
 from runtime.temporal import asking_temporal
 from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
 
@@ -133,6 +134,8 @@ class ReminderClient:
         try:
             async with asyncio.timeout(self.wait_seconds):
                 return await handle.result()
+        except WorkflowFailureError as failed:
+            raise broken() from failed
         except TimeoutError:
             for run in await self.reminders.runs():
                 if run.run_id == handle.first_execution_run_id:

@@ -79,6 +79,12 @@ class ScriptedSmtpServer:
         """What `SEATFLOW_SMTP_URL` is for it."""
         return f"smtp://127.0.0.1:{self.port}"
 
+    async def hesitates_at(self, step: str) -> None:
+        """Wait until a client waits for the answer to that step."""
+        async with asyncio.timeout(15):
+            while self.commands[-1:] != [step]:
+                await asyncio.sleep(0.02)
+
     def go_on(self) -> None:
         """Answer where the server hesitates, and no longer hesitate."""
         self.answers = {

@@ -171,6 +171,9 @@ class InvitationWorkflow:
             AnnounceInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
             **mail("Send the heads-up"),
         )
+        if not announced.sent:
+            self._find_out_why()
+            return
         async with self._turn:
             if self._now.state is InvitationState.ANNOUNCED:
                 self._mail_due = False
@@ -195,17 +198,34 @@ class InvitationWorkflow:
                 await self._join("join", by=ENGINE, unasked=True)
 
     async def _deliver(self) -> None:
+        ordered = self._now
         delivered = await workflow.execute_activity_method(
             InvitationActivities.deliver_invitation,
-            DeliverInvitation(invite=self._invite, invitation=self._now, at=workflow.now()),
+            DeliverInvitation(invite=self._invite, invitation=ordered, at=workflow.now()),
             **mail(f"Send e-mail {self._now.sent_count}"),
         )
+        if not delivered.sent:
+            self._find_out_why()
+            return
         async with self._turn:
             self._mail_due, self._mailed_at = False, delivered.at
             if self._now.state.unanswered and await self._unless_refused(delivered.refused):
-                self._lifecycle.take(as_delivered(self._now, delivered.at, self._invite.policy))
+                await self._take_delivery(ordered, delivered.at)
                 # From now on it only waits, in a cache: no longer with this task.
                 self._delivery = None
+
+    async def _take_delivery(self, ordered: Invitation, at: datetime) -> None:
+        now = as_delivered(self._now, at, self._invite.policy)
+        # The activity has recorded what was ordered. What has changed since has to be kept too,
+        # which invitations of before do not do. Goes when none of them runs.
+        if self._now is not ordered and workflow.patched("keeps what changed during a delivery"):
+            await self._record_and_take(now)
+        else:
+            self._lifecycle.take(now)
+
+    def _find_out_why(self) -> None:
+        """Look how it stands in the store, which knew before us that an e-mail is not due."""
+        self._directory_changed = True
 
     def _start_reminding(self, reminder: DueReminder) -> None:
         self._reminder = reminder
@@ -693,6 +713,11 @@ class InvitationWorkflow:
         """Say what accepting would do; nothing changes but the recorded quote (QUO-8)."""
         self._updates += 1
         async with self._turn:
+            # Whoever was before in the line may have answered. Invitations of before quote all the
+            # same. Goes when none of them runs: they live a year at most.
+            answered = not self._now.state.unanswered
+            if answered and workflow.patched("quotes until it is answered"):
+                raise self._lifecycle.refused()
             return await self._previewed()
 
     @quote.validator

@@ -292,6 +292,19 @@ class SqlInvitations:
                 (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
             )
 
+    async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Whether its e-mail is no longer due: it is answered, over, or has a newer link."""
+        async with reading(self._engine) as session:
+            row = await session.get(InvitationRow, invitation_id)
+            kept = row.record if row else None
+            announced = invitation.state is InvitationState.ANNOUNCED
+            return (
+                kept is None
+                or not kept.state.unanswered
+                or kept.sent_count > invitation.sent_count
+                or (announced and kept.state is not InvitationState.ANNOUNCED)
+            )
+
     async def parties(self, invite: Invite) -> Parties:
         """Whom the invitation concerns, as the directory knows them now (TXT-1).
 

@@ -77,6 +77,9 @@ class RecordingStore:
     async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
         unasked()
 
+    async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
+        return False
+
     async def authorize(self, account: str, admin: str) -> None:
         unasked()
 

@@ -6,7 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
@@ -152,6 +157,12 @@ async def test_patience_that_runs_out_leaves_the_outcome_unknown() -> None:
     with pytest.raises(Unavailable) as unavailable:
         await run.asked_of(wait_seconds=0.2)
     assert unavailable.value.outcome_unknown
+
+
+async def test_a_workflow_that_cannot_be_replayed_is_no_traceback() -> None:
+    run = Run([WorkflowQueryFailedError("nondeterminism")])
+    with pytest.raises(Unavailable, match="cannot go on"):
+        await run.asked_of()
 
 
 async def test_a_server_that_fails_otherwise_is_not_asked_again() -> None:

@@ -11,6 +11,7 @@ from domain.error import Refused
 from domain.invitation import Choice, Invitation, InvitationState, Person
 from domain.policy import Policy
 from domain.remedy import Removal
+from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, JANE, MEMBER, World, refusal_of
 
 BOB = "bob@club.example"
@@ -214,6 +215,38 @@ async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) 
     assert (resent.expires_at is None, resent.time_left) == (
         (True, timedelta(days=30)) if paused else (False, None)
     )
+
+
+async def test_a_new_link_does_not_take_the_place_of_the_remedies(world: World) -> None:
+    """BLK-4: what blocks is told although the mail server takes it only after a resend."""
+    await a_club(world)
+    await world.pass_time(JANE, timedelta(hours=2))
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    await world.client.resend(world.account, JANE, ADMIN)
+    world.smtp.answers.clear()
+    await world.mailed("blocked", JANE)
+    await world.mailed("invitation", JANE, times=2)
+
+
+async def test_what_is_cleared_during_a_delivery_is_kept(world: World) -> None:
+    """BLK-4: the delivery does not bring back what it was ordered with."""
+    await blocked(world)
+    await world.mailed("blocked", JANE)
+    await world.pass_time(JANE, timedelta(hours=2))
+    world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
+    await world.client.resend(world.account, JANE, ADMIN)
+    await world.smtp.hesitates_at("RCPT")
+    await world.remove_user("club", BOB)
+    await until_named(world, CARL, "room-1")
+    world.smtp.go_on()
+    handle = world.temporal.client.get_workflow_handle((await world.show(JANE)).workflow_id)
+    async with asyncio.timeout(15):
+        while (await handle.describe()).raw_description.pending_activities:
+            await asyncio.sleep(0.05)
+        while named(await world.filed(JANE)) != [CARL, "room-1"]:
+            await asyncio.sleep(0.05)
+    assert named(await world.show(JANE)) == [CARL, "room-1"]
 
 
 async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:

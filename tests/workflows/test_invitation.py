@@ -10,6 +10,7 @@ from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Choice, InvitationState, License
 from domain.policy import Policy
 from domain.remedy import Removal
+from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, refusal_of
 
 SECOND = timedelta(seconds=1)
@@ -464,3 +465,16 @@ async def test_a_reason_is_no_book(world: World) -> None:
     assert await refusal_of(declining) == "invalid_input"
     declined = await world.client.decline(world.account, JANE, "x" * 2_000)
     assert declined.journal[-1].note == "x" * 2_000
+
+
+async def test_an_e_mail_that_is_overtaken_by_the_end_is_not_sent(world: World) -> None:
+    """INV-7: the store is looked at with the mail server waiting for the letter."""
+    world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
+    await world.invite(JANE)
+    await world.smtp.hesitates_at("RCPT")
+    await world.client.revoke(world.account, JANE, ADMIN)
+    world.smtp.go_on()
+    await world.until(JANE, "revoked")
+    # The letter of somebody else is handed over after it.
+    await world.pending("sue@solo.example")
+    assert world.mails(to=JANE, event="invitation") == []

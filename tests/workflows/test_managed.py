@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from domain.invitation import InvitationState, Person
+from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 
 NINA = "nina@acme.example"
@@ -77,6 +78,18 @@ async def test_an_announced_invitation_is_revoked(world: World) -> None:
     await announced(world)
     revoked = await world.client.revoke(world.account, JANE, OWNER)
     assert revoked.state is InvitationState.REVOKED
+
+
+async def test_a_heads_up_that_is_overtaken_is_not_sent(world: World) -> None:
+    """The store is looked at with the mail server waiting for the letter."""
+    world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
+    await announced(world)
+    await world.smtp.hesitates_at("RCPT")
+    await world.client.revoke(world.account, JANE, OWNER)
+    world.smtp.go_on()
+    # The letter of somebody else is handed over after it.
+    await world.pending("sue@solo.example")
+    assert world.mails(event="heads_up") == []
 
 
 async def test_a_heads_up_that_bounces_is_the_end(world: World) -> None:

@@ -149,9 +149,7 @@ async def test_an_end_while_the_mail_server_hesitates_comes_first(world: World) 
     await world.pass_time(JANE, 3 * DAY)
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
     await signal(world)
-    async with asyncio.timeout(15):
-        while world.smtp.commands[-1] != "RCPT":
-            await asyncio.sleep(0.02)
+    await world.smtp.hesitates_at("RCPT")
     await world.client.decline(world.account, JANE)
     world.smtp.go_on()
     await world.mailed("declined", ADMIN)

@@ -94,6 +94,22 @@ async def test_a_quote_that_was_shown_binds_while_it_is_valid_and_no_longer(worl
     assert str(accepted.settlement.amount.amount) == second["amount"]["amount"]
 
 
+async def test_a_preview_behind_an_answer_quotes_nothing(world: World) -> None:
+    """QUO-8: who has answered has no other choice, and is not shown one of nothing."""
+    await a_paying_owner(world)
+    shown = await world.client.preview(world.account, JANE)
+    _, *previews = await asyncio.gather(
+        world.client.accept(world.account, JANE, Choice.REFUND),
+        *(world.client.preview(world.account, JANE) for _ in range(4)),
+        return_exceptions=True,
+    )
+    for preview in previews:
+        if isinstance(preview, Refused):
+            assert preview.code is ErrorCode.ALREADY_ACCEPTED
+        else:
+            assert preview == shown
+
+
 async def test_fifty_acceptances_at_once_make_one_refund(world: World) -> None:
     """REF-5."""
     await a_paying_owner(world)
