@@ -127,9 +127,13 @@ class Asking(Generic[Kept, Flow, Result]):
         return await self.ask(kept, updated, settled)
 
 
-def no_answer() -> Unavailable:
+class NoAnswer(Unavailable):
+    """Patience has run out: all that is asked is there, and nobody answered in time."""
+
+
+def no_answer() -> NoAnswer:
     """Nobody answered in time; the request may still be carried out."""
-    return Unavailable(
+    return NoAnswer(
         "No worker answered in time. The request may still be carried out; repeating it is safe.",
         outcome_unknown=True,
     )

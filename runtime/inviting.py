@@ -27,7 +27,7 @@ from domain.invitation import (
     StartInvitation,
 )
 from domain.policy import Policy
-from runtime.asking import Patience, unreachable
+from runtime.asking import NoAnswer, Patience, unreachable
 from runtime.fairness import caused_by
 from runtime.sweep import INVITATION_ID, settle_unstarted
 from states.invitation import opening
@@ -43,7 +43,11 @@ Whatever else it is asked meanwhile waits behind all of them.
 """
 
 START_TIMEOUT = timedelta(seconds=8)
-"""Well below `sweep.ABANDONED_AFTER`: a claim that is being started is never swept."""
+"""Well below `sweep.ABANDONED_AFTER`: a claim that is being started is not swept.
+
+In a batch one may have waited for its turn before. If it is swept then, its workflow ends as one
+whose claim was released, and the row is taken up again.
+"""
 
 STILL_OUT = Unavailable(
     "The mail server has not taken the e-mail yet; it is tried again.", outcome_unknown=True
@@ -154,7 +158,11 @@ class Inviting:
                 nothing_was_asked = failure.status is RPCStatusCode.UNAVAILABLE
                 raise unreachable(failure, outcome_unknown=not nothing_was_asked) from failure
             raise
-        await self.invitations.bind(invite.invitation_id, run_id)
+        try:
+            await self.invitations.bind(invite.invitation_id, run_id)
+        except Unavailable as failure:
+            # It runs, and a worker binds it within a minute.
+            raise Unavailable(failure.message, outcome_unknown=True) from failure
         return FiledInvitation(
             invitation_id=invite.invitation_id,
             invitation=begun.model_copy(update={"run_id": run_id}),
@@ -258,7 +266,7 @@ class BatchInviter:
             result, found = await self.inviting.invite(taken.row.person, terms, in_order, own)
         except Refused as refused:
             return refused_row(position, refused)
-        except Unavailable as unavailable:
+        except NoAnswer as unavailable:
             return RowOutcome(position=position, result="refused", error=unavailable.as_json())
         return RowOutcome(position=position, result=result, invitation_id=found.invitation_id)
 

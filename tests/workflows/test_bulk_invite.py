@@ -12,6 +12,7 @@ from domain.bulk import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
 from runtime import sweep
+from tests.runtime.test_sweep import a_claim
 from tests.test_killed_worker import a_worker, killed
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import bulk_invite
@@ -182,6 +183,26 @@ async def test_a_worker_that_dies_between_claim_and_result_leaves_nothing_twice(
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
     await all_out(world, batch)
     assert set(told(world).values()) == {1}
+    assert await world.audit() == ()
+
+
+async def test_a_database_that_is_away_for_a_moment_is_no_answer_to_a_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row waits for what a command left behind; then its start cannot be kept at once."""
+    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta(seconds=1))
+    bind, failures = world.store.invitations.bind, iter([True])
+
+    async def forgetful(invitation_id: str, run_id: str) -> None:
+        if next(failures, False):
+            raise Unavailable("The database does not answer: gone")
+        await bind(invitation_id, run_id)
+
+    await a_claim(world)
+    monkeypatch.setattr(world.store.invitations, "bind", forgetful)
+    [result] = await results(world, rows(JANE))
+    assert result.result == "invited"
+    assert next(failures, None) is None
     assert await world.audit() == ()
 
 
