@@ -90,7 +90,13 @@ def _run(arguments: Sequence[str]) -> int:
         "".join(arguments).encode()
     except UnicodeEncodeError:
         raise Refused(ErrorCode.INVALID_INPUT, "The arguments are not UTF-8.") from None
-    status = app(list(arguments), prog_name="seatflow", standalone_mode=False)
+    try:
+        status = app(list(arguments), prog_name="seatflow", standalone_mode=False)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            # Whoever read the output has seen enough: no refusal, as Typer would have it.
+            return DONE
+        raise
     if status == INTERRUPTED:
         raise Unavailable("Interrupted before the answer came.", outcome_unknown=True)
     return status if isinstance(status, int) else DONE
@@ -104,12 +110,7 @@ def main() -> None:
     # Libraries keep quiet: only the command speaks to its caller.
     logging.getLogger().addHandler(logging.NullHandler())
     speak_through_logging()
-    try:
-        status = run(sys.argv[1:])
-    except BrokenPipeError:
-        # Whoever read the output has seen enough.
-        status = DONE
-    leave(status)
+    leave(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from base64 import b64encode
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -76,7 +77,10 @@ def diagram(
     context: typer.Context,
     machine: Annotated[Machine, typer.Argument(help="Which machine to draw.")] = Machine.INVITATION,
     format: Annotated[
-        Format, typer.Option(help="svg and png need Graphviz; md is a page with tables.")
+        Format,
+        typer.Option(
+            help="svg and png need Graphviz; md is a page with tables. In JSON a png is base64."
+        ),
     ] = Format.MERMAID,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it there, not on stdout.")
@@ -161,6 +165,4 @@ def _write(file: Path, drawing: bytes) -> None:
 
 
 def _text(drawing: bytes, format: Format) -> str:
-    if format is Format.PNG:
-        raise Refused(ErrorCode.INVALID_INPUT, "A PNG is no JSON: name a file with --output.")
-    return drawing.decode()
+    return b64encode(drawing).decode() if format is Format.PNG else drawing.decode()

@@ -202,7 +202,7 @@ class SeatflowClient:
                 ErrorCode.INVALID_INPUT, f"A reason has at most {LONGEST_REASON:,} characters."
             )
         filed = await self._latest(account, normalized(email))
-        answer = DeclineInvitation(reason=reason)
+        answer = DeclineInvitation(reason=(reason or "").strip() or None)
         return await self._ask(
             filed,
             InvitationWorkflow.decline,

@@ -50,7 +50,8 @@ whose claim was released, and the row is taken up again.
 """
 
 STILL_OUT = Unavailable(
-    "The mail server has not taken the e-mail yet; it is tried again.", outcome_unknown=True
+    "The e-mail is not out yet. It goes out when a worker runs and the mail server takes it.",
+    outcome_unknown=True,
 )
 """What a row says whose e-mail was waited for in vain."""
 

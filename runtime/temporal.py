@@ -31,7 +31,7 @@ from runtime.codec import data_converter
 from runtime.settings import Settings, environment
 from workflows import search_attribute
 
-CONNECT_WITHIN = timedelta(seconds=6)
+CONNECT_WITHIN = timedelta(seconds=5)
 """Well within the ten seconds after which a command says that Temporal is unreachable."""
 USABLE_WITHIN = timedelta(seconds=30)
 DEFAULT_ADDRESS = "localhost:7233"

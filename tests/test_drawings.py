@@ -1,3 +1,5 @@
+import json
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -12,3 +14,10 @@ def test_graphviz_draws_a_picture(format: str, signature: bytes, tmp_path: Path)
     picture = tmp_path / "picture"
     assert starter.run(["diagram", "--format", format, "--output", str(picture)]) == 0
     assert picture.read_bytes().startswith(signature)
+
+
+def test_a_picture_in_json_is_base64(capfd: pytest.CaptureFixture[str]) -> None:
+    require_program("dot", package="graphviz")
+    assert starter.run(["--json", "diagram", "--format", "png"]) == 0
+    drawing = json.loads(capfd.readouterr().out)["drawing"]
+    assert b64decode(drawing).startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 import starter
-from tests.commands.conftest import Run
+from tests.commands.conftest import Run, environment
 
 MISTAKES = [
     [],
@@ -61,17 +62,14 @@ MISTAKES = [
     ["reminders", "install", "--every", "366d"],
     ["reminders", "install", "--every", "999999w"],
     ["mail", "show", "first"],
-    ["diagram", "--format", "png"],
     ["show", "acme", "\udcff"],
 ]
 
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
 def test_bad_usage_is_one_json_error_and_status_2(
-    arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # No drawing tool is needed to see that a PNG is no JSON.
-    monkeypatch.setattr("commands.diagram.drawn", lambda machine, format: b"")
     assert starter.run(["--json", *arguments]) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -83,6 +81,25 @@ def test_bad_usage_is_one_line_for_a_person(run: Run) -> None:
     ran = run("show", "acme")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == "invalid_input: Missing argument 'EMAIL'. See `seatflow --help`.\n"
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("arguments", [["--json", "export"], ["export"]], ids=" ".join)
+def test_whoever_has_read_enough_is_refused_nothing(
+    arguments: list[str], tmp_path: Path, command_line: list[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody_reads:
+        ended = subprocess.run(
+            [*command_line, *arguments],
+            stdout=nobody_reads,
+            stderr=subprocess.PIPE,
+            env=environment(tmp_path),
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_every_command_shows_an_example() -> None:

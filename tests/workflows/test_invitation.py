@@ -458,6 +458,12 @@ async def test_no_address_reaches_a_failure_that_temporal_shows(world: World) ->
     assert JANE not in await world.failures(JANE)
 
 
+async def test_a_blank_reason_is_none(world: World) -> None:
+    await world.pending(JANE)
+    declined = await world.client.decline(world.account, JANE, " ")
+    assert declined.journal[-1].note is None
+
+
 async def test_a_reason_is_no_book(world: World) -> None:
     """Whatever is written by an invitee, it holds up nobody."""
     await world.pending(JANE)
