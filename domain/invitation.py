@@ -13,6 +13,7 @@ from domain.model import Value
 from domain.money import Money
 from domain.policy import Policy
 from domain.quote import RecordedQuote
+from domain.refund import RefundOrder
 from domain.text import OneLine
 
 
@@ -313,7 +314,7 @@ class DueReminder(Value):
 
 
 class CarriedInvitation(Value):
-    """What one run hands to the next when its history has grown long."""
+    """What the next run begins with, when a history has grown long or was ended from outside."""
 
     invitation: Invitation
     mail_due: bool
@@ -330,6 +331,8 @@ class CarriedInvitation(Value):
     """How often it was looked again since then because time had passed."""
     reminder: DueReminder | None = None
     """The reminder that the mail server has not yet taken, if one is due."""
+    refund: RefundOrder | None = None
+    """What the acceptance has ordered to be returned, if anything."""
 
 
 class StartInvitation(Value):

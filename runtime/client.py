@@ -344,12 +344,13 @@ class SeatflowClient:
         )
 
     async def _handle(self, filed: FiledInvitation) -> AnyInvitationHandle:
-        client = await self.connect()
+        client, invitation = await self.connect(), filed.invitation
         return client.get_workflow_handle_for(
             InvitationWorkflow.run,
-            filed.invitation.workflow_id,
-            # Never a later invitation of the same person.
-            first_execution_run_id=filed.invitation.run_id or None,
+            invitation.workflow_id,
+            # Never a later invitation of the same person: there is none beside an accepted one,
+            # which may have been taken up in another run.
+            first_execution_run_id=None if invitation.state.accepted else invitation.run_id or None,
         )
 
     async def _latest(self, account: str, email: str) -> FiledInvitation:

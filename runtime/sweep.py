@@ -2,19 +2,30 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitation import SqlInvitations
-from domain.invitation import FiledInvitation, Invitation
+from domain.address import masked
+from domain.invitation import (
+    CarriedInvitation,
+    FiledInvitation,
+    Invitation,
+    Invite,
+    StartInvitation,
+)
 from domain.journal import ENGINE
+from runtime.fairness import caused_by
 from runtime.license_client import LicenseClient
 from runtime.order_client import OrderClient
-from runtime.refund_client import RefundClient
+from runtime.refund_client import TOLD_WITHIN, RefundClient
 from states.invitation import InvitationMachine
 from states.lifecycle import after
+from workflows.invitation import InvitationWorkflow, search_attributes
 
 ABANDONED_AFTER = timedelta(seconds=20)
 """Longer than any command takes between its claim and the answer to its start."""
@@ -67,8 +78,7 @@ async def end_abandoned(client: Client, invitations: SqlInvitations) -> None:
     those that somebody terminated, or that failed.
     """
     async for execution in client.list_workflows(_ENDED_FROM_OUTSIDE):
-        invitation_id = await execution.memo_value(INVITATION_ID, default=None)
-        filed = await invitations.by_id(invitation_id) if invitation_id else None
+        filed = await _invitation_of(execution, invitations)
         if filed and filed.invitation.state.unanswered and not await _runs(client, execution.id):
             note = "Its workflow was ended from outside."
             await take_back(invitations, filed, by=ENGINE, note=note)
@@ -82,6 +92,54 @@ async def take_back(
         InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
     )
     return await invitations.end(filed.invitation_id, revoked)
+
+
+async def take_up_accepted(
+    client: Client, invitations: SqlInvitations, refunds: RefundClient
+) -> None:
+    """Go on with each invitation that was accepted and whose workflow was ended from outside.
+
+    The membership stands: what is left is the settlement, the data, and the news (INV-11).
+    """
+    async for execution in client.list_workflows(_ENDED_FROM_OUTSIDE):
+        filed = await _invitation_of(execution, invitations)
+        if not filed or not filed.ordered or not filed.invitation.state.accepted:
+            continue
+        over = filed.invitation.state.final
+        if not over and await _is_left_alone(client, execution.id, execution.start_time):
+            log.warning("%s was ended from outside and is taken up", execution.id)
+            await _go_on(client, filed.ordered, filed, refunds)
+
+
+async def _go_on(
+    client: Client, invite: Invite, filed: FiledInvitation, refunds: RefundClient
+) -> None:
+    invitation, refund = filed.invitation, None
+    if invitation.settlement and invitation.settlement.refund_id:
+        refund = await refunds.refunds.order_of(invitation.settlement.refund_id)
+    carried = CarriedInvitation(
+        invitation=invitation, mail_due=False, mailed_at=None, refund=refund
+    )
+    # Another worker may be quicker.
+    with suppress(WorkflowAlreadyStartedError):
+        await client.start_workflow(
+            InvitationWorkflow.run,
+            StartInvitation(invite=invite, carried=carried),
+            id=invite.workflow_id,
+            task_queue=refunds.task_queue,
+            search_attributes=search_attributes(invite, invitation),
+            memo={INVITATION_ID: filed.invitation_id},
+            static_summary=f"{masked(invite.email)} into {invite.account}",
+            priority=caused_by(invite.account),
+            rpc_timeout=TOLD_WITHIN,
+        )
+
+
+async def _invitation_of(
+    execution: WorkflowExecution, invitations: SqlInvitations
+) -> FiledInvitation | None:
+    invitation_id = await execution.memo_value(INVITATION_ID, default=None)
+    return await invitations.by_id(invitation_id) if invitation_id else None
 
 
 async def take_up_refunds(client: Client, refunds: RefundClient) -> None:
@@ -158,6 +216,7 @@ async def sweep_forever(
         try:
             await settle_unstarted(client, invitations)
             await end_abandoned(client, invitations)
+            await take_up_accepted(client, invitations, refunds)
             await take_up_refunds(client, refunds)
             await take_up_orders(client, orders)
             await take_up_assignments(client, licenses)

@@ -124,7 +124,7 @@ class InvitationWorkflow:
         self._blockers_told = carried.blockers_told if carried else ()
         self._directory_changed = False
         self._told = False
-        self._refund: RefundOrder | None = None
+        self._refund = carried.refund if carried else None
         self._delivery: asyncio.Task[None] | None = None
         self._reminder = carried.reminder if carried else None
         self._reminding: asyncio.Task[None] | None = None
@@ -377,11 +377,12 @@ class InvitationWorkflow:
 
     async def _settle(self) -> None:
         """Return what is to be refunded; a transfer was made with the membership (REF, CRD)."""
-        settlement = self._now.settlement
+        settlement, begins = self._now.settlement, self._now.state is InvitationState.ACCEPTED
         if self._refund:
-            self._lifecycle.take(self._lifecycle.foresee("refund", by=ENGINE))
+            if begins:
+                self._lifecycle.take(self._lifecycle.foresee("refund", by=ENGINE))
             await asyncio.gather(self._tell_early(), self._follow_the_refund(self._refund))
-        elif settlement and settlement.kind is Choice.TRANSFER:
+        elif begins and settlement and settlement.kind is Choice.TRANSFER:
             self._lifecycle.take(self._lifecycle.foresee("transfer", by=ENGINE))
 
     async def _follow_the_refund(self, order: RefundOrder) -> None:

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 
 from domain.address import invitee_key
 from domain.invitation import Choice, InvitationState, Invite, License
+from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
 from runtime import sweep
 from states.invitation import opening
@@ -116,6 +117,41 @@ async def test_a_refund_that_nobody_looks_after_is_taken_up(
     await world.refund_until(refund_id, RefundState.SETTLED)
     await sweep.take_up_refunds(client, world.refunds)
     assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
+    assert await world.audit() == ()
+
+
+async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-11, REF-6: the membership stands, so it goes on to its end, and tells nobody twice."""
+    await a_paying_owner(world)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+    await world.mailed("refund_requested", JANE)
+    client, invitations = world.temporal.client, world.store.invitations
+    handle = client.get_workflow_handle(accepted.workflow_id)
+    await handle.terminate("by hand")
+    await sweep.take_up_accepted(client, invitations, world.refunds)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+        await sweep.take_up_accepted(client, invitations, world.refunds)
+    run = (await handle.describe()).run_id
+    await sweep.take_up_accepted(client, invitations, world.refunds)
+    assert (await handle.describe()).run_id == run
+    again = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert (again.state, again.settlement) == (InvitationState.REFUNDING, accepted.settlement)
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund_id, RefundState.SETTLED)
+    await world.clock.pass_time(accepted.workflow_id, timedelta(days=1))
+    completed = await world.until(JANE, "completed")
+    assert [entry.event for entry in completed.journal].count("refund") == 1
+    assert all(item.status is ItemStatus.MOVED for item in completed.manifest)
+    assert len(world.mails(to=JANE, event="refund_requested")) == 1
+    await sweep.take_up_accepted(client, invitations, world.refunds)
+    assert (await handle.describe()).run_id == run
     assert await world.audit() == ()
 
 
