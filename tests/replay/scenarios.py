@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from unittest.mock import patch
 
+from temporalio.client import WorkflowExecutionStatus
+
 from activities import bulk
 from domain.bulk import BatchRow
 from domain.error import Refused
@@ -16,6 +18,8 @@ from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
 from domain.reminder import ReminderRun
+from runtime import sweep
+from tests.smtp_server import Misbehaviour
 from tests.world import (
     ADMIN,
     ANN,
@@ -208,6 +212,49 @@ async def moved_and_completed(world: World) -> None:
     await world.imported("jane-free", plan="free", users=[(JANE, "owner")])
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
+    await world.until(JANE, "completed")
+
+
+async def cleared_during_a_delivery_and_revoked(world: World) -> None:
+    """What was cleared is kept behind the delivery."""
+    await _blocked(world)
+    await world.pass_time(JANE, timedelta(hours=2))
+    world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
+    await world.client.resend(world.account, JANE, ADMIN)
+    await world.smtp.hesitates_at("RCPT")
+    before = (await world.show(JANE)).blockers
+    await world.remove_user("club", "b@c.example")
+    while (await world.show(JANE)).blockers == before:
+        await asyncio.sleep(0.1)
+    world.smtp.go_on()
+    await world.mailed("invitation", JANE, times=2)
+    # By a minute, so that what follows the delivery has happened.
+    await world.pass_time(JANE, timedelta(minutes=1))
+    await world.client.revoke(world.account, JANE, ADMIN)
+
+
+async def quoted_behind_an_answer_and_completed(world: World) -> None:
+    """The preview waits for the acceptance, and is refused then."""
+    await a_paying_owner(world)
+    await asyncio.gather(
+        world.client.accept(world.account, JANE, Choice.TRANSFER),
+        *(world.client.preview(world.account, JANE) for _ in range(3)),
+        return_exceptions=True,
+    )
+    await world.until(JANE, "completed")
+
+
+async def taken_up_and_completed(world: World) -> None:
+    """Its first run was terminated after the acceptance."""
+    refund = await _accepted(world, Choice.REFUND)
+    client, invitation = world.temporal.client, await world.show(JANE)
+    handle = client.get_workflow_handle(invitation.workflow_id)
+    await handle.terminate("by hand")
+    with patch.object(sweep, "TAKEN_UP_AFTER", timedelta()):
+        while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+            await sweep.take_up_accepted(client, world.store.invitations, world.refunds)
+    await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
+    await world.clock.pass_time(handle.id, timedelta(days=1))
     await world.until(JANE, "completed")
 
 
@@ -420,6 +467,9 @@ SCENARIOS: dict[str, Scenario] = {
         joined_unasked,
         asked_in_a_managed_domain_and_completed,
         moved_and_completed,
+        cleared_during_a_delivery_and_revoked,
+        quoted_behind_an_answer_and_completed,
+        taken_up_and_completed,
         reminded_and_completed,
         reminded_while_blocked_and_revoked,
         reminded_in_vain_and_undeliverable,
