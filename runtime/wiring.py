@@ -46,9 +46,9 @@ from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
-"""Longer than the longest attempt of an activity: a drained worker cuts none short.
+"""Longer than a transaction, a letter or a portion of a batch takes: none is cut short by a drain.
 
-But for a move of data, which another worker goes on with from the item that it was at.
+A move of data and a run of reminders may take longer: another worker goes on where they were.
 """
 
 SHOWN_WITHIN = timedelta(seconds=5)
