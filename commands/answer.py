@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import typer
@@ -65,11 +65,13 @@ class Answer:
 
     def refuse_as(self, error: Mapping[str, JsonValue], status: int) -> int:
         """Print an error that is already written down; returns `status`."""
-        if self.json:
-            print(json.dumps({"error": dict(error)}), file=sys.stderr)
-        else:
-            for line in _lines(error):
-                _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+        # The status says it too, where nobody reads the errors any more; Rich would leave with 1.
+        with suppress(BrokenPipeError, SystemExit):
+            if self.json:
+                print(json.dumps({"error": dict(error)}), file=sys.stderr)
+            else:
+                for line in _lines(error):
+                    _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
         return status
 
 

@@ -144,11 +144,10 @@ def broken() -> Unavailable:
     return Unavailable("The workflow behind it cannot go on: the Temporal UI shows why.")
 
 
-def unreachable(failure: RPCError, *, outcome_unknown: bool = True) -> Unavailable:
+def unreachable(failure: RPCError) -> Unavailable:
     """Temporal gave an answer that is none; what it was asked may still be carried out."""
     return Unavailable(
-        f"Temporal does not answer: {failure.status.name.lower()}.",
-        outcome_unknown=outcome_unknown,
+        f"Temporal does not answer: {failure.status.name.lower()}.", outcome_unknown=True
     )
 
 

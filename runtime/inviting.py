@@ -156,8 +156,7 @@ class Inviting:
             if isinstance(failure, WorkflowAlreadyStartedError):
                 return None
             if isinstance(failure, RPCError):
-                nothing_was_asked = failure.status is RPCStatusCode.UNAVAILABLE
-                raise unreachable(failure, outcome_unknown=not nothing_was_asked) from failure
+                raise unreachable(failure) from failure
             raise
         try:
             await self.invitations.bind(invite.invitation_id, run_id)

@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -31,7 +31,7 @@ ABANDONED_AFTER = timedelta(seconds=20)
 """Longer than any command takes between its claim and the answer to its start."""
 
 TAKEN_UP_AFTER = timedelta(minutes=1)
-"""An invitation that waits for a refund takes it up itself, and is given the time to."""
+"""So long the store may lag behind an end, and an invitation takes up its refund itself."""
 
 INVITATION_ID = "invitation_id"
 """The memo that tells for which claim a workflow runs."""
@@ -71,17 +71,29 @@ async def settle_unstarted(client: Client, invitations: SqlInvitations) -> None:
                 await invitations.release(filed.invitation_id, abandoned)
 
 
-async def end_abandoned(client: Client, invitations: SqlInvitations) -> None:
-    """Take back each invitation whose workflow was ended from outside, and free its seat.
+async def take_up_invitations(
+    client: Client, invitations: SqlInvitations, refunds: RefundClient
+) -> None:
+    """See to each invitation whose workflow was ended from outside.
+
+    One that nobody has accepted is taken back, and its seat is free. Of one that was accepted the
+    membership stands: it goes on with the settlement, the data, and the news (INV-11).
 
     A workflow that ends by itself writes its end to the store first, so this finds only
     those that somebody terminated, or that failed.
     """
     async for execution in client.list_workflows(_ENDED_FROM_OUTSIDE):
-        filed = await _invitation_of(execution, invitations)
-        if filed and filed.invitation.state.unanswered and not await _runs(client, execution.id):
-            note = "Its workflow was ended from outside."
-            await take_back(invitations, filed, by=ENGINE, note=note)
+        invitation_id = await execution.memo_value(INVITATION_ID, default=None)
+        filed = await invitations.by_id(invitation_id) if invitation_id else None
+        if filed is None or filed.invitation.state.final:
+            continue
+        if filed.invitation.state.unanswered:
+            if not await _runs(client, execution.id):
+                note = "Its workflow was ended from outside."
+                await take_back(invitations, filed, by=ENGINE, note=note)
+        elif filed.ordered and await _is_left_alone(client, execution.id, execution.start_time):
+            log.warning("%s was ended from outside and is taken up", execution.id)
+            await _go_on(client, filed.ordered, filed, refunds)
 
 
 async def take_back(
@@ -92,23 +104,6 @@ async def take_back(
         InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
     )
     return await invitations.end(filed.invitation_id, revoked)
-
-
-async def take_up_accepted(
-    client: Client, invitations: SqlInvitations, refunds: RefundClient
-) -> None:
-    """Go on with each invitation that was accepted and whose workflow was ended from outside.
-
-    The membership stands: what is left is the settlement, the data, and the news (INV-11).
-    """
-    async for execution in client.list_workflows(_ENDED_FROM_OUTSIDE):
-        filed = await _invitation_of(execution, invitations)
-        if not filed or not filed.ordered or not filed.invitation.state.accepted:
-            continue
-        over = filed.invitation.state.final
-        if not over and await _is_left_alone(client, execution.id, execution.start_time):
-            log.warning("%s was ended from outside and is taken up", execution.id)
-            await _go_on(client, filed.ordered, filed, refunds)
 
 
 async def _go_on(
@@ -133,13 +128,6 @@ async def _go_on(
             priority=caused_by(invite.account),
             rpc_timeout=TOLD_WITHIN,
         )
-
-
-async def _invitation_of(
-    execution: WorkflowExecution, invitations: SqlInvitations
-) -> FiledInvitation | None:
-    invitation_id = await execution.memo_value(INVITATION_ID, default=None)
-    return await invitations.by_id(invitation_id) if invitation_id else None
 
 
 async def take_up_refunds(client: Client, refunds: RefundClient) -> None:
@@ -215,8 +203,7 @@ async def sweep_forever(
     while True:
         try:
             await settle_unstarted(client, invitations)
-            await end_abandoned(client, invitations)
-            await take_up_accepted(client, invitations, refunds)
+            await take_up_invitations(client, invitations, refunds)
             await take_up_refunds(client, refunds)
             await take_up_orders(client, orders)
             await take_up_assignments(client, licenses)

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,23 +84,44 @@ def test_bad_usage_is_one_line_for_a_person(run: Run) -> None:
     assert ran.err == "invalid_input: Missing argument 'EMAIL'. See `seatflow --help`.\n"
 
 
+@pytest.fixture
+def nobody_reads() -> Iterator[int]:
+    """A pipe whose reader has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("arguments", [["--json", "export"], ["export"]], ids=" ".join)
 def test_whoever_has_read_enough_is_refused_nothing(
-    arguments: list[str], tmp_path: Path, command_line: list[str]
+    arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
 ) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as nobody_reads:
-        ended = subprocess.run(
-            [*command_line, *arguments],
-            stdout=nobody_reads,
-            stderr=subprocess.PIPE,
-            env=environment(tmp_path),
-            cwd=tmp_path,
-            check=False,
-        )
+    ended = subprocess.run(
+        [*command_line, *arguments],
+        stdout=nobody_reads,
+        stderr=subprocess.PIPE,
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=False,
+    )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", [["--json", "fly"], ["fly"]], ids=" ".join)
+def test_the_status_stays_where_nobody_reads_the_errors(
+    arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
+) -> None:
+    ended = subprocess.run(
+        [*command_line, *arguments],
+        stdout=nobody_reads,
+        stderr=nobody_reads,
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ended.returncode == 2
 
 
 def test_every_command_shows_an_example() -> None:

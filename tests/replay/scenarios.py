@@ -252,7 +252,7 @@ async def taken_up_and_completed(world: World) -> None:
     await handle.terminate("by hand")
     with patch.object(sweep, "TAKEN_UP_AFTER", timedelta()):
         while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
-            await sweep.take_up_accepted(client, world.store.invitations, world.refunds)
+            await sweep.take_up_invitations(client, world.store.invitations, world.refunds)
     await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
     await world.clock.pass_time(handle.id, timedelta(days=1))
     await world.until(JANE, "completed")

@@ -10,7 +10,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from domain.address import invitee_key
-from domain.invitation import Choice, InvitationState, Invite, License
+from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
 from runtime import sweep
@@ -64,7 +64,7 @@ async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: 
     client = world.temporal.client
     await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
     while (await world.store.invitations.listed(world.account, (), None, False)) != []:
-        await sweep.end_abandoned(client, world.store.invitations)
+        await sweep.take_up_invitations(client, world.store.invitations, world.refunds)
     revoked = await world.show(JANE)
     assert revoked.state is InvitationState.REVOKED
     assert "ended from outside" in (revoked.journal[-1].note or "")
@@ -93,15 +93,19 @@ async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World)
     assert await world.audit() == ()
 
 
-async def test_a_refund_that_nobody_looks_after_is_taken_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """REF-6: also when the invitation that would wait for it was ended; once it rests, no more."""
+async def a_refund_on_its_way(world: World) -> tuple[Invitation, Refund]:
     await a_paying_owner(world)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
     refund_id = accepted.settlement.refund_id or ""
-    refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+    return accepted, await world.refund_until(refund_id, RefundState.PROCESSING)
+
+
+async def test_a_refund_that_nobody_looks_after_is_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REF-6: also when the invitation that would wait for it was ended; once it rests, no more."""
+    accepted, refund = await a_refund_on_its_way(world)
     client = world.temporal.client
     for workflow_id in (accepted.workflow_id, refund.workflow_id):
         await client.get_workflow_handle(workflow_id).terminate("by hand")
@@ -114,7 +118,7 @@ async def test_a_refund_that_nobody_looks_after_is_taken_up(
     await sweep.take_up_refunds(client, world.refunds)
     assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
-    await world.refund_until(refund_id, RefundState.SETTLED)
+    await world.refund_until(refund.refund_id, RefundState.SETTLED)
     await sweep.take_up_refunds(client, world.refunds)
     assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
     assert await world.audit() == ()
@@ -124,33 +128,29 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INV-11, REF-6: the membership stands, so it goes on to its end, and tells nobody twice."""
-    await a_paying_owner(world)
-    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
-    assert accepted.settlement is not None
-    refund_id = accepted.settlement.refund_id or ""
-    refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+    accepted, refund = await a_refund_on_its_way(world)
     await world.mailed("refund_requested", JANE)
     client, invitations = world.temporal.client, world.store.invitations
     handle = client.get_workflow_handle(accepted.workflow_id)
     await handle.terminate("by hand")
-    await sweep.take_up_accepted(client, invitations, world.refunds)
+    await sweep.take_up_invitations(client, invitations, world.refunds)
     assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
     monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
     while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
-        await sweep.take_up_accepted(client, invitations, world.refunds)
+        await sweep.take_up_invitations(client, invitations, world.refunds)
     run = (await handle.describe()).run_id
-    await sweep.take_up_accepted(client, invitations, world.refunds)
+    await sweep.take_up_invitations(client, invitations, world.refunds)
     assert (await handle.describe()).run_id == run
     again = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert (again.state, again.settlement) == (InvitationState.REFUNDING, accepted.settlement)
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
-    await world.refund_until(refund_id, RefundState.SETTLED)
+    await world.refund_until(refund.refund_id, RefundState.SETTLED)
     await world.clock.pass_time(accepted.workflow_id, timedelta(days=1))
     completed = await world.until(JANE, "completed")
     assert [entry.event for entry in completed.journal].count("refund") == 1
     assert all(item.status is ItemStatus.MOVED for item in completed.manifest)
     assert len(world.mails(to=JANE, event="refund_requested")) == 1
-    await sweep.take_up_accepted(client, invitations, world.refunds)
+    await sweep.take_up_invitations(client, invitations, world.refunds)
     assert (await handle.describe()).run_id == run
     assert await world.audit() == ()
 
