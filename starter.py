@@ -10,12 +10,11 @@ from typing import Annotated
 
 import typer
 
+from commands import account as directory
 from commands import (
     attention,
     credit,
-    demo,
     diagram,
-    directory,
     invitation,
     license,
     mail,
@@ -27,6 +26,7 @@ from commands import (
     stack,
 )
 from commands.answer import DONE, Answer
+from commands.demo import command as demo
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import leave, speak_through_logging
 

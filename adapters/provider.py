@@ -20,16 +20,16 @@ from activities.billing import (
     RefundRequest,
 )
 from adapters.calendar import is_day_off
-from adapters.sql.payment_method import payment_methods, takes_charge
-from adapters.sql.schema import (
+from adapters.sql.database.schema import (
     AccountRow,
     PaymentMethodRow,
     PaymentRow,
     ProviderChargeRow,
     ProviderRefundRow,
 )
-from adapters.sql.standing import known_account
-from adapters.sql.transaction import reading, writing
+from adapters.sql.database.transaction import reading, writing
+from adapters.sql.membership import known_account
+from adapters.sql.money.payment_method import payment_methods, takes_charge
 from domain import day
 from domain.business_day import lookups
 from domain.charge import ChargeState

@@ -10,16 +10,16 @@ from statistics import median
 from sqlalchemy import func, select
 from temporalio.client import Client
 
-from activities.bulk import PORTION
-from adapters.sql.schema import InvitationRow
-from adapters.sql.transaction import reading
+from activities.batch import PORTION
+from adapters.sql.database.schema import InvitationRow
+from adapters.sql.database.transaction import reading
 from bench.figure import LONE, OUT, SUBMITTED, Figure
 from bench.stand import ADMIN, FLOOR, OTHER, OTHERS_ADMIN, SEATFLOW, TARGET, Side, Stand
-from domain.bulk import BatchRow
+from clients.batch import BulkClient
+from clients.invitation_start import Inviting, Terms
+from domain.batch import BatchRow
 from domain.invitation import Invitation, InvitationState, Invite, Person
-from runtime.bulk_client import BulkClient
 from runtime.clients import bulk_client, signer
-from runtime.inviting import Inviting, Terms
 from states.invitation import opening
 
 IN_FLIGHT = 100

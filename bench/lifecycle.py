@@ -10,8 +10,8 @@ from statistics import median
 from sqlalchemy import select
 from temporalio.client import WorkflowHistory
 
-from adapters.sql.schema import InvitationRow
-from adapters.sql.transaction import reading
+from adapters.sql.database.schema import InvitationRow
+from adapters.sql.database.transaction import reading
 from bench.cost import cpu_seconds
 from bench.figure import (
     ACTIONS,

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from runtime.mailbox import MailSink
+from devstack.mailbox import MailSink
 from runtime.process import leave, stop_signal
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from bench.figure import MEMORY, Figure
 from bench.report import show
 from bench.stand import ADMIN, FLOOR, SEATFLOW, TARGET, WORKERS, a_stand
+from clients.invitation import SeatflowClient
 from domain.invitation import Person
-from runtime.client import SeatflowClient
 
 WARM_UP = 2
 """Steps before the first look: what every worker takes once is taken by then."""

@@ -14,8 +14,8 @@ from bench.figure import REPLAY, Figure
 from bench.floor import SHARED, Floor
 from bench.lifecycle import a_history
 from bench.stand import FLOOR, SEATFLOW, Stand
-from runtime.cached import OwnHeaders
 from runtime.codec import data_converter
+from runtime.sandbox import OwnHeaders
 from runtime.wiring import workflow_runner
 from workflows.invitation import InvitationWorkflow
 

@@ -20,13 +20,13 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
+from clients.invitation import SeatflowClient
+from devstack.ports import HOST, Ports
+from devstack.stack import SERVER_OPTIONS
 from domain.account import Directory
 from domain.error import Unavailable
-from runtime.client import SeatflowClient
 from runtime.clients import seatflow_client
-from runtime.ports import HOST, Ports
 from runtime.settings import Settings
-from runtime.stack import SERVER_OPTIONS
 from runtime.store import open_store, set_up_store
 from runtime.temporal import connect, register_search_attributes
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands import bulk, picture
+from commands import batch as bulk
+from commands import picture
 from commands.answer import Answer, as_json
 from commands.question import Account, By, Email, ask
 from commands.rows import give_results
@@ -15,7 +16,7 @@ from domain.invitation import Choice, Invitation, InvitationState, InviteResult,
 from domain.text import LOCALE
 
 if TYPE_CHECKING:
-    from runtime.client import SeatflowClient
+    from clients.invitation import SeatflowClient
 
 app = typer.Typer()
 

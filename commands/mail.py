@@ -9,7 +9,7 @@ from rich.text import Text
 from commands.answer import Answer, as_json
 
 if TYPE_CHECKING:
-    from runtime.mailbox import Mailbox, OpenedLetter, StoredLetter
+    from devstack.mailbox import Mailbox, OpenedLetter, StoredLetter
 
 app = typer.Typer(
     name="mail",
@@ -38,7 +38,7 @@ def show(
 
 
 def _mailbox() -> "Mailbox":
-    from runtime.mailbox import Mailbox
+    from devstack.mailbox import Mailbox
     from runtime.settings import load_settings
 
     return Mailbox(load_settings().mail_folder)

@@ -14,7 +14,7 @@ from domain.license import Sku, capacity_of, quantity_of
 from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
 
 if TYPE_CHECKING:
-    from runtime.order_client import OrderClient
+    from clients.order import OrderClient
 
 _PANEL = "Licenses"
 

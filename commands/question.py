@@ -11,12 +11,12 @@ from commands.answer import Answer
 
 if TYPE_CHECKING:
     from adapters.sql.store import SqlStore
-    from runtime.bulk_client import BulkClient
-    from runtime.client import SeatflowClient
-    from runtime.license_client import LicenseClient
-    from runtime.order_client import OrderClient
-    from runtime.refund_client import RefundClient
-    from runtime.reminder_client import ReminderClient
+    from clients.assignment import LicenseClient
+    from clients.batch import BulkClient
+    from clients.invitation import SeatflowClient
+    from clients.order import OrderClient
+    from clients.refund import RefundClient
+    from clients.reminder import ReminderClient
     from runtime.settings import Settings
 
 Asked = TypeVar("Asked")

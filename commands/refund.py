@@ -15,7 +15,7 @@ from domain.refund import Refund, RefundPart, RefundState
 from domain.text import one_line
 
 if TYPE_CHECKING:
-    from runtime.refund_client import RefundClient
+    from clients.refund import RefundClient
 
 app = typer.Typer(
     name="refund",

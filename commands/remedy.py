@@ -16,7 +16,7 @@ from domain.error import ErrorCode, Refused
 from domain.remedy import Changed, Removal
 
 if TYPE_CHECKING:
-    from adapters.sql.remedy import SqlRemedies
+    from adapters.sql.accounts.remedy import SqlRemedies
 
 app = typer.Typer()
 

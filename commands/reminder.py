@@ -16,7 +16,7 @@ from domain.period import duration
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule
 
 if TYPE_CHECKING:
-    from runtime.reminder_client import ReminderClient
+    from clients.reminder import ReminderClient
 
 LONGEST_INTERVAL = timedelta(days=365)
 

@@ -12,8 +12,8 @@ from rich.text import Text
 from commands.answer import Answer
 
 if TYPE_CHECKING:
+    from devstack.stack import Stack
     from runtime.settings import Settings
-    from runtime.stack import Stack
 
 app = typer.Typer()
 
@@ -61,8 +61,8 @@ async def _up(answer: Answer, settings: "Settings") -> None:
 
     # Before what takes long, so that Ctrl-C is always a clean end.
     stopped = asyncio.create_task(stop_signal().wait())
+    from devstack.stack import Stack
     from portal.app import portal
-    from runtime.stack import Stack
 
     if not answer.json:
         log_to_stderr(logging.WARNING)

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from clients.refund import RefundClient
 from portal.webhook import StripeWebhook
 from runtime.clients import open_refund_client
-from runtime.refund_client import RefundClient
 from runtime.settings import Settings, load_settings
 
 SECURITY_HEADERS = {

@@ -1,1 +1,1 @@
-"""Settings, wiring, the typed client, the embedded stack."""
+"""Process assembly: settings, wiring, the Temporal connection, recovery, the outbox relay."""

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.engine import BUSY_SECONDS, create_engine
-from adapters.sql.schema import SettingRow
+from adapters.sql.database.engine import BUSY_SECONDS, create_engine
+from adapters.sql.database.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import Unavailable
 from runtime.settings import Settings

@@ -10,8 +10,8 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.assignment import AssignmentActivities
+from activities.batch import BulkActivities
 from activities.billing import PaymentProvider
-from activities.bulk import BulkActivities
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
@@ -22,17 +22,16 @@ from adapters.smtp import SmtpPost, mailbox
 from adapters.smtp_connection import SmtpConnections, SmtpServer
 from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
+from clients.invitation_start import BatchInviter, Inviting
 from domain.error import ErrorCode, Refused
-from runtime.cached import LightRunner, OwnHeaders
 from runtime.clients import license_client, order_client, refund_client, signer
-from runtime.inviting import BatchInviter, Inviting
-from runtime.relay import relay_forever
-from runtime.running_invitations import VisibleInvitations
+from runtime.outbox_relay import relay_forever
+from runtime.recovery import sweep_forever
+from runtime.sandbox import LightRunner, OwnHeaders
 from runtime.settings import Settings
-from runtime.sweep import sweep_forever
-from workflows.addon_assignment import AddonAssignmentWorkflow
-from workflows.addon_purchase import AddonPurchaseWorkflow
-from workflows.bulk_invite import BulkInviteWorkflow
+from runtime.visibility import VisibleInvitations
+from workflows.assignment import AddonAssignmentWorkflow
+from workflows.batch import BulkInviteWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import (
@@ -42,8 +41,9 @@ from workflows.notice import (
     RefundNoticeWorkflow,
 )
 from workflows.options import billing_queue, mail_queue
+from workflows.order import AddonPurchaseWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
-from workflows.stale_invitation_reminders import StaleInvitationRemindersWorkflow
+from workflows.reminder import StaleInvitationRemindersWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than a transaction, a letter or a portion of a batch takes: none is cut short by a drain.

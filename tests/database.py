@@ -13,7 +13,7 @@ from typing import Protocol
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.engine import create_engine
+from adapters.sql.database.engine import create_engine
 from tests.postgres import Postgres
 
 Fill = Callable[[AsyncEngine], Awaitable[None]]

@@ -50,8 +50,8 @@ def ask(address: str, arguments: list[str]) -> int:
 def serve(address: str) -> NoReturn:
     """Load what commands load, and fork for everybody who asks."""
     import adapters.sql.migrations  # noqa: F401, PLC0415
+    import devstack.stack  # noqa: F401, PLC0415
     import portal.app  # noqa: F401, PLC0415
-    import runtime.stack  # noqa: F401, PLC0415
     import starter  # noqa: F401, PLC0415
 
     with socket.socket(socket.AF_UNIX) as listening:

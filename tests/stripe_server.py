@@ -25,8 +25,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runtime.ports import HOST, free_port
-from runtime.web import serving
+from devstack.ports import HOST, free_port
+from devstack.web_server import serving
 
 API_KEY = "sk_test_seatflow"
 UP_WITHIN = timedelta(seconds=20)

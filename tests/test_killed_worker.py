@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from adapters.sql.schema import LicensePoolRow, ProviderChargeRow
-from adapters.sql.transaction import reading
+from adapters.sql.database.schema import LicensePoolRow, ProviderChargeRow
+from adapters.sql.database.transaction import reading
 from domain.assignment import AssignmentState
 from domain.charge import ChargeState
 from domain.invitation import Choice, License

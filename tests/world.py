@@ -21,10 +21,17 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.move import ContentServices
-from adapters.sql.pool import grow
-from adapters.sql.standing import known_account
+from adapters.sql.database.transaction import writing
+from adapters.sql.licenses.pool import grow
+from adapters.sql.membership import known_account
 from adapters.sql.store import SqlStore
-from adapters.sql.transaction import writing
+from clients.assignment import LicenseClient
+from clients.batch import BulkClient
+from clients.invitation import SeatflowClient
+from clients.order import OrderClient
+from clients.refund import RefundClient
+from clients.reminder import ReminderClient
+from devstack.virtual_clock import VirtualClock
 from domain.account import Directory
 from domain.assignment import Assignment
 from domain.audit import Violation
@@ -34,8 +41,6 @@ from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
-from runtime.bulk_client import BulkClient
-from runtime.client import SeatflowClient
 from runtime.clients import (
     bulk_client,
     license_client,
@@ -45,19 +50,14 @@ from runtime.clients import (
     seatflow_client,
 )
 from runtime.codec import data_converter
-from runtime.license_client import LicenseClient
-from runtime.order_client import OrderClient
-from runtime.refund_client import RefundClient
-from runtime.relay import relay_forever
-from runtime.reminder_client import ReminderClient
+from runtime.outbox_relay import relay_forever
 from runtime.settings import Settings
 from runtime.store import set_up_store
-from runtime.virtual_clock import VirtualClock
 from runtime.wiring import beside, worker_for
 from tests.database import Databases
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
-from workflows.addon_assignment import AddonAssignmentWorkflow
+from workflows.assignment import AddonAssignmentWorkflow
 
 JANE = "jane@example.com"
 OWNER = "owner@acme.example"

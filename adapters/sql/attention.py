@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import JSON, func, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.schema import (
+from adapters.sql.database.schema import (
     AccountRow,
     BalanceRow,
     InvitationRow,
@@ -15,7 +15,7 @@ from adapters.sql.schema import (
     RefundRow,
     TransferRow,
 )
-from adapters.sql.transaction import reading
+from adapters.sql.database.transaction import reading
 from domain.account import Role
 from domain.attention import AttentionCase, case_of_credit, cases_of_move, cases_of_refund
 from domain.ledger import credit_of

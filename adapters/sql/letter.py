@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.schema import LetterRow
-from adapters.sql.transaction import insert_missing, reading, writing
+from adapters.sql.database.schema import LetterRow
+from adapters.sql.database.transaction import insert_missing, reading, writing
 
 
 class SqlLetters:

@@ -4,22 +4,22 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.accounts.directory import SqlDirectory
+from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.announcement import SqlAnnouncements
-from adapters.sql.assignment import SqlAssignments
 from adapters.sql.attention import SqlAttention
-from adapters.sql.audit import audit
-from adapters.sql.bulk import SqlBatches
-from adapters.sql.credit import SqlCredits
-from adapters.sql.directory import SqlDirectory
-from adapters.sql.invitation import SqlInvitations
+from adapters.sql.audit.report import audit
+from adapters.sql.database.schema import SettingRow
+from adapters.sql.database.transaction import insert_missing, reading, writing
+from adapters.sql.invitations.batch import SqlBatches
+from adapters.sql.invitations.invitation import SqlInvitations
+from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.letter import SqlLetters
-from adapters.sql.order import SqlOrders
-from adapters.sql.quote import SqlQuotes
-from adapters.sql.refund import SqlRefunds
-from adapters.sql.remedy import SqlRemedies
-from adapters.sql.reminder import SqlReminders
-from adapters.sql.schema import SettingRow
-from adapters.sql.transaction import insert_missing, reading, writing
+from adapters.sql.licenses.assignment import SqlAssignments
+from adapters.sql.money.credit import SqlCredits
+from adapters.sql.money.order import SqlOrders
+from adapters.sql.money.quote import SqlQuotes
+from adapters.sql.money.refund import SqlRefunds
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
 

@@ -83,7 +83,7 @@ def test_a_broken_invariant_is_status_1_and_still_a_report(
     """AUD: a violation is told on both streams."""
     violation = Violation(rule="INV-11", subject="acme", message="No membership.")
     report = AuditReport(checked={"accounts": 1}, violations=(violation,))
-    answering(monkeypatch, "commands.directory.ask_store", report)
+    answering(monkeypatch, "commands.account.ask_store", report)
     assert starter.run(["--json", "audit"]) == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == report.model_dump(mode="json")

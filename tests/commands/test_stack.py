@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from runtime.ports import Ports
+from devstack.ports import Ports
 from tests.commands.conftest import ROOT, Ran, Run, environment
 
 ACME = {

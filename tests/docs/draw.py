@@ -15,7 +15,10 @@ _PICTURE = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 def drawn_documents() -> dict[Path, str]:
     """Each document that holds a drawing, as it should be."""
     pages = {
-        STATES / f"{name}.md": drawn(machine, Format.MD).decode()
+        # The command line keeps its older word for an order.
+        STATES / f"{'order' if name is Machine.ADDON else name}.md": drawn(
+            machine, Format.MD
+        ).decode()
         for name, machine in MACHINES.items()
     }
     picture = drawn(MACHINES[Machine.INVITATION], Format.MERMAID).decode()

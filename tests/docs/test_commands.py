@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.ports import Ports
+from devstack.ports import Ports
 from tests.commands.conftest import environment
 from tests.docs.draw import README, ROOT
 from tests.docs.page import Block, blocks

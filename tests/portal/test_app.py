@@ -10,14 +10,14 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from temporalio.client import Client
 
+from clients.refund import RefundClient
+from devstack.ports import free_port
+from devstack.web_server import serving
 from domain.error import Refused, Unavailable
 from portal.app import create, portal
 from runtime.clients import refund_client
-from runtime.ports import free_port
-from runtime.refund_client import RefundClient
 from runtime.settings import Settings, environment
 from runtime.store import open_store, set_up_store
-from runtime.web import serving
 
 LEDGER = Settings()
 STRIPE = Settings(

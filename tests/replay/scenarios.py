@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 from temporalio.client import WorkflowExecutionStatus
 
-from activities import bulk
-from domain.bulk import BatchRow
+from activities import batch as bulk
+from domain.batch import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
 from domain.license import Sku
@@ -18,7 +18,7 @@ from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
 from domain.reminder import ReminderRun
-from runtime import sweep
+from runtime import recovery as sweep
 from tests.smtp_server import Misbehaviour
 from tests.world import (
     ADMIN,

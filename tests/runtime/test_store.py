@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from adapters.sql.transaction import reading
+from adapters.sql.database.transaction import reading
 from runtime.settings import Settings
 from runtime.store import FOR_WORKERS, open_store, set_up_store
 

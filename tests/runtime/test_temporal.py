@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 from temporalio.envconfig import ClientConnectConfig
 
+from devstack.ports import HOST, free_port
 from domain.error import Unavailable
-from runtime.ports import HOST, free_port
 from runtime.settings import Settings
 from runtime.temporal import connect
 

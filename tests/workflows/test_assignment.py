@@ -9,7 +9,7 @@ import pytest
 from domain.assignment import Assignment, AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
-from runtime import sweep
+from runtime import recovery as sweep
 from runtime.wiring import worker_for
 from tests.world import (
     ADMIN,
@@ -24,8 +24,8 @@ from tests.world import (
     licensed_users,
     refusal_of,
 )
-from workflows import addon_assignment as workflow
-from workflows.addon_assignment import AddonAssignmentWorkflow
+from workflows import assignment as workflow
+from workflows.assignment import AddonAssignmentWorkflow
 
 
 @pytest.fixture

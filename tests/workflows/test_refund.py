@@ -11,8 +11,8 @@ from sqlalchemy import func, select, update
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from adapters.sql.schema import ProviderRefundRow
-from adapters.sql.transaction import reading, writing
+from adapters.sql.database.schema import ProviderRefundRow
+from adapters.sql.database.transaction import reading, writing
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
 from tests.database import Databases

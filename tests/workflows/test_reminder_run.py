@@ -13,10 +13,10 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from activities import reminder
-from adapters.sql.schema import InvitationRow
-from adapters.sql.transaction import writing
+from adapters.sql.database.schema import InvitationRow
+from adapters.sql.database.transaction import writing
+from clients.reminder import SCHEDULE_ID
 from domain.invitation import Person
-from runtime.reminder_client import SCHEDULE_ID
 from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 
 DAY = timedelta(days=1)

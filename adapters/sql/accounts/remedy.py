@@ -1,0 +1,223 @@
+"""What clears the blockers of the built-in directory and its billing, or makes them (BLK).
+
+Every change is announced in its own transaction: whoever waits for it looks again.
+"""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from adapters.sql.announcement import announce
+from adapters.sql.database.schema import (
+    AccountRow,
+    InvoiceRow,
+    LicensePoolRow,
+    MeetingRow,
+    MembershipRow,
+    PersonRow,
+    RoomRow,
+    SubscriptionRow,
+    WebinarRow,
+)
+from adapters.sql.database.transaction import writing
+from adapters.sql.licenses.pool import leave
+from adapters.sql.membership import home, known_account
+from adapters.sql.money.ledger import count_entries, post
+from adapters.sql.money.payment_method import first_to_take_charge
+from domain.account import Plan, Role
+from domain.error import ErrorCode, Refused
+from domain.ledger import charge, methods_of
+from domain.money import rounded
+from domain.remedy import Changed, Removal
+
+
+class SqlRemedies:
+    """What operators do to accounts that somebody is to leave.
+
+    Each method says what it has changed; repeating it changes nothing.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def remove_user(
+        self, account: str, email: str, how: Removal, at: datetime
+    ) -> list[Changed]:
+        """Take a user from their account; their licenses go back to the pools.
+
+        Nothing for who has left it before. Raises Refused: `not_found`, `conflict` (the
+        owner).
+        """
+        async with writing(self._engine) as session:
+            person = await session.get(PersonRow, email, with_for_update=True)
+            row = await known_account(session, account, lock=True)
+            membership = await home(session, email)
+            if person is None or membership is None or membership.account_id != row.id:
+                await _require_past(session, account, email)
+                return []
+            if membership.role == Role.OWNER:
+                raise Refused(
+                    ErrorCode.CONFLICT,
+                    f"{email} owns {account}: only users other than the owner are removed.",
+                )
+            await _take_out(session, membership, how, at)
+            to = None
+            match how:
+                case Removal.UNLINK:
+                    to = await _set_up_alone(session, person, row, at)
+                case Removal.DELETE:
+                    await _blank(session, person)
+            await announce(session, [row.id], at)
+        return [Changed(kind="user", id=email, to=to)]
+
+    async def remove_room(self, account: str, room: str, at: datetime) -> list[Changed]:
+        """Delete a room. Raises Refused: `not_found`, also when it was deleted before."""
+        async with writing(self._engine) as session:
+            await known_account(session, account, lock=True)
+            row = await session.get(RoomRow, {"account_id": account, "id": room})
+            if row is None:
+                raise Refused(ErrorCode.NOT_FOUND, f"{account} has no room {room}.")
+            await session.delete(row)
+            await announce(session, [account], at)
+        return [Changed(kind="room", id=room)]
+
+    async def pay_invoice(self, account: str, invoice: str, at: datetime) -> list[Changed]:
+        """Charge what is open to the first of the account's payment methods that takes it.
+
+        Raises Refused: `not_found`, `payment_declined` (by all of them; that they were
+        tried is kept).
+        """
+        async with writing(self._engine) as session:
+            row = await known_account(session, account, lock=True)
+            due = await session.get(InvoiceRow, {"account_id": account, "id": invoice})
+            if due is None:
+                raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
+            if due.status == "paid":
+                return []
+            paid = not due.amount_open or bool(await first_to_take_charge(session, account))
+            if paid:
+                await _pay(session, row, due, at)
+                await announce(session, [account], at)
+        if not paid:
+            # Only now: what counts the declined charges had to be committed.
+            raise Refused(
+                ErrorCode.PAYMENT_DECLINED,
+                f"No payment method of {account} has paid {invoice}: each was declined.",
+            )
+        return [Changed(kind="invoice", id=invoice)]
+
+    async def reactivate(self, account: str, at: datetime) -> list[Changed]:
+        """Take back every requested cancellation. Raises Refused: `not_found`."""
+        async with writing(self._engine) as session:
+            await known_account(session, account, lock=True)
+            lines = await _live_lines(
+                session, account, SubscriptionRow.cancellation_pending.is_(True)
+            )
+            return await _cancel(session, lines, at, pending=False)
+
+    async def cancel_plan(self, account: str, at: datetime) -> list[Changed]:
+        """Request the cancellation of the plan.
+
+        Raises Refused: `not_found`, `conflict` (there is no plan to cancel).
+        """
+        async with writing(self._engine) as session:
+            await known_account(session, account, lock=True)
+            lines = await _live_lines(session, account, SubscriptionRow.kind == "plan")
+            if not lines:
+                raise Refused(ErrorCode.CONFLICT, f"{account} has no plan to cancel.")
+            going_on = [line for line in lines if not line.cancellation_pending]
+            return await _cancel(session, going_on, at, pending=True)
+
+
+async def _require_past(session: AsyncSession, account: str, email: str) -> None:
+    """Raises Refused: `not_found`, of who never was on the account."""
+    was_there = exists().where(MembershipRow.account_id == account, MembershipRow.email == email)
+    if not await session.scalar(select(was_there)):
+        raise Refused(ErrorCode.NOT_FOUND, f"{email} is not a user of {account}.")
+
+
+async def _take_out(
+    session: AsyncSession, membership: MembershipRow, how: Removal, at: datetime
+) -> None:
+    await leave(session, membership, at)
+    membership.until = at
+    membership.leaving = how
+    # Before the new membership: a person is on one account at every moment.
+    await session.flush()
+
+
+async def _set_up_alone(
+    session: AsyncSession, person: PersonRow, left: AccountRow, at: datetime
+) -> str:
+    """The free account on which the person has now what is theirs; its id.
+
+    Ids hold no personal data. All that they ever wrote is their own here (TRF-4).
+    """
+    account = AccountRow(
+        id=f"personal-{secrets.token_hex(8)}",
+        name=person.name or "Personal account",
+        plan=Plan.FREE,
+        currency=left.currency,
+        time_zone=left.time_zone,
+        country=left.country,
+        collection="autopay",
+        state="open",
+        suspended=False,
+        managed_domains=(),
+        locked_settings={},
+        credit_named=Decimal(0),
+        base_licenses=LicensePoolRow(bought=0, assigned=0, reserved=0),
+    )
+    session.add(account)
+    await session.flush()
+    session.add(
+        MembershipRow(
+            account_id=account.id, email=person.email, role=Role.OWNER, origin="unlink", since=at
+        )
+    )
+    return account.id
+
+
+async def _blank(session: AsyncSession, person: PersonRow) -> None:
+    """Only the address stays, for the history of memberships."""
+    for hosted in (MeetingRow, WebinarRow):
+        await session.execute(delete(hosted).where(hosted.host == person.email))
+    person.name = person.locale = person.time_zone = None
+    person.settings = {}
+    person.recordings = person.contacts = person.chat_messages = 0
+
+
+async def _pay(
+    session: AsyncSession, account: AccountRow, invoice: InvoiceRow, at: datetime
+) -> None:
+    amount = rounded(invoice.amount_open, account.currency)
+    if amount.amount:
+        number = await count_entries(session, methods_of(account.id)) + 1
+        await post(session, [charge(account.id, invoice.id, amount, number, at)])
+    invoice.amount_open -= amount.amount
+    invoice.status = "paid"
+
+
+async def _live_lines(
+    session: AsyncSession, account: str, wanted: ColumnElement[bool]
+) -> Sequence[SubscriptionRow]:
+    lines = await session.scalars(
+        select(SubscriptionRow)
+        .where(SubscriptionRow.account_id == account, SubscriptionRow.ended.is_(None), wanted)
+        .order_by(SubscriptionRow.position)
+    )
+    return lines.all()
+
+
+async def _cancel(
+    session: AsyncSession, lines: Sequence[SubscriptionRow], at: datetime, *, pending: bool
+) -> list[Changed]:
+    """Request or take back the cancellation of all `lines`, which are of one account."""
+    for line in lines:
+        line.cancellation_pending = pending
+    await announce(session, {line.account_id for line in lines}, at)
+    return [Changed(kind="subscription", id=line.id) for line in lines]

@@ -1,0 +1,1 @@
+"""The checks that prove what the store must keep true (AUD)."""

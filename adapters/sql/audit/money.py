@@ -1,0 +1,243 @@
+"""What must be true of the money, computed afresh from the entries of the ledger (AUD)."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import exists, func, literal, or_, select, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.audit.check import ACCEPTED, Check
+from adapters.sql.database.schema import (
+    AccountRow,
+    BalanceRow,
+    InvitationRow,
+    MembershipRow,
+    PaymentRow,
+    ProviderRefundRow,
+    RefundRow,
+    SettlementRow,
+    TransferRow,
+)
+from domain.account import Plan, Role
+from domain.audit import Violation
+from domain.invitation import Invitation
+from domain.ledger import (
+    credit_of,
+    methods_of,
+    owner_of,
+    prepaid_of,
+    refund_due,
+    written_off_of,
+)
+from domain.refund import PartState, Refund, RefundOrder
+
+_NOTHING: Final = Decimal(0)
+_MOVEMENTS: Final = union_all(
+    select(TransferRow.credited.label("whose"), TransferRow.currency, TransferRow.amount),
+    select(TransferRow.debited, TransferRow.currency, -TransferRow.amount),
+)
+_RECOMPUTED: Final = _MOVEMENTS.subquery()
+_COMPARED: Final = union_all(
+    select(_RECOMPUTED),
+    select(BalanceRow.ledger_account, BalanceRow.currency, -BalanceRow.amount),
+).subquery()
+_OWNER_LEFT: Final = (
+    (MembershipRow.leaving == literal("invitation:") + InvitationRow.invitation_id)
+    & (MembershipRow.role == Role.OWNER)
+    & (MembershipRow.account_id == AccountRow.id)
+)
+
+MONEY_CHECKS: Final = (
+    Check(
+        "CRD-4",
+        "the balances of this currency do not add up to nothing",
+        select(BalanceRow.currency)
+        .group_by(BalanceRow.currency)
+        .having(func.sum(BalanceRow.amount) != _NOTHING),
+    ),
+    Check(
+        "CRD-4",
+        "the balance is not what the entries of the ledger make of it",
+        select(_COMPARED.c.whose)
+        .group_by(_COMPARED.c.whose, _COMPARED.c.currency)
+        .having(func.sum(_COMPARED.c.amount) != _NOTHING),
+    ),
+    Check(
+        "CRD-1",
+        "more was drawn than there was",
+        select(_RECOMPUTED.c.whose)
+        .where(
+            or_(
+                *(
+                    _RECOMPUTED.c.whose.startswith(guarded)
+                    for guarded in (credit_of(""), prepaid_of(""), refund_due(""))
+                )
+            )
+        )
+        .group_by(_RECOMPUTED.c.whose, _RECOMPUTED.c.currency)
+        .having(func.sum(_RECOMPUTED.c.amount) < _NOTHING),
+    ),
+    Check(
+        "REF-5",
+        "more went back to payment methods than was paid by them",
+        select(_RECOMPUTED.c.whose)
+        .where(_RECOMPUTED.c.whose.startswith(methods_of("")))
+        .group_by(_RECOMPUTED.c.whose, _RECOMPUTED.c.currency)
+        .having(func.sum(_RECOMPUTED.c.amount) > _NOTHING),
+    ),
+    Check(
+        "QUO-4",
+        "the owner of a paid account was accepted, and its money was not settled",
+        select(InvitationRow.invitation_id)
+        .join(MembershipRow, literal(True))
+        .join(AccountRow, _OWNER_LEFT)
+        .where(
+            ACCEPTED,
+            AccountRow.plan != Plan.FREE,
+            ~exists()
+            .where(SettlementRow.invitation_id == InvitationRow.invitation_id)
+            .correlate(InvitationRow),
+        ),
+    ),
+    Check(
+        "QUO-4",
+        "money was settled, but no owner of that account was accepted",
+        select(SettlementRow.invitation_id).where(
+            ~exists()
+            .where(
+                InvitationRow.invitation_id == SettlementRow.invitation_id,
+                AccountRow.id == SettlementRow.account_id,
+                _OWNER_LEFT,
+                ACCEPTED,
+            )
+            .correlate(SettlementRow)
+        ),
+    ),
+)
+
+
+async def money_violations(session: AsyncSession) -> list[Violation]:
+    """What the records say of money must be what was settled, booked and paid."""
+    refunds = [
+        (row.ordered, row.record)
+        for row in await session.scalars(select(RefundRow).order_by(RefundRow.refund_id))
+    ]
+    return [
+        *[found async for found in _of_settlements(session)],
+        *_of_bookings(refunds, await _flows(session)),
+        *[found async for found in _of_payments(session, refunds)],
+    ]
+
+
+async def _of_settlements(session: AsyncSession) -> AsyncIterator[Violation]:
+    settled = {row.invitation_id: row for row in await session.scalars(select(SettlementRow))}
+    rows = await session.execute(
+        select(InvitationRow.invitation_id, InvitationRow.record)
+        .where(ACCEPTED)
+        .order_by(InvitationRow.invitation_id)
+    )
+    for invitation_id, record in rows:
+        if not _agree(record, settled.get(invitation_id)):
+            yield Violation(
+                rule="QUO-4",
+                subject=invitation_id,
+                message="its choice, its settlement and what was settled do not agree",
+            )
+
+
+def _agree(record: Invitation, settled: SettlementRow | None) -> bool:
+    said = record.settlement
+    if settled is None or settled.kind is None:
+        worthless = settled is None or settled.quote.total.amount == 0
+        return worthless and said is None and record.choice is None
+    return (
+        said is not None
+        and settled.kind == said.kind == record.choice
+        and settled.quote.total == said.amount
+        and said.amount.amount > 0
+    )
+
+
+Flows = Mapping[str, Mapping[str, Decimal]]
+"""What each refund sent to other ledger accounts; negative: what it received from them."""
+
+
+async def _flows(session: AsyncSession) -> Flows:
+    due = refund_due("")
+    both_ways = union_all(
+        select(
+            TransferRow.debited.label("refund"),
+            TransferRow.credited.label("other"),
+            TransferRow.amount,
+        ).where(TransferRow.debited.startswith(due)),
+        select(TransferRow.credited, TransferRow.debited, -TransferRow.amount).where(
+            TransferRow.credited.startswith(due)
+        ),
+    ).subquery()
+    amount = func.sum(both_ways.c.amount)
+    rows = await session.execute(
+        select(both_ways.c.refund, both_ways.c.other, amount)
+        .group_by(both_ways.c.refund, both_ways.c.other)
+        .having(amount != _NOTHING)
+    )
+    flows: dict[str, dict[str, Decimal]] = defaultdict(dict)
+    for refund, other, sent in rows:
+        flows[owner_of(refund)][other] = sent
+    return flows
+
+
+def _of_bookings(
+    refunds: Iterable[tuple[RefundOrder, Refund]], flows: Flows
+) -> Iterator[Violation]:
+    said = {order.refund_id: _expected(order, refund) for order, refund in refunds}
+    for refund_id in sorted({*said, *flows}):
+        if said.get(refund_id) != flows.get(refund_id):
+            yield Violation(
+                rule="REF-5",
+                subject=refund_id,
+                message="its parts and the entries of the ledger do not agree",
+            )
+
+
+def _expected(order: RefundOrder, refund: Refund) -> Mapping[str, Decimal]:
+    sent: dict[str, Decimal] = defaultdict(Decimal)
+    receivers = {
+        PartState.SUCCEEDED: methods_of(order.source),
+        PartState.CONVERTED: credit_of(order.target),
+        PartState.CLOSED: written_off_of(order.source),
+    }
+    for part in refund.parts:
+        sent[prepaid_of(order.source)] -= part.amount.amount
+        if part.state in receivers:
+            sent[receivers[part.state]] += part.amount.amount
+    return dict(sent)
+
+
+async def _of_payments(
+    session: AsyncSession, refunds: Iterable[tuple[RefundOrder, Refund]]
+) -> AsyncIterator[Violation]:
+    """No payment is returned more often than it was paid, by our word or the provider's."""
+    ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for order, refund in refunds:
+        for part in refund.parts:
+            ours[order.source, part.payment] += part.amount.amount
+    theirs = await session.execute(
+        select(
+            ProviderRefundRow.account_id,
+            ProviderRefundRow.payment,
+            func.sum(ProviderRefundRow.amount),
+        )
+        .where(ProviderRefundRow.outcome != PartState.FAILED)
+        .group_by(ProviderRefundRow.account_id, ProviderRefundRow.payment)
+    )
+    returned = [*ours.items(), *(((account, payment), sum_) for account, payment, sum_ in theirs)]
+    for (account, payment), amount in returned:
+        paid = await session.get(PaymentRow, {"account_id": account, "id": payment})
+        if paid is None or amount > paid.amount:
+            yield Violation(
+                rule="REF-5",
+                subject=f"{account}/{payment}",
+                message="more of this payment is returned than was paid",
+            )

@@ -1,0 +1,129 @@
+"""What must be true of orders, their invoices and what was booked for them (AUD)."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import Text, case, cast, exists, func, select, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from adapters.sql.audit.check import Check
+from adapters.sql.database.schema import (
+    AccountRow,
+    OrderInvoiceRow,
+    OrderRow,
+    SubscriptionRow,
+    TransferRow,
+)
+from adapters.sql.money.order_invoice import as_invoice, invoices_of
+from domain.audit import Violation
+from domain.ledger import prepaid_of
+from domain.order import OrderState
+
+_WORKING: Final = OrderRow.state.in_([OrderState.PAID, OrderState.ACTIVE])
+_LIVE: Final = OrderRow.state.not_in([state for state in OrderState if state.final])
+_ITS_INVOICE: Final = OrderInvoiceRow.order_id == OrderRow.order_id
+_LATER: Final = aliased(OrderInvoiceRow)
+
+_INVOICE_ID: Final = OrderInvoiceRow.order_id + "/" + cast(OrderInvoiceRow.number, Text)
+_NOTHING: Final = Decimal(0)
+_COMPARED: Final = union_all(
+    select(TransferRow.invoice.label("invoice"), TransferRow.amount).where(
+        TransferRow.invoice.is_not(None), TransferRow.credited.startswith(prepaid_of(""))
+    ),
+    select(TransferRow.invoice, -TransferRow.amount).where(
+        TransferRow.invoice.is_not(None), TransferRow.debited.startswith(prepaid_of(""))
+    ),
+    select(
+        _INVOICE_ID,
+        -case(
+            (OrderInvoiceRow.state == "paid", OrderInvoiceRow.amount),
+            else_=OrderInvoiceRow.from_credit,
+        ),
+    ).where(OrderInvoiceRow.state != "void"),
+).subquery()
+
+ORDER_CHECKS: Final = (
+    Check(
+        "AUD",
+        "the order is active, but was never paid",
+        select(OrderRow.order_id).where(
+            _WORKING,
+            ~exists().where(_ITS_INVOICE, OrderInvoiceRow.state == "paid").correlate(OrderRow),
+        ),
+    ),
+    Check(
+        "ADD-5",
+        "the order is active, but not listed beside the plan",
+        select(OrderRow.order_id).where(
+            _WORKING,
+            ~exists()
+            .where(
+                SubscriptionRow.account_id == OrderRow.account_id,
+                SubscriptionRow.id == OrderRow.order_id,
+                SubscriptionRow.ended.is_(None),
+            )
+            .correlate(OrderRow),
+        ),
+    ),
+    Check(
+        "ADD-7",
+        "an invoice of the order is not paid, and there is a later one",
+        select(OrderInvoiceRow.order_id).where(
+            OrderInvoiceRow.state != "paid",
+            exists()
+            .where(
+                _LATER.order_id == OrderInvoiceRow.order_id,
+                _LATER.number > OrderInvoiceRow.number,
+            )
+            .correlate(OrderInvoiceRow),
+        ),
+    ),
+    Check(
+        "ADD-6",
+        "the order is over, but an invoice of it is still to be paid",
+        select(OrderRow.order_id)
+        .join(OrderInvoiceRow, _ITS_INVOICE)
+        .where(~_LIVE, OrderInvoiceRow.state.in_(["open", "failed"])),
+    ),
+    Check(
+        "SRC-2",
+        "the account is closed, but has a live order",
+        select(OrderRow.order_id)
+        .join(AccountRow, AccountRow.id == OrderRow.account_id)
+        .where(_LIVE, AccountRow.state == "closed"),
+    ),
+    Check(
+        "CRD-4",
+        "what the invoice says was paid is not what the ledger says",
+        select(_COMPARED.c.invoice)
+        .group_by(_COMPARED.c.invoice)
+        .having(func.sum(_COMPARED.c.amount) != _NOTHING),
+    ),
+)
+
+
+async def order_violations(session: AsyncSession) -> list[Violation]:
+    """What the records say of orders must be what is kept beside them."""
+    return [found async for found in _of_records(session)]
+
+
+async def _of_records(session: AsyncSession) -> AsyncIterator[Violation]:
+    for row in await session.scalars(select(OrderRow).order_by(OrderRow.order_id)):
+        record = row.record
+        invoices = await invoices_of(session, row.order_id)
+        paid = [each.period_end for each in invoices if each.state == "paid"]
+        agree = (
+            record.state == row.state
+            and record.account == row.account_id
+            and record.invoices == tuple(as_invoice(each) for each in invoices)
+            and record.was_paid == bool(paid)
+            and paid[-1:] in ([], [record.quote.next_billing_date])
+        )
+        if not agree:
+            yield Violation(
+                rule="AUD",
+                subject=row.order_id,
+                message="its record and its invoices do not agree",
+            )

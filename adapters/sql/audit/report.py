@@ -1,0 +1,175 @@
+"""What must be true of the whole store, looked at afresh (AUD)."""
+
+from typing import Final
+
+from sqlalchemy import exists, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import aliased
+
+from adapters.sql.audit.check import ACCEPTED, Check
+from adapters.sql.audit.license import LICENSE_CHECKS
+from adapters.sql.audit.money import MONEY_CHECKS, money_violations
+from adapters.sql.audit.order import ORDER_CHECKS, order_violations
+from adapters.sql.database.schema import (
+    AccountRow,
+    Base,
+    HeldLicenseRow,
+    InvitationRow,
+    LicensePoolRow,
+    MembershipRow,
+    OrderRow,
+    RefundRow,
+    SettlementRow,
+    SubscriptionRow,
+    TransferRow,
+)
+from adapters.sql.database.transaction import reading
+from adapters.sql.invitations.record import UNANSWERED
+from domain.audit import AuditReport, Violation
+from domain.invitation import InvitationState
+from domain.remedy import Removal
+
+_CURRENT: Final = MembershipRow.until.is_(None)
+_ITS_MEMBERSHIP: Final = (
+    (MembershipRow.invitation_id == InvitationRow.invitation_id)
+    & (MembershipRow.account_id == InvitationRow.account_id)
+    & (MembershipRow.email == InvitationRow.email)
+)
+
+_FOR_AN_INVITATION: Final = "invitation:"
+_BEFORE: Final = aliased(MembershipRow)
+_WINNER: Final = aliased(InvitationRow)
+
+
+_CHECKS: Final = (
+    Check(
+        "INV-15",
+        "an invitation that was answered or has ended holds a seat",
+        select(InvitationRow.invitation_id).where(InvitationRow.seat_reserved, ~UNANSWERED),
+    ),
+    Check(
+        "AUD",
+        "the user is on more than one account",
+        select(MembershipRow.email)
+        .where(_CURRENT)
+        .group_by(MembershipRow.email)
+        .having(func.count() > 1),
+    ),
+    Check(
+        "AUD",
+        "the membership has no origin: no import, no unlink, no accepted invitation of that person",
+        select(MembershipRow.email).where(
+            MembershipRow.origin.not_in(["import", "unlink"]),
+            ~exists().where(_ITS_MEMBERSHIP, ACCEPTED).correlate(MembershipRow),
+        ),
+    ),
+    Check(
+        "INV-11",
+        "the invitation was accepted, but there is no membership and no leaving",
+        select(InvitationRow.invitation_id).where(
+            ACCEPTED, ~exists().where(_ITS_MEMBERSHIP).correlate(InvitationRow)
+        ),
+    ),
+    Check(
+        "AUD",
+        "the user left for an invitation that was not accepted",
+        select(MembershipRow.email).where(
+            MembershipRow.leaving.startswith(_FOR_AN_INVITATION),
+            ~exists()
+            .where(
+                MembershipRow.leaving == literal(_FOR_AN_INVITATION) + InvitationRow.invitation_id,
+                MembershipRow.email == InvitationRow.email,
+                ACCEPTED,
+            )
+            .correlate(MembershipRow),
+        ),
+    ),
+    Check(
+        "AUD",
+        "the user was unlinked into the account, but from no other",
+        select(MembershipRow.email).where(
+            MembershipRow.origin == "unlink",
+            ~exists()
+            .where(
+                _BEFORE.email == MembershipRow.email,
+                _BEFORE.leaving == Removal.UNLINK,
+                _BEFORE.until == MembershipRow.since,
+            )
+            .correlate(MembershipRow),
+        ),
+    ),
+    Check(
+        "INV-14",
+        "the invitation was superseded, but no other of that person was accepted",
+        select(InvitationRow.invitation_id).where(
+            InvitationRow.state == InvitationState.SUPERSEDED,
+            ~exists()
+            .where(
+                _WINNER.email == InvitationRow.email,
+                _WINNER.account_id != InvitationRow.account_id,
+                _WINNER.state.in_([s for s in InvitationState if s.accepted]),
+            )
+            .correlate(InvitationRow),
+        ),
+    ),
+    Check(
+        "REF-5",
+        "there is a refund, but its invitation was not accepted",
+        select(RefundRow.refund_id).where(
+            ~exists()
+            .where(InvitationRow.invitation_id == RefundRow.invitation_id, ACCEPTED)
+            .correlate(RefundRow)
+        ),
+    ),
+    Check(
+        "SRC-2",
+        "the account is closed, but has users",
+        select(AccountRow.id).where(
+            AccountRow.state == "closed",
+            exists().where(MembershipRow.account_id == AccountRow.id, _CURRENT),
+        ),
+    ),
+    Check(
+        "SRC-2",
+        "the account is closed, but has a live subscription",
+        select(AccountRow.id).where(
+            AccountRow.state == "closed",
+            exists().where(
+                SubscriptionRow.account_id == AccountRow.id, SubscriptionRow.ended.is_(None)
+            ),
+        ),
+    ),
+)
+
+_COUNTED: Final[dict[str, type[Base]]] = {
+    "accounts": AccountRow,
+    "memberships": MembershipRow,
+    "invitations": InvitationRow,
+    "pools": LicensePoolRow,
+    "holders": HeldLicenseRow,
+    "subscriptions": SubscriptionRow,
+    "transfers": TransferRow,
+    "settlements": SettlementRow,
+    "refunds": RefundRow,
+    "orders": OrderRow,
+}
+
+
+async def audit(engine: AsyncEngine) -> AuditReport:
+    """Everything that must be true and is not, at one moment."""
+    async with reading(engine) as session:
+        return AuditReport(
+            checked={
+                what: await session.scalar(select(func.count()).select_from(table)) or 0
+                for what, table in _COUNTED.items()
+            },
+            violations=(
+                *[
+                    Violation(rule=check.rule, subject=subject, message=check.message)
+                    for check in (*_CHECKS, *LICENSE_CHECKS, *MONEY_CHECKS, *ORDER_CHECKS)
+                    for subject in await session.scalars(check.broken)
+                ],
+                *await money_violations(session),
+                *await order_violations(session),
+            ),
+        )

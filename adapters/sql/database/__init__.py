@@ -1,0 +1,1 @@
+"""The engine, the tables, and transactions."""

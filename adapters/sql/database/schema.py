@@ -1,0 +1,822 @@
+"""The tables, and the facts that the database itself keeps true.
+
+Attributes bear the names of the import file, so that what it names is set by name.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+from pydantic import JsonValue, TypeAdapter
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    false,
+    literal,
+    text,
+)
+from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    foreign,
+    mapped_column,
+    registry,
+    relationship,
+)
+
+from adapters.sql.database.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
+from domain.account import HeldAddon, Plan
+from domain.announcement import DIRECTORY_CHANGED
+from domain.assignment import AssignLicenses, AssignmentState
+from domain.batch import Batch, RowResult
+from domain.invitation import Invitation, InvitationState, Invite, Person
+from domain.ledger import credit_of
+from domain.license import Sku
+from domain.manifest import Change
+from domain.money import rounded
+from domain.order import Order, OrderState
+from domain.quote import Quote
+from domain.refund import Refund, RefundOrder
+
+WORKPLACE: Final = Sku.WORKPLACE.value
+"""The pool of base licenses; it has no capacity."""
+NO_CAPACITY: Final = 0
+
+_FINAL = ", ".join(f"'{state}'" for state in InvitationState if state.final)
+_UNANSWERED = ", ".join(f"'{state}'" for state in InvitationState if state.unanswered)
+_ORDER_STATES = ", ".join(f"'{state}'" for state in OrderState)
+_CURRENT = text("until IS NULL")
+_OWNER = text("until IS NULL AND role = 'owner'")
+_LIVE = text("ended_at IS NULL")
+_WAITING = text(f"state = '{AssignmentState.WAITING}'")
+_ASSIGNMENT_STATES = ", ".join(f"'{state}'" for state in AssignmentState)
+
+_SETTINGS = Document(TypeAdapter(dict[str, JsonValue]))
+
+
+class Base(DeclarativeBase):
+    """What all tables have in common."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    registry = registry(
+        type_annotation_map={
+            str: Text,
+            int: BigInteger().with_variant(Integer, "sqlite"),
+            Decimal: ExactAmount,
+            datetime: UtcTime,
+        }
+    )
+
+
+class Listed(Base):
+    """An item of a list: it has a name there, and a place."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+
+
+class PaymentRow(Listed):
+    """What was paid for the current period of a subscription by one method."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "subscription_id"], ["subscriptions.account_id", "subscriptions.id"]
+        ),
+    )
+
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    subscription_id: Mapped[str]
+    method: Mapped[str]
+    amount: Mapped[Decimal]
+    refundable: Mapped[bool]
+
+
+class SubscriptionRow(Listed):
+    """A plan or add-on line."""
+
+    __tablename__ = "subscriptions"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    product: Mapped[str]
+    kind: Mapped[str]
+    quantity: Mapped[int]
+    cycle: Mapped[str]
+    period_start: Mapped[date] = mapped_column(DayOrMoment)
+    paid_until: Mapped[date] = mapped_column("period_end", DayOrMoment)
+    ended: Mapped[date | None] = mapped_column(DayOrMoment)
+    """When it ended for good, perhaps within the period (SRC-2); None while it lives."""
+    cancellation_pending: Mapped[bool]
+    discount: Mapped[Decimal]
+    tax: Mapped[Decimal]
+    payments: Mapped[list[PaymentRow]] = relationship(order_by=PaymentRow.position, lazy="raise")
+
+    @property
+    def period_end(self) -> date:
+        """The end of the period, or of the subscription itself if that came first."""
+        return self.ended or self.paid_until
+
+    @period_end.setter
+    def period_end(self, end: date) -> None:
+        self.paid_until = end
+
+
+class RoomRow(Listed):
+    """A conference room."""
+
+    __tablename__ = "rooms"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    name: Mapped[str | None]
+
+
+class InvoiceRow(Listed):
+    """An invoice; `amount_due` is what is still open."""
+
+    __tablename__ = "invoices"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    amount_open: Mapped[Decimal] = mapped_column("amount_due")
+    amount_named: Mapped[Decimal]
+    """What a file said was open: the rest was paid from credit since."""
+    due_on: Mapped[date]
+    status: Mapped[str]
+
+    @property
+    def amount_due(self) -> Decimal:
+        """What is still open."""
+        return self.amount_open
+
+    @amount_due.setter
+    def amount_due(self, named: Decimal) -> None:
+        """What a file names; what was paid from credit stays paid."""
+        if self.amount_named is None:
+            self.amount_open = self.amount_named = named
+        elif named not in {self.amount_open, self.amount_named}:
+            self.amount_open += named - self.amount_named
+            self.amount_named = named
+
+    def close_if_paid(self) -> None:
+        """It is paid when credit has paid all of it."""
+        if self.amount_open == 0 < self.amount_named:
+            self.status = "paid"
+
+
+class PaymentMethodRow(Listed):
+    """A way the account pays, tried in the order of `position`."""
+
+    __tablename__ = "payment_methods"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    kind: Mapped[str]
+    declines: Mapped[int]
+
+
+class _Hosted(Listed):
+    """A meeting or webinar, which goes wherever its host goes."""
+
+    __abstract__ = True
+
+    host: Mapped[str] = mapped_column(ForeignKey("people.email"), primary_key=True)
+    topic: Mapped[str]
+    starts_at: Mapped[datetime]
+    capacity: Mapped[int | None]
+    join_url: Mapped[str | None]
+
+
+class MeetingRow(_Hosted):
+    """A scheduled meeting."""
+
+    __tablename__ = "meetings"
+
+
+class WebinarRow(_Hosted):
+    """A scheduled webinar."""
+
+    __tablename__ = "webinars"
+
+
+class PersonRow(Base):
+    """One person, by normalized address, on whichever account (INV-3)."""
+
+    __tablename__ = "people"
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    locale: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS, default=dict)
+    recordings: Mapped[int] = mapped_column(default=0)
+    contacts: Mapped[int] = mapped_column(default=0)
+    chat_messages: Mapped[int] = mapped_column(default=0)
+    meetings: Mapped[list[MeetingRow]] = relationship(order_by=MeetingRow.position, lazy="raise")
+    webinars: Mapped[list[WebinarRow]] = relationship(order_by=WebinarRow.position, lazy="raise")
+
+
+class MembershipRow(Base):
+    """A person's place on an account, from when to when, and how it came about (AUD)."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        Index(
+            "one_account_a_person",
+            "email",
+            unique=True,
+            sqlite_where=_CURRENT,
+            postgresql_where=_CURRENT,
+        ),
+        Index(
+            "one_owner_an_account",
+            "account_id",
+            unique=True,
+            sqlite_where=_OWNER,
+            postgresql_where=_OWNER,
+        ),
+        Index("memberships_by_account", "account_id"),
+        # An acceptance makes one membership, whatever is repeated (INV-11).
+        UniqueConstraint("invitation_id"),
+        CheckConstraint("role IN ('owner', 'admin', 'member')", "role"),
+        CheckConstraint("origin IN ('import', 'invitation', 'unlink')", "origin"),
+        CheckConstraint("(origin = 'invitation') = (invitation_id IS NOT NULL)", "invitation"),
+        CheckConstraint("origin = 'import' OR since IS NOT NULL", "since"),
+        CheckConstraint("(until IS NULL) = (leaving IS NULL)", "leaving"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    email: Mapped[str] = mapped_column(ForeignKey("people.email"))
+    role: Mapped[str]
+    licensed: Mapped[bool] = mapped_column(default=False)
+    licensed_at: Mapped[datetime | None]
+    """When they got their base license; None for those who brought it with an import."""
+    addon_left: Mapped[int | None]
+    """The capacity of the Large Meeting license that they left behind (TRF-3)."""
+    origin: Mapped[Literal["import", "invitation", "unlink"]] = mapped_column(Text)
+    invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
+    since: Mapped[datetime | None]
+    """None for imported ones: they were there before."""
+    until: Mapped[datetime | None]
+    leaving: Mapped[str | None]
+    """What ended it: `unlink`, `delete` or `invitation:<id>`."""
+    chat_before: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Messages from before joining: the user's alone, no part of the account (TRF-4)."""
+    person: Mapped[PersonRow] = relationship(lazy="raise")
+    held: Mapped["HeldLicenseRow | None"] = relationship(viewonly=True, lazy="raise")
+
+    name: AssociationProxy[str | None] = association_proxy("person", "name")
+    locale: AssociationProxy[str | None] = association_proxy("person", "locale")
+    time_zone: AssociationProxy[str | None] = association_proxy("person", "time_zone")
+    settings: AssociationProxy[dict[str, JsonValue]] = association_proxy("person", "settings")
+    recordings: AssociationProxy[int] = association_proxy("person", "recordings")
+    contacts: AssociationProxy[int] = association_proxy("person", "contacts")
+
+    @property
+    def chat_messages(self) -> int:
+        """Those that the account may know of: written since joining it (TRF-4)."""
+        return self.person.chat_messages - self.chat_before
+
+    @chat_messages.setter
+    def chat_messages(self, named: int) -> None:
+        self.person.chat_messages = self.chat_before + named
+
+    @property
+    def addons(self) -> tuple[HeldAddon, ...]:
+        """What they hold beside a base license."""
+        return (HeldAddon(capacity=self.held.capacity),) if self.held else ()
+
+    @property
+    def addons_left(self) -> tuple[HeldAddon, ...]:
+        """What they held when they left."""
+        return (HeldAddon(capacity=self.addon_left),) if self.addon_left else ()
+
+    @property
+    def meetings(self) -> list[MeetingRow]:
+        """The person's own."""
+        return self.person.meetings
+
+    @property
+    def webinars(self) -> list[WebinarRow]:
+        """The person's own."""
+        return self.person.webinars
+
+
+class LicensePoolRow(Base):
+    """Licenses of one kind that an account has: bought = assigned + reserved + free (ASG-6)."""
+
+    __tablename__ = "license_pools"
+    __table_args__ = (
+        CheckConstraint("assigned >= 0", "assigned"),
+        CheckConstraint("reserved >= 0", "reserved"),
+        CheckConstraint("assigned + reserved <= bought", "free"),
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    sku: Mapped[str] = mapped_column(primary_key=True, default=WORKPLACE)
+    capacity: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, default=NO_CAPACITY
+    )
+    bought: Mapped[int]
+    bought_named: Mapped[int] = mapped_column(default=0, server_default="0")
+    """What a file said last: the rest was bought here since."""
+    assigned: Mapped[int]
+    reserved: Mapped[int] = mapped_column(default=0)
+
+    @property
+    def free(self) -> int:
+        """What can still be assigned or reserved."""
+        return self.bought - self.assigned - self.reserved
+
+
+class HeldLicenseRow(Base):
+    """The add-on license that a user holds: one at most (ASG-4)."""
+
+    __tablename__ = "held_licenses"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "sku", "capacity"],
+            ["license_pools.account_id", "license_pools.sku", "license_pools.capacity"],
+        ),
+        CheckConstraint(f"sku <> '{WORKPLACE}'", "addon"),
+        Index("held_licenses_by_pool", "account_id", "sku", "capacity"),
+    )
+
+    membership_id: Mapped[int] = mapped_column(
+        ForeignKey("memberships.id"), primary_key=True, autoincrement=False
+    )
+    account_id: Mapped[str]
+    sku: Mapped[str]
+    capacity: Mapped[int]
+    assigned_at: Mapped[datetime]
+
+
+class AssignmentRequestRow(Base):
+    """A request to assign licenses, as it was made."""
+
+    __tablename__ = "assignment_requests"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    requested_at: Mapped[datetime]
+    ordered: Mapped[AssignLicenses] = mapped_column(Document(TypeAdapter(AssignLicenses)))
+
+
+class AssignmentRow(Base):
+    """One user of a request, and what became of them (ASG-5)."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        CheckConstraint(f"state IN ({_ASSIGNMENT_STATES})", "state"),
+        UniqueConstraint("request_id", "email"),
+        Index(
+            "waiting_assignments",
+            "account_id",
+            sqlite_where=_WAITING,
+            postgresql_where=_WAITING,
+        ),
+        Index("assignments_by_user", "account_id", "email"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """The older request, and in one request the user named first, has the smaller one."""
+    request_id: Mapped[str] = mapped_column(ForeignKey("assignment_requests.request_id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    email: Mapped[str]
+    """As it was asked: perhaps of somebody whom no account knows."""
+    sku: Mapped[str]
+    capacity: Mapped[int]
+    gives_base_license: Mapped[bool]
+    state: Mapped[str]
+    error: Mapped[dict[str, JsonValue] | None] = mapped_column(
+        Document(TypeAdapter(dict[str, JsonValue] | None)), nullable=True
+    )
+    """Why they were refused, or what they wait for."""
+    held_before: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether they had that very license already: it took none, and is no news to them."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is served by itself when a license comes free."""
+        return self.state == AssignmentState.WAITING
+
+
+class TransferRow(Base):
+    """One entry of the ledger. A trigger refuses to change it or to take it away."""
+
+    __tablename__ = "transfers"
+    __table_args__ = (
+        UniqueConstraint("id"),
+        CheckConstraint("amount > 0", "amount"),
+        CheckConstraint("debited <> credited", "parties"),
+        Index("transfers_by_debited", "debited"),
+        Index("transfers_by_credited", "credited"),
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str]
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    debited: Mapped[str]
+    credited: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    invoice: Mapped[str | None]
+
+
+class BalanceRow(Base):
+    """What a ledger account has in one currency, kept with every entry."""
+
+    __tablename__ = "balances"
+    __table_args__ = (
+        # Nothing is spent twice (CRD-1).
+        CheckConstraint(
+            "amount >= 0 OR ledger_account NOT LIKE 'credit/%'"
+            " AND ledger_account NOT LIKE 'prepaid/%'"
+            " AND ledger_account NOT LIKE 'refund_due/%'",
+            "overdrawn",
+        ),
+    )
+
+    ledger_account: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+
+
+class AccountRow(Base):
+    """An organization's or one person's account."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (CheckConstraint("state IN ('open', 'closed')", "state"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    plan: Mapped[str]
+    currency: Mapped[str]
+    time_zone: Mapped[str]
+    country: Mapped[str]
+    collection: Mapped[Literal["autopay", "net_terms"]] = mapped_column(Text)
+    state: Mapped[str]
+    suspended: Mapped[bool]
+    billing_day: Mapped[int | None]
+    billing_customer: Mapped[str | None]
+    vanity_url: Mapped[str | None]
+    managed_domains: Mapped[tuple[str, ...]] = mapped_column(Document(TypeAdapter(tuple[str, ...])))
+    locked_settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS)
+    credit_named: Mapped[Decimal] = mapped_column("credit")
+    """What a file said last; what there is now is the ledger's to say."""
+    payment_methods: Mapped[list[PaymentMethodRow]] = relationship(
+        order_by=PaymentMethodRow.position, lazy="raise"
+    )
+    rooms: Mapped[list[RoomRow]] = relationship(order_by=RoomRow.position, lazy="raise")
+    subscriptions: Mapped[list[SubscriptionRow]] = relationship(
+        order_by=SubscriptionRow.position, lazy="raise"
+    )
+    invoices: Mapped[list[InvoiceRow]] = relationship(order_by=InvoiceRow.position, lazy="raise")
+    base_licenses: Mapped[LicensePoolRow] = relationship(
+        primaryjoin=lambda: (
+            (LicensePoolRow.account_id == AccountRow.id) & (LicensePoolRow.sku == WORKPLACE)
+        ),
+        lazy="raise",
+    )
+    pools: Mapped[list[LicensePoolRow]] = relationship(
+        primaryjoin=lambda: (
+            (LicensePoolRow.account_id == AccountRow.id) & (LicensePoolRow.sku != WORKPLACE)
+        ),
+        order_by=(LicensePoolRow.sku, LicensePoolRow.capacity),
+        viewonly=True,
+        lazy="raise",
+    )
+    credit_balance: Mapped[BalanceRow | None] = relationship(
+        primaryjoin=lambda: (
+            (foreign(BalanceRow.ledger_account) == literal(credit_of("")) + AccountRow.id)
+            & (foreign(BalanceRow.currency) == AccountRow.currency)
+        ),
+        viewonly=True,
+        lazy="raise",
+    )
+    users: Mapped[list[MembershipRow]] = relationship(
+        primaryjoin=lambda: (
+            (MembershipRow.account_id == AccountRow.id) & MembershipRow.until.is_(None)
+        ),
+        order_by=MembershipRow.id,
+        lazy="raise",
+    )
+
+    @property
+    def paid(self) -> bool:
+        """Whether its plan is not `free`."""
+        return self.plan != Plan.FREE
+
+    @property
+    def credit(self) -> Decimal:
+        """The present balance."""
+        amount = self.credit_balance.amount if self.credit_balance else Decimal(0)
+        return rounded(amount, self.currency).amount
+
+    @property
+    def licenses(self) -> int:
+        """Base licenses bought."""
+        return self.base_licenses.bought
+
+
+class InvitationRow(Base):
+    """One invitation, kept for ever as it stands or as it ended (INV-7).
+
+    The record is the truth; the other columns say of it what is searched and constrained.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        Index(
+            "one_live_invitation",
+            "account_id",
+            "invitee_key",
+            unique=True,
+            sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
+        Index("invitations_by_email", "account_id", "email"),
+        Index("invitations_by_invitee", "email"),
+        Index("invitations_by_reminder_run", "reminded_by"),
+        UniqueConstraint("run_id"),
+        CheckConstraint(f"(ended_at IS NOT NULL) = (state IN ({_FINAL}))", "ended"),
+        # No end and no acceptance leaves a seat behind (INV-15).
+        CheckConstraint(f"NOT seat_reserved OR state IN ({_UNANSWERED})", "seat"),
+    )
+
+    invitation_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    invitee_key: Mapped[str]
+    email: Mapped[str]
+    state: Mapped[str]
+    run_id: Mapped[str | None]
+    seat_reserved: Mapped[bool]
+    claimed_at: Mapped[datetime]
+    quiet_since: Mapped[datetime | None]
+    """The last e-mail to the invitee, or their last answer (REM-1)."""
+    reminded_by: Mapped[str | None]
+    """The run of reminders that asked for the last one, if it said so."""
+    deadline: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    ordered: Mapped[Invite | None] = mapped_column(
+        Document(TypeAdapter[Invite | None](Invite | None))
+    )
+    """None for those of before it was kept."""
+    record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+class ReminderRunRow(Base):
+    """A run of reminders; whom it reminded the invitations say."""
+
+    __tablename__ = "reminder_runs"
+    __table_args__ = (Index("reminder_runs_by_start", "started_at"),)
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    by: Mapped[str]
+    found: Mapped[int]
+    reminded: Mapped[int]
+    digests: Mapped[int]
+
+
+class MovedItemRow(Base):
+    """One kind of a person's data that the built-in content service has moved (TRF-1)."""
+
+    __tablename__ = "moved_items"
+
+    invitation_id: Mapped[str] = mapped_column(
+        ForeignKey("invitations.invitation_id"), primary_key=True
+    )
+    item: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    changes: Mapped[tuple[Change, ...]] = mapped_column(Document(TypeAdapter(tuple[Change, ...])))
+
+
+class AnnouncementRow(Base):
+    """A workflow that has to be told that the store has changed under it (BLK-4)."""
+
+    __tablename__ = "announcements"
+    # A number that was taken away is not given again: who takes one away has read it.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    workflow_id: Mapped[str]
+    run_id: Mapped[str]
+    """The first run; empty where the id of a workflow is never used again."""
+    at: Mapped[datetime]
+    signal: Mapped[str] = mapped_column(default=DIRECTORY_CHANGED, server_default=DIRECTORY_CHANGED)
+    """The fact that it is told."""
+
+
+class SettlementRow(Base):
+    """How the unused value of a paid account was settled when its owner left (QUO)."""
+
+    __tablename__ = "settlements"
+    __table_args__ = (CheckConstraint("kind IN ('refund', 'transfer')", "kind"),)
+
+    invitation_id: Mapped[str] = mapped_column(
+        ForeignKey("invitations.invitation_id"), primary_key=True
+    )
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    """The account that was left."""
+    kind: Mapped[str | None]
+    """None when it was worth nothing, and there was nothing to choose."""
+    quote: Mapped[Quote] = mapped_column(Document(TypeAdapter(Quote)))
+
+
+class RefundRow(Base):
+    """A refund as it stands."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (UniqueConstraint("invitation_id"),)
+
+    refund_id: Mapped[str] = mapped_column(primary_key=True)
+    invitation_id: Mapped[str] = mapped_column(ForeignKey("invitations.invitation_id"))
+    state: Mapped[str]
+    requested_at: Mapped[datetime]
+    ordered: Mapped[RefundOrder] = mapped_column(Document(TypeAdapter(RefundOrder)))
+    record: Mapped[Refund] = mapped_column(Document(TypeAdapter(Refund)))
+
+
+class OrderRow(Base):
+    """An order of licenses as it stands, and what its terms are counted by (ADD)."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        Index("orders_by_account", "account_id"),
+        CheckConstraint(f"state IN ({_ORDER_STATES})", "state"),
+        CheckConstraint("billing_day BETWEEN 1 AND 31", "billing_day"),
+        CheckConstraint("billing_month BETWEEN 1 AND 12", "billing_month"),
+    )
+
+    order_id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    state: Mapped[str]
+    opened_at: Mapped[datetime]
+    bought_on: Mapped[date] = mapped_column(DayOrMoment)
+    """The day, in the account's zone, on which the first term begins."""
+    billing_day: Mapped[int]
+    billing_month: Mapped[int | None]
+    """None: billed every month."""
+    reduced_after: Mapped[int | None]
+    """How many entries the journal had when licenses were last taken back."""
+    released: Mapped[tuple[str, ...]] = mapped_column(
+        Document(TypeAdapter(tuple[str, ...])), default=()
+    )
+    """Who lost a license then."""
+    reported_at: Mapped[datetime | None]
+    """When the buyer was told of it; until then, buying the same again means this order."""
+    record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
+
+
+class OrderInvoiceRow(Base):
+    """One invoice of an order: for one term, and paid once (ADD-5, ADD-7)."""
+
+    __tablename__ = "order_invoices"
+    __table_args__ = (
+        UniqueConstraint("order_id", "period_start"),
+        UniqueConstraint("payment"),
+        CheckConstraint("state IN ('open', 'paid', 'failed', 'void')", "state"),
+        CheckConstraint("from_credit BETWEEN 0 AND amount", "from_credit"),
+        CheckConstraint("payment IS NULL OR state = 'paid'", "payment"),
+    )
+
+    order_id: Mapped[str] = mapped_column(ForeignKey("orders.order_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    period_start: Mapped[date] = mapped_column(DayOrMoment)
+    period_end: Mapped[date] = mapped_column(DayOrMoment)
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    from_credit: Mapped[Decimal] = mapped_column(CountedAmount)
+    credit_tried: Mapped[int | None]
+    """The last try for which credit was reserved."""
+    state: Mapped[Literal["open", "paid", "failed", "void"]] = mapped_column(Text)
+    at: Mapped[datetime]
+    payment: Mapped[str | None]
+    """The provider's id of what a payment method has paid of it."""
+
+    @property
+    def invoice_id(self) -> str:
+        """Its name for everybody else."""
+        return f"{self.order_id}/{self.number}"
+
+
+class ProviderChargeRow(Base):
+    """A charge that the built-in payment provider has answered."""
+
+    __tablename__ = "provider_charges"
+    __table_args__ = (
+        UniqueConstraint("provider_id"),
+        CheckConstraint("state = 'declined' OR amount > 0", "amount"),
+        CheckConstraint("state IN ('succeeded', 'declined')", "state"),
+        CheckConstraint("(state = 'declined') = (failure IS NOT NULL)", "failure"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    method: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    at: Mapped[datetime]
+    state: Mapped[str]
+    failure: Mapped[str | None]
+
+
+class ProviderRefundRow(Base):
+    """A refund that the built-in payment provider has taken, and how it will end there."""
+
+    __tablename__ = "provider_refunds"
+    __table_args__ = (
+        UniqueConstraint("provider_id"),
+        Index("provider_refunds_by_payment", "account_id", "payment"),
+        CheckConstraint("amount > 0", "amount"),
+        CheckConstraint("outcome IN ('succeeded', 'failed')", "outcome"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    payment: Mapped[str]
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    ends_at: Mapped[datetime]
+    """Until then it is pending."""
+    outcome: Mapped[str]
+    failure: Mapped[str | None]
+
+
+class BatchRow(Base):
+    """A request to invite many people at once (REM-3)."""
+
+    __tablename__ = "bulk_batches"
+    __table_args__ = (Index("bulk_batches_by_digest", "digest"),)
+
+    batch_id: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    """Tells one request from another."""
+    filed_at: Mapped[datetime]
+    reported_at: Mapped[datetime | None]
+    """When whoever asked was given the results; until then, asking again means this batch."""
+    ordered: Mapped[Batch] = mapped_column(Document(TypeAdapter(Batch)))
+
+
+class BatchPersonRow(Base):
+    """One row of a batch, and what became of it (INV-2)."""
+
+    __tablename__ = "bulk_rows"
+    __table_args__ = (
+        CheckConstraint("result IN ('invited', 'already_invited', 'refused')", "result"),
+        CheckConstraint(
+            "(invitation_id IS NOT NULL) = (result IN ('invited', 'already_invited'))"
+            " OR result IS NULL",
+            "invitation",
+        ),
+    )
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("bulk_batches.batch_id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person: Mapped[Person] = mapped_column(Document(TypeAdapter(Person)))
+    result: Mapped[RowResult | None] = mapped_column(Text)
+    """None: it waits for its turn."""
+    error: Mapped[dict[str, JsonValue] | None] = mapped_column(
+        Document(TypeAdapter[dict[str, JsonValue] | None](dict[str, JsonValue] | None))
+    )
+    invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
+
+
+class LetterRow(Base):
+    """An e-mail that the mail server has taken."""
+
+    __tablename__ = "letters"
+
+    letter_id: Mapped[str] = mapped_column(primary_key=True)
+    taken_at: Mapped[datetime]
+
+
+class SettingRow(Base):
+    """A fact about the installation, such as the catalogue or the fingerprint of a key."""
+
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[JsonValue] = mapped_column(
+        Document(TypeAdapter[JsonValue](JsonValue)), nullable=False
+    )

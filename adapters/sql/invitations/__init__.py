@@ -1,0 +1,1 @@
+"""Invitations, their acceptance, batches and reminders."""

@@ -1,0 +1,187 @@
+"""Batches in the store: filed whole, done row by row, reported at the end (REM-3)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Select, exists, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from adapters.sql.database.schema import BatchPersonRow, InvitationRow
+from adapters.sql.database.schema import BatchRow as FiledBatchRow
+from adapters.sql.database.transaction import alone, reading, writing
+from adapters.sql.invitations.invitation import bind_run
+from adapters.sql.invitations.record import filed
+from domain.batch import Batch, BatchProgress, BatchRow, RowDone, RowOutcome
+from domain.error import ErrorCode, Refused
+from domain.invitation import InvitationState
+
+_READ_AT_ONCE: Final = 1000
+
+
+class SqlBatches:
+    """The `BatchStore` of running batches, and what commands want to know of them."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def named(self, digest: str) -> str:
+        """The id of the batch that such a request means now.
+
+        The same until its results were given; a request made again afterwards is a new one.
+        """
+        async with reading(self._engine) as session:
+            reported = await session.scalar(
+                select(func.count())
+                .select_from(FiledBatchRow)
+                .where(FiledBatchRow.digest == digest, FiledBatchRow.reported_at.is_not(None))
+            )
+        return f"{digest[:16]}-{(reported or 0) + 1}"
+
+    async def file(
+        self, batch: Batch, digest: str, rows: Sequence[BatchRow], at: datetime
+    ) -> Batch:
+        """Keep the whole request, once; on repeat, the one that is kept, once a row was invited.
+
+        Raises Refused: `conflict`, when another request bears that id.
+        """
+        async with writing(self._engine) as session:
+            await alone(session, f"batch {batch.batch_id}")
+            kept = await session.get(FiledBatchRow, batch.batch_id)
+            if kept and kept.digest != digest:
+                raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")
+            if kept:
+                if not await _was_begun(session, batch.batch_id):
+                    # It was filed and never started: the terms of now hold.
+                    kept.ordered = batch
+                return kept.ordered
+            session.add(
+                FiledBatchRow(batch_id=batch.batch_id, digest=digest, filed_at=at, ordered=batch)
+            )
+            await session.flush()
+            await session.execute(
+                insert(BatchPersonRow),
+                [
+                    {
+                        "batch_id": batch.batch_id,
+                        "position": row.position,
+                        "person": row.person,
+                        "result": "refused" if row.refused else None,
+                        "error": row.refused,
+                    }
+                    for row in rows
+                ],
+            )
+            return batch
+
+    async def report(self, batch_id: str, at: datetime) -> None:
+        """Whoever asked was given the results."""
+        async with writing(self._engine) as session:
+            await session.execute(
+                update(FiledBatchRow)
+                .where(FiledBatchRow.batch_id == batch_id, FiledBatchRow.reported_at.is_(None))
+                .values(reported_at=at)
+            )
+
+    async def waiting(self, batch_id: str, limit: int) -> list[BatchRow]:
+        """The first rows that have no result yet, in the order asked."""
+        async with reading(self._engine) as session:
+            rows = await session.execute(
+                select(BatchPersonRow.position, BatchPersonRow.person)
+                .where(BatchPersonRow.batch_id == batch_id, BatchPersonRow.result.is_(None))
+                .order_by(BatchPersonRow.position)
+                .limit(limit)
+            )
+            return [BatchRow(position=position, person=person) for position, person in rows]
+
+    async def progress(self, batch_id: str) -> BatchProgress:
+        """How far the batch has come. Raises Refused: `not_found`."""
+        async with reading(self._engine) as session:
+            counted = await session.execute(
+                select(BatchPersonRow.result, func.count())
+                .where(BatchPersonRow.batch_id == batch_id)
+                .group_by(BatchPersonRow.result)
+            )
+            rows = {result: count for result, count in counted}
+        if not rows:
+            raise Refused(ErrorCode.NOT_FOUND, f"There is no batch {batch_id}.")
+        return BatchProgress(
+            total=sum(rows.values()),
+            invited=rows.get("invited", 0),
+            already_invited=rows.get("already_invited", 0),
+            refused=rows.get("refused", 0),
+        )
+
+    async def keep(self, batch_id: str, outcomes: Sequence[RowOutcome]) -> None:
+        """Keep what became of these rows, and which runs were started for them.
+
+        A row whose claim was released meanwhile stays without a result.
+        """
+        async with writing(self._engine) as session:
+            started = {o.invitation_id: o.run_id for o in outcomes if o.invitation_id and o.run_id}
+            invitations = await session.scalars(
+                select(InvitationRow)
+                .where(InvitationRow.invitation_id.in_(started))
+                .order_by(InvitationRow.invitation_id)
+                .with_for_update()
+            )
+            bound = set[str | None]()
+            for invitation in invitations:
+                bind_run(session, invitation, started[invitation.invitation_id] or "")
+                bound.add(invitation.invitation_id)
+            done = [o for o in outcomes if o.run_id is None or o.invitation_id in bound]
+            await session.flush()
+            if done:
+                await session.execute(
+                    update(BatchPersonRow),
+                    [
+                        {"batch_id": batch_id, **outcome.model_dump(exclude={"run_id"})}
+                        for outcome in done
+                    ],
+                )
+
+    async def still_out(self, batch_id: str) -> int:
+        """How many of its invitation e-mails the mail server has neither taken nor refused."""
+        async with reading(self._engine) as session:
+            query = _invitations_of(batch_id).where(InvitationRow.state == InvitationState.SENT)
+            return await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+    async def results(self, batch_id: str) -> list[RowDone]:
+        """Every row that is done, in the order asked, with its invitation as it stands."""
+        found = list[RowDone]()
+        async with reading(self._engine) as session:
+            rows = await session.stream(
+                select(BatchPersonRow, InvitationRow)
+                .outerjoin(
+                    InvitationRow, InvitationRow.invitation_id == BatchPersonRow.invitation_id
+                )
+                .where(BatchPersonRow.batch_id == batch_id, BatchPersonRow.result.is_not(None))
+                .order_by(BatchPersonRow.position)
+                .execution_options(yield_per=_READ_AT_ONCE)
+            )
+            async for row, invitation in rows:
+                assert row.result is not None, "it was asked for those that are done"
+                found.append(
+                    RowDone(
+                        person=row.person,
+                        result=row.result,
+                        error=row.error,
+                        filed=filed(invitation) if invitation else None,
+                    )
+                )
+        return found
+
+
+def _invitations_of(batch_id: str) -> Select[str]:
+    return (
+        select(InvitationRow.invitation_id)
+        .join(BatchPersonRow, BatchPersonRow.invitation_id == InvitationRow.invitation_id)
+        .where(BatchPersonRow.batch_id == batch_id)
+    )
+
+
+async def _was_begun(session: AsyncSession, batch_id: str) -> bool:
+    """Whether any of its rows has been taken up."""
+    of_the_batch = BatchPersonRow.batch_id == batch_id
+    invited = BatchPersonRow.result.in_(("invited", "already_invited"))
+    return bool(await session.scalar(select(exists().where(of_the_batch, invited))))

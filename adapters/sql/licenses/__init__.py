@@ -1,0 +1,1 @@
+"""License pools and assignments."""

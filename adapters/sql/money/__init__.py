@@ -1,0 +1,1 @@
+"""The ledger, quotes, settlements, refunds, orders and their invoices."""

@@ -1,0 +1,122 @@
+"""Entries are posted once, and balances follow in the same transaction (CRD).
+
+Whoever posts holds the lock of every account that the ledger accounts belong to: two
+transactions never wait for each other's balances.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.database.column import CountedAmount
+from adapters.sql.database.schema import BalanceRow, TransferRow
+from adapters.sql.database.transaction import insert_missing
+from domain.ledger import Transfer
+from domain.money import Money, rounded
+
+_BALANCES = BalanceRow.metadata.tables[BalanceRow.__tablename__]
+_CHANGE_BALANCE = (
+    update(_BALANCES)
+    .where(
+        _BALANCES.c.ledger_account == bindparam("whose"),
+        _BALANCES.c.currency == bindparam("of"),
+    )
+    .values(amount=_BALANCES.c.amount + bindparam("change", type_=CountedAmount()))
+)
+
+
+async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
+    """Post all of them; the database refuses to overdraw, and to post one of them again."""
+    if not transfers:
+        return
+    changes: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for transfer in transfers:
+        changes[transfer.debited, transfer.amount.currency] -= transfer.amount.amount
+        changes[transfer.credited, transfer.amount.currency] += transfer.amount.amount
+    await session.execute(insert(TransferRow), [_row(transfer) for transfer in transfers])
+    await insert_missing(
+        session,
+        BalanceRow,
+        [
+            {"ledger_account": account, "currency": currency, "amount": Decimal(0)}
+            for account, currency in changes
+        ],
+    )
+    connection = await session.connection()
+    await connection.execute(
+        _CHANGE_BALANCE,
+        [
+            {"whose": account, "of": currency, "change": change}
+            for (account, currency), change in changes.items()
+        ],
+    )
+
+
+async def balance(session: AsyncSession, ledger_account: str, currency: str) -> Money:
+    """What a ledger account has now."""
+    amount = await session.scalar(
+        select(BalanceRow.amount).where(
+            BalanceRow.ledger_account == ledger_account, BalanceRow.currency == currency
+        )
+    )
+    return rounded(amount or Decimal(0), currency)
+
+
+async def posted(session: AsyncSession, ids: Iterable[str]) -> dict[str, Transfer]:
+    """Those of these entries that have been posted."""
+    rows = await session.scalars(select(TransferRow).where(TransferRow.id.in_(list(ids))))
+    return {row.id: as_transfer(row) for row in rows}
+
+
+async def entries_of(session: AsyncSession, ledger_account: str, currency: str) -> list[Transfer]:
+    """All entries of a ledger account, in the order in which they were posted."""
+    rows = await session.scalars(
+        select(TransferRow)
+        .where(
+            or_(TransferRow.debited == ledger_account, TransferRow.credited == ledger_account),
+            TransferRow.currency == currency,
+        )
+        .order_by(TransferRow.number)
+    )
+    return [as_transfer(row) for row in rows]
+
+
+async def count_entries(session: AsyncSession, *ledger_accounts: str) -> int:
+    """How many entries these ledger accounts have: the next one's number follows from it."""
+    found = await session.scalar(
+        select(func.count())
+        .select_from(TransferRow)
+        .where(
+            or_(
+                TransferRow.debited.in_(ledger_accounts),
+                TransferRow.credited.in_(ledger_accounts),
+            )
+        )
+    )
+    return found or 0
+
+
+def as_transfer(row: TransferRow) -> Transfer:
+    """The entry as the rules know it."""
+    return Transfer.model_validate(
+        {
+            "id": row.id,
+            "at": row.at,
+            "kind": row.kind,
+            "debited": row.debited,
+            "credited": row.credited,
+            "amount": rounded(row.amount, row.currency),
+            "invoice": row.invoice,
+        }
+    )
+
+
+def _row(transfer: Transfer) -> dict[str, object]:
+    return {
+        **transfer.model_dump(exclude={"amount"}),
+        "currency": transfer.amount.currency,
+        "amount": transfer.amount.amount,
+    }

@@ -1,0 +1,453 @@
+"""Orders of licenses in the store: quoted, kept as they stand, paid and ended once (ADD)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from activities.order import OrderDue, OrderPayment
+from adapters.sql.database.schema import (
+    NO_CAPACITY,
+    AccountRow,
+    AnnouncementRow,
+    LicensePoolRow,
+    OrderRow,
+    PersonRow,
+    SubscriptionRow,
+)
+from adapters.sql.database.transaction import reading, writing
+from adapters.sql.licenses.pool import grow, holders, shrink
+from adapters.sql.membership import known_account, require_admin, require_paid, user_or_owner
+from adapters.sql.money.catalog import imported_catalog
+from adapters.sql.money.order_invoice import (
+    as_invoice,
+    credit_instead,
+    due_invoice,
+    earn_term,
+    give_up_invoices,
+    invoices_of,
+    make_invoice,
+    order_line,
+    pay_invoice,
+    reserve_credit,
+)
+from adapters.sql.money.payment_method import payment_methods
+from domain.announcement import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
+from domain.billing_cycle import BillingDay
+from domain.catalog import Catalog
+from domain.day import begin, day_of
+from domain.error import ErrorCode, Refused
+from domain.journal import ENGINE
+from domain.letter.base import Reader
+from domain.letter.order import OrderParties
+from domain.license import Sku
+from domain.money import rounded
+from domain.order import (
+    ACCOUNT_CLOSED,
+    BuyLicenses,
+    Order,
+    OrderQuote,
+    OrderState,
+    PlanTerm,
+    billing_day,
+    price_of,
+    require_sold,
+)
+from states.lifecycle import after
+from states.order import OrderMachine, ending, opening
+
+_LIVE = OrderRow.state.not_in([state for state in OrderState if state.final])
+
+
+class SqlOrders:
+    """The `OrderStore` of running purchases, and what is known of all of them."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
+        """The draft with its quote; changes nothing."""
+        async with reading(self._engine) as session:
+            account = await known_account(session, order.account)
+            return (await _drafted(session, account, order, at)).record
+
+    async def open(self, order: BuyLicenses, at: datetime) -> Order:
+        """Keep the draft; on repeat the record that is kept."""
+        async with writing(self._engine) as session:
+            account = await known_account(session, order.account, lock=True)
+            row = await session.get(OrderRow, order.order_id)
+            if row is None:
+                draft = await _drafted(session, account, order, at)
+                row = _row(draft, at)
+                session.add(row)
+            return row.record
+
+    async def keep(self, order: Order) -> Order:
+        """Keep `order` unless it is older than what is kept; what is kept."""
+        async with writing(self._engine) as session:
+            _, row = await _locked(session, order)
+            if not row.record.state.final and len(order.journal) >= len(row.record.journal):
+                await _keep(session, row, order)
+            return row.record
+
+    async def invoice(self, order: Order, at: datetime) -> Order:
+        """Make the invoice that is due, once, and reserve credit for it; the record then."""
+        async with writing(self._engine) as session:
+            _, row = await _locked(session, order)
+            if row.record.state.final:
+                return row.record
+            invoice = await due_invoice(session, row, order)
+            invoice = invoice or await make_invoice(session, row, order, at)
+            if invoice.state != "paid":
+                await reserve_credit(session, row.account_id, invoice, order.tries, at)
+            await _keep(session, row, _newer(row, order))
+            return row.record
+
+    async def due(self, order: Order) -> OrderDue | None:
+        """What is left of the invoice that was made for `order`; None once it is paid."""
+        async with reading(self._engine) as session:
+            account, row = await _known(session, order.order_id)
+            invoice = await due_invoice(session, row, order)
+            if invoice is None or invoice.state in {"paid", "void"}:
+                return None
+            return OrderDue(
+                invoice=invoice.invoice_id,
+                amount=rounded(invoice.amount - invoice.from_credit, invoice.currency),
+                methods=tuple(each.id for each in await payment_methods(session, account.id)),
+                billing_customer=account.billing_customer,
+            )
+
+    async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
+        """Book the payment, and all that follows, once per invoice (ADD-5)."""
+        async with writing(self._engine) as session:
+            account, row = await _locked(session, order)
+            invoice = await due_invoice(session, row, order)
+            if invoice is None or invoice.state == "paid":
+                return row.record
+            if invoice.state == "void":
+                if payment:
+                    await credit_instead(session, account.id, invoice, payment, at)
+                return row.record
+            record = _newer(row, order)
+            await pay_invoice(session, record, invoice, payment, at)
+            if not record.was_paid:
+                await grow(session, *_pool_of(record), quantity=record.quantity, at=at)
+            quote = record.quote.model_copy(update={"next_billing_date": invoice.period_end})
+            await _keep(
+                session,
+                row,
+                record,
+                paid_until=begin(invoice.period_end, account.time_zone),
+                quote=await _priced(session, record, record.quantity, quote),
+                tries=0,
+                failed_since=None,
+            )
+            return row.record
+
+    async def declined(self, order: Order, at: datetime) -> Order:
+        """Every payment method has declined; once per try (ADD-4)."""
+        async with writing(self._engine) as session:
+            _, row = await _locked(session, order)
+            invoice = await due_invoice(session, row, order)
+            unpaid = invoice is not None and invoice.state in {"open", "failed"}
+            if invoice and unpaid and row.record.tries <= order.tries:
+                invoice.state = "failed"
+                record = _newer(row, order)
+                since = record.failed_since or at
+                await _keep(session, row, record, tries=order.tries + 1, failed_since=since)
+            return row.record
+
+    async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
+        """Reduce the pool to `quantity_then`, or by all of it; who lost a license (ADD-6)."""
+        async with writing(self._engine) as session:
+            account, row = await _locked(session, order)
+            if row.record.state.final or row.reduced_after == len(order.journal):
+                return row.record, row.released
+            record, left = _newer(row, order), order.quantity_then or 0
+            released = await shrink(
+                session,
+                *_pool_of(record),
+                quantity=record.quantity - left,
+                release=order.release,
+                at=at,
+            )
+            line = await order_line(session, record)
+            if not left:
+                await give_up_invoices(session, account, row.order_id, at)
+                await earn_term(session, record, at)
+            _let_go(line, left)
+            row.reduced_after, row.released = len(order.journal), tuple(released)
+            quantity = left or record.quantity
+            await _keep(session, row, record, quantity=quantity, quantity_then=None, release=())
+            return row.record, row.released
+
+    async def void(self, order: Order, at: datetime) -> Order:
+        """Give up the open invoice; its credit is given back by another entry."""
+        async with writing(self._engine) as session:
+            account, row = await _locked(session, order)
+            if not row.record.state.final:
+                await give_up_invoices(session, account, row.order_id, at)
+                await _keep(session, row, _newer(row, order))
+            return row.record
+
+    async def planned(
+        self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
+    ) -> Order:
+        """The order that has `quantity` licenses from the end of its term on (ADD-6)."""
+        async with reading(self._engine) as session:
+            if not release_everybody:
+                await _require_releasable(session, order, quantity, release)
+            fewer = quantity < order.quantity
+            return order.model_copy(
+                update={
+                    "quantity_then": quantity if fewer else None,
+                    "release": release if fewer else (),
+                    "quote": await _priced(session, order, quantity, order.quote),
+                }
+            )
+
+    async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
+        """Whom the order concerns, as the directory knows them now."""
+        async with reading(self._engine) as session:
+            account = await known_account(session, order.account)
+            membership = await user_or_owner(session, account.id, order.bought_by)
+            # On an account that has closed is nobody any more.
+            buyer = membership.email if membership else order.bought_by
+            people = [await session.get_one(PersonRow, email) for email in released]
+            return OrderParties(
+                account_name=account.name,
+                buyer=_reader(await session.get_one(PersonRow, buyer), account),
+                holders=tuple(_reader(person, account) for person in people),
+            )
+
+    async def latest(self, order_id: str) -> Order:
+        """The order as it is kept. Raises Refused: `not_found`."""
+        async with reading(self._engine) as session:
+            _, row = await _known(session, order_id)
+            return row.record
+
+    async def listed(self, account: str) -> list[Order]:
+        """All orders of an account, oldest first. Raises Refused: `not_found`."""
+        async with reading(self._engine) as session:
+            await known_account(session, account)
+            rows = await session.scalars(
+                select(OrderRow)
+                .where(OrderRow.account_id == account)
+                .order_by(OrderRow.opened_at, OrderRow.order_id)
+            )
+            return [row.record for row in rows]
+
+    async def unreported(self, account: str) -> list[Order]:
+        """Those of which their buyers were not told yet, oldest first."""
+        query = (
+            select(OrderRow)
+            .where(OrderRow.account_id == account, OrderRow.reported_at.is_(None))
+            .order_by(OrderRow.opened_at, OrderRow.order_id)
+        )
+        async with reading(self._engine) as session:
+            return [row.record for row in await session.scalars(query)]
+
+    async def report(self, order_id: str, at: datetime) -> None:
+        """The buyer has been told of it: to buy the same again is another order."""
+        query = update(OrderRow).where(OrderRow.order_id == order_id)
+        async with writing(self._engine) as session:
+            await session.execute(query.values(reported_at=at))
+
+    async def unfinished(self) -> list[Order]:
+        """Those that are not over, oldest first: a workflow runs for each (ADD-7)."""
+        query = select(OrderRow).where(_LIVE).order_by(OrderRow.opened_at, OrderRow.order_id)
+        async with reading(self._engine) as session:
+            return [row.record for row in await session.scalars(query)]
+
+
+async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
+    """The account closes, and its orders end with it; their workflows are told (SRC-2).
+
+    Reserved credit is credit again, before it goes its way. Those that were paid: their
+    licenses are still in the pools.
+    """
+    ended: list[Order] = []
+    for row in await _live_orders(session, account.id):
+        if row.record.was_paid:
+            ended.append(row.record)
+        await give_up_invoices(session, account, row.order_id, at)
+        noted = row.record.model_copy(update={"note": ACCOUNT_CLOSED})
+        event = ending(noted)
+        over = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
+        await _keep(session, row, over)
+        session.add(
+            AnnouncementRow(
+                workflow_id=over.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
+            )
+        )
+    return ended
+
+
+async def release_licenses(session: AsyncSession, orders: Sequence[Order], at: datetime) -> None:
+    """What these orders have put into the pools is gone."""
+    for order in orders:
+        await shrink(session, *_pool_of(order), quantity=order.quantity, release=(), at=at)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """An order that is not kept yet, and what its terms are counted by."""
+
+    record: Order
+    bought_on: date
+    billing: BillingDay
+
+
+async def _drafted(
+    session: AsyncSession, account: AccountRow, order: BuyLicenses, at: datetime
+) -> _Draft:
+    require_sold(order)
+    await require_admin(session, account.id, order.bought_by)
+    require_paid(account)
+    on, plan = day_of(at, account.time_zone), await _plan_term(session, account)
+    billing = billing_day(order, on, plan, account.billing_day)
+    term = billing.term(on)
+    catalog, prices = await _catalog(session)
+    quote = OrderQuote(
+        due_now=price_of(order, order.quantity, catalog, account.currency, term.share),
+        then=price_of(order, order.quantity, catalog, account.currency),
+        next_billing_date=term.end,
+        prices=prices,
+    )
+    return _Draft(opening(order, quote, at=at), on, billing)
+
+
+def _row(draft: _Draft, at: datetime) -> OrderRow:
+    return OrderRow(
+        order_id=draft.record.order_id,
+        account_id=draft.record.account,
+        state=draft.record.state,
+        opened_at=at,
+        bought_on=draft.bought_on,
+        billing_day=draft.billing.day,
+        billing_month=draft.billing.month,
+        record=draft.record,
+    )
+
+
+async def _plan_term(session: AsyncSession, account: AccountRow) -> PlanTerm | None:
+    line = await session.scalar(
+        select(SubscriptionRow)
+        .where(
+            SubscriptionRow.account_id == account.id,
+            SubscriptionRow.kind == "plan",
+            SubscriptionRow.ended.is_(None),
+        )
+        .order_by(SubscriptionRow.position)
+        .limit(1)
+    )
+    if line is None:
+        return None
+    return PlanTerm(
+        start=_day(line.period_start, account.time_zone),
+        end=_day(line.paid_until, account.time_zone),
+        annual=line.cycle == "annual",
+    )
+
+
+def _day(instant: date, time_zone: str) -> date:
+    return day_of(instant, time_zone) if isinstance(instant, datetime) else instant
+
+
+async def _priced(
+    session: AsyncSession, order: Order, quantity: int, quote: OrderQuote
+) -> OrderQuote:
+    """The quote with what `quantity` licenses cost from the next billing date on."""
+    catalog, prices = await _catalog(session)
+    then = price_of(order, quantity, catalog, quote.due_now.currency)
+    return quote.model_copy(update={"then": then, "prices": prices})
+
+
+async def _catalog(session: AsyncSession) -> tuple[Catalog, Literal["example", "imported"]]:
+    imported = await imported_catalog(session)
+    return (imported, "imported") if imported else (Catalog(), "example")
+
+
+async def _known(session: AsyncSession, order_id: str) -> tuple[AccountRow, OrderRow]:
+    row = await session.get(OrderRow, order_id)
+    if row is None:
+        raise Refused(ErrorCode.NOT_FOUND, f"There is no order {order_id}.")
+    return await session.get_one(AccountRow, row.account_id), row
+
+
+async def _locked(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
+    """The order belongs to the lock of its account."""
+    await known_account(session, order.account, lock=True)
+    return await _known(session, order.order_id)
+
+
+async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow]:
+    rows = await session.scalars(
+        select(OrderRow).where(OrderRow.account_id == account, _LIVE).order_by(OrderRow.order_id)
+    )
+    return rows.all()
+
+
+def _newer(row: OrderRow, order: Order) -> Order:
+    """What is kept, unless the workflow has moved on since."""
+    return order if len(order.journal) > len(row.record.journal) else row.record
+
+
+async def _keep(session: AsyncSession, row: OrderRow, record: Order, **changes: object) -> None:
+    """Keep the record, with its invoices as they are."""
+    await session.flush()
+    invoices = tuple(as_invoice(each) for each in await invoices_of(session, row.order_id))
+    row.record = record.model_copy(update={"invoices": invoices, **changes})
+    row.state = row.record.state
+
+
+def _pool_of(order: Order) -> tuple[str, Sku, int]:
+    return order.account, order.sku, order.capacity or NO_CAPACITY
+
+
+def _let_go(line: SubscriptionRow | None, left: int) -> None:
+    if line is None:
+        return
+    if left:
+        line.quantity = left
+    else:
+        line.ended = line.paid_until
+
+
+async def _require_releasable(
+    session: AsyncSession, order: Order, quantity: int, release: Sequence[str]
+) -> None:
+    """Never below what is assigned, whatever else is planned for the same pool (ADD-6)."""
+    name, sku, capacity = _pool_of(order)
+    pool = await session.get(LicensePoolRow, (name, sku, capacity))
+    if pool is None or quantity >= order.quantity:
+        return
+    fewer, let_go = order.quantity - quantity, set(release)
+    for row in await _live_orders(session, name):
+        other = row.record
+        same = (other.sku, other.capacity) == (order.sku, order.capacity)
+        if same and other.order_id != order.order_id and other.quantity_then is not None:
+            fewer += other.quantity - other.quantity_then
+            let_go.update(other.release)
+    held = await holders(session, name, sku, capacity)
+    kept = [email for email in held if email not in let_go]
+    if len(kept) + pool.reserved > pool.bought - fewer:
+        raise Refused(
+            ErrorCode.ASSIGNED_EXCEEDS_QUANTITY,
+            f"{len(held)} of the licenses are assigned, and {pool.reserved} reserved: "
+            "say whom to release.",
+            holders=[*held],
+        )
+
+
+def _reader(person: PersonRow, account: AccountRow) -> Reader:
+    """The person, in their own language and zone as far as they are known (TXT-1)."""
+    return Reader(
+        email=person.email,
+        name=person.name,
+        locale=person.locale or "en",
+        time_zone=person.time_zone or account.time_zone,
+    )

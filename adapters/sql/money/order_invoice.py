@@ -1,0 +1,247 @@
+"""The invoices of orders, and what the ledger says of them (ADD-4, ADD-7).
+
+Whoever calls has locked the account.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from activities.order import OrderPayment
+from adapters.sql.database.schema import (
+    AccountRow,
+    OrderInvoiceRow,
+    OrderRow,
+    PaymentMethodRow,
+    PaymentRow,
+    SubscriptionRow,
+    TransferRow,
+)
+from adapters.sql.money.credit import apply_by_itself
+from adapters.sql.money.ledger import as_transfer, balance, post, posted
+from domain.billing_cycle import BillingDay
+from domain.ledger import (
+    TransferKind,
+    credit_of,
+    credit_reserved,
+    order_paid,
+    reversal,
+    term_earned,
+)
+from domain.money import rounded
+from domain.order import Order, OrderInvoice, product_of
+
+
+async def invoices_of(session: AsyncSession, order_id: str) -> Sequence[OrderInvoiceRow]:
+    """All of them, the first one first."""
+    rows = await session.scalars(
+        select(OrderInvoiceRow)
+        .where(OrderInvoiceRow.order_id == order_id)
+        .order_by(OrderInvoiceRow.number)
+    )
+    return rows.all()
+
+
+def as_invoice(row: OrderInvoiceRow) -> OrderInvoice:
+    """The invoice as the record of its order has it."""
+    return OrderInvoice(
+        id=row.invoice_id, amount=rounded(row.amount, row.currency), state=row.state, at=row.at
+    )
+
+
+async def due_invoice(session: AsyncSession, row: OrderRow, order: Order) -> OrderInvoiceRow | None:
+    """The invoice for the term that `order` has to pay next, if it has been made."""
+    found: OrderInvoiceRow | None = await session.scalar(
+        select(OrderInvoiceRow).where(
+            OrderInvoiceRow.order_id == row.order_id,
+            OrderInvoiceRow.period_start == _term_start(row, order),
+        )
+    )
+    return found
+
+
+async def make_invoice(
+    session: AsyncSession, row: OrderRow, order: Order, at: datetime
+) -> OrderInvoiceRow:
+    """The invoice for the term that `order` has to pay next: one for each."""
+    start, end = _term_start(row, order), order.quote.next_billing_date
+    amount = order.quote.due_now
+    if order.was_paid:
+        end = BillingDay(day=row.billing_day, month=row.billing_month).next_after(start)
+        amount = order.quote.then
+    invoice = OrderInvoiceRow(
+        order_id=row.order_id,
+        number=len(await invoices_of(session, row.order_id)) + 1,
+        period_start=start,
+        period_end=end,
+        currency=amount.currency,
+        amount=amount.amount,
+        from_credit=Decimal(0),
+        state="open",
+        at=at,
+    )
+    session.add(invoice)
+    await session.flush()
+    return invoice
+
+
+async def reserve_credit(
+    session: AsyncSession, account: str, invoice: OrderInvoiceRow, tries: int, at: datetime
+) -> None:
+    """Credit goes first, as far as it lasts; once per try, so that each asks for one amount."""
+    if invoice.credit_tried is not None and invoice.credit_tried >= tries:
+        return
+    invoice.credit_tried = tries
+    credit = await balance(session, credit_of(account), invoice.currency)
+    amount = rounded(min(credit.amount, invoice.amount - invoice.from_credit), invoice.currency)
+    if amount.amount:
+        invoice.from_credit += amount.amount
+        await post(session, [credit_reserved(account, invoice.invoice_id, tries, amount, at)])
+
+
+async def give_up_invoices(
+    session: AsyncSession, account: AccountRow, order_id: str, at: datetime
+) -> None:
+    """What is not paid will not be: its credit is given back."""
+    for invoice in await invoices_of(session, order_id):
+        if invoice.state in {"open", "failed"}:
+            invoice.state, invoice.from_credit = "void", Decimal(0)
+            reserved = await session.scalars(
+                select(TransferRow).where(
+                    TransferRow.invoice == invoice.invoice_id,
+                    TransferRow.kind == TransferKind.APPLIED,
+                    TransferRow.debited == credit_of(account.id),
+                )
+            )
+            await post(session, [reversal(as_transfer(entry), at) for entry in reserved])
+            await session.flush()
+            await apply_by_itself(session, account, at)
+
+
+async def pay_invoice(
+    session: AsyncSession,
+    order: Order,
+    invoice: OrderInvoiceRow,
+    payment: OrderPayment | None,
+    at: datetime,
+) -> None:
+    """Book what was paid, and list the licenses for the term that it pays for (ADD-5).
+
+    The term before it is over: what it was paid is earned.
+    """
+    await earn_term(session, order, at)
+    amount = rounded(invoice.amount - invoice.from_credit, invoice.currency)
+    assert (payment.amount if payment else rounded(Decimal(0), invoice.currency)) == amount, (
+        "what credit does not pay is charged, and no more"
+    )
+    if payment:
+        await post(session, [order_paid(order.account, invoice.invoice_id, amount, at)])
+        invoice.payment = payment.provider_id
+    invoice.state = "paid"
+    line = await order_line(session, order) or await _new_line(session, order)
+    line.quantity = order.quantity
+    line.period_start, line.period_end = invoice.period_start, invoice.period_end
+    await _replace_payments(session, line, invoice, payment)
+    await session.flush()
+
+
+async def credit_instead(
+    session: AsyncSession,
+    account: str,
+    invoice: OrderInvoiceRow,
+    payment: OrderPayment,
+    at: datetime,
+) -> None:
+    """Charged, and the account has closed meanwhile: it is theirs still, for operators to see."""
+    into = credit_of(account)
+    entry = order_paid(account, invoice.invoice_id, payment.amount, at, into=into)
+    if entry.id not in await posted(session, [entry.id]):
+        await post(session, [entry])
+
+
+async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
+    """The term that was paid last is over, with all that was paid for it."""
+    line = await order_line(session, order)
+    paid = [each for each in await invoices_of(session, order.order_id) if each.state == "paid"]
+    if line is None or not paid:
+        return
+    amount = rounded(
+        sum((payment.amount for payment in line.payments), start=Decimal(0)), paid[-1].currency
+    )
+    if amount.amount:
+        await post(session, [term_earned(order.account, paid[-1].invoice_id, amount, at)])
+
+
+async def order_line(session: AsyncSession, order: Order) -> SubscriptionRow | None:
+    """The licenses as they are listed beside the plan, once they were paid."""
+    return await session.get(
+        SubscriptionRow,
+        {"account_id": order.account, "id": order.order_id},
+        options=[selectinload(SubscriptionRow.payments)],
+        populate_existing=True,
+    )
+
+
+def _term_start(row: OrderRow, order: Order) -> date:
+    return order.quote.next_billing_date if order.was_paid else row.bought_on
+
+
+async def _new_line(session: AsyncSession, order: Order) -> SubscriptionRow:
+    last = await session.scalar(
+        select(func.max(SubscriptionRow.position)).where(
+            SubscriptionRow.account_id == order.account
+        )
+    )
+    line = SubscriptionRow(
+        account_id=order.account,
+        id=order.order_id,
+        position=0 if last is None else last + 1,
+        product=product_of(order),
+        kind="addon",
+        cycle=order.cycle,
+        cancellation_pending=False,
+        discount=Decimal("0.00"),
+        tax=Decimal("0.00"),
+        payments=[],
+    )
+    session.add(line)
+    return line
+
+
+async def _replace_payments(
+    session: AsyncSession,
+    line: SubscriptionRow,
+    invoice: OrderInvoiceRow,
+    payment: OrderPayment | None,
+) -> None:
+    """The payments of a line are those of its current period."""
+    for before in list(line.payments):
+        line.payments.remove(before)
+        await session.delete(before)
+    await session.flush()
+    credit = rounded(invoice.from_credit, invoice.currency)
+    if credit.amount:
+        line.payments.append(
+            _payment(line, f"{invoice.invoice_id}/credit", "credit", credit.amount)
+        )
+    if payment:
+        method = await session.get(
+            PaymentMethodRow, {"account_id": line.account_id, "id": payment.method}
+        )
+        kind = "bank" if method and method.kind == "bank" else "card"
+        line.payments.append(_payment(line, payment.provider_id, kind, payment.amount.amount))
+
+
+def _payment(line: SubscriptionRow, name: str, method: str, amount: Decimal) -> PaymentRow:
+    return PaymentRow(
+        account_id=line.account_id,
+        id=name,
+        position=len(line.payments),
+        method=method,
+        amount=amount,
+        refundable=True,
+    )

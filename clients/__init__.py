@@ -1,0 +1,1 @@
+"""Typed clients of the workflows and the store, one file per noun."""

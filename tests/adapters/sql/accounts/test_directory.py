@@ -1,0 +1,501 @@
+"""What is imported is exported, and a second import changes only what it names."""
+
+from datetime import UTC, date, datetime
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.sql.database.schema import Base
+from adapters.sql.store import SqlStore
+from domain.account import Directory
+from domain.catalog import Catalog
+from domain.error import ErrorCode, Refused
+from domain.invitation import License
+from tests.adapters.sql.town import ACME, ADMIN, OWNER, Town, account, directory, user
+
+RICH = account(
+    "rich",
+    user(
+        "Zoë@RICH.example",
+        "owner",
+        name="Zoë \N{GRINNING FACE} O'Neil",
+        licensed=True,
+        locale="fr",
+        time_zone="Asia/Kolkata",
+        settings={"waiting_room": True, "nested": {"b": [1, 2.5, None], "a": "x"}},
+        meetings=[
+            {
+                "id": "m2",
+                "topic": "Second",
+                "starts_at": "2026-04-01T09:00:00+02:00",
+                "capacity": 500,
+            },
+            {"id": "m1", "topic": "First", "starts_at": "2026-04-01T09:00:00Z", "capacity": 500},
+        ],
+        webinars=[{"id": "m1", "topic": "W", "starts_at": "2026-05-01T00:00:00Z"}],
+        recordings=3,
+        contacts=5_000_000_000,
+        chat_messages=7,
+        addons=[{"sku": "large-meeting", "capacity": 500}],
+    ),
+    user("b@rich.example", "admin"),
+    user("a@rich.example", "member", licensed=True),
+    plan="pro",
+    collection="net_terms",
+    suspended=True,
+    billing_day=31,
+    billing_customer="cus_1",
+    vanity_url="rich",
+    managed_domains=["rich.example"],
+    licenses=5,
+    pools=[{"sku": "large-meeting", "capacity": 500, "bought": 2}],
+    locked_settings={"e2ee": "on"},
+    credit="999999999999.70",
+    payment_methods=[{"id": "z", "kind": "card", "declines": 2}, {"id": "a", "kind": "bank"}],
+    rooms=[{"id": "r2", "name": "Blue"}, {"id": "r1"}],
+    subscriptions=[
+        {
+            "id": "s1",
+            "product": "Pro",
+            "kind": "plan",
+            "quantity": 5,
+            "cycle": "monthly",
+            "period_start": "2026-03-01",
+            "period_end": "2026-04-01T00:00:00+05:30",
+            "discount": "0.10",
+            "tax": "1.9",
+            "payments": [
+                {"id": "p2", "method": "card", "amount": "0.1", "refundable": False},
+                {"id": "p1", "method": "credit", "amount": "10.00"},
+            ],
+        }
+    ],
+    invoices=[
+        {"id": "i2", "amount_due": "0.30", "due_on": "2026-03-31"},
+        {"id": "i1", "amount_due": "0", "due_on": "2026-02-28", "status": "paid"},
+    ],
+)
+LINE = {
+    "id": "s1",
+    "product": "Pro",
+    "kind": "plan",
+    "quantity": 1,
+    "cycle": "annual",
+    "period_start": "2025-03-01",
+    "period_end": "2026-03-01",
+    "payments": [],
+}
+GONE = account("gone", state="closed", licenses=0, subscriptions=[LINE])
+
+
+async def imported(store: SqlStore, *accounts: object) -> list[str]:
+    return await store.directory.import_(directory(*accounts))
+
+
+async def mistakes_of(store: SqlStore, *accounts: object) -> dict[str, str]:
+    with pytest.raises(Refused) as refused:
+        await imported(store, *accounts)
+    assert refused.value.code is ErrorCode.INVALID_INPUT
+    found = cast(list[dict[str, str]], refused.value.details["mistakes"])
+    return {mistake["path"]: mistake["reason"] for mistake in found}
+
+
+async def test_an_export_is_the_import_in_its_canonical_form(store: SqlStore) -> None:
+    file = directory(GONE, RICH, catalog={"workplace": "13.00"})
+    assert await store.directory.import_(file) == ["gone", "rich"]
+    exported = await store.directory.export(None)
+    assert exported == file
+    assert [account.licenses for account in exported.accounts] == [0, 5]
+
+
+async def test_the_licenses_default_to_as_many_as_users_are_licensed(town: Town) -> None:
+    assert (await town.account("solo")).licenses == 1
+
+
+async def test_times_are_exported_in_utc_and_days_as_days(store: SqlStore) -> None:
+    await imported(store, RICH)
+    [exported] = (await store.directory.export("rich")).accounts
+    [line] = exported.subscriptions
+    assert line.period_start == date(2026, 3, 1)
+    assert line.period_end == datetime(2026, 3, 31, 18, 30, tzinfo=UTC)
+    assert exported.users[0].meetings[0].starts_at.tzinfo is UTC
+
+
+async def test_amounts_stay_exact_to_the_last_digit(store: SqlStore) -> None:
+    await imported(store, RICH)
+    [exported] = (await store.directory.export("rich")).accounts
+    assert str(exported.credit) == "999999999999.70"
+    assert str(exported.subscriptions[0].payments[0].amount) == "0.1"
+
+
+async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> None:
+    await store.directory.import_(
+        directory(RICH, GONE, ACME, catalog={"large-meeting": {"500": 49.5}})
+    )
+    first = await store.directory.export(None)
+    again = Directory.model_validate_json(first.model_dump_json())
+    await store.directory.import_(again)
+    assert (await store.directory.export(None)).model_dump_json() == first.model_dump_json()
+
+
+async def test_the_export_of_one_account_names_no_other_and_spoils_no_catalog(
+    town: Town,
+) -> None:
+    await town.store.directory.import_(directory(catalog={"workplace": 12}))
+    exported = await town.store.directory.export("acme")
+    assert [account.id for account in exported.accounts] == ["acme"]
+    await town.store.directory.import_(Directory.model_validate_json(exported.model_dump_json()))
+    assert (await town.store.directory.export(None)).catalog == Catalog.model_validate(
+        {"workplace": "12"}
+    )
+
+
+async def test_a_catalog_that_says_no_prices_spoils_no_export(town: Town) -> None:
+    """An early release kept whatever a file said."""
+    async with town.engine.begin() as connection:
+        kept = "INSERT INTO settings (key, value) VALUES ('catalog', '{\"workplace\": \"free\"}')"
+        await connection.exec_driver_sql(kept)
+    assert (await town.store.directory.export(None)).catalog is None
+
+
+async def test_an_unknown_account_is_not_exported(store: SqlStore) -> None:
+    with pytest.raises(Refused) as refused:
+        await store.directory.export("nobody")
+    assert refused.value.code is ErrorCode.NOT_FOUND
+
+
+async def test_what_the_file_names_is_set_and_the_rest_stays(store: SqlStore) -> None:
+    await imported(store, RICH)
+    before = (await store.directory.export("rich")).accounts[0]
+    await imported(
+        store,
+        account(
+            "rich",
+            user("b@rich.example", "member", name="Bea"),
+            plan="business",
+            collection="net_terms",
+        ),
+    )
+    after = (await store.directory.export("rich")).accounts[0]
+    assert after.users[1].name == "Bea"
+    assert after.users[1].role == "member"
+    named = {"name", "plan", "currency", "time_zone", "country", "collection", "users"}
+    assert after.model_dump(exclude=named) == before.model_dump(exclude=named)
+    assert after.users[::2] == before.users[::2]
+
+
+async def test_items_are_updated_by_their_id_and_new_ones_come_last(store: SqlStore) -> None:
+    await imported(store, RICH)
+    methods = [{"id": "new", "kind": "card"}, {"id": "a", "kind": "card"}]
+    await imported(store, account("rich", plan="pro", payment_methods=methods))
+    [after] = (await store.directory.export("rich")).accounts
+    assert [(m.id, m.kind, m.declines) for m in after.payment_methods] == [
+        ("z", "card", 2),
+        ("new", "card", 0),
+        ("a", "card", 0),
+    ]
+
+
+async def test_the_file_can_put_items_into_another_order(store: SqlStore) -> None:
+    """The account's methods are tried in the order of the file."""
+    await imported(store, RICH)
+    methods = [{"id": "a", "kind": "bank"}, {"id": "z", "kind": "card"}]
+    await imported(store, account("rich", plan="pro", payment_methods=methods))
+    [after] = (await store.directory.export("rich")).accounts
+    assert [method.id for method in after.payment_methods] == ["a", "z"]
+
+
+async def test_the_owner_can_be_replaced_in_one_import(town: Town) -> None:
+    await imported(
+        town.store,
+        account("acme", user(ADMIN, "owner"), user(OWNER, "member"), plan="business"),
+    )
+    owner = (await town.account("acme")).owner
+    assert owner
+    assert owner.email == ADMIN
+
+
+async def test_a_user_whom_the_engine_brought_keeps_how_they_came(town: Town) -> None:
+    """AUD: the membership's origin stays the invitation."""
+    invite = town.invite("new@person.example", license=License.LICENSED)
+    await town.joined(invite)
+    await imported(
+        town.store, account("acme", user("new@person.example", "admin", name="Nia"), plan="pro")
+    )
+    joined = (await town.account("acme")).user("new@person.example")
+    assert joined
+    assert (joined.role, joined.name, joined.licensed) == ("admin", "Nia", True)
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_a_user_who_lives_on_another_account_is_a_mistake(town: Town) -> None:
+    found = await mistakes_of(
+        town.store,
+        account("fresh", user("x@fresh.example", "owner"), user("sue@solo.example")),
+    )
+    assert found == {"accounts[0].users[1].email": "sue@solo.example lives on another account"}
+    with pytest.raises(Refused):
+        await town.account("fresh")
+
+
+async def test_all_mistakes_are_named_at_once_and_nothing_is_imported(town: Town) -> None:
+    before = await town.store.directory.export(None)
+    found = await mistakes_of(
+        town.store,
+        account("acme", user("second@acme.example", "owner"), plan="pro", licenses=0),
+        account("solo", user(ADMIN)),
+        account("zeta", state="closed"),
+        account(
+            "fresh",
+            user(
+                "x@fresh.example",
+                meetings=[{"id": "m", "topic": "", "starts_at": "2026-01-01T00:00:00Z"}] * 2,
+                settings={"big": 10**30},
+            ),
+            vanity_url="nul\0",
+        ),
+    )
+    assert found == {
+        "accounts[0].users": "an account has one owner: say what the present one becomes",
+        "accounts[0].licenses": "1 licenses are assigned or reserved",
+        "accounts[1].users[0].email": f"{ADMIN} lives on another account",
+        "accounts[2].users": "a closed account has no users",
+        "accounts[3].users[0].meetings": "m is listed twice",
+        "accounts[3].users[0].settings.big": f"more than {2**63 - 1}",
+        "accounts[3].vanity_url": "the text has a character that cannot be stored",
+    }
+    assert await town.store.directory.export(None) == before
+
+
+async def test_what_an_account_would_become_must_be_sound_as_well(store: SqlStore) -> None:
+    """The file alone is: its currency does not fit the amounts that are kept."""
+    invoice = {"id": "i1", "amount_due": "0.30", "due_on": "2026-03-31"}
+    await imported(store, account("rich", plan="pro", invoices=[invoice]))
+    found = await mistakes_of(store, account("acme"), account("rich", plan="pro", currency="JPY"))
+    assert found.keys() == {"accounts[1]"}
+    assert "more than 0 decimals for JPY" in found["accounts[1]"]
+    assert [account.id for account in (await store.directory.export(None)).accounts] == ["rich"]
+
+
+async def test_licenses_that_are_reserved_cannot_be_imported_away(town: Town) -> None:
+    """INV-15: a seat that was promised stays."""
+    await town.claimed(town.invite("new@person.example", license=License.LICENSED))
+    found = await mistakes_of(town.store, account("acme", plan="business", licenses=1))
+    assert found == {"accounts[0].licenses": "2 licenses are assigned or reserved"}
+
+
+async def test_a_newly_licensed_user_counts_when_the_file_names_no_licenses(town: Town) -> None:
+    await imported(town.store, account("solo", user("two@solo.example", licensed=True)))
+    assert (await town.account("solo")).licenses == 2
+
+
+async def test_a_payment_stays_with_its_subscription(store: SqlStore) -> None:
+    await imported(store, RICH)
+    line = {**LINE, "id": "s2", "payments": [{"id": "p1", "method": "card", "amount": "1"}]}
+    found = await mistakes_of(store, account("rich", plan="pro", subscriptions=[line]))
+    assert found == {"accounts[0].subscriptions[0].payments[0].id": "p1 was paid for s1"}
+
+
+async def test_a_closed_account_is_not_opened_by_an_import(store: SqlStore) -> None:
+    """SRC-2: what has ended never renews."""
+    await imported(store, GONE)
+    found = await mistakes_of(store, account("gone", state="open"))
+    assert found == {"accounts[0].state": "a closed account is never opened again"}
+
+
+def large(capacity: int, bought: int) -> dict[str, object]:
+    return {"sku": "large-meeting", "capacity": capacity, "bought": bought}
+
+
+def holder(email: str, *capacities: int, **more: object) -> dict[str, object]:
+    held = [{"sku": "large-meeting", "capacity": capacity} for capacity in capacities]
+    return {"licensed": True, **user(email, addons=held), **more}
+
+
+async def test_pools_and_addons_are_merged(store: SqlStore) -> None:
+    """ASG-3: a pool that is not named stays; a holder's new meetings have the capacity."""
+    meeting = {"id": "m", "topic": "One", "starts_at": "2026-04-01T09:00:00Z"}
+    await imported(
+        store,
+        account(
+            "rich",
+            holder("a@rich.example", 500, meetings=[meeting]),
+            holder("b@rich.example", 500, meetings=[meeting]),
+            holder("c@rich.example", 1000),
+            plan="pro",
+            pools=[large(500, 2)],
+        ),
+    )
+    await imported(
+        store,
+        account(
+            "rich",
+            user("a@rich.example", meetings=[{**meeting, "id": "n"}]),
+            holder("b@rich.example"),
+            plan="pro",
+            pools=[large(500, 1), large(3000, 4)],
+        ),
+    )
+    [rich] = (await store.directory.export("rich")).accounts
+    assert [(pool.capacity, pool.bought) for pool in rich.pools] == [(500, 1), (1000, 1), (3000, 4)]
+    assert [[held.capacity for held in user.addons] for user in rich.users] == [[500], [], [1000]]
+    a, b, _ = rich.users
+    assert [meeting.capacity for meeting in a.meetings] == [500, 500]
+    assert [meeting.capacity for meeting in b.meetings] == [100]
+    assert (await store.audit()).violations == ()
+
+
+async def test_an_import_swaps_capacities_within_what_was_bought(store: SqlStore) -> None:
+    """ASG-4: two users change places."""
+    pools = [large(500, 1), large(1000, 1)]
+    users = [holder("a@rich.example", 500), holder("b@rich.example", 1000)]
+    await imported(store, account("rich", *users, plan="pro", pools=pools))
+    users = [holder("a@rich.example", 1000), holder("b@rich.example", 500)]
+    await imported(store, account("rich", *users, plan="pro", pools=pools))
+    [rich] = (await store.directory.export("rich")).accounts
+    assert [pool.bought for pool in rich.pools] == [1, 1]
+    assert (await store.audit()).violations == ()
+
+
+async def test_addons_that_nobody_could_hold_are_mistakes(store: SqlStore) -> None:
+    """ASG-1, ASG-4: in the file alone, and together with what is known."""
+    known = [holder("a@rich.example", 500), holder("b@rich.example", 500)]
+    await imported(store, account("rich", *known, plan="pro", pools=[large(500, 2)]))
+    found = await mistakes_of(
+        store,
+        account(
+            "rich",
+            user("a@rich.example", licensed=False),
+            holder("c@rich.example", 500, 1000),
+            holder("d@rich.example", 1000),
+            plan="pro",
+            pools=[large(500, 2), large(1000, 1)],
+        ),
+        account("fresh", holder("x@fresh.example", 500, licensed=False), pools=[large(500, 0)]),
+    )
+    assert found == {
+        "accounts[0].users[0].addons": "an add-on needs a base license",
+        "accounts[0].users[1].addons": "add-ons do not stack: one for each user",
+        "accounts[0].pools[0].bought": "3 licenses are assigned",
+        "accounts[0].pools[1].bought": "2 licenses are assigned",
+        "accounts[1].users[0].addons": "an add-on needs a base license",
+        "accounts[1].pools[0].bought": "1 licenses are assigned",
+    }
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+AMOUNTS = st.decimals(0, 10**9, places=2).map(lambda amount: f"{amount:f}")
+
+
+def moments(first: int, last: int) -> st.SearchStrategy[str]:
+    """In the years from `first` to before `last`."""
+    range_ = datetime(first, 1, 2), datetime(last, 1, 1)
+    aware = st.datetimes(*range_, timezones=st.timezones())
+    return aware.map(lambda moment: moment.astimezone(UTC).isoformat())
+
+
+def days(first: int, last: int) -> st.SearchStrategy[str]:
+    return st.dates(date(first, 1, 2), date(last, 1, 1)).map(date.isoformat)
+
+
+COUNTS = st.integers(0, 2**63 - 1)
+SETTINGS = st.dictionaries(TEXTS, st.none() | st.booleans() | TEXTS | COUNTS, max_size=3)
+
+
+def ids(prefix: str) -> st.SearchStrategy[list[str]]:
+    numbers = st.lists(st.integers(0, 99), max_size=3, unique=True)
+    return numbers.map(lambda some: [f"{prefix}{number}" for number in some])
+
+
+@st.composite
+def accounts(draw: st.DrawFn, name: str) -> dict[str, object]:
+    users = [
+        user(
+            f"{local}@{name}.example",
+            draw(st.sampled_from(["admin", "member"])),
+            name=draw(st.none() | TEXTS),
+            licensed=draw(st.booleans()),
+            settings=draw(SETTINGS),
+            contacts=draw(COUNTS),
+            meetings=[
+                {"id": id, "topic": draw(TEXTS), "starts_at": draw(moments(1990, 2090))}
+                for id in draw(ids("m"))
+            ],
+        )
+        for local in draw(ids("u"))
+    ]
+    lines = [
+        {
+            "id": id,
+            "product": draw(TEXTS),
+            "kind": "plan",
+            "quantity": 1,
+            "cycle": "annual",
+            "period_start": draw(days(1990, 2030) | moments(1990, 2030)),
+            "period_end": draw(days(2031, 2090) | moments(2031, 2090)),
+            "payments": [
+                {"id": f"{id}{paid}", "method": "bank", "amount": draw(AMOUNTS)}
+                for paid in draw(ids("p"))
+            ],
+        }
+        for id in draw(ids("s"))
+    ]
+    return account(
+        name,
+        *users,
+        subscriptions=lines,
+        credit=draw(AMOUNTS),
+        locked_settings=draw(SETTINGS),
+        rooms=[{"id": id, "name": draw(st.none() | TEXTS)} for id in draw(ids("r"))],
+    )
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(accounts("one"), accounts("two"))
+async def test_any_import_is_exported_as_it_was(
+    engine: AsyncEngine, one: object, two: object
+) -> None:
+    async with engine.begin() as connection:
+        # The ledger refuses to be emptied.
+        await connection.run_sync(Base.metadata.drop_all)
+        await connection.run_sync(Base.metadata.create_all)
+    store, file = SqlStore(engine), directory(one, two)
+    await store.directory.import_(file)
+    exported = await store.directory.export(None)
+    filled = {"accounts": {"__all__": {"licenses"}}}
+    assert exported.model_dump(exclude=filled) == file.model_dump(exclude=filled)
+    await store.directory.import_(exported)
+    assert await store.directory.export(None) == exported
+
+
+@pytest.mark.parametrize(
+    "domain", ["gmail.com", " GMX.de", "mail.yahoo.co.uk", "seznam.cz", "wp.pl"]
+)
+async def test_a_public_mail_domain_is_not_managed(store: SqlStore, domain: str) -> None:
+    """INV-18: the mistake says where it is, and nothing is imported."""
+    file = directory(account("rich", managed_domains=["rich.example", domain]))
+    with pytest.raises(Refused) as refused:
+        await store.directory.import_(file)
+    [mistake] = cast(list[dict[str, str]], refused.value.details["mistakes"])
+    assert mistake["path"] == "accounts[0].managed_domains[1]"
+    assert "public mail" in mistake["reason"]
+    assert (await store.directory.export(None)).accounts == ()
+
+
+async def test_managed_domains_are_kept_as_addresses_spell_them(store: SqlStore) -> None:
+    file = directory(account("rich", managed_domains=["RICH.Example ", "Bücher.example"]))
+    await store.directory.import_(file)
+    [kept] = (await store.directory.export("rich")).accounts
+    assert kept.managed_domains == ("rich.example", "xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize("domain", ["", "example", "@rich.example", "a b.example", "rich.example."])
+def test_what_is_no_domain_is_not_managed(domain: str) -> None:
+    with pytest.raises(ValueError, match="no such domain"):
+        directory(account("rich", managed_domains=[domain]))

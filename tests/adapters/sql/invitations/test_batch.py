@@ -1,0 +1,138 @@
+"""Batches in the store: filed once, done row by row, their claims known again."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+from pydantic import JsonValue
+
+from adapters.sql.store import SqlStore
+from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, digest
+from domain.error import ErrorCode, Refused
+from domain.invitation import FiledInvitation, Invite, License, Person
+from states.invitation import opening
+from tests.adapters.sql.town import ADMIN, NOON, ZOE, Town
+
+BATCH = Batch(batch_id="spring", account="acme", by="admin@acme.example")
+REFUSED: dict[str, JsonValue] = {"code": "invalid_input", "message": "row 3, email: missing"}
+
+
+def crowd(count: int) -> list[BatchRow]:
+    return [
+        BatchRow(position=number, person=Person(email=f"p{number}@example.com"))
+        for number in range(count)
+    ]
+
+
+async def filed(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH) -> Batch:
+    told_by = digest(batch.account, batch.by, batch.heads_up_days, rows)
+    return await store.batches.file(batch, told_by, rows, NOON)
+
+
+async def test_a_batch_is_filed_once(store: SqlStore) -> None:
+    rows = [*crowd(2), BatchRow(position=2, person=Person(email=""), refused=REFUSED)]
+    later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
+    assert await filed(store, rows, later) == later
+    # As long as nobody was invited, the terms of now hold.
+    assert await filed(store, rows) == BATCH
+    assert await store.batches.progress("spring") == BatchProgress(total=3, refused=1)
+    assert [row.position for row in await store.batches.waiting("spring", 10)] == [0, 1]
+    assert len(await store.batches.waiting("spring", 1)) == 1
+    with pytest.raises(Refused) as refused:
+        await filed(store, crowd(3))
+    assert refused.value.code is ErrorCode.CONFLICT
+    with pytest.raises(Refused) as unknown:
+        await store.batches.progress("autumn")
+    assert unknown.value.code is ErrorCode.NOT_FOUND
+
+
+async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlStore) -> None:
+    told_by = digest(BATCH.account, BATCH.by, 0, crowd(2))
+    first = await store.batches.named(told_by)
+    await filed(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))
+    assert await store.batches.named(told_by) == first
+    await store.batches.report(first, NOON)
+    await store.batches.report(first, NOON + timedelta(days=1))
+    assert await store.batches.named(told_by) != first
+    assert await store.batches.named(digest(BATCH.account, BATCH.by, 1, crowd(2))) != first
+
+
+async def claimed(
+    town: Town, *invites: Invite, at: datetime = NOON
+) -> list[FiledInvitation | Refused | None]:
+    claims = [(each, opening(each, run_id="", at=at)) for each in invites]
+    return await town.store.invitations.claim_all(claims, at)
+
+
+async def test_rows_are_claimed_together_and_a_refused_one_spoils_no_other(town: Town) -> None:
+    """INV-2, INV-15: in order, the seats to those who are named first."""
+    standing = town.invite("live@example.com")
+    await town.claimed(standing)
+    found = await claimed(
+        town,
+        town.invite(ADMIN),
+        town.invite("live@example.com"),
+        town.invite("max@rich.example"),
+        *(town.invite(f"p{n}@example.com", license=License.LICENSED) for n in range(6)),
+    )
+    codes = [each.code.value if isinstance(each, Refused) else None for each in found]
+    assert codes == [
+        "already_member",
+        None,
+        "belongs_to_other_account",
+        *[None] * 5,
+        "no_seats",
+    ]
+    live = found[1]
+    assert isinstance(live, FiledInvitation)
+    assert live.invitation_id == standing.invitation_id
+    assert (await town.store.audit()).violations == ()
+
+
+async def test_who_may_not_invite_is_refused_in_every_row(town: Town) -> None:
+    found = await claimed(town, *(town.invite(f"p{n}@example.com", by=ZOE) for n in range(2)))
+    codes = [each.code.value for each in found if isinstance(each, Refused)]
+    assert codes == ["not_authorized"] * 2
+
+
+async def test_a_claim_is_known_again_and_counts_as_new(town: Town) -> None:
+    """The sweep takes only what nobody has taken up since it looked."""
+    invite = town.invite("ada@example.com")
+    assert await claimed(town, invite) == [None]
+    later = NOON + timedelta(minutes=1)
+    [again] = await claimed(town, invite, at=later)
+    assert isinstance(again, FiledInvitation)
+    assert not again.started
+    invitations = town.store.invitations
+    await invitations.release(invite.invitation_id, later)
+    assert await invitations.by_id(invite.invitation_id) is not None
+    await invitations.release(invite.invitation_id, later + timedelta(seconds=1))
+    assert await invitations.by_id(invite.invitation_id) is None
+
+
+async def test_what_became_of_a_row_is_kept_with_the_run_it_started(town: Town) -> None:
+    batches, rows = town.store.batches, crowd(4)
+    await filed(town.store, rows)
+    invites = [town.invite(row.person.email) for row in rows]
+    await claimed(town, *invites[:2])
+    invited = [
+        RowOutcome(
+            position=number,
+            result="invited",
+            invitation_id=invites[number].invitation_id,
+            run_id=f"run-{number}",
+        )
+        # The claim of the third was released before it could be bound.
+        for number in (0, 1, 2)
+    ]
+    refused = RowOutcome(position=3, result="refused", error=REFUSED)
+    await batches.keep("spring", [*invited, refused])
+    assert await batches.progress("spring") == BatchProgress(total=4, invited=2, refused=1)
+    later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
+    assert await filed(town.store, rows, later) == BATCH
+    assert [row.position for row in await batches.waiting("spring", 10)] == [2]
+    assert await batches.still_out("spring") == 2
+    first, second, last = await batches.results("spring")
+    assert first.filed is not None and first.filed.invitation.run_id == "run-0"
+    assert second.filed is not None and second.filed.started
+    assert (last.result, last.error, last.filed) == ("refused", REFUSED, None)

@@ -1,0 +1,93 @@
+"""The database itself keeps the ledger: immutable, never overdrawn, nothing posted twice."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.sql.database.transaction import reading, writing
+from adapters.sql.money.ledger import balance, post, posted
+from domain.ledger import Transfer, TransferKind, credit_of, opening_of, revenue_of
+from domain.money import Money
+from tests.adapters.sql.town import NOON
+
+
+def a_transfer(amount: str, id: str = "t1", currency: str = "EUR", **more: object) -> Transfer:
+    return Transfer(
+        id=id,
+        at=NOON,
+        kind=TransferKind.OPENING,
+        debited=opening_of("acme"),
+        credited=credit_of("acme"),
+        amount=Money(amount=Decimal(amount), currency=currency),
+    ).model_copy(update=more)
+
+
+async def done(engine: AsyncEngine, *transfers: Transfer) -> None:
+    async with writing(engine) as session:
+        await post(session, transfers)
+
+
+async def credit(engine: AsyncEngine, currency: str = "EUR") -> str:
+    async with reading(engine) as session:
+        return f"{(await balance(session, credit_of('acme'), currency)).amount:f}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [("999999999999.99", "EUR"), ("5", "JPY"), ("0.001", "KWD"), ("0.0001", "CLF")],
+)
+async def test_amounts_are_exact_in_every_currency(
+    engine: AsyncEngine, amount: str, currency: str
+) -> None:
+    await done(engine, a_transfer(amount, currency=currency))
+    assert await credit(engine, currency) == amount
+    async with reading(engine) as session:
+        kept = await posted(session, ["t1", "t2"])
+    assert kept == {"t1": a_transfer(amount, currency=currency)}
+
+
+async def test_what_is_finer_than_any_currency_is_refused(engine: AsyncEngine) -> None:
+    with pytest.raises(StatementError, match="finer"):
+        await done(engine, a_transfer("0.00001"))
+
+
+async def test_currencies_are_kept_apart(engine: AsyncEngine) -> None:
+    """CRD-4."""
+    await done(engine, a_transfer("5.00"), a_transfer("7.00", "t2", "USD"))
+    assert (await credit(engine), await credit(engine, "USD")) == ("5.00", "7.00")
+
+
+async def test_nothing_is_posted_twice(engine: AsyncEngine) -> None:
+    await done(engine, a_transfer("5.00"))
+    with pytest.raises(IntegrityError):
+        await done(engine, a_transfer("5.00", "t2"), a_transfer("5.00"))
+    assert await credit(engine) == "5.00"
+
+
+async def test_credit_is_never_overdrawn(engine: AsyncEngine) -> None:
+    """CRD-1: whoever forgets to look."""
+    spent = {"debited": credit_of("acme"), "credited": revenue_of("acme")}
+    await done(engine, a_transfer("5.00"))
+    with pytest.raises(IntegrityError):
+        await done(engine, a_transfer("5.01", "t2", **spent))
+    await done(engine, a_transfer("5.00", "t2", **spent))
+    assert await credit(engine) == "0.00"
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE transfers SET amount = 1", "DELETE FROM transfers", "TRUNCATE transfers"]
+)
+async def test_an_entry_is_neither_changed_nor_taken_away(
+    engine: AsyncEngine, statement: str
+) -> None:
+    """CRD-1: it can be reversed only by another one."""
+    if statement.startswith("TRUNCATE") and engine.dialect.name == "sqlite":
+        statement = "DELETE FROM transfers WHERE number > 0"
+    await done(engine, a_transfer("5.00"))
+    with pytest.raises(IntegrityError, match="immutable"):
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    assert await credit(engine) == "5.00"

@@ -1,0 +1,88 @@
+"""REM-3: accounts take turns, and outside systems set the pace at which they are asked."""
+
+import asyncio
+import time
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.testing import WorkflowEnvironment
+
+from domain.batch import BatchRow
+from domain.invitation import Person
+from domain.license import Sku
+from domain.order import OrderState
+from tests.database import Databases
+from tests.world import ADMIN, JANE, MEMBER, World, a_world
+from workflows.options import mail_queue
+
+
+async def fairness_key(world: World, workflow_id: str) -> str:
+    handle = world.temporal.client.get_workflow_handle(workflow_id)
+    described = (await handle.describe()).raw_description
+    return described.workflow_execution_info.priority.fairness_key
+
+
+async def test_what_an_account_causes_bears_it_as_its_key(world: World) -> None:
+    row = BatchRow(position=0, person=Person(email="bob@example.com"))
+    batch = await world.bulk.submit(world.account, [row], ADMIN)
+    await world.bulk.wait_until_done(batch, lambda done, total: None)
+    alone, in_bulk = await world.pending(JANE), await world.until("bob@example.com", "pending")
+    bought = await world.orders.buy(
+        world.account, Sku.WORKPLACE, quantity=1, cycle="monthly", by=ADMIN
+    )
+    await world.licenses.assign(world.account, Sku.WORKPLACE, [MEMBER], ADMIN)
+    assigned = (await world.last_request()).id
+    for workflow_id in (
+        batch.workflow_id,
+        alone.workflow_id,
+        in_bulk.workflow_id,
+        bought.workflow_id,
+        assigned,
+    ):
+        assert await fairness_key(world, workflow_id) == world.account
+
+
+async def test_e_mails_wait_in_a_queue_of_their_own(world: World) -> None:
+    invitation = await world.pending(JANE)
+    handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
+    [delivery] = [
+        event.activity_task_scheduled_event_attributes
+        async for event in handle.fetch_history_events()
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+    assert delivery.task_queue.name == mail_queue(world.settings.task_queue)
+
+
+async def test_no_more_e_mails_a_second_than_the_settings_allow(
+    temporal: WorkflowEnvironment, set_up_databases: Databases
+) -> None:
+    async with a_world(temporal, set_up_databases, mail_per_second=4.0) as world:
+        begun = time.monotonic()
+        await world.invite_all(*(f"person{number}@example.com" for number in range(16)))
+        for number in range(16):
+            await world.until(f"person{number}@example.com", "pending")
+        # The first second's may go out at once.
+        assert time.monotonic() - begun > 2
+
+
+async def test_no_more_charges_a_second_than_the_settings_allow(
+    temporal: WorkflowEnvironment, set_up_databases: Databases
+) -> None:
+    async with a_world(temporal, set_up_databases, billing_per_second=2.0) as world:
+        begun = time.monotonic()
+        orders = await asyncio.gather(
+            *(
+                world.orders.buy(
+                    world.account,
+                    Sku.LARGE_MEETING,
+                    capacity=capacity,
+                    quantity=quantity,
+                    cycle="monthly",
+                    by=ADMIN,
+                )
+                for capacity in (500, 1000, 3000, 5000)
+                for quantity in (1, 2)
+            )
+        )
+        assert {order.state for order in orders} == {OrderState.ACTIVE}
+        # The first second's may be made at once.
+        assert time.monotonic() - begun > 2

@@ -1,0 +1,160 @@
+"""What no workflow looks after: seats are given back, refunds go on."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from domain.address import invitee_key
+from domain.invitation import Choice, Invitation, InvitationState, Invite, License
+from domain.manifest import ItemStatus
+from domain.refund import Refund, RefundState
+from runtime import recovery as sweep
+from states.invitation import opening
+from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
+
+
+async def a_claim(world: World) -> Invite:
+    """What a command leaves behind that dies between its claim and the start."""
+    invite = Invite(
+        invitation_id=uuid.uuid4().hex,
+        account=world.account,
+        key=invitee_key(JANE, world.settings.id_key),
+        email=JANE,
+        license=License.LICENSED,
+        invited_by=ADMIN,
+    )
+    now = datetime.now(UTC)
+    await world.store.invitations.claim(invite, opening(invite, run_id="", at=now), now)
+    return invite
+
+
+async def test_a_claim_without_a_workflow_is_released(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-15: the seat is free again, and the person can be invited."""
+    await a_claim(world)
+    await sweep.settle_unstarted(world.temporal.client, world.store.invitations)
+    assert await world.store.invitations.latest(world.account, JANE) is not None
+    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta())
+    await sweep.settle_unstarted(world.temporal.client, world.store.invitations)
+    assert await world.store.invitations.latest(world.account, JANE) is None
+    assert await world.free_seats() == 2
+    assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING
+    assert await world.audit() == ()
+
+
+async def test_inviting_after_a_command_died_waits_for_the_sweep_and_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inviting again is safe at any time."""
+    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta(seconds=1))
+    await a_claim(world)
+    assert (await world.invite(JANE, License.LICENSED)).result == "invited"
+    assert await world.free_seats() == 1
+
+
+async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: World) -> None:
+    """Ended from outside: the store says so, the seat is free, answers are refused."""
+    pending = await world.pending(JANE, License.LICENSED)
+    client = world.temporal.client
+    await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
+    while (await world.store.invitations.listed(world.account, (), None, False)) != []:
+        await sweep.take_up_invitations(client, world.store.invitations, world.refunds)
+    revoked = await world.show(JANE)
+    assert revoked.state is InvitationState.REVOKED
+    assert "ended from outside" in (revoked.journal[-1].note or "")
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "revoked"
+    assert await world.free_seats() == 2
+
+
+async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World) -> None:
+    """INV-7, INV-8: and then the person can be invited again."""
+    pending = await world.pending(JANE, License.LICENSED)
+    client = world.temporal.client
+    await client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=pending.workflow_id),
+        )
+    )
+    with pytest.raises(RPCError):
+        while await client.get_workflow_handle(pending.workflow_id).describe():
+            pass
+    revoked = await world.client.revoke(world.account, JANE, ADMIN)
+    assert revoked.state is InvitationState.REVOKED
+    assert revoked.journal[-1].by == ADMIN
+    assert await world.free_seats() == 2
+    assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING
+    assert await world.audit() == ()
+
+
+async def a_refund_on_its_way(world: World) -> tuple[Invitation, Refund]:
+    await a_paying_owner(world)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    return accepted, await world.refund_until(refund_id, RefundState.PROCESSING)
+
+
+async def test_a_refund_that_nobody_looks_after_is_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REF-6: also when the invitation that would wait for it was ended; once it rests, no more."""
+    accepted, refund = await a_refund_on_its_way(world)
+    client = world.temporal.client
+    for workflow_id in (accepted.workflow_id, refund.workflow_id):
+        await client.get_workflow_handle(workflow_id).terminate("by hand")
+    await sweep.take_up_refunds(client, world.refunds)
+    assert await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    while await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED:
+        await sweep.take_up_refunds(client, world.refunds)
+    run = (await client.get_workflow_handle(refund.workflow_id).describe()).run_id
+    await sweep.take_up_refunds(client, world.refunds)
+    assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund.refund_id, RefundState.SETTLED)
+    await sweep.take_up_refunds(client, world.refunds)
+    assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
+    assert await world.audit() == ()
+
+
+async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-11, REF-6: the membership stands, so it goes on to its end, and tells nobody twice."""
+    accepted, refund = await a_refund_on_its_way(world)
+    await world.mailed("refund_requested", JANE)
+    client, invitations = world.temporal.client, world.store.invitations
+    handle = client.get_workflow_handle(accepted.workflow_id)
+    await handle.terminate("by hand")
+    await sweep.take_up_invitations(client, invitations, world.refunds)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+        await sweep.take_up_invitations(client, invitations, world.refunds)
+    run = (await handle.describe()).run_id
+    await sweep.take_up_invitations(client, invitations, world.refunds)
+    assert (await handle.describe()).run_id == run
+    again = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert (again.state, again.settlement) == (InvitationState.REFUNDING, accepted.settlement)
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund.refund_id, RefundState.SETTLED)
+    await world.clock.pass_time(accepted.workflow_id, timedelta(days=1))
+    completed = await world.until(JANE, "completed")
+    assert [entry.event for entry in completed.journal].count("refund") == 1
+    assert all(item.status is ItemStatus.MOVED for item in completed.manifest)
+    assert len(world.mails(to=JANE, event="refund_requested")) == 1
+    await sweep.take_up_invitations(client, invitations, world.refunds)
+    assert (await handle.describe()).run_id == run
+    assert await world.audit() == ()
+
+
+async def status_of(world: World, refund: Refund) -> WorkflowExecutionStatus | None:
+    handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+    return (await handle.describe()).status

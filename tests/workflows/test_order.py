@@ -1,0 +1,422 @@
+"""A purchase is charged when it is due, and lets its licenses go when nothing is (ADD)."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+
+from clients import order as order_client
+from domain.assignment import AssignLicenses
+from domain.error import Refused, Unavailable
+from domain.invitation import Choice
+from domain.license import Sku
+from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
+from runtime import recovery as sweep
+from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
+from workflows.order import CYCLES_IN_A_RUN
+
+LONGEST_RUN = 450
+"""Events of a run, at most, however long the order lives (ADD-7)."""
+
+A_YEAR = 12
+
+
+async def an_order(world: World, quantity: int = 3, portal: Portal = "plans") -> Order:
+    return await world.orders.buy(
+        world.account,
+        Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=quantity,
+        cycle="monthly",
+        by=ADMIN,
+        portal=portal,
+    )
+
+
+async def pays_by_a_card(world: World, declines: int) -> None:
+    """The account has one card, which declines its next `declines` charges."""
+    card = {"id": "card-1", "kind": "card", "declines": declines}
+    await world.imported(world.account, payment_methods=[card])
+
+
+async def to_the_next_moment(world: World, order: Order) -> None:
+    """Let time pass until the order is renewed or its payment is tried again."""
+    moment = order.next_try_at() or order.paid_until
+    assert moment
+    await world.clock.go_to(order.workflow_id, moment)
+
+
+def events_of(order: Order) -> list[str]:
+    return [entry.event for entry in order.journal]
+
+
+async def test_a_purchase_is_paid_at_once_and_the_buyer_is_told(world: World) -> None:
+    """ADD-4, ADD-5."""
+    order = await an_order(world)
+    assert order.state is OrderState.ACTIVE
+    assert events_of(order) == ["buy", "place", "pay", "activate"]
+    [invoice] = order.invoices
+    assert (invoice.state, invoice.amount) == ("paid", order.quote.due_now)
+    assert (await world.orders.show(order.order_id)).allowed == ("cancel", "change_quantity")
+    assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+    told = await world.mailed("order_confirmed", ADMIN)
+    assert "3 licenses Large Meeting for 500 participants" in told.text
+    assert await world.audit() == ()
+
+
+async def test_a_review_charges_nothing_until_it_is_confirmed(world: World) -> None:
+    """ADD-3."""
+    order = await an_order(world, portal="account")
+    assert (order.state, order.invoices) == (OrderState.REVIEW, ())
+    assert "Nothing has been ordered" in (await world.mailed("order_review", ADMIN)).text
+    confirmed = await world.orders.confirm(order.order_id)
+    assert confirmed.state is OrderState.ACTIVE
+    assert [invoice.state for invoice in confirmed.invoices] == ["paid"]
+    assert await refusal_of(world.orders.confirm(order.order_id)) == "conflict"
+
+
+async def test_a_review_that_nobody_confirms_lapses(world: World) -> None:
+    """ADD-3: confirming at its last moment is too late."""
+    order = await an_order(world, portal="account")
+    await world.clock.pass_time(order.workflow_id, timedelta(hours=24))
+    lapsed = await world.order_until(order.order_id, OrderState.CANCELLED)
+    assert (lapsed.note, lapsed.invoices) == ("review_lapsed", ())
+    assert await refusal_of(world.orders.confirm(order.order_id)) == "conflict"
+    assert "not confirmed in time" in (await world.mailed("order_cancelled", ADMIN)).text
+
+
+async def test_a_review_may_be_cancelled(world: World) -> None:
+    """ADD-6: never paid, so `cancelled`."""
+    order = await an_order(world, portal="account")
+    cancelled = await world.orders.cancel(order.order_id)
+    assert cancelled.state is OrderState.CANCELLED
+    assert await refusal_of(world.orders.cancel(order.order_id)) == "conflict"
+
+
+async def test_a_declined_card_pays_on_the_third_try(world: World) -> None:
+    """ADD-4: no refusal; tried again after 1 and 3 days, and the buyer is told each time."""
+    await pays_by_a_card(world, declines=2)
+    order = await an_order(world)
+    assert (order.state, order.tries) == (OrderState.PAYMENT_FAILED, 1)
+    await world.mailed("order_payment_failed", ADMIN)
+    await to_the_next_moment(world, order)
+    order = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED, tries=2)
+    await world.mailed("order_payment_failed", ADMIN, times=2)
+    await to_the_next_moment(world, order)
+    order = await world.order_until(order.order_id, OrderState.ACTIVE)
+    assert events_of(order) == ["buy", "place", "decline", "decline", "pay", "activate"]
+    first = order.journal[2].at
+    assert timedelta() <= order.journal[4].at - first - timedelta(days=3) < timedelta(minutes=1)
+    assert [invoice.state for invoice in order.invoices] == ["paid"]
+    assert (order.tries, order.failed_since, order.note) == (0, None, None)
+    await world.mailed("order_confirmed", ADMIN)
+    assert await world.audit() == ()
+
+
+async def test_what_is_declined_for_a_week_is_cancelled(world: World) -> None:
+    """ADD-4: after the tries of 1, 3, 5 and 7 days."""
+    await pays_by_a_card(world, declines=9)
+    order = await an_order(world)
+    await world.clock.pass_time(order.workflow_id, timedelta(days=7))
+    order = await world.order_until(order.order_id, OrderState.CANCELLED)
+    declines = [entry.at for entry in order.journal if entry.event == "decline"]
+    assert [(at - declines[0]).days for at in declines[1:]] == [wait.days for wait in RETRY_AFTER]
+    assert order.note == "payment_declined"
+    await world.mailed("order_cancelled", ADMIN)
+    await world.mailed("order_payment_failed", ADMIN, times=4)
+    assert await world.audit() == ()
+
+
+async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
+    world: World,
+) -> None:
+    """ADD-7: each in its time and once; the history stays under a bound."""
+    order = await an_order(world)
+    for month in range(1, 2 * A_YEAR + 1):
+        if month == A_YEAR // 2:
+            await pays_by_a_card(world, declines=1)
+        await to_the_next_moment(world, order)
+        if month == A_YEAR // 2:
+            order = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED, tries=1)
+            await to_the_next_moment(world, order)
+        order = await world.order_until(order.order_id, OrderState.ACTIVE, payments=month + 1)
+    assert [invoice.state for invoice in order.invoices] == ["paid"] * (2 * A_YEAR + 1)
+    assert len({invoice.id for invoice in order.invoices}) == 2 * A_YEAR + 1
+    assert events_of(order).count("decline") == 1
+    await world.mailed("order_renewed", ADMIN, times=2 * A_YEAR)
+    lengths = await lengths_of_runs(world, order)
+    assert len(lengths) == 3
+    assert max(lengths) <= LONGEST_RUN
+    assert await world.audit() == ()
+
+
+async def lengths_of_runs(world: World, order: Order) -> list[int]:
+    """The events of each run, the last one's as well, which begins after its year."""
+    client, found = world.temporal.client, dict[str, int]()
+    async for run in client.list_workflows(f"WorkflowId = '{order.workflow_id}'"):
+        handle = client.get_workflow_handle(order.workflow_id, run_id=run.run_id)
+        found[run.run_id] = (await handle.describe()).history_length
+    return [*found.values()]
+
+
+async def test_missed_renewals_are_billed_one_by_one(world_without_worker: World) -> None:
+    """ADD-7: nobody worked for three months."""
+    world = world_without_worker.patient()
+    async with world.working():
+        order = await an_order(world)
+    async with world.working():
+        await world.clock.pass_time(order.workflow_id, timedelta(days=95))
+        order = await world.order_until(order.order_id, OrderState.ACTIVE, payments=4)
+    billed = [invoice.id for invoice in order.invoices]
+    assert billed == [f"{order.order_id}/{number}" for number in range(1, 5)]
+
+
+async def test_a_cancelled_order_works_until_its_term_is_over(world: World) -> None:
+    """ADD-6: then it has ended, and nothing more is charged."""
+    order = await an_order(world)
+    cancelled = await world.orders.cancel(order.order_id)
+    assert (cancelled.state, cancelled.note) == (OrderState.ACTIVE, "ends_with_term")
+    assert cancelled.allowed == ("cancel",)
+    again = await world.orders.cancel(order.order_id)
+    assert again.journal == cancelled.journal
+    assert await refusal_of(world.orders.change(order.order_id, 2)) == "conflict"
+    assert "until the end of the term" in (await world.mailed("order_cancelled", ADMIN)).text
+    await to_the_next_moment(world, cancelled)
+    ended = await world.order_until(order.order_id, OrderState.ENDED)
+    assert len(ended.invoices) == 1
+    await world.mailed("order_ended", ADMIN)
+    assert await refusal_of(world.orders.cancel(order.order_id)) == "conflict"
+    assert await world.audit() == ()
+
+
+async def test_a_reduction_takes_effect_at_the_end_of_the_term(world: World) -> None:
+    """ADD-6: paid for fewer from then on, and no refund."""
+    order = await an_order(world)
+    changed = await world.orders.change(order.order_id, 1)
+    assert (changed.quantity, changed.quantity_then) == (3, 1)
+    assert (changed.note, str(changed.quote.then.amount)) == ("reduced_with_term", "50.00")
+    await to_the_next_moment(world, changed)
+    renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    assert (renewed.quantity, renewed.quantity_then, renewed.note) == (1, None, None)
+    assert str(renewed.invoices[-1].amount.amount) == "50.00"
+    assert await world.audit() == ()
+
+
+async def test_a_reduction_may_be_taken_back_and_more_is_another_order(world: World) -> None:
+    """ADD-6."""
+    order = await an_order(world)
+    await world.orders.change(order.order_id, 1)
+    as_before = await world.orders.change(order.order_id, 3)
+    assert (as_before.quantity_then, as_before.note) == (None, None)
+    assert as_before.quote.then == order.quote.then
+    assert await refusal_of(world.orders.change(order.order_id, 4)) == "invalid_quantity"
+    assert await refusal_of(world.orders.change(order.order_id, 0)) == "invalid_quantity"
+
+
+async def test_a_renewal_declined_for_a_week_ends_the_order(world: World) -> None:
+    """ADD-7: the licenses go on working while it is tried, and are released then."""
+    order = await an_order(world)
+    await pays_by_a_card(world, declines=9)
+    await to_the_next_moment(world, order)
+    failed = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED)
+    assert "go on working" in (await world.mailed("order_payment_failed", ADMIN)).text
+    await world.clock.pass_time(failed.workflow_id, timedelta(days=7))
+    ended = await world.order_until(order.order_id, OrderState.ENDED)
+    assert ended.note == "payment_declined"
+    assert [invoice.state for invoice in ended.invoices] == ["paid", "void"]
+    await world.mailed("order_ended", ADMIN)
+    assert await world.audit() == ()
+
+
+async def test_what_is_not_sold_or_not_allowed_starts_nothing(world: World) -> None:
+    """ADD-1, ADD-2."""
+    for capacity, by, code in ((750, ADMIN, "invalid_capacity"), (500, MEMBER, "not_authorized")):
+        bought = world.orders.buy(
+            world.account, Sku.LARGE_MEETING, capacity=capacity, quantity=1, cycle="annual", by=by
+        )
+        assert await refusal_of(bought) == code
+    assert await world.orders.list(world.account) == []
+
+
+async def test_an_order_that_nobody_took_up_is_not_bought_twice(
+    world_without_worker: World,
+) -> None:
+    """Repeating is safe: what nobody answered was taken back."""
+    world = world_without_worker
+    with pytest.raises(Unavailable) as unanswered:
+        await an_order(world)
+    assert unanswered.value.outcome_unknown
+    async with world.working():
+        order = await an_order(world.patient())
+    assert order.state is OrderState.ACTIVE
+    assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+
+
+async def test_an_order_that_was_opened_late_is_not_bought_twice(world: World) -> None:
+    """Repeating is safe at once, however shortly before the first had been taken up."""
+    now = datetime.now(UTC)
+    order = BuyLicenses(
+        order_id=f"or-{uuid.uuid4().hex[:16]}",
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=3,
+        cycle="monthly",
+        bought_by=ADMIN,
+        awaited_until=now,
+    )
+    await world.store.orders.open(order, now + timedelta(seconds=1))
+    with pytest.raises(Unavailable):
+        # Its workflow does not go on.
+        await an_order(replace(world, orders=replace(world.orders, wait_seconds=1)))
+    assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
+    world_without_worker: World, monkeypatch: pytest.MonkeyPatch, *, opened: bool
+) -> None:
+    """Repeating is safe, also when the first was paid meanwhile; then it is another purchase."""
+    world = world_without_worker
+
+    async def too_late(handle: object) -> bool:
+        return False
+
+    # As if a worker had taken it up in the last moment, and died.
+    monkeypatch.setattr(order_client, "_withdrawn", too_late)
+    with pytest.raises(Unavailable) as unanswered:
+        await an_order(world)
+    assert unanswered.value.outcome_unknown
+    [first] = await world.orders.list(world.account)
+    async with world.working():
+        if opened:
+            await world.patient().order_until(first.order_id, OrderState.ACTIVE)
+        orders = replace(world.patient().orders, wait_seconds=1)
+        again = await until_answered(lambda: an_order(replace(world, orders=orders)))
+        assert again.order_id == first.order_id
+        assert again.state is OrderState.ACTIVE
+        another = await an_order(world.patient())
+        assert another.order_id != first.order_id
+    assert len(await world.orders.list(world.account)) == 2
+    assert await world.audit() == ()
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+@pytest.mark.parametrize("status", [RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE])
+async def test_a_start_whose_answer_is_lost_buys_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: RPCStatusCode, *, for_good: bool
+) -> None:
+    """Repeating is safe: the start is asked for again, and then the order can be found."""
+    client = world.temporal.client
+    start, started = client.start_workflow, list[object]()
+
+    async def unheard(*args: object, **kwargs: object) -> object:
+        started.append(await start(*args, **kwargs))  # type: ignore[call-overload]
+        if for_good or len(started) == 1:
+            raise RPCError("too late", status, b"")
+        return started[-1]
+
+    monkeypatch.setattr(client, "start_workflow", unheard)
+    hasty = replace(world, orders=replace(world.orders, wait_seconds=1))
+    if for_good:
+        with pytest.raises(Unavailable) as unanswered:
+            await an_order(hasty)
+        assert unanswered.value.outcome_unknown
+        monkeypatch.setattr(client, "start_workflow", start)
+        await until_answered(lambda: an_order(hasty))
+    else:
+        await an_order(world)
+    [order] = await world.orders.list(world.account)
+    await world.order_until(order.order_id, OrderState.ACTIVE)
+    assert len(started) > 1
+    assert await world.audit() == ()
+
+
+async def until_answered(buy: Callable[[], Awaitable[Order]]) -> Order:
+    """As whoever has a script that repeats it."""
+    while True:
+        with suppress(Unavailable):
+            return await buy()
+
+
+async def assigned_to(world: World, *users: tuple[str, str]) -> None:
+    """These users of that role have a base license, and now a Large Meeting license."""
+    licensed = [(email, role, True) for email, role in users]
+    await world.imported(world.account, users=licensed, licenses=len(users))
+    request = AssignLicenses(
+        request_id=uuid.uuid4().hex,
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        emails=tuple(email for email, _ in users),
+        capacity=500,
+        by=ADMIN,
+    )
+    await world.store.assignments.assign(request, datetime.now(UTC))
+
+
+async def test_what_is_assigned_is_not_given_up_unless_it_is_said_whose(world: World) -> None:
+    """ADD-6: and who loses a license is told when it happens."""
+    order = await an_order(world)
+    await assigned_to(world, (OWNER, "owner"), (MEMBER, "member"))
+    with pytest.raises(Refused) as refused:
+        await world.orders.change(order.order_id, 1)
+    assert refused.value.code == "assigned_exceeds_quantity"
+    assert refused.value.details["holders"] == [OWNER, MEMBER]
+    assert await refusal_of(world.orders.cancel(order.order_id)) == "assigned_exceeds_quantity"
+    assert (await world.orders.show(order.order_id)).quantity_then is None
+
+    changed = await world.orders.change(order.order_id, 1, (MEMBER.upper(),))
+    await to_the_next_moment(world, changed)
+    await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    assert "room for 100 participants" in (await world.mailed("license_ended", MEMBER)).text
+
+    cancelled = await world.orders.cancel(order.order_id, release_all=True)
+    await to_the_next_moment(world, cancelled)
+    await world.order_until(order.order_id, OrderState.ENDED)
+    await world.mailed("license_ended", OWNER)
+    assert world.mails(to=MEMBER, event="license_ended") != []
+    assert await world.audit() == ()
+
+
+async def test_an_order_ends_with_its_account(world: World) -> None:
+    """SRC-2: the owner has accepted elsewhere; nothing is charged any more."""
+    await a_paying_owner(world)
+    order = await world.orders.buy(
+        "jane-pro", Sku.WORKPLACE, quantity=2, cycle="annual", by=JANE, portal="plans"
+    )
+    reviewed = await world.orders.buy(
+        "jane-pro", Sku.WORKPLACE, quantity=1, cycle="annual", by=JANE, portal="account"
+    )
+    await world.client.accept(world.account, JANE, Choice.TRANSFER)
+    for order_id, state in (
+        (order.order_id, OrderState.ENDED),
+        (reviewed.order_id, OrderState.CANCELLED),
+    ):
+        over = await world.order_until(order_id, state)
+        assert over.note == "account_closed"
+        handle = world.temporal.client.get_workflow_handle(over.workflow_id)
+        assert (await handle.result())["state"] == state
+    assert "The account was closed" in (await world.mailed("order_ended", JANE)).text
+    assert await world.audit() == ()
+
+
+async def test_an_order_whose_workflow_was_ended_from_outside_is_taken_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ADD-7: it is renewed all the same."""
+    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    order = await an_order(world)
+    client = world.temporal.client
+    await client.get_workflow_handle(order.workflow_id).terminate("by hand")
+    await sweep.take_up_orders(client, world.orders)
+    await to_the_next_moment(world, order)
+    renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    assert renewed.journal[: len(order.journal)] == order.journal
+
+
+def test_a_run_lasts_for_a_year_of_months() -> None:
+    assert CYCLES_IN_A_RUN == A_YEAR
