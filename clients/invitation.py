@@ -22,6 +22,7 @@ from clients.invitation_start import (
     AnyInvitationHandle,
     Inviting,
     Terms,
+    take_back,
     with_link,
 )
 from clients.workflow_call import Answer, Asking, Patience, broken, no_answer, unreachable
@@ -43,7 +44,6 @@ from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
-from runtime.recovery import take_back
 from states.invitation import InvitationMachine
 from states.lifecycle import refusal
 from workflows.invitation import InvitationWorkflow

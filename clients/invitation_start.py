@@ -29,8 +29,8 @@ from domain.invitation import (
     StartInvitation,
 )
 from domain.policy import Policy
-from runtime.recovery import INVITATION_ID, settle_unstarted
-from states.invitation import opening
+from states.invitation import InvitationMachine, opening
+from states.lifecycle import after
 from workflows.invitation import InvitationWorkflow, search_attributes
 
 ROWS_AT_ONCE = 10
@@ -43,11 +43,17 @@ Whatever else it is asked meanwhile waits behind all of them.
 """
 
 START_TIMEOUT = timedelta(seconds=8)
-"""Well below `sweep.ABANDONED_AFTER`: a claim that is being started is not swept.
+"""Well below `ABANDONED_AFTER`: a claim that is being started is not swept.
 
 In a batch one may have waited for its turn before. If it is swept then, its workflow ends as one
 whose claim was released, and the row is taken up again.
 """
+
+ABANDONED_AFTER = timedelta(seconds=20)
+"""Longer than any command takes between its claim and the answer to its start."""
+
+INVITATION_ID = "invitation_id"
+"""The memo that tells for which claim a workflow runs."""
 
 STILL_OUT = Unavailable(
     "The e-mail is not out yet. It goes out when a worker runs and the mail server takes it.",
@@ -329,3 +335,32 @@ def each_once(people: Iterable[Person]) -> list[Person]:
 
 def _refused(person: Person, error: Refused | Unavailable) -> InviteResult:
     return InviteResult(email=person.email.strip(), result="refused", error=error.as_json())
+
+
+async def settle_unstarted(client: Client, invitations: SqlInvitations) -> None:
+    """Bind each abandoned claim to the workflow that runs for it, or release it."""
+    abandoned = datetime.now(UTC) - ABANDONED_AFTER
+    for filed in await invitations.unstarted(abandoned):
+        handle = client.get_workflow_handle(filed.invitation.workflow_id)
+        try:
+            described = await handle.describe()
+        except RPCError as failure:
+            if failure.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            await invitations.release(filed.invitation_id, abandoned)
+        else:
+            running = await described.memo_value(INVITATION_ID, default=None)
+            if running == filed.invitation_id:
+                await invitations.bind(filed.invitation_id, described.run_id)
+            else:
+                await invitations.release(filed.invitation_id, abandoned)
+
+
+async def take_back(
+    invitations: SqlInvitations, filed: FiledInvitation, *, by: str, note: str
+) -> Invitation:
+    """Revoke it in the store, where no workflow can; returns it as it ended, perhaps otherwise."""
+    revoked = after(
+        InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
+    )
+    return await invitations.end(filed.invitation_id, revoked)

@@ -12,7 +12,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 
 from adapters.sql.money.refund import SqlRefunds
 from clients.fairness import caused_by
-from clients.workflow_call import Asking
+from clients.workflow_call import Asking, asking_temporal
 from domain.address import masked
 from domain.model import Value
 from domain.refund import (
@@ -23,7 +23,6 @@ from domain.refund import (
     RetryRefund,
     StartRefund,
 )
-from runtime.temporal import asking_temporal
 from states.lifecycle import refusal
 from states.refund import RefundMachine
 from workflows.refund import RefundWorkflow, search_attributes

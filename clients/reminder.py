@@ -27,12 +27,11 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitations.reminder import SqlReminders
-from clients.workflow_call import broken, no_answer
+from clients.workflow_call import asking_temporal, broken, no_answer
 from domain.error import ErrorCode, Refused
 from domain.period import duration_text
 from domain.policy import Policy
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale
-from runtime.temporal import asking_temporal
 from workflows.reminder import StaleInvitationRemindersWorkflow
 
 SCHEDULE_ID: Final = "stale-invitation-reminders"

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -149,6 +150,17 @@ def unreachable(failure: RPCError) -> Unavailable:
     return Unavailable(
         f"Temporal does not answer: {failure.status.name.lower()}.", outcome_unknown=True
     )
+
+
+@contextmanager
+def asking_temporal() -> Iterator[None]:
+    """What goes wrong between here and the server, as Unavailable."""
+    try:
+        yield
+    except RPCError as failure:
+        raise Unavailable(f"Temporal does not answer: {failure.message}") from failure
+    except TimeoutError as failure:
+        raise Unavailable("Temporal does not answer in time.") from failure
 
 
 async def passes(failure: RPCError, client: Client) -> bool:

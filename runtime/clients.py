@@ -18,9 +18,10 @@ from clients.invitation import SeatflowClient
 from clients.order import OrderClient
 from clients.refund import RefundClient
 from clients.reminder import ReminderClient
+from clients.workflow_call import asking_temporal
 from runtime.settings import Settings
 from runtime.store import open_store
-from runtime.temporal import asking_temporal, connect
+from runtime.temporal import connect
 
 AnyClient = TypeVar("AnyClient")
 

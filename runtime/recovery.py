@@ -12,29 +12,21 @@ from temporalio.service import RPCError, RPCStatusCode
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.assignment import LicenseClient
 from clients.fairness import caused_by
+from clients.invitation_start import INVITATION_ID, settle_unstarted, take_back
 from clients.order import OrderClient
 from clients.refund import TOLD_WITHIN, RefundClient
 from domain.address import masked
 from domain.invitation import (
     CarriedInvitation,
     FiledInvitation,
-    Invitation,
     Invite,
     StartInvitation,
 )
 from domain.journal import ENGINE
-from states.invitation import InvitationMachine
-from states.lifecycle import after
 from workflows.invitation import InvitationWorkflow, search_attributes
-
-ABANDONED_AFTER = timedelta(seconds=20)
-"""Longer than any command takes between its claim and the answer to its start."""
 
 TAKEN_UP_AFTER = timedelta(minutes=1)
 """So long the store may lag behind an end, and an invitation takes up its refund itself."""
-
-INVITATION_ID = "invitation_id"
-"""The memo that tells for which claim a workflow runs."""
 
 EVERY = timedelta(minutes=1)
 
@@ -50,25 +42,6 @@ _RUNNING_PURCHASES = "WorkflowType = 'AddonPurchase' AND ExecutionStatus = 'Runn
 _RUNNING_ASSIGNMENTS = "WorkflowType = 'AddonAssignment' AND ExecutionStatus = 'Running'"
 
 log = logging.getLogger(__name__)
-
-
-async def settle_unstarted(client: Client, invitations: SqlInvitations) -> None:
-    """Bind each abandoned claim to the workflow that runs for it, or release it."""
-    abandoned = datetime.now(UTC) - ABANDONED_AFTER
-    for filed in await invitations.unstarted(abandoned):
-        handle = client.get_workflow_handle(filed.invitation.workflow_id)
-        try:
-            described = await handle.describe()
-        except RPCError as failure:
-            if failure.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            await invitations.release(filed.invitation_id, abandoned)
-        else:
-            running = await described.memo_value(INVITATION_ID, default=None)
-            if running == filed.invitation_id:
-                await invitations.bind(filed.invitation_id, described.run_id)
-            else:
-                await invitations.release(filed.invitation_id, abandoned)
 
 
 async def take_up_invitations(
@@ -94,16 +67,6 @@ async def take_up_invitations(
         elif filed.ordered and await _is_left_alone(client, execution.id, execution.start_time):
             log.warning("%s was ended from outside and is taken up", execution.id)
             await _go_on(client, filed.ordered, filed, refunds)
-
-
-async def take_back(
-    invitations: SqlInvitations, filed: FiledInvitation, *, by: str, note: str
-) -> Invitation:
-    """Revoke it in the store, where no workflow can; returns it as it ended, perhaps otherwise."""
-    revoked = after(
-        InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
-    )
-    return await invitations.end(filed.invitation_id, revoked)
 
 
 async def _go_on(

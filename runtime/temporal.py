@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 
@@ -26,6 +24,7 @@ from temporalio.runtime import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from clients.workflow_call import asking_temporal
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.codec import data_converter
 from runtime.settings import Settings, environment
@@ -100,17 +99,6 @@ def _reason(failure: Exception) -> str:
         return f"no answer within {CONNECT_WITHIN.total_seconds():.0f} seconds"
     found = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
     return str(found[-1] if found else failure)
-
-
-@contextmanager
-def asking_temporal() -> Iterator[None]:
-    """What goes wrong between here and the server, as Unavailable."""
-    try:
-        yield
-    except RPCError as failure:
-        raise Unavailable(f"Temporal does not answer: {failure.message}") from failure
-    except TimeoutError as failure:
-        raise Unavailable("Temporal does not answer in time.") from failure
 
 
 async def register_search_attributes(client: Client) -> None:

@@ -18,7 +18,7 @@ from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
 from domain.reminder import ReminderRun
-from runtime import recovery as sweep
+from runtime import recovery
 from tests.smtp_server import Misbehaviour
 from tests.world import (
     ADMIN,
@@ -250,9 +250,9 @@ async def taken_up_and_completed(world: World) -> None:
     client, invitation = world.temporal.client, await world.show(JANE)
     handle = client.get_workflow_handle(invitation.workflow_id)
     await handle.terminate("by hand")
-    with patch.object(sweep, "TAKEN_UP_AFTER", timedelta()):
+    with patch.object(recovery, "TAKEN_UP_AFTER", timedelta()):
         while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
-            await sweep.take_up_invitations(client, world.store.invitations, world.refunds)
+            await recovery.take_up_invitations(client, world.store.invitations, world.refunds)
     await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
     await world.clock.pass_time(handle.id, timedelta(days=1))
     await world.until(JANE, "completed")

@@ -9,11 +9,12 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from clients import invitation_start
 from domain.address import invitee_key
 from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
-from runtime import recovery as sweep
+from runtime import recovery
 from states.invitation import opening
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
 
@@ -38,10 +39,10 @@ async def test_a_claim_without_a_workflow_is_released(
 ) -> None:
     """INV-15: the seat is free again, and the person can be invited."""
     await a_claim(world)
-    await sweep.settle_unstarted(world.temporal.client, world.store.invitations)
+    await invitation_start.settle_unstarted(world.temporal.client, world.store.invitations)
     assert await world.store.invitations.latest(world.account, JANE) is not None
-    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta())
-    await sweep.settle_unstarted(world.temporal.client, world.store.invitations)
+    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta())
+    await invitation_start.settle_unstarted(world.temporal.client, world.store.invitations)
     assert await world.store.invitations.latest(world.account, JANE) is None
     assert await world.free_seats() == 2
     assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING
@@ -52,7 +53,7 @@ async def test_inviting_after_a_command_died_waits_for_the_sweep_and_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inviting again is safe at any time."""
-    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta(seconds=1))
     await a_claim(world)
     assert (await world.invite(JANE, License.LICENSED)).result == "invited"
     assert await world.free_seats() == 1
@@ -64,7 +65,7 @@ async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: 
     client = world.temporal.client
     await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
     while (await world.store.invitations.listed(world.account, (), None, False)) != []:
-        await sweep.take_up_invitations(client, world.store.invitations, world.refunds)
+        await recovery.take_up_invitations(client, world.store.invitations, world.refunds)
     revoked = await world.show(JANE)
     assert revoked.state is InvitationState.REVOKED
     assert "ended from outside" in (revoked.journal[-1].note or "")
@@ -109,17 +110,17 @@ async def test_a_refund_that_nobody_looks_after_is_taken_up(
     client = world.temporal.client
     for workflow_id in (accepted.workflow_id, refund.workflow_id):
         await client.get_workflow_handle(workflow_id).terminate("by hand")
-    await sweep.take_up_refunds(client, world.refunds)
+    await recovery.take_up_refunds(client, world.refunds)
     assert await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED
-    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
     while await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED:
-        await sweep.take_up_refunds(client, world.refunds)
+        await recovery.take_up_refunds(client, world.refunds)
     run = (await client.get_workflow_handle(refund.workflow_id).describe()).run_id
-    await sweep.take_up_refunds(client, world.refunds)
+    await recovery.take_up_refunds(client, world.refunds)
     assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     await world.refund_until(refund.refund_id, RefundState.SETTLED)
-    await sweep.take_up_refunds(client, world.refunds)
+    await recovery.take_up_refunds(client, world.refunds)
     assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
     assert await world.audit() == ()
 
@@ -133,13 +134,13 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
     client, invitations = world.temporal.client, world.store.invitations
     handle = client.get_workflow_handle(accepted.workflow_id)
     await handle.terminate("by hand")
-    await sweep.take_up_invitations(client, invitations, world.refunds)
+    await recovery.take_up_invitations(client, invitations, world.refunds)
     assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
-    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
     while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
-        await sweep.take_up_invitations(client, invitations, world.refunds)
+        await recovery.take_up_invitations(client, invitations, world.refunds)
     run = (await handle.describe()).run_id
-    await sweep.take_up_invitations(client, invitations, world.refunds)
+    await recovery.take_up_invitations(client, invitations, world.refunds)
     assert (await handle.describe()).run_id == run
     again = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert (again.state, again.settlement) == (InvitationState.REFUNDING, accepted.settlement)
@@ -150,7 +151,7 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
     assert [entry.event for entry in completed.journal].count("refund") == 1
     assert all(item.status is ItemStatus.MOVED for item in completed.manifest)
     assert len(world.mails(to=JANE, event="refund_requested")) == 1
-    await sweep.take_up_invitations(client, invitations, world.refunds)
+    await recovery.take_up_invitations(client, invitations, world.refunds)
     assert (await handle.describe()).run_id == run
     assert await world.audit() == ()
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from activities import batch as bulk
+from clients import invitation_start
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
-from runtime import recovery as sweep
 from tests.runtime.test_recovery import a_claim
 from tests.test_killed_worker import a_worker, killed
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
@@ -190,7 +190,7 @@ async def test_a_database_that_is_away_for_a_moment_is_no_answer_to_a_row(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row waits for what a command left behind; then its start cannot be kept at once."""
-    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta(seconds=1))
     bind, failures = world.store.invitations.bind, iter([True])
 
     async def forgetful(invitation_id: str, run_id: str) -> None:
@@ -224,8 +224,8 @@ async def test_a_claim_that_is_taken_up_again_is_not_swept(
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while await invitations.latest(world.account, "person0@example.com") is None:
             await asyncio.sleep(0.05)
-    monkeypatch.setattr(sweep, "ABANDONED_AFTER", timedelta(seconds=-60))
-    await sweep.settle_unstarted(client, invitations)
+    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta(seconds=-60))
+    await invitation_start.settle_unstarted(client, invitations)
     monkeypatch.setattr(client, "start_workflow", start)
     await world.bulk.wait_until_done(batch, nobody)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}

@@ -15,7 +15,7 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
-from runtime import recovery as sweep
+from runtime import recovery
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.order import CYCLES_IN_A_RUN
 
@@ -408,11 +408,11 @@ async def test_an_order_whose_workflow_was_ended_from_outside_is_taken_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ADD-7: it is renewed all the same."""
-    monkeypatch.setattr(sweep, "TAKEN_UP_AFTER", timedelta())
+    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
     order = await an_order(world)
     client = world.temporal.client
     await client.get_workflow_handle(order.workflow_id).terminate("by hand")
-    await sweep.take_up_orders(client, world.orders)
+    await recovery.take_up_orders(client, world.orders)
     await to_the_next_moment(world, order)
     renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert renewed.journal[: len(order.journal)] == order.journal
