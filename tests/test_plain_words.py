@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-CHECKED = (".ci",)
+CHECKED = (".ci", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "README.md", "docs/adr")
 """Files and folders that must be free of hits."""
 
 EVERYTHING = (
