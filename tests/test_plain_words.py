@@ -22,6 +22,7 @@ CHECKED = (
     "README.md",
     "docs/adr",
     "docs/add-a-lifecycle.md",
+    "docs/operations.md",
     "docs/tour.md",
     "tests/docs",
 )
