@@ -23,6 +23,7 @@ CHECKED = (
     "docs/adr",
     "docs/add-a-lifecycle.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/tour.md",
     "tests/docs",
 )
