@@ -73,39 +73,40 @@ OPENINGS = _words(
 VERBS = _words(
     """
     abort accept acknowledge acquire activate adapt add adjust advance aggregate align allocate
-    allow anonymize answer append apply approve arrange assemble assert assign attach authenticate
-    authorize await balance begin bill bind block book bound bridge build buy bypass cache calculate
-    call cancel capture carry catch change charge check choose claim classify clean clear click
-    clone close coerce collect combine commit compare compile complete compose compress compute
-    configure confirm connect consume continue control convert copy correct count cover create
-    credit cut debit decide declare decline decode decorate decrement decrypt deduct define delay
-    delegate delete deliver deny derive describe deserialize detect determine digest disable discard
-    disconnect dispatch display divide download drain draw drive drop dump duplicate edit emit
-    enable encode encrypt end enforce enqueue ensure enter erase escape estimate evaluate exchange
-    exclude execute exercise exit expand expect expire explain export extend extract fail feed fetch
-    file fill filter find finish fire fit flag flush follow force forget format forward free freeze
-    fulfil fulfill gather generate get give grant group grow guard guess handle hash hide hold
-    identify ignore implement import include increase increment indicate infer inform initialize
-    inject insert inspect install interpret interrupt invalidate invite invoke isolate issue iterate
-    join journal jump keep kill label launch leave limit link list load locate lock log lower make
-    map mark mask match measure merge migrate minimize mirror mock modify monitor mount move
-    multiply name narrow negotiate normalize note notify number obtain offer omit open order
-    override pad parse partition pass patch pause pay perform persist pick place plan play plot poll
-    populate post postpone prefer prefix prepare present preserve prevent preview price print
-    prioritize probe process produce promote propose prorate protect prove provide prune publish
-    push put query queue quote raise reach read rebuild recalculate receive recheck recognize
-    recommend recompute reconcile reconnect record recover redirect reduce refer refresh refund
-    refuse register reject relate relay release reload remember remind remove rename render renew
-    reopen repair repeat replace replay reply report represent reproduce request require reschedule
-    resend reserve reset resolve respond restart restore restrict resume retrieve retry return reuse
-    reverse revoke rewrite roll rotate round route run sample save scan schedule search select send
-    separate serialize serve set settle shift ship show shut sign signal simulate skip sleep slice
-    sort spawn split spread stamp start state stay step stop store stream strip submit subscribe
-    substitute subtract sum summarize supersede supply support suppress suspend swap switch
-    synchronize terminate test throw time track transfer transform translate transmit trigger trim
-    truncate try turn unassign unblock undo unlink unlock unpack unsubscribe unwrap update upgrade
-    upload upsert use validate verify view visit void wait wake warm warn watch wipe withdraw wrap
-    write yield zip
+    allow announce anonymize answer append apply approve arrange assemble assert assign attach
+    attempt authenticate authorize await balance begin bill bind block book bound bridge build buy
+    bypass cache calculate call cancel capture carry cascade catch change charge check choose claim
+    classify clean clear click clone close coerce collect combine commit compare compile complete
+    compose compress compute configure confirm connect consume continue control convert copy correct
+    count cover create credit cut debit decide declare decline decode decorate decrement decrypt
+    deduct deduplicate define delay delegate delete deliver deny derive describe deserialize detect
+    determine digest disable discard disconnect dispatch display divide download drain draw drive
+    drop dump duplicate edit emit enable encode encrypt end enforce enqueue ensure enter erase
+    escape estimate evaluate exchange exclude execute exercise exit expand expect expire explain
+    export extend extract fail feed fetch file fill filter find finish fire fit flag flush follow
+    force forget format forward free freeze fulfil fulfill gather generate get give grant group grow
+    guard guess handle hash hide hold identify ignore implement import include increase increment
+    indicate infer inform initialize inject insert inspect install interpret interrupt introduce
+    invalidate invite invoke isolate issue iterate join journal jump keep kill label launch leave
+    limit link list load locate lock log lower make map mark mask match measure mention merge
+    migrate minimize mirror mock modify monitor mount move multiply name narrow negotiate nest
+    normalize note notify number observe obtain offer omit open order override pad parse partition
+    pass patch pause pay perform persist pick place plan play plot point poll populate post postpone
+    prefer prefix prepare present preserve prevent preview price prime print prioritize probe
+    process produce promote propose prorate protect prove provide prune publish pull purge push put
+    query queue quote raise rank reach read rebuild recalculate receive recheck recognize recommend
+    recompute reconcile reconnect record recover redirect reduce refer refresh refund refuse
+    register reject relate relay release reload remember remind remove rename render renew reopen
+    repair repeat replace replay reply report represent reproduce request require reschedule resend
+    reserve reset resolve respond restart restore restrict resume retrieve retry return reuse
+    reverse revoke rewrite roll rotate round route run sample save scale scan schedule search select
+    send separate serialize serve set settle shift ship shorten show shut sign signal simulate skip
+    sleep slice sort spawn split spread stamp start state stay step stop store stream strip submit
+    subscribe substitute subtract sum summarize supersede supply support suppress suspend swap
+    switch synchronize tag tally terminate test throw time touch track transfer transform translate
+    transmit trigger trim truncate try turn unassign unblock undo unlink unlock unpack unregister
+    unsubscribe unwrap update upgrade upload upsert use validate verify view visit void wait wake
+    warm warn watch wipe withdraw wrap write yield zip
     """
 )
 """Verbs that open function docstrings; not ask, bring, let, look, say, take or tell."""
