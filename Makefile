@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# Twice quiet: errors only.
+# -qq: print errors only.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 LOCKED := .venv/.locked
 READY := .venv/.ready
@@ -8,19 +8,19 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup test check format demo bench record diagrams lock
 
-help: ## say what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | tr '#' '\t' | expand -t 18
 
-setup: $(READY) ## make .venv from the lock; quick when nothing changed
+setup: $(READY) ## make .venv from requirements.lock; quick when nothing changed
 	@echo "Ready: $(BIN)/python"
 
-# Whatever is started, and tests start much, finds what was compiled before.
+# Tests start many processes; compiled bytecode makes each start faster.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: check ## everything that a change must pass
+test: check ## run everything that a change must pass
 	@echo "pytest"
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: $(READY) ## format, lint, types, import contracts
+check: $(READY) ## check format, lint, types and import contracts
 	@echo "ruff format --check"
 	@$(BIN)/ruff format --quiet --check .
 	@echo "ruff check"
@@ -30,29 +30,29 @@ check: $(READY) ## format, lint, types, import contracts
 	@echo "lint-imports"
 	@$(BIN)/lint-imports --no-logo
 
-format: $(READY) ## put the code in its form
+format: $(READY) ## format the code
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-demo: $(READY) ## play the whole story on the embedded stack; EXIT=1 ends it there
+demo: $(READY) ## play the whole story on the embedded stack; EXIT=1 exits afterwards
 	@$(BIN)/python starter.py demo $(if $(EXIT),--exit)
 
-bench: $(READY) ## measure how light it is, in some minutes; FULL=1 for longer, with 10,000 rows
+bench: $(READY) ## run the benchmarks, in about ten minutes; FULL=1 adds 10,000 rows
 	@$(BIN)/python -m bench $(if $(FULL),--full)
 
-record: $(READY) ## record the histories that the replay tests replay
+record: $(READY) ## record the histories for the replay tests
 	@$(BIN)/python -m tests.replay.record
 
 diagrams: $(READY) ## draw the machines into the documents
 	@$(BIN)/python -m tests.docs.draw
 
-lock: $(READY) ## write requirements.lock; UPGRADE=1 takes newer releases
+lock: $(READY) ## write requirements.lock; UPGRADE=1 upgrades to newer releases
 	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock \
 	  --universal --python-version 3.11 --generate-hashes $(if $(UPGRADE),--upgrade) \
 	  --no-config --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --quiet
 
-# Made anew for a new lock, so that nothing stays behind which the lock no longer names.
+# Recreated when the lock changes, so that removed packages do not stay installed.
 $(LOCKED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Seatflow needs Python 3.11 or newer: make PYTHON=...")'
 	@echo "Making .venv from requirements.lock"

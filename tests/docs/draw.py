@@ -1,4 +1,4 @@
-"""Draws the machines into the documents: `python -m tests.docs.draw`."""
+"""Generator of the diagrams in the documents: `python -m tests.docs.draw`."""
 
 import re
 from pathlib import Path
@@ -13,9 +13,9 @@ _PICTURE = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 def drawn_documents() -> dict[Path, str]:
-    """Each document that holds a drawing, as it should be."""
+    """Return the documents that contain a diagram, with the text that they should have."""
     pages = {
-        # The command line keeps its older word for an order.
+        # The command line calls an order `addon`.
         STATES / f"{'order' if name is Machine.ADDON else name}.md": drawn(
             machine, Format.MD
         ).decode()

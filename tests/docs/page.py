@@ -1,4 +1,4 @@
-"""What a document holds between its fences."""
+"""Fenced blocks of a document."""
 
 import re
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ class Block:
     language: str
     text: str
     line: int
-    """Where it stands in the document, for whoever has to look."""
+    """Line of the opening fence, for failure messages."""
     chapter: str
-    """The heading of the second level that it stands under."""
+    """Last heading of the second level before it."""
 
 
 def blocks(document: Path) -> Iterator[Block]:
-    """The fenced blocks of a document, in order."""
+    """Yield the fenced blocks of a document, in order."""
     page = document.read_text(encoding="utf-8")
     for fenced in _FENCED.finditer(page):
         before = page[: fenced.start()]

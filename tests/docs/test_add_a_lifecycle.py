@@ -1,29 +1,47 @@
-"""The worked example is taken from its page and run as it stands."""
+"""The worked example, extracted from its page and run."""
 
 import importlib
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
 
+from runtime.codec import data_converter
+from runtime.wiring import workflow_runner
 from tests.docs.draw import ROOT
 
-PAGE = ROOT / "docs" / "add-a-lifecycle.md"
+PAGE = (ROOT / "docs" / "add-a-lifecycle.md").read_text(encoding="utf-8")
 _FILE = re.compile(r"^`(?P<path>\S+\.py)`\n```python\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_CHANGED_RUN = re.compile(r"^```python\n(@workflow\.run\n.*?)^```$", re.MULTILINE | re.DOTALL)
+_FIRST_RUN = re.compile(
+    r"^    @workflow\.run\n.*?(?=^    async def _wait_for_answer)", re.MULTILINE | re.DOTALL
+)
 
-FILES = {found["path"]: found["text"] for found in _FILE.finditer(PAGE.read_text(encoding="utf-8"))}
+FILES = {found["path"]: found["text"] for found in _FILE.finditer(PAGE)}
 PACKAGES = sorted({Path(path).parts[0] for path in FILES} - {"tests"})
 EXAMPLE = "tests/workflows/test_seat_request.py"
+WORKFLOW = "workflows/seat_request.py"
+
+
+def changed_workflow() -> str:
+    """Return the workflow's file with the `run` of the later release."""
+    (run,) = _CHANGED_RUN.findall(PAGE)
+    changed, times = _FIRST_RUN.subn(lambda _: textwrap.indent(run, "    ") + "\n", FILES[WORKFLOW])
+    assert times == 1
+    return changed
 
 
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The example's test, imported as if all its files stood in the repository."""
+    """Import the example's test as if all its files were in the repository."""
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -45,14 +63,39 @@ async def test_the_example_runs(example: ModuleType, temporal: WorkflowEnvironme
         await test(temporal)
 
 
-@pytest.mark.parametrize("path", FILES)
+async def test_the_later_release_replays_histories_of_the_first(
+    example: ModuleType, temporal: WorkflowEnvironment
+) -> None:
+    await example.test_a_request_lapses_after_seven_days(temporal)
+    lapsed = temporal.client.get_workflow_handle("seat-request/acme/lapsed")
+    history = await lapsed.fetch_history()
+    changed = changed_workflow()
+    patched = importlib.import_module("workflows.seat_request")
+    for source, replays in [
+        (changed, True),
+        (changed.replace(' and workflow.patched("two more days")', ""), False),
+    ]:
+        Path(str(patched.__file__)).write_text(source, encoding="utf-8")
+        importlib.invalidate_caches()
+        replayer = Replayer(
+            workflows=[importlib.reload(patched).SeatRequestWorkflow],
+            data_converter=data_converter({}),
+            workflow_runner=workflow_runner(),
+        )
+        replayed = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+        assert isinstance(replayed.replay_failure, NondeterminismError) is not replays
+        assert (replayed.replay_failure is None) is replays
+
+
+@pytest.mark.parametrize("path", [*FILES, "the later release"])
 @pytest.mark.parametrize("check", [("check",), ("format", "--check")], ids=" ".join)
-def test_the_example_is_in_form(check: tuple[str, ...], path: str) -> None:
-    # These files are not on the disk, where ruff would see whose they are.
+def test_the_example_is_formatted_and_passes_lint(check: tuple[str, ...], path: str) -> None:
+    text, name = (FILES[path], path) if path in FILES else (changed_workflow(), WORKFLOW)
+    # ruff reads no files of these packages from the disk, so it is given their names.
     ours = f"lint.isort.known-first-party={PACKAGES}"
     ran = subprocess.run(
-        [sys.executable, "-m", "ruff", *check, "--config", ours, "--stdin-filename", path, "-"],
-        input=FILES[path],
+        [sys.executable, "-m", "ruff", *check, "--config", ours, "--stdin-filename", name, "-"],
+        input=text,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""The commands in the documents do what stands beside them."""
+"""Commands in the documents and the output that is printed there."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ from tests.docs.draw import README, ROOT
 from tests.docs.page import Block, blocks
 
 UP = ".venv/bin/seatflow up"
-PATIENCE = timedelta(seconds=20)
+TIME_LIMIT = timedelta(seconds=20)
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Terminals:
     _up: subprocess.Popen[str] | None = None
 
     def run(self, script: str) -> str:
-        """What the commands print, as far as a reader sees it."""
+        """Run the commands and return their output without trailing spaces."""
         ran = subprocess.run(
-            ["bash", "-c", self._here(script)],
+            ["bash", "-c", self._with_local_paths(script)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,7 +47,7 @@ class Terminals:
         return _unpadded(ran.stdout)
 
     def up(self) -> None:
-        """Start the stack, after Ctrl-C where it is up."""
+        """Start the stack; stop it first if it is running."""
         self.down()
         self._up = subprocess.Popen(
             [sys.executable, "starter.py", "--json", "up"],
@@ -57,17 +57,17 @@ class Terminals:
             cwd=ROOT,
         )
         assert self._up.stdout
-        said = list(itertools.takewhile(lambda line: line != "}\n", self._up.stdout))
-        assert json.loads("".join([*said, "}"]))["ui"] == f"http://127.0.0.1:{self.ports.ui}"
+        lines = list(itertools.takewhile(lambda line: line != "}\n", self._up.stdout))
+        assert json.loads("".join([*lines, "}"]))["ui"] == f"http://127.0.0.1:{self.ports.ui}"
 
     def down(self) -> None:
-        """Stop the stack, if it is up."""
+        """Stop the stack, if it is running."""
         if self._up:
             self._up.terminate()
             self._up.communicate(timeout=30)
 
-    def _here(self, script: str) -> str:
-        """The same commands without a `.venv` in this folder."""
+    def _with_local_paths(self, script: str) -> str:
+        """Replace the paths of `.venv` by those of this environment."""
         temporal = Path(sys.executable).with_name("temporal")
         return script.replace(".venv/bin/seatflow", shlex.join(self.command_line)).replace(
             ".venv/bin/temporal", shlex.quote(str(temporal))
@@ -84,13 +84,13 @@ class Terminals:
         )
 
     def as_printed(self, page: str) -> str:
-        """What a page shows, with the address of this stack's portal."""
+        """Replace the address of the portal in `page` by that of this stack."""
         return page.replace("http://localhost:8080", f"http://localhost:{self.ports.portal}")
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a new user has copied when a chapter is done."""
+    """Blocks of the first chapter and of one other, as a new user copies them."""
 
     document: str
     title: str
@@ -108,7 +108,7 @@ def terminals(tmp_path: Path, command_line: list[str]) -> Iterator[Terminals]:
 
 
 def chapters(document: Path) -> Iterator[Chapter]:
-    """What is to be copied, chapter by chapter, each behind the first one."""
+    """Yield the chapters of a document after the first, which precedes each of them."""
     pages: dict[str, list[Block]] = {}
     for block in blocks(document):
         if block.language in {"sh", "text"}:
@@ -135,8 +135,8 @@ def test_what_a_new_user_copies_works(chapter: Chapter, terminals: Terminals) ->
 
 
 def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:
-    """Run it; again where another process may not have done its part yet."""
-    until = time.monotonic() + PATIENCE.total_seconds()
+    """Run `script` until it prints what is wanted; other processes may need time."""
+    until = time.monotonic() + TIME_LIMIT.total_seconds()
     wanted = terminals.as_printed(wanted)
     pattern = ".*".join(re.escape(part) for part in wanted.strip().split("…"))
     while not re.fullmatch(pattern, printed := terminals.run(script), re.DOTALL):
@@ -144,7 +144,7 @@ def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:
 
 
 def _without_make(script: str) -> str:
-    """This test runs inside of what `make` made."""
+    """Remove the `make` commands; the tests run in the environment that they made."""
     return "\n".join(line for line in script.splitlines() if not line.startswith("make "))
 
 

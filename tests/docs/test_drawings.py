@@ -1,4 +1,4 @@
-"""Drawings are generated; after a change to a machine: `make diagrams`."""
+"""Diagrams in the documents; `make diagrams` updates them after a change to a machine."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from tests.docs.draw import README, STATES, drawn_documents
 
 
 @pytest.mark.parametrize("path", drawn_documents(), ids=lambda path: path.name)
-def test_a_drawing_in_the_documents_is_the_machine(path: Path) -> None:
+def test_a_diagram_in_the_documents_equals_the_machine(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == drawn_documents()[path]
 
 
-def test_no_page_is_left_of_a_machine_that_is_gone() -> None:
+def test_there_is_no_page_without_a_machine() -> None:
     assert {*STATES.iterdir(), README} == set(drawn_documents())
 
 

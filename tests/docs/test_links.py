@@ -1,4 +1,4 @@
-"""Where the documents point, there is something."""
+"""Links between the documents."""
 
 import re
 from pathlib import Path
@@ -12,15 +12,15 @@ _TARGET = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_between_files_leads_somewhere(page: Path) -> None:
+def test_every_link_between_files_has_a_target(page: Path) -> None:
     for target, anchor in _TARGET.findall(page.read_text(encoding="utf-8")):
-        there = (page.parent / target).resolve() if target else page
-        assert there.exists(), target
+        linked = (page.parent / target).resolve() if target else page
+        assert linked.exists(), target
         if anchor:
-            assert anchor in anchors(there), f"{target}#{anchor}"
+            assert anchor in anchors(linked), f"{target}#{anchor}"
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings, as the links to them are spelled."""
+    """Return the anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""The table of settings is the settings."""
+"""Table of settings in the operations guide."""
 
 import re
 
