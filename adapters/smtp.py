@@ -55,7 +55,7 @@ def mailbox(text: str) -> Address:
 
 
 @dataclass(frozen=True)
-class SmtpPost:
+class SmtpMailer:
     """Hands each letter to the mail server once (INV-4).
 
     A server that takes a letter, but whose answer is lost, gets it again under the

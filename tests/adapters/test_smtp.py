@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from activities.letter import Undeliverable
-from adapters.smtp import SmtpPost, mailbox
+from adapters.smtp import SmtpMailer, mailbox
 from adapters.smtp_connection import MailNotTaken, SmtpConnections, SmtpServer
 from domain.invitation import License
 from domain.letter.base import Reader
@@ -69,13 +69,13 @@ def a_letter(
     )
 
 
-def a_post(
+def a_mailer(
     url: str,
     *,
     sender: str = "Seatflow <no-reply@seatflow.example>",
     patience: timedelta = PATIENT,
     kept_for: timedelta = timedelta(minutes=1),
-) -> SmtpPost:
+) -> SmtpMailer:
     address = mailbox(sender)
     connections = SmtpConnections(
         SmtpServer.parse(url),
@@ -84,7 +84,7 @@ def a_post(
         answer_patience=patience,
         kept_for=kept_for,
     )
-    return SmtpPost(connections=connections, sender=address, memory=KnownLetters())
+    return SmtpMailer(connections=connections, sender=address, memory=KnownLetters())
 
 
 def with_login(server: ScriptedSmtpServer) -> str:
@@ -142,7 +142,7 @@ async def test_a_letter_arrives_as_html_and_as_plain_text_with_its_headers(
     server: ScriptedSmtpServer,
 ) -> None:
     """TXT-1: language and event in headers, and no personal data beyond the address."""
-    await a_post(server.url).send(a_letter())
+    await a_mailer(server.url).send(a_letter())
     [letter] = server.received
     message = letter.message
     headers = dict(message.items())
@@ -167,10 +167,10 @@ async def test_a_letter_arrives_as_html_and_as_plain_text_with_its_headers(
 
 
 async def test_a_letter_is_sent_once(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
-    await post.send(a_letter())
-    await post.send(a_letter())
-    await post.send(a_letter(id="invitation.2.abc"))
+    mailer = a_mailer(server.url)
+    await mailer.send(a_letter())
+    await mailer.send(a_letter())
+    await mailer.send(a_letter(id="invitation.2.abc"))
     assert [letter.message["Message-ID"] for letter in server.received] == [
         "<invitation.1.abc@seatflow.example>",
         "<invitation.2.abc@seatflow.example>",
@@ -182,35 +182,35 @@ async def test_a_server_that_ends_badly_has_taken_the_letter_all_the_same(
     server: ScriptedSmtpServer, answer: Answer
 ) -> None:
     server.answers["QUIT"] = answer
-    post = a_post(server.url, patience=IMPATIENT)
-    await post.send(a_letter())
-    await post.connections.aclose()
-    await post.send(a_letter())
+    mailer = a_mailer(server.url, patience=IMPATIENT)
+    await mailer.send(a_letter())
+    await mailer.connections.aclose()
+    await mailer.send(a_letter())
     assert len(server.received) == 1
     assert server.commands[-1] == "QUIT"
 
 
 async def test_many_letters_share_a_connection(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
+    mailer = a_mailer(server.url)
     for number in range(3):
-        await post.send(a_letter(id=f"invitation.{number}.abc"))
-    await post.connections.aclose()
+        await mailer.send(a_letter(id=f"invitation.{number}.abc"))
+    await mailer.connections.aclose()
     assert server.commands == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3, "QUIT"]
 
 
 async def test_letters_at_the_same_time_do_not_share_one(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
-    await asyncio.gather(*(post.send(a_letter(id=f"invitation.{n}.abc")) for n in range(3)))
+    mailer = a_mailer(server.url)
+    await asyncio.gather(*(mailer.send(a_letter(id=f"invitation.{n}.abc")) for n in range(3)))
     assert len(server.received) == 3
     assert server.commands.count("EHLO") == 3
 
 
 async def test_a_connection_without_a_letter_is_left(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url, kept_for=timedelta())
-    await post.send(a_letter())
+    mailer = a_mailer(server.url, kept_for=timedelta())
+    await mailer.send(a_letter())
     while server.commands[-1] != "QUIT":
         await asyncio.sleep(0.01)
-    await post.send(a_letter(id="invitation.2.abc"))
+    await mailer.send(a_letter(id="invitation.2.abc"))
     assert server.commands.count("EHLO") == 2
 
 
@@ -219,31 +219,31 @@ async def test_a_kept_connection_that_has_become_useless_is_replaced(
     server: ScriptedSmtpServer, answer: Answer
 ) -> None:
     """Nothing has to be tried again later because a server counts letters or hangs up."""
-    post = a_post(server.url, patience=IMPATIENT)
-    await post.send(a_letter())
+    mailer = a_mailer(server.url, patience=IMPATIENT)
+    await mailer.send(a_letter())
     server.answer_once["MAIL"] = answer
-    await post.send(a_letter(id="invitation.2.abc"))
+    await mailer.send(a_letter(id="invitation.2.abc"))
     assert len(server.received) == 2
     assert server.commands.count("EHLO") == 2
 
 
 async def test_after_a_refusal_nothing_is_left_of_a_letter(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
-    await post.send(a_letter())
+    mailer = a_mailer(server.url)
+    await mailer.send(a_letter())
     server.unknown.add("bo@example.com")
     with pytest.raises(Undeliverable):
-        await post.send(a_letter(id="invitation.2.abc", to="bo@example.com"))
-    await post.send(a_letter(id="invitation.3.abc"))
+        await mailer.send(a_letter(id="invitation.2.abc", to="bo@example.com"))
+    await mailer.send(a_letter(id="invitation.3.abc"))
     assert [letter.recipients for letter in server.received] == [("ann@example.com",)] * 2
 
 
 async def test_a_server_that_was_away_gets_the_next_letter() -> None:
     async with ScriptedSmtpServer() as server:
         port = server.port
-        post = a_post(server.url)
-        await post.send(a_letter())
+        mailer = a_mailer(server.url)
+        await mailer.send(a_letter())
     async with ScriptedSmtpServer(wanted_port=port) as server:
-        await post.send(a_letter(id="invitation.2.abc"))
+        await mailer.send(a_letter(id="invitation.2.abc"))
     assert len(server.received) == 1
 
 
@@ -255,7 +255,7 @@ async def test_a_5xx_to_recipient_or_content_is_for_good(
     """INV-4: the server's answer is told, with addresses masked."""
     server.answers[step] = f"{code} <ann@example.com> is not known here"
     with pytest.raises(Undeliverable) as refused:
-        await a_post(server.url).send(a_letter())
+        await a_mailer(server.url).send(a_letter())
     assert str(refused.value) == f"{code} <a…@example.com> is not known here"
 
 
@@ -282,11 +282,11 @@ async def test_everything_else_is_tried_again_and_names_the_step(
 ) -> None:
     """INV-4: 4xx, no answer, and a 5xx that is our own fault."""
     server.answers[step] = answer
-    post = a_post(server.url, patience=IMPATIENT)
+    mailer = a_mailer(server.url, patience=IMPATIENT)
     with pytest.raises(MailNotTaken, match=f"^{named}"):
-        await post.send(a_letter())
+        await mailer.send(a_letter())
     server.answers.clear()
-    await post.send(a_letter())
+    await mailer.send(a_letter())
     assert len(server.received) == 1
 
 
@@ -297,7 +297,7 @@ async def test_a_failed_starttls_is_tried_again(
     async with ScriptedSmtpServer(certificate=certificate) as server:
         server.answers["STARTTLS"] = answer
         with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-            await a_post(server.url, patience=IMPATIENT).send(a_letter())
+            await a_mailer(server.url, patience=IMPATIENT).send(a_letter())
 
 
 @pytest.mark.usefixtures("trusted")
@@ -306,7 +306,7 @@ async def test_a_failed_login_is_tried_again(certificate: ssl.SSLContext, answer
     async with ScriptedSmtpServer(certificate=certificate) as server:
         server.answers["AUTH"] = answer
         with pytest.raises(MailNotTaken, match=r"^AUTH") as failure:
-            await a_post(with_login(server), patience=IMPATIENT).send(a_letter())
+            await a_mailer(with_login(server), patience=IMPATIENT).send(a_letter())
     assert "p:ass/" not in str(failure.value)
 
 
@@ -314,7 +314,7 @@ async def test_a_server_that_is_down_is_tried_again() -> None:
     async with ScriptedSmtpServer() as server:
         url = server.url
     with pytest.raises(MailNotTaken, match=r"^connecting"):
-        await a_post(url).send(a_letter())
+        await a_mailer(url).send(a_letter())
 
 
 async def test_a_server_that_takes_too_long_over_all_of_a_letter_is_tried_again(
@@ -322,18 +322,18 @@ async def test_a_server_that_takes_too_long_over_all_of_a_letter_is_tried_again(
 ) -> None:
     """INV-4: our own limit, so that the pauses are ours too and not Temporal's."""
     server.answers["RCPT"] = SILENT
-    post = replace(a_post(server.url), patience=timedelta(seconds=0.3))
+    mailer = replace(a_mailer(server.url), patience=timedelta(seconds=0.3))
     with pytest.raises(MailNotTaken, match="the conversation: not over after"):
-        await post.send(a_letter())
+        await mailer.send(a_letter())
 
 
 async def test_whoever_gives_up_does_not_wait_for_a_goodbye(server: ScriptedSmtpServer) -> None:
     server.answers |= {"RCPT": SILENT, "QUIT": SILENT}
-    post = a_post(server.url, patience=timedelta(minutes=1))
+    mailer = a_mailer(server.url, patience=timedelta(minutes=1))
     async with asyncio.timeout(20):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await post.send(a_letter())
+                await mailer.send(a_letter())
     assert "QUIT" not in server.commands
 
 
@@ -345,14 +345,14 @@ async def test_an_answer_in_no_encoding_at_all_can_be_kept() -> None:
     async with await asyncio.start_server(refuse, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(MailNotTaken) as failure:
-            await a_post(f"smtp://127.0.0.1:{port}").send(a_letter())
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(a_letter())
     assert str(failure.value) == "connecting: 554 M?ll ab ?"
 
 
 @pytest.mark.usefixtures("trusted")
 async def test_a_password_is_told_only_behind_starttls(certificate: ssl.SSLContext) -> None:
     async with ScriptedSmtpServer(certificate=certificate) as server:
-        await a_post(with_login(server)).send(a_letter())
+        await a_mailer(with_login(server)).send(a_letter())
     assert server.logins == [("us@er", "p:ass/")]
     assert server.commands.index("STARTTLS") < server.commands.index("AUTH")
     assert [letter.encrypted for letter in server.received] == [True]
@@ -360,7 +360,7 @@ async def test_a_password_is_told_only_behind_starttls(certificate: ssl.SSLConte
 
 async def test_a_password_is_never_told_in_clear_text(server: ScriptedSmtpServer) -> None:
     with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-        await a_post(with_login(server)).send(a_letter())
+        await a_mailer(with_login(server)).send(a_letter())
     assert "AUTH" not in server.commands
 
 
@@ -369,7 +369,7 @@ async def test_a_password_is_never_told_to_a_server_that_nobody_vouches_for(
 ) -> None:
     async with ScriptedSmtpServer(certificate=certificate) as server:
         with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-            await a_post(with_login(server)).send(a_letter())
+            await a_mailer(with_login(server)).send(a_letter())
     assert server.logins == []
 
 
@@ -377,14 +377,14 @@ async def test_without_a_password_any_certificate_is_better_than_clear_text(
     certificate: ssl.SSLContext,
 ) -> None:
     async with ScriptedSmtpServer(certificate=certificate) as server:
-        await a_post(server.url).send(a_letter())
+        await a_mailer(server.url).send(a_letter())
     assert [letter.encrypted for letter in server.received] == [True]
 
 
 @pytest.mark.usefixtures("trusted")
 async def test_smtps_is_encrypted_from_the_first_byte(certificate: ssl.SSLContext) -> None:
     async with ScriptedSmtpServer(certificate=certificate, tls_from_the_start=True) as server:
-        await a_post(with_login(server).replace("smtp:", "smtps:")).send(a_letter())
+        await a_mailer(with_login(server).replace("smtp:", "smtps:")).send(a_letter())
     assert server.logins == [("us@er", "p:ass/")]
     assert [letter.encrypted for letter in server.received] == [True]
 
@@ -394,7 +394,7 @@ async def test_smtps_wants_a_certificate_that_somebody_vouches_for(
 ) -> None:
     async with ScriptedSmtpServer(certificate=certificate, tls_from_the_start=True) as server:
         with pytest.raises(MailNotTaken, match=r"^connecting"):
-            await a_post(server.url.replace("smtp:", "smtps:")).send(a_letter())
+            await a_mailer(server.url.replace("smtp:", "smtps:")).send(a_letter())
     assert server.received == []
 
 
@@ -412,7 +412,7 @@ async def test_a_name_stays_in_its_header(
     server: ScriptedSmtpServer, name: str, subject: str
 ) -> None:
     """TXT-3: any character; control characters become one space."""
-    await a_post(server.url, sender=f'"{name[:5]}" <no-reply@seatflow.example>').send(
+    await a_mailer(server.url, sender=f'"{name[:5]}" <no-reply@seatflow.example>').send(
         a_letter(account=name)
     )
     [letter] = server.received
@@ -430,7 +430,7 @@ async def test_every_letter_says_its_event_and_keeps_names_out_of_other_headers(
     letters = every_letter(a_reader(language))
     for letter in letters:
         odd = {"account_name": "A\r\nBcc: x@y.example\r\n\r\n"}
-        await a_post(server.url).send(letter.model_validate(letter.model_dump() | odd))
+        await a_mailer(server.url).send(letter.model_validate(letter.model_dump() | odd))
     assert [arrived.message["Seatflow-Event"] for arrived in server.received] == [
         letter.event for letter in letters
     ]
@@ -465,7 +465,7 @@ def test_what_is_no_sender_is_refused(text: str) -> None:
 
 async def test_a_sender_with_any_name_can_send(server: ScriptedSmtpServer) -> None:
     sender = "Bü\r\nBcc: x@y.example, =?utf-8?q?A=0D=0AB?= <post@bücher.example>"
-    await a_post(server.url, sender=sender).send(a_letter())
+    await a_mailer(server.url, sender=sender).send(a_letter())
     [letter] = server.received
     assert letter.sender == "post@xn--bcher-kva.example"
     assert letter.message["Bcc"] is None
@@ -477,7 +477,7 @@ async def test_a_sender_with_any_name_can_send(server: ScriptedSmtpServer) -> No
 async def test_an_international_address_is_reached_where_the_server_can(
     server: ScriptedSmtpServer,
 ) -> None:
-    await a_post(server.url).send(a_letter(to="jürgen@xn--bcher-kva.example"))
+    await a_mailer(server.url).send(a_letter(to="jürgen@xn--bcher-kva.example"))
     [letter] = server.received
     assert letter.recipients == ("jürgen@xn--bcher-kva.example",)
     assert letter.message["To"] == "jürgen@xn--bcher-kva.example"
@@ -486,13 +486,13 @@ async def test_an_international_address_is_reached_where_the_server_can(
 async def test_an_international_address_is_undeliverable_where_the_server_cannot() -> None:
     async with ScriptedSmtpServer(smtputf8=False) as server:
         with pytest.raises(Undeliverable, match="ASCII"):
-            await a_post(server.url).send(a_letter(to="jürgen@example.com"))
+            await a_mailer(server.url).send(a_letter(to="jürgen@example.com"))
 
 
 async def test_an_international_sender_is_our_own_fault_where_the_server_cannot() -> None:
     async with ScriptedSmtpServer(smtputf8=False) as server:
         with pytest.raises(MailNotTaken, match="ASCII"):
-            await a_post(server.url, sender="jürgen@example.com").send(a_letter())
+            await a_mailer(server.url, sender="jürgen@example.com").send(a_letter())
 
 
 @pytest.mark.parametrize(
