@@ -16,7 +16,7 @@ from aiosmtplib import SMTP
 from email_validator import validate_email
 
 from activities.letter import Undeliverable, Unwanted, Wanted
-from adapters.letter.writing import written
+from adapters.letter.rendering import written
 from adapters.smtp_connection import MailNotTaken, SmtpConnections, step
 from domain.letter import Letter
 from domain.text import one_line

@@ -13,7 +13,7 @@ from markupsafe import escape
 from pydantic import JsonValue
 
 from adapters.letter.language import CATALOGS, language_for
-from adapters.letter.writing import TEMPLATES, written
+from adapters.letter.rendering import TEMPLATES, written
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
