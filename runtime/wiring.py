@@ -269,7 +269,7 @@ async def _mailer(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpMail
         raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_MAIL_FROM: {mistake}") from None
     connections = SmtpConnections(server, local_hostname=sender.domain)
     async with aclosing(connections):
-        yield SmtpMailer(connections=connections, sender=sender, memory=store.letters)
+        yield SmtpMailer(connections=connections, sender=sender, sent_letters=store.letters)
 
 
 @asynccontextmanager

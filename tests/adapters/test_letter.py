@@ -13,7 +13,7 @@ from markupsafe import escape
 from pydantic import JsonValue
 
 from adapters.letter.language import CATALOGS, language_for
-from adapters.letter.rendering import TEMPLATES, written
+from adapters.letter.rendering import TEMPLATES, render_letter
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
@@ -434,7 +434,7 @@ def test_every_event_has_a_letter_in_every_language() -> None:
     for language in LANGUAGES:
         letters = every_letter(a_reader(language))
         assert {letter.event for letter in letters} == events
-        for words in map(written, letters):
+        for words in map(render_letter, letters):
             assert words.language == language
             assert "Acme" in words.subject
             assert f'<html lang="{language}">' in words.html
@@ -496,14 +496,14 @@ def test_a_time_is_shown_in_the_readers_zone_and_the_zone_is_named(
     locale: str, time_zone: str, shown: str
 ) -> None:
     """TXT-1: dates by locale; the moment itself is the workflow's."""
-    words = written(an_invitation(a_reader(locale, time_zone=time_zone)))
+    words = render_letter(an_invitation(a_reader(locale, time_zone=time_zone)))
     assert shown in words.text
     assert shown in words.html
 
 
 def test_an_invitation_tells_honestly_what_accepting_means() -> None:
     """INV-16, SRC-2: who invites, into what, as what, until when, at which price."""
-    words = written(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
+    words = render_letter(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
     assert words.subject == "You are invited to join Acme"
     for said in (
         "Eve invites you to join the account Acme.",
@@ -524,13 +524,13 @@ def test_the_subject_names_no_person() -> None:
     """TXT-1: no personal data in headers beyond the address."""
     for language in LANGUAGES:
         for letter in every_letter(a_reader(language)):
-            subject = written(letter).subject
+            subject = render_letter(letter).subject
             assert not any(who in subject for who in ("Ann", "Eve", "Bob", "@"))
 
 
 def test_a_licensed_invitation_loses_nothing() -> None:
     """INV-15: the license is reserved."""
-    text = written(an_invitation(license=License.LICENSED)).text
+    text = render_letter(an_invitation(license=License.LICENSED)).text
     assert "a license of the account is reserved for you" in text
     assert "would lose" not in text
 
@@ -541,23 +541,23 @@ def test_a_licensed_invitation_loses_nothing() -> None:
 )
 def test_one_thing_is_not_many(language: str, one: str, many: str) -> None:
     losses, reader = FEATURES_OF_A_BASE_LICENSE, a_reader(language)
-    assert one in written(an_invitation(reader, loses=losses[:1])).text
-    assert many in written(an_invitation(reader, loses=losses)).text
+    assert one in render_letter(an_invitation(reader, loses=losses[:1])).text
+    assert many in render_letter(an_invitation(reader, loses=losses)).text
 
 
 def test_every_loss_has_words_of_its_own() -> None:
-    german = written(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
+    german = render_letter(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
     assert not [loss for loss in FEATURES_OF_A_BASE_LICENSE if loss.message in german]
 
 
 def test_an_unknown_loss_is_told_in_the_words_it_came_with() -> None:
     loss = Notice(item="parrot", message="Your parrot.")
-    assert "- Your parrot.\n" in written(an_invitation(loses=(loss,))).text
+    assert "- Your parrot.\n" in render_letter(an_invitation(loses=(loss,))).text
 
 
 def test_a_name_is_shown_as_it_is_and_never_becomes_markup() -> None:
     """TXT-3: names may hold any character."""
-    words = written(
+    words = render_letter(
         an_invitation(a_reader(name="<b>Ann</b>"), account="100%(x)s & {{ Co }}", inviter="E\r\nve")
     )
     assert words.text.startswith("Hello <b>Ann</b>,\n\nE ve invites")
@@ -568,7 +568,7 @@ def test_a_name_is_shown_as_it_is_and_never_becomes_markup() -> None:
 
 
 def test_a_reader_without_a_name_is_greeted_all_the_same() -> None:
-    assert written(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
+    assert render_letter(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
 
 
 def test_a_decline_without_a_reason_speaks_of_none() -> None:
@@ -576,13 +576,13 @@ def test_a_decline_without_a_reason_speaks_of_none() -> None:
     declined = DeclinedLetter(
         id="x", reader=a_reader(), account_name="Acme", invitee="bob@example.com", reason="no time"
     )
-    assert "> no time\n" in written(declined).text
-    assert "reason" not in written(declined.model_copy(update={"reason": None})).text
+    assert "> no time\n" in render_letter(declined).text
+    assert "reason" not in render_letter(declined.model_copy(update={"reason": None})).text
 
 
 def test_what_is_left_out_leaves_no_hole() -> None:
     for letter in every_letter(a_reader()):
-        assert "\n\n\n" not in written(letter).text
+        assert "\n\n\n" not in render_letter(letter).text
 
 
 @pytest.mark.parametrize(
@@ -604,7 +604,7 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
     for letter in letters_of_money(
         a_reader(locale), Money(amount=Decimal(amount), currency=currency)
     ).values():
-        words = written(letter)
+        words = render_letter(letter)
         assert shown in words.text
         assert shown in words.html
 
@@ -620,11 +620,11 @@ def test_a_refund_names_both_days_on_which_it_may_arrive(locale: str, between: s
     """REF-1: the days of the workflow, whatever zone the reader lives in."""
     letters = letters_of_money(a_reader(locale, time_zone="Asia/Tokyo"))
     for event in ("refund_requested", "refund_overdue"):
-        assert between in written(letters[event]).text
+        assert between in render_letter(letters[event]).text
 
 
 def said_of(event: str, language: str) -> str:
-    words = written(letters_of_money(a_reader(language))[event])
+    words = render_letter(letters_of_money(a_reader(language))[event])
     return f"{words.subject}\n{words.text}\n{words.html}".casefold()
 
 
@@ -654,21 +654,21 @@ def test_an_operator_reads_what_waits_and_what_to_ask() -> None:
     letter = AttentionLetter(
         id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_CASE
     )
-    text = written(letter).text
+    text = render_letter(letter).text
     assert "\n> 75.00 EUR to b…@example.com could not be returned: declined.\n" in text
     assert "\nseatflow refund show rf-1\n" in text
 
 
 def test_an_operator_reads_what_was_not_moved_and_how_to_move_it() -> None:
     """TRF-1: it is not about a refund."""
-    letter = written(
+    letter = render_letter(
         AttentionLetter(
             id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_MOVE
         )
     )
     assert letter.subject == "Some data was not moved: Acme"
     assert "\n> Not moved for b…@example.com: recordings (3).\n" in letter.text
-    assert "by the invitation invitation/acme/k." in letter.text
+    assert "through the invitation invitation/acme/k." in letter.text
     assert "\nseatflow retry-move acme EMAIL\n" in letter.text
     assert "refund" not in letter.text
 
@@ -676,31 +676,31 @@ def test_an_operator_reads_what_was_not_moved_and_how_to_move_it() -> None:
 def test_a_late_refund_says_that_operators_know_only_where_they_are_told() -> None:
     """REF-3, TXT-2."""
     late = letters_of_money(a_reader())["refund_overdue"]
-    assert "operators" not in written(late).text
+    assert "operators" not in render_letter(late).text
     told = late.model_copy(update={"operators_know": True})
-    assert "The operators of Seatflow have been told of it." in written(told).text
+    assert "The operators of Seatflow have been told of it." in render_letter(told).text
 
 
 def test_a_refund_that_was_closed_says_so_and_why() -> None:
     """REF-4, TXT-2: nothing more is returned; the reason is the operators'; the rest goes on."""
     closed = letters_of_money(a_reader())["refund_closed"]
-    text = written(closed).text
+    text = render_letter(closed).text
     assert "nothing more is done to return €1,108.83 to your payment method" in text
     assert "\n> sent by cheque\n" in text
     assert "rest of the refund" not in text
     in_part = closed.model_copy(update={"still_open": Money(amount=Decimal(9), currency="EUR")})
-    assert "The rest of the refund, €9.00, is not affected." in written(in_part).text
+    assert "The rest of the refund, €9.00, is not affected." in render_letter(in_part).text
 
 
 def test_a_refund_that_is_tried_again_promises_no_day() -> None:
     """REF-4: the days that were told are over; the provider has the word."""
     retried = letters_of_money(a_reader())["refund_retried"]
-    text = written(retried).text
+    text = render_letter(retried).text
     assert "to the original payment method" in text
     assert "cannot promise a day" in text
     assert "2026" not in text
     elsewhere = retried.model_copy(update={"to_another_method": True})
-    assert "to another payment method" in written(elsewhere).text
+    assert "to another payment method" in render_letter(elsewhere).text
 
 
 def test_no_letter_mixes_up_a_quote_and_a_balance() -> None:
@@ -713,7 +713,7 @@ def test_no_letter_mixes_up_a_quote_and_a_balance() -> None:
 
 def test_a_failed_refund_offers_a_choice_and_says_how_to_answer() -> None:
     """REF-4, REF-6: credit or another method; the membership stays."""
-    text = written(letters_of_money(a_reader())["refund_failed"]).text
+    text = render_letter(letters_of_money(a_reader())["refund_failed"]).text
     assert "\n- Credit: the amount is credited to the account Acme" in text
     assert "\n- Another payment method: " in text
     assert "tell an owner or admin of the account Acme" in text
@@ -728,7 +728,7 @@ def test_who_receives_credit_reads_how_much_from_whom_and_where_it_is_used(
     collection: Literal["autopay", "net_terms"], used: str
 ) -> None:
     """CRD-2, CRD-3."""
-    text = written(a_credit(a_reader(), collection)).text
+    text = render_letter(a_credit(a_reader(), collection)).text
     assert "Bob has joined the account Acme" in text
     assert "€1,108.83 was credited" in text
     assert used in text
@@ -736,7 +736,7 @@ def test_who_receives_credit_reads_how_much_from_whom_and_where_it_is_used(
 
 def test_a_heads_up_says_what_will_come_from_whom_why_and_when() -> None:
     """INV-17: a plain notice."""
-    words = written(a_heads_up(a_reader()))
+    words = render_letter(a_heads_up(a_reader()))
     assert words.subject == "You will be invited to join Acme"
     for said in (
         "Eve is going to invite you to join the account Acme.",
@@ -747,13 +747,13 @@ def test_a_heads_up_says_what_will_come_from_whom_why_and_when() -> None:
         assert said in words.text
     assert "https://" not in words.text
     assert "23:30 (Mitteleuropäische" in (
-        written(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
+        render_letter(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
     )
 
 
 def test_who_may_join_unasked_is_not_promised_a_question() -> None:
     """INV-17, INV-18."""
-    text = written(a_heads_up(a_reader(), managed=True)).text
+    text = render_letter(a_heads_up(a_reader(), managed=True)).text
     assert "you join without being asked again" in text
     assert "Nothing changes for you unless" not in text
 
@@ -790,7 +790,7 @@ def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
     language: str, said: tuple[str, ...]
 ) -> None:
     """BLK-1 to BLK-4: all of them at once."""
-    words = written(a_blocked(a_reader(language), what_blocks()))
+    words = render_letter(a_blocked(a_reader(language), what_blocks()))
     for each in said:
         assert each in words.text
     for blocker in what_blocks():
@@ -829,13 +829,13 @@ def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
 )
 def test_one_blocker_is_not_many(language: str, said: tuple[str, ...]) -> None:
     alone = what_blocks(users=1, rooms=1, invoices=1, cancelled=1)
-    text = written(a_blocked(a_reader(language), alone)).text
+    text = render_letter(a_blocked(a_reader(language), alone)).text
     for each in said:
         assert each in text
 
 
 def test_who_is_blocked_by_rooms_alone_reads_of_no_users() -> None:
-    text = written(a_blocked(a_reader(), what_blocks(users=0, invoices=0, cancelled=0))).text
+    text = render_letter(a_blocked(a_reader(), what_blocks(users=0, invoices=0, cancelled=0))).text
     assert "2 rooms" in text
     assert "other user" not in text
     assert "invoice" not in text
@@ -852,7 +852,7 @@ def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
             BlockerItem(kind="parrot", id="jack"),
         ),
     )
-    text = written(a_blocked(a_reader(), (blocker,))).text
+    text = render_letter(a_blocked(a_reader(), (blocker,))).text
     assert "Your parrot objects.\n- polly 2: €1,108.83\n- jack\n\nFeed the parrot.\n" in text
     assert "Who can clear it: the parrot's keeper." in text
 
@@ -862,15 +862,15 @@ def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5."""
-    paused = written(a_blocked(a_reader(language), what_blocks(), expires_at=None)).text
+    paused = render_letter(a_blocked(a_reader(language), what_blocks(), expires_at=None)).text
     assert still in paused
     assert "2026" not in paused
-    assert still not in written(a_blocked(a_reader(language), what_blocks())).text
+    assert still not in render_letter(a_blocked(a_reader(language), what_blocks())).text
 
 
 def test_a_digest_names_fifty_and_counts_the_rest() -> None:
     """REM-2: an e-mail that can still be read, however many there are."""
-    text = written(a_digest(a_reader(), 60)).text
+    text = render_letter(a_digest(a_reader(), 60)).text
     assert "60 of your invitations to the account Acme have not been answered" in text
     assert ("jane49@example.com" in text, "jane50@example.com" in text) == (True, False)
     assert "And 10 more." in text
@@ -878,22 +878,22 @@ def test_a_digest_names_fifty_and_counts_the_rest() -> None:
 
 def test_a_reminder_holds_the_link_and_the_deadline() -> None:
     """REM-1: what the invitee needs to answer."""
-    text = written(a_reminder(a_reader())).text
+    text = render_letter(a_reminder(a_reader())).text
     assert LINK in text
     assert "You can answer until" in text
 
 
 def test_a_reminder_of_who_is_blocked_names_the_remedies_instead() -> None:
     """REM-1: there is nothing to be opened before they have been applied."""
-    text = written(a_reminder(a_reader(), what_blocks())).text
+    text = render_letter(a_reminder(a_reader(), what_blocks())).text
     assert LINK not in text
     assert "Your account still has" in text
-    assert "stands still" in written(a_reminder(a_reader(), what_blocks(), None)).text
+    assert "stands still" in render_letter(a_reminder(a_reader(), what_blocks(), None)).text
 
 
 def test_who_is_unblocked_is_asked_to_accept_again() -> None:
     """BLK-4: nothing was accepted in their name."""
-    text = written(an_unblocked(a_reader())).text
+    text = render_letter(an_unblocked(a_reader())).text
     assert "You have not joined yet" in text
     assert "\nhttps://seatflow.example/i/token\n" in text
     assert "until Wednesday, July 1, 2026" in text
@@ -934,7 +934,7 @@ def test_who_is_unblocked_is_asked_to_accept_again() -> None:
 )
 def test_who_has_moved_reads_what_is_different_now(language: str, said: tuple[str, ...]) -> None:
     """TRF-1, TRF-2, TRF-5, TRF-6."""
-    text = written(
+    text = render_letter(
         a_move(a_reader(language), links=LINKS, settings=SETTINGS, failed=tuple(Item))
     ).text
     for each in (
@@ -953,20 +953,20 @@ def test_who_has_moved_reads_what_is_different_now(language: str, said: tuple[st
     ],
 )
 def test_one_change_is_not_many(language: str, said: tuple[str, ...]) -> None:
-    text = written(a_move(a_reader(language), links=LINKS[:1], settings=SETTINGS[:1])).text
+    text = render_letter(a_move(a_reader(language), links=LINKS[:1], settings=SETTINGS[:1])).text
     for each in said:
         assert each in text
 
 
 def test_a_move_without_failures_speaks_of_none() -> None:
-    text = written(a_move(a_reader(), settings=SETTINGS)).text
+    text = render_letter(a_move(a_reader(), settings=SETTINGS)).text
     assert "could not be moved" not in text
     assert "join link" not in text
 
 
 def test_every_kind_of_data_has_words_of_its_own() -> None:
     for language in LANGUAGES:
-        said = {written(a_move(a_reader(language), failed=(item,))).text for item in Item}
+        said = {render_letter(a_move(a_reader(language), failed=(item,))).text for item in Item}
         assert len(said) == len(Item), language
 
 
@@ -984,7 +984,7 @@ def test_every_kind_of_data_has_words_of_its_own() -> None:
 def test_a_setting_of_any_kind_is_shown_on_one_line(value: JsonValue, shown: str) -> None:
     """TXT-3."""
     change = Change(name="odd\nname", old=value, new=True, locked_by="acme")
-    words = written(a_move(a_reader(), settings=(change,)))
+    words = render_letter(a_move(a_reader(), settings=(change,)))
     assert f"\n- odd name: {shown} → on\n" in words.text
     assert f"<li>odd name: {escape(shown)} → on</li>" in words.html
 
@@ -1011,8 +1011,8 @@ def test_an_admin_reads_which_licenses_have_to_be_assigned_anew(
     language: str, said: str, one: str
 ) -> None:
     """TRF-3."""
-    assert said in written(licenses_left(a_reader(language), 500, 1000)).text
-    assert one in written(licenses_left(a_reader(language), 500)).text
+    assert said in render_letter(licenses_left(a_reader(language), 500, 1000)).text
+    assert one in render_letter(licenses_left(a_reader(language), 500)).text
 
 
 @pytest.mark.parametrize(
@@ -1040,16 +1040,16 @@ def test_an_admin_reads_which_licenses_have_to_be_assigned_anew(
 )
 def test_an_invitation_names_what_stays_behind(language: str, said: tuple[str, ...]) -> None:
     """TRF-3: before accepting."""
-    text = written(an_invitation(a_reader(language), stays=what_stays())).text
+    text = render_letter(an_invitation(a_reader(language), stays=what_stays())).text
     for each in said:
         assert each in text
     assert not [notice for notice in what_stays() if notice.message in text]
-    assert said[0][:10] not in written(an_invitation(a_reader(language))).text
+    assert said[0][:10] not in render_letter(an_invitation(a_reader(language))).text
 
 
 def test_what_stays_behind_and_is_unknown_is_told_in_the_words_it_came_with() -> None:
     parrot = Notice(item="parrot", message="Your parrot.")
-    assert "- Your parrot.\n" in written(an_invitation(stays=(parrot,))).text
+    assert "- Your parrot.\n" in render_letter(an_invitation(stays=(parrot,))).text
 
 
 @pytest.mark.parametrize(("language", "unasked"), [("en", "not asked"), ("de", "nicht gefragt")])
@@ -1058,13 +1058,13 @@ def test_who_joined_unasked_is_told_so(language: str, unasked: str) -> None:
     welcome = WelcomeLetter(
         id="x", reader=a_reader(language), account_name="Acme", license=License.BASIC
     )
-    assert unasked not in written(welcome).text
-    assert unasked in written(welcome.model_copy(update={"managed": True})).text
+    assert unasked not in render_letter(welcome).text
+    assert unasked in render_letter(welcome.model_copy(update={"managed": True})).text
 
 
 def test_nobody_is_said_to_have_accepted_who_was_not_asked() -> None:
     """INV-18, TXT-2."""
-    words = written(
+    words = render_letter(
         AcceptedLetter(
             id="x",
             reader=a_reader(),
@@ -1082,7 +1082,7 @@ def test_an_inviter_who_came_second_is_told_that_another_account_was_first() -> 
     superseded = SupersededLetter(
         id="x", reader=a_reader(), account_name="Acme", invitee="bob@example.com"
     )
-    text = written(superseded).text
+    text = render_letter(superseded).text
     assert "bob@example.com has joined another account" in text
     assert "when the other account has unlinked them" in text
 
@@ -1090,7 +1090,7 @@ def test_an_inviter_who_came_second_is_told_that_another_account_was_first() -> 
 def an_order_letter(event: str, number: int = 0) -> str:
     """The plain text of the letter of that event, the `number`th of its kind."""
     found = [letter for letter in letters_of_orders(a_reader()) if letter.event == event]
-    return written(found[number]).text
+    return render_letter(found[number]).text
 
 
 @pytest.mark.parametrize(
@@ -1116,12 +1116,14 @@ def test_what_was_not_paid_is_never_called_paid() -> None:
     """TXT-2."""
     for letter in letters_of_orders(a_reader()):
         if letter.event in {"order_review", "order_payment_failed"}:
-            assert "paid" not in written(letter).text
+            assert "paid" not in render_letter(letter).text
 
 
 def test_a_license_letter_says_what_it_means_for_meetings_at_once() -> None:
     """ASG-3: scheduled ones included; nothing has to be rescheduled."""
-    assigned, base, released, no_base, served, _ = map(written, letters_of_licenses(a_reader()))
+    assigned, base, released, no_base, served, _ = map(
+        render_letter, letters_of_licenses(a_reader())
+    )
     assert "scheduled ones included, now have room for 3,000 participants." in assigned.text
     assert "scheduled ones included, now have room for 100 participants." in released.text
     assert "you are a licensed user now" in base.text
