@@ -16,7 +16,7 @@ from activities.billing import (
     RefundRefused,
     RefundRequest,
 )
-from adapters.stripe import StripeProvider, TooFine, stripe_units
+from adapters.stripe import AmountTooPrecise, StripeProvider, stripe_units
 from domain.charge import EXAMPLE_CARD, ChargeState
 from domain.money import Money
 from domain.refund import PartState
@@ -183,7 +183,7 @@ async def test_a_decline_that_stripe_has_forgotten_is_not_asked_for_again(
 async def test_a_charge_is_found_among_many(
     world: StripeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.stripe.ALL_AT_ONCE", 2)
+    monkeypatch.setattr("adapters.stripe.PAGE_SIZE", 2)
     first = await charge_of(world, "50.00")
     requests = [first.model_copy(update={"key": f"order-1/{number}"}) for number in range(5)]
     made = [await world.provider.charge(request) for request in requests]
@@ -329,7 +329,7 @@ async def test_a_key_that_stripe_has_forgotten_still_makes_one_refund(world: Str
 async def test_a_refund_is_found_among_many(
     world: StripeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.stripe.ALL_AT_ONCE", 2)
+    monkeypatch.setattr("adapters.stripe.PAGE_SIZE", 2)
     payment = await world.server.paid(3000)
     requests = [a_refund(payment, "1.00", key=f"rf-{number}/{payment}/1") for number in range(5)]
     made = [await world.provider.refund(request) for request in requests]
@@ -423,5 +423,5 @@ def test_amounts_are_counted_as_stripe_counts(amount: str, currency: str, units:
 
 
 def test_what_is_finer_than_stripe_counts_is_refused() -> None:
-    with pytest.raises(TooFine):
+    with pytest.raises(AmountTooPrecise):
         stripe_units(Money(amount=Decimal("0.5"), currency="JPY"))
