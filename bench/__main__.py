@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.bulk import batches, lone_ones
-from bench.drawing import draw
+from bench.chart import draw
+from bench.environment import a_stand
 from bench.figure import Figure
 from bench.lifecycle import lifecycles
 from bench.memory import memory
 from bench.replay import replays
 from bench.report import keep, show
-from bench.stand import a_stand
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -13,8 +13,8 @@ from temporalio.client import Client
 from activities.batch import PORTION
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
+from bench.environment import ADMIN, FLOOR, OTHER, OTHERS_ADMIN, SEATFLOW, TARGET, Side, Stand
 from bench.figure import LONE, OUT, SUBMITTED, Figure
-from bench.stand import ADMIN, FLOOR, OTHER, OTHERS_ADMIN, SEATFLOW, TARGET, Side, Stand
 from clients.batch import BulkClient
 from clients.invitation_start import Inviting, Terms
 from domain.batch import BatchRow

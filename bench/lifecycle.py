@@ -12,7 +12,9 @@ from temporalio.client import WorkflowHistory
 
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
-from bench.cost import cpu_seconds
+from bench.billable_actions import billable_actions
+from bench.cpu import cpu_seconds
+from bench.environment import ADMIN, FLOOR, SEATFLOW, TARGET, Side, Stand, free_users
 from bench.figure import (
     ACTIONS,
     EVENTS,
@@ -22,8 +24,6 @@ from bench.figure import (
     WORKER_TO_SERVER,
     Figure,
 )
-from bench.history import billable_actions
-from bench.stand import ADMIN, FLOOR, SEATFLOW, TARGET, Side, Stand, free_users
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, Person
 

@@ -2,7 +2,7 @@
 
 Workers of their own on a real server, untouched by the measuring: no collection or trimming
 is asked of them. Each warms up first; what an invitation costs is the slope of its worker's
-memory over the number it holds. In turns with it, `bench/floor.py` shows what the least
+memory over the number it holds. In turns with it, `bench/baseline.py` shows what the least
 workflow with the same activity, upsert and timer costs.
 """
 
@@ -12,9 +12,9 @@ from statistics import linear_regression, median
 
 from rich.console import Console
 
+from bench.environment import ADMIN, FLOOR, SEATFLOW, TARGET, WORKERS, a_stand
 from bench.figure import MEMORY, Figure
 from bench.report import show
-from bench.stand import ADMIN, FLOOR, SEATFLOW, TARGET, WORKERS, a_stand
 from clients.invitation import SeatflowClient
 from domain.invitation import Person
 

@@ -10,10 +10,10 @@ from statistics import median
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from bench.baseline import SHARED, Floor
+from bench.environment import FLOOR, SEATFLOW, Stand
 from bench.figure import REPLAY, Figure
-from bench.floor import SHARED, Floor
 from bench.lifecycle import a_history
-from bench.stand import FLOOR, SEATFLOW, Stand
 from runtime.codec import data_converter
 from runtime.sandbox import OwnHeaders
 from runtime.wiring import workflow_runner

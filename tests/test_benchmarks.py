@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench import __main__ as program
 from bench import figure
-from bench.drawing import draw
+from bench.chart import draw
 from bench.figure import LONE, RATE, Figure, Goal, Verdict
 from bench.report import keep, show
 from tests.docs.draw import ROOT

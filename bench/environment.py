@@ -42,7 +42,7 @@ FLOOR: Final = "floor"
 
 WORKERS: Final[Mapping[str, str]] = {
     SEATFLOW: "from worker import main; main()",
-    FLOOR: "from bench.floor import main; main()",
+    FLOOR: "from bench.baseline import main; main()",
 }
 """The programs that are compared."""
 
