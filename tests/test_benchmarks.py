@@ -30,11 +30,13 @@ FIGURES = [Figure(RATE, [0.8, 0.9, 1.2], "9 to 10 a second"), Figure(SINGLE, [4.
         (SINGLE, SINGLE.must + 0.01, Verdict.MISSED),
     ],
 )
-def test_a_figure_is_judged_by_its_goal(goal: Goal, value: float, verdict: Verdict) -> None:
+def test_a_figure_is_compared_with_its_goal(goal: Goal, value: float, verdict: Verdict) -> None:
+    """A figure meets the aim, only the limit, or neither."""
     assert Figure(goal, [value]).verdict is verdict
 
 
 def test_figures_are_printed_saved_and_drawn(tmp_path: Path) -> None:
+    """All three outputs come from the same figures."""
     screen = io.StringIO()
     print_table(FIGURES, Console(file=screen, width=200))
     assert re.search(
@@ -50,6 +52,7 @@ def test_figures_are_printed_saved_and_drawn(tmp_path: Path) -> None:
 def test_the_help_lists_the_sizes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """`python -m bench --help` names every size."""
     monkeypatch.setattr("sys.argv", ["bench", "--help"])
     with pytest.raises(SystemExit, match="0"):
         program.main()
@@ -58,6 +61,7 @@ def test_the_help_lists_the_sizes(
 
 
 def test_the_performance_page_explains_every_figure() -> None:
+    """`docs/performance.md` has each goal's name."""
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     goals = [goal for goal in vars(figure).values() if isinstance(goal, Goal)]
     assert [goal.name for goal in goals if goal.name not in page] == []
