@@ -184,7 +184,7 @@ async def _connected(ports: Ports) -> Client:
 
 
 def directory(owners: Mapping[str, str], *, plan: str) -> Directory:
-    """Return accounts with an owner alone, who has no data but a profile."""
+    """Return accounts whose only user is an owner with nothing but a profile."""
     return Directory.model_validate(
         {
             "accounts": [
