@@ -28,7 +28,7 @@ from commands import (
 from commands.answer import DONE, Answer
 from commands.demo import command as demo
 from domain.error import ErrorCode, Refused, Unavailable
-from runtime.process import leave, speak_through_logging
+from runtime.process import leave, log_unhandled_errors
 
 INTERRUPTED = 130
 """What Typer returns when Ctrl-C ended a command."""
@@ -109,7 +109,7 @@ def main() -> None:
     gc.set_threshold(500_000)
     # Libraries keep quiet: only the command speaks to its caller.
     logging.getLogger().addHandler(logging.NullHandler())
-    speak_through_logging()
+    log_unhandled_errors()
     leave(run(sys.argv[1:]))
 
 

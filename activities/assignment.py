@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.letter.license import HolderParties, letters_about_licenses
 from domain.license import Sku
@@ -82,7 +82,7 @@ class AssignmentActivities:
     """The side effects of the `AddonAssignment` workflow."""
 
     store: AssignmentStore
-    post: Post
+    mailer: Mailer
 
     @activity.defn
     async def assign_now(self, order: AssignNow) -> Assignment:
@@ -104,7 +104,7 @@ class AssignmentActivities:
             order.notice, order.sku, order.results, order.waited, parties
         ):
             try:
-                await send_patiently(self.post, letter)
+                await send_with_retry_delay(self.mailer, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
             except ApplicationError as failure:

@@ -9,13 +9,13 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import (
-    Post,
+    Mailer,
     Undeliverable,
     Unwanted,
     Wanted,
     business_time,
     send_at_once,
-    send_patiently,
+    send_with_retry_delay,
 )
 from domain.attention import cases_of_move
 from domain.invitation import (
@@ -39,7 +39,7 @@ from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-Send = Callable[[Post, Letter], Awaitable[None]]
+Send = Callable[[Mailer, Letter], Awaitable[None]]
 """A way to send a letter."""
 
 
@@ -268,7 +268,7 @@ class InvitationActivities:
     """The side effects of the `Invitation` workflow."""
 
     store: InvitationStore
-    post: Post
+    mailer: Mailer
     links: Links
     operators: str | None = None
     """The address of those who are told of what waits for them."""
@@ -282,7 +282,9 @@ class InvitationActivities:
         assert goes_out_at is not None, "it is not announced"
         letter = heads_up_letter(order.invite, await self.store.parties(order.invite), goes_out_at)
         try:
-            await send_patiently(self.post, letter, self._due(order.invite, order.invitation))
+            await send_with_retry_delay(
+                self.mailer, letter, self._due(order.invite, order.invitation)
+            )
         except Unwanted:
             return InvitationAnnounced(at=at, sent=False)
         except Undeliverable as refused:
@@ -303,7 +305,7 @@ class InvitationActivities:
             expires_at=delivered.expires_at,
         )
         try:
-            await send_patiently(self.post, letter, self._due(invite, order.invitation))
+            await send_with_retry_delay(self.mailer, letter, self._due(invite, order.invitation))
         except Unwanted:
             return InvitationDelivered(at=at, sent=False)
         except Undeliverable as refused:
@@ -327,7 +329,7 @@ class InvitationActivities:
             link=self.links.link(invite.invitation_id, invitation.sent_count),
         )
         try:
-            await send_patiently(self.post, letter, wanted)
+            await send_with_retry_delay(self.mailer, letter, wanted)
         except Unwanted:
             return InviteeReminded(sent=False)
         except Undeliverable as refused:
@@ -411,10 +413,10 @@ class InvitationActivities:
             return False
         return True
 
-    async def _tell(self, order: RecordInvitation, send: Send = send_patiently) -> None:
+    async def _tell(self, order: RecordInvitation, send: Send = send_with_retry_delay) -> None:
         for letter in self._letters(order, await self.store.parties(order.invite)):
             try:
-                await send(self.post, letter)
+                await send(self.mailer, letter)
             except Undeliverable as refused:
                 # Nobody is left to tell; the operators find it in the worker's log.
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)

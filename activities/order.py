@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.charge import ChargeState
 from domain.letter.order import OrderParties, letters_about_the_order
 from domain.model import Value
@@ -183,7 +183,7 @@ class OrderActivities:
 
     store: OrderStore
     provider: PaymentProvider
-    post: Post
+    mailer: Mailer
 
     @activity.defn
     async def open_order(self, order: OpenOrder) -> Order:
@@ -259,7 +259,7 @@ class OrderActivities:
         parties = await self.store.order_parties(order.order, order.released)
         for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
             try:
-                await send_patiently(self.post, letter)
+                await send_with_retry_delay(self.mailer, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
 

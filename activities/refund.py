@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.attention import cases_of_refund
 from domain.letter import Letter
 from domain.letter.attention import letters_to_operators
@@ -93,7 +93,7 @@ class RefundActivities:
 
     store: RefundStore
     provider: PaymentProvider
-    post: Post
+    mailer: Mailer
     operators: str | None = None
     """The address of those who are told of what waits for them."""
 
@@ -150,7 +150,7 @@ class RefundActivities:
         parties = await self.store.refund_parties(order.order)
         for letter in self._letters(order, parties):
             try:
-                await send_patiently(self.post, letter)
+                await send_with_retry_delay(self.mailer, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
 

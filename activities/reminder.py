@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.heartbeat import beating
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.address import invitee_key
 from domain.letter.base import Reader
 from domain.letter.reminder import DigestLetter, digest_letter
@@ -138,7 +138,7 @@ class ReminderActivities:
 
     store: ReminderStore
     invitations: RunningInvitations
-    post: Post
+    mailer: Mailer
     id_key: bytes
     digests_apart: timedelta = timedelta()
     """Rest after each digest: the mail server has a pace, and one activity sends them all."""
@@ -219,7 +219,7 @@ class ReminderActivities:
     async def _tell(self, letter: DigestLetter) -> bool:
         """Whether the mail server has taken it."""
         try:
-            await send_patiently(self.post, letter)
+            await send_with_retry_delay(self.mailer, letter)
         except Undeliverable as refused:
             # Nobody is left to tell; the operators find it in the worker's log.
             activity.logger.warning("letter %s was refused: %s", letter.event, refused)

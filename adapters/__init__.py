@@ -1,1 +1,1 @@
-"""The protocols made real: SQL, SMTP, signed links."""
+"""Implementations of the protocols: SQL, SMTP, Stripe, signed links."""

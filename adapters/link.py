@@ -1,4 +1,4 @@
-"""The signed links that invitees open."""
+"""Signed links for invitees."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -14,37 +14,38 @@ PATH = "/i/"
 
 
 class LinkClaim(Value):
-    """What a link was signed for: one invitation, and one of its e-mails (INV-13)."""
+    """The content of a link: one invitation and one of its e-mails (INV-13)."""
 
     invitation_id: str = Field(alias="i")
     number: int = Field(alias="n")
-    """Which invitation e-mail it came with, counted from 1; only the last one works (INV-9)."""
+    """Number of the invitation e-mail that holds the link, from 1; only the last works (INV-9)."""
 
 
 class LinkSigner:
-    """Makes links and reads them. The first of `keys` signs, all of them verify."""
+    """Signer and verifier of links. The first of `keys` signs, all of them verify."""
 
     def __init__(self, public_url: str, keys: Sequence[str]) -> None:
         if not keys or not all(keys):
-            raise ValueError("a link needs a key to be signed with")
+            raise ValueError("Signing links needs at least one key, and none may be empty.")
         self._base = public_url.rstrip("/") + PATH
         self._invitations = URLSafeSerializer(
-            # The newest key comes last there.
+            # itsdangerous signs with the last key of its list.
             list(reversed(keys)),
+            # A token signed for another purpose has another salt and does not verify here.
             salt="invitation",
             signer_kwargs={"digest_method": sha256, "key_derivation": "hmac"},
         )
 
     def link(self, invitation_id: str, number: int) -> str:
-        """The link of the `number`th invitation e-mail; the same for the same arguments."""
+        """Return the link of the `number`th invitation e-mail; the same for the same arguments."""
         claim = LinkClaim(invitation_id=invitation_id, number=number)
         token = self._invitations.dumps(claim.model_dump(by_alias=True))
         return f"{self._base}{token}"
 
     def read(self, link: str) -> LinkClaim:
-        """What `link`, or its bare token, was signed for, wherever it was opened.
+        """Return the claim of `link` or of its bare token, whatever host the link names.
 
-        Raises `Refused(not_found)` when it does not verify or was made for something else.
+        Raises `Refused(not_found)` when it does not verify or was signed for another purpose.
         """
         try:
             token = urlsplit(link.strip()).path.rpartition(PATH)[2]

@@ -1,7 +1,7 @@
-"""The built-in stand-in for a payment provider: no money moves outside of this database.
+"""Built-in payment provider; no money moves outside of this database.
 
-It keeps charges, refunds and how they will end as a provider would: in books of its own. The
-ledger learns of them only by what it answers.
+It keeps charges and refunds, with the outcome each will have, in tables of its own, as an external
+provider does. The ledger knows only what it returns.
 """
 
 from datetime import datetime
@@ -35,73 +35,77 @@ from domain.business_day import lookups
 from domain.charge import ChargeState
 from domain.refund import PartState
 
-FAULTS: Final = frozenset({"slow", "fail", "timeout-after"})
-"""`slow`: settles long after it is due; `fail`: what goes back to its original method is
-declined after a while; `timeout-after`: the first answer to each request is lost."""
-
 _SLOW_BUSINESS_DAYS: Final = 9
 _FAILS_AFTER_BUSINESS_DAYS: Final = 2
 
 
 class LedgerProvider:
-    """Keeps the promises of `PaymentProvider` over the payments of the directory."""
+    """`PaymentProvider` over the payments in the store."""
 
     def __init__(self, engine: AsyncEngine, settles_after: int, faults: frozenset[str]) -> None:
-        """Refunds succeed on the `settles_after`-th business day, unless `faults` say else."""
+        """Settle refunds on the `settles_after`-th business day, except for the `faults`.
+
+        `slow`: settle long after the due date. `fail`: decline refunds to the original payment
+        method after a while. `timeout-after`: lose the first response to each request.
+        """
         self._engine = engine
         self._faults = faults
         self._settles_after = _SLOW_BUSINESS_DAYS if "slow" in faults else settles_after
 
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
-        """Charge once per key; a repeated key returns the first answer.
+        """Charge once per key; a repeated key returns the first result.
 
-        Raises Refused (`not_found`) for an account that nobody knows.
+        Raises `Refused(not_found)` for an unknown account.
         """
         async with writing(self._engine) as session:
             account = await known_account(session, request.account, lock=True)
             row = await session.get(ProviderChargeRow, request.key)
             is_first = row is None
             if row is None:
-                row = await _charged(session, request, account)
+                row = await _add_charge(session, request, account)
         if is_first and "timeout-after" in self._faults:
-            raise TimeoutError("The charge was made, and the answer was lost.")
-        return _answered(row)
+            raise TimeoutError(
+                "The charge was made, but its response was lost (fault timeout-after)."
+            )
+        return _as_charge(row)
 
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
-        """The answer to the key, if it was asked."""
+        """Return the charge that was made for the key, if any."""
         async with reading(self._engine) as session:
             row = await session.get(ProviderChargeRow, request.key)
-            return _answered(row) if row else None
+            return _as_charge(row) if row else None
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
-        """Refund once per key; a repeated key returns the first refund as it stands."""
+        """Refund once per key; a repeated key returns the first refund in its current state."""
         async with writing(self._engine) as session:
-            payment = await _locked_payment(session, request)
+            payment = await _lock_payment(session, request)
             row = await session.get(ProviderRefundRow, request.key)
             is_first = row is None
             if row is None:
-                row = await self._taken(session, request, payment)
+                row = await self._add_refund(session, request, payment)
         if is_first and "timeout-after" in self._faults:
-            raise TimeoutError("The refund was made, and the answer was lost.")
-        return _told(row, request.at)
+            raise TimeoutError(
+                "The refund was made, but its response was lost (fault timeout-after)."
+            )
+        return _as_refund(row, request.at)
 
     async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
-        """The refund that was made for the key, if any."""
+        """Return the refund that was made for the key, if any."""
         async with reading(self._engine) as session:
             row = await session.get(ProviderRefundRow, request.key)
-            return _told(row, request.at) if row else None
+            return _as_refund(row, request.at) if row else None
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
-        """How the refund stands at `request.at`."""
+        """Return the refund in its state at `request.at`. Raises RefundRefused."""
         async with reading(self._engine) as session:
             row = await session.scalar(
                 select(ProviderRefundRow).where(ProviderRefundRow.provider_id == provider_id)
             )
             if row is None:
                 raise RefundRefused("unknown_refund")
-            return _told(row, request.at)
+            return _as_refund(row, request.at)
 
-    async def _taken(
+    async def _add_refund(
         self, session: AsyncSession, request: RefundRequest, payment: PaymentRow
     ) -> ProviderRefundRow:
         account = await session.get_one(AccountRow, request.account)
@@ -118,20 +122,20 @@ class LedgerProvider:
             row.ends_at, row.outcome = request.at, PartState.FAILED
             row.failure = "expired_or_canceled_card"
         elif request.to_method is None and "fail" in self._faults:
-            row.ends_at = _business_day(account, request.at, _FAILS_AFTER_BUSINESS_DAYS)
+            row.ends_at = _start_of_business_day(account, request.at, _FAILS_AFTER_BUSINESS_DAYS)
             row.outcome, row.failure = PartState.FAILED, "declined"
         else:
-            row.ends_at = _business_day(account, request.at, self._settles_after)
+            row.ends_at = _start_of_business_day(account, request.at, self._settles_after)
             row.outcome = PartState.SUCCEEDED
         session.add(row)
         return row
 
 
-async def _charged(
+async def _add_charge(
     session: AsyncSession, request: ChargeRequest, account: AccountRow
 ) -> ProviderChargeRow:
-    """The answer, kept in the transaction that counts a decline."""
-    failure = await _failure(session, request, account)
+    """Store the result in the transaction that counts a decline."""
+    failure = await _decline_reason(session, request, account)
     row = ProviderChargeRow(
         key=request.key,
         provider_id=f"ch_{uuid4().hex}",
@@ -147,10 +151,10 @@ async def _charged(
     return row
 
 
-async def _failure(
+async def _decline_reason(
     session: AsyncSession, request: ChargeRequest, account: AccountRow
 ) -> str | None:
-    """Why the charge is declined; None when it is taken."""
+    """Return the reason of a decline; None when the charge succeeds."""
     if request.amount.currency != account.currency:
         return "currency_mismatch"
     if request.amount.amount <= 0:
@@ -162,14 +166,14 @@ async def _failure(
     return None if takes_charge(method) else "card_declined"
 
 
-def _answered(row: ProviderChargeRow) -> ProviderCharge:
+def _as_charge(row: ProviderChargeRow) -> ProviderCharge:
     return ProviderCharge(
         provider_id=row.provider_id, state=ChargeState(row.state), failure=row.failure
     )
 
 
-async def _locked_payment(session: AsyncSession, request: RefundRequest) -> PaymentRow:
-    """The payment, whose refunds are made one at a time."""
+async def _lock_payment(session: AsyncSession, request: RefundRequest) -> PaymentRow:
+    """Return the payment, locked so that its refunds are made one at a time."""
     payment = await session.get(
         PaymentRow,
         {"account_id": request.account, "id": request.payment},
@@ -183,12 +187,12 @@ async def _locked_payment(session: AsyncSession, request: RefundRequest) -> Paym
 async def _require_refundable(
     session: AsyncSession, request: RefundRequest, payment: PaymentRow, account: AccountRow
 ) -> None:
-    """Raises RefundRefused: not in that currency, not more than was paid, not to a stranger."""
+    """Raise RefundRefused for a wrong currency or method, or for more than was paid."""
     if request.amount.currency != account.currency:
         raise RefundRefused("currency_mismatch")
     if request.amount.amount <= 0:
         raise RefundRefused("amount_too_small")
-    returned = await session.scalar(
+    refunded = await session.scalar(
         select(func.sum(ProviderRefundRow.amount)).where(
             ProviderRefundRow.account_id == request.account,
             ProviderRefundRow.payment == request.payment,
@@ -198,7 +202,7 @@ async def _require_refundable(
             ),
         )
     )
-    if (returned or Decimal(0)) + request.amount.amount > payment.amount:
+    if (refunded or Decimal(0)) + request.amount.amount > payment.amount:
         raise RefundRefused("more_than_was_paid")
     if request.to_method is not None:
         method = {"account_id": request.account, "id": request.to_method}
@@ -206,17 +210,18 @@ async def _require_refundable(
             raise RefundRefused("unknown_payment_method")
 
 
-def _business_day(account: AccountRow, at: datetime, number: int) -> datetime:
-    """When the `number`-th business day after `at` begins; 0: the day itself.
+def _start_of_business_day(account: AccountRow, at: datetime, number: int) -> datetime:
+    """Return the start of the `number`-th business day after `at`; 0: of the same day.
 
-    A look-up at the time of day of the request, taken a little earlier, must not miss it.
+    A refund is looked up at the time of day of its acceptance, which is slightly before the
+    request. That look-up on the due day must find the refund settled.
     """
     [moment] = lookups(at, account.time_zone, is_day_off(account.country), number, 1)
     return day.begin(day.day_of(moment, account.time_zone), account.time_zone)
 
 
-def _told(row: ProviderRefundRow, at: datetime) -> ProviderRefund:
-    """What a provider would say at `at`."""
+def _as_refund(row: ProviderRefundRow, at: datetime) -> ProviderRefund:
+    """Return the refund in its state at `at`."""
     if at < row.ends_at:
         return ProviderRefund(provider_id=row.provider_id, state=PartState.PENDING)
     return ProviderRefund(

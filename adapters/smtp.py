@@ -1,4 +1,4 @@
-"""Letters handed to a mail server."""
+"""Delivery of letters to a mail server (INV-4)."""
 
 import asyncio
 import re
@@ -16,35 +16,38 @@ from aiosmtplib import SMTP
 from email_validator import validate_email
 
 from activities.letter import Undeliverable, Unwanted, Wanted
-from adapters.letter.writing import written
-from adapters.smtp_connection import MailNotTaken, SmtpConnections, step
+from adapters.letter.rendering import render_letter
+from adapters.smtp_connection import MailNotAccepted, SmtpConnections, smtp_step
 from domain.letter import Letter
 from domain.text import one_line
 
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<boxed>[^<>]+)>|(?P<bare>[^<>]+)")
 
 
-class Memory(Protocol):
-    """What is known of the letters that a mail server has taken."""
+class SentLetters(Protocol):
+    """The record of the letters that a mail server has accepted."""
 
     async def taken(self, letter_id: str) -> bool:
-        """Whether a mail server has taken that letter."""
+        """Return whether a mail server has accepted that letter."""
 
     async def remember(self, letter_id: str, at: datetime) -> None:
-        """Keep that a mail server took the letter at `at`; on repeat the first one stays."""
+        """Record that a mail server accepted the letter at `at`; a repetition changes nothing."""
 
 
 def mailbox(text: str) -> Address:
-    """Read `Seatflow <no-reply@example.com>` or a bare address, the domain IDN-encoded.
+    """Parse `Seatflow <no-reply@example.com>` or a bare address; the domain is IDN-encoded.
 
     Raises `ValueError`.
     """
     found = _MAILBOX.fullmatch(_header(text))
     if not found:
-        raise ValueError(f"not a mailbox such as Seatflow <no-reply@example.com>: {text!r}")
+        raise ValueError(
+            f"{text!r} is not a mailbox; write one such as Seatflow <no-reply@example.com>"
+        )
     address = validate_email(
         (found["boxed"] or found["bare"]).strip(),
         check_deliverability=False,
+        # `localhost` is the default sender's domain.
         globally_deliverable=False,
     )
     return Address(
@@ -55,83 +58,89 @@ def mailbox(text: str) -> Address:
 
 
 @dataclass(frozen=True)
-class SmtpPost:
-    """Hands each letter to the mail server once (INV-4).
+class SmtpMailer:
+    """`Mailer` that sends each letter once (INV-4).
 
-    A server that takes a letter, but whose answer is lost, gets it again under the
-    same Message-ID.
+    When the server accepts a letter but its reply is lost, the letter is sent again with the same
+    Message-ID, so that mailboxes can recognize the duplicate.
     """
 
     connections: SmtpConnections
     sender: Address
-    memory: Memory
-    patience: timedelta = timedelta(seconds=35)
-    """How long the server may take over one letter, however soon it answers each step."""
+    sent_letters: SentLetters
+    letter_timeout: timedelta = timedelta(seconds=35)
+    """Limit for the whole conversation about one letter, however fast each reply is.
+
+    It ends before the activity's timeout does, so that the retry delay of INV-4 applies and not
+    Temporal's.
+    """
 
     async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        Raises `Undeliverable` for a 5xx in answer to RCPT or DATA, `Unwanted` when it is not
-        `wanted` between the two, `MailNotTaken` for everything else.
+        `wanted` is called between RCPT and DATA, immediately before the letter is transmitted.
+        Raises `Undeliverable` for a 5xx reply to RCPT or DATA, `Unwanted` when `wanted` returns
+        False, `MailNotAccepted` for every other failure.
         """
-        if await self.memory.taken(letter.id):
+        if await self.sent_letters.taken(letter.id):
             return
         message, recipient = self._message(letter), letter.reader.email
         unicode = not (self.sender.addr_spec + recipient).isascii()
 
-        async def begin(client: SMTP) -> None:
-            await self._begin(client, recipient, unicode=unicode)
+        async def mail_from(client: SMTP) -> None:
+            await self._mail_from(client, recipient, unicode=unicode)
 
-        async with self._patient() as limit, self.connections.ready(begin) as client:
-            with step("RCPT TO", final=True):
+        async with self._limited() as limit, self.connections.session(mail_from) as client:
+            with smtp_step("RCPT TO", permanent=True):
                 await client.rcpt(recipient, encoding="utf-8" if unicode else "ascii")
-            # A slow server may have taken half a minute to come this far.
+            # A slow server may have taken half a minute until here; the state may have changed.
             if wanted and not await wanted():
                 raise Unwanted
-            with step("DATA", final=True):
+            with smtp_step("DATA", permanent=True):
                 headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
                 await client.data(message.as_bytes(policy=headers))
-            # It has the letter: what is left is ours to do.
+            # The server has accepted the letter. A timeout from now on would send it twice.
             limit.reschedule(None)
-            # Before anything else is said, which may fail and must not send it again.
-            await self.memory.remember(letter.id, datetime.now(UTC))
+            # Record it before any other command, whose failure would send the letter again.
+            await self.sent_letters.remember(letter.id, datetime.now(UTC))
 
     @asynccontextmanager
-    async def _patient(self) -> AsyncIterator[asyncio.Timeout]:
+    async def _limited(self) -> AsyncIterator[asyncio.Timeout]:
+        seconds = self.letter_timeout.total_seconds()
         try:
-            async with asyncio.timeout(self.patience.total_seconds()) as limit:
+            async with asyncio.timeout(seconds) as limit:
                 yield limit
         except TimeoutError:
-            seconds = self.patience.total_seconds()
-            raise MailNotTaken(f"the conversation: not over after {seconds:g} seconds") from None
+            raise MailNotAccepted(f"no end of the conversation within {seconds:g} s") from None
 
-    async def _begin(self, client: SMTP, recipient: str, *, unicode: bool) -> None:
+    async def _mail_from(self, client: SMTP, recipient: str, *, unicode: bool) -> None:
         if unicode and not client.supports_extension("SMTPUTF8"):
-            answer = "The mail server takes ASCII addresses only."
-            raise MailNotTaken(answer) if recipient.isascii() else Undeliverable(answer)
-        with step("MAIL FROM"):
+            reason = "The mail server does not support SMTPUTF8: it accepts ASCII addresses only."
+            # A recipient that cannot be reached is permanent; our own sender can be reconfigured.
+            raise MailNotAccepted(reason) if recipient.isascii() else Undeliverable(reason)
+        with smtp_step("MAIL FROM"):
             options = ["SMTPUTF8", "BODY=8BITMIME"] if unicode else []
             encoding = "utf-8" if unicode else "ascii"
             await client.mail(self.sender.addr_spec, options=options, encoding=encoding)
 
     def _message(self, letter: Letter) -> EmailMessage:
-        words = written(letter)
+        rendered = render_letter(letter)
         local, _, domain = letter.reader.email.rpartition("@")
         message = EmailMessage()
         message["From"] = self.sender
         message["To"] = Address(username=local, domain=domain)
-        message["Subject"] = _header(words.subject)
+        message["Subject"] = _header(rendered.subject)
         message["Date"] = datetime.now(UTC)
         message["Message-ID"] = f"<{letter.id}@{self.sender.domain}>"
         message["Seatflow-Event"] = letter.event
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(words.text, cte="quoted-printable")
-        message.add_alternative(words.html, subtype="html", cte="quoted-printable")
-        # Set earlier, it would have become a header of the first alternative alone.
-        message["Content-Language"] = words.language
+        message.set_content(rendered.text, cte="quoted-printable")
+        message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+        # Set before add_alternative(), it would become a header of the plain text part only.
+        message["Content-Language"] = rendered.language
         return message
 
 
 def _header(text: str) -> str:
-    # The e-mail package would decode "=?…?=" found in a name, line breaks and all (TXT-3).
+    # The email package would decode "=?…?=" inside a name, line breaks included (TXT-3).
     return one_line(text).replace("=?", "= ?")

@@ -1,4 +1,4 @@
-"""Conversations with a mail server, each of them for as many letters as come soon enough."""
+"""Reused SMTP connections to one mail server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,46 +15,47 @@ from domain.address import mask_all
 from domain.text import one_line
 
 PORTS = {"smtp": 25, "smtps": 465}
-FOR_GOOD = range(500, 600)
-LONGEST_ANSWER = 500
-"""Characters of a mail server's answer that are worth keeping."""
+PERMANENT = range(500, 600)
+"""Reply codes of a permanent failure (RFC 5321)."""
+MAX_REPLY_LENGTH = 500
+"""Characters of a mail server's reply that are stored."""
 
 
-class MailNotTaken(Exception):
-    """The mail server did not take the letter; the text names the step. Try again (INV-4)."""
+class MailNotAccepted(Exception):
+    """A failed attempt to deliver a letter; it can be retried (INV-4). The text names the step."""
 
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """Where letters are handed in, and as whom."""
+    """Address and credentials of a mail server."""
 
     host: str
     port: int
     tls: bool = False
-    """Encrypted from the first byte (`smtps://`)."""
+    """Implicit TLS (`smtps://`)."""
     user: str | None = None
     password: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read `smtp://[user:password@]host[:port]` or `smtps://…`.
+        """Parse `smtp://[user:password@]host[:port]` or `smtps://…`.
 
-        User and password are percent-decoded. Raises `ValueError`, which never shows them.
+        User and password are percent-decoded. Raises `ValueError`, which never contains them.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            # Its text may hold the password.
-            raise ValueError("a mail server's URL ends with a host and a port") from None
+            # Its text may contain the password.
+            raise ValueError("end the URL with a host and a port") from None
         if parts.scheme not in PORTS:
-            raise ValueError("a mail server's URL begins with smtp:// or smtps://")
+            raise ValueError("begin the URL with smtp:// or smtps://")
         if not parts.hostname:
-            raise ValueError("a mail server's URL names a host")
+            raise ValueError("name a host in the URL")
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("a mail server's URL ends with a host and a port")
+            raise ValueError("end the URL with a host and a port")
         if bool(parts.username) != bool(parts.password):
-            raise ValueError("a mail server's URL names both user and password, or neither")
+            raise ValueError("name both user and password in the URL, or neither")
         return cls(
             host=parts.hostname,
             port=port or PORTS[parts.scheme],
@@ -64,133 +65,136 @@ class SmtpServer:
         )
 
 
-QUIT_PATIENCE = timedelta(seconds=1)
-"""How long a server may take to say goodbye: nothing depends on it."""
+QUIT_TIMEOUT = timedelta(seconds=1)
+"""Limit for the reply to QUIT; nothing depends on that reply."""
 
 
 @dataclass(frozen=True)
 class SmtpConnections:
-    """Connections to a mail server, on which it knows who we are.
+    """Connections on which EHLO, STARTTLS and AUTH have succeeded.
 
-    One that has served a letter well is kept a moment for the next one, which saves connecting,
-    encrypting and logging in. With a password, or over `smtps://`, the server's certificate must
-    be good; `SSL_CERT_FILE` names other authorities. Without, STARTTLS is used where it is
-    offered, whatever the certificate: the alternative would be clear text.
+    After a letter a connection stays open for a moment, so that the next letter need not connect,
+    negotiate TLS and log in again. With a password, or over `smtps://`, the server's certificate
+    must be valid; `SSL_CERT_FILE` names other authorities. Otherwise STARTTLS is used where the
+    server offers it, with any certificate: the alternative would be clear text.
     """
 
     server: SmtpServer
     local_hostname: str
-    """Who we say we are: saves asking the DNS, and does not tell the name of this machine."""
-    connect_patience: timedelta = timedelta(seconds=10)
-    answer_patience: timedelta = timedelta(seconds=30)
-    kept_for: timedelta = timedelta(seconds=2)
-    """Without a letter: long enough for the next of many, and no server minds."""
-    _kept: dict[SMTP, asyncio.Task[None]] = field(default_factory=dict, init=False, repr=False)
-    """Those without a letter, the last one used last, each with its end that is near."""
+    """Name sent in EHLO; it saves a DNS look-up and does not disclose this machine's name."""
+    connect_timeout: timedelta = timedelta(seconds=10)
+    reply_timeout: timedelta = timedelta(seconds=30)
+    idle_timeout: timedelta = timedelta(seconds=2)
+    """Long enough for the next letter of a batch, short enough for any server's own limit."""
+    _idle: dict[SMTP, asyncio.Task[None]] = field(default_factory=dict, init=False, repr=False)
+    """Open connections without a letter, the last used last, each with the task that closes it."""
 
     @asynccontextmanager
-    async def ready(self, begin: Callable[[SMTP], Awaitable[None]]) -> AsyncIterator[SMTP]:
-        """A connection on which `begin` has gone well. Raises MailNotTaken.
+    async def session(self, begin: Callable[[SMTP], Awaitable[None]]) -> AsyncIterator[SMTP]:
+        """Yield a connection on which `begin` has succeeded. Raises MailNotAccepted.
 
-        A kept one may have become useless meanwhile, or have served as many letters as
-        the server allows: then another one takes its place.
+        An idle connection on which `begin` fails is replaced: the server may have closed it, or
+        may have reached its limit of letters for one connection.
         """
-        client = await self._kept_and_ready(begin) or await self._opened_and_ready(begin)
-        async with self._left_on_failure(client):
+        client = await self._reuse(begin) or await self._open(begin)
+        async with self._closed_on_failure(client):
             yield client
-        self._keep(client)
+        self._keep_open(client)
 
     async def aclose(self) -> None:
-        """Leave those that are kept."""
-        while self._kept:
-            await self._leave(self._taken())
+        """Close the idle connections."""
+        while self._idle:
+            await self._quit(self._pop_idle())
 
-    async def _kept_and_ready(self, begin: Callable[[SMTP], Awaitable[None]]) -> SMTP | None:
-        while self._kept:
-            client = self._taken()
-            with suppress(MailNotTaken):
-                async with self._left_on_failure(client):
+    async def _reuse(self, begin: Callable[[SMTP], Awaitable[None]]) -> SMTP | None:
+        while self._idle:
+            client = self._pop_idle()
+            with suppress(MailNotAccepted):
+                async with self._closed_on_failure(client):
                     await begin(client)
                 return client
         return None
 
-    async def _opened_and_ready(self, begin: Callable[[SMTP], Awaitable[None]]) -> SMTP:
+    async def _open(self, begin: Callable[[SMTP], Awaitable[None]]) -> SMTP:
         client = SMTP(
             hostname=self.server.host,
             port=self.server.port,
             local_hostname=self.local_hostname,
-            timeout=self.answer_patience.total_seconds(),
+            timeout=self.reply_timeout.total_seconds(),
             use_tls=self.server.tls,
             start_tls=False,
         )
-        with step("connecting"):
-            await client.connect(timeout=self.connect_patience.total_seconds())
-        async with self._left_on_failure(client):
-            await self._introduce(client)
+        with smtp_step("connecting"):
+            await client.connect(timeout=self.connect_timeout.total_seconds())
+        async with self._closed_on_failure(client):
+            await self._greet(client)
             await begin(client)
         return client
 
-    async def _introduce(self, client: SMTP) -> None:
-        with step("EHLO"):
+    async def _greet(self, client: SMTP) -> None:
+        with smtp_step("EHLO"):
             await client.ehlo()
         password = self.server.password
         if not self.server.tls and (password or client.supports_extension("STARTTLS")):
-            with step("STARTTLS"):
+            with smtp_step("STARTTLS"):
                 await client.starttls(validate_certs=password is not None)
-            with step("EHLO"):
+            with smtp_step("EHLO"):
                 await client.ehlo()
         if self.server.user and password:
-            with step("AUTH"):
+            with smtp_step("AUTH"):
                 await client.login(self.server.user, password)
 
-    def _keep(self, client: SMTP) -> None:
-        async def leave_in_a_while() -> None:
-            await asyncio.sleep(self.kept_for.total_seconds())
-            del self._kept[client]
-            await self._leave(client)
+    def _keep_open(self, client: SMTP) -> None:
+        async def quit_when_idle() -> None:
+            await asyncio.sleep(self.idle_timeout.total_seconds())
+            del self._idle[client]
+            await self._quit(client)
 
-        self._kept[client] = asyncio.create_task(leave_in_a_while())
+        self._idle[client] = asyncio.create_task(quit_when_idle())
 
-    def _taken(self) -> SMTP:
-        client, end = self._kept.popitem()
-        end.cancel()
+    def _pop_idle(self) -> SMTP:
+        client, closing = self._idle.popitem()
+        closing.cancel()
         return client
 
     @asynccontextmanager
-    async def _left_on_failure(self, client: SMTP) -> AsyncIterator[None]:
-        # What the server waits for after a failure need not be found out.
+    async def _closed_on_failure(self, client: SMTP) -> AsyncIterator[None]:
+        # After a failure the state of the SMTP session is unknown, so it is never used again.
         try:
             yield
         except asyncio.CancelledError:
-            # Whoever gave up the server's answer does not wait for the one to QUIT.
+            # The caller has no time left to wait for the reply to QUIT.
             client.close()
             raise
         except BaseException:
-            await self._leave(client)
+            await self._quit(client)
             raise
 
-    async def _leave(self, client: SMTP) -> None:
+    async def _quit(self, client: SMTP) -> None:
         with suppress(SMTPException, OSError):
-            await client.quit(timeout=QUIT_PATIENCE.total_seconds())
+            await client.quit(timeout=QUIT_TIMEOUT.total_seconds())
         client.close()
 
 
 @contextmanager
-def step(name: str, *, final: bool = False) -> Iterator[None]:
-    """Say in which step a failure happened; in a `final` one a 5xx is for good (INV-4)."""
+def smtp_step(name: str, *, permanent: bool = False) -> Iterator[None]:
+    """Translate failures of one SMTP step, naming the step (INV-4).
+
+    Raises MailNotAccepted, or Undeliverable for a 5xx reply in a `permanent` step.
+    """
     try:
         yield
-    except SMTPResponseException as refusal:
-        answer = _answer(f"{refusal.code} {refusal.message}")
-        if final and refusal.code in FOR_GOOD:
-            raise Undeliverable(answer) from None
-        raise MailNotTaken(f"{name}: {answer}") from None
+    except SMTPResponseException as failure:
+        reply = _masked(f"{failure.code} {failure.message}")
+        if permanent and failure.code in PERMANENT:
+            raise Undeliverable(reply) from None
+        raise MailNotAccepted(f"{name}: {reply}") from None
     except (SMTPException, OSError) as failure:
-        reason = _answer(str(failure) or type(failure).__name__)
-        raise MailNotTaken(f"{name}: {reason}") from failure
+        reason = _masked(str(failure) or type(failure).__name__)
+        raise MailNotAccepted(f"{name}: {reason}") from failure
 
 
-def _answer(text: str) -> str:
-    # Bytes that are no UTF-8 arrive as surrogates, which cannot be stored.
+def _masked(text: str) -> str:
+    # Bytes that are not UTF-8 arrive as surrogates, which a database cannot store.
     readable = text.encode(errors="replace").decode()
-    return mask_all(one_line(readable))[:LONGEST_ANSWER]
+    return mask_all(one_line(readable))[:MAX_REPLY_LENGTH]

@@ -1,4 +1,4 @@
-"""Payments and refunds kept by Stripe."""
+"""Payments and refunds at Stripe."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,23 +24,24 @@ from domain.money import Money
 from domain.refund import PartState
 from domain.text import one_line
 
-PATIENCE = timedelta(seconds=20)
-"""Below the time an activity has, so that Stripe's silence is the error that is seen."""
+TIMEOUT = timedelta(seconds=20)
+"""Shorter than the activity's timeout, so that the error names Stripe and not the activity."""
 
 REFUND = "seatflow_refund"
-"""The metadata that tells which refund a refund at Stripe belongs to."""
+"""Metadata name of our refund's id; the webhook finds the refund by it."""
 KEY = "seatflow_key"
-"""The metadata that tells for which request it was made."""
+"""Metadata name of the request's key; lost responses are found by it."""
 
 PAYMENT_INTENT = "pi_"
 CHARGE = ("ch_", "py_")
-LONGEST_REASON = 200
-TOO_FINE = "amount_too_fine"
-ALL_AT_ONCE = 100
+MAX_REASON_LENGTH = 200
+TOO_PRECISE = "amount_too_fine"
+PAGE_SIZE = 100
+"""The most that Stripe returns in one page."""
 
-# https://docs.stripe.com/currencies: what it calls zero-decimal and three-decimal. Not those
-# of `domain.money`: ISK, UGX, RSD and others have no minor unit, yet two decimals at Stripe.
-_DIGITS = dict.fromkeys(
+# Zero-decimal and three-decimal currencies of https://docs.stripe.com/currencies. They differ from
+# the minor units in `domain.money`: ISK, UGX, RSD and others have none, but two decimals at Stripe.
+_DECIMALS = dict.fromkeys(
     (
         *("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA"),
         *("PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"),
@@ -49,8 +50,8 @@ _DIGITS = dict.fromkeys(
 ) | dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3)
 
 
-class TooFine(ValueError):
-    """Stripe counts no such fractions of a currency."""
+class AmountTooPrecise(ValueError):
+    """An amount with more decimals than Stripe supports for its currency."""
 
 
 class _Failure(Value):
@@ -58,7 +59,7 @@ class _Failure(Value):
 
 
 class _Intent(Value):
-    """What we read of a payment intent at Stripe."""
+    """The members of a Stripe payment intent that are read here."""
 
     id: str
     status: str
@@ -67,7 +68,7 @@ class _Intent(Value):
 
 
 class _Refund(Value):
-    """What we read of a refund at Stripe."""
+    """The members of a Stripe refund that are read here."""
 
     id: str
     status: PartState
@@ -76,97 +77,99 @@ class _Refund(Value):
 
 
 class StripeProvider:
-    """Keeps the promises of `PaymentProvider` with Stripe's payment intents and refunds.
+    """`PaymentProvider` over Stripe's payment intents and refunds.
 
-    A payment is a payment intent (`pi_…`) or a charge (`ch_…`, `py_…`); what is charged here
-    is an intent. Stripe forgets its idempotency keys after a day, and what it answers to a
-    repeated one is old news. So each intent and refund carries its key in its metadata as
-    well, and is looked for before it is asked for; Stripe's own key decides between requests
-    at the same moment.
+    A payment is a payment intent (`pi_…`) or a charge (`ch_…`, `py_…`); new charges are payment
+    intents. Stripe forgets idempotency keys after a day and answers a repeated one with the first
+    response, not the current state. Therefore each intent and refund also carries its key in its
+    metadata and is searched for before it is created. Stripe's idempotency key resolves only the
+    race between two concurrent requests.
     """
 
     def __init__(self, api_key: str, api_base: str | None = None) -> None:
-        """Use the account that `api_key` belongs to, at `api_base`; None: Stripe's own."""
-        self._http = stripe.HTTPXClient(timeout=PATIENCE.total_seconds())
+        """Connect to the Stripe account of `api_key`, at `api_base` or Stripe's default address."""
+        self._http = stripe.HTTPXClient(timeout=TIMEOUT.total_seconds())
         self._stripe = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base else {},
-            # Whoever asks tries again, and looks first.
+            # Temporal retries the activity, which first searches for the earlier result.
             max_network_retries=0,
             http_client=self._http,
         ).v1
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.close_async()
 
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
-        """Charge once per `request.key`; a repeated key returns the first answer.
+        """Charge once per `request.key`; a repeated key returns the first result.
 
-        Without a customer there is nobody whose methods could be charged, and it is declined.
+        Without a Stripe customer there is no payment method to charge: it is declined.
         """
         if request.billing_customer is None:
             return _declined("no_billing_customer")
         found = await self.find_charge(request)
-        return found or await self._take(request, request.billing_customer)
+        return found or await self._create_intent(request, request.billing_customer)
 
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
-        """The answer that `request.key` has had, if any.
+        """Return the charge that was made for `request.key`, if any.
 
-        Raises ChargeUndecided while Stripe has none, as of a bank's debit.
+        Raises ChargeUndecided while its payment intent has no result, as for a bank debit.
         """
         if request.billing_customer is None:
             return None
         try:
             listed = await self._stripe.payment_intents.list_async(
-                {"customer": request.billing_customer, "limit": ALL_AT_ONCE}
+                {"customer": request.billing_customer, "limit": PAGE_SIZE}
             )
         except stripe.InvalidRequestError as error:
+            # A customer that Stripe does not know has no charges.
             if error.code != "resource_missing":
                 raise
             return None
         async for each in listed.auto_paging_iter():
             intent = _Intent.model_validate(each.to_dict())
             if intent.metadata.get(KEY) == request.key:
-                return _answered(intent)
+                return _as_charge(intent)
         return None
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
-        """Refund once per `request.key`; a repeated key returns the first refund as it stands.
+        """Refund once per `request.key`; a repeated key returns the same refund as it is now.
 
-        Raises RefundRefused also where Stripe cannot do it: another method than the original.
+        Raises RefundRefused also for `to_method`: Stripe refunds to the original method only.
         """
         if request.to_method is not None:
             raise RefundRefused("another_method_not_supported")
         found = await self.find_refund(request)
-        return found or await self._create(request)
+        return found or await self._create_refund(request)
 
     async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
-        """The refund that was made for `request.key`, if any.
+        """Return the refund that was made for `request.key`, if any.
 
-        Raises RefundRefused when the payment cannot be one of Stripe's.
+        Raises RefundRefused when the payment's id is not one of Stripe's.
         """
-        query: RefundListParams = {"limit": ALL_AT_ONCE}
+        query: RefundListParams = {"limit": PAGE_SIZE}
         query[_kind(request.payment)] = request.payment
         try:
             listed = await self._stripe.refunds.list_async(query)
         except stripe.InvalidRequestError as error:
+            # A payment that Stripe does not know has no refunds.
             if error.http_status != 404:
                 raise
             return None
         async for each in listed.auto_paging_iter():
-            refund = _read(each)
+            refund = _parse_refund(each)
             if refund.metadata.get(KEY) == request.key:
-                return _told(refund)
+                return _as_refund(refund)
         return None
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
-        """How the refund stands now; Stripe knows no other time."""
-        return _told(_read(await self._stripe.refunds.retrieve_async(provider_id)))
+        """Return the current state of the refund; Stripe cannot report the one at `request.at`."""
+        return _as_refund(_parse_refund(await self._stripe.refunds.retrieve_async(provider_id)))
 
-    async def _take(self, request: ChargeRequest, customer: str) -> ProviderCharge:
+    async def _create_intent(self, request: ChargeRequest, customer: str) -> ProviderCharge:
         try:
-            order: PaymentIntentCreateParams = {
+            parameters: PaymentIntentCreateParams = {
                 "amount": stripe_units(request.amount),
                 "currency": request.amount.currency.lower(),
                 "customer": customer,
@@ -174,52 +177,58 @@ class StripeProvider:
                 "description": request.description,
                 "metadata": {KEY: request.key},
                 "confirm": True,
-                # Nobody is there: what wants to be confirmed by a person is declined.
+                # No customer is present, so a payment that needs authentication is declined.
                 "off_session": True,
                 "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             }
-            made = await self._stripe.payment_intents.create_async(
-                order, {"idempotency_key": request.key}
+            intent = await self._stripe.payment_intents.create_async(
+                parameters, {"idempotency_key": request.key}
             )
-        except TooFine:
-            return _declined(TOO_FINE)
+        except AmountTooPrecise:
+            return _declined(TOO_PRECISE)
         except (stripe.CardError, stripe.InvalidRequestError) as error:
-            # A card's decline is kept, and is the same whoever asks later; a mistake is not.
+            # A declined card leaves a payment intent, which later searches find; an invalid request
+            # leaves none.
             return await self.find_charge(request) or _declined(_reason(error))
-        return _answered(_Intent.model_validate(made.to_dict()))
+        return _as_charge(_Intent.model_validate(intent.to_dict()))
 
-    async def _create(self, request: RefundRequest) -> ProviderRefund:
-        with _refusals():
-            order: RefundCreateParams = {
+    async def _create_refund(self, request: RefundRequest) -> ProviderRefund:
+        with _raise_refused():
+            parameters: RefundCreateParams = {
                 "amount": stripe_units(request.amount),
                 "metadata": {KEY: request.key, REFUND: request.key.partition("/")[0]},
             }
-            order[_kind(request.payment)] = request.payment
+            parameters[_kind(request.payment)] = request.payment
             await self._require_currency(request)
-            made = await self._stripe.refunds.create_async(order, {"idempotency_key": request.key})
-        return _told(_read(made))
+            refund = await self._stripe.refunds.create_async(
+                parameters, {"idempotency_key": request.key}
+            )
+        return _as_refund(_parse_refund(refund))
 
     async def _require_currency(self, request: RefundRequest) -> None:
-        """A refund is a mere number at Stripe, counted in the currency of its payment."""
-        paid: stripe.PaymentIntent | stripe.Charge
+        """Raise RefundRefused when the payment has another currency than `request`.
+
+        A refund at Stripe is a number without a currency: it uses that of the payment.
+        """
+        payment: stripe.PaymentIntent | stripe.Charge
         if _kind(request.payment) == "payment_intent":
-            paid = await self._stripe.payment_intents.retrieve_async(request.payment)
+            payment = await self._stripe.payment_intents.retrieve_async(request.payment)
         else:
-            paid = await self._stripe.charges.retrieve_async(request.payment)
-        if paid.currency.upper() != request.amount.currency:
+            payment = await self._stripe.charges.retrieve_async(request.payment)
+        if payment.currency.upper() != request.amount.currency:
             raise RefundRefused("currency_mismatch")
 
 
 def stripe_units(amount: Money) -> int:
-    """`amount` as Stripe counts it. Raises TooFine when it is finer than that."""
-    units = amount.amount.scaleb(_DIGITS.get(amount.currency, 2))
+    """Return `amount` in the smallest unit that Stripe uses. Raises AmountTooPrecise."""
+    units = amount.amount.scaleb(_DECIMALS.get(amount.currency, 2))
     if units % 1:
-        raise TooFine(TOO_FINE)
+        raise AmountTooPrecise(TOO_PRECISE)
     return int(units)
 
 
 def _kind(payment: str) -> Literal["payment_intent", "charge"]:
-    """What sort of payment it is. Raises RefundRefused when it is none of Stripe's."""
+    """Return the Stripe object that the id belongs to. Raises RefundRefused for any other id."""
     if payment.startswith(PAYMENT_INTENT):
         return "payment_intent"
     if payment.startswith(CHARGE):
@@ -227,15 +236,16 @@ def _kind(payment: str) -> Literal["payment_intent", "charge"]:
     raise RefundRefused("not_a_stripe_payment")
 
 
-def _answered(intent: _Intent) -> ProviderCharge:
-    """What the intent says. Raises ChargeUndecided while it says nothing yet."""
+def _as_charge(intent: _Intent) -> ProviderCharge:
+    """Return the result of the intent. Raises ChargeUndecided while it has none."""
     match intent.status:
         case "succeeded":
             return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED)
         case "processing" | "requires_confirmation":
-            raise ChargeUndecided(f"Stripe has not decided about {intent.id} yet.")
+            raise ChargeUndecided(f"Payment intent {intent.id} is {intent.status}: no result yet.")
         case _:
-            # Whatever it waits for, nobody brings it: the secret that it takes is told to none.
+            # Every other status waits for the customer, who is never given the client secret that
+            # completing the payment needs.
             failure = intent.last_payment_error and intent.last_payment_error.code
             return _declined(failure or intent.status, intent.id)
 
@@ -244,11 +254,11 @@ def _declined(failure: str, provider_id: str | None = None) -> ProviderCharge:
     return ProviderCharge(provider_id=provider_id, state=ChargeState.DECLINED, failure=failure)
 
 
-def _read(refund: stripe.Refund) -> _Refund:
+def _parse_refund(refund: stripe.Refund) -> _Refund:
     return _Refund.model_validate(refund.to_dict())
 
 
-def _told(refund: _Refund) -> ProviderRefund:
+def _as_refund(refund: _Refund) -> ProviderRefund:
     failed = refund.status.failed
     return ProviderRefund(
         provider_id=refund.id,
@@ -258,16 +268,16 @@ def _told(refund: _Refund) -> ProviderRefund:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What Stripe will answer every time, as RefundRefused; all else may go otherwise."""
+def _raise_refused() -> Iterator[None]:
+    """Raise RefundRefused for errors that a retry cannot change; other errors pass through."""
     try:
         yield
-    except TooFine:
-        raise RefundRefused(TOO_FINE) from None
+    except AmountTooPrecise:
+        raise RefundRefused(TOO_PRECISE) from None
     except (stripe.CardError, stripe.InvalidRequestError) as error:
         raise RefundRefused(_reason(error)) from None
 
 
 def _reason(error: stripe.StripeError) -> str:
     text = error.code or error.user_message or type(error).__name__
-    return mask_all(one_line(text))[:LONGEST_REASON]
+    return mask_all(one_line(text))[:MAX_REASON_LENGTH]

@@ -1,4 +1,4 @@
-"""Measures how light the engine is, beside a floor: `python -m bench [--full]`."""
+"""Benchmarks of the engine against a baseline: `python -m bench [--full]`."""
 
 import argparse
 import asyncio
@@ -7,28 +7,28 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.bulk import batches, lone_ones
-from bench.drawing import draw
+from bench.bulk import measure_batches, measure_single_invitations
+from bench.chart import draw_chart
+from bench.environment import open_environment
 from bench.figure import Figure
-from bench.lifecycle import lifecycles
-from bench.memory import memory
-from bench.replay import replays
-from bench.report import keep, show
-from bench.stand import a_stand
+from bench.lifecycle import measure_lifecycles
+from bench.memory import measure_memory
+from bench.replay import measure_replays
+from bench.report import print_table, save
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: rounds, and how many in each."""
+    """The amount of work: rounds and the number in each."""
 
     name: str
     lifecycles: tuple[int, int]
     replays: tuple[int, int]
     rows: tuple[int, int]
-    beside_single_ones: int
-    """Rows of the batch during which somebody else invites single people."""
+    rows_beside_singles: int
+    """Rows of the batch during which another account sends single invitations."""
     cached: tuple[int, int]
 
 
@@ -37,7 +37,7 @@ QUICK = Size(
     lifecycles=(4, 100),
     replays=(5, 100),
     rows=(2, 300),
-    beside_single_ones=1_500,
+    rows_beside_singles=1_500,
     cached=(1, 150),
 )
 FULL = Size(
@@ -45,48 +45,48 @@ FULL = Size(
     lifecycles=(6, 200),
     replays=(15, 300),
     rows=(4, 1_000),
-    beside_single_ones=10_000,
+    rows_beside_singles=10_000,
     cached=(1, 300),
 )
 SMOKE = Size(
-    "smoke", lifecycles=(1, 3), replays=(1, 3), rows=(1, 10), beside_single_ones=10, cached=(1, 10)
+    "smoke", lifecycles=(1, 3), replays=(1, 3), rows=(1, 10), rows_beside_singles=10, cached=(1, 10)
 )
-"""Whether it can be measured at all: the figures say nothing."""
+"""Smoke test of the benchmark; its figures have no meaning."""
 
 SIZES = {size.name: size for size in (QUICK, FULL, SMOKE)}
 
 
 async def measure(size: Size, console: Console) -> list[Figure]:
-    """Measure one after the other, each on a stand that nobody has used before."""
+    """Run all benchmarks, one after the other, in new environments."""
     figures = list[Figure]()
-    with console.status("whole lifecycles") as status:
-        async with a_stand() as stand:
-            figures += await lifecycles(stand, *size.lifecycles)
+    with console.status("lifecycles") as status:
+        async with open_environment() as environment:
+            figures += await measure_lifecycles(environment, *size.lifecycles)
             status.update("replays")
-            figures += await replays(stand, *size.replays)
+            figures += await measure_replays(environment, *size.replays)
         status.update("memory")
-        figures += await memory(*size.cached)
-        async with a_stand() as stand:
+        figures += await measure_memory(*size.cached)
+        async with open_environment() as environment:
             status.update("batches")
-            figures += await batches(stand, *size.rows)
-        async with a_stand() as stand:
-            status.update("single ones beside a batch")
-            figures += await lone_ones(stand, size.beside_single_ones)
+            figures += await measure_batches(environment, *size.rows)
+        async with open_environment() as environment:
+            status.update("single invitations during a batch")
+            figures += await measure_single_invitations(environment, size.rows_beside_singles)
     return figures
 
 
 def main() -> None:
-    """Measure in the size that is asked for."""
+    """Run the benchmarks, print the figures and save them."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default=QUICK.name, help="how much to measure")
+    parser.add_argument("--size", choices=SIZES, default=QUICK.name, help="amount of work")
     parser.add_argument("--full", action="store_const", const=FULL.name, dest="size")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where they are kept")
-    asked = parser.parse_args()
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the results")
+    arguments = parser.parse_args()
     console = Console()
-    figures = asyncio.run(measure(SIZES[asked.size], console))
-    show(figures, console)
-    kept = keep(figures, asked.size, asked.results)
-    console.print(f"kept in {kept} and {draw(figures, kept)}")
+    figures = asyncio.run(measure(SIZES[arguments.size], console))
+    print_table(figures, console)
+    saved = save(figures, arguments.size, arguments.results)
+    console.print(f"Saved {saved} and {draw_chart(figures, saved)}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Thousands invited at once: beside a client that only starts, and beside a single invitation."""
+"""Batches: compared with direct starts of workflows, and their effect on single invitations."""
 
 import asyncio
 import time
@@ -13,8 +13,17 @@ from temporalio.client import Client
 from activities.batch import PORTION
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
-from bench.figure import LONE, OUT, SUBMITTED, Figure
-from bench.stand import ADMIN, FLOOR, OTHER, OTHERS_ADMIN, SEATFLOW, TARGET, Side, Stand
+from bench.environment import (
+    ADMIN,
+    BASELINE,
+    OTHER,
+    OTHER_ADMIN,
+    SEATFLOW,
+    TARGET,
+    Environment,
+    Variant,
+)
+from bench.figure import DELIVERED, SINGLE, SUBMITTED, Figure
 from clients.batch import BulkClient
 from clients.invitation_start import Inviting, Terms
 from domain.batch import BatchRow
@@ -22,125 +31,129 @@ from domain.invitation import Invitation, InvitationState, Invite, Person
 from runtime.clients import bulk_client, signer
 from states.invitation import opening
 
-IN_FLIGHT = 100
-"""Starts of the bare client that the server has not answered yet."""
+CONCURRENT_STARTS = 100
+"""Start requests of the direct client in flight at a time."""
 
-IDLE = 20
-"""Single invitations, one after the other, while nothing else happens."""
+IDLE_SAMPLES = 20
+"""Single invitations, one after the other, on the idle system."""
 
 WARM_UP = 10
-"""Before anything is measured."""
+"""Invitations before the first measurement."""
 
-LONE_EVERY = 0.5
-"""Seconds between two single invitations during a batch."""
+SINGLE_EVERY_SECONDS = 0.5
+"""Interval of single invitations during a batch."""
 
-_LOOK_EVERY = 0.05
-_LOOK_CLOSELY = 0.005
+_POLL_SECONDS = 0.05
+_FINE_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
-class Sent:
-    """How many rows a second were submitted, and were pending."""
+class Rates:
+    """Rows per second that were submitted, and that became pending."""
 
     submitted: float
-    out: float
+    delivered: float
 
 
-async def batches(stand: Stand, rounds: int, count: int) -> list[Figure]:
-    """Rounds of `count` rows, in turns: as a batch, and by a client that only starts."""
-    await _as_a_batch(stand, "oursfirst", WARM_UP)
-    await _bare(stand, "barefirst", WARM_UP)
-    pairs = list[tuple[Sent, Sent]]()
+async def measure_batches(environment: Environment, rounds: int, count: int) -> list[Figure]:
+    """Measure rounds of `count` rows, in turns as a batch and as direct starts of workflows."""
+    await _submit_batch(environment, "warmbatch", WARM_UP)
+    await _start_directly(environment, "warmdirect", WARM_UP)
+    pairs = list[tuple[Rates, Rates]]()
     for number in range(rounds):
         if number % 2:
-            bare = await _bare(stand, f"bare{number}", count)
-            pairs.append((await _as_a_batch(stand, f"ours{number}", count), bare))
+            direct = await _start_directly(environment, f"direct{number}", count)
+            pairs.append((await _submit_batch(environment, f"batch{number}", count), direct))
         else:
-            ours = await _as_a_batch(stand, f"ours{number}", count)
-            pairs.append((ours, await _bare(stand, f"bare{number}", count)))
-    submitted = [(ours.submitted, bare.submitted) for ours, bare in pairs]
-    out = [(ours.out, bare.out) for ours, bare in pairs]
+            batch = await _submit_batch(environment, f"batch{number}", count)
+            pairs.append((batch, await _start_directly(environment, f"direct{number}", count)))
+    submitted = [(batch.submitted, direct.submitted) for batch, direct in pairs]
+    delivered = [(batch.delivered, direct.delivered) for batch, direct in pairs]
     return [
-        Figure(goal, [mine / its for mine, its in rates], _beside(rates))
-        for goal, rates in ((SUBMITTED, submitted), (OUT, out))
+        Figure(goal, [batch / direct for batch, direct in rates], _medians(rates))
+        for goal, rates in ((SUBMITTED, submitted), (DELIVERED, delivered))
     ]
 
 
-def _beside(rates: Sequence[tuple[float, float]]) -> str:
-    ours, bare = (median(pair[side] for pair in rates) for side in (0, 1))
-    return f"{ours:.0f} to {bare:.0f} rows a second"
+def _medians(rates: Sequence[tuple[float, float]]) -> str:
+    batch, direct = (median(pair[side] for pair in rates) for side in (0, 1))
+    return f"{batch:.0f} to {direct:.0f} rows a second"
 
 
-async def _as_a_batch(stand: Stand, name: str, count: int) -> Sent:
-    side = stand.sides[SEATFLOW]
-    bulk = _bulk(stand, side)
-    began = time.monotonic()
-    batch = await bulk.submit(TARGET, _rows(name, count), ADMIN)
-    while not (await bulk.batches.progress(batch.batch_id)).finished:
-        await asyncio.sleep(_LOOK_EVERY)
-    submitted = time.monotonic() - began
-    await _pending(side, name, count)
-    return Sent(count / submitted, count / (time.monotonic() - began))
+async def _submit_batch(environment: Environment, name: str, count: int) -> Rates:
+    variant = environment.variants[SEATFLOW]
+    batches = _batch_client(environment, variant)
+    start = time.monotonic()
+    batch = await batches.submit(TARGET, _rows(name, count), ADMIN)
+    while not (await batches.batches.progress(batch.batch_id)).finished:
+        await asyncio.sleep(_POLL_SECONDS)
+    submitted = time.monotonic() - start
+    await _wait_until_pending(variant, name, count)
+    return Rates(count / submitted, count / (time.monotonic() - start))
 
 
-async def _bare(stand: Stand, name: str, count: int) -> Sent:
-    """Only starts, of the floor's workflow, for claims that were filed before the clock runs."""
-    side = stand.sides[FLOOR]
-    inviting = _inviting(stand, side)
-    terms = Terms(account=TARGET, by=ADMIN, policy=side.settings.policy)
+async def _start_directly(environment: Environment, name: str, count: int) -> Rates:
+    """Start the baseline's workflows for claims stored before the measurement begins."""
+    variant = environment.variants[BASELINE]
+    inviting = _inviting(environment, variant)
+    terms = Terms(account=TARGET, by=ADMIN, policy=variant.settings.policy)
     claims = list[tuple[Invite, Invitation]]()
     for row in _rows(name, count):
         invite = inviting.order(row.person, terms, f"{name}-{row.position}")
         claims.append((invite, opening(invite, run_id="", at=datetime.now(UTC))))
     for first in range(0, count, PORTION):
-        await side.store.invitations.claim_all(claims[first : first + PORTION], datetime.now(UTC))
-    in_flight = asyncio.Semaphore(IN_FLIGHT)
+        await variant.store.invitations.claim_all(
+            claims[first : first + PORTION], datetime.now(UTC)
+        )
+    slots = asyncio.Semaphore(CONCURRENT_STARTS)
 
-    async def started(invite: Invite, begun: Invitation) -> None:
-        async with in_flight:
+    async def start_one(invite: Invite, begun: Invitation) -> None:
+        async with slots:
             await inviting.start_workflow(invite, begun)
 
-    began = time.monotonic()
-    await asyncio.gather(*(started(*claim) for claim in claims))
-    submitted = time.monotonic() - began
-    await _pending(side, name, count)
-    return Sent(count / submitted, count / (time.monotonic() - began))
+    start = time.monotonic()
+    await asyncio.gather(*(start_one(*claim) for claim in claims))
+    submitted = time.monotonic() - start
+    await _wait_until_pending(variant, name, count)
+    return Rates(count / submitted, count / (time.monotonic() - start))
 
 
-async def lone_ones(stand: Stand, count: int) -> list[Figure]:
-    """Single invitations of one account on an idle system, then while another invites `count`."""
-    side = stand.sides[SEATFLOW]
+async def measure_single_invitations(environment: Environment, count: int) -> list[Figure]:
+    """Measure single invitations on the idle system, then during another account's batch."""
+    variant = environment.variants[SEATFLOW]
     for number in range(WARM_UP):
-        await _lone(side, f"warm{number}")
-    idle = median([await _lone(side, f"idle{number}") for number in range(IDLE)])
-    bulk = _bulk(stand, side)
-    began = time.monotonic()
-    await bulk.submit(TARGET, _rows("beside", count), ADMIN)
-    all_out = asyncio.create_task(_pending(side, "beside", count))
+        await _invite_single(variant, f"warm{number}")
+    idle = median(
+        [await _invite_single(variant, f"idle{number}") for number in range(IDLE_SAMPLES)]
+    )
+    batches = _batch_client(environment, variant)
+    start = time.monotonic()
+    await batches.submit(TARGET, _rows("batch", count), ADMIN)
+    delivered = asyncio.create_task(_wait_until_pending(variant, "batch", count))
     busy = list[float]()
-    while not all_out.done():
-        busy.append(await _lone(side, f"busy{len(busy)}"))
-        await asyncio.wait([all_out], timeout=LONE_EVERY)
-    await all_out
-    rate = count / (time.monotonic() - began)
+    while not delivered.done():
+        busy.append(await _invite_single(variant, f"busy{len(busy)}"))
+        await asyncio.wait([delivered], timeout=SINGLE_EVERY_SECONDS)
+    await delivered
+    rate = count / (time.monotonic() - start)
     note = (
         f"{1000 * median(busy):.0f} to {1000 * idle:.0f} ms, the longest {max(busy):.1f} s; "
-        f"{len(busy)} beside {count:,} rows, {rate:.0f} a second"
+        f"{len(busy)} during {count:,} rows, {rate:.0f} a second"
     )
-    return [Figure(LONE, [each / idle for each in busy], note)]
+    return [Figure(SINGLE, [each / idle for each in busy], note)]
 
 
-async def _lone(side: Side, name: str) -> float:
-    """Seconds from asking for a single invitation until it is pending."""
-    email = f"{name}@lone.example"
-    began = time.monotonic()
-    [invited] = await side.client.invite(OTHER, [Person(email=email)], OTHERS_ADMIN)
+async def _invite_single(variant: Variant, name: str) -> float:
+    """Return the seconds from the request for a single invitation until it is pending."""
+    email = f"{name}@single.example"
+    start = time.monotonic()
+    [invited] = await variant.client.invite(OTHER, [Person(email=email)], OTHER_ADMIN)
     assert invited.result == "invited", invited
     while True:
-        filed = await side.store.invitations.latest(OTHER, email)
-        if filed and filed.invitation.state is InvitationState.PENDING:
-            return time.monotonic() - began
-        await asyncio.sleep(_LOOK_CLOSELY)
+        stored = await variant.store.invitations.latest(OTHER, email)
+        if stored and stored.invitation.state is InvitationState.PENDING:
+            return time.monotonic() - start
+        await asyncio.sleep(_FINE_POLL_SECONDS)
 
 
 def _rows(name: str, count: int) -> list[BatchRow]:
@@ -154,36 +167,36 @@ def _email(name: str, position: int) -> str:
     return f"{name}-{position}@new.example"
 
 
-async def _pending(side: Side, name: str, count: int) -> None:
-    """Wait until every row of that name is pending."""
+async def _wait_until_pending(variant: Variant, name: str, count: int) -> None:
+    """Wait until all `count` rows of that name are pending."""
     query = select(func.count()).where(
         InvitationRow.account_id == TARGET,
         InvitationRow.state == InvitationState.PENDING,
         InvitationRow.email.startswith(f"{name}-"),
     )
     while True:
-        async with reading(side.store.engine) as session:
+        async with reading(variant.store.engine) as session:
             if (await session.scalar(query)) == count:
                 return
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-def _bulk(stand: Stand, side: Side) -> BulkClient:
+def _batch_client(environment: Environment, variant: Variant) -> BulkClient:
     async def connected() -> Client:
-        return stand.temporal
+        return environment.temporal
 
-    return bulk_client(side.settings, side.store, connected)
+    return bulk_client(variant.settings, variant.store, connected)
 
 
-def _inviting(stand: Stand, side: Side) -> Inviting:
+def _inviting(environment: Environment, variant: Variant) -> Inviting:
     async def connected() -> Client:
-        return stand.temporal
+        return environment.temporal
 
     return Inviting(
         connect=connected,
-        invitations=side.store.invitations,
-        signer=signer(side.settings),
-        id_key=side.settings.id_key,
-        task_queue=side.settings.task_queue,
-        wait_seconds=side.settings.wait_seconds,
+        invitations=variant.store.invitations,
+        signer=signer(variant.settings),
+        id_key=variant.settings.id_key,
+        task_queue=variant.settings.task_queue,
+        wait_seconds=variant.settings.wait_seconds,
     )

@@ -1,4 +1,4 @@
-"""Whole lifecycles of free users: invited, accepted at once, completed."""
+"""Lifecycles of free users: invited, accepted, completed."""
 
 import asyncio
 import time
@@ -12,7 +12,17 @@ from temporalio.client import WorkflowHistory
 
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
-from bench.cost import cpu_seconds
+from bench.billable_actions import billable_actions
+from bench.cpu import cpu_seconds
+from bench.environment import (
+    ADMIN,
+    BASELINE,
+    SEATFLOW,
+    TARGET,
+    Environment,
+    Variant,
+    add_free_users,
+)
 from bench.figure import (
     ACTIONS,
     EVENTS,
@@ -22,25 +32,23 @@ from bench.figure import (
     WORKER_TO_SERVER,
     Figure,
 )
-from bench.history import billable_actions
-from bench.stand import ADMIN, FLOOR, SEATFLOW, TARGET, Side, Stand, free_users
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, Person
 
-AT_ONCE = 60
-"""Lifecycles under way: enough to keep the worker busy while some of them only wait."""
+CONCURRENCY = 60
+"""Concurrent lifecycles: enough to keep the worker busy while some of them wait."""
 
-ANSWERED_AFTER = 1.0
-"""Seconds: the store knows of the e-mail a moment before the workflow does."""
+ACCEPT_AFTER_SECONDS = 1.0
+"""Delay before accepting: the store is `pending` a moment before the workflow is."""
 
 WARM_UP = 60
 
-_LOOK_EVERY = 0.05
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Lived:
-    """What a round of whole lifecycles has cost."""
+class Round:
+    """The time and CPU time of a round of lifecycles."""
 
     count: int
     seconds: float
@@ -49,123 +57,129 @@ class Lived:
 
     @property
     def worker_ms(self) -> float:
-        """Milliseconds of the worker's CPU for each."""
+        """Return the worker's CPU time per lifecycle in milliseconds."""
         return 1000 * self.worker_cpu / self.count
 
     @property
     def server_ms(self) -> float:
-        """Milliseconds of the server's CPU for each."""
+        """Return the server's CPU time per lifecycle in milliseconds."""
         return 1000 * self.server_cpu / self.count
 
     @property
     def per_second(self) -> float:
-        """Whole lifecycles in a second."""
+        """Return the lifecycles per second."""
         return self.count / self.seconds
 
 
-async def lifecycles(stand: Stand, rounds: int, count: int) -> list[Figure]:
-    """Rounds of `count` lifecycles on each side, in turns; each side begins every other round."""
-    seatflow, floor = stand.sides[SEATFLOW], stand.sides[FLOOR]
-    for side in (seatflow, floor):
-        await live(stand, side, "warm", min(count, WARM_UP))
-    pairs = list[tuple[Lived, Lived]]()
+async def measure_lifecycles(environment: Environment, rounds: int, count: int) -> list[Figure]:
+    """Measure rounds of `count` lifecycles of each variant, which take turns at being first."""
+    seatflow, baseline = environment.variants[SEATFLOW], environment.variants[BASELINE]
+    for variant in (seatflow, baseline):
+        await run_lifecycles(environment, variant, "warm", min(count, WARM_UP))
+    pairs = list[tuple[Round, Round]]()
     for number in range(rounds):
-        order = (seatflow, floor) if number % 2 else (floor, seatflow)
-        lived = {side.name: await live(stand, side, f"round{number}", count) for side in order}
-        pairs.append((lived[SEATFLOW], lived[FLOOR]))
+        order = (seatflow, baseline) if number % 2 else (baseline, seatflow)
+        measured = {
+            variant.name: await run_lifecycles(environment, variant, f"round{number}", count)
+            for variant in order
+        }
+        pairs.append((measured[SEATFLOW], measured[BASELINE]))
     return [
         Figure(
             WORKER_CPU,
-            [ours.worker_ms / floor.worker_ms for ours, floor in pairs],
-            _beside("ms", pairs, lambda lived: lived.worker_ms),
+            [ours.worker_ms / base.worker_ms for ours, base in pairs],
+            _medians("ms", pairs, lambda each: each.worker_ms),
         ),
         Figure(
             SERVER_CPU,
-            [ours.server_ms / floor.server_ms for ours, floor in pairs],
-            _beside("ms", pairs, lambda lived: lived.server_ms),
+            [ours.server_ms / base.server_ms for ours, base in pairs],
+            _medians("ms", pairs, lambda each: each.server_ms),
         ),
         Figure(
             RATE,
-            [ours.per_second / floor.per_second for ours, floor in pairs],
-            _beside("a second", pairs, lambda lived: lived.per_second),
+            [ours.per_second / base.per_second for ours, base in pairs],
+            _medians("a second", pairs, lambda each: each.per_second),
         ),
         Figure(
             WORKER_TO_SERVER,
             [ours.worker_ms / ours.server_ms for ours, _ in pairs],
-            f"floor {median(floor.worker_ms / floor.server_ms for _, floor in pairs):.2f}",
+            f"baseline {median(base.worker_ms / base.server_ms for _, base in pairs):.2f}",
         ),
-        *await _histories(stand),
+        *await _measure_histories(environment),
     ]
 
 
-def _beside(
-    unit: str, pairs: Sequence[tuple["Lived", "Lived"]], of: Callable[["Lived"], float]
-) -> str:
-    ours, floor = (median(of(pair[side]) for pair in pairs) for side in (0, 1))
-    return f"{ours:.1f} to {floor:.1f} {unit}"
+def _medians(unit: str, pairs: Sequence[tuple[Round, Round]], of: Callable[[Round], float]) -> str:
+    ours, base = (median(of(pair[side]) for pair in pairs) for side in (0, 1))
+    return f"{ours:.1f} to {base:.1f} {unit}"
 
 
-async def _histories(stand: Stand) -> list[Figure]:
-    """What the server keeps of one that was played alone."""
-    ours, floor = [await a_history(stand, stand.sides[name]) for name in (SEATFLOW, FLOOR)]
+async def _measure_histories(environment: Environment) -> list[Figure]:
+    """Measure the history of a single lifecycle of each variant."""
+    ours, base = [
+        await record_history(environment, environment.variants[name])
+        for name in (SEATFLOW, BASELINE)
+    ]
     return [
-        Figure(EVENTS, [len(ours.events)], f"floor {len(floor.events)}"),
-        Figure(ACTIONS, [billable_actions(ours)], f"floor {billable_actions(floor)}"),
+        Figure(EVENTS, [len(ours.events)], f"baseline {len(base.events)}"),
+        Figure(ACTIONS, [billable_actions(ours)], f"baseline {billable_actions(base)}"),
     ]
 
 
-async def a_history(stand: Stand, side: Side) -> WorkflowHistory:
-    """Of a lifecycle that is played alone, so that nothing in it has to be tried again."""
-    [email] = await free_users(side, uuid.uuid4().hex, 1)
-    await _live(side, [email])
-    await all_closed(stand, side)
-    filed = await side.store.invitations.latest(TARGET, email)
-    assert filed is not None
-    handle = stand.temporal.get_workflow_handle(
-        filed.invitation.workflow_id, run_id=filed.invitation.run_id
+async def record_history(environment: Environment, variant: Variant) -> WorkflowHistory:
+    """Return the history of a lifecycle that runs alone, so that nothing in it is retried."""
+    [email] = await add_free_users(variant, uuid.uuid4().hex, 1)
+    await _invite_and_accept(variant, [email])
+    await wait_until_closed(environment, variant)
+    stored = await variant.store.invitations.latest(TARGET, email)
+    assert stored is not None
+    handle = environment.temporal.get_workflow_handle(
+        stored.invitation.workflow_id, run_id=stored.invitation.run_id
     )
     return await handle.fetch_history()
 
 
-async def live(stand: Stand, side: Side, name: str, count: int) -> Lived:
-    """Let `count` free users be invited and accept; what it has cost until all are over."""
-    emails = await free_users(side, name, count)
-    worker, server = side.worker.pid, stand.server.pid
-    began, worker_cpu, server_cpu = time.monotonic(), cpu_seconds(worker), cpu_seconds(server)
-    await _live(side, emails)
-    await all_closed(stand, side)
-    return Lived(
+async def run_lifecycles(
+    environment: Environment, variant: Variant, name: str, count: int
+) -> Round:
+    """Invite `count` free users who accept; return the cost until all workflows have closed."""
+    emails = await add_free_users(variant, name, count)
+    worker, server = variant.worker.pid, environment.server.pid
+    start, worker_cpu, server_cpu = time.monotonic(), cpu_seconds(worker), cpu_seconds(server)
+    await _invite_and_accept(variant, emails)
+    await wait_until_closed(environment, variant)
+    return Round(
         count=count,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - start,
         worker_cpu=cpu_seconds(worker) - worker_cpu,
         server_cpu=cpu_seconds(server) - server_cpu,
     )
 
 
-async def _live(side: Side, emails: Sequence[str]) -> None:
-    at_once = asyncio.Semaphore(AT_ONCE)
-    reached = Reached(side)
+async def _invite_and_accept(variant: Variant, emails: Sequence[str]) -> None:
+    slots = asyncio.Semaphore(CONCURRENCY)
+    states = StateWatcher(variant)
 
-    async def whole_life(email: str) -> None:
-        async with at_once:
-            [invited] = await side.client.invite(TARGET, [Person(email=email)], ADMIN)
+    async def run_lifecycle(email: str) -> None:
+        async with slots:
+            [invited] = await variant.client.invite(TARGET, [Person(email=email)], ADMIN)
             assert invited.result == "invited", invited
-            await reached.by(email, InvitationState.PENDING)
-            await _accept(side, email)
-            await reached.by(email, InvitationState.COMPLETED)
+            await states.wait_for(email, InvitationState.PENDING)
+            await _accept(variant, email)
+            await states.wait_for(email, InvitationState.COMPLETED)
 
-    watching = asyncio.create_task(reached.watch())
+    polling = asyncio.create_task(states.poll())
     try:
-        await asyncio.gather(*(whole_life(email) for email in emails))
+        await asyncio.gather(*(run_lifecycle(email) for email in emails))
     finally:
-        watching.cancel()
+        polling.cancel()
 
 
-async def _accept(side: Side, email: str) -> None:
+async def _accept(variant: Variant, email: str) -> None:
     while True:
-        await asyncio.sleep(ANSWERED_AFTER)
+        await asyncio.sleep(ACCEPT_AFTER_SECONDS)
         try:
-            await side.client.accept(TARGET, email)
+            await variant.client.accept(TARGET, email)
         except Refused as refused:
             if refused.code is not ErrorCode.NOT_PENDING:
                 raise
@@ -173,35 +187,35 @@ async def _accept(side: Side, email: str) -> None:
             return
 
 
-class Reached:
-    """Watches the store for all at once: one question, however many are under way."""
+class StateWatcher:
+    """Polling of the store with one query for all awaited invitations."""
 
-    def __init__(self, side: Side) -> None:
-        self._engine = side.store.engine
+    def __init__(self, variant: Variant) -> None:
+        self._engine = variant.store.engine
         self._awaited: dict[tuple[str, InvitationState], asyncio.Event] = {}
 
-    async def by(self, email: str, state: InvitationState) -> None:
-        """Wait until the invitation of `email` stands at `state`."""
+    async def wait_for(self, email: str, state: InvitationState) -> None:
+        """Wait until the invitation of `email` is in `state`."""
         event = self._awaited.setdefault((email, state), asyncio.Event())
         await event.wait()
         del self._awaited[email, state]
 
-    async def watch(self) -> None:
-        """Look again and again, until cancelled."""
+    async def poll(self) -> None:
+        """Read the states repeatedly, until cancelled."""
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_SECONDS)
             emails = {email for email, _ in self._awaited}
             query = select(InvitationRow.email, InvitationRow.state)
             async with reading(self._engine) as session:
                 rows = await session.execute(query.where(InvitationRow.email.in_(emails)))
-            standing: Mapping[str, str] = {email: state for email, state in rows}
+            current: Mapping[str, str] = {email: state for email, state in rows}
             for (email, state), event in self._awaited.items():
-                if standing.get(email) == state:
+                if current.get(email) == state:
                     event.set()
 
 
-async def all_closed(stand: Stand, side: Side) -> None:
-    """Wait until no workflow of that side runs any more."""
-    query = f"TaskQueue = '{side.settings.task_queue}' AND ExecutionStatus = 'Running'"
-    while (await stand.temporal.count_workflows(query)).count:
-        await asyncio.sleep(_LOOK_EVERY)
+async def wait_until_closed(environment: Environment, variant: Variant) -> None:
+    """Wait until no workflow of the variant is running."""
+    query = f"TaskQueue = '{variant.settings.task_queue}' AND ExecutionStatus = 'Running'"
+    while (await environment.temporal.count_workflows(query)).count:
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""The mail server of a stand, as a process: it takes every letter."""
+"""Mail server process of a benchmark environment; it accepts every letter."""
 
 import asyncio
 import sys
@@ -9,14 +9,14 @@ from runtime.process import leave, stop_signal
 
 
 async def serve(port: int, folder: Path) -> None:
-    """Take letters until the process is asked to stop."""
+    """Accept letters until a stop signal arrives."""
     stop = stop_signal()
     async with MailSink(folder, port=port):
         await stop.wait()
 
 
 def main() -> None:
-    """Run the mail server: its port and the folder for the letters are its arguments."""
+    """Run the mail server; the arguments are its port and the folder for letters."""
     _, port, folder = sys.argv
     asyncio.run(serve(int(port), Path(folder)))
     leave(0)

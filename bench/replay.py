@@ -1,6 +1,6 @@
-"""How fast a history is replayed: what a worker does with a workflow that it has not cached.
+"""Speed of replays, with which a worker restores a workflow that is not in its cache.
 
-The floor is the twin without a machine: its history has the same shape.
+The history of the baseline has the same shape.
 """
 
 import time
@@ -10,29 +10,29 @@ from statistics import median
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from bench.baseline import PASSED_THROUGH, BaselineWorkflow
+from bench.environment import BASELINE, SEATFLOW, Environment
 from bench.figure import REPLAY, Figure
-from bench.floor import SHARED, Floor
-from bench.lifecycle import a_history
-from bench.stand import FLOOR, SEATFLOW, Stand
+from bench.lifecycle import record_history
 from runtime.codec import data_converter
 from runtime.sandbox import OwnHeaders
 from runtime.wiring import workflow_runner
 from workflows.invitation import InvitationWorkflow
 
 
-async def replays(stand: Stand, rounds: int, count: int) -> list[Figure]:
-    """Rounds of `count` replays of each side's history, in turns."""
-    ours = await a_history(stand, stand.sides[SEATFLOW])
-    twin = await a_history(stand, stand.sides[FLOOR])
+async def measure_replays(environment: Environment, rounds: int, count: int) -> list[Figure]:
+    """Measure rounds of `count` replays of each variant's history, in turns."""
+    seatflow = await record_history(environment, environment.variants[SEATFLOW])
+    baseline = await record_history(environment, environment.variants[BASELINE])
     pairs = list[tuple[float, float]]()
-    # The first round is to warm up.
+    # The first round warms up.
     for _ in range(1 + rounds):
-        its = await _events_per_second(Floor, twin, count)
-        pairs.append((await _events_per_second(InvitationWorkflow, ours, count), its))
+        reference = await _events_per_second(BaselineWorkflow, baseline, count)
+        pairs.append((await _events_per_second(InvitationWorkflow, seatflow, count), reference))
     pairs = pairs[1:]
     rates = [median(pair[side] for pair in pairs) for side in (0, 1)]
     note = f"{rates[0]:.0f} to {rates[1]:.0f} events a second of CPU"
-    return [Figure(REPLAY, [mine / its for mine, its in pairs], note)]
+    return [Figure(REPLAY, [rate / reference for rate, reference in pairs], note)]
 
 
 async def _events_per_second(workflow: type, history: WorkflowHistory, count: int) -> float:
@@ -40,12 +40,12 @@ async def _events_per_second(workflow: type, history: WorkflowHistory, count: in
         workflows=[workflow],
         data_converter=data_converter({}),
         interceptors=[OwnHeaders()],
-        workflow_runner=workflow_runner(SHARED),
+        workflow_runner=workflow_runner(PASSED_THROUGH),
     )
-    # Of CPU, that of the SDK's threads too: what else runs on the machine does not count.
-    began = time.process_time()
+    # CPU time, the SDK's threads included: other programs on the machine do not count.
+    start = time.process_time()
     await replayer.replay_workflows(_copies(history, count))
-    return len(history.events) * count / (time.process_time() - began)
+    return len(history.events) * count / (time.process_time() - start)
 
 
 async def _copies(history: WorkflowHistory, count: int) -> AsyncIterator[WorkflowHistory]:

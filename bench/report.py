@@ -1,4 +1,4 @@
-"""How figures are shown and kept: a table, and JSON."""
+"""Output of figures: a table and a JSON file."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from bench.figure import Figure, Verdict
 _COLORS = {Verdict.AIM: "green", Verdict.MUST: "yellow", Verdict.MISSED: "red"}
 
 
-def show(figures: Sequence[Figure], console: Console) -> None:
-    """The table on the terminal: medians, spread, and what they should be."""
-    table = Table("what", "median", "least to most", "must", "aim", "verdict", "made of")
+def print_table(figures: Sequence[Figure], console: Console) -> None:
+    """Print medians, spread and goals as a table."""
+    table = Table("figure", "median", "least to most", "must", "aim", "verdict", "made of")
     for figure in figures:
         goal, verdict = figure.goal, figure.verdict
         sign = "≥" if goal.more_is_better else "≤"
         table.add_row(
-            goal.what,
+            goal.name,
             f"{figure.median:.4g}",
             f"{min(figure.samples):.4g} to {max(figure.samples):.4g}",
             f"{sign} {goal.must:g}",
@@ -34,11 +34,11 @@ def show(figures: Sequence[Figure], console: Console) -> None:
     console.print(table)
 
 
-def keep(figures: Sequence[Figure], size: str, folder: Path) -> Path:
-    """Keep everything that was measured as JSON; returns the file."""
+def save(figures: Sequence[Figure], size: str, folder: Path) -> Path:
+    """Save all samples as JSON; return the file."""
     now = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
+    path = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
     document = {
         "measured_at": now.isoformat(timespec="seconds"),
         "size": size,
@@ -51,7 +51,7 @@ def keep(figures: Sequence[Figure], size: str, folder: Path) -> Path:
         },
         "figures": [
             {
-                "what": figure.goal.what,
+                "what": figure.goal.name,
                 "median": round(figure.median, 4),
                 "samples": [round(sample, 4) for sample in figure.samples],
                 "must": figure.goal.must,
@@ -62,5 +62,5 @@ def keep(figures: Sequence[Figure], size: str, folder: Path) -> Path:
             for figure in figures
         ],
     }
-    kept.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return kept
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

@@ -1,1 +1,1 @@
-"""The embedded stack: a real Temporal server, a mailbox, a web server, a worker."""
+"""The embedded stack: Temporal server, mailbox, web server and virtual clock."""

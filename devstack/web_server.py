@@ -1,4 +1,4 @@
-"""A web application served in this process's event loop."""
+"""Web server in this process's event loop."""
 
 import asyncio
 import socket
@@ -9,22 +9,22 @@ from datetime import timedelta
 import uvicorn
 from starlette.types import ASGIApp
 
-STOPPED_WITHIN = timedelta(seconds=5)
-"""How long requests that are being answered may take when the server has to stop."""
+STOP_TIMEOUT = timedelta(seconds=5)
+"""Longest time that running requests get to finish when the server stops."""
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the process, of which this is but a part."""
+        """Install no signal handlers: the process has its own."""
         yield
 
 
 @asynccontextmanager
 async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
-    """Serve `app` beside the body; afterwards answer what has been asked.
+    """Serve `app` while the context is open; on exit, finish running requests.
 
-    Raises OSError when the port cannot be had.
+    Raises OSError when the port cannot be opened.
     """
     server = _Server(
         uvicorn.Config(
@@ -33,10 +33,10 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
             access_log=False,
             server_header=False,
             lifespan="off",
-            timeout_graceful_shutdown=int(STOPPED_WITHIN.total_seconds()),
+            timeout_graceful_shutdown=int(STOP_TIMEOUT.total_seconds()),
         )
     )
-    # From here on connections are taken: they wait until the server is up.
+    # The socket listens from here on: connections wait until the server is ready.
     listening = socket.create_server((host, port))
     served = asyncio.create_task(server.serve(sockets=[listening]))
     try:

@@ -1,4 +1,4 @@
-"""How payloads look to the Temporal server: pydantic JSON, encrypted when keys are set."""
+"""Encoding of payloads for the Temporal server: pydantic JSON, encrypted when keys are set."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,24 @@ NONCE_BYTES = 12
 
 
 class UnreadablePayload(Unavailable):
-    """A payload was encrypted with a key that is not configured, or was tampered with.
+    """A payload that was encrypted with a key that is not configured, or was changed since.
 
-    What was asked for may have been done: it is the answer that cannot be read.
+    It may be the response to a request that was carried out, so the outcome is unknown.
     """
 
     def __init__(self, message: str) -> None:
-        """Say which key is missing."""
+        """Use `message` as the text; the outcome of the request is unknown."""
         super().__init__(message, outcome_unknown=True)
 
 
 class EncryptionCodec(PayloadCodec):
     """AES-256-GCM over whole payloads. The first key encrypts, all decrypt.
 
-    Without keys it changes nothing, and says so when it meets what it cannot read.
+    Without keys payloads are not encrypted, and decoding an encrypted one raises UnreadablePayload.
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
-        """Use `keys` by id, the one that encrypts first."""
+        """Use `keys` by id; the first one encrypts."""
         self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
         self._key_id = next(iter(self._ciphers), b"")
         self._cipher = self._ciphers.get(self._key_id)
@@ -46,43 +46,50 @@ class EncryptionCodec(PayloadCodec):
         """Encrypt each payload, its metadata included."""
         if self._cipher is None:
             return list(payloads)
-        return [self._encrypted(payload, self._cipher) for payload in payloads]
+        return [self._encrypt(payload, self._cipher) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt what was encrypted; what was written before there were keys stays readable.
+        """Decrypt encrypted payloads; return others, written before keys were set, unchanged.
 
         Raises UnreadablePayload.
         """
         return [
-            self._decrypted(payload) if payload.metadata.get("encoding") == ENCODING else payload
+            self._decrypt(payload) if payload.metadata.get("encoding") == ENCODING else payload
             for payload in payloads
         ]
 
-    def _encrypted(self, payload: Payload, cipher: AESGCM) -> Payload:
+    def _encrypt(self, payload: Payload, cipher: AESGCM) -> Payload:
         nonce = os.urandom(NONCE_BYTES)
-        # The key id is authenticated too, so that nobody can point to another key.
+        # The key id is authenticated as well, so that it cannot be replaced by another.
         sealed = cipher.encrypt(nonce, payload.SerializeToString(), self._key_id)
         return Payload(metadata={"encoding": ENCODING, KEY_ID: self._key_id}, data=nonce + sealed)
 
-    def _decrypted(self, payload: Payload) -> Payload:
+    def _decrypt(self, payload: Payload) -> Payload:
         key_id = payload.metadata.get(KEY_ID, b"")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             raise UnreadablePayload(
-                f"No key {key_id.decode(errors='replace')!r} in SEATFLOW_ENCRYPTION_KEYS."
+                f"A payload is encrypted with the key {key_id.decode(errors='replace')!r}: "
+                "add that key to SEATFLOW_ENCRYPTION_KEYS."
             )
         nonce, sealed = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
         try:
             return Payload.FromString(cipher.decrypt(nonce, sealed, key_id))
         except (InvalidTag, ValueError):
-            raise UnreadablePayload("A payload was changed, or its key was.") from None
+            raise UnreadablePayload(
+                "A payload cannot be decrypted: it was changed, or its key was replaced. "
+                "Check SEATFLOW_ENCRYPTION_KEYS."
+            ) from None
 
 
 class SharedPayloadConverter(CompositePayloadConverter):
-    """pydantic JSON. Each workflow makes one of these: their weight is shared by all."""
+    """pydantic JSON with shared converters.
+
+    The SDK makes one for each workflow; sharing its parts saves their memory in every cached one.
+    """
 
     def __init__(self) -> None:
-        """Convert with what the first one made."""
+        """Use the converters that all instances share."""
         super().__init__(*_converters().converters.values())
 
 
@@ -92,7 +99,7 @@ def _converters() -> PydanticPayloadConverter:
 
 
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
-    """The converter that workers and clients share; without keys, payloads are plain JSON."""
+    """Return the converter for workers and clients; without `keys`, payloads are plain JSON."""
     return replace(
         pydantic_data_converter,
         payload_converter_class=SharedPayloadConverter,

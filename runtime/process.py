@@ -1,4 +1,4 @@
-"""What every long process needs: how it is told to stop, where it logs, how it leaves."""
+"""Stop signals, logging and exit of long-running processes."""
 
 import asyncio
 import logging
@@ -16,56 +16,58 @@ log = logging.getLogger(__name__)
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks every address, also in what other people's code has to say."""
+    """Formatter that masks every e-mail address, also in the entries of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One entry, its traceback included."""
+        """Format an entry and its traceback."""
         return mask_all(super().format(record))
 
 
-class OrdinaryRefusals(logging.Filter):
-    """Leaves out the tracebacks of activities in which a rule said no: that is no fault."""
+class RefusalFilter(logging.Filter):
+    """Filter for activities that a business rule refused: they are no faults to log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the entry is worth an operator's attention."""
+        """Return False for an entry about a refusal."""
         return not (record.exc_info and isinstance(record.exc_info[1], Refused))
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Log plainly to stderr, without addresses."""
+    """Log to stderr, with addresses masked."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(OrdinaryRefusals())
+    handler.addFilter(RefusalFilter())
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    speak_through_logging()
+    log_unhandled_errors()
 
 
-def speak_through_logging() -> None:
-    """Let failures in threads and destructors, which Python prints, be log entries."""
-    threading.excepthook = lambda failure: log.error("a thread failed", exc_info=failure.exc_value)
+def log_unhandled_errors() -> None:
+    """Log warnings and the errors in threads and destructors that Python prints by default."""
+    threading.excepthook = lambda failure: log.error(
+        "unhandled error in a thread", exc_info=failure.exc_value
+    )
     sys.unraisablehook = lambda failure: log.error(
-        "%s", failure.err_msg or "a destructor failed", exc_info=failure.exc_value
+        "%s", failure.err_msg or "unhandled error in a destructor", exc_info=failure.exc_value
     )
     logging.captureWarnings(capture=True)
 
 
 def stop_signal() -> asyncio.Event:
-    """Set when the process is asked to stop: by SIGTERM, Ctrl-C, or a terminal that closes."""
+    """Return an event that SIGTERM, Ctrl-C or a closed terminal (SIGHUP) sets."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # `nohup` ignores the last one, and so it stays.
+        # `nohup` starts the process with SIGHUP ignored; it must stay ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once, its output written.
+    """Exit at once with `status`, after flushing the output.
 
-    Threads of the SDK's core may be about to report, for example on a request that was
-    given up, and they abort an interpreter that is being taken down.
+    A normal exit can abort: threads of the SDK's core call into the interpreter while it shuts
+    down, for example to report a cancelled request.
     """
-    # Whoever read the output may have seen enough, or its terminal is gone.
+    # The reader of a pipe may have closed it, and a terminal may be gone.
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What an operator sets: environment variables, or the same names in a `.env` file."""
+"""Settings from environment variables, or from the same names in a `.env` file."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ from domain.policy import Policy
 
 PREFIX = "SEATFLOW_"
 STRIPE_API_KEY = "STRIPE_API_KEY"
-"""The name that Stripe itself gives it."""
+"""The name that Stripe's own tools use."""
 ENV_FILE = Path(".env")
 AES_256_BYTES = 32
 
@@ -32,9 +32,9 @@ def _database_url(url: SecretStr) -> SecretStr:
 
 
 def _smtp_url(url: SecretStr) -> SecretStr:
-    # The text may hold a password, so it is not repeated.
+    # The URL may contain a password, so the error does not repeat it.
     if not re.fullmatch(r"smtps?://[^/\s]+/?", url.get_secret_value()):
-        raise ValueError("write smtp:// or smtps://, a host, and perhaps a port")
+        raise ValueError("write smtp://[USER:PASSWORD@]HOST[:PORT], or the same with smtps://")
     return url
 
 
@@ -42,37 +42,39 @@ def _address(text: str) -> str:
     try:
         return as_written(text)
     except Refused:
-        # Its text would repeat what was written.
+        # The original error would repeat the value.
         raise ValueError("write one e-mail address") from None
 
 
 def _public_url(url: str) -> str:
     if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", url):
-        raise ValueError("write http:// or https://, a host, and perhaps a port and a path")
+        raise ValueError("write http:// or https:// and a host; a port and a path are optional")
     return url.rstrip("/")
 
 
 def _host_name(name: str) -> str:
     label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
     if not re.fullmatch(rf"{label}(\.{label})*", name.lower()):
-        raise ValueError("write a host name, such as meet.example, and nothing around it")
+        raise ValueError("write a host name alone, such as meet.example")
     return name.lower()
 
 
 def _stripe_api_base(url: str) -> str:
-    # The key goes with every request, so it goes in the clear on this machine only.
+    # Every request carries the API key, so only requests to this machine may be unencrypted.
     local = r"http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
     if not re.fullmatch(rf"(https://[^/?#\s]+|{local})/?", url):
-        raise ValueError("write https:// and a host, or http:// and localhost, and no path")
+        raise ValueError(
+            "write https://HOST, or http://localhost with an optional port, without a path"
+        )
     return url.rstrip("/")
 
 
-def _between_commas(text: object) -> object:
+def _split_at_commas(text: object) -> object:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
 def _secret_keys(text: SecretStr) -> SecretStr:
-    if not _listed(text):
+    if not _split_secret(text):
         raise ValueError("name at least one key")
     return text
 
@@ -82,20 +84,22 @@ def _encryption_keys(text: SecretStr) -> SecretStr:
     return text
 
 
-def _listed(text: SecretStr) -> list[str]:
+def _split_secret(text: SecretStr) -> list[str]:
     return [part.strip() for part in text.get_secret_value().split(",") if part.strip()]
 
 
 def _cipher_keys(text: SecretStr) -> dict[str, bytes]:
     keys: dict[str, bytes] = {}
-    for number, entry in enumerate(_listed(text), start=1):
+    for number, entry in enumerate(_split_secret(text), start=1):
         name, _, encoded = entry.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
         except binascii.Error:
             key = b""
         if not name or name in keys or len(key) != AES_256_BYTES:
-            raise ValueError(f"entry {number} is not a new id, a colon and 32 bytes in base64")
+            raise ValueError(
+                f"entry {number}: write ID:KEY with an id that is used once and 32 bytes in base64"
+            )
         keys[name] = key
     return keys
 
@@ -104,7 +108,7 @@ LedgerFault = Literal["slow", "fail", "timeout-after"]
 
 
 class Settings(BaseSettings):
-    """The settings of every process; secrets show in no representation."""
+    """The settings of every process; no representation contains a secret."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -117,7 +121,7 @@ class Settings(BaseSettings):
     )
 
     state_folder: Path = Path(".seatflow")
-    """Where the embedded stack keeps what it makes."""
+    """Folder of the embedded stack's database, mailbox and keys."""
     task_queue: str = Field(default="seatflow", min_length=1)
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         default_factory=lambda given: SecretStr(
@@ -126,42 +130,42 @@ class Settings(BaseSettings):
     )
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] = SecretStr("smtp://localhost:1025")
     mail_per_second: float | None = Field(default=None, gt=0)
-    """How many e-mails all workers together hand to the mail server; None: as many as it takes."""
+    """Limit of e-mails a second for all workers together; None: no limit."""
     mails_at_once: int = Field(default=2, ge=1)
-    """Conversations with the mail server of one worker.
+    """Concurrent SMTP connections of one worker.
 
-    More share the same CPU, and a single invitation waits for all of them (REM-3): beside a mail
-    server that answers at once, 4 send no more than 2, and somebody else's single e-mail takes
-    twice as long. Those of a killed worker, which may have been taken without anybody knowing it,
-    are sent again.
+    More connections share the same CPU, and a single invitation waits for all of them (REM-3): with
+    a mail server that replies at once, 4 connections send no more than 2, and another account's
+    single e-mail takes twice as long. It is also the number of e-mails that may be sent twice when
+    a worker is killed between the server's reply and its record.
     """
     mail_from: str = "Seatflow <no-reply@localhost>"
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None
-    """Who is told of what waits for an operator; None: nobody, and they have to look."""
+    """Address for e-mails about new entries of the operators' list; None: no e-mails."""
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"
-    """What links in e-mails begin with, without a slash at the end."""
+    """Base URL of links in e-mails, without a trailing slash."""
     meeting_domain: Annotated[str, AfterValidator(_host_name)] = "meet.example"
-    """What the host of a join link ends with, after an account's vanity URL (TRF-5)."""
+    """Domain of join links, which follows an account's vanity URL (TRF-5)."""
     secret_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
     given_id_key: SecretStr | None = Field(default=None, validation_alias="SEATFLOW_ID_KEY")
     encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = None
     wait_seconds: float = Field(default=45, gt=0)
-    """How long a command waits for a worker's answer."""
+    """Longest time that a command waits for a worker."""
     ui_port: int | None = Field(default=None, ge=1, le=65535)
-    """The port of the embedded Temporal UI; None: a thousand above Temporal's."""
+    """Port of the embedded Temporal UI; None: Temporal's port + 1000."""
     billing: Literal["ledger", "stripe"] = "ledger"
-    """Who keeps payments and refunds: the built-in ledger, or Stripe."""
+    """Payment provider: the built-in ledger or Stripe."""
     billing_per_second: float | None = Field(default=None, gt=0)
-    """How often all workers together ask them; None: as often as they need to."""
+    """Limit of provider requests a second for all workers together; None: no limit."""
     ledger_settles_after: int = Field(default=4, ge=0)
-    """Business days after which the built-in provider settles a refund."""
-    ledger_faults: Annotated[frozenset[LedgerFault], NoDecode, BeforeValidator(_between_commas)] = (
-        frozenset()
-    )
-    """How the built-in provider misbehaves, to show what then happens."""
+    """Business days until the built-in provider settles a refund."""
+    ledger_faults: Annotated[
+        frozenset[LedgerFault], NoDecode, BeforeValidator(_split_at_commas)
+    ] = frozenset()
+    """Faults that the built-in provider simulates, for demos and tests."""
     given_stripe_api_key: SecretStr | None = Field(default=None, validation_alias="STRIPE_API_KEY")
     stripe_api_base: Annotated[str, AfterValidator(_stripe_api_base)] | None = None
-    """Where Stripe is; None: where its client says."""
+    """Base URL of Stripe's API; None: the default of Stripe's client."""
     given_stripe_webhook_secret: SecretStr | None = Field(
         default=None, validation_alias="SEATFLOW_STRIPE_WEBHOOK_SECRET"
     )
@@ -169,19 +173,22 @@ class Settings(BaseSettings):
 
     @property
     def secret_key_file(self) -> Path:
-        """Where the embedded stack keeps the key that it has made."""
+        """Return the path of the secret key that the embedded stack generates."""
         return self.state_folder / "secret-key"
 
     @property
     def mail_folder(self) -> Path:
-        """Where the embedded stack keeps the letters that were sent."""
+        """Return the folder of the embedded stack's mailbox."""
         return self.state_folder / "mail"
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
-        """The first signs links, all verify. Raises `Refused(invalid_input)` when there is none."""
+        """Return the secret keys: the first signs links, all verify.
+
+        Raises `Refused(invalid_input)` when there is none.
+        """
         if self.secret_key:
-            return tuple(_listed(self.secret_key))
+            return tuple(_split_secret(self.secret_key))
         try:
             return (self.secret_key_file.read_text(encoding="ascii").strip(),)
         except FileNotFoundError:
@@ -193,9 +200,9 @@ class Settings(BaseSettings):
 
     @property
     def id_key(self) -> bytes:
-        """Keys the hashes of addresses in workflow ids; never rotated.
+        """Return the key for the hashes of addresses in workflow ids; it is never rotated.
 
-        Derived from the last secret key, the one that stays when a new one is put in front.
+        By default it is derived from the last secret key: rotation adds new keys in front of it.
         """
         if self.given_id_key:
             return self.given_id_key.get_secret_value().encode()
@@ -203,56 +210,57 @@ class Settings(BaseSettings):
 
     @property
     def id_key_fingerprint(self) -> str:
-        """Tells one id key from another, and nothing else about it."""
+        """Return a short hash that identifies the id key without disclosing it."""
         return hmac.digest(self.id_key, b"fingerprint", hashlib.sha256).hex()[:16]
 
     @property
     def cipher_keys(self) -> dict[str, bytes]:
-        """The keys of the payload codec by id: the first encrypts, all decrypt; none: no codec."""
+        """Return the payload keys by id: the first encrypts, all decrypt; empty: no encryption."""
         return _cipher_keys(self.encryption_keys) if self.encryption_keys else {}
 
     @property
     def stripe_api_key(self) -> str:
-        """What opens the account at Stripe. Raises `Refused(invalid_input)` when it is not set."""
-        return _needed_for_stripe(STRIPE_API_KEY, self.given_stripe_api_key)
+        """Return the key of Stripe's API. Raises `Refused(invalid_input)` when it is not set."""
+        return _require_for_stripe(STRIPE_API_KEY, self.given_stripe_api_key)
 
     @property
     def stripe_webhook_secret(self) -> str:
-        """What Stripe signs its notifications with. Raises `Refused(invalid_input)`."""
-        return _needed_for_stripe(
+        """Return the secret that signs Stripe's webhooks.
+
+        Raises `Refused(invalid_input)` when it is not set.
+        """
+        return _require_for_stripe(
             "SEATFLOW_STRIPE_WEBHOOK_SECRET", self.given_stripe_webhook_secret
         )
 
 
-def _needed_for_stripe(variable: str, secret: SecretStr | None) -> str:
+def _require_for_stripe(variable: str, secret: SecretStr | None) -> str:
     if secret is None:
         raise Refused(
-            ErrorCode.INVALID_INPUT, f"{variable} is not set, which SEATFLOW_BILLING=stripe needs."
+            ErrorCode.INVALID_INPUT, f"{variable} is not set: SEATFLOW_BILLING=stripe requires it."
         )
     return secret.get_secret_value().strip()
 
 
 def load_settings() -> Settings:
-    """The settings as they are in the environment now.
+    """Return the settings of the current environment.
 
-    Raises `Refused(invalid_input)` that names every variable with a bad value.
+    Raises `Refused(invalid_input)`, which names every variable with an invalid value.
     """
     try:
         return Settings()
     except ValidationError as invalid:
-        mistakes = (
+        errors = (
             f"{_variable(error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
             for error in invalid.errors(include_url=False, include_context=False)
         )
-        raise Refused(ErrorCode.INVALID_INPUT, "; ".join(mistakes)) from None
-    except (SettingsError, OSError, UnicodeDecodeError) as unreadable:
-        raise Refused(
-            ErrorCode.INVALID_INPUT, f"The settings cannot be read: {unreadable}"
-        ) from None
+        raise Refused(ErrorCode.INVALID_INPUT, "; ".join(errors)) from None
+    except (SettingsError, OSError, UnicodeDecodeError) as failure:
+        raise Refused(ErrorCode.INVALID_INPUT, f"The settings cannot be read: {failure}") from None
 
 
 def environment() -> Mapping[str, str]:
-    """The variables of the process, and those of the `.env` file that it does not set."""
+    """Return the process's variables, and those of `.env` that the process does not set."""
     from_file = {name: value for name, value in dotenv_values(ENV_FILE).items() if value}
     return {**from_file, **os.environ}
 

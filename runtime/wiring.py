@@ -18,7 +18,7 @@ from activities.order import OrderActivities
 from activities.refund import RefundActivities
 from activities.reminder import ReminderActivities
 from adapters.provider import LedgerProvider
-from adapters.smtp import SmtpPost, mailbox
+from adapters.smtp import SmtpMailer, mailbox
 from adapters.smtp_connection import SmtpConnections, SmtpServer
 from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
@@ -136,10 +136,10 @@ async def worker_for(
     People's data is kept by `services`; None: by those that are built in.
     Raises `Refused(invalid_input)`.
     """
-    async with _post(settings, store) as post, _provider(settings, store) as provider:
+    async with _mailer(settings, store) as mailer, _provider(settings, store) as provider:
         invitations = InvitationActivities(
             store=store.invitations,
-            post=post,
+            mailer=mailer,
             links=signer(settings),
             operators=settings.operators_mail,
             tells_at_once=settings.mail_per_second is None,
@@ -149,14 +149,14 @@ async def worker_for(
             services=services or SqlContent(store.engine, settings.meeting_domain),
         )
         refunds = RefundActivities(
-            store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
+            store=store.refunds, provider=provider, mailer=mailer, operators=settings.operators_mail
         )
-        orders = OrderActivities(store=store.orders, provider=provider, post=post)
-        assignments = AssignmentActivities(store=store.assignments, post=post)
+        orders = OrderActivities(store=store.orders, provider=provider, mailer=mailer)
+        assignments = AssignmentActivities(store=store.assignments, mailer=mailer)
         reminders = ReminderActivities(
             store=store.reminders,
             invitations=VisibleInvitations(client, settings.task_queue),
-            post=post,
+            mailer=mailer,
             id_key=settings.id_key,
             digests_apart=_apart(settings.mail_per_second),
         )
@@ -171,7 +171,7 @@ async def worker_for(
             orders.tell_buyer,
             assignments.tell_holders,
         ]
-        mailer = Worker(
+        mail_worker = Worker(
             client,
             task_queue=mail_queue(settings.task_queue),
             activities=mailing,
@@ -184,7 +184,7 @@ async def worker_for(
             refunds.look_up_refund,
             orders.charge_order,
         ]
-        payer = Worker(
+        billing_worker = Worker(
             client,
             task_queue=billing_queue(settings.task_queue),
             activities=paying,
@@ -228,7 +228,7 @@ async def worker_for(
             max_cached_workflows=CACHED_WORKFLOWS,
             max_heartbeat_throttle_interval=SHOWN_WITHIN,
         )
-        async with mailer, payer, worker:
+        async with mail_worker, billing_worker, worker:
             yield worker
 
 
@@ -258,7 +258,7 @@ def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRun
 
 
 @asynccontextmanager
-async def _post(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpPost]:
+async def _mailer(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpMailer]:
     try:
         server = SmtpServer.parse(settings.smtp_url.get_secret_value())
     except ValueError as mistake:
@@ -269,7 +269,7 @@ async def _post(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpPost]:
         raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_MAIL_FROM: {mistake}") from None
     connections = SmtpConnections(server, local_hostname=sender.domain)
     async with aclosing(connections):
-        yield SmtpPost(connections=connections, sender=sender, memory=store.letters)
+        yield SmtpMailer(connections=connections, sender=sender, sent_letters=store.letters)
 
 
 @asynccontextmanager

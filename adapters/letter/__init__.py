@@ -1,1 +1,1 @@
-"""Letters put into words: the reader's language, as HTML and as plain text (TXT-1)."""
+"""Rendering of letters: in the reader's language, as HTML and as plain text (TXT-1)."""

@@ -1,7 +1,7 @@
-"""The languages that letters are written in.
+"""Languages of letters.
 
-English is in the templates themselves. Every other language is a file
-`locale/<language>/letters.po`; to add one, add the file.
+The templates contain the English text. Every other language is a message catalog
+`locale/<language>/letters.po`; adding the file adds the language.
 """
 
 from dataclasses import dataclass
@@ -31,17 +31,17 @@ ENGLISH = Locale("en")
 
 @dataclass(frozen=True)
 class Language:
-    """A language that there are words for, as it is written in the reader's country."""
+    """A language with a message catalog, with the number and date formats of a country."""
 
     locale: Locale
 
     @property
     def tag(self) -> str:
-        """The name of the language in headers and markup, for example `de`."""
+        """Return the language code for headers and markup, for example `de`."""
         return self.locale.language
 
     def moment(self, at: datetime, time_zone: str) -> str:
-        """`at` to the minute, as clocks in `time_zone` show it, with the zone named."""
+        """Format `at` to the minute in the local time of `time_zone`, with the name of the zone."""
         local = at.astimezone(get_timezone(time_zone))
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
         zone = get_timezone_name(local, locale=self.locale)
@@ -50,36 +50,36 @@ class Language:
         )
 
     def day(self, day: date) -> str:
-        """`day` with its weekday; it is the same day in every zone."""
+        """Format `day` with its weekday; a date needs no time zone."""
         return format_date(day, "full", locale=self.locale)
 
     def amount(self, money: Money) -> str:
-        """`money` with its currency and all the decimals of it."""
+        """Format `money` with its currency and all decimals of that currency."""
         return format_currency(money.amount, money.currency, locale=self.locale)
 
     def number(self, number: int) -> str:
-        """`number` with its thousands set apart."""
+        """Format `number` with thousands separators."""
         return format_decimal(number, locale=self.locale)
 
 
 def language_for(locale: str) -> Language:
-    """The language for a reader of `locale`, for example `de-AT`; unknown ones read English."""
+    """Return the language for `locale`, for example `de-AT`; English when it is unknown."""
     try:
-        wanted = Locale.parse(locale.replace("_", "-"), sep="-")
+        requested = Locale.parse(locale.replace("_", "-"), sep="-")
     except (ValueError, UnknownLocaleError):
         return Language(ENGLISH)
-    known = wanted.language == ENGLISH.language or _file(wanted.language).exists()
-    return Language(wanted if known else ENGLISH)
+    available = requested.language == ENGLISH.language or _file(requested.language).exists()
+    return Language(requested if available else ENGLISH)
 
 
 @cache
 def catalog(language: str) -> NullTranslations:
-    """What the English messages are in `language`."""
+    """Return the message catalog of `language`; English needs none."""
     if language == ENGLISH.language:
         return NullTranslations()
     compiled = BytesIO()
-    with _file(language).open("rb") as written:
-        write_mo(compiled, read_po(written, locale=language))
+    with _file(language).open("rb") as source:
+        write_mo(compiled, read_po(source, locale=language))
     compiled.seek(0)
     return GNUTranslations(compiled)
 

@@ -119,7 +119,7 @@ class Desk:
         self.store, self.outbox = RecordingStore(), Outbox(failure)
         self.activities = InvitationActivities(
             store=self.store,
-            post=self.outbox,
+            mailer=self.outbox,
             links=NumberedLinks(),
             operators=operators,
             tells_at_once=tells_at_once,
@@ -127,7 +127,7 @@ class Desk:
 
     def use(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self.activities = replace(self.activities, post=outbox)
+        self.activities = replace(self.activities, mailer=outbox)
 
     async def join(self, kept: Invitation) -> AccountJoined:
         self.store.kept = kept

@@ -89,9 +89,9 @@ class Outbox:
         self.sent_at.append(asyncio.get_running_loop().time())
 
 
-def activities(invitations: ThreePages, post: Outbox) -> ReminderActivities:
+def activities(invitations: ThreePages, mailer: Outbox) -> ReminderActivities:
     return ReminderActivities(
-        store=TwoInviters(), invitations=invitations, post=post, id_key=b"a key"
+        store=TwoInviters(), invitations=invitations, mailer=mailer, id_key=b"a key"
     )
 
 
@@ -112,31 +112,31 @@ async def test_another_worker_goes_on_behind_the_last_page() -> None:
 
 async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
     """REM-2: the others are told, the digest that failed is tried again."""
-    post = Outbox(ConnectionError("mailbox full"))
-    run, order = activities(ThreePages(), post), TellInviters(run_id="run-1", quiet_before=NOW)
+    mailer = Outbox(ConnectionError("mailbox full"))
+    run, order = activities(ThreePages(), mailer), TellInviters(run_id="run-1", quiet_before=NOW)
     try:
         await ActivityEnvironment().run(run.tell_inviters, order)
     except Exception as failure:
         assert "mailbox full" in str(failure)
     else:
         raise AssertionError("it was not to be tried again")
-    [told] = post.sent
+    [told] = mailer.sent
     assert told.reader.email == "eve@acme.example"
     assert "eve" not in told.id
 
 
 async def test_who_was_told_of_the_same_gets_no_digest() -> None:
     """REM-2: one digest, however many runs there are."""
-    post, store = Outbox(None), TwoInviters()
-    run = replace(activities(ThreePages(), post), store=store)
+    mailer, store = Outbox(None), TwoInviters()
+    run = replace(activities(ThreePages(), mailer), store=store)
     order = TellInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
     assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=2)
-    told_full, told_eve = (letter.id.removesuffix(".run-1") for letter in post.sent)
+    told_full, told_eve = (letter.id.removesuffix(".run-1") for letter in mailer.sent)
     # Stale since the third day: Eve was told after that, the other one before.
     store.told_at = {told_full: NOW + timedelta(days=2), told_eve: NOW + timedelta(days=4)}
     again = order.model_copy(update={"run_id": "run-2"})
     assert await ActivityEnvironment().run(run.tell_inviters, again) == InvitersTold(digests=1)
-    assert post.sent[-1].id == f"{told_full}.run-2"
+    assert mailer.sent[-1].id == f"{told_full}.run-2"
 
 
 async def test_a_reminder_is_news_to_the_inviter() -> None:
@@ -153,15 +153,15 @@ async def test_a_reminder_is_news_to_the_inviter() -> None:
 
 async def test_digests_keep_the_pace_of_the_mail_server() -> None:
     """REM-3: one activity sends them all, so no task queue holds it back."""
-    post = Outbox(None)
-    run = replace(activities(ThreePages(), post), digests_apart=timedelta(milliseconds=20))
+    mailer = Outbox(None)
+    run = replace(activities(ThreePages(), mailer), digests_apart=timedelta(milliseconds=20))
     order = TellInviters(run_id="run-1", quiet_before=NOW)
     assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=2)
-    first, second = post.sent_at
+    first, second = mailer.sent_at
     assert second - first >= 0.02
 
 
 async def test_a_digest_that_is_refused_for_good_is_left() -> None:
-    post = Outbox(Undeliverable("550 no such user"))
-    run, order = activities(ThreePages(), post), TellInviters(run_id="run-1", quiet_before=NOW)
+    mailer = Outbox(Undeliverable("550 no such user"))
+    run, order = activities(ThreePages(), mailer), TellInviters(run_id="run-1", quiet_before=NOW)
     assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=1)

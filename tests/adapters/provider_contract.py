@@ -1,6 +1,6 @@
-"""What every payment provider promises, whichever it is (ADD-4, REF-5).
+"""The contract of every payment provider, as tests (ADD-4, REF-5).
 
-A provider's tests derive from `ProviderContract` and give it a fixture `world`.
+A provider's tests derive from `ProviderContract` and provide the fixture `world`.
 """
 
 import asyncio
@@ -23,38 +23,38 @@ from domain.refund import PartState
 
 
 class ProviderWorld(Protocol):
-    """A provider, an account that pays there, and its time."""
+    """A provider, an account with payments there, and the current time."""
 
     @property
     def provider(self) -> PaymentProvider:
-        """The one that is tried."""
+        """Return the provider under test."""
 
     @property
     def account(self) -> str:
-        """The account that pays."""
+        """Return the id of the paying account."""
 
     @property
     def billing_customer(self) -> str | None:
-        """The same account in the provider's words."""
+        """Return the provider's id of that account, if it has one."""
 
     @property
     def now(self) -> datetime:
-        """When charges and refunds are requested."""
+        """Return the time at which charges and refunds are requested."""
 
     async def method(self, declines: int = 0) -> str:
-        """The id of another payment method of the account; it declines its first charges."""
+        """Add a payment method that declines its first charges; return its id."""
 
-    async def lose_the_answer(self, request: ChargeRequest) -> None:
-        """Charge; nobody hears what came of it."""
+    async def charge_and_lose_response(self, request: ChargeRequest) -> None:
+        """Charge, and lose the response."""
 
     async def book(self, payment: str, amount: str) -> None:
-        """Write down, as an import does, that the account has paid so much by this charge."""
+        """Record the charge as a payment of the account, as an import does."""
 
     async def paid(self, amount: str, currency: str) -> str:
-        """The provider's id of a payment that the account has just made."""
+        """Make a payment of the account; return the provider's id of it."""
 
     async def settle(self, provider_id: str) -> datetime:
-        """Let the refund succeed; the moment at which it has."""
+        """Let the refund succeed; return the time at which it has."""
 
 
 def refund_of(
@@ -77,7 +77,7 @@ async def charge_of(
     declines: int = 0,
     key: str = "order-1/1/1/card",
 ) -> ChargeRequest:
-    """A charge of a method; without one named, of a new one that declines so many."""
+    """Return a charge of `method`, or of a new one that declines its first `declines` charges."""
     return ChargeRequest(
         key=key,
         account=world.account,
@@ -90,10 +90,10 @@ async def charge_of(
 
 
 class ProviderContract:
-    """The promises of `PaymentProvider`."""
+    """Tests of the contract of `PaymentProvider`."""
 
-    async def test_a_charge_succeeds_and_is_known_by_its_id(self, world: ProviderWorld) -> None:
-        """ADD-4."""
+    async def test_a_charge_succeeds_and_has_an_id(self, world: ProviderWorld) -> None:
+        """ADD-4: a succeeded charge has the provider's id and no failure."""
         made = await world.provider.charge(await charge_of(world, "50.00"))
         assert made.provider_id
         assert made == ProviderCharge(
@@ -101,31 +101,32 @@ class ProviderContract:
         )
 
     async def test_the_same_key_charges_once(self, world: ProviderWorld) -> None:
-        """Also when it is asked again later."""
+        """ADD-4: a repeated key returns the first charge, also at a later time."""
         request = await charge_of(world, "50.00")
         made = await world.provider.charge(request)
         later = request.model_copy(update={"at": world.now + timedelta(minutes=5)})
         assert await world.provider.charge(later) == made
 
     async def test_another_key_charges_again(self, world: ProviderWorld) -> None:
+        """ADD-4: the key, not the amount or the method, identifies a charge."""
         one = await charge_of(world, "50.00")
         other = one.model_copy(update={"key": f"{one.key}/2"})
         first, second = await world.provider.charge(one), await world.provider.charge(other)
         assert first.provider_id != second.provider_id
         assert second.state is ChargeState.SUCCEEDED
 
-    async def test_a_method_declines_its_first_charges_and_then_works(
+    async def test_a_method_declines_its_first_charges_and_then_succeeds(
         self, world: ProviderWorld
     ) -> None:
-        """ADD-4: a decline is an answer, and is counted once for each key."""
+        """ADD-4: a decline is a result and counts once for each key."""
         first = await charge_of(world, "50.00", declines=2)
-        told = []
+        results = []
         for attempt in range(3):
             request = first.model_copy(update={"key": f"{first.key}/{attempt}"})
-            told.append(await world.provider.charge(request))
-            assert await world.provider.charge(request) == told[-1]
-            assert await world.provider.find_charge(request) == told[-1]
-        assert [(answer.state, answer.failure) for answer in told] == [
+            results.append(await world.provider.charge(request))
+            assert await world.provider.charge(request) == results[-1]
+            assert await world.provider.find_charge(request) == results[-1]
+        assert [(result.state, result.failure) for result in results] == [
             (ChargeState.DECLINED, "card_declined"),
             (ChargeState.DECLINED, "card_declined"),
             (ChargeState.SUCCEEDED, None),
@@ -134,13 +135,13 @@ class ProviderContract:
     @pytest.mark.parametrize(
         ("declines", "state"), [(0, ChargeState.SUCCEEDED), (1, ChargeState.DECLINED)]
     )
-    async def test_a_charge_whose_answer_was_lost_is_found_by_its_key(
+    async def test_a_charge_whose_response_was_lost_is_found_by_its_key(
         self, world: ProviderWorld, declines: int, state: ChargeState
     ) -> None:
-        """Look before asking again: it was made, or declined, all the same."""
+        """ADD-4: the charge was made or declined although its response was lost."""
         request = await charge_of(world, "50.00", declines=declines)
         assert await world.provider.find_charge(request) is None
-        await world.lose_the_answer(request)
+        await world.charge_and_lose_response(request)
         found = await world.provider.find_charge(request)
         assert found is not None
         assert found.state is state
@@ -148,35 +149,38 @@ class ProviderContract:
         other = request.model_copy(update={"key": f"{request.key}/2"})
         assert await world.provider.find_charge(other) is None
 
-    async def test_ten_requests_at_once_make_one_charge(self, world: ProviderWorld) -> None:
+    async def test_ten_concurrent_requests_make_one_charge(self, world: ProviderWorld) -> None:
+        """ADD-4: concurrent requests with one key charge once."""
         request = await charge_of(world, "50.00")
         made = await asyncio.gather(*(world.provider.charge(request) for _ in range(10)))
         assert len({charge.provider_id for charge in made}) == 1
 
-    async def test_ten_requests_at_once_count_one_decline(self, world: ProviderWorld) -> None:
+    async def test_ten_concurrent_requests_count_one_decline(self, world: ProviderWorld) -> None:
+        """ADD-4: concurrent requests with one key count as one decline."""
         request = await charge_of(world, "50.00", declines=1)
-        told = await asyncio.gather(*(world.provider.charge(request) for _ in range(10)))
-        assert {answer.state for answer in told} == {ChargeState.DECLINED}
+        results = await asyncio.gather(*(world.provider.charge(request) for _ in range(10)))
+        assert {result.state for result in results} == {ChargeState.DECLINED}
         other = request.model_copy(update={"key": f"{request.key}/2"})
         assert (await world.provider.charge(other)).state is ChargeState.SUCCEEDED
 
     @pytest.mark.parametrize("amount", ["0.00", "-1.00"])
-    async def test_nothing_is_charged_but_more_than_nothing(
+    async def test_an_amount_that_is_not_positive_is_declined(
         self, world: ProviderWorld, amount: str
     ) -> None:
+        """ADD-4: only positive amounts are charged."""
         request = await charge_of(world, amount)
         assert (await world.provider.charge(request)).state is ChargeState.DECLINED
 
-    async def test_an_unknown_method_declines(self, world: ProviderWorld) -> None:
-        """Asking it again would never end otherwise."""
+    async def test_an_unknown_method_is_declined(self, world: ProviderWorld) -> None:
+        """ADD-4: an error instead would be retried forever."""
         await world.method()
         request = await charge_of(world, "50.00", method="pm_unknown")
-        told = await world.provider.charge(request)
-        assert told.state is ChargeState.DECLINED
-        assert told.failure
+        charge = await world.provider.charge(request)
+        assert charge.state is ChargeState.DECLINED
+        assert charge.failure
 
-    async def test_what_was_charged_can_be_refunded(self, world: ProviderWorld) -> None:
-        """ADD-5, QUO-3: once it is booked it is a payment like any other, and no more than it."""
+    async def test_a_charge_can_be_refunded(self, world: ProviderWorld) -> None:
+        """ADD-5, QUO-3: a recorded charge can be refunded up to its amount, as any payment."""
         charged = await world.provider.charge(await charge_of(world, "50.00"))
         assert charged.provider_id
         await world.book(charged.provider_id, "50.00")
@@ -187,7 +191,8 @@ class ProviderContract:
                 refund_of(world, charged.provider_id, "0.01", key="rf-2/pay-1/1")
             )
 
-    async def test_a_refund_is_taken_and_known_by_its_id(self, world: ProviderWorld) -> None:
+    async def test_a_refund_is_accepted_and_has_an_id(self, world: ProviderWorld) -> None:
+        """REF-2: an accepted refund is pending or succeeded and can be looked up by its id."""
         request = refund_of(world, await world.paid("30.00", "EUR"), "10.00")
         made = await world.provider.refund(request)
         assert made.provider_id
@@ -196,17 +201,17 @@ class ProviderContract:
         assert (await world.provider.look_up(request, made.provider_id)) == made
 
     async def test_the_same_key_returns_the_first_refund(self, world: ProviderWorld) -> None:
-        """REF-5: also when it is asked again later, and the payment has nothing left."""
+        """REF-5: also at a later time, when nothing of the payment is left to refund."""
         request = refund_of(world, await world.paid("30.00", "EUR"), "30.00")
         first = await world.provider.refund(request)
         later = request.model_copy(update={"at": world.now + timedelta(minutes=5)})
         again = await world.provider.refund(later)
         assert again.provider_id == first.provider_id
 
-    async def test_a_refund_whose_answer_was_lost_is_found_by_its_key(
+    async def test_a_refund_whose_response_was_lost_is_found_by_its_key(
         self, world: ProviderWorld
     ) -> None:
-        """REF-5: look before asking again."""
+        """REF-5: the refund is searched for before it is requested again."""
         payment = await world.paid("30.00", "EUR")
         request = refund_of(world, payment, "10.00")
         assert await world.provider.find_refund(request) is None
@@ -216,14 +221,14 @@ class ProviderContract:
         assert await world.provider.find_refund(other) is None
 
     async def test_more_than_was_paid_is_refused(self, world: ProviderWorld) -> None:
-        """QUO-3."""
+        """QUO-3: no refund exceeds its payment."""
         request = refund_of(world, await world.paid("30.00", "EUR"), "30.01")
         with pytest.raises(RefundRefused):
             await world.provider.refund(request)
         assert await world.provider.find_refund(request) is None
 
     async def test_partial_refunds_never_exceed_the_payment(self, world: ProviderWorld) -> None:
-        """The refunds of one payment never add up to more than the payment."""
+        """QUO-3: the refunds of one payment together do not exceed it."""
         payment = await world.paid("30.00", "EUR")
         one, two, three = (
             refund_of(world, payment, amount, key=f"rf-1/pay-1/{number}")
@@ -235,23 +240,24 @@ class ProviderContract:
             await world.provider.refund(three)
 
     async def test_an_unknown_payment_is_refused(self, world: ProviderWorld) -> None:
+        """REF-5: it is refused as permanent, not retried."""
         with pytest.raises(RefundRefused):
             await world.provider.refund(refund_of(world, "pay-unknown", "1.00"))
 
     async def test_a_settled_refund_has_succeeded(self, world: ProviderWorld) -> None:
-        """REF-2: the state is the provider's word, the same whoever asks."""
+        """REF-2: all three methods return the provider's state."""
         request = refund_of(world, await world.paid("30.00", "EUR"), "10.00")
         made = await world.provider.refund(request)
         later = request.model_copy(update={"at": await world.settle(made.provider_id)})
-        told = await world.provider.look_up(later, made.provider_id)
-        assert told.provider_id == made.provider_id
-        assert told.state is PartState.SUCCEEDED
-        assert told.failure is None
-        assert await world.provider.find_refund(later) == told
-        assert await world.provider.refund(later) == told
+        found = await world.provider.look_up(later, made.provider_id)
+        assert found.provider_id == made.provider_id
+        assert found.state is PartState.SUCCEEDED
+        assert found.failure is None
+        assert await world.provider.find_refund(later) == found
+        assert await world.provider.refund(later) == found
 
-    async def test_ten_requests_at_once_make_one_refund(self, world: ProviderWorld) -> None:
-        """REF-5: a second one would leave nothing for what is refunded afterwards."""
+    async def test_ten_concurrent_requests_make_one_refund(self, world: ProviderWorld) -> None:
+        """REF-5: a second refund would leave too little for the later one."""
         payment = await world.paid("30.00", "EUR")
         request = refund_of(world, payment, "10.00")
         made = await asyncio.gather(*(world.provider.refund(request) for _ in range(10)))

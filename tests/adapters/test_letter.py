@@ -1,3 +1,5 @@
+"""Letters in every language, as HTML and as plain text (TXT-1 to TXT-3)."""
+
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -13,7 +15,7 @@ from markupsafe import escape
 from pydantic import JsonValue
 
 from adapters.letter.language import CATALOGS, language_for
-from adapters.letter.writing import TEMPLATES, written
+from adapters.letter.rendering import TEMPLATES, render_letter
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
 from domain.blocker import blockers
@@ -95,7 +97,7 @@ A_MOVE = AttentionCase(
     id="invitation/acme/k",
     message="Not moved for b…@example.com: recordings (3).",
 )
-PLACE = re.compile(r"%\((\w+)\)[a-z]")
+PLACEHOLDER = re.compile(r"%\((\w+)\)[a-z]")
 
 
 def a_reader(locale: str = "en", *, name: str | None = "Ann", time_zone: str = "UTC") -> Reader:
@@ -138,7 +140,7 @@ def a_heads_up(reader: Reader, *, managed: bool = False) -> HeadsUpLetter:
 def the_club(
     *users: Mapping[str, object], subscriptions: list[dict[str, object]], **members: object
 ) -> Account:
-    """An account that Ann owns, as the import file writes it."""
+    """Return an account that Ann owns."""
     return Account.model_validate(
         {
             "id": "club",
@@ -165,10 +167,10 @@ def the_club(
     )
 
 
-def what_blocks(
+def all_blockers(
     *, users: int = 2, rooms: int = 2, invoices: int = 2, cancelled: int = 2
 ) -> tuple[Blocker, ...]:
-    """What keeps Ann from leaving a club with that many others, rooms and so on."""
+    """Return the blockers of Ann, who owns an account with that many users, rooms and so on."""
     cancellation = {
         "product": "Pro",
         "kind": "plan",
@@ -188,8 +190,8 @@ def what_blocks(
     return blockers(club, "ann@example.com")
 
 
-def what_stays() -> tuple[Notice, ...]:
-    """One of each kind of thing that does not move with Ann (TRF-3)."""
+def items_that_stay() -> tuple[Notice, ...]:
+    """Return one of each kind of item that does not move with Ann (TRF-3)."""
     club = the_club(
         {"email": "ann@example.com", "role": "owner", "addons": [{"capacity": 500}]},
         subscriptions=[
@@ -201,10 +203,10 @@ def what_stays() -> tuple[Notice, ...]:
 
 
 def a_blocked(
-    reader: Reader, what: tuple[Blocker, ...], *, expires_at: datetime | None = AT
+    reader: Reader, blockers: tuple[Blocker, ...], *, expires_at: datetime | None = AT
 ) -> BlockedLetter:
     return BlockedLetter(
-        id="x", reader=reader, account_name="Acme", blockers=what, expires_at=expires_at
+        id="x", reader=reader, account_name="Acme", blockers=blockers, expires_at=expires_at
     )
 
 
@@ -286,7 +288,7 @@ def a_credit(reader: Reader, collection: Literal["autopay", "net_terms"]) -> Cre
 
 
 def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter]:
-    """Every letter about a refund or a credit, by its event."""
+    """Return every letter about a refund or a credit, by its event."""
     letters: tuple[Letter, ...] = (
         RefundRequestedLetter(
             id="x",
@@ -316,7 +318,7 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
 
 
 def letters_of_orders(reader: Reader) -> list[Letter]:
-    """Every letter about a purchase, with each reason that an end may have."""
+    """Return every letter about an order, with every reason for its end."""
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     large = OrderedLicenses(order_id="or-1", sku=Sku.LARGE_MEETING, capacity=500, quantity=3)
     base = OrderedLicenses(order_id="or-2", sku=Sku.WORKPLACE, capacity=None, quantity=1)
@@ -356,16 +358,16 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=what_stays()),
+        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=items_that_stay()),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
-        a_blocked(reader, what_blocks()),
-        a_blocked(reader, what_blocks(), expires_at=None),
+        a_blocked(reader, all_blockers()),
+        a_blocked(reader, all_blockers(), expires_at=None),
         a_digest(reader, 1),
         a_digest(reader, 60),
         a_reminder(reader),
-        a_reminder(reader, what_blocks()),
-        a_reminder(reader, what_blocks(), expires_at=None),
+        a_reminder(reader, all_blockers()),
+        a_reminder(reader, all_blockers(), expires_at=None),
         an_unblocked(reader),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.BASIC),
         WelcomeLetter(id="x", reader=reader, account_name="Acme", license=License.LICENSED),
@@ -392,7 +394,7 @@ def every_letter(reader: Reader) -> list[Letter]:
 
 
 def letters_of_licenses(reader: Reader) -> list[Letter]:
-    """Every letter about a license, of an add-on and of a base license."""
+    """Return every letter about a license, for an add-on and for a base license."""
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     addon, base = {"sku": "large-meeting", "capacity": 3000}, {"sku": "workplace"}
     waited = {"served": ("bob@acme.example",), "without": ("eve@acme.example",)}
@@ -406,26 +408,26 @@ def letters_of_licenses(reader: Reader) -> list[Letter]:
     ]
 
 
-def the_messages() -> dict[str, tuple[str, ...]]:
-    """Every message of the templates, by its first form, with all its forms."""
+def template_messages() -> dict[str, tuple[str, ...]]:
+    """Return all forms of every message of the templates, by the first form."""
     found = extract_from_dir(TEMPLATES, method_map=[("**.j2", "jinja2")])
     forms = (message if isinstance(message, tuple) else (message,) for _, _, message, _, _ in found)
     return {form[0]: form for form in forms}
 
 
-def the_catalogs() -> Iterator[tuple[str, Catalog]]:
+def catalogs() -> Iterator[tuple[str, Catalog]]:
     for language in LANGUAGES[1:]:
-        with Path(CATALOGS, language, "letters.po").open("rb") as written_down:
-            yield language, read_po(written_down, locale=language, abort_invalid=True)
+        with Path(CATALOGS, language, "letters.po").open("rb") as file:
+            yield language, read_po(file, locale=language, abort_invalid=True)
 
 
 def forms_of(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
     return (text,) if isinstance(text, str) else tuple(text or ())
 
 
-def places(message: Message) -> tuple[set[str], list[set[str]]]:
-    wanted = set(PLACE.findall(" ".join(forms_of(message.id))))
-    return wanted, [set(PLACE.findall(form)) for form in forms_of(message.string)]
+def placeholders(message: Message) -> tuple[set[str], list[set[str]]]:
+    expected = set(PLACEHOLDER.findall(" ".join(forms_of(message.id))))
+    return expected, [set(PLACEHOLDER.findall(form)) for form in forms_of(message.string)]
 
 
 def test_every_event_has_a_letter_in_every_language() -> None:
@@ -434,22 +436,24 @@ def test_every_event_has_a_letter_in_every_language() -> None:
     for language in LANGUAGES:
         letters = every_letter(a_reader(language))
         assert {letter.event for letter in letters} == events
-        for words in map(written, letters):
-            assert words.language == language
-            assert "Acme" in words.subject
-            assert f'<html lang="{language}">' in words.html
+        for rendered in map(render_letter, letters):
+            assert rendered.language == language
+            assert "Acme" in rendered.subject
+            assert f'<html lang="{language}">' in rendered.html
 
 
 def test_every_language_has_every_message() -> None:
-    messages = the_messages()
+    """TXT-1: catalogs and templates have the same messages."""
+    messages = template_messages()
     assert messages
-    for language, catalog in the_catalogs():
+    for language, catalog in catalogs():
         translated = {forms_of(message.id)[0] for message in catalog if message.id}
         assert translated == set(messages), language
 
 
-def test_no_translation_is_missing_doubtful_or_left_over() -> None:
-    for language, catalog in the_catalogs():
+def test_no_translation_is_missing_fuzzy_or_obsolete() -> None:
+    """TXT-1: each translation also passes the checks of gettext."""
+    for language, catalog in catalogs():
         assert not catalog.obsolete, language
         for message in catalog:
             if message.id:
@@ -458,12 +462,13 @@ def test_no_translation_is_missing_doubtful_or_left_over() -> None:
                 assert not list(message.check(catalog)), message.id
 
 
-def test_a_translation_tells_the_same_facts() -> None:
-    for _, catalog in the_catalogs():
+def test_a_translation_has_the_same_placeholders() -> None:
+    """TXT-1: no amount, date or name is lost."""
+    for _, catalog in catalogs():
         for message in catalog:
-            wanted, found = places(message)
-            # A form for one thing may do without the number.
-            assert all(wanted - {"num"} <= form <= wanted for form in found), message.id
+            expected, found = placeholders(message)
+            # The singular may omit the number.
+            assert all(expected - {"num"} <= form <= expected for form in found), message.id
 
 
 @pytest.mark.parametrize(
@@ -480,7 +485,8 @@ def test_a_translation_tells_the_same_facts() -> None:
         ("../../de", "en"),
     ],
 )
-def test_a_reader_of_an_unknown_language_reads_english(locale: str, language: str) -> None:
+def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str) -> None:
+    """TXT-1: a locale that is not a path into the catalogs."""
     assert language_for(locale).tag == language
 
 
@@ -492,20 +498,20 @@ def test_a_reader_of_an_unknown_language_reads_english(locale: str, language: st
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
-def test_a_time_is_shown_in_the_readers_zone_and_the_zone_is_named(
+def test_a_time_is_in_the_reader_s_zone_and_names_the_zone(
     locale: str, time_zone: str, shown: str
 ) -> None:
-    """TXT-1: dates by locale; the moment itself is the workflow's."""
-    words = written(an_invitation(a_reader(locale, time_zone=time_zone)))
-    assert shown in words.text
-    assert shown in words.html
+    """TXT-1: formatted by locale; the instant is that of the workflow."""
+    rendered = render_letter(an_invitation(a_reader(locale, time_zone=time_zone)))
+    assert shown in rendered.text
+    assert shown in rendered.html
 
 
-def test_an_invitation_tells_honestly_what_accepting_means() -> None:
-    """INV-16, SRC-2: who invites, into what, as what, until when, at which price."""
-    words = written(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
-    assert words.subject == "You are invited to join Acme"
-    for said in (
+def test_an_invitation_states_the_consequences_of_accepting() -> None:
+    """INV-16, SRC-2: inviter, account, license, deadline, losses and refund or credit."""
+    rendered = render_letter(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
+    assert rendered.subject == "You are invited to join Acme"
+    for expected in (
         "Eve invites you to join the account Acme.",
         "as a basic user, without a license",
         "you would lose 4 things",
@@ -515,22 +521,22 @@ def test_an_invitation_tells_honestly_what_accepting_means() -> None:
         "until Wednesday, July 1, 2026",
         "if you decline, or ignore this e-mail, nothing changes",
     ):
-        assert said in words.text
-    assert "\nhttps://seatflow.example/i/token\n" in words.text
-    assert words.html.count("https://seatflow.example/i/token") == 3
+        assert expected in rendered.text
+    assert "\nhttps://seatflow.example/i/token\n" in rendered.text
+    assert rendered.html.count("https://seatflow.example/i/token") == 3
 
 
-def test_the_subject_names_no_person() -> None:
+def test_no_subject_names_a_person() -> None:
     """TXT-1: no personal data in headers beyond the address."""
     for language in LANGUAGES:
         for letter in every_letter(a_reader(language)):
-            subject = written(letter).subject
+            subject = render_letter(letter).subject
             assert not any(who in subject for who in ("Ann", "Eve", "Bob", "@"))
 
 
-def test_a_licensed_invitation_loses_nothing() -> None:
+def test_a_licensed_invitation_lists_no_losses() -> None:
     """INV-15: the license is reserved."""
-    text = written(an_invitation(license=License.LICENSED)).text
+    text = render_letter(an_invitation(license=License.LICENSED)).text
     assert "a license of the account is reserved for you" in text
     assert "would lose" not in text
 
@@ -539,50 +545,55 @@ def test_a_licensed_invitation_loses_nothing() -> None:
     ("language", "one", "many"),
     [("en", "lose 1 thing that", "lose 4 things"), ("de", "1 Funktion Ihrer", "4 Funktionen")],
 )
-def test_one_thing_is_not_many(language: str, one: str, many: str) -> None:
+def test_losses_use_singular_and_plural(language: str, one: str, many: str) -> None:
+    """TXT-1: in every language."""
     losses, reader = FEATURES_OF_A_BASE_LICENSE, a_reader(language)
-    assert one in written(an_invitation(reader, loses=losses[:1])).text
-    assert many in written(an_invitation(reader, loses=losses)).text
+    assert one in render_letter(an_invitation(reader, loses=losses[:1])).text
+    assert many in render_letter(an_invitation(reader, loses=losses)).text
 
 
-def test_every_loss_has_words_of_its_own() -> None:
-    german = written(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
+def test_every_loss_is_translated() -> None:
+    """TXT-1, INV-16: no English text of the domain in a German letter."""
+    german = render_letter(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
     assert not [loss for loss in FEATURES_OF_A_BASE_LICENSE if loss.message in german]
 
 
-def test_an_unknown_loss_is_told_in_the_words_it_came_with() -> None:
+def test_an_unknown_loss_is_shown_with_its_own_message() -> None:
+    """INV-16: a service may report losses that the templates do not know."""
     loss = Notice(item="parrot", message="Your parrot.")
-    assert "- Your parrot.\n" in written(an_invitation(loses=(loss,))).text
+    assert "- Your parrot.\n" in render_letter(an_invitation(loses=(loss,))).text
 
 
-def test_a_name_is_shown_as_it_is_and_never_becomes_markup() -> None:
+def test_a_name_is_shown_unchanged_and_never_becomes_markup() -> None:
     """TXT-3: names may hold any character."""
-    words = written(
+    rendered = render_letter(
         an_invitation(a_reader(name="<b>Ann</b>"), account="100%(x)s & {{ Co }}", inviter="E\r\nve")
     )
-    assert words.text.startswith("Hello <b>Ann</b>,\n\nE ve invites")
-    assert "100%(x)s & {{ Co }}" in words.text
-    assert "Hello &lt;b&gt;Ann&lt;/b&gt;," in words.html
-    assert "100%(x)s &amp; {{ Co }}" in words.html
-    assert "<b>" not in words.html
+    assert rendered.text.startswith("Hello <b>Ann</b>,\n\nE ve invites")
+    assert "100%(x)s & {{ Co }}" in rendered.text
+    assert "Hello &lt;b&gt;Ann&lt;/b&gt;," in rendered.html
+    assert "100%(x)s &amp; {{ Co }}" in rendered.html
+    assert "<b>" not in rendered.html
 
 
-def test_a_reader_without_a_name_is_greeted_all_the_same() -> None:
-    assert written(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
+def test_a_reader_without_a_name_is_greeted_without_one() -> None:
+    """TXT-3: names are optional."""
+    assert render_letter(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
 
 
-def test_a_decline_without_a_reason_speaks_of_none() -> None:
+def test_a_decline_without_a_reason_mentions_none() -> None:
     """INV-7: the inviter sees the reason, if there is one."""
     declined = DeclinedLetter(
         id="x", reader=a_reader(), account_name="Acme", invitee="bob@example.com", reason="no time"
     )
-    assert "> no time\n" in written(declined).text
-    assert "reason" not in written(declined.model_copy(update={"reason": None})).text
+    assert "> no time\n" in render_letter(declined).text
+    assert "reason" not in render_letter(declined.model_copy(update={"reason": None})).text
 
 
-def test_what_is_left_out_leaves_no_hole() -> None:
+def test_omitted_parts_leave_no_gap() -> None:
+    """TXT-1: at most one empty line in a row."""
     for letter in every_letter(a_reader()):
-        assert "\n\n\n" not in written(letter).text
+        assert "\n\n\n" not in render_letter(letter).text
 
 
 @pytest.mark.parametrize(
@@ -600,13 +611,13 @@ def test_what_is_left_out_leaves_no_hole() -> None:
 def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
     locale: str, amount: str, currency: str, shown: str
 ) -> None:
-    """TXT-1: amounts by locale, and those of the workflow."""
+    """TXT-1: formatted by locale; the amount is that of the workflow."""
     for letter in letters_of_money(
         a_reader(locale), Money(amount=Decimal(amount), currency=currency)
     ).values():
-        words = written(letter)
-        assert shown in words.text
-        assert shown in words.html
+        rendered = render_letter(letter)
+        assert shown in rendered.text
+        assert shown in rendered.html
 
 
 @pytest.mark.parametrize(
@@ -616,104 +627,104 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
         ("de", "zwischen Mittwoch, 25. November 2026 und Montag, 30. November 2026"),
     ],
 )
-def test_a_refund_names_both_days_on_which_it_may_arrive(locale: str, between: str) -> None:
-    """REF-1: the days of the workflow, whatever zone the reader lives in."""
+def test_a_refund_names_both_ends_of_the_arrival_window(locale: str, between: str) -> None:
+    """REF-1: the dates of the workflow, independent of the reader's zone."""
     letters = letters_of_money(a_reader(locale, time_zone="Asia/Tokyo"))
     for event in ("refund_requested", "refund_overdue"):
-        assert between in written(letters[event]).text
+        assert between in render_letter(letters[event]).text
 
 
-def said_of(event: str, language: str) -> str:
-    words = written(letters_of_money(a_reader(language))[event])
-    return f"{words.subject}\n{words.text}\n{words.html}".casefold()
+def lower_case_text(event: str, language: str) -> str:
+    rendered = render_letter(letters_of_money(a_reader(language))[event])
+    return f"{rendered.subject}\n{rendered.text}\n{rendered.html}".casefold()
 
 
 @pytest.mark.parametrize("event", ["refund_converted", "transferred", "credit_received"])
-def test_what_was_credited_is_never_called_refunded(event: str) -> None:
-    """TXT-2."""
-    assert "credited" in said_of(event, "en")
-    assert "refund" not in said_of(event, "en")
-    assert "gutgeschrieben" in said_of(event, "de")
-    assert "erstatt" not in said_of(event, "de")
+def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
+    """TXT-2: a credit is not a refund."""
+    assert "credited" in lower_case_text(event, "en")
+    assert "refund" not in lower_case_text(event, "en")
+    assert "gutgeschrieben" in lower_case_text(event, "de")
+    assert "erstatt" not in lower_case_text(event, "de")
 
 
 @pytest.mark.parametrize(
     "event",
     ["refund_requested", "refund_overdue", "refund_failed", "refund_retried", "refund_closed"],
 )
-def test_what_was_only_requested_is_never_called_paid(event: str) -> None:
-    """TXT-2, REF-2: the provider's word, never our guess."""
+def test_a_requested_refund_is_never_called_paid(event: str) -> None:
+    """TXT-2, REF-2: only the provider's confirmation makes it paid."""
     for word in ("paid", "refunded", "has arrived.", "settled"):
-        assert word not in said_of(event, "en").replace("says that it has arrived.", "")
+        assert word not in lower_case_text(event, "en").replace("says that it has arrived.", "")
     for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
-        assert word not in said_of(event, "de")
+        assert word not in lower_case_text(event, "de")
 
 
-def test_an_operator_reads_what_waits_and_what_to_ask() -> None:
-    """REF-3, REF-4: in English, and nothing personal but a masked address."""
+def test_an_operator_reads_about_a_failed_refund_and_its_command() -> None:
+    """REF-3, REF-4: in English, with no personal data but a masked address."""
     letter = AttentionLetter(
         id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_CASE
     )
-    text = written(letter).text
+    text = render_letter(letter).text
     assert "\n> 75.00 EUR to b…@example.com could not be returned: declined.\n" in text
     assert "\nseatflow refund show rf-1\n" in text
 
 
-def test_an_operator_reads_what_was_not_moved_and_how_to_move_it() -> None:
-    """TRF-1: it is not about a refund."""
-    letter = written(
+def test_an_operator_reads_about_failed_items_and_their_command() -> None:
+    """TRF-1: the letter does not mention a refund."""
+    letter = render_letter(
         AttentionLetter(
             id="x", reader=Reader(email="ops@example.com"), account_name="Acme", case=A_MOVE
         )
     )
     assert letter.subject == "Some data was not moved: Acme"
     assert "\n> Not moved for b…@example.com: recordings (3).\n" in letter.text
-    assert "by the invitation invitation/acme/k." in letter.text
+    assert "through the invitation invitation/acme/k." in letter.text
     assert "\nseatflow retry-move acme EMAIL\n" in letter.text
     assert "refund" not in letter.text
 
 
-def test_a_late_refund_says_that_operators_know_only_where_they_are_told() -> None:
-    """REF-3, TXT-2."""
+def test_a_late_refund_mentions_operators_only_if_they_are_notified() -> None:
+    """REF-3, TXT-2: without SEATFLOW_OPERATORS_MAIL no operator is notified."""
     late = letters_of_money(a_reader())["refund_overdue"]
-    assert "operators" not in written(late).text
+    assert "operators" not in render_letter(late).text
     told = late.model_copy(update={"operators_know": True})
-    assert "The operators of Seatflow have been told of it." in written(told).text
+    assert "The operators of Seatflow have been told of it." in render_letter(told).text
 
 
-def test_a_refund_that_was_closed_says_so_and_why() -> None:
-    """REF-4, TXT-2: nothing more is returned; the reason is the operators'; the rest goes on."""
+def test_a_closed_refund_gives_the_operator_s_reason() -> None:
+    """REF-4, TXT-2: this part is not returned; the rest of the refund continues."""
     closed = letters_of_money(a_reader())["refund_closed"]
-    text = written(closed).text
+    text = render_letter(closed).text
     assert "nothing more is done to return €1,108.83 to your payment method" in text
     assert "\n> sent by cheque\n" in text
     assert "rest of the refund" not in text
     in_part = closed.model_copy(update={"still_open": Money(amount=Decimal(9), currency="EUR")})
-    assert "The rest of the refund, €9.00, is not affected." in written(in_part).text
+    assert "The rest of the refund, €9.00, is not affected." in render_letter(in_part).text
 
 
-def test_a_refund_that_is_tried_again_promises_no_day() -> None:
-    """REF-4: the days that were told are over; the provider has the word."""
+def test_a_retried_refund_names_no_arrival_date() -> None:
+    """REF-4: the first arrival window has passed, and the provider names no other."""
     retried = letters_of_money(a_reader())["refund_retried"]
-    text = written(retried).text
+    text = render_letter(retried).text
     assert "to the original payment method" in text
     assert "cannot promise a day" in text
     assert "2026" not in text
     elsewhere = retried.model_copy(update={"to_another_method": True})
-    assert "to another payment method" in written(elsewhere).text
+    assert "to another payment method" in render_letter(elsewhere).text
 
 
-def test_no_letter_mixes_up_a_quote_and_a_balance() -> None:
-    """QUO-7."""
+def test_no_letter_calls_a_quote_a_balance() -> None:
+    """QUO-7: a quote is not an amount owed."""
     for event in letters_of_money(a_reader()):
-        assert "balance" not in said_of(event, "en")
-        assert "saldo" not in said_of(event, "de")
-        assert "kontostand" not in said_of(event, "de")
+        assert "balance" not in lower_case_text(event, "en")
+        assert "saldo" not in lower_case_text(event, "de")
+        assert "kontostand" not in lower_case_text(event, "de")
 
 
-def test_a_failed_refund_offers_a_choice_and_says_how_to_answer() -> None:
+def test_a_failed_refund_offers_a_choice_and_explains_how_to_make_it() -> None:
     """REF-4, REF-6: credit or another method; the membership stays."""
-    text = written(letters_of_money(a_reader())["refund_failed"]).text
+    text = render_letter(letters_of_money(a_reader())["refund_failed"]).text
     assert "\n- Credit: the amount is credited to the account Acme" in text
     assert "\n- Another payment method: " in text
     assert "tell an owner or admin of the account Acme" in text
@@ -724,42 +735,42 @@ def test_a_failed_refund_offers_a_choice_and_says_how_to_answer() -> None:
     ("collection", "used"),
     [("autopay", "by itself for the next invoice"), ("net_terms", "apply it to an open invoice")],
 )
-def test_who_receives_credit_reads_how_much_from_whom_and_where_it_is_used(
+def test_a_credit_letter_names_amount_origin_and_use(
     collection: Literal["autopay", "net_terms"], used: str
 ) -> None:
-    """CRD-2, CRD-3."""
-    text = written(a_credit(a_reader(), collection)).text
+    """CRD-2, CRD-3: used automatically or applied to an invoice, by the type of collection."""
+    text = render_letter(a_credit(a_reader(), collection)).text
     assert "Bob has joined the account Acme" in text
     assert "€1,108.83 was credited" in text
     assert used in text
 
 
-def test_a_heads_up_says_what_will_come_from_whom_why_and_when() -> None:
-    """INV-17: a plain notice."""
-    words = written(a_heads_up(a_reader()))
-    assert words.subject == "You will be invited to join Acme"
-    for said in (
+def test_a_heads_up_announces_inviter_account_reason_and_date() -> None:
+    """INV-17: a plain notice without a link."""
+    rendered = render_letter(a_heads_up(a_reader()))
+    assert rendered.subject == "You will be invited to join Acme"
+    for expected in (
         "Eve is going to invite you to join the account Acme.",
         "goes out at this time: Wednesday, July 1, 2026",
         "Why: Eve would like you to become a user of that account.",
         "Nothing changes for you unless you accept",
     ):
-        assert said in words.text
-    assert "https://" not in words.text
+        assert expected in rendered.text
+    assert "https://" not in rendered.text
     assert "23:30 (Mitteleuropäische" in (
-        written(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
+        render_letter(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
     )
 
 
-def test_who_may_join_unasked_is_not_promised_a_question() -> None:
-    """INV-17, INV-18."""
-    text = written(a_heads_up(a_reader(), managed=True)).text
+def test_a_managed_heads_up_does_not_announce_an_invitation_to_accept() -> None:
+    """INV-17, INV-18: a managed person joins without accepting."""
+    text = render_letter(a_heads_up(a_reader(), managed=True)).text
     assert "you join without being asked again" in text
     assert "Nothing changes for you unless" not in text
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [
         (
             "en",
@@ -786,20 +797,20 @@ def test_who_may_join_unasked_is_not_promised_a_question() -> None:
         ),
     ],
 )
-def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
-    language: str, said: tuple[str, ...]
+def test_a_blocked_letter_lists_every_blocker_with_items_and_remedy(
+    language: str, expected: tuple[str, ...]
 ) -> None:
     """BLK-1 to BLK-4: all of them at once."""
-    words = written(a_blocked(a_reader(language), what_blocks()))
-    for each in said:
-        assert each in words.text
-    for blocker in what_blocks():
-        assert all(item.id in words.html for item in blocker.items)
-        assert blocker.message not in words.text
+    rendered = render_letter(a_blocked(a_reader(language), all_blockers()))
+    for each in expected:
+        assert each in rendered.text
+    for blocker in all_blockers():
+        assert all(item.id in rendered.html for item in blocker.items)
+        assert blocker.message not in rendered.text
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [
         (
             "en",
@@ -827,21 +838,24 @@ def test_who_is_blocked_reads_every_blocker_with_its_items_and_its_remedy(
         ),
     ],
 )
-def test_one_blocker_is_not_many(language: str, said: tuple[str, ...]) -> None:
-    alone = what_blocks(users=1, rooms=1, invoices=1, cancelled=1)
-    text = written(a_blocked(a_reader(language), alone)).text
-    for each in said:
+def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
+    """TXT-1: in every language."""
+    alone = all_blockers(users=1, rooms=1, invoices=1, cancelled=1)
+    text = render_letter(a_blocked(a_reader(language), alone)).text
+    for each in expected:
         assert each in text
 
 
-def test_who_is_blocked_by_rooms_alone_reads_of_no_users() -> None:
-    text = written(a_blocked(a_reader(), what_blocks(users=0, invoices=0, cancelled=0))).text
+def test_rooms_alone_are_listed_without_users() -> None:
+    """BLK-1: code 1009 stands for users and rooms."""
+    text = render_letter(a_blocked(a_reader(), all_blockers(users=0, invoices=0, cancelled=0))).text
     assert "2 rooms" in text
     assert "other user" not in text
     assert "invoice" not in text
 
 
-def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
+def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
+    """BLK-1: a new blocker needs no template before its letter can be sent."""
     blocker = Blocker(
         code="parrot",
         message="Your parrot objects.",
@@ -852,7 +866,7 @@ def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
             BlockerItem(kind="parrot", id="jack"),
         ),
     )
-    text = written(a_blocked(a_reader(), (blocker,))).text
+    text = render_letter(a_blocked(a_reader(), (blocker,))).text
     assert "Your parrot objects.\n- polly 2: €1,108.83\n- jack\n\nFeed the parrot.\n" in text
     assert "Who can clear it: the parrot's keeper." in text
 
@@ -861,16 +875,16 @@ def test_an_unknown_blocker_is_told_in_the_words_it_came_with() -> None:
     ("language", "still"), [("en", "stands still until then"), ("de", "ruht bis dahin")]
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
-    """BLK-5."""
-    paused = written(a_blocked(a_reader(language), what_blocks(), expires_at=None)).text
+    """BLK-5: the deadline is known only after the blockers are cleared."""
+    paused = render_letter(a_blocked(a_reader(language), all_blockers(), expires_at=None)).text
     assert still in paused
     assert "2026" not in paused
-    assert still not in written(a_blocked(a_reader(language), what_blocks())).text
+    assert still not in render_letter(a_blocked(a_reader(language), all_blockers())).text
 
 
-def test_a_digest_names_fifty_and_counts_the_rest() -> None:
-    """REM-2: an e-mail that can still be read, however many there are."""
-    text = written(a_digest(a_reader(), 60)).text
+def test_a_digest_lists_fifty_and_counts_the_rest() -> None:
+    """REM-2: the e-mail stays readable with any number of invitations."""
+    text = render_letter(a_digest(a_reader(), 60)).text
     assert "60 of your invitations to the account Acme have not been answered" in text
     assert ("jane49@example.com" in text, "jane50@example.com" in text) == (True, False)
     assert "And 10 more." in text
@@ -878,29 +892,29 @@ def test_a_digest_names_fifty_and_counts_the_rest() -> None:
 
 def test_a_reminder_holds_the_link_and_the_deadline() -> None:
     """REM-1: what the invitee needs to answer."""
-    text = written(a_reminder(a_reader())).text
+    text = render_letter(a_reminder(a_reader())).text
     assert LINK in text
     assert "You can answer until" in text
 
 
-def test_a_reminder_of_who_is_blocked_names_the_remedies_instead() -> None:
-    """REM-1: there is nothing to be opened before they have been applied."""
-    text = written(a_reminder(a_reader(), what_blocks())).text
+def test_a_reminder_while_blocked_lists_remedies_instead_of_the_link() -> None:
+    """REM-1: the link cannot be used before the blockers are cleared."""
+    text = render_letter(a_reminder(a_reader(), all_blockers())).text
     assert LINK not in text
     assert "Your account still has" in text
-    assert "stands still" in written(a_reminder(a_reader(), what_blocks(), None)).text
+    assert "stands still" in render_letter(a_reminder(a_reader(), all_blockers(), None)).text
 
 
-def test_who_is_unblocked_is_asked_to_accept_again() -> None:
-    """BLK-4: nothing was accepted in their name."""
-    text = written(an_unblocked(a_reader())).text
+def test_an_unblocked_letter_asks_for_the_acceptance() -> None:
+    """BLK-4: clearing a blocker accepts nothing."""
+    text = render_letter(an_unblocked(a_reader())).text
     assert "You have not joined yet" in text
     assert "\nhttps://seatflow.example/i/token\n" in text
     assert "until Wednesday, July 1, 2026" in text
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [
         (
             "en",
@@ -932,13 +946,15 @@ def test_who_is_unblocked_is_asked_to_accept_again() -> None:
         ),
     ],
 )
-def test_who_has_moved_reads_what_is_different_now(language: str, said: tuple[str, ...]) -> None:
+def test_a_move_letter_lists_links_settings_and_failed_items(
+    language: str, expected: tuple[str, ...]
+) -> None:
     """TRF-1, TRF-2, TRF-5, TRF-6."""
-    text = written(
+    text = render_letter(
         a_move(a_reader(language), links=LINKS, settings=SETTINGS, failed=tuple(Item))
     ).text
     for each in (
-        *said,
+        *expected,
         "\n- m-1: https://club.meet.example/j/m-1 → https://acme.meet.example/j/m-1\n"
         "- w-1: https://acme.meet.example/j/w-1\n",
     ):
@@ -946,28 +962,31 @@ def test_who_has_moved_reads_what_is_different_now(language: str, said: tuple[st
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [
         ("en", ("has a new join link. Its id", "locks 1 setting that was")),
         ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
     ],
 )
-def test_one_change_is_not_many(language: str, said: tuple[str, ...]) -> None:
-    text = written(a_move(a_reader(language), links=LINKS[:1], settings=SETTINGS[:1])).text
-    for each in said:
+def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
+    """TXT-1: in every language."""
+    text = render_letter(a_move(a_reader(language), links=LINKS[:1], settings=SETTINGS[:1])).text
+    for each in expected:
         assert each in text
 
 
-def test_a_move_without_failures_speaks_of_none() -> None:
-    text = written(a_move(a_reader(), settings=SETTINGS)).text
+def test_a_move_without_failures_mentions_none() -> None:
+    """TRF-1: nor links when none has changed."""
+    text = render_letter(a_move(a_reader(), settings=SETTINGS)).text
     assert "could not be moved" not in text
     assert "join link" not in text
 
 
-def test_every_kind_of_data_has_words_of_its_own() -> None:
+def test_every_item_of_the_manifest_has_its_own_text() -> None:
+    """TRF-1: in every language."""
     for language in LANGUAGES:
-        said = {written(a_move(a_reader(language), failed=(item,))).text for item in Item}
-        assert len(said) == len(Item), language
+        expected = {render_letter(a_move(a_reader(language), failed=(item,))).text for item in Item}
+        assert len(expected) == len(Item), language
 
 
 @pytest.mark.parametrize(
@@ -981,16 +1000,16 @@ def test_every_kind_of_data_has_words_of_its_own() -> None:
         ({"<b>": None}, '{"<b>": null}'),
     ],
 )
-def test_a_setting_of_any_kind_is_shown_on_one_line(value: JsonValue, shown: str) -> None:
-    """TXT-3."""
+def test_a_setting_of_any_type_is_shown_on_one_line(value: JsonValue, shown: str) -> None:
+    """TXT-3: settings are JSON values of other systems."""
     change = Change(name="odd\nname", old=value, new=True, locked_by="acme")
-    words = written(a_move(a_reader(), settings=(change,)))
-    assert f"\n- odd name: {shown} → on\n" in words.text
-    assert f"<li>odd name: {escape(shown)} → on</li>" in words.html
+    rendered = render_letter(a_move(a_reader(), settings=(change,)))
+    assert f"\n- odd name: {shown} → on\n" in rendered.text
+    assert f"<li>odd name: {escape(shown)} → on</li>" in rendered.html
 
 
 @pytest.mark.parametrize(
-    ("language", "said", "one"),
+    ("language", "expected", "one"),
     [
         (
             "en",
@@ -1007,16 +1026,14 @@ def test_a_setting_of_any_kind_is_shown_on_one_line(value: JsonValue, shown: str
         ),
     ],
 )
-def test_an_admin_reads_which_licenses_have_to_be_assigned_anew(
-    language: str, said: str, one: str
-) -> None:
-    """TRF-3."""
-    assert said in written(licenses_left(a_reader(language), 500, 1000)).text
-    assert one in written(licenses_left(a_reader(language), 500)).text
+def test_an_admin_reads_which_licenses_did_not_move(language: str, expected: str, one: str) -> None:
+    """TRF-3: they can be assigned again from the account's own pools."""
+    assert expected in render_letter(licenses_left(a_reader(language), 500, 1000)).text
+    assert one in render_letter(licenses_left(a_reader(language), 500)).text
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "expected"),
     [
         (
             "en",
@@ -1038,33 +1055,38 @@ def test_an_admin_reads_which_licenses_have_to_be_assigned_anew(
         ),
     ],
 )
-def test_an_invitation_names_what_stays_behind(language: str, said: tuple[str, ...]) -> None:
-    """TRF-3: before accepting."""
-    text = written(an_invitation(a_reader(language), stays=what_stays())).text
-    for each in said:
+def test_an_invitation_lists_the_items_that_do_not_move(
+    language: str, expected: tuple[str, ...]
+) -> None:
+    """TRF-3: before the invitee accepts."""
+    text = render_letter(an_invitation(a_reader(language), stays=items_that_stay())).text
+    for each in expected:
         assert each in text
-    assert not [notice for notice in what_stays() if notice.message in text]
-    assert said[0][:10] not in written(an_invitation(a_reader(language))).text
+    assert not [notice for notice in items_that_stay() if notice.message in text]
+    assert expected[0][:10] not in render_letter(an_invitation(a_reader(language))).text
 
 
-def test_what_stays_behind_and_is_unknown_is_told_in_the_words_it_came_with() -> None:
+def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> None:
+    """TRF-3: a service may report items that the templates do not know."""
     parrot = Notice(item="parrot", message="Your parrot.")
-    assert "- Your parrot.\n" in written(an_invitation(stays=(parrot,))).text
+    assert "- Your parrot.\n" in render_letter(an_invitation(stays=(parrot,))).text
 
 
 @pytest.mark.parametrize(("language", "unasked"), [("en", "not asked"), ("de", "nicht gefragt")])
-def test_who_joined_unasked_is_told_so(language: str, unasked: str) -> None:
-    """INV-18."""
+def test_a_managed_person_reads_that_they_joined_without_accepting(
+    language: str, unasked: str
+) -> None:
+    """INV-18: they are notified afterwards."""
     welcome = WelcomeLetter(
         id="x", reader=a_reader(language), account_name="Acme", license=License.BASIC
     )
-    assert unasked not in written(welcome).text
-    assert unasked in written(welcome.model_copy(update={"managed": True})).text
+    assert unasked not in render_letter(welcome).text
+    assert unasked in render_letter(welcome.model_copy(update={"managed": True})).text
 
 
-def test_nobody_is_said_to_have_accepted_who_was_not_asked() -> None:
-    """INV-18, TXT-2."""
-    words = written(
+def test_a_managed_join_is_not_called_an_acceptance() -> None:
+    """INV-18, TXT-2: the inviter's letter says joined, not accepted."""
+    rendered = render_letter(
         AcceptedLetter(
             id="x",
             reader=a_reader(),
@@ -1073,28 +1095,28 @@ def test_nobody_is_said_to_have_accepted_who_was_not_asked() -> None:
             managed=True,
         )
     )
-    assert "bob@example.com has joined the account Acme without being asked" in words.text
-    assert "accepted" not in words.subject + words.text
+    assert "bob@example.com has joined the account Acme without being asked" in rendered.text
+    assert "accepted" not in rendered.subject + rendered.text
 
 
-def test_an_inviter_who_came_second_is_told_that_another_account_was_first() -> None:
-    """INV-14, SRC-4: a new invitation has to wait until that account lets go."""
+def test_a_superseded_letter_says_that_another_account_was_first() -> None:
+    """INV-14, SRC-4: a new invitation is possible after that account has unlinked the person."""
     superseded = SupersededLetter(
         id="x", reader=a_reader(), account_name="Acme", invitee="bob@example.com"
     )
-    text = written(superseded).text
+    text = render_letter(superseded).text
     assert "bob@example.com has joined another account" in text
     assert "when the other account has unlinked them" in text
 
 
 def an_order_letter(event: str, number: int = 0) -> str:
-    """The plain text of the letter of that event, the `number`th of its kind."""
+    """Return the plain text of the `number`th letter of that event."""
     found = [letter for letter in letters_of_orders(a_reader()) if letter.event == event]
-    return written(found[number]).text
+    return render_letter(found[number]).text
 
 
 @pytest.mark.parametrize(
-    ("event", "number", "said"),
+    ("event", "number", "expected"),
     [
         ("order_review", 0, "Nothing has been ordered or charged yet"),
         ("order_confirmed", 0, "3 licenses Large Meeting for 500 participants"),
@@ -1107,21 +1129,23 @@ def an_order_letter(event: str, number: int = 0) -> str:
         ("license_ended", 0, "room for 100 participants"),
     ],
 )
-def test_a_buyer_reads_how_the_order_stands(event: str, number: int, said: str) -> None:
-    """ADD-3 to ADD-7."""
-    assert said in " ".join(an_order_letter(event, number).split())
+def test_a_buyer_reads_the_state_of_the_order(event: str, number: int, expected: str) -> None:
+    """ADD-3 to ADD-7: review, confirmation, renewal, declined payment and end."""
+    assert expected in " ".join(an_order_letter(event, number).split())
 
 
-def test_what_was_not_paid_is_never_called_paid() -> None:
-    """TXT-2."""
+def test_an_unpaid_order_is_never_called_paid() -> None:
+    """TXT-2: neither in review nor after a declined payment."""
     for letter in letters_of_orders(a_reader()):
         if letter.event in {"order_review", "order_payment_failed"}:
-            assert "paid" not in written(letter).text
+            assert "paid" not in render_letter(letter).text
 
 
-def test_a_license_letter_says_what_it_means_for_meetings_at_once() -> None:
-    """ASG-3: scheduled ones included; nothing has to be rescheduled."""
-    assigned, base, released, no_base, served, _ = map(written, letters_of_licenses(a_reader()))
+def test_a_license_letter_states_its_effect_on_meetings() -> None:
+    """ASG-3: it also applies to scheduled meetings, which need no rescheduling."""
+    assigned, base, released, no_base, served, _ = map(
+        render_letter, letters_of_licenses(a_reader())
+    )
     assert "scheduled ones included, now have room for 3,000 participants." in assigned.text
     assert "scheduled ones included, now have room for 100 participants." in released.text
     assert "you are a licensed user now" in base.text

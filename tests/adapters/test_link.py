@@ -1,3 +1,5 @@
+"""Signed links for invitees (INV-9, INV-13)."""
+
 from hashlib import sha256
 
 import pytest
@@ -10,27 +12,29 @@ SITE = "https://seatflow.example"
 INVITATION = "0123456789abcdef0123456789abcdef"
 
 
-def refusal(signer: LinkSigner, link: str) -> ErrorCode:
+def refusal_of(signer: LinkSigner, link: str) -> ErrorCode:
     with pytest.raises(Refused) as refused:
         signer.read(link)
     return refused.value.code
 
 
-def test_a_link_says_which_invitation_and_which_e_mail_it_came_with() -> None:
-    """INV-13: a link is for one run of the invitation."""
+def test_a_link_holds_the_invitation_and_the_number_of_its_e_mail() -> None:
+    """INV-9, INV-13: a link belongs to one run and one e-mail of an invitation."""
     signer = LinkSigner(SITE, ["key"])
     link = signer.link(INVITATION, 3)
     assert link.startswith(f"{SITE}/i/")
     assert signer.read(link) == LinkClaim(invitation_id=INVITATION, number=3)
 
 
-def test_a_link_is_the_same_whenever_it_is_made() -> None:
+def test_a_link_is_the_same_each_time_it_is_signed() -> None:
+    """INV-9: `show` and the e-mail contain the same link."""
     assert LinkSigner(SITE, ["key"]).link(INVITATION, 1) == LinkSigner(SITE, ["key"]).link(
         INVITATION, 1
     )
 
 
-def test_a_link_is_read_wherever_it_was_opened() -> None:
+def test_a_link_is_read_whatever_its_host_and_path() -> None:
+    """INV-13: only the token counts."""
     signer = LinkSigner(f"{SITE}/app/", ["key"])
     link = signer.link(INVITATION, 1)
     assert link.startswith(f"{SITE}/app/i/")
@@ -40,31 +44,35 @@ def test_a_link_is_read_wherever_it_was_opened() -> None:
 
 
 def test_the_first_key_signs_and_all_verify() -> None:
+    """INV-13: links signed with the old key stay valid during a rotation."""
     old = LinkSigner(SITE, ["old"]).link(INVITATION, 1)
     rotated = LinkSigner(SITE, ["new", "old"])
     assert rotated.read(old).number == 1
     assert LinkSigner(SITE, ["new"]).read(rotated.link(INVITATION, 2)).number == 2
-    assert refusal(LinkSigner(SITE, ["new"]), old) is ErrorCode.NOT_FOUND
+    assert refusal_of(LinkSigner(SITE, ["new"]), old) is ErrorCode.NOT_FOUND
 
 
 def test_a_changed_link_is_not_found() -> None:
+    """INV-13: a change of any character invalidates the signature."""
     signer = LinkSigner(SITE, ["key"])
     link = signer.link(INVITATION, 1)
     for position in range(len(f"{SITE}/i/"), len(link)):
         changed = "A" if link[position] != "A" else "Q"
         tampered = link[:position] + changed + link[position + 1 :]
-        assert refusal(signer, tampered) is ErrorCode.NOT_FOUND
+        assert refusal_of(signer, tampered) is ErrorCode.NOT_FOUND
 
 
 @pytest.mark.parametrize(
     "link",
     ["", "nonsense", f"{SITE}/i/", f"{SITE}/", "http://[/i/x", "ü", "\ud800", "a.b.c", ".eJw.x"],
 )
-def test_nonsense_is_not_found(link: str) -> None:
-    assert refusal(LinkSigner(SITE, ["key"]), link) is ErrorCode.NOT_FOUND
+def test_a_malformed_link_is_not_found(link: str) -> None:
+    """INV-13: text that is not a link is refused like a wrong signature."""
+    assert refusal_of(LinkSigner(SITE, ["key"]), link) is ErrorCode.NOT_FOUND
 
 
 def test_a_token_for_another_purpose_is_not_found() -> None:
+    """INV-13: the purpose is part of the signature."""
     signer = LinkSigner(SITE, ["key"])
     signing = {"digest_method": sha256, "key_derivation": "hmac"}
     invitation, session = (
@@ -72,10 +80,11 @@ def test_a_token_for_another_purpose_is_not_found() -> None:
         for salt in ("invitation", "session")
     )
     assert signer.read(f"{SITE}/i/{invitation!s}").number == 1
-    assert refusal(signer, f"{SITE}/i/{session!s}") is ErrorCode.NOT_FOUND
+    assert refusal_of(signer, f"{SITE}/i/{session!s}") is ErrorCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("keys", [[], [""], ["key", ""]])
-def test_without_a_key_nothing_is_signed(keys: list[str]) -> None:
+def test_a_signer_without_a_key_is_refused(keys: list[str]) -> None:
+    """INV-13: an empty key would let anybody sign links."""
     with pytest.raises(ValueError):
         LinkSigner(SITE, keys)

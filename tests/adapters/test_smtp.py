@@ -1,3 +1,5 @@
+"""Delivery of letters over SMTP (INV-4, TXT-1, TXT-3)."""
+
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
@@ -18,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from activities.letter import Undeliverable
-from adapters.smtp import SmtpPost, mailbox
-from adapters.smtp_connection import MailNotTaken, SmtpConnections, SmtpServer
+from adapters.smtp import SmtpMailer, mailbox
+from adapters.smtp_connection import MailNotAccepted, SmtpConnections, SmtpServer
 from domain.invitation import License
 from domain.letter.base import Reader
 from domain.letter.invitation import InvitationLetter
@@ -27,7 +29,7 @@ from tests.adapters.test_letter import LANGUAGES, a_reader, every_letter
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
 SILENT, HANG_UP = Misbehaviour.SILENT, Misbehaviour.HANG_UP
-PATIENT, IMPATIENT = timedelta(seconds=10), timedelta(seconds=1)
+LONG, SHORT = timedelta(seconds=10), timedelta(seconds=1)
 HEADERS = {
     "Auto-Submitted",
     "Content-Language",
@@ -43,7 +45,7 @@ HEADERS = {
 
 
 class KnownLetters:
-    """Remembers letters as the store does, until the process ends."""
+    """A record of sent letters in memory, with the contract of the store."""
 
     def __init__(self) -> None:
         self.letters: dict[str, datetime] = {}
@@ -69,22 +71,22 @@ def a_letter(
     )
 
 
-def a_post(
+def a_mailer(
     url: str,
     *,
     sender: str = "Seatflow <no-reply@seatflow.example>",
-    patience: timedelta = PATIENT,
-    kept_for: timedelta = timedelta(minutes=1),
-) -> SmtpPost:
+    timeout: timedelta = LONG,
+    idle_timeout: timedelta = timedelta(minutes=1),
+) -> SmtpMailer:
     address = mailbox(sender)
     connections = SmtpConnections(
         SmtpServer.parse(url),
         local_hostname=address.domain,
-        connect_patience=patience,
-        answer_patience=patience,
-        kept_for=kept_for,
+        connect_timeout=timeout,
+        reply_timeout=timeout,
+        idle_timeout=idle_timeout,
     )
-    return SmtpPost(connections=connections, sender=address, memory=KnownLetters())
+    return SmtpMailer(connections=connections, sender=address, sent_letters=KnownLetters())
 
 
 def with_login(server: ScriptedSmtpServer) -> str:
@@ -99,7 +101,7 @@ async def server() -> AsyncIterator[ScriptedSmtpServer]:
 
 @pytest.fixture(scope="module")
 def certificate_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody but itself vouches for, with its key."""
+    """Write a self-signed certificate for 127.0.0.1 and its key; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -141,8 +143,8 @@ def trusted(certificate_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_letter_arrives_as_html_and_as_plain_text_with_its_headers(
     server: ScriptedSmtpServer,
 ) -> None:
-    """TXT-1: language and event in headers, and no personal data beyond the address."""
-    await a_post(server.url).send(a_letter())
+    """TXT-1: headers name language and event, and no personal data beyond the address."""
+    await a_mailer(server.url).send(a_letter())
     [letter] = server.received
     message = letter.message
     headers = dict(message.items())
@@ -167,10 +169,11 @@ async def test_a_letter_arrives_as_html_and_as_plain_text_with_its_headers(
 
 
 async def test_a_letter_is_sent_once(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
-    await post.send(a_letter())
-    await post.send(a_letter())
-    await post.send(a_letter(id="invitation.2.abc"))
+    """INV-4: a repeated id is not sent again."""
+    mailer = a_mailer(server.url)
+    await mailer.send(a_letter())
+    await mailer.send(a_letter())
+    await mailer.send(a_letter(id="invitation.2.abc"))
     assert [letter.message["Message-ID"] for letter in server.received] == [
         "<invitation.1.abc@seatflow.example>",
         "<invitation.2.abc@seatflow.example>",
@@ -178,84 +181,92 @@ async def test_a_letter_is_sent_once(server: ScriptedSmtpServer) -> None:
 
 
 @pytest.mark.parametrize("answer", ["500 what?", SILENT, HANG_UP])
-async def test_a_server_that_ends_badly_has_taken_the_letter_all_the_same(
+async def test_a_failed_quit_does_not_send_the_letter_again(
     server: ScriptedSmtpServer, answer: Answer
 ) -> None:
+    """INV-4: the letter was accepted before."""
     server.answers["QUIT"] = answer
-    post = a_post(server.url, patience=IMPATIENT)
-    await post.send(a_letter())
-    await post.connections.aclose()
-    await post.send(a_letter())
+    mailer = a_mailer(server.url, timeout=SHORT)
+    await mailer.send(a_letter())
+    await mailer.connections.aclose()
+    await mailer.send(a_letter())
     assert len(server.received) == 1
     assert server.commands[-1] == "QUIT"
 
 
-async def test_many_letters_share_a_connection(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
+async def test_consecutive_letters_share_a_connection(server: ScriptedSmtpServer) -> None:
+    """INV-4: one EHLO and one QUIT for three letters."""
+    mailer = a_mailer(server.url)
     for number in range(3):
-        await post.send(a_letter(id=f"invitation.{number}.abc"))
-    await post.connections.aclose()
+        await mailer.send(a_letter(id=f"invitation.{number}.abc"))
+    await mailer.connections.aclose()
     assert server.commands == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3, "QUIT"]
 
 
-async def test_letters_at_the_same_time_do_not_share_one(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
-    await asyncio.gather(*(post.send(a_letter(id=f"invitation.{n}.abc")) for n in range(3)))
+async def test_concurrent_letters_use_separate_connections(server: ScriptedSmtpServer) -> None:
+    """INV-4: an SMTP session transmits one letter at a time."""
+    mailer = a_mailer(server.url)
+    await asyncio.gather(*(mailer.send(a_letter(id=f"invitation.{n}.abc")) for n in range(3)))
     assert len(server.received) == 3
     assert server.commands.count("EHLO") == 3
 
 
-async def test_a_connection_without_a_letter_is_left(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url, kept_for=timedelta())
-    await post.send(a_letter())
+async def test_an_idle_connection_is_closed(server: ScriptedSmtpServer) -> None:
+    """INV-4: the next letter opens a new one."""
+    mailer = a_mailer(server.url, idle_timeout=timedelta())
+    await mailer.send(a_letter())
     while server.commands[-1] != "QUIT":
         await asyncio.sleep(0.01)
-    await post.send(a_letter(id="invitation.2.abc"))
+    await mailer.send(a_letter(id="invitation.2.abc"))
     assert server.commands.count("EHLO") == 2
 
 
 @pytest.mark.parametrize("answer", ["421 that was enough", "503 what?", SILENT, HANG_UP])
-async def test_a_kept_connection_that_has_become_useless_is_replaced(
+async def test_an_unusable_idle_connection_is_replaced(
     server: ScriptedSmtpServer, answer: Answer
 ) -> None:
-    """Nothing has to be tried again later because a server counts letters or hangs up."""
-    post = a_post(server.url, patience=IMPATIENT)
-    await post.send(a_letter())
+    """INV-4: no retry is needed because a server limits letters per connection or closes it."""
+    mailer = a_mailer(server.url, timeout=SHORT)
+    await mailer.send(a_letter())
     server.answer_once["MAIL"] = answer
-    await post.send(a_letter(id="invitation.2.abc"))
+    await mailer.send(a_letter(id="invitation.2.abc"))
     assert len(server.received) == 2
     assert server.commands.count("EHLO") == 2
 
 
-async def test_after_a_refusal_nothing_is_left_of_a_letter(server: ScriptedSmtpServer) -> None:
-    post = a_post(server.url)
-    await post.send(a_letter())
+async def test_a_refused_recipient_does_not_affect_the_next_letter(
+    server: ScriptedSmtpServer,
+) -> None:
+    """INV-4: the next letter starts a new SMTP transaction."""
+    mailer = a_mailer(server.url)
+    await mailer.send(a_letter())
     server.unknown.add("bo@example.com")
     with pytest.raises(Undeliverable):
-        await post.send(a_letter(id="invitation.2.abc", to="bo@example.com"))
-    await post.send(a_letter(id="invitation.3.abc"))
+        await mailer.send(a_letter(id="invitation.2.abc", to="bo@example.com"))
+    await mailer.send(a_letter(id="invitation.3.abc"))
     assert [letter.recipients for letter in server.received] == [("ann@example.com",)] * 2
 
 
-async def test_a_server_that_was_away_gets_the_next_letter() -> None:
+async def test_a_restarted_server_gets_the_next_letter() -> None:
+    """INV-4: the idle connection to the stopped server is replaced."""
     async with ScriptedSmtpServer() as server:
         port = server.port
-        post = a_post(server.url)
-        await post.send(a_letter())
+        mailer = a_mailer(server.url)
+        await mailer.send(a_letter())
     async with ScriptedSmtpServer(wanted_port=port) as server:
-        await post.send(a_letter(id="invitation.2.abc"))
+        await mailer.send(a_letter(id="invitation.2.abc"))
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("step", ["RCPT", "DATA", "CONTENT"])
 @pytest.mark.parametrize("code", [500, 550, 554, 599])
-async def test_a_5xx_to_recipient_or_content_is_for_good(
+async def test_a_5xx_to_recipient_or_content_is_permanent(
     server: ScriptedSmtpServer, step: str, code: int
 ) -> None:
-    """INV-4: the server's answer is told, with addresses masked."""
+    """INV-4: the error has the server's reply, with addresses masked."""
     server.answers[step] = f"{code} <ann@example.com> is not known here"
     with pytest.raises(Undeliverable) as refused:
-        await a_post(server.url).send(a_letter())
+        await a_mailer(server.url).send(a_letter())
     assert str(refused.value) == f"{code} <a…@example.com> is not known here"
 
 
@@ -277,124 +288,134 @@ async def test_a_5xx_to_recipient_or_content_is_for_good(
         *((step, "", no) for no in (SILENT, HANG_UP) for step in ("RCPT", "DATA", "CONTENT")),
     ],
 )
-async def test_everything_else_is_tried_again_and_names_the_step(
+async def test_every_other_failure_is_temporary_and_names_the_step(
     server: ScriptedSmtpServer, step: str, named: str, answer: Answer
 ) -> None:
-    """INV-4: 4xx, no answer, and a 5xx that is our own fault."""
+    """INV-4: 4xx, no reply, and a 5xx that is a fault on our side."""
     server.answers[step] = answer
-    post = a_post(server.url, patience=IMPATIENT)
-    with pytest.raises(MailNotTaken, match=f"^{named}"):
-        await post.send(a_letter())
+    mailer = a_mailer(server.url, timeout=SHORT)
+    with pytest.raises(MailNotAccepted, match=f"^{named}"):
+        await mailer.send(a_letter())
     server.answers.clear()
-    await post.send(a_letter())
+    await mailer.send(a_letter())
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize("answer", ["554 no TLS today", "454 later", SILENT, HANG_UP])
-async def test_a_failed_starttls_is_tried_again(
-    certificate: ssl.SSLContext, answer: Answer
-) -> None:
+async def test_a_failed_starttls_is_temporary(certificate: ssl.SSLContext, answer: Answer) -> None:
+    """INV-4: a fault on our side."""
     async with ScriptedSmtpServer(certificate=certificate) as server:
         server.answers["STARTTLS"] = answer
-        with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-            await a_post(server.url, patience=IMPATIENT).send(a_letter())
+        with pytest.raises(MailNotAccepted, match=r"^STARTTLS"):
+            await a_mailer(server.url, timeout=SHORT).send(a_letter())
 
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("answer", ["535 wrong", "454 later", SILENT, HANG_UP])
-async def test_a_failed_login_is_tried_again(certificate: ssl.SSLContext, answer: Answer) -> None:
+async def test_a_failed_login_is_temporary(certificate: ssl.SSLContext, answer: Answer) -> None:
+    """INV-4: a fault on our side; the error does not contain the password."""
     async with ScriptedSmtpServer(certificate=certificate) as server:
         server.answers["AUTH"] = answer
-        with pytest.raises(MailNotTaken, match=r"^AUTH") as failure:
-            await a_post(with_login(server), patience=IMPATIENT).send(a_letter())
+        with pytest.raises(MailNotAccepted, match=r"^AUTH") as failure:
+            await a_mailer(with_login(server), timeout=SHORT).send(a_letter())
     assert "p:ass/" not in str(failure.value)
 
 
-async def test_a_server_that_is_down_is_tried_again() -> None:
+async def test_an_unreachable_server_is_temporary() -> None:
+    """INV-4: no connection."""
     async with ScriptedSmtpServer() as server:
         url = server.url
-    with pytest.raises(MailNotTaken, match=r"^connecting"):
-        await a_post(url).send(a_letter())
+    with pytest.raises(MailNotAccepted, match=r"^connecting"):
+        await a_mailer(url).send(a_letter())
 
 
-async def test_a_server_that_takes_too_long_over_all_of_a_letter_is_tried_again(
+async def test_a_conversation_that_takes_too_long_is_temporary(
     server: ScriptedSmtpServer,
 ) -> None:
-    """INV-4: our own limit, so that the pauses are ours too and not Temporal's."""
+    """INV-4: the limit is the mailer's, so that its retry delays apply and not Temporal's."""
     server.answers["RCPT"] = SILENT
-    post = replace(a_post(server.url), patience=timedelta(seconds=0.3))
-    with pytest.raises(MailNotTaken, match="the conversation: not over after"):
-        await post.send(a_letter())
+    mailer = replace(a_mailer(server.url), letter_timeout=timedelta(seconds=0.3))
+    with pytest.raises(MailNotAccepted, match=r"no end of the conversation within 0\.3 s"):
+        await mailer.send(a_letter())
 
 
-async def test_whoever_gives_up_does_not_wait_for_a_goodbye(server: ScriptedSmtpServer) -> None:
+async def test_a_cancelled_delivery_does_not_wait_for_quit(server: ScriptedSmtpServer) -> None:
+    """INV-4: a worker that stops has no time for a silent server."""
     server.answers |= {"RCPT": SILENT, "QUIT": SILENT}
-    post = a_post(server.url, patience=timedelta(minutes=1))
+    mailer = a_mailer(server.url, timeout=timedelta(minutes=1))
     async with asyncio.timeout(20):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await post.send(a_letter())
+                await mailer.send(a_letter())
     assert "QUIT" not in server.commands
 
 
-async def test_an_answer_in_no_encoding_at_all_can_be_kept() -> None:
+async def test_a_reply_that_is_not_utf_8_can_be_stored() -> None:
+    """INV-4: the journal holds the reply."""
+
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"554 M\xfcll\tab \xff\r\n")
         writer.close()
 
     async with await asyncio.start_server(refuse, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(MailNotTaken) as failure:
-            await a_post(f"smtp://127.0.0.1:{port}").send(a_letter())
+        with pytest.raises(MailNotAccepted) as failure:
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(a_letter())
     assert str(failure.value) == "connecting: 554 M?ll ab ?"
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_a_password_is_told_only_behind_starttls(certificate: ssl.SSLContext) -> None:
+async def test_a_password_is_sent_after_starttls_only(certificate: ssl.SSLContext) -> None:
+    """SEATFLOW_SMTP_URL: a password requires STARTTLS."""
     async with ScriptedSmtpServer(certificate=certificate) as server:
-        await a_post(with_login(server)).send(a_letter())
+        await a_mailer(with_login(server)).send(a_letter())
     assert server.logins == [("us@er", "p:ass/")]
     assert server.commands.index("STARTTLS") < server.commands.index("AUTH")
     assert [letter.encrypted for letter in server.received] == [True]
 
 
-async def test_a_password_is_never_told_in_clear_text(server: ScriptedSmtpServer) -> None:
-    with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-        await a_post(with_login(server)).send(a_letter())
+async def test_a_password_is_not_sent_in_clear_text(server: ScriptedSmtpServer) -> None:
+    """SEATFLOW_SMTP_URL: without STARTTLS there is no login."""
+    with pytest.raises(MailNotAccepted, match=r"^STARTTLS"):
+        await a_mailer(with_login(server)).send(a_letter())
     assert "AUTH" not in server.commands
 
 
-async def test_a_password_is_never_told_to_a_server_that_nobody_vouches_for(
+async def test_a_password_is_not_sent_to_a_server_with_an_untrusted_certificate(
     certificate: ssl.SSLContext,
 ) -> None:
+    """SEATFLOW_SMTP_URL: a password requires a valid certificate."""
     async with ScriptedSmtpServer(certificate=certificate) as server:
-        with pytest.raises(MailNotTaken, match=r"^STARTTLS"):
-            await a_post(with_login(server)).send(a_letter())
+        with pytest.raises(MailNotAccepted, match=r"^STARTTLS"):
+            await a_mailer(with_login(server)).send(a_letter())
     assert server.logins == []
 
 
-async def test_without_a_password_any_certificate_is_better_than_clear_text(
+async def test_without_a_password_any_certificate_is_accepted(
     certificate: ssl.SSLContext,
 ) -> None:
+    """SEATFLOW_SMTP_URL: the alternative would be clear text."""
     async with ScriptedSmtpServer(certificate=certificate) as server:
-        await a_post(server.url).send(a_letter())
+        await a_mailer(server.url).send(a_letter())
     assert [letter.encrypted for letter in server.received] == [True]
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_smtps_is_encrypted_from_the_first_byte(certificate: ssl.SSLContext) -> None:
+async def test_smtps_uses_implicit_tls(certificate: ssl.SSLContext) -> None:
+    """SEATFLOW_SMTP_URL: `smtps://` never sends clear text."""
     async with ScriptedSmtpServer(certificate=certificate, tls_from_the_start=True) as server:
-        await a_post(with_login(server).replace("smtp:", "smtps:")).send(a_letter())
+        await a_mailer(with_login(server).replace("smtp:", "smtps:")).send(a_letter())
     assert server.logins == [("us@er", "p:ass/")]
     assert [letter.encrypted for letter in server.received] == [True]
 
 
-async def test_smtps_wants_a_certificate_that_somebody_vouches_for(
+async def test_smtps_requires_a_trusted_certificate(
     certificate: ssl.SSLContext,
 ) -> None:
+    """SEATFLOW_SMTP_URL: `smtps://` verifies the certificate also without a password."""
     async with ScriptedSmtpServer(certificate=certificate, tls_from_the_start=True) as server:
-        with pytest.raises(MailNotTaken, match=r"^connecting"):
-            await a_post(server.url.replace("smtp:", "smtps:")).send(a_letter())
+        with pytest.raises(MailNotAccepted, match=r"^connecting"):
+            await a_mailer(server.url.replace("smtp:", "smtps:")).send(a_letter())
     assert server.received == []
 
 
@@ -412,7 +433,7 @@ async def test_a_name_stays_in_its_header(
     server: ScriptedSmtpServer, name: str, subject: str
 ) -> None:
     """TXT-3: any character; control characters become one space."""
-    await a_post(server.url, sender=f'"{name[:5]}" <no-reply@seatflow.example>').send(
+    await a_mailer(server.url, sender=f'"{name[:5]}" <no-reply@seatflow.example>').send(
         a_letter(account=name)
     )
     [letter] = server.received
@@ -423,14 +444,14 @@ async def test_a_name_stays_in_its_header(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-async def test_every_letter_says_its_event_and_keeps_names_out_of_other_headers(
+async def test_every_letter_names_its_event_and_no_name_adds_a_header(
     server: ScriptedSmtpServer, language: str
 ) -> None:
-    """TXT-1, TXT-3."""
+    """TXT-1, TXT-3: for every event and language."""
     letters = every_letter(a_reader(language))
     for letter in letters:
         odd = {"account_name": "A\r\nBcc: x@y.example\r\n\r\n"}
-        await a_post(server.url).send(letter.model_validate(letter.model_dump() | odd))
+        await a_mailer(server.url).send(letter.model_validate(letter.model_dump() | odd))
     assert [arrived.message["Seatflow-Event"] for arrived in server.received] == [
         letter.event for letter in letters
     ]
@@ -453,19 +474,22 @@ async def test_every_letter_says_its_event_and_keeps_names_out_of_other_headers(
     ],
 )
 def test_a_sender_is_a_name_and_an_address(text: str, name: str, address: str) -> None:
+    """SEATFLOW_MAIL_FROM: a display name is optional; control characters are removed."""
     sender = mailbox(text)
     assert (sender.display_name, sender.addr_spec) == (name, address)
 
 
 @pytest.mark.parametrize("text", ["", "Seatflow", "a@b.example, c@d.example", "A <a@b> <c@d>"])
-def test_what_is_no_sender_is_refused(text: str) -> None:
+def test_an_invalid_sender_is_refused(text: str) -> None:
+    """SEATFLOW_MAIL_FROM: one address and no list."""
     with pytest.raises(ValueError):
         mailbox(text)
 
 
-async def test_a_sender_with_any_name_can_send(server: ScriptedSmtpServer) -> None:
+async def test_a_sender_may_have_any_name(server: ScriptedSmtpServer) -> None:
+    """TXT-3: its name cannot add a header."""
     sender = "Bü\r\nBcc: x@y.example, =?utf-8?q?A=0D=0AB?= <post@bücher.example>"
-    await a_post(server.url, sender=sender).send(a_letter())
+    await a_mailer(server.url, sender=sender).send(a_letter())
     [letter] = server.received
     assert letter.sender == "post@xn--bcher-kva.example"
     assert letter.message["Bcc"] is None
@@ -474,25 +498,28 @@ async def test_a_sender_with_any_name_can_send(server: ScriptedSmtpServer) -> No
     assert author.display_name == "Bü Bcc: x@y.example, = ?utf-8?q?A=0D=0AB?="
 
 
-async def test_an_international_address_is_reached_where_the_server_can(
+async def test_an_international_address_is_reached_with_smtputf8(
     server: ScriptedSmtpServer,
 ) -> None:
-    await a_post(server.url).send(a_letter(to="jürgen@xn--bcher-kva.example"))
+    """INV-3: non-ASCII local parts are valid addresses."""
+    await a_mailer(server.url).send(a_letter(to="jürgen@xn--bcher-kva.example"))
     [letter] = server.received
     assert letter.recipients == ("jürgen@xn--bcher-kva.example",)
     assert letter.message["To"] == "jürgen@xn--bcher-kva.example"
 
 
-async def test_an_international_address_is_undeliverable_where_the_server_cannot() -> None:
+async def test_an_international_recipient_is_undeliverable_without_smtputf8() -> None:
+    """INV-4: a permanent failure."""
     async with ScriptedSmtpServer(smtputf8=False) as server:
-        with pytest.raises(Undeliverable, match="ASCII"):
-            await a_post(server.url).send(a_letter(to="jürgen@example.com"))
+        with pytest.raises(Undeliverable, match="SMTPUTF8"):
+            await a_mailer(server.url).send(a_letter(to="jürgen@example.com"))
 
 
-async def test_an_international_sender_is_our_own_fault_where_the_server_cannot() -> None:
+async def test_an_international_sender_is_a_temporary_failure_without_smtputf8() -> None:
+    """INV-4: a fault on our side."""
     async with ScriptedSmtpServer(smtputf8=False) as server:
-        with pytest.raises(MailNotTaken, match="ASCII"):
-            await a_post(server.url, sender="jürgen@example.com").send(a_letter())
+        with pytest.raises(MailNotAccepted, match="SMTPUTF8"):
+            await a_mailer(server.url, sender="jürgen@example.com").send(a_letter())
 
 
 @pytest.mark.parametrize(
@@ -509,16 +536,17 @@ async def test_an_international_sender_is_our_own_fault_where_the_server_cannot(
     ],
 )
 def test_a_url_names_the_server(url: str, server: SmtpServer) -> None:
+    """SEATFLOW_SMTP_URL: host, optional port and credentials."""
     assert SmtpServer.parse(url) == server
 
 
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("localhost:1025", "begins with smtp://"),
-        ("http://localhost:1025", "begins with smtp://"),
-        ("smtp://", "names a host"),
-        ("smtp://:1025", "names a host"),
+        ("localhost:1025", "begin the URL with smtp://"),
+        ("http://localhost:1025", "begin the URL with smtp://"),
+        ("smtp://", "name a host"),
+        ("smtp://:1025", "name a host"),
         ("smtp://localhost:port", "a host and a port"),
         ("smtp://localhost:70000", "a host and a port"),
         ("smtp://[::1", "a host and a port"),
@@ -529,11 +557,13 @@ def test_a_url_names_the_server(url: str, server: SmtpServer) -> None:
         ("smtp://user:secret@local℀host:25", "a host and a port"),
     ],
 )
-def test_a_bad_url_is_refused_without_showing_the_password(url: str, reason: str) -> None:
+def test_an_invalid_url_is_refused_without_showing_the_password(url: str, reason: str) -> None:
+    """SEATFLOW_SMTP_URL: the error never contains the password."""
     with pytest.raises(ValueError, match=reason) as refused:
         SmtpServer.parse(url)
     assert "secret" not in str(refused.value)
 
 
-def test_a_server_never_shows_its_password() -> None:
+def test_the_representation_of_a_server_hides_the_password() -> None:
+    """SEATFLOW_SMTP_URL: logs may contain it."""
     assert "secret" not in repr(SmtpServer.parse("smtp://user:secret@localhost:25"))

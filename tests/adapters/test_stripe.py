@@ -1,4 +1,4 @@
-"""Refunds at Stripe, against a server that keeps them."""
+"""Charges and refunds at Stripe, against a local Stripe server."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from activities.billing import (
     RefundRefused,
     RefundRequest,
 )
-from adapters.stripe import StripeProvider, TooFine, stripe_units
+from adapters.stripe import AmountTooPrecise, StripeProvider, stripe_units
 from domain.charge import EXAMPLE_CARD, ChargeState
 from domain.money import Money
 from domain.refund import PartState
@@ -25,9 +25,9 @@ from tests.stripe_server import API_KEY, StripeServer, answer, localstripe
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = "rf-1/pi_1/1"
-CREATED = "POST /v1/refunds"
-CHARGED = "POST /v1/payment_intents"
-UNCLEAR = [
+CREATE_REFUND = "POST /v1/refunds"
+CREATE_CHARGE = "POST /v1/payment_intents"
+OUTCOME_UNKNOWN = [
     answer(401, type="invalid_request_error"),
     answer(403, type="invalid_request_error"),
     answer(409, type="invalid_request_error", code="idempotency_key_in_use"),
@@ -37,18 +37,18 @@ UNCLEAR = [
     answer(503, type="api_error"),
     Response("<html>", 502),
 ]
-NOBODY = answer(400, type="invalid_request_error", code="resource_missing")
+UNKNOWN_CUSTOMER = answer(400, type="invalid_request_error", code="resource_missing")
 
 
 @pytest.fixture(scope="session")
-async def kept() -> AsyncIterator[str]:
+async def local_stripe() -> AsyncIterator[str]:
     async with localstripe() as url:
         yield url
 
 
 @dataclass
 class StripeWorld:
-    """The provider, and the Stripe that it speaks with."""
+    """The provider and the Stripe server that it uses."""
 
     provider: PaymentProvider
     server: StripeServer
@@ -63,13 +63,13 @@ class StripeWorld:
     async def method(self, declines: int = 0) -> str:
         return await self.server.card(self.billing_customer, declines)
 
-    async def lose_the_answer(self, request: ChargeRequest) -> None:
+    async def charge_and_lose_response(self, request: ChargeRequest) -> None:
         self.server.answers_lost = 1
         with pytest.raises(stripe.APIError):
             await self.provider.charge(request)
 
     async def book(self, payment: str, amount: str) -> None:
-        """Nothing: Stripe knows its payments by itself."""
+        """Do nothing: Stripe records its payments itself."""
 
     async def settle(self, provider_id: str) -> datetime:
         self.server.say(provider_id, "succeeded")
@@ -77,8 +77,8 @@ class StripeWorld:
 
 
 @pytest.fixture
-async def world(kept: str) -> AsyncIterator[StripeWorld]:
-    async with StripeServer(kept, made_as="pending") as server:
+async def world(local_stripe: str) -> AsyncIterator[StripeWorld]:
+    async with StripeServer(local_stripe, made_as="pending") as server:
         provider = StripeProvider(API_KEY, server.url)
         yield StripeWorld(provider, server, await server.customer())
         await provider.close()
@@ -102,19 +102,21 @@ def a_refund(
     )
 
 
-async def refusal(world: StripeWorld, request: RefundRequest) -> str:
+async def refusal_of(world: StripeWorld, request: RefundRequest) -> str:
     with pytest.raises(RefundRefused) as refused:
         await world.provider.refund(request)
     return str(refused.value)
 
 
 class TestStripeProvider(ProviderContract):
-    """Stripe keeps the promises of every provider."""
+    """The contract of every provider, kept by Stripe."""
 
 
-async def test_a_stripe_server_is_spoken_with_as_it_is(kept: str, world: StripeWorld) -> None:
-    """Without anything in between: what localstripe itself keeps."""
-    provider = StripeProvider(API_KEY, kept)
+async def test_a_refund_works_without_the_recording_proxy(
+    local_stripe: str, world: StripeWorld
+) -> None:
+    """REF-5: directly against localstripe, so that the proxy hides no fault."""
+    provider = StripeProvider(API_KEY, local_stripe)
     request = a_refund(await world.server.paid(3000))
     assert await provider.find_refund(request) is None
     made = await provider.refund(request)
@@ -125,7 +127,8 @@ async def test_a_stripe_server_is_spoken_with_as_it_is(kept: str, world: StripeW
     await provider.close()
 
 
-async def test_a_charge_is_what_stripe_calls_an_off_session_payment(world: StripeWorld) -> None:
+async def test_a_charge_is_a_confirmed_off_session_payment_intent(world: StripeWorld) -> None:
+    """ADD-4: the customer is not present, and the key is kept in the metadata."""
     request = await charge_of(world, "50.00")
     made = await world.provider.charge(request)
     assert made.provider_id
@@ -146,44 +149,47 @@ async def test_a_charge_is_what_stripe_calls_an_off_session_payment(world: Strip
     ]
 
 
-async def test_yen_are_charged_as_stripe_counts_them(world: StripeWorld) -> None:
+async def test_yen_are_charged_without_decimals(world: StripeWorld) -> None:
+    """ADD-4: Stripe counts zero-decimal currencies in whole units."""
     request = await charge_of(world, "50.00")
     yen = request.model_copy(update={"amount": Money(amount=Decimal(500), currency="JPY")})
     assert (await world.provider.charge(yen)).state is ChargeState.SUCCEEDED
-    [asked] = world.server.charged
-    assert (asked["amount"], asked["currency"]) == ("500", "jpy")
+    [request_body] = world.server.charged
+    assert (request_body["amount"], request_body["currency"]) == ("500", "jpy")
 
 
-async def test_what_is_finer_than_stripe_counts_is_declined(world: StripeWorld) -> None:
-    told = await world.provider.charge(await charge_of(world, "0.001"))
-    assert (told.state, told.failure) == (ChargeState.DECLINED, "amount_too_fine")
+async def test_an_amount_with_too_many_decimals_is_declined(world: StripeWorld) -> None:
+    """ADD-4: nothing is sent to Stripe."""
+    declined = await world.provider.charge(await charge_of(world, "0.001"))
+    assert (declined.state, declined.failure) == (ChargeState.DECLINED, "amount_too_fine")
     assert world.server.charged == []
 
 
-async def test_a_charge_is_made_once_after_its_answer_was_lost(world: StripeWorld) -> None:
-    """Also when Stripe has forgotten its idempotency keys: look up before asking again."""
+async def test_a_charge_whose_response_was_lost_is_made_once(world: StripeWorld) -> None:
+    """ADD-4: also after Stripe has forgotten the idempotency key."""
     request = await charge_of(world, "50.00")
-    await world.lose_the_answer(request)
+    await world.charge_and_lose_response(request)
     world.server.forget_keys()
     assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
-    assert world.server.asked.count(CHARGED) == 1
+    assert world.server.asked.count(CREATE_CHARGE) == 1
 
 
-async def test_a_decline_that_stripe_has_forgotten_is_not_asked_for_again(
+async def test_a_decline_is_found_after_stripe_has_forgotten_its_key(
     world: StripeWorld,
 ) -> None:
-    """The second try at the same card is another key's."""
+    """ADD-4: the next try of the same card has another key."""
     request = await charge_of(world, "50.00", declines=1)
     declined = await world.provider.charge(request)
     world.server.forget_keys()
     assert await world.provider.charge(request) == declined
-    assert world.server.asked.count(CHARGED) == 1
+    assert world.server.asked.count(CREATE_CHARGE) == 1
 
 
-async def test_a_charge_is_found_among_many(
+async def test_a_charge_is_found_on_later_pages(
     world: StripeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.stripe.ALL_AT_ONCE", 2)
+    """ADD-4: the search reads all pages of payment intents."""
+    monkeypatch.setattr("adapters.stripe.PAGE_SIZE", 2)
     first = await charge_of(world, "50.00")
     requests = [first.model_copy(update={"key": f"order-1/{number}"}) for number in range(5)]
     made = [await world.provider.charge(request) for request in requests]
@@ -191,10 +197,8 @@ async def test_a_charge_is_found_among_many(
 
 
 @pytest.mark.parametrize("status", ["processing", "requires_confirmation"])
-async def test_what_stripe_has_not_decided_is_unclear_and_not_asked_again(
-    world: StripeWorld, status: str
-) -> None:
-    """A bank has days for a debit; another method must not be charged meanwhile."""
+async def test_an_undecided_charge_is_not_repeated(world: StripeWorld, status: str) -> None:
+    """ADD-4: a bank debit takes days; no other method may be charged meanwhile."""
     request = await charge_of(world, "50.00")
     made = await world.provider.charge(request)
     assert made.provider_id
@@ -205,22 +209,24 @@ async def test_what_stripe_has_not_decided_is_unclear_and_not_asked_again(
         await world.provider.find_charge(request)
     world.server.say(made.provider_id, "succeeded")
     assert await world.provider.charge(request) == made
-    assert world.server.asked.count(CHARGED) == 1
+    assert world.server.asked.count(CREATE_CHARGE) == 1
 
 
 @pytest.mark.parametrize("status", ["requires_action", "requires_payment_method", "canceled"])
-async def test_what_waits_for_a_person_is_declined(world: StripeWorld, status: str) -> None:
-    """ADD-4: nobody is there, and the next method is tried."""
+async def test_a_charge_that_waits_for_the_customer_is_declined(
+    world: StripeWorld, status: str
+) -> None:
+    """ADD-4: the customer is not present, so the next method is tried."""
     request = await charge_of(world, "50.00")
     made = await world.provider.charge(request)
     assert made.provider_id
     world.server.say(made.provider_id, status)
-    told = await world.provider.find_charge(request)
-    assert told == made.model_copy(update={"state": ChargeState.DECLINED, "failure": status})
+    declined = await world.provider.find_charge(request)
+    assert declined == made.model_copy(update={"state": ChargeState.DECLINED, "failure": status})
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("response", "reason"),
     [
         (answer(402, type="card_error", code="expired_card"), "expired_card"),
         (answer(400, type="invalid_request_error", message="No,\n sorry."), "No, sorry."),
@@ -230,12 +236,12 @@ async def test_what_waits_for_a_person_is_declined(world: StripeWorld, status: s
         ),
     ],
 )
-async def test_the_reason_of_a_decline_is_short_and_names_nobody(
-    world: StripeWorld, told: Response, reason: str
+async def test_the_reason_of_a_decline_is_one_line_and_masked(
+    world: StripeWorld, response: Response, reason: str
 ) -> None:
-    """Nothing is kept of it at Stripe here, and so there is no id."""
+    """ADD-4: without a payment intent at Stripe there is no id."""
     request = await charge_of(world, "50.00")
-    world.server.answers = [NOBODY, told]
+    world.server.answers = [UNKNOWN_CUSTOMER, response]
     declined = await world.provider.charge(request)
     assert (declined.provider_id, declined.failure) == (None, reason)
 
@@ -244,37 +250,41 @@ async def test_the_reason_of_a_decline_is_short_and_names_nobody(
     "change",
     [{"billing_customer": None}, {"billing_customer": "cus_unknown"}, {"method": EXAMPLE_CARD}],
 )
-async def test_whom_stripe_does_not_know_it_does_not_charge(
+async def test_an_unknown_customer_or_method_is_declined(
     world: StripeWorld, change: dict[str, object]
 ) -> None:
-    """ADD-4: the example card is the built-in provider's alone."""
+    """ADD-4: the example card exists at the built-in provider only."""
     request = (await charge_of(world, "50.00")).model_copy(update=change)
     assert await world.provider.find_charge(request) is None
-    told = await world.provider.charge(request)
-    assert told.state is ChargeState.DECLINED
-    assert told.failure
+    declined = await world.provider.charge(request)
+    assert declined.state is ChargeState.DECLINED
+    assert declined.failure
 
 
-@pytest.mark.parametrize("told", UNCLEAR)
-async def test_everything_else_is_no_decline(world: StripeWorld, told: Response) -> None:
-    """It leaves open whether the charge was made; nothing is tried again in here."""
+@pytest.mark.parametrize("response", OUTCOME_UNKNOWN)
+async def test_other_errors_leave_the_charge_undecided(
+    world: StripeWorld, response: Response
+) -> None:
+    """ADD-4: the charge may have been made; the adapter itself does not retry."""
     request = await charge_of(world, "50.00")
-    world.server.answers = [NOBODY, told]
+    world.server.answers = [UNKNOWN_CUSTOMER, response]
     with pytest.raises(stripe.StripeError):
         await world.provider.charge(request)
     assert len(world.server.asked) == 2
     assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
 
 
-async def test_a_search_that_fails_finds_nothing_out(world: StripeWorld) -> None:
+async def test_a_failed_search_creates_no_charge(world: StripeWorld) -> None:
+    """ADD-4: without the search a charge could be made twice."""
     request = await charge_of(world, "50.00")
     world.server.answers = [answer(400, type="invalid_request_error", code="parameter_unknown")]
     with pytest.raises(stripe.InvalidRequestError):
         await world.provider.charge(request)
-    assert CHARGED not in world.server.asked
+    assert CREATE_CHARGE not in world.server.asked
 
 
-async def test_a_payment_may_be_a_charge(world: StripeWorld) -> None:
+async def test_a_payment_may_be_a_stripe_charge(world: StripeWorld) -> None:
+    """REF-5: payments of older integrations are charges, not payment intents."""
     request = a_refund(await world.server.paid(3000, charge=True))
     made = await world.provider.refund(request)
     assert await world.provider.find_refund(request) == made
@@ -293,20 +303,20 @@ async def test_a_payment_may_be_a_charge(world: StripeWorld) -> None:
         ("canceled", None, PartState.CANCELED),
     ],
 )
-async def test_the_state_is_stripe_s_word(
+async def test_a_refund_has_the_state_that_stripe_reports(
     world: StripeWorld, status: str, reason: str | None, state: PartState
 ) -> None:
-    """REF-2, REF-4."""
+    """REF-2, REF-4: every status of Stripe's Refund object."""
     request = a_refund(await world.server.paid(3000))
     made = await world.provider.refund(request)
     world.server.say(made.provider_id, status, reason)
-    told = await world.provider.look_up(request, made.provider_id)
-    assert (told.state, told.failure) == (state, reason)
-    assert await world.provider.refund(request) == told
+    found = await world.provider.look_up(request, made.provider_id)
+    assert (found.state, found.failure) == (state, reason)
+    assert await world.provider.refund(request) == found
 
 
-async def test_after_a_lost_answer_the_refund_is_found(world: StripeWorld) -> None:
-    """REF-5: look up before asking again; it was carried out all the same."""
+async def test_a_refund_whose_response_was_lost_is_made_once(world: StripeWorld) -> None:
+    """REF-5: it is found by its key and not created again."""
     request = a_refund(await world.server.paid(3000))
     world.server.answers_lost = 1
     with pytest.raises(stripe.APIError):
@@ -314,59 +324,64 @@ async def test_after_a_lost_answer_the_refund_is_found(world: StripeWorld) -> No
     found = await world.provider.find_refund(request)
     assert found is not None
     assert await world.provider.refund(request) == found
-    assert world.server.asked.count(CREATED) == 1
+    assert world.server.asked.count(CREATE_REFUND) == 1
 
 
-async def test_a_key_that_stripe_has_forgotten_still_makes_one_refund(world: StripeWorld) -> None:
-    """REF-5: Stripe forgets its idempotency keys after a day."""
+async def test_a_refund_is_found_after_stripe_has_forgotten_its_key(world: StripeWorld) -> None:
+    """REF-5: Stripe forgets idempotency keys after a day."""
     request = a_refund(await world.server.paid(3000))
     made = await world.provider.refund(request)
     world.server.forget_keys()
     assert await world.provider.refund(request) == made
-    assert world.server.asked.count(CREATED) == 1
+    assert world.server.asked.count(CREATE_REFUND) == 1
 
 
-async def test_a_refund_is_found_among_many(
+async def test_a_refund_is_found_on_later_pages(
     world: StripeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.stripe.ALL_AT_ONCE", 2)
+    """REF-5: the search reads all pages of refunds."""
+    monkeypatch.setattr("adapters.stripe.PAGE_SIZE", 2)
     payment = await world.server.paid(3000)
     requests = [a_refund(payment, "1.00", key=f"rf-{number}/{payment}/1") for number in range(5)]
     made = [await world.provider.refund(request) for request in requests]
     assert [await world.provider.find_refund(request) for request in requests] == made
 
 
-async def test_what_has_been_refunded_by_others_is_refused_with_stripe_s_code(
+async def test_a_payment_refunded_elsewhere_is_refused_with_stripe_s_code(
     world: StripeWorld,
 ) -> None:
+    """REF-4: an operator reads Stripe's reason."""
     payment = await world.server.paid(3000)
     await world.provider.refund(a_refund(payment, "30.00"))
-    assert await refusal(world, a_refund(payment, key="rf-2/pi_1/1")) == "charge_already_refunded"
+    assert (
+        await refusal_of(world, a_refund(payment, key="rf-2/pi_1/1")) == "charge_already_refunded"
+    )
 
 
 async def test_an_unknown_payment_intent_is_refused(world: StripeWorld) -> None:
+    """REF-5: it has no refunds and none can be made."""
     assert await world.provider.find_refund(a_refund("pi_unknown")) is None
-    assert await refusal(world, a_refund("pi_unknown"))
+    assert await refusal_of(world, a_refund("pi_unknown"))
 
 
-async def test_another_method_is_refused_without_asking(world: StripeWorld) -> None:
-    """REF-4: Stripe returns money to where it came from only."""
+async def test_another_method_is_refused_without_a_request(world: StripeWorld) -> None:
+    """REF-4: Stripe refunds to the original method only."""
     request = a_refund(await world.server.paid(3000), to_method="card-2")
-    assert await refusal(world, request) == "another_method_not_supported"
+    assert await refusal_of(world, request) == "another_method_not_supported"
     assert world.server.asked == []
 
 
-async def test_a_payment_in_another_currency_is_refused_before_anything_is_made(
+async def test_a_payment_in_another_currency_is_refused_before_the_refund(
     world: StripeWorld,
 ) -> None:
-    """A refund at Stripe is a mere number: 10.00 EUR would have been 1000 yen."""
+    """QUO-3: Stripe's refund has no currency: 10.00 EUR would have become 1000 yen."""
     payment = await world.server.paid(3000, "jpy")
-    assert await refusal(world, a_refund(payment)) == "currency_mismatch"
-    assert CREATED not in world.server.asked
+    assert await refusal_of(world, a_refund(payment)) == "currency_mismatch"
+    assert CREATE_REFUND not in world.server.asked
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("response", "reason"),
     [
         (answer(402, type="card_error", code="card_declined"), "card_declined"),
         (answer(400, type="invalid_request_error", message="No,\n sorry."), "No, sorry."),
@@ -376,29 +391,31 @@ async def test_a_payment_in_another_currency_is_refused_before_anything_is_made(
         ),
     ],
 )
-async def test_the_reason_of_a_refusal_is_short_and_names_nobody(
-    world: StripeWorld, told: Response, reason: str
+async def test_the_reason_of_a_refusal_is_one_line_and_masked(
+    world: StripeWorld, response: Response, reason: str
 ) -> None:
+    """REF-4: the reason is shown to operators."""
     payment = await world.server.paid(3000)
-    # After the search and the look at the payment's currency.
-    world.server.answers = [answer(404, type="invalid_request_error"), told]
-    assert await refusal(world, a_refund(payment)) == reason
+    # The responses to the search for the refund, and to the request of the payment's currency.
+    world.server.answers = [answer(404, type="invalid_request_error"), response]
+    assert await refusal_of(world, a_refund(payment)) == reason
 
 
-@pytest.mark.parametrize("told", UNCLEAR)
-async def test_everything_else_is_no_refusal_and_may_go_otherwise(
-    world: StripeWorld, told: Response
+@pytest.mark.parametrize("response", OUTCOME_UNKNOWN)
+async def test_other_errors_leave_the_refund_undecided(
+    world: StripeWorld, response: Response
 ) -> None:
-    """REF-5: it leaves open whether the refund was made; nothing is tried again in here."""
+    """REF-5: the refund may have been made; the adapter itself does not retry."""
     payment = await world.server.paid(3000)
-    world.server.answers = [answer(404, type="invalid_request_error"), told]
+    world.server.answers = [answer(404, type="invalid_request_error"), response]
     with pytest.raises(stripe.StripeError):
         await world.provider.refund(a_refund(payment))
     assert len(world.server.asked) == 2
     assert (await world.provider.refund(a_refund(payment))).state is PartState.PENDING
 
 
-async def test_nobody_listening_is_no_refusal() -> None:
+async def test_an_unreachable_stripe_is_no_refusal() -> None:
+    """REF-5: a connection error is retried."""
     provider = StripeProvider(API_KEY, "http://127.0.0.1:1")
     with pytest.raises(stripe.APIConnectionError):
         await provider.refund(a_refund("pi_1"))
@@ -414,14 +431,18 @@ async def test_nobody_listening_is_no_refusal() -> None:
         ("5", "ISK", 500),
         ("5", "UGX", 500),
         ("5.120", "KWD", 5120),
-        # Stripe lists it among the others, though it is written without decimals.
+        # Stripe lists it as a two-decimal currency, although it is written without decimals.
         ("5", "RSD", 500),
     ],
 )
-def test_amounts_are_counted_as_stripe_counts(amount: str, currency: str, units: int) -> None:
+def test_amounts_are_in_the_smallest_unit_that_stripe_uses(
+    amount: str, currency: str, units: int
+) -> None:
+    """QUO-3: minor units by Stripe's list of currencies."""
     assert stripe_units(Money(amount=Decimal(amount), currency=currency)) == units
 
 
-def test_what_is_finer_than_stripe_counts_is_refused() -> None:
-    with pytest.raises(TooFine):
+def test_an_amount_with_too_many_decimals_is_refused() -> None:
+    """QUO-3: no amount is rounded on its way to Stripe."""
+    with pytest.raises(AmountTooPrecise):
         stripe_units(Money(amount=Decimal("0.5"), currency="JPY"))

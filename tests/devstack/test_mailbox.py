@@ -1,3 +1,5 @@
+"""Mail server and mailbox of the embedded stack."""
+
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +45,8 @@ async def send(sink: MailSink, to: str = "ann@example.com", subject: str = "Hell
         await client.sendmail("no-reply@localhost", [to], letter, mail_options=["SMTPUTF8"])
 
 
-async def test_letters_are_listed_the_oldest_first(sink: MailSink, tmp_path: Path) -> None:
+async def test_letters_are_listed_oldest_first(sink: MailSink, tmp_path: Path) -> None:
+    """`mail list`: numbers stay the same when more letters arrive."""
     mailbox = Mailbox(tmp_path / "mail")
     before = datetime.now(UTC)
     await send(sink, subject="first")
@@ -66,6 +69,7 @@ async def test_letters_are_listed_the_oldest_first(sink: MailSink, tmp_path: Pat
 
 
 async def test_a_letter_is_opened_by_its_number(sink: MailSink, tmp_path: Path) -> None:
+    """`mail show`: headers, both bodies and the first link."""
     await send(sink)
     letter = Mailbox(tmp_path / "mail").open(1)
     assert letter.headers["Seatflow-Event"] == "invitation"
@@ -74,13 +78,16 @@ async def test_a_letter_is_opened_by_its_number(sink: MailSink, tmp_path: Path) 
     assert letter.link == "http://localhost:8080/i/token.signature"
 
 
-async def test_an_international_address_is_taken(sink: MailSink, tmp_path: Path) -> None:
+async def test_an_international_address_is_accepted(sink: MailSink, tmp_path: Path) -> None:
+    """INV-3: the mail server supports SMTPUTF8."""
     await send(sink, to="jürgen@example.com")
     assert Mailbox(tmp_path / "mail").letters()[0].to == "jürgen@example.com"
 
 
-async def test_an_address_that_bounces_is_refused_for_good(sink: MailSink, tmp_path: Path) -> None:
-    """INV-4: what a 5xx in answer to RCPT leads to can be shown."""
+async def test_an_address_that_bounces_is_refused_with_a_5xx(
+    sink: MailSink, tmp_path: Path
+) -> None:
+    """INV-4: the demo shows the consequences of a 5xx reply to RCPT."""
     async with SMTP(hostname="127.0.0.1", port=sink.port, local_hostname="localhost") as client:
         await client.mail("no-reply@localhost")
         with pytest.raises(SMTPRecipientRefused) as refused:
@@ -90,6 +97,7 @@ async def test_an_address_that_bounces_is_refused_for_good(sink: MailSink, tmp_p
 
 
 async def test_letters_outlive_the_server(tmp_path: Path) -> None:
+    """`mail list`: a restarted stack shows the earlier letters."""
     (tmp_path / "mail").mkdir()
     for _ in range(2):
         async with MailSink(tmp_path / "mail") as sink:
@@ -97,7 +105,8 @@ async def test_letters_outlive_the_server(tmp_path: Path) -> None:
     assert [letter.number for letter in Mailbox(tmp_path / "mail").letters()] == [1, 2]
 
 
-async def test_a_client_that_stays_does_not_keep_the_server_up(tmp_path: Path) -> None:
+async def test_an_open_connection_does_not_delay_the_stop(tmp_path: Path) -> None:
+    """`up`: the mail server stops although a worker keeps its connection open."""
     async with MailSink(tmp_path / "mail") as sink:
         client = SMTP(hostname="127.0.0.1", port=sink.port, local_hostname="localhost")
         await client.connect()
@@ -105,7 +114,8 @@ async def test_a_client_that_stays_does_not_keep_the_server_up(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_without_letters_the_mailbox_is_empty(tmp_path: Path, folder: str) -> None:
+def test_a_mailbox_without_letters_is_empty(tmp_path: Path, folder: str) -> None:
+    """`mail list` works before the first letter; `mail show` answers `not_found`."""
     mailbox = Mailbox(tmp_path / folder)
     assert mailbox.letters() == []
     with pytest.raises(Refused) as refused:

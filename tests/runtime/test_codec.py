@@ -1,4 +1,4 @@
-"""How payloads look to the Temporal server."""
+"""Encoding of payloads for the Temporal server."""
 
 import pytest
 from temporalio.api.failure.v1 import Failure
@@ -12,14 +12,16 @@ OLD, NEW = {"old": bytes(32)}, {"new": bytes(range(32))}
 JANE = Person(email="jane@example.com", name="Jane")
 
 
-async def test_what_was_encrypted_reads_back() -> None:
+async def test_an_encrypted_payload_is_decrypted() -> None:
+    """SEATFLOW_ENCRYPTION_KEYS: the server stores no plain text."""
     converter = data_converter(NEW)
     payloads = await converter.encode([JANE])
     assert b"jane" not in payloads[0].SerializeToString()
     assert await converter.decode(payloads, [Person]) == [JANE]
 
 
-async def test_a_new_key_encrypts_and_the_old_one_still_decrypts() -> None:
+async def test_the_first_key_encrypts_and_all_decrypt() -> None:
+    """SEATFLOW_ENCRYPTION_KEYS: payloads of the old key stay readable after a rotation."""
     written = await data_converter(OLD).encode([JANE])
     rotated = data_converter(NEW | OLD)
     assert await rotated.decode(written, [Person]) == [JANE]
@@ -27,18 +29,21 @@ async def test_a_new_key_encrypts_and_the_old_one_still_decrypts() -> None:
     assert payload.metadata["encryption-key-id"] == b"new"
 
 
-async def test_what_was_written_before_there_were_keys_stays_readable() -> None:
+async def test_a_payload_from_before_encryption_stays_readable() -> None:
+    """SEATFLOW_ENCRYPTION_KEYS: keys can be introduced while workflows run."""
     written = await data_converter({}).encode([JANE])
     assert await data_converter(NEW).decode(written, [Person]) == [JANE]
 
 
-async def test_a_payload_of_an_unknown_key_is_named() -> None:
+async def test_the_error_names_an_unknown_key() -> None:
+    """SEATFLOW_ENCRYPTION_KEYS: the operator reads which key to add."""
     written = await data_converter(OLD).encode([JANE])
     with pytest.raises(UnreadablePayload, match="'old'"):
         await data_converter(NEW).decode(written, [Person])
 
 
 async def test_a_changed_payload_is_refused() -> None:
+    """SEATFLOW_ENCRYPTION_KEYS: payloads are authenticated."""
     [payload] = await data_converter(NEW).encode([JANE])
     payload.data = payload.data[:-1] + bytes([payload.data[-1] ^ 1])
     with pytest.raises(UnreadablePayload, match="changed"):
@@ -46,7 +51,8 @@ async def test_a_changed_payload_is_refused() -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, NEW])
-async def test_a_refusal_comes_back_whole(keys: dict[str, bytes]) -> None:
+async def test_a_refusal_keeps_its_code_and_details(keys: dict[str, bytes]) -> None:
+    """SEATFLOW_ENCRYPTION_KEYS: failures are encrypted and contain no whole address."""
     refused = Refused(ErrorCode.RATE_LIMITED, "Not yet, jane@example.com.", retry_after_seconds=7)
     converter, failure = data_converter(keys), Failure()
     await converter.encode_failure(refused, failure)

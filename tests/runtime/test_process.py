@@ -1,4 +1,4 @@
-"""How a long process is told to stop."""
+"""Stop signals of long-running processes."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ async def main():
 asyncio.run(main())
 """
 
-GOES_ON = """
+KEEPS_RUNNING = """
 import asyncio, os, signal
 from runtime.process import stop_signal
 
@@ -34,18 +34,20 @@ asyncio.run(main())
 """
 
 
-def ran(program: str) -> subprocess.CompletedProcess[str]:
+def run_program(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
 
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_process_stops_when_it_is_told_or_its_terminal_closes(number: str) -> None:
-    done = ran(STOPS.format(number=number))
+def test_a_signal_stops_the_process(number: str) -> None:
+    """`worker.py`, `up`: SIGTERM, Ctrl-C and a closed terminal."""
+    done = run_program(STOPS.format(number=number))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_nohup_keeps_it_running() -> None:
-    done = ran(GOES_ON)
+def test_an_ignored_hangup_stays_ignored() -> None:
+    """`nohup seatflow up` survives its terminal."""
+    done = run_program(KEEPS_RUNNING)
     assert (done.returncode, done.stderr) == (0, "")

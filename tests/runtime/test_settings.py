@@ -1,4 +1,4 @@
-"""What an operator sets, and how a mistake in it is told."""
+"""Settings and the errors for invalid ones."""
 
 import base64
 from pathlib import Path
@@ -13,21 +13,22 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in environment():
         if name.startswith(("SEATFLOW_", "STRIPE_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 
-def refusal() -> str:
+def refusal_message() -> str:
     with pytest.raises(Refused) as refused:
         load_settings()
     assert refused.value.code is ErrorCode.INVALID_INPUT
     return refused.value.message
 
 
-def test_everything_has_its_default() -> None:
+def test_every_setting_has_its_default() -> None:
+    """The defaults are those of the contract."""
     settings = load_settings()
     assert settings.task_queue == "seatflow"
     assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:///.seatflow/seatflow.db"
@@ -43,7 +44,8 @@ def test_everything_has_its_default() -> None:
     assert settings.billing_per_second is None
 
 
-def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names in `.env` count where the environment does not set them."""
     Path(".env").write_text(
         "SEATFLOW_TASK_QUEUE=filed\nSEATFLOW_WAIT_SECONDS=3\nTEMPORAL_ADDRESS=there:1\n",
         encoding="utf-8",
@@ -88,16 +90,18 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_STRIPE_API_BASE", "http://localhost.hushhush.example"),
     ],
 )
-def test_a_bad_value_is_told_by_its_variable_and_never_repeated(
+def test_an_invalid_value_is_named_by_its_variable_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
+    """The value may be a secret."""
     monkeypatch.setenv(name, value)
-    message = refusal()
+    message = refusal_message()
     assert message.startswith(f"{name}: ")
     assert "hushhush" not in message
 
 
 def test_no_representation_shows_a_secret() -> None:
+    """Logs and tracebacks may contain the settings."""
     settings = Settings(
         secret_key=SecretStr("hushhush"),
         database_url=SecretStr("postgresql+asyncpg://somebody:hushhush@there/x"),
@@ -110,7 +114,8 @@ def test_no_representation_shows_a_secret() -> None:
     assert KEY not in repr(settings)
 
 
-def test_without_a_secret_key_the_embedded_stack_s_is_used() -> None:
+def test_without_a_secret_key_that_of_the_embedded_stack_is_used() -> None:
+    """SEATFLOW_SECRET_KEY: required unless `up` has generated one."""
     settings = load_settings()
     with pytest.raises(Refused, match="SEATFLOW_SECRET_KEY is not set"):
         assert settings.secret_keys
@@ -119,7 +124,8 @@ def test_without_a_secret_key_the_embedded_stack_s_is_used() -> None:
     assert settings.secret_keys == ("made",)
 
 
-def test_the_id_key_stays_when_a_new_secret_key_is_put_in_front() -> None:
+def test_the_id_key_stays_when_a_secret_key_is_added_in_front() -> None:
+    """SEATFLOW_ID_KEY: derived from the last secret key, so a rotation keeps workflow ids."""
     before, after = (
         Settings(secret_key=SecretStr("old")),
         Settings(secret_key=SecretStr("new, old")),
@@ -130,25 +136,29 @@ def test_the_id_key_stays_when_a_new_secret_key_is_put_in_front() -> None:
     assert Settings(secret_key=SecretStr("new")).id_key != before.id_key
 
 
-def test_an_id_key_of_its_own_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_id_key_overrides_the_derived_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_ID_KEY: a leaked secret key can then be removed."""
     monkeypatch.setenv("SEATFLOW_ID_KEY", "mine")
     monkeypatch.setenv("SEATFLOW_SECRET_KEY", "old")
     assert load_settings().id_key == b"mine"
 
 
-def test_faults_stand_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_LEDGER_FAULTS: several at once."""
     monkeypatch.setenv("SEATFLOW_LEDGER_FAULTS", "slow, timeout-after")
     assert load_settings().ledger_faults == {"slow", "timeout-after"}
 
 
-def test_operators_have_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operators_address_is_idn_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_OPERATORS_MAIL: written as e-mail addresses are stored."""
     monkeypatch.setenv("SEATFLOW_OPERATORS_MAIL", " Ops@Bücher.example ")
     assert load_settings().operators_mail == "Ops@xn--bcher-kva.example"
 
 
-def test_stripe_s_secrets_are_read_and_one_that_is_missing_is_named(
+def test_stripe_s_secrets_are_read_and_a_missing_one_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """SEATFLOW_BILLING=stripe requires both."""
     monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_1")
     monkeypatch.setenv("SEATFLOW_STRIPE_API_BASE", "http://localhost:8420/")

@@ -70,7 +70,7 @@ class SqlRemedies:
                 case Removal.UNLINK:
                     to = await _set_up_alone(session, person, row, at)
                 case Removal.DELETE:
-                    await _blank(session, person)
+                    await _anonymize(session, person)
             await announce(session, [row.id], at)
         return [Changed(kind="user", id=email, to=to)]
 
@@ -182,7 +182,7 @@ async def _set_up_alone(
     return account.id
 
 
-async def _blank(session: AsyncSession, person: PersonRow) -> None:
+async def _anonymize(session: AsyncSession, person: PersonRow) -> None:
     """Only the address stays, for the history of memberships."""
     for hosted in (MeetingRow, WebinarRow):
         await session.execute(delete(hosted).where(hosted.host == person.email))

@@ -57,7 +57,7 @@ class LedgerWorld:
         )
         return name
 
-    async def lose_the_answer(self, request: ChargeRequest) -> None:
+    async def charge_and_lose_response(self, request: ChargeRequest) -> None:
         faulty = LedgerProvider(self.store.engine, 0, frozenset({"timeout-after"}))
         with pytest.raises(TimeoutError):
             await faulty.charge(request)

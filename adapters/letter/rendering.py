@@ -1,4 +1,4 @@
-"""Each letter is one template, written once and set twice: as HTML and as plain text."""
+"""Rendering of letters: one template for each event, rendered as HTML and as plain text."""
 
 import json
 import re
@@ -22,21 +22,21 @@ Form = Literal["html", "text"]
 
 
 @dataclass(frozen=True)
-class WrittenLetter:
-    """A letter in words."""
+class RenderedLetter:
+    """The subject and both bodies of a letter."""
 
     subject: str
     """One line; holds no personal data (TXT-1)."""
     text: str
     html: str
     language: str
-    """The language it is written in, for example `de`."""
+    """Language code of the text, for example `de`."""
 
 
-def written(letter: Letter) -> WrittenLetter:
-    """`letter` in the reader's language, its times in the reader's zone (TXT-1)."""
+def render_letter(letter: Letter) -> RenderedLetter:
+    """Render `letter` in the reader's language, with times in the reader's zone (TXT-1)."""
     language = language_for(letter.reader.locale)
-    facts = {
+    context = {
         "letter": letter,
         "language": language.tag,
         "amount": language.amount,
@@ -46,11 +46,11 @@ def written(letter: Letter) -> WrittenLetter:
     }
     text = _environment("text", language.tag).get_template(f"{letter.event}.j2")
     html = _environment("html", language.tag).get_template(f"{letter.event}.j2")
-    subject = "".join(text.blocks["subject"](text.new_context(facts)))
-    return WrittenLetter(
+    subject = "".join(text.blocks["subject"](text.new_context(context)))
+    return RenderedLetter(
         subject=one_line(subject),
-        text=_without_gaps(text.render(facts)),
-        html=_without_gaps(html.render(facts)),
+        text=_collapse_empty_lines(text.render(context)),
+        html=_collapse_empty_lines(html.render(context)),
         language=language.tag,
     )
 
@@ -64,36 +64,36 @@ def _environment(form: Form, language: str) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    words = Words(catalog(language), Markup if form == "html" else str)
+    messages = Messages(catalog(language), Markup if form == "html" else str)
     environment.filters["plain"] = plain
-    environment.globals |= {"_": words.gettext, "ngettext": words.ngettext}
+    environment.globals |= {"_": messages.gettext, "ngettext": messages.ngettext}
     return environment
 
 
 @dataclass(frozen=True)
-class Words:
-    """What templates call to say something in their language."""
+class Messages:
+    """The translation functions that templates call."""
 
     catalog: NullTranslations
     form: type[str]
-    """`Markup` escapes the facts that go into a message; `str` takes them as they are."""
+    """`Markup` escapes the values inserted into a message; `str` inserts them unchanged."""
 
-    def gettext(self, message: str, **facts: object) -> str:
-        """`message` translated, with `facts` in its places."""
-        return self.form(self.catalog.gettext(message)) % facts
+    def gettext(self, message: str, **values: object) -> str:
+        """Translate `message` and insert `values`."""
+        return self.form(self.catalog.gettext(message)) % values
 
-    def ngettext(self, one: str, many: str, count: int, **facts: object) -> str:
-        """The message for `count` of something, translated; `count` goes in as `num`."""
+    def ngettext(self, one: str, many: str, count: int, **values: object) -> str:
+        """Translate the singular or plural for `count`; the message names the count `num`."""
         message = self.catalog.ngettext(one, many, count)
-        return self.form(message) % {"num": count, **facts}
+        return self.form(message) % {"num": count, **values}
 
 
 def plain(value: JsonValue) -> str:
-    """What an outside system gave, such as an id or a setting, on one line (TXT-3)."""
-    written_out = isinstance(value, str) and value.strip()
-    return one_line(written_out or json.dumps(value, ensure_ascii=False))
+    """Format a value from another system, such as an id or a setting, on one line (TXT-3)."""
+    text = isinstance(value, str) and value.strip()
+    return one_line(text or json.dumps(value, ensure_ascii=False))
 
 
-def _without_gaps(page: str) -> str:
-    """What a template leaves out leaves no hole: at most one empty line in a row."""
+def _collapse_empty_lines(page: str) -> str:
+    # Parts that a template omits leave empty lines behind.
     return re.sub(r"\n\s*\n", "\n\n", page).strip() + "\n"

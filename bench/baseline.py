@@ -1,7 +1,7 @@
-"""The least workflow that does to the world what an invitation does, and its worker.
+"""Baseline: the smallest workflow with the side effects of an invitation, and its worker.
 
-Written by hand for the one path on which nothing goes wrong: the same activities, timer and
-messages, and the same rows in the store; no machine, nothing that can be asked, nothing checked.
+It is written for the path without failures alone. It has the same activities, timer and update and
+writes the same rows; it has no state machine, no queries and no checks.
 """
 
 from datetime import datetime
@@ -30,24 +30,24 @@ from runtime.wiring import SHARED_WITH_THE_SANDBOX, worker_for
 from workflows import search_attribute
 from workflows.options import STORE, mail
 
-SHARED = (*SHARED_WITH_THE_SANDBOX, "bench")
-"""What the floor's workflow is given as it is: the same as ours, and itself."""
+PASSED_THROUGH = (*SHARED_WITH_THE_SANDBOX, "bench")
+"""Modules that the sandbox passes through: the same as Seatflow's, and this package."""
 
 
 @workflow.defn(name="Invitation")
-class Floor:
-    """Sends, waits and joins."""
+class BaselineWorkflow:
+    """An invitation that is sent, awaited and accepted."""
 
     @workflow.init
     def __init__(self, start: StartInvitation) -> None:
-        """Remember who is invited."""
+        """Store the input for the update."""
         self._invite = start.invite
         self._pending: Invitation | None = None
         self._completed: Invitation | None = None
 
     @workflow.run
     async def run(self, start: StartInvitation) -> Invitation:
-        """From the first e-mail to the end."""
+        """Send the e-mail and wait for the acceptance."""
         invite, now = start.invite, workflow.now()
         sent = Invitation(
             workflow_id=invite.workflow_id,
@@ -86,7 +86,7 @@ class Floor:
 
     @workflow.update
     async def accept(self, answer: AcceptInvitation) -> Invitation:
-        """Join the account, which completes it and tells everybody."""
+        """Commit the membership, which completes the invitation and notifies the admins."""
         await workflow.wait_condition(lambda: self._pending is not None)
         assert self._pending is not None
         joined = await workflow.execute_activity_method(
@@ -120,16 +120,18 @@ def _entry(
 
 
 async def serve() -> None:
-    """Work until the process is asked to stop."""
+    """Run the worker until a stop signal arrives."""
     stop, settings = stop_signal(), load_settings()
     async with open_store(settings, FOR_WORKERS) as store:
         client = await connect(settings, core_log=CORE_LOG)
-        async with worker_for(client, settings, store, workflows=[Floor], shared=SHARED):
+        async with worker_for(
+            client, settings, store, workflows=[BaselineWorkflow], shared=PASSED_THROUGH
+        ):
             await stop.wait()
 
 
 def main() -> None:
-    """Run the worker."""
+    """Run the worker process."""
     log_to_stderr()
     uvloop.run(serve())
     leave(0)

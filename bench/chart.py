@@ -1,9 +1,9 @@
-"""The figures as a picture: how far each is from what it must be and should be."""
+"""Chart of the figures in relation to their goals."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure as Picture
+from matplotlib.figure import Figure as Chart
 from matplotlib.lines import Line2D
 
 from bench.figure import Figure, Goal, Verdict
@@ -11,20 +11,20 @@ from bench.figure import Figure, Goal, Verdict
 _COLORS = {Verdict.AIM: "tab:green", Verdict.MUST: "tab:olive", Verdict.MISSED: "tab:red"}
 
 
-def draw(figures: Sequence[Figure], kept: Path) -> Path:
-    """Draw beside the JSON that was kept; returns the PNG.
+def draw_chart(figures: Sequence[Figure], results: Path) -> Path:
+    """Draw the chart as a PNG next to the JSON file `results`; return the PNG.
 
-    What it must be is 1 for each, and less is better: where a larger figure is the better
-    one, its inverse is drawn.
+    Each figure is shown as a share of its limit, so that 1 is the limit and less is better. Where a
+    larger figure is better, the inverse is drawn.
     """
-    picture = Picture(figsize=(11, 1.2 + 0.55 * len(figures)), layout="constrained")
-    axes = picture.add_subplot()
+    chart = Chart(figsize=(11, 1.2 + 0.55 * len(figures)), layout="constrained")
+    axes = chart.add_subplot()
     for row, figure in enumerate(figures):
         goal, color = figure.goal, _COLORS[figure.verdict]
-        spread = sorted(_share(goal, sample) for sample in figure.samples)
+        spread = sorted(_share_of_limit(goal, sample) for sample in figure.samples)
         axes.hlines(row, spread[0], spread[-1], color=color, alpha=0.4, linewidth=6)
-        axes.plot(_share(goal, figure.median), row, "o", color=color)
-        axes.plot(_share(goal, goal.aim), row, "|", color="black", markersize=14)
+        axes.plot(_share_of_limit(goal, figure.median), row, "o", color=color)
+        axes.plot(_share_of_limit(goal, goal.aim), row, "|", color="black", markersize=14)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     ticks = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
@@ -32,7 +32,7 @@ def draw(figures: Sequence[Figure], kept: Path) -> Path:
     axes.minorticks_off()
     axes.set_yticks(range(len(figures)), [_label(figure) for figure in figures])
     axes.invert_yaxis()
-    axes.set_xlabel("share of what it must be: left of 1 is good")
+    axes.set_xlabel("share of the limit; less is better")
     axes.legend(
         handles=[
             Line2D([], [], color="black", linewidth=1, label="must"),
@@ -44,16 +44,16 @@ def draw(figures: Sequence[Figure], kept: Path) -> Path:
         ncols=3,
         frameon=False,
     )
-    drawn = kept.with_suffix(".png")
-    picture.savefig(drawn, dpi=120)
-    return drawn
+    path = results.with_suffix(".png")
+    chart.savefig(path, dpi=120)
+    return path
 
 
-def _share(goal: Goal, value: float) -> float:
+def _share_of_limit(goal: Goal, value: float) -> float:
     return goal.must / value if goal.more_is_better else value / goal.must
 
 
 def _label(figure: Figure) -> str:
     goal = figure.goal
     sign = "≥" if goal.more_is_better else "≤"
-    return f"{goal.what}\n{figure.median:.3g} {goal.unit} ({sign} {goal.must:g}, {goal.aim:g})"
+    return f"{goal.name}\n{figure.median:.3g} {goal.unit} ({sign} {goal.must:g}, {goal.aim:g})"

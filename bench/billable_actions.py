@@ -1,10 +1,10 @@
-"""What the server keeps of a whole invitation, and what Temporal Cloud would bill for it."""
+"""Actions that Temporal Cloud would bill for a history."""
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-_BILLED = frozenset(
+_BILLED_EVENTS = frozenset(
     {
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
         EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -17,15 +17,15 @@ _BILLED = frozenset(
 )
 
 _LOCAL_ACTIVITY = "core_local_activity"
-"""The marker that is an action; that of a patch is none."""
+"""The only marker that is a billed action; that of a patch is not."""
 
 
 def billable_actions(history: WorkflowHistory) -> int:
-    """How many actions a history stands for, when nothing in it was tried again."""
+    """Return the number of billed actions in a history without retries."""
     return sum(_is_billed(event) for event in history.events)
 
 
 def _is_billed(event: HistoryEvent) -> bool:
     if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
         return event.marker_recorded_event_attributes.marker_name == _LOCAL_ACTIVITY
-    return event.event_type in _BILLED
+    return event.event_type in _BILLED_EVENTS

@@ -1,6 +1,6 @@
-"""What is measured stands here: a real server, a mail server, and a worker for each side.
+"""Benchmark environment: a Temporal server, a mail server and a worker for each variant.
 
-Every part is a process of its own, so that the operating system says what each has cost.
+Every part is a process of its own, so that the operating system counts the CPU time of each.
 """
 
 import asyncio
@@ -35,27 +35,27 @@ ROOT = Path(__file__).parent.parent
 TARGET = "acme"
 ADMIN = "admin@acme.example"
 OTHER = "globex"
-OTHERS_ADMIN = "admin@globex.example"
+OTHER_ADMIN = "admin@globex.example"
 
 SEATFLOW: Final = "seatflow"
-FLOOR: Final = "floor"
+BASELINE: Final = "baseline"
 
 WORKERS: Final[Mapping[str, str]] = {
     SEATFLOW: "from worker import main; main()",
-    FLOOR: "from bench.floor import main; main()",
+    BASELINE: "from bench.baseline import main; main()",
 }
-"""The programs that are compared."""
+"""The worker program of each variant."""
 
-_INVITING: Final = {TARGET: ADMIN, OTHER: OTHERS_ADMIN}
+_INVITING_ACCOUNTS: Final = {TARGET: ADMIN, OTHER: OTHER_ADMIN}
 
 _MAIL_SERVER = "from bench.mail_server import main; main()"
 
-UP_WITHIN = timedelta(seconds=30)
+START_TIMEOUT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of those that are compared, with a store and a worker of its own."""
+class Variant:
+    """One of the compared implementations, with a store and a worker of its own."""
 
     name: str
     settings: Settings
@@ -65,22 +65,22 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Stand:
-    """Two sides on one Temporal server."""
+class Environment:
+    """The variants on one Temporal server."""
 
     temporal: Client
     server: Process
-    sides: Mapping[str, Side]
+    variants: Mapping[str, Variant]
 
 
 @asynccontextmanager
-async def a_stand(workers: Mapping[str, str] = WORKERS) -> AsyncIterator[Stand]:
-    """Everything that is needed to compare `workers`, on ports and in a folder of its own."""
+async def open_environment(workers: Mapping[str, str] = WORKERS) -> AsyncIterator[Environment]:
+    """Start everything that comparing `workers` needs, on free ports and in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         folder, ports = Path(name), Ports.free()
         async with AsyncExitStack() as parts:
             await parts.enter_async_context(
-                _running(
+                _run_process(
                     sys.executable,
                     "-c",
                     _MAIL_SERVER,
@@ -90,7 +90,7 @@ async def a_stand(workers: Mapping[str, str] = WORKERS) -> AsyncIterator[Stand]:
                 )
             )
             server = await parts.enter_async_context(
-                _running(
+                _run_process(
                     str(Path(sys.executable).with_name("temporal")),
                     "server",
                     "start-dev",
@@ -104,17 +104,19 @@ async def a_stand(workers: Mapping[str, str] = WORKERS) -> AsyncIterator[Stand]:
             )
             temporal = await _connected(ports)
             await register_search_attributes(temporal)
-            sides = {
-                name: await parts.enter_async_context(_side(name, program, folder, ports, temporal))
+            variants = {
+                name: await parts.enter_async_context(
+                    _open_variant(name, program, folder, ports, temporal)
+                )
                 for name, program in workers.items()
             }
-            yield Stand(temporal=temporal, server=server, sides=sides)
+            yield Environment(temporal=temporal, server=server, variants=variants)
 
 
 @asynccontextmanager
-async def _side(
+async def _open_variant(
     name: str, program: str, folder: Path, ports: Ports, temporal: Client
-) -> AsyncIterator[Side]:
+) -> AsyncIterator[Variant]:
     settings = Settings(
         database_url=SecretStr(f"sqlite+aiosqlite:///{folder}/{name}.db"),
         smtp_url=SecretStr(f"smtp://{HOST}:{ports.smtp}"),
@@ -127,33 +129,36 @@ async def _side(
 
     await set_up_store(settings)
     async with open_store(settings) as store:
-        await store.directory.import_(directory(_INVITING, plan="business"))
-        environment = {
+        await store.directory.import_(directory(_INVITING_ACCOUNTS, plan="business"))
+        variables = {
             "TEMPORAL_ADDRESS": f"{HOST}:{ports.temporal}",
             "SEATFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
             "SEATFLOW_SMTP_URL": settings.smtp_url.get_secret_value(),
             "SEATFLOW_SECRET_KEY": ",".join(settings.secret_keys),
             "SEATFLOW_TASK_QUEUE": settings.task_queue,
         }
-        async with _running(
-            sys.executable, "-c", program, log=folder / f"{name}.log", **environment
+        async with _run_process(
+            sys.executable, "-c", program, log=folder / f"{name}.log", **variables
         ) as worker:
             client = seatflow_client(settings, store, connected)
-            yield Side(name, settings, store, client, worker)
+            yield Variant(name, settings, store, client, worker)
 
 
 @asynccontextmanager
-async def _running(*command: str, log: Path, **environment: str) -> AsyncIterator[Process]:
-    """A process beside the body. Raises RuntimeError, with its log, when it ended by itself."""
-    with log.open("wb") as written:
+async def _run_process(*command: str, log: Path, **variables: str) -> AsyncIterator[Process]:
+    """Run a process while the context is open.
+
+    Raises RuntimeError with its log when it ended before that.
+    """
+    with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, **variables},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=written,
-            stderr=written,
-            # Ctrl-C is for us, who stop the others one after the other.
+            stdout=output,
+            stderr=output,
+            # Ctrl-C must not reach the children: they are stopped one after the other.
             start_new_session=True,
         )
     try:
@@ -168,9 +173,9 @@ async def _running(*command: str, log: Path, **environment: str) -> AsyncIterato
 
 
 async def _connected(ports: Ports) -> Client:
-    """Connect to a server that is just starting."""
+    """Connect to the server, which may still be starting."""
     config = ClientConnectConfig(target_host=f"{HOST}:{ports.temporal}", namespace="default")
-    async with asyncio.timeout(UP_WITHIN.total_seconds()):
+    async with asyncio.timeout(START_TIMEOUT.total_seconds()):
         while True:
             try:
                 return await connect(Settings(), config)
@@ -179,7 +184,7 @@ async def _connected(ports: Ports) -> Client:
 
 
 def directory(owners: Mapping[str, str], *, plan: str) -> Directory:
-    """Accounts with nobody but an owner, who has nothing but a profile."""
+    """Return accounts whose only user is an owner with nothing but a profile."""
     return Directory.model_validate(
         {
             "accounts": [
@@ -199,8 +204,8 @@ def directory(owners: Mapping[str, str], *, plan: str) -> Directory:
     )
 
 
-async def free_users(side: Side, names: str, count: int) -> Sequence[str]:
-    """Owners of a free account each, who bring nothing but their profile."""
+async def add_free_users(variant: Variant, names: str, count: int) -> Sequence[str]:
+    """Import free accounts with one user each; return the addresses of the users."""
     owners = {f"{names}-{number}": f"{names}-{number}@new.example" for number in range(count)}
-    await side.store.directory.import_(directory(owners, plan="free"))
+    await variant.store.directory.import_(directory(owners, plan="free"))
     return list(owners.values())
