@@ -38,7 +38,7 @@ async def base_licenses(session: AsyncSession, account: str) -> LicensePoolRow:
     return await session.get_one(LicensePoolRow, (account, WORKPLACE, NO_CAPACITY))
 
 
-async def home(session: AsyncSession, email: str) -> MembershipRow | None:
+async def current_membership(session: AsyncSession, email: str) -> MembershipRow | None:
     """The account on which a person is now, if any."""
     return await session.scalar(
         select(MembershipRow).where(MembershipRow.email == email, MembershipRow.until.is_(None))
@@ -54,7 +54,7 @@ async def left_behind(session: AsyncSession, invitation_id: str) -> MembershipRo
 
 async def administers(session: AsyncSession, account: str, email: str) -> bool:
     """Whether the person is an owner or admin of the account (INV-1)."""
-    membership = await home(session, email)
+    membership = await current_membership(session, email)
     return (
         membership is not None
         and membership.account_id == account
@@ -70,7 +70,7 @@ async def require_admin(session: AsyncSession, account: str, admin: str) -> None
 
 async def owns(session: AsyncSession, account: str, email: str) -> bool:
     """Whether the person is the owner of the account."""
-    membership = await home(session, email)
+    membership = await current_membership(session, email)
     return (
         membership is not None
         and membership.account_id == account
@@ -92,7 +92,7 @@ async def require_invitable(session: AsyncSession, invite: Invite) -> None:
     But beside their owner's open invitation into the same account they are (BLK-6). Raises
     Refused: `already_member` (INV-3), `belongs_to_other_account` (SRC-4).
     """
-    membership = await home(session, invite.email)
+    membership = await current_membership(session, invite.email)
     if membership is None:
         return
     if membership.account_id == invite.account:

@@ -22,7 +22,7 @@ from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import (
     administers,
     base_licenses,
-    home,
+    current_membership,
     locked_accounts,
     require_invitable,
     require_paid,
@@ -57,7 +57,7 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
         refund = await refund_of(session, invite.invitation_id)
         return AccountJoined(invitation=row.record, refund=refund)
     person = await _locked_person(session, invite)
-    source = await home(session, invite.email)
+    source = await current_membership(session, invite.email)
     accounts = await locked_accounts(
         session,
         {

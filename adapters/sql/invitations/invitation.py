@@ -28,7 +28,7 @@ from adapters.sql.invitations.record import (
 from adapters.sql.membership import (
     admins_of,
     base_licenses,
-    home,
+    current_membership,
     known_account,
     left_behind,
     require_admin,
@@ -218,7 +218,7 @@ class SqlInvitations:
         """
         async with reading(self._engine) as session:
             row = await _blocked(session, invitation_id)
-            membership = await home(session, row.email)
+            membership = await current_membership(session, row.email)
             if membership is None or membership.role != Role.OWNER:
                 # Imported otherwise since it was blocked; the next look will see it.
                 return []

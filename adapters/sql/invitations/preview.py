@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.invitation import InvitationPreviewed, PreviewInvitation
 from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import PersonRow
-from adapters.sql.membership import home
+from adapters.sql.membership import current_membership
 from adapters.sql.money.refund_schedule import arrives_between
 from domain.account import Account, Role, User
 from domain.blocker import blockers
@@ -42,7 +42,7 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
 
 async def source_of(session: AsyncSession, invite: Invite) -> Account | None:
     """The account that the invitee would leave: an owner's whole, else as far as it is theirs."""
-    membership = await home(session, invite.email)
+    membership = await current_membership(session, invite.email)
     if membership is None or membership.account_id == invite.account:
         return None
     only = None if membership.role == Role.OWNER else invite.email
