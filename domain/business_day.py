@@ -1,25 +1,65 @@
-"""Business days: when a refund arrives, is looked up, and is late (REF-1..REF-3).
+"""Business days: the dates on which a refund arrives, is looked up and is late (REF-1..REF-3).
 
-Days off are none: the weekend of the country, whichever days that is there, and its holidays.
-Days are counted from the one after the acceptance, in the time zone of the source account.
-Calendars change with releases: count in activities, and record the outcome.
+The weekend and the holidays of the country are not business days. Days are counted from the
+one after the acceptance, in the time zone of the source account. Calendars change with
+releases: count in activities, and record the dates.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import count, islice
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from domain import day
+from domain.policy import Policy
+
+LOOKUPS: Final = 10
+"""Number of look-ups of a refund that are computed at a time (REF-2)."""
 
 IsDayOff = Callable[[date], bool]
-"""Whether a day is of the weekend, or a holiday."""
+"""Predicate of weekends and holidays."""
+
+
+@dataclass(frozen=True)
+class BusinessCalendar:
+    """The business days of an account, in its time zone and country."""
+
+    time_zone: str
+    is_day_off: IsDayOff
+
+    def arrives_between(self, policy: Policy, at: datetime) -> tuple[date, date]:
+        """Return the first and last day on which a refund requested at `at` arrives (REF-1)."""
+        return arrival_window(
+            at,
+            self.time_zone,
+            self.is_day_off,
+            policy.refund_business_days_min,
+            policy.refund_business_days_max,
+        )
+
+    def first_lookups(self, policy: Policy, at: datetime) -> tuple[datetime, ...]:
+        """Return the first look-ups of a refund requested at `at` (REF-2).
+
+        The first one is on the first day on which the refund may arrive.
+        """
+        return lookups(
+            at, self.time_zone, self.is_day_off, policy.refund_business_days_min, LOOKUPS
+        )
+
+    def next_lookups(self, requested_at: datetime, after: datetime) -> tuple[datetime, ...]:
+        """Return the look-ups that follow `after`, at the same time of day."""
+        # There are no more business days than days.
+        enough = (after - requested_at).days + 1 + LOOKUPS
+        days = lookups(requested_at, self.time_zone, self.is_day_off, 1, enough)
+        return tuple(moment for moment in days if moment > after)[:LOOKUPS]
 
 
 def arrival_window(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int = 3, last: int = 5
 ) -> tuple[date, date]:
-    """The days between which a refund arrives: the `first` and the `last` business day (REF-1).
+    """Return the `first` and the `last` business day, between which a refund arrives (REF-1).
 
     Both are shown to the payee, and both are included; 0 is the day of acceptance itself.
     """
@@ -28,14 +68,14 @@ def arrival_window(
 
 
 def late_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
-    """The instant from which an unsettled refund is overdue: its last day is over (REF-3)."""
+    """Return the instant from which an unsettled refund is overdue (REF-3)."""
     return day.end(arrives_between[1], time_zone)
 
 
 def lookups(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int, times: int
 ) -> tuple[datetime, ...]:
-    """When to ask about a refund: the earliest `times` instants, in UTC (REF-2).
+    """Return the earliest `times` instants at which a refund is looked up, in UTC (REF-2).
 
     One on each business day from the `first` on, at the local time of day of the acceptance.
     """
@@ -45,7 +85,7 @@ def lookups(
 
 
 def _business_days(accepted_at: datetime, time_zone: str, is_day_off: IsDayOff) -> Iterator[date]:
-    """The day of acceptance, whatever it is, and then every business day."""
+    """Yield the day of acceptance, even if it is a day off, and then every business day."""
     accepted_on = day.day_of(accepted_at, time_zone)
     yield accepted_on
     for later in count(1):

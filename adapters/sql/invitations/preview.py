@@ -5,10 +5,10 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import InvitationPreviewed, PreviewInvitation
+from adapters.calendar import calendar_of
 from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import PersonRow
 from adapters.sql.membership import current_membership
-from adapters.sql.money.refund_schedule import arrives_between
 from domain.account import Account, Role, User
 from domain.blocker import blockers
 from domain.invitation import Invite
@@ -86,7 +86,7 @@ def _of_a_closing(
     asked = must_choose(source, invite.email, quoted)
     shown = preview(
         quoted,
-        arrives_between(source, invite.policy, at),
+        calendar_of(source).arrives_between(invite.policy, at),
         target,
         recorded.valid_until if asked else None,
     )

@@ -7,10 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import JoinAccount
+from adapters.calendar import calendar_of
 from adapters.sql.database.schema import AccountRow, RefundRow, SettlementRow
 from adapters.sql.money.credit import apply_by_itself
 from adapters.sql.money.ledger import balance, post
-from adapters.sql.money.refund_schedule import arrives_between, first_lookups
 from domain.account import Account
 from domain.business_day import late_from
 from domain.error import ErrorCode, Refused
@@ -108,7 +108,8 @@ def _settled(order: JoinAccount, source: Account, quoted: Quote, at: datetime) -
 
 
 def _refund_order(order: JoinAccount, source: Account, quoted: Quote, at: datetime) -> RefundOrder:
-    invite, window = order.invite, arrives_between(source, order.invite.policy, at)
+    invite, calendar = order.invite, calendar_of(source)
+    window = calendar.arrives_between(invite.policy, at)
     return RefundOrder(
         refund_id=refund_id_of(invite.invitation_id),
         invitation_id=invite.invitation_id,
@@ -123,7 +124,7 @@ def _refund_order(order: JoinAccount, source: Account, quoted: Quote, at: dateti
         ),
         requested_at=at,
         arrives_between=window,
-        lookups=first_lookups(source, invite.policy, at),
+        lookups=calendar.first_lookups(invite.policy, at),
         late_from=late_from(window, source.time_zone),
     )
 
