@@ -28,20 +28,20 @@ def calendar_of(payer: Payer) -> BusinessCalendar:
 
 
 def is_day_off(country: str) -> IsDayOff:
-    """Return the predicate of weekends and public holidays in `country`, an ISO 3166 code.
+    """Whether a day is of the weekend or a public holiday in `country`, an ISO 3166 code.
 
     The weekend is the one that the country had on that day: in 2022 the Emirates moved theirs.
-    Regional holidays do not count: an account names no region. Weekend days that are worked
-    instead of others count as days off: a payee may read a date that is a day too late. For a
-    country that the library lacks, the days off are Saturdays and Sundays, without holidays:
-    a payee there may read a date that is too early, rather than none.
+    Regional holidays do not count: an account names no region. Nor do weekend days that are
+    worked instead of others: a payee may be told a day too late. A country that the library
+    lacks rests on Saturdays and Sundays and has no holidays: a payee there is told a day that
+    may prove early, rather than nothing.
     """
     try:
         calendar = country_holidays(country)
     except NotImplementedError:
         return lambda day: day.weekday() >= _SATURDAY
 
-    def is_off(day: date) -> bool:
+    def rests(day: date) -> bool:
         return calendar.is_weekend(day) or day in calendar
 
-    return is_off
+    return rests

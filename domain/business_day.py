@@ -1,8 +1,8 @@
-"""Business days: the dates on which a refund arrives, is looked up and is late (REF-1..REF-3).
+"""Business days: when a refund arrives, is looked up, and is late (REF-1..REF-3).
 
-The weekend and the holidays of the country are not business days. Days are counted from the
-one after the acceptance, in the time zone of the source account. Calendars change with
-releases: count in activities, and record the dates.
+Days off are none: the weekend of the country, whichever days that is there, and its holidays.
+Days are counted from the one after the acceptance, in the time zone of the source account.
+Calendars change with releases: count in activities, and record the outcome.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ LOOKUPS: Final = 10
 """Number of look-ups of a refund that are computed at a time (REF-2)."""
 
 IsDayOff = Callable[[date], bool]
-"""Predicate of weekends and holidays."""
+"""Whether a day is of the weekend, or a holiday."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class BusinessCalendar:
 def arrival_window(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int = 3, last: int = 5
 ) -> tuple[date, date]:
-    """Return the `first` and the `last` business day, between which a refund arrives (REF-1).
+    """The days between which a refund arrives: the `first` and the `last` business day (REF-1).
 
     Both are shown to the payee, and both are included; 0 is the day of acceptance itself.
     """
@@ -68,14 +68,14 @@ def arrival_window(
 
 
 def late_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
-    """Return the instant from which an unsettled refund is overdue (REF-3)."""
+    """The instant from which an unsettled refund is overdue: its last day is over (REF-3)."""
     return day.end(arrives_between[1], time_zone)
 
 
 def lookups(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int, times: int
 ) -> tuple[datetime, ...]:
-    """Return the earliest `times` instants at which a refund is looked up, in UTC (REF-2).
+    """When to ask about a refund: the earliest `times` instants, in UTC (REF-2).
 
     One on each business day from the `first` on, at the local time of day of the acceptance.
     """
@@ -85,7 +85,7 @@ def lookups(
 
 
 def _business_days(accepted_at: datetime, time_zone: str, is_day_off: IsDayOff) -> Iterator[date]:
-    """Yield the day of acceptance, even if it is a day off, and then every business day."""
+    """The day of acceptance, whatever it is, and then every business day."""
     accepted_on = day.day_of(accepted_at, time_zone)
     yield accepted_on
     for later in count(1):

@@ -17,23 +17,22 @@ from adapters.sql.announcement import announce_change
 from adapters.sql.database.schema import InvitationRow, MembershipRow, PersonRow
 from adapters.sql.database.transaction import alone_about, reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
-from adapters.sql.invitations.preview import owned, previewed, source_of
+from adapters.sql.invitations.preview import previewed, source_of
 from adapters.sql.invitations.record import (
     filed,
     keep,
     locked_invitation,
     release_seat,
+    reserve_seat,
     unknown_invitation,
 )
 from adapters.sql.membership import (
     admins_of,
-    base_licenses,
     current_membership,
     known_account,
     left_behind,
+    membership_of,
     require_admin,
-    require_invitable,
-    require_paid,
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
@@ -46,12 +45,12 @@ from domain.invitation import (
     Invitation,
     InvitationState,
     Invite,
-    License,
 )
 from domain.ledger import credit_of, credited_by
 from domain.letter.base import Reader
 from domain.letter.invitation import Parties
 from domain.manifest import ManifestItem, failed, with_item
+from domain.membership import require_invitable, require_paid
 from domain.money import Money, total
 from domain.preview import losses, stays
 
@@ -274,10 +273,10 @@ class SqlInvitations:
             if row is None:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
-            leaving = source is not None and owned(source, invite.email)
+            owned = source is not None and source.owned_by(invite.email)
             return Standing(
                 invitation=row.record,
-                blockers=blockers(source, invite.email) if source and leaving else (),
+                blockers=blockers(source, invite.email) if source and owned else (),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
@@ -371,7 +370,8 @@ async def _claim(
 
     Raises Refused with nothing changed.
     """
-    await require_invitable(session, invite)
+    membership = await current_membership(session, invite.email)
+    require_invitable(invite, await membership_of(session, invite, membership))
     standing = await _live(session, invite)
     if standing:
         return filed(standing)
@@ -389,7 +389,7 @@ async def _file(session: AsyncSession, invite: Invite, opening: Invitation, at: 
         invitee_key=invite.key,
         email=invite.email,
         claimed_at=at,
-        seat_reserved=await _reserve_seat(session, invite),
+        seat_reserved=await reserve_seat(session, invite),
         ordered=invite,
     )
     keep(row, opening)
@@ -475,16 +475,6 @@ async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
             f"The invitation of {row.email} is {row.record.state.value}, not blocked.",
         )
     return row
-
-
-async def _reserve_seat(session: AsyncSession, invite: Invite) -> bool:
-    if invite.license is not License.LICENSED:
-        return False
-    pool = await base_licenses(session, invite.account)
-    if pool.free < 1:
-        raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
-    pool.reserved += 1
-    return True
 
 
 def _follows(kept: Invitation, invitation: Invitation) -> bool:

@@ -8,8 +8,10 @@ from activities.invitation import InvitationPreviewed, PreviewInvitation
 from adapters.calendar import calendar_of
 from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import PersonRow
+from adapters.sql.invitations.acceptance import load_source
 from adapters.sql.membership import current_membership
-from domain.account import Account, Role, User
+from domain.acceptance import leaver
+from domain.account import Account, User
 from domain.blocker import blockers
 from domain.invitation import Invite
 from domain.preview import (
@@ -29,7 +31,7 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
     invite = order.invite
     source = await source_of(session, invite)
     target = await load_account(session, invite.account, only=invite.email)
-    if source is None or not owned(source, invite.email):
+    if source is None or not source.owned_by(invite.email):
         told = InvitationPreviewed(preview=_of_nothing(order, source, target))
     else:
         told = _of_a_closing(order, source, target)
@@ -43,25 +45,16 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
 async def source_of(session: AsyncSession, invite: Invite) -> Account | None:
     """The account that the invitee would leave: an owner's whole, else as far as it is theirs."""
     membership = await current_membership(session, invite.email)
-    if membership is None or membership.account_id == invite.account:
-        return None
-    only = None if membership.role == Role.OWNER else invite.email
-    return await load_account(session, membership.account_id, only=only)
+    joined = membership is not None and membership.account_id == invite.account
+    return None if joined else await load_source(session, membership)
 
 
 async def _leaver(session: AsyncSession, source: Account | None, email: str) -> User | None:
     """The person with all that is theirs, on the account that they would leave."""
-    user = source.user(email) if source else None
-    if user is None:
+    if source is None:
         return None
     person = await session.get_one(PersonRow, email)
-    # Chat history is the person's own, on whichever account it was written (TRF-4).
-    return user.model_copy(update={"chat_messages": person.chat_messages})
-
-
-def owned(source: Account, email: str) -> bool:
-    """Whether the account closes when that person leaves it (SRC-2)."""
-    return source.owner is not None and source.owner.email == email
+    return leaver(source, email, person.chat_messages)
 
 
 def _of_nothing(order: PreviewInvitation, source: Account | None, target: Account) -> Preview:
