@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from domain.account import Account, User
+from domain.account import Account
 from domain.address import domain_of
 from domain.blocker import blockers
 from domain.business_day import BusinessCalendar, late_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, Invite, License, Settlement
 from domain.ledger import Parting, Transfer, refund_id_of
-from domain.manifest import opening_manifest, unfinished
+from domain.manifest import leaver, opening_manifest, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
 from domain.quote import Quote, RecordedQuote, must_choose, quote, terms_of
@@ -150,13 +150,6 @@ def decide_acceptance(facts: AcceptanceFacts) -> Acceptance:
         closing=closing,
         changed_accounts=frozenset({invite.account, source.id if source else invite.account}),
     )
-
-
-def leaver(source: Account | None, email: str, chat_messages: int) -> User | None:
-    """Return the person with everything that moves, as a user of the source account (TRF-1)."""
-    user = source.user(email) if source else None
-    # Chat history belongs to the person, whichever account it was written on (TRF-4).
-    return user and user.model_copy(update={"chat_messages": chat_messages})
 
 
 def _require_managed(facts: AcceptanceFacts) -> None:

@@ -247,7 +247,7 @@ class SqlInvitations:
         """
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
-            if _follows(row.record, invitation):
+            if invitation.follows(row.record):
                 manifest = row.record.manifest
                 moved = {"manifest": manifest, "with_errors": failed(manifest)}
                 keep(row, invitation.model_copy(update=moved))
@@ -292,23 +292,16 @@ class SqlInvitations:
         """Whether nothing has moved the invitation since it stood as `invitation` (REM-1)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            kept = row.record if row else None
-            return kept is not None and (
-                (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
-            )
+            if row is None:
+                return False
+            kept = row.record
+            return (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
 
     async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
         """Whether its e-mail is no longer due: it is answered, over, or has a newer link."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            kept = row.record if row else None
-            announced = invitation.state is InvitationState.ANNOUNCED
-            return (
-                kept is None
-                or not kept.state.unanswered
-                or kept.sent_count > invitation.sent_count
-                or (announced and kept.state is not InvitationState.ANNOUNCED)
-            )
+            return row is None or row.record.overtakes(invitation)
 
     async def parties(self, invite: Invite) -> Parties:
         """Whom the invitation concerns, as the directory knows them now (TXT-1).
@@ -475,15 +468,6 @@ async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
             f"The invitation of {row.email} is {row.record.state.value}, not blocked.",
         )
     return row
-
-
-def _follows(kept: Invitation, invitation: Invitation) -> bool:
-    return (
-        not kept.state.final
-        and kept.state.unanswered == invitation.state.unanswered
-        and kept.state.accepted == invitation.state.accepted
-        and len(kept.journal) <= len(invitation.journal)
-    )
 
 
 def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
