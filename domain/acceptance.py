@@ -130,9 +130,7 @@ def decide_acceptance(facts: AcceptanceFacts) -> Acceptance:
     _require_managed(facts)
     require_paid(facts.target)
     require_invitable(invite, facts.membership)
-    takes_seat = invite.license is License.LICENSED
-    if takes_seat and not facts.seat_reserved and facts.free_seats < 1:
-        raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
+    takes_seat = _takes_seat(facts)
     closing = _close(facts, source) if source and source.owned_by(invite.email) else None
     manifest = opening_manifest(leaver(source, invite.email, facts.chat_messages))
     settlement = closing.settlement if closing else None
@@ -150,6 +148,14 @@ def decide_acceptance(facts: AcceptanceFacts) -> Acceptance:
         closing=closing,
         changed_accounts=frozenset({invite.account, source.id if source else invite.account}),
     )
+
+
+def _takes_seat(facts: AcceptanceFacts) -> bool:
+    """Return whether the person needs a seat, and raise Refused(no_seats) if there is none."""
+    licensed = facts.invite.license is License.LICENSED
+    if licensed and not facts.seat_reserved and facts.free_seats < 1:
+        raise Refused(ErrorCode.NO_SEATS, f"{facts.invite.account} has no free license.")
+    return licensed
 
 
 def _require_managed(facts: AcceptanceFacts) -> None:

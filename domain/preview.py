@@ -271,7 +271,7 @@ def preview_acceptance(
     The quote is None if there is nothing to choose (QUO-4). `source` is complete for its
     owner; of anybody else's it has that user only.
     """
-    recorded = None
+    user, recorded = leaver(source, invite.email, chat_messages), None
     if source and source.owned_by(invite.email):
         binding = binding_quote(source, at, invite.policy, shown)
         window = calendar_of(source).arrives_between(invite.policy, at)
@@ -279,15 +279,13 @@ def preview_acceptance(
         recorded = binding if found.valid_until else None
     else:
         # Only an owner leaves money behind (SRC-3).
-        terms = terms_of(invite.policy, source)
-        found = preview(nothing(at, terms, (source or target).currency))
-    user = leaver(source, invite.email, chat_messages)
-    everyones = {
-        "moves": (*moves_along(user, target), *found.moves),
-        "stays_behind": (*stays(source, invite.email, target.name), *found.stays_behind),
-        "loses": losses(source, invite.email, invite.license),
-    }
-    return found.model_copy(update=everyones), recorded
+        currency = (source or target).currency
+        found = preview(nothing(at, terms_of(invite.policy, source), currency))
+    moves = (*moves_along(user, target), *found.moves)
+    stay = (*stays(source, invite.email, target.name), *found.stays_behind)
+    loses = losses(source, invite.email, invite.license)
+    changes = {"moves": moves, "stays_behind": stay, "loses": loses}
+    return found.model_copy(update=changes), recorded
 
 
 def _preview_closing(
