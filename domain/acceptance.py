@@ -41,6 +41,7 @@ class TargetAccount:
 class AcceptanceFacts:
     """Everything that the decision depends on."""
 
+    at: datetime
     invite: Invite
     accepted: Invitation
     """The record with the event that accepts it, before choice and settlement are added."""
@@ -61,11 +62,6 @@ class AcceptanceFacts:
     inviter_administers: bool
     """True while the inviter is an owner or admin of the target account (INV-12)."""
     calendar_of: Callable[[Account], BusinessCalendar]
-
-    @property
-    def at(self) -> datetime:
-        """The moment of the acceptance."""
-        return self.accepted.journal[-1].at
 
 
 @dataclass(frozen=True)
@@ -107,11 +103,6 @@ class Acceptance:
     """None unless the person owns the source account."""
     changed_accounts: frozenset[str]
     """The accounts whose owners' open invitations are announced to be checked again (BLK-4)."""
-
-    @property
-    def at(self) -> datetime:
-        """The moment of the acceptance."""
-        return self.record.journal[-1].at
 
     @property
     def refund(self) -> RefundOrder | None:

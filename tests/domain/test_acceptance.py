@@ -55,6 +55,7 @@ def some_facts(source: Account | None = None, **changes: Any) -> AcceptanceFacts
     sent = opening(invite, run_id="r1", at=AT - timedelta(days=1))
     pending = after(InvitationMachine, sent, "deliver", at=AT - timedelta(hours=20), by="seatflow")
     facts = AcceptanceFacts(
+        at=AT,
         invite=invite,
         accepted=after(InvitationMachine, pending, "accept", at=AT, by="invitee"),
         choice=None,

@@ -70,15 +70,16 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
     Their other open invitations end here as superseded (INV-14). Raises Refused as
     `InvitationStore.join` says, in the order of the rules.
     """
-    invite = order.invite
+    invite, at = order.invite, order.invitation.journal[-1].at
     await alone_about(session, invite.email)
     invitation, others = await _lock_invitations(session, invite)
     if not invitation.record.state.unanswered:
         refund = await refund_of(session, invite.invitation_id)
         return AccountJoined(invitation=invitation.record, refund=refund)
     rows = await _lock_rows(session, invite, invitation, others)
-    acceptance = decide_acceptance(await _load_facts(session, order, rows))
-    await _write(session, invite, rows, acceptance)
+    facts = await _load_facts(session, order, rows, at)
+    acceptance = decide_acceptance(facts)
+    await _write(session, rows, acceptance, at)
     return AccountJoined(invitation=invitation.record, refund=acceptance.refund)
 
 
@@ -116,10 +117,13 @@ async def _lock_rows(
     return _Rows(invitation, others, person, membership, accounts)
 
 
-async def _load_facts(session: AsyncSession, order: JoinAccount, rows: _Rows) -> AcceptanceFacts:
+async def _load_facts(
+    session: AsyncSession, order: JoinAccount, rows: _Rows, at: datetime
+) -> AcceptanceFacts:
     """Return everything that the decision depends on."""
     invite, target = order.invite, rows.accounts[order.invite.account]
     return AcceptanceFacts(
+        at=at,
         invite=invite,
         accepted=order.invitation,
         choice=order.choice,
@@ -151,24 +155,22 @@ async def load_source(session: AsyncSession, membership: MembershipRow | None) -
     return await load_account(session, membership.account_id, only=only)
 
 
-async def _write(
-    session: AsyncSession, invite: Invite, rows: _Rows, acceptance: Acceptance
-) -> None:
+async def _write(session: AsyncSession, rows: _Rows, acceptance: Acceptance, at: datetime) -> None:
     """Write the decision: seat, source account, membership, other invitations, record."""
-    at, record = acceptance.at, acceptance.record
+    invitation, record = rows.invitation, acceptance.record
     if acceptance.takes_seat:
-        await assign_seat(session, rows.invitation)
+        await assign_seat(session, invitation)
     if rows.membership:
-        await _leave(session, rows, rows.membership, acceptance)
+        await _leave(session, rows, rows.membership, acceptance.closing, at)
     session.add(
         MembershipRow(
-            account_id=invite.account,
-            email=invite.email,
+            account_id=invitation.account_id,
+            email=invitation.email,
             role=Role.MEMBER,
             licensed=acceptance.takes_seat,
             licensed_at=at if acceptance.takes_seat else None,
             origin="invitation",
-            invitation_id=invite.invitation_id,
+            invitation_id=invitation.invitation_id,
             since=at,
             chat_before=rows.person.chat_messages,
         )
@@ -178,16 +180,18 @@ async def _write(
         await _supersede(session, other, at)
     if acceptance.complete:
         record = after(InvitationMachine, record, "complete", at=at, by=ENGINE)
-    keep(rows.invitation, record)
+    keep(invitation, record)
 
 
 async def _leave(
-    session: AsyncSession, rows: _Rows, membership: MembershipRow, acceptance: Acceptance
+    session: AsyncSession,
+    rows: _Rows,
+    membership: MembershipRow,
+    closing: Closing | None,
+    at: datetime,
 ) -> None:
     """End the membership, return its licenses, and close an owner's account (SRC-2)."""
-    at, ended = acceptance.at, list[Order]()
-    if acceptance.closing:
-        ended = await _close(session, rows.accounts, acceptance.closing, at)
+    ended = await _close(session, rows.accounts, closing, at) if closing else []
     await leave(session, membership, at)
     membership.until = at
     membership.leaving = f"invitation:{rows.invitation.invitation_id}"
