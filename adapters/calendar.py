@@ -1,13 +1,30 @@
 """Weekends and public holidays by country."""
 
 from datetime import date
-from typing import Final
+from typing import Final, Protocol
 
 from holidays import country_holidays
 
-from domain.business_day import IsDayOff
+from domain.business_day import BusinessCalendar, IsDayOff
 
 _SATURDAY: Final = 5
+
+
+class Payer(Protocol):
+    """The account that paid, as far as its calendar depends on it."""
+
+    @property
+    def time_zone(self) -> str:
+        """The zone whose days are counted."""
+
+    @property
+    def country(self) -> str:
+        """The country whose weekends and holidays are left out, an ISO 3166 code."""
+
+
+def calendar_of(payer: Payer) -> BusinessCalendar:
+    """Return the business days of the account that paid (REF-1)."""
+    return BusinessCalendar(payer.time_zone, is_day_off(payer.country))
 
 
 def is_day_off(country: str) -> IsDayOff:

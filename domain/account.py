@@ -274,6 +274,10 @@ class Account(_Entry):
         """The user who owns it; None on a closed account."""
         return next((user for user in self.users if user.role is Role.OWNER), None)
 
+    def owned_by(self, address: str) -> bool:
+        """Return whether that person owns the account: it closes when they leave (SRC-2)."""
+        return self.owner is not None and self.owner.email == address
+
     def user(self, address: str) -> User | None:
         """The user with that normalized address."""
         return next((user for user in self.users if user.email == address), None)

@@ -6,14 +6,54 @@ Calendars change with releases: count in activities, and record the outcome.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import count, islice
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from domain import day
+from domain.policy import Policy
+
+LOOKUPS: Final = 10
+"""Number of look-ups of a refund that are computed at a time (REF-2)."""
 
 IsDayOff = Callable[[date], bool]
 """Whether a day is of the weekend, or a holiday."""
+
+
+@dataclass(frozen=True)
+class BusinessCalendar:
+    """The business days of an account, in its time zone and country."""
+
+    time_zone: str
+    is_day_off: IsDayOff
+
+    def arrives_between(self, policy: Policy, at: datetime) -> tuple[date, date]:
+        """Return the first and last day on which a refund requested at `at` arrives (REF-1)."""
+        return arrival_window(
+            at,
+            self.time_zone,
+            self.is_day_off,
+            policy.refund_business_days_min,
+            policy.refund_business_days_max,
+        )
+
+    def first_lookups(self, policy: Policy, at: datetime) -> tuple[datetime, ...]:
+        """Return the first look-ups of a refund requested at `at` (REF-2).
+
+        The first one is on the first day on which the refund may arrive.
+        """
+        return lookups(
+            at, self.time_zone, self.is_day_off, policy.refund_business_days_min, LOOKUPS
+        )
+
+    def next_lookups(self, requested_at: datetime, after: datetime) -> tuple[datetime, ...]:
+        """Return the look-ups that follow `after`, at the same time of day."""
+        # There are no more business days than days.
+        enough = (after - requested_at).days + 1 + LOOKUPS
+        days = lookups(requested_at, self.time_zone, self.is_day_off, 1, enough)
+        return tuple(moment for moment in days if moment > after)[:LOOKUPS]
 
 
 def arrival_window(

@@ -203,6 +203,32 @@ class Invitation(Value):
         if self.choice and choice and choice is not self.choice:
             raise Refused(ErrorCode.ALREADY_ACCEPTED, f"It was accepted with {self.choice}.")
 
+    def follows(self, kept: "Invitation") -> bool:
+        """Return whether this record may replace the one that is kept.
+
+        It may not be older, and neither accept nor end the invitation: only the store's
+        transactions do that (INV-7, INV-11).
+        """
+        return (
+            not kept.state.final
+            and kept.state.unanswered == self.state.unanswered
+            and kept.state.accepted == self.state.accepted
+            and len(kept.journal) <= len(self.journal)
+        )
+
+    def overtakes(self, mailed: "Invitation") -> bool:
+        """Return whether the e-mail of `mailed` is no longer due, now that this record is kept.
+
+        The invitation was answered or has ended, has a newer link, or has followed its
+        heads-up (OPS-2).
+        """
+        heads_up = mailed.state is InvitationState.ANNOUNCED
+        return (
+            not self.state.unanswered
+            or self.sent_count > mailed.sent_count
+            or (heads_up and self.state is not InvitationState.ANNOUNCED)
+        )
+
     @property
     def quiet_since(self) -> datetime | None:
         """The last e-mail to the invitee or their last answer (REM-1); None before the first."""

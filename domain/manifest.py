@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from domain.account import Meeting, User
+from domain.account import Account, Meeting, User
 from domain.model import Value
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -86,6 +86,13 @@ def opening_manifest(user: User | None) -> Manifest:
         )
         for item in Item
     )
+
+
+def leaver(source: Account | None, email: str, chat_messages: int) -> User | None:
+    """Return the person with everything that moves, as a user of the source account (TRF-1)."""
+    user = source.user(email) if source else None
+    # Chat history belongs to the person, whichever account it was written on (TRF-4).
+    return user and user.model_copy(update={"chat_messages": chat_messages})
 
 
 def counts_of(user: User | None) -> Mapping[Item, int]:

@@ -1,19 +1,29 @@
 """What accepting would do, told beforehand (QUO-8)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Final
 
 from pydantic import AwareDatetime
 
 from domain.account import Account, Subscription, User
-from domain.invitation import Blocker, License
-from domain.manifest import Item, counts_of, overridden
+from domain.blocker import blockers
+from domain.business_day import BusinessCalendar
+from domain.invitation import Blocker, Invite, License
+from domain.manifest import Item, counts_of, leaver, overridden
 from domain.model import Value
 from domain.money import Money, rounded, total
 from domain.proration import ProrationTerms
-from domain.quote import Quote, QuoteLine
+from domain.quote import (
+    Quote,
+    QuoteLine,
+    RecordedQuote,
+    binding_quote,
+    must_choose,
+    nothing,
+    terms_of,
+)
 
 
 class Notice(Value):
@@ -244,3 +254,54 @@ def preview(
         refund=refund,
         transfer=transfer,
     )
+
+
+def preview_acceptance(
+    invite: Invite,
+    at: datetime,
+    source: Account | None,
+    target: Account,
+    *,
+    chat_messages: int,
+    shown: RecordedQuote | None,
+    calendar_of: Callable[[Account], BusinessCalendar],
+) -> tuple[Preview, RecordedQuote | None]:
+    """Return the effects of accepting now, and the quote that binds from now on (QUO-8).
+
+    The quote is None if there is nothing to choose (QUO-4). `source` is complete for its
+    owner; of anybody else's it has that user only.
+    """
+    user, recorded = leaver(source, invite.email, chat_messages), None
+    if source and source.owned_by(invite.email):
+        binding = binding_quote(source, at, invite.policy, shown)
+        window = calendar_of(source).arrives_between(invite.policy, at)
+        found = _preview_closing(invite, source, target, binding, window)
+        recorded = binding if found.valid_until else None
+    else:
+        # Only an owner leaves money behind (SRC-3).
+        currency = (source or target).currency
+        found = preview(nothing(at, terms_of(invite.policy, source), currency))
+    moves = (*moves_along(user, target), *found.moves)
+    stay = (*stays(source, invite.email, target.name), *found.stays_behind)
+    loses = losses(source, invite.email, invite.license)
+    changes = {"moves": moves, "stays_behind": stay, "loses": loses}
+    return found.model_copy(update=changes), recorded
+
+
+def _preview_closing(
+    invite: Invite,
+    source: Account,
+    target: Account,
+    recorded: RecordedQuote,
+    arrives_between: tuple[date, date],
+) -> Preview:
+    """Return the effects on the money of an account that closes, and its blockers."""
+    quoted = recorded.quote
+    choose = must_choose(source, invite.email, quoted)
+    found = preview(quoted, arrives_between, target, recorded.valid_until if choose else None)
+    owners = {
+        "moves": credit_taken_along(source, target, quoted),
+        "stays_behind": credit_left_behind(source, target, quoted),
+        "blockers": blockers(source, invite.email),
+    }
+    return found.model_copy(update=owners)

@@ -1,6 +1,6 @@
 """What the unused part of an account's subscriptions is worth, line by line (QUO)."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Literal
 
@@ -105,6 +105,17 @@ def quote(source: Account, at: datetime, terms: ProrationTerms) -> Quote:
 def nothing(at: datetime, terms: ProrationTerms, currency: str) -> Quote:
     """The quote of somebody who leaves no unused value of their own behind (SRC-3)."""
     return Quote(at=at.astimezone(UTC), terms=terms, lines=(), total=zero(currency))
+
+
+def binding_quote(
+    source: Account, at: datetime, policy: Policy, shown: RecordedQuote | None
+) -> RecordedQuote:
+    """Return the quote that was shown while it binds, else a new one of this moment (QUO-5)."""
+    terms = terms_of(policy, source)
+    now = quote(source, at, terms) if source.paid else nothing(at, terms, source.currency)
+    if shown and shown.binds(at, now):
+        return shown
+    return RecordedQuote(quote=now, valid_until=at + timedelta(hours=policy.quote_valid_hours))
 
 
 def same_lines(one: Quote, other: Quote) -> bool:

@@ -1,4 +1,4 @@
-"""Who stands where: accounts, memberships, and what they entitle to."""
+"""Accounts and memberships in the store, and the permissions that follow from them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,21 +7,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from adapters.sql.database.schema import (
-    NO_CAPACITY,
-    WORKPLACE,
     AccountRow,
     InvitationRow,
-    LicensePoolRow,
     MembershipRow,
     PersonRow,
 )
 from domain.account import Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
+from domain.membership import Membership
 
 
 async def known_account(session: AsyncSession, name: str, *, lock: bool = False) -> AccountRow:
-    """The account. Raises Refused: `not_found`."""
+    """Return the account. Raises Refused: `not_found`."""
     row = await session.get(AccountRow, name, with_for_update=lock or None)
     if row is None:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no account {name}.")
@@ -29,32 +27,27 @@ async def known_account(session: AsyncSession, name: str, *, lock: bool = False)
 
 
 async def locked_accounts(session: AsyncSession, names: Iterable[str]) -> dict[str, AccountRow]:
-    """Accounts that nobody else changes until this transaction ends, locked by id."""
+    """Return the accounts, locked by id until this transaction ends."""
     return {name: await known_account(session, name, lock=True) for name in sorted(set(names))}
 
 
-async def base_licenses(session: AsyncSession, account: str) -> LicensePoolRow:
-    """The pool of base licenses of an account."""
-    return await session.get_one(LicensePoolRow, (account, WORKPLACE, NO_CAPACITY))
-
-
-async def home(session: AsyncSession, email: str) -> MembershipRow | None:
-    """The account on which a person is now, if any."""
+async def current_membership(session: AsyncSession, email: str) -> MembershipRow | None:
+    """Return the membership that a person has now, if any."""
     return await session.scalar(
         select(MembershipRow).where(MembershipRow.email == email, MembershipRow.until.is_(None))
     )
 
 
 async def left_behind(session: AsyncSession, invitation_id: str) -> MembershipRow | None:
-    """The membership that the acceptance of this invitation ended, if there was one."""
+    """Return the membership that the acceptance of this invitation ended, if any."""
     return await session.scalar(
         select(MembershipRow).where(MembershipRow.leaving == f"invitation:{invitation_id}")
     )
 
 
 async def administers(session: AsyncSession, account: str, email: str) -> bool:
-    """Whether the person is an owner or admin of the account (INV-1)."""
-    membership = await home(session, email)
+    """Return whether the person is an owner or admin of the account (INV-1)."""
+    membership = await current_membership(session, email)
     return (
         membership is not None
         and membership.account_id == account
@@ -63,14 +56,14 @@ async def administers(session: AsyncSession, account: str, email: str) -> bool:
 
 
 async def require_admin(session: AsyncSession, account: str, admin: str) -> None:
-    """Raises Refused: `not_authorized` (INV-1)."""
+    """Raise Refused(not_authorized) unless the person is an owner or admin (INV-1)."""
     if not await administers(session, account, admin):
         raise Refused(ErrorCode.NOT_AUTHORIZED, f"{admin} is neither owner nor admin of {account}.")
 
 
 async def owns(session: AsyncSession, account: str, email: str) -> bool:
-    """Whether the person is the owner of the account."""
-    membership = await home(session, email)
+    """Return whether the person is the owner of the account."""
+    membership = await current_membership(session, email)
     return (
         membership is not None
         and membership.account_id == account
@@ -78,36 +71,26 @@ async def owns(session: AsyncSession, account: str, email: str) -> bool:
     )
 
 
-def require_paid(target: AccountRow) -> None:
-    """Raises Refused: `target_not_paid`, also of a suspended or closed account (INV-1, INV-12)."""
-    if not target.paid or target.suspended or target.state == "closed":
-        raise Refused(
-            ErrorCode.TARGET_NOT_PAID, f"{target.id} is not an open, unsuspended paid account."
-        )
+async def membership_of(
+    session: AsyncSession, invite: Invite, row: MembershipRow | None
+) -> Membership | None:
+    """Return the invitee's current membership as `require_invitable` judges it."""
+    if row is None:
+        return None
+    account = await session.get_one(AccountRow, row.account_id)
+    return Membership(
+        account=account.id,
+        role=Role(row.role),
+        paid=account.paid,
+        follows_owner=await _follows_owner(session, invite, account.id),
+    )
 
 
-async def require_invitable(session: AsyncSession, invite: Invite) -> None:
-    """Whoever is there already, or is a plain member of another paid account, is not invited.
+async def _follows_owner(session: AsyncSession, invite: Invite, source: str) -> bool:
+    """Return whether the owner of `source` has the invitation that `invite` goes beside (BLK-6).
 
-    But beside their owner's open invitation into the same account they are (BLK-6). Raises
-    Refused: `already_member` (INV-3), `belongs_to_other_account` (SRC-4).
+    It leads into the same account, and is open or accepted.
     """
-    membership = await home(session, invite.email)
-    if membership is None:
-        return
-    if membership.account_id == invite.account:
-        raise Refused(ErrorCode.ALREADY_MEMBER, f"{invite.email} is on {invite.account} already.")
-    source = await session.get_one(AccountRow, membership.account_id)
-    plain = source.paid and membership.role != Role.OWNER
-    if plain and not await _goes_beside(session, invite, source.id):
-        raise Refused(
-            ErrorCode.BELONGS_TO_OTHER_ACCOUNT,
-            f"{invite.email} is a member of another paid account.",
-        )
-
-
-async def _goes_beside(session: AsyncSession, invite: Invite, source: str) -> bool:
-    """Whether the owner of `source` is going the same way, and has not been refused it."""
     if invite.beside is None:
         return False
     row = await session.get(InvitationRow, invite.beside)
@@ -120,7 +103,7 @@ async def _goes_beside(session: AsyncSession, invite: Invite, source: str) -> bo
 
 
 async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:
-    """The owner and admins of an account, the longest there first (CRD-2)."""
+    """Return the owner and admins of an account, the oldest membership first (CRD-2)."""
     found = await session.scalars(
         select(PersonRow)
         .join(MembershipRow, MembershipRow.email == PersonRow.email)
@@ -135,7 +118,7 @@ async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:
 
 
 async def user_or_owner(session: AsyncSession, account: str, email: str) -> MembershipRow | None:
-    """The user of that address, with their person; the owner when they are not there."""
+    """Return the user of that address, with their person; the owner if there is none."""
     found = await session.scalars(
         select(MembershipRow)
         .where(

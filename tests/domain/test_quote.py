@@ -14,7 +14,7 @@ from domain.day import begin
 from domain.money import Money, of_minor_units, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, unused_share
-from domain.quote import Quote, must_choose, quote, same_lines, terms_of
+from domain.quote import Quote, binding_quote, must_choose, quote, same_lines, terms_of
 from tests.domain.source import OWNER, a_line, a_payment, a_source
 
 APRIL = date(2026, 4, 1), date(2026, 5, 1)
@@ -300,3 +300,22 @@ def test_shares_add_up_to_the_quote_and_none_exceeds_its_payment(
             assert 0 <= share.amount.minor_units <= share.paid.minor_units
     credited = total((share.amount for share in found.to_credit), currency)
     assert found.refundable + credited == found.total
+
+
+def test_a_shown_quote_is_shown_again_until_its_end_or_until_the_lines_change() -> None:
+    """QUO-5: at exactly its end a new one binds."""
+    policy, source = Policy(), a_source(a_line(*APRIL, [a_payment("60.00")]))
+    first = binding_quote(source, THE_21ST, policy, None)
+    assert first.quote == quoted(source)
+    assert first.valid_until == THE_21ST + timedelta(hours=24)
+    assert binding_quote(source, THE_21ST + timedelta(hours=23), policy, first) == first
+    late = THE_21ST + timedelta(hours=24)
+    assert binding_quote(source, late, policy, first).quote == quoted(source, late)
+    changed = a_source(a_line(*APRIL, [a_payment("90.00")]))
+    assert binding_quote(changed, THE_21ST, policy, first).quote == quoted(changed)
+
+
+def test_the_binding_quote_of_a_free_account_is_nothing() -> None:
+    """QUO-4: even if a line of it was paid."""
+    source = a_source(a_line(*APRIL, [a_payment("60.00")]), plan="free")
+    assert binding_quote(source, THE_21ST, Policy(), None).quote.total == zero("EUR")

@@ -25,7 +25,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import leave
-from adapters.sql.membership import home, known_account
+from adapters.sql.membership import current_membership, known_account
 from adapters.sql.money.ledger import count_entries, post
 from adapters.sql.money.payment_method import first_to_take_charge
 from domain.account import Plan, Role
@@ -55,7 +55,7 @@ class SqlRemedies:
         async with writing(self._engine) as session:
             person = await session.get(PersonRow, email, with_for_update=True)
             row = await known_account(session, account, lock=True)
-            membership = await home(session, email)
+            membership = await current_membership(session, email)
             if person is None or membership is None or membership.account_id != row.id:
                 await _require_past(session, account, email)
                 return []

@@ -1,4 +1,4 @@
-"""Batches in the store: filed whole, done row by row, reported at the end (REM-3)."""
+"""Batches of invitations in the store, with one result per row (REM-3)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,15 +20,15 @@ _READ_AT_ONCE: Final = 1000
 
 
 class SqlBatches:
-    """The `BatchStore` of running batches, and what commands want to know of them."""
+    """The `BatchStore` of running batches, with queries for commands."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def named(self, digest: str) -> str:
-        """The id of the batch that such a request means now.
+        """Return the id of the batch for a request with that digest.
 
-        The same until its results were given; a request made again afterwards is a new one.
+        It stays the same until the results are reported; then a repeated request is a new batch.
         """
         async with reading(self._engine) as session:
             reported = await session.scalar(
@@ -41,9 +41,10 @@ class SqlBatches:
     async def file(
         self, batch: Batch, digest: str, rows: Sequence[BatchRow], at: datetime
     ) -> Batch:
-        """Keep the whole request, once; on repeat, the one that is kept, once a row was invited.
+        """Store the request once, and return it as stored.
 
-        Raises Refused: `conflict`, when another request bears that id.
+        Repeated before any row was invited, it replaces the stored one. Raises Refused:
+        `conflict`, if another request has that id.
         """
         async with writing(self._engine) as session:
             await alone(session, f"batch {batch.batch_id}")
@@ -51,8 +52,8 @@ class SqlBatches:
             if kept and kept.digest != digest:
                 raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")
             if kept:
-                if not await _was_begun(session, batch.batch_id):
-                    # It was filed and never started: the terms of now hold.
+                if not await _has_started(session, batch.batch_id):
+                    # The workflow never started: the new terms apply.
                     kept.ordered = batch
                 return kept.ordered
             session.add(
@@ -61,21 +62,12 @@ class SqlBatches:
             await session.flush()
             await session.execute(
                 insert(BatchPersonRow),
-                [
-                    {
-                        "batch_id": batch.batch_id,
-                        "position": row.position,
-                        "person": row.person,
-                        "result": "refused" if row.refused else None,
-                        "error": row.refused,
-                    }
-                    for row in rows
-                ],
+                [_values(batch.batch_id, row) for row in rows],
             )
             return batch
 
     async def report(self, batch_id: str, at: datetime) -> None:
-        """Whoever asked was given the results."""
+        """Record that the results were given to the requester."""
         async with writing(self._engine) as session:
             await session.execute(
                 update(FiledBatchRow)
@@ -84,7 +76,7 @@ class SqlBatches:
             )
 
     async def waiting(self, batch_id: str, limit: int) -> list[BatchRow]:
-        """The first rows that have no result yet, in the order asked."""
+        """Return the first rows without a result, in the order of the request."""
         async with reading(self._engine) as session:
             rows = await session.execute(
                 select(BatchPersonRow.position, BatchPersonRow.person)
@@ -95,7 +87,7 @@ class SqlBatches:
             return [BatchRow(position=position, person=person) for position, person in rows]
 
     async def progress(self, batch_id: str) -> BatchProgress:
-        """How far the batch has come. Raises Refused: `not_found`."""
+        """Return the counts of results. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             counted = await session.execute(
                 select(BatchPersonRow.result, func.count())
@@ -113,9 +105,9 @@ class SqlBatches:
         )
 
     async def keep(self, batch_id: str, outcomes: Sequence[RowOutcome]) -> None:
-        """Keep what became of these rows, and which runs were started for them.
+        """Store the results of these rows, and bind their invitations to the started runs.
 
-        A row whose claim was released meanwhile stays without a result.
+        A row whose claim has been released stays without a result.
         """
         async with writing(self._engine) as session:
             started = {o.invitation_id: o.run_id for o in outcomes if o.invitation_id and o.run_id}
@@ -141,13 +133,13 @@ class SqlBatches:
                 )
 
     async def still_out(self, batch_id: str) -> int:
-        """How many of its invitation e-mails the mail server has neither taken nor refused."""
+        """Return how many invitation e-mails the mail server has neither accepted nor refused."""
         async with reading(self._engine) as session:
             query = _invitations_of(batch_id).where(InvitationRow.state == InvitationState.SENT)
             return await session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
     async def results(self, batch_id: str) -> list[RowDone]:
-        """Every row that is done, in the order asked, with its invitation as it stands."""
+        """Return every row with a result, in the order of the request, with its invitation."""
         found = list[RowDone]()
         async with reading(self._engine) as session:
             rows = await session.stream(
@@ -160,7 +152,7 @@ class SqlBatches:
                 .execution_options(yield_per=_READ_AT_ONCE)
             )
             async for row, invitation in rows:
-                assert row.result is not None, "it was asked for those that are done"
+                assert row.result is not None, "the query excludes rows without a result"
                 found.append(
                     RowDone(
                         person=row.person,
@@ -172,6 +164,16 @@ class SqlBatches:
         return found
 
 
+def _values(batch_id: str, row: BatchRow) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "position": row.position,
+        "person": row.person,
+        "result": "refused" if row.refused else None,
+        "error": row.refused,
+    }
+
+
 def _invitations_of(batch_id: str) -> Select[str]:
     return (
         select(InvitationRow.invitation_id)
@@ -180,8 +182,8 @@ def _invitations_of(batch_id: str) -> Select[str]:
     )
 
 
-async def _was_begun(session: AsyncSession, batch_id: str) -> bool:
-    """Whether any of its rows has been taken up."""
+async def _has_started(session: AsyncSession, batch_id: str) -> bool:
+    """Return whether any of its rows was invited."""
     of_the_batch = BatchPersonRow.batch_id == batch_id
     invited = BatchPersonRow.result.in_(("invited", "already_invited"))
     return bool(await session.scalar(select(exists().where(of_the_batch, invited))))

@@ -1,4 +1,4 @@
-"""Invitations in the store: claimed, kept as they stand, accepted and ended once."""
+"""Invitations in the store: claims, records, acceptances and ends."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,26 +14,25 @@ from activities.invitation import (
     Standing,
 )
 from adapters.sql.announcement import announce_change
-from adapters.sql.database.schema import InvitationRow, MembershipRow, PersonRow
+from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
 from adapters.sql.database.transaction import alone_about, reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
-from adapters.sql.invitations.preview import owned, previewed, source_of
+from adapters.sql.invitations.preview import previewed, source_of
 from adapters.sql.invitations.record import (
     filed,
     keep,
     locked_invitation,
     release_seat,
+    reserve_seat,
     unknown_invitation,
 )
 from adapters.sql.membership import (
     admins_of,
-    base_licenses,
-    home,
+    current_membership,
     known_account,
     left_behind,
+    membership_of,
     require_admin,
-    require_invitable,
-    require_paid,
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
@@ -46,12 +45,12 @@ from domain.invitation import (
     Invitation,
     InvitationState,
     Invite,
-    License,
 )
 from domain.ledger import credit_of, credited_by
 from domain.letter.base import Reader
 from domain.letter.invitation import Parties
 from domain.manifest import ManifestItem, failed, with_item
+from domain.membership import require_invitable, require_paid
 from domain.money import Money, total
 from domain.preview import losses, stays
 
@@ -65,12 +64,12 @@ class SqlInvitations:
     async def claim(
         self, invite: Invite, opening: Invitation, at: datetime
     ) -> FiledInvitation | None:
-        """File an invitation before its workflow starts, with its seat (INV-15).
+        """Insert an invitation before its workflow starts, and reserve its seat (INV-15).
 
-        None when it was; otherwise the live one that stands (INV-3). Raises Refused:
+        Returns None, or the live invitation if there is one (INV-3). Raises Refused:
         `not_found`, `not_authorized`, `target_not_paid`, `already_member`,
-        `belongs_to_other_account`, `conflict` (naming an earlier invitation whose
-        settlement is open, INV-8; or `beside` one that is not blocked, BLK-6), `no_seats`.
+        `belongs_to_other_account`, `conflict` (an earlier invitation whose settlement is
+        open, INV-8; or `beside` names one that is not blocked, BLK-6), `no_seats`.
         """
         async with writing(self._engine) as session:
             await alone_about(session, invite.email)
@@ -82,57 +81,54 @@ class SqlInvitations:
     async def claim_all(
         self, claims: Sequence[tuple[Invite, Invitation]], at: datetime
     ) -> list[FiledInvitation | Refused | None]:
-        """As `claim`, for rows of one request, in order; a refusal spoils no other row (INV-2).
+        """Claim the rows of one request in order; a refusal affects no other row (INV-2).
 
-        What was claimed under the same id before is found as it stands, also when it has
-        ended; one whose workflow never started counts as claimed now.
+        A row that was claimed under the same id before returns its invitation, even if that
+        has ended; a claim whose workflow never started is renewed.
         """
         async with writing(self._engine) as session:
             for email in sorted({invite.email for invite, _ in claims}):
                 await alone_about(session, email)
             own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
-            unable = await _unable(session, claims[0][0])
+            refusal = await _refusal(session, claims[0][0])
             known = await _known(session, [invite for invite, _ in claims])
-            standings = list[FiledInvitation | Refused | None]()
+            results = list[FiledInvitation | Refused | None]()
             for invite, opening in claims:
                 row = own.get(invite.invitation_id)
                 if row and row.run_id is None:
                     row.claimed_at = at
-                if row or unable:
-                    standings.append(filed(row) if row else unable)
+                if row or refusal:
+                    results.append(filed(row) if row else refusal)
                     continue
+                is_known = invite.email in known
                 try:
-                    if invite.email in known:
-                        standings.append(await _claim(session, invite, opening, at))
-                    else:
-                        await _file(session, invite, opening, at)
-                        standings.append(None)
+                    results.append(await _claim(session, invite, opening, at, known=is_known))
                 except Refused as refused:
-                    standings.append(refused)
-            return standings
+                    results.append(refused)
+            return results
 
     async def bind(self, invitation_id: str, run_id: str) -> None:
-        """The workflow has started, as this run; the first one counts.
+        """Bind the invitation to the first run of its workflow; later ones are ignored.
 
-        Raises Refused: `not_found`, when the claim was released meanwhile.
+        Raises Refused: `not_found`, if the claim has been released.
         """
         async with writing(self._engine) as session:
             bind_run(session, await locked_invitation(session, invitation_id), run_id)
 
     async def release(self, invitation_id: str, claimed_before: datetime | None = None) -> None:
-        """Undo a claim whose workflow never started; of any other, nothing.
+        """Delete a claim whose workflow never started; others are ignored.
 
-        With `claimed_before`, only one that nobody has taken up again since.
+        With `claimed_before`, a claim that was renewed since then is ignored too.
         """
         async with writing(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id, with_for_update=True)
-            taken_up = row and claimed_before and row.claimed_at >= claimed_before
-            if row and row.run_id is None and not taken_up:
+            renewed = row and claimed_before and row.claimed_at >= claimed_before
+            if row and row.run_id is None and not renewed:
                 await release_seat(session, row, datetime.now(UTC))
                 await session.delete(row)
 
     async def unstarted(self, claimed_before: datetime) -> list[FiledInvitation]:
-        """Claims that are older than that and were not bound, oldest first."""
+        """Return the claims that are older than that and not bound to a run, oldest first."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
                 select(InvitationRow)
@@ -146,7 +142,7 @@ class SqlInvitations:
             return [filed(row) for row in rows]
 
     async def latest(self, account: str, email: str) -> FiledInvitation | None:
-        """The live invitation of that person into that account, else the last that ended."""
+        """Return the live invitation of the person into the account, else the last ended one."""
         async with reading(self._engine) as session:
             row = await session.scalar(
                 select(InvitationRow)
@@ -161,7 +157,7 @@ class SqlInvitations:
             return filed(row) if row else None
 
     async def by_id(self, invitation_id: str) -> FiledInvitation | None:
-        """The invitation of that id."""
+        """Return the invitation of that id, if any."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
             return filed(row) if row else None
@@ -173,34 +169,32 @@ class SqlInvitations:
         quiet_before: datetime | None,
         everything: bool,
     ) -> list[FiledInvitation]:
-        """The account's invitations, oldest first (INV-5).
+        """Return the account's invitations, oldest first (INV-5).
 
         Those in `states`; without any, the live ones, or `everything`. With
-        `quiet_before`, only those that want an answer and have been quiet since then
-        (REM-1). Raises Refused: `not_found`.
+        `quiet_before`, only those that are unanswered and quiet since then (REM-1).
+        Raises Refused: `not_found`.
         """
-        query = select(InvitationRow).where(
-            InvitationRow.account_id == account,
-            # A claim is no invitation until its workflow has started.
-            InvitationRow.run_id.is_not(None),
-        )
+        # A claim is no invitation until its workflow has started.
+        listed = [InvitationRow.account_id == account, InvitationRow.run_id.is_not(None)]
         if states:
-            query = query.where(InvitationRow.state.in_(states))
+            listed.append(InvitationRow.state.in_(states))
         elif not everything:
-            query = query.where(InvitationRow.ended_at.is_(None))
+            listed.append(InvitationRow.ended_at.is_(None))
         if quiet_before:
-            query = query.where(
-                InvitationRow.state.in_(REMINDABLE), InvitationRow.quiet_since <= quiet_before
-            )
+            listed.append(InvitationRow.state.in_(REMINDABLE))
+            listed.append(InvitationRow.quiet_since <= quiet_before)
         async with reading(self._engine) as session:
             await known_account(session, account)
             rows = await session.scalars(
-                query.order_by(InvitationRow.claimed_at, InvitationRow.invitation_id)
+                select(InvitationRow)
+                .where(*listed)
+                .order_by(InvitationRow.claimed_at, InvitationRow.invitation_id)
             )
             return [filed(row) for row in rows]
 
     async def authorize_inviter(self, account: str, admin: str) -> tuple[str, ...]:
-        """The domains that the account manages, whose people may join unasked (INV-18).
+        """Return the account's managed domains, whose people may join at once (INV-18).
 
         Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1).
         """
@@ -211,16 +205,15 @@ class SqlInvitations:
             return target.managed_domains
 
     async def invitees_beside(self, invitation_id: str) -> list[str]:
-        """The other users of the account that this blocked invitation's owner is to leave.
+        """Return the other users of the source account of a blocked invitation (BLK-6).
 
-        The longest there first. Raises Refused: `not_found`, `conflict` (it is not blocked,
-        BLK-6).
+        The oldest membership is first. Raises Refused: `not_found`, `conflict` (not blocked).
         """
         async with reading(self._engine) as session:
             row = await _blocked(session, invitation_id)
-            membership = await home(session, row.email)
+            membership = await current_membership(session, row.email)
             if membership is None or membership.role != Role.OWNER:
-                # Imported otherwise since it was blocked; the next look will see it.
+                # An import has changed the membership since; the next recheck finds it.
                 return []
             users = await session.scalars(
                 select(MembershipRow.email)
@@ -234,21 +227,20 @@ class SqlInvitations:
             return list(users)
 
     async def authorize(self, account: str, admin: str) -> None:
-        """Raises Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
+        """Raise Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
         async with reading(self._engine) as session:
             await known_account(session, account)
             await require_admin(session, account, admin)
 
     async def record(self, invitation_id: str, invitation: Invitation) -> None:
-        """Keep `invitation` as it stands.
+        """Replace the record by `invitation`, unless that is older.
 
-        Ignored: what is older than what is kept, and what only `join` or `end` may
-        say, that it was accepted or has ended. What moves along stays as it is kept: the
-        move itself says how far it has come.
+        A record that accepts or ends the invitation is ignored: only `join` and `end` do
+        that. The manifest is not replaced: only the move changes it (TRF-1).
         """
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
-            if _follows(row.record, invitation):
+            if invitation.follows(row.record):
                 manifest = row.record.manifest
                 moved = {"manifest": manifest, "with_errors": failed(manifest)}
                 keep(row, invitation.model_copy(update=moved))
@@ -259,7 +251,7 @@ class SqlInvitations:
             return await commit_acceptance(session, order)
 
     async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
-        """Keep how far an item has come, also after the invitation was completed (TRF-1)."""
+        """Record the progress of an item, also after the invitation was completed (TRF-1)."""
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             manifest = with_item(row.record.manifest, item)
@@ -268,20 +260,20 @@ class SqlInvitations:
             return row.record
 
     async def standing(self, invite: Invite) -> Standing:
-        """How the invitation stands and what blocks its acceptance; changes nothing (BLK-4)."""
+        """Return the record and what blocks its acceptance; changes nothing (BLK-4)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invite.invitation_id)
             if row is None:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
-            leaving = source is not None and owned(source, invite.email)
+            owned = source is not None and source.owned_by(invite.email)
             return Standing(
                 invitation=row.record,
-                blockers=blockers(source, invite.email) if source and leaving else (),
+                blockers=blockers(source, invite.email) if source and owned else (),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
-        """Release the seat and keep the end, in one transaction (INV-7)."""
+        """Record the end and release the seat, in one transaction (INV-7)."""
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if row.record.state.unanswered:
@@ -290,31 +282,24 @@ class SqlInvitations:
             return row.record
 
     async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Whether nothing has moved the invitation since it stood as `invitation` (REM-1)."""
+        """Return whether the record is still that of `invitation` (REM-1)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            kept = row.record if row else None
-            return kept is not None and (
-                (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
-            )
+            if row is None:
+                return False
+            kept = row.record
+            return (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
 
     async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Whether its e-mail is no longer due: it is answered, over, or has a newer link."""
+        """Return whether the e-mail of `invitation` is no longer due (OPS-2)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            kept = row.record if row else None
-            announced = invitation.state is InvitationState.ANNOUNCED
-            return (
-                kept is None
-                or not kept.state.unanswered
-                or kept.sent_count > invitation.sent_count
-                or (announced and kept.state is not InvitationState.ANNOUNCED)
-            )
+            return row is None or row.record.overtakes(invitation)
 
     async def parties(self, invite: Invite) -> Parties:
-        """Whom the invitation concerns, as the directory knows them now (TXT-1).
+        """Return the recipients of the invitation's letters, from the directory (TXT-1).
 
-        Raises Refused: `conflict`, when its claim was released before it began.
+        Raises Refused: `conflict`, if the claim was released before the workflow started.
         """
         async with reading(self._engine) as session:
             if await session.get(InvitationRow, invite.invitation_id) is None:
@@ -323,7 +308,7 @@ class SqlInvitations:
             inviter = await user_or_owner(session, invite.account, invite.invited_by)
             invitee = await session.get(PersonRow, invite.email)
             source = await source_of(session, invite)
-            told = Parties(
+            parties = Parties(
                 account_name=target.name,
                 inviter=_reader(
                     inviter.person if inviter else PersonRow(email=invite.invited_by),
@@ -340,56 +325,56 @@ class SqlInvitations:
                 collection=target.collection,
             )
             left = await left_behind(session, invite.invitation_id)
-            if left is None:
-                return told
-            admins = await admins_of(session, target.id)
-            return told.model_copy(
-                update={
-                    "licenses_left": left.addons_left,
-                    "admins": tuple(_reader(admin, invite, target.time_zone) for admin in admins),
-                    "credited": await _credited(session, invite, target.currency),
-                }
-            )
+            return await _with_admins(session, parties, invite, target, left) if left else parties
 
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
-        """What accepting would do; changes nothing (QUO-8)."""
+        """Return the effects of accepting; changes nothing (QUO-8)."""
         async with reading(self._engine) as session:
             return await previewed(session, order)
 
 
 def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
-    """The workflow has started, as this run; the first one counts."""
+    """Bind the invitation to the first run of its workflow; later ones are ignored."""
     keep(row, row.record.model_copy(update={"run_id": run_id}))
     if row.record.state.final:
         announce_change(session, row, row.record.journal[-1].at)
 
 
 async def _claim(
-    session: AsyncSession, invite: Invite, opening: Invitation, at: datetime
+    session: AsyncSession, invite: Invite, opening: Invitation, at: datetime, *, known: bool = True
 ) -> FiledInvitation | None:
-    """File it, unless a live one stands; whoever asks may invite into the account.
+    """Insert the invitation, or return the live one; the inviter has been authorized.
 
+    Unless the person is `known`, there is nothing that could refuse them but the seats.
     Raises Refused with nothing changed.
     """
-    await require_invitable(session, invite)
-    standing = await _live(session, invite)
-    if standing:
-        return filed(standing)
+    live = await _find_live(session, invite) if known else None
+    if live is None:
+        await _insert(session, invite, opening, at)
+    return live
+
+
+async def _find_live(session: AsyncSession, invite: Invite) -> FiledInvitation | None:
+    """Return the live invitation, if any; raise Refused if the person cannot be invited."""
+    membership = await current_membership(session, invite.email)
+    require_invitable(invite, await membership_of(session, invite, membership))
+    live = await _live(session, invite)
+    if live:
+        return filed(live)
     if invite.beside:
         await _blocked(session, invite.beside)
-    await _file(session, invite, opening, at)
     return None
 
 
-async def _file(session: AsyncSession, invite: Invite, opening: Invitation, at: datetime) -> None:
-    """File it with its seat. Raises Refused: `no_seats`."""
+async def _insert(session: AsyncSession, invite: Invite, opening: Invitation, at: datetime) -> None:
+    """Insert the invitation, and reserve its seat. Raises Refused: `no_seats`."""
     row = InvitationRow(
         invitation_id=invite.invitation_id,
         account_id=invite.account,
         invitee_key=invite.key,
         email=invite.email,
         claimed_at=at,
-        seat_reserved=await _reserve_seat(session, invite),
+        seat_reserved=await reserve_seat(session, invite),
         ordered=invite,
     )
     keep(row, opening)
@@ -397,9 +382,10 @@ async def _file(session: AsyncSession, invite: Invite, opening: Invitation, at: 
 
 
 async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
-    """Those who are on an account or have a live invitation into this one: not simply filed.
+    """Return the people who are on an account, or have a live invitation into this one.
 
-    Most people of a batch are neither, and every question would hold up all others on SQLite.
+    Most people of a batch are neither. Their rows need no further queries, which would delay
+    every other transaction on SQLite.
     """
     emails = [invite.email for invite in invites]
     users = await session.scalars(
@@ -417,8 +403,8 @@ async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
     return {*users, *invited}
 
 
-async def _unable(session: AsyncSession, invite: Invite) -> Refused | None:
-    """Why whoever asks may invite nobody into the account, if so (INV-1)."""
+async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
+    """Return why the inviter cannot invite anybody into the account, if so (INV-1)."""
     try:
         target = await known_account(session, invite.account, lock=True)
         await require_admin(session, invite.account, invite.invited_by)
@@ -429,7 +415,7 @@ async def _unable(session: AsyncSession, invite: Invite) -> Refused | None:
 
 
 async def _by_ids(session: AsyncSession, ids: Sequence[str]) -> dict[str, InvitationRow]:
-    """Those that are there, locked by id."""
+    """Return the invitations that exist, locked in the order of their ids."""
     rows = await session.scalars(
         select(InvitationRow)
         .where(InvitationRow.invitation_id.in_(ids))
@@ -440,9 +426,9 @@ async def _by_ids(session: AsyncSession, ids: Sequence[str]) -> dict[str, Invita
 
 
 async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
-    """The live invitation of a person who is not on the account.
+    """Return the live invitation of a person who is not on the account, if any.
 
-    Raises Refused: `conflict`, when they were once, and their settlement is still open.
+    Raises Refused: `conflict`, if it was accepted and its settlement is still open (INV-8).
     """
     row = await session.scalar(
         select(InvitationRow).where(
@@ -462,9 +448,9 @@ async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
 
 
 async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
-    """The invitation that others may be invited beside.
+    """Return the blocked invitation that other users are invited beside (BLK-6).
 
-    Raises Refused: `not_found`, `conflict` (it is not blocked, BLK-6).
+    Raises Refused: `not_found`, `conflict` (not blocked).
     """
     row = await session.get(InvitationRow, invitation_id)
     if row is None:
@@ -477,27 +463,8 @@ async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
     return row
 
 
-async def _reserve_seat(session: AsyncSession, invite: Invite) -> bool:
-    if invite.license is not License.LICENSED:
-        return False
-    pool = await base_licenses(session, invite.account)
-    if pool.free < 1:
-        raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
-    pool.reserved += 1
-    return True
-
-
-def _follows(kept: Invitation, invitation: Invitation) -> bool:
-    return (
-        not kept.state.final
-        and kept.state.unanswered == invitation.state.unanswered
-        and kept.state.accepted == invitation.state.accepted
-        and len(kept.journal) <= len(invitation.journal)
-    )
-
-
 def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
-    """The person, in their own language and zone as far as they are known (TXT-1)."""
+    """Return the person as a reader, in their own language and zone if known (TXT-1)."""
     return Reader(
         email=person.email,
         name=person.name,
@@ -506,8 +473,22 @@ def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
     )
 
 
+async def _with_admins(
+    session: AsyncSession, parties: Parties, invite: Invite, target: AccountRow, left: MembershipRow
+) -> Parties:
+    """Add the target's admins, and what the acceptance left behind and credited (CRD-2, TRF-3)."""
+    admins = await admins_of(session, target.id)
+    return parties.model_copy(
+        update={
+            "licenses_left": left.addons_left,
+            "admins": tuple(_reader(admin, invite, target.time_zone) for admin in admins),
+            "credited": await _credited(session, invite, target.currency),
+        }
+    )
+
+
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
-    """What the acceptance credited to the target, whatever was chosen."""
+    """Return what the acceptance credited to the target, with either choice."""
     entries = await posted(session, credited_by(invite.invitation_id))
     receiver = credit_of(invite.account)
     credited = [entry.amount for entry in entries.values() if entry.credited == receiver]

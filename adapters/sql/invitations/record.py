@@ -1,22 +1,25 @@
-"""The row of an invitation follows its record."""
+"""The row of an invitation: its record, and the seat that is reserved for it."""
 
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.database.schema import InvitationRow
+from adapters.sql.database.schema import NO_CAPACITY, WORKPLACE, InvitationRow, LicensePoolRow
 from adapters.sql.licenses.pool import serve_waiting
-from adapters.sql.membership import base_licenses, locked_accounts
+from adapters.sql.membership import locked_accounts
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invitation, InvitationState
+from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
 
 UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
 """Neither accepted nor ended: a seat may still be reserved for it."""
 
+_FREE: Final = LicensePoolRow.bought - LicensePoolRow.assigned - LicensePoolRow.reserved
+
 
 def keep(row: InvitationRow, invitation: Invitation) -> None:
-    """Keep `invitation` as it stands; the run it is bound to stays."""
+    """Replace the record; the run that the invitation is bound to stays."""
     row.run_id = row.run_id or invitation.run_id or None
     row.record = invitation.model_copy(update={"run_id": row.run_id or ""})
     row.state = invitation.state
@@ -27,7 +30,7 @@ def keep(row: InvitationRow, invitation: Invitation) -> None:
 
 
 def filed(row: InvitationRow) -> FiledInvitation:
-    """The invitation as the store gives it out."""
+    """Return the invitation as the store keeps it."""
     return FiledInvitation(
         invitation_id=row.invitation_id,
         ordered=row.ordered,
@@ -37,10 +40,7 @@ def filed(row: InvitationRow) -> FiledInvitation:
 
 
 async def locked_invitation(session: AsyncSession, invitation_id: str) -> InvitationRow:
-    """The row, which nobody else changes until this transaction ends.
-
-    Raises Refused: `not_found`.
-    """
+    """Return the row, locked until this transaction ends. Raises Refused: `not_found`."""
     row = await session.get(InvitationRow, invitation_id, with_for_update=True)
     if row is None:
         raise unknown_invitation(invitation_id)
@@ -48,18 +48,74 @@ async def locked_invitation(session: AsyncSession, invitation_id: str) -> Invita
 
 
 def unknown_invitation(invitation_id: str) -> Refused:
-    """The answer about an invitation that the store does not keep."""
+    """Return the refusal of a request about an invitation that the store does not keep."""
     return Refused(ErrorCode.NOT_FOUND, f"There is no invitation {invitation_id}.")
 
 
-async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
-    """Give back the seat that is reserved for the invitation, if any (INV-15).
+# Seats: base licenses of the target account, which is locked.
 
-    Whoever waits for a base license is served with it.
+
+async def free_seats(session: AsyncSession, invite: Invite) -> int:
+    """Return how many base licenses are free; 0 for an invitation that needs none (INV-15)."""
+    if invite.license is not License.LICENSED:
+        return 0
+    query = select(_FREE).where(*_base_licenses(invite.account))
+    return (await session.scalars(query)).one()
+
+
+async def reserve_seat(session: AsyncSession, invite: Invite) -> bool:
+    """Reserve a seat if the invitation needs one; return whether it does (INV-15).
+
+    Raises Refused: `no_seats`.
+    """
+    if invite.license is not License.LICENSED:
+        return False
+    reserved = await session.scalar(
+        update(LicensePoolRow)
+        .where(*_base_licenses(invite.account), _FREE > 0)
+        .values(reserved=LicensePoolRow.reserved + 1)
+        .returning(LicensePoolRow.account_id)
+    )
+    if reserved is None:
+        raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
+    return True
+
+
+async def assign_seat(session: AsyncSession, row: InvitationRow) -> None:
+    """Assign the seat that is reserved for the invitation, else a free one (INV-15).
+
+    The database refuses to overdraw the pool (ASG-6).
+    """
+    await session.execute(
+        update(LicensePoolRow)
+        .where(*_base_licenses(row.account_id))
+        .values(
+            assigned=LicensePoolRow.assigned + 1,
+            reserved=LicensePoolRow.reserved - int(row.seat_reserved),
+        )
+    )
+    row.seat_reserved = False
+
+
+async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
+    """Release the seat that is reserved for the invitation, if any (INV-15).
+
+    A user who waits for a base license is served with it (ASG-5).
     """
     if row.seat_reserved:
         await locked_accounts(session, [row.account_id])
-        pool = await base_licenses(session, row.account_id)
-        pool.reserved -= 1
+        await session.execute(
+            update(LicensePoolRow)
+            .where(*_base_licenses(row.account_id))
+            .values(reserved=LicensePoolRow.reserved - 1)
+        )
         row.seat_reserved = False
         await serve_waiting(session, row.account_id, at)
+
+
+def _base_licenses(account: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        LicensePoolRow.account_id == account,
+        LicensePoolRow.sku == WORKPLACE,
+        LicensePoolRow.capacity == NO_CAPACITY,
+    )

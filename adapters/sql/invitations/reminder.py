@@ -1,9 +1,8 @@
-"""Stale invitations by inviter, and the runs that reminded of them (REM)."""
+"""Stale invitations by inviter, and the reminder runs (REM)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Final
 
 from sqlalchemy import ColumnElement, func, or_, select
@@ -21,18 +20,18 @@ _LAST: Final = 10
 
 
 class SqlReminders:
-    """The `ReminderStore` of runs of reminders."""
+    """The `ReminderStore` of reminder runs."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def keep(self, run: ReminderRun) -> None:
-        """Keep the run as it stands."""
+        """Insert or replace the record of the run."""
         async with writing(self._engine) as session:
             await session.merge(ReminderRunRow(**run.model_dump()))
 
     async def runs(self) -> tuple[ReminderRun, ...]:
-        """The last runs, the newest first; who was reminded late counts as well."""
+        """Return the last runs, newest first; their counts include late reminders."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
                 select(ReminderRunRow).order_by(ReminderRunRow.started_at.desc()).limit(_LAST)
@@ -45,12 +44,12 @@ class SqlReminders:
             )
 
     async def reminded(self, run_id: str) -> int:
-        """How many invitees that run has reminded so far."""
+        """Return how many invitees that run has reminded so far."""
         async with reading(self._engine) as session:
             return (await _reminded(session, [run_id])).get(run_id, 0)
 
     async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
-        """The accounts with stale invitations, in order."""
+        """Return the accounts with stale invitations, in order."""
         async with reading(self._engine) as session:
             found = await session.scalars(
                 select(InvitationRow.account_id)
@@ -63,45 +62,41 @@ class SqlReminders:
     async def inviters_to_tell(
         self, account: str, run_id: str, quiet_before: datetime
     ) -> list[InviterToTell]:
-        """Who is told of the account's stale invitations, the longest quiet first (REM-2).
+        """Return the readers of the account's digests, with their stale invitations (REM-2).
 
-        The inviter, or the account's owner where the inviter has left.
+        A reader is an inviter, or the account's owner if the inviter has left. Invitations
+        are sorted by the time since which they are quiet, the oldest first.
         """
         async with reading(self._engine) as session:
             target = await known_account(session, account)
-            rows = await session.scalars(
+            by_inviter = defaultdict[str, list[InvitationRow]](list)
+            for row in await session.scalars(
                 select(InvitationRow)
                 .where(_stale(run_id, quiet_before), InvitationRow.account_id == account)
                 .order_by(InvitationRow.quiet_since, InvitationRow.invitation_id)
-            )
-            by_inviter = defaultdict[str, list[InvitationRow]](list)
-            for row in rows:
+            ):
                 by_inviter[row.record.invited_by].append(row)
-            told = dict[str, InviterToTell]()
+            digests = dict[str, InviterToTell]()
             for inviter, theirs in by_inviter.items():
                 user = await user_or_owner(session, account, inviter)
                 person = user.person if user else PersonRow(email=inviter)
-                stale = tuple(_as_told(row, run_id) for row in theirs)
-                before = told.get(person.email)
-                told[person.email] = InviterToTell(
-                    reader=Reader(
-                        email=person.email,
-                        name=person.name,
-                        locale=person.locale or "en",
-                        time_zone=person.time_zone or target.time_zone,
-                    ),
+                stale = [_stale_invitation(row, run_id) for row in theirs]
+                # An owner reads the invitations of all inviters who have left in one digest.
+                before = digests.get(person.email)
+                digests[person.email] = InviterToTell(
+                    reader=_reader(person, target.time_zone),
                     account_name=target.name,
-                    invitations=_longest_quiet_first(before.invitations if before else (), stale),
+                    invitations=_by_quiet([*(before.invitations if before else ()), *stale]),
                 )
-            return list(told.values())
+            return list(digests.values())
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """When the run began that sent an inviter's last digest, by what its id begins with.
+        """Return the start of the run that sent each last digest, by the prefix of its letter id.
 
-        Those of that run do not count.
+        Digests of the run `run_id` itself are left out.
         """
         async with reading(self._engine) as session:
-            # Ids of runs are all as long as this one.
+            # All run ids have the same length.
             dot = func.length(LetterRow.letter_id) - len(run_id)
             series, run = (
                 func.substr(LetterRow.letter_id, 1, dot - 1),
@@ -126,21 +121,29 @@ async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[st
 
 
 def _stale(run_id: str, quiet_before: datetime) -> ColumnElement[bool]:
-    """Wants an answer, and has been quiet, or was until this run reminded of it."""
+    """Return the filter of unanswered invitations that are quiet, or were until this run."""
     return InvitationRow.state.in_(REMINDABLE) & or_(
         InvitationRow.quiet_since <= quiet_before, InvitationRow.reminded_by == run_id
     )
 
 
-def _longest_quiet_first(
-    *groups: tuple[StaleInvitation, ...],
-) -> tuple[StaleInvitation, ...]:
-    return tuple(sorted(chain(*groups), key=lambda each: each.quiet_since))
+def _reader(person: PersonRow, time_zone: str) -> Reader:
+    return Reader(
+        email=person.email,
+        name=person.name,
+        locale=person.locale or "en",
+        time_zone=person.time_zone or time_zone,
+    )
 
 
-def _as_told(row: InvitationRow, run_id: str) -> StaleInvitation:
+def _by_quiet(invitations: Sequence[StaleInvitation]) -> tuple[StaleInvitation, ...]:
+    """Return the invitations sorted by the time since which they are quiet, oldest first."""
+    return tuple(sorted(invitations, key=lambda each: each.quiet_since))
+
+
+def _stale_invitation(row: InvitationRow, run_id: str) -> StaleInvitation:
     kept = row.record
-    assert row.quiet_since is not None, "nobody has heard of it"
+    assert row.quiet_since is not None, "no e-mail was sent yet"
     return StaleInvitation(
         email=row.email,
         state=kept.state,

@@ -28,7 +28,7 @@ from adapters.sql.licenses.pool import (
     take,
     waiting,
 )
-from adapters.sql.membership import known_account, require_admin, require_paid
+from adapters.sql.membership import known_account, require_admin
 from domain.assignment import (
     AssignLicenses,
     Assignment,
@@ -39,6 +39,7 @@ from domain.error import ErrorCode, Refused
 from domain.letter.base import Reader
 from domain.letter.license import HolderParties
 from domain.license import LicensePool, Sku, require_capacity
+from domain.membership import require_paid
 
 
 class SqlAssignments:

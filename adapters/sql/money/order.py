@@ -20,7 +20,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.licenses.pool import grow, holders, shrink
-from adapters.sql.membership import known_account, require_admin, require_paid, user_or_owner
+from adapters.sql.membership import known_account, require_admin, user_or_owner
 from adapters.sql.money.catalog import imported_catalog
 from adapters.sql.money.order_invoice import (
     as_invoice,
@@ -44,6 +44,7 @@ from domain.journal import ENGINE
 from domain.letter.base import Reader
 from domain.letter.order import OrderParties
 from domain.license import Sku
+from domain.membership import require_paid
 from domain.money import rounded
 from domain.order import (
     ACCOUNT_CLOSED,

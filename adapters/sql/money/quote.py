@@ -1,20 +1,20 @@
-"""What accounts are worth, asked without an invitation."""
+"""Quotes of accounts without an invitation."""
 
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.calendar import calendar_of
 from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.transaction import reading
 from adapters.sql.membership import known_account
-from adapters.sql.money.refund_schedule import arrives_between
 from domain.policy import Policy
 from domain.preview import Preview, preview
 from domain.quote import quote, terms_of
 
 
 class SqlQuotes:
-    """Looks, and records nothing."""
+    """Quotes that are shown and not recorded."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -22,7 +22,7 @@ class SqlQuotes:
     async def quote(
         self, source: str, at: datetime, policy: Policy, target: str | None = None
     ) -> Preview:
-        """What the unused time of `source` is worth at `at`, and for `target` as credit.
+        """Return the value of the unused time of `source` at `at`, and the credit for `target`.
 
         Raises Refused: `not_found`.
         """
@@ -32,4 +32,4 @@ class SqlQuotes:
             left = await load_account(session, source)
             joined = await load_account(session, target) if target else None
             quoted = quote(left, at, terms_of(policy, left))
-            return preview(quoted, arrives_between(left, policy, at), joined)
+            return preview(quoted, calendar_of(left).arrives_between(policy, at), joined)

@@ -7,12 +7,12 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.calendar import calendar_of
 from adapters.sql.database.schema import AccountRow, PersonRow, RefundRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import admins_of, known_account, locked_accounts
 from adapters.sql.money.credit import apply_by_itself
 from adapters.sql.money.ledger import balance, post, posted
-from adapters.sql.money.refund_schedule import next_lookups
 from domain.error import ErrorCode, Refused
 from domain.ledger import Transfer, TransferKind, credit_of, of_part, reversal
 from domain.letter.base import Reader
@@ -67,7 +67,7 @@ class SqlRefunds:
         """The next business days' look-ups after `after`, by the source account's calendar."""
         async with reading(self._engine) as session:
             source = await known_account(session, order.source)
-            return next_lookups(source, order.requested_at, after)
+            return calendar_of(source).next_lookups(order.requested_at, after)
 
     async def latest(self, refund_id: str) -> Refund:
         """The refund as it is kept. Raises Refused: `not_found`."""

@@ -196,11 +196,6 @@ async def test_an_owner_with_blockers_is_refused_with_all_of_them(town: Town) ->
     assert [blocker["code"] for blocker in blockers] == ["1009", "outstanding_invoice"]
 
 
-async def test_blockers_come_before_the_choice(town: Town) -> None:
-    """The order of refusals: `blocked`, then `choice_required`."""
-    assert (await refusal(town, "rita@rich.example")).code is ErrorCode.BLOCKED
-
-
 async def test_an_owner_whose_plan_is_worth_nothing_need_not_choose(town: Town) -> None:
     """QUO-4: a choice that is given all the same is ignored, and nothing is settled."""
     invite = town.invite("zoe@zeta.example")

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from adapters.sql.database.transaction import writing
-from adapters.sql.membership import home
+from adapters.sql.membership import current_membership
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, License
 from domain.letter.base import Reader
@@ -298,6 +298,6 @@ async def test_a_preview_names_the_blockers_of_an_owner_only(town: Town) -> None
 async def _unlink(town: Town, email: str) -> None:
     """The person leaves the account, as an admin's unlinking will have it."""
     async with writing(town.engine) as session:
-        membership = await home(session, email)
+        membership = await current_membership(session, email)
         assert membership
         membership.until, membership.leaving = NOON, "unlink"

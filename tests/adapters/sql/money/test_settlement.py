@@ -6,12 +6,12 @@ from decimal import Decimal
 import pytest
 
 from domain.error import ErrorCode, Refused
-from domain.invitation import Choice, License
+from domain.invitation import Choice
 from domain.preview import RefundOffer, TransferOffer, TransferRefused
 from domain.quote import RecordedQuote
 from domain.refund import RefundState
 from tests.adapters.sql.purse import ACCEPTED_AT, LINE, PAULA, accepted, balances, eur, imported
-from tests.adapters.sql.town import ACME, NOON, OWNER, Town, account, directory, user
+from tests.adapters.sql.town import ACME, NOON, OWNER, Town, account, directory
 
 HOUR = timedelta(hours=1)
 AMERICAN = {**ACME, "currency": "USD"}
@@ -291,22 +291,3 @@ async def test_credit_that_arrives_pays_what_is_open(town: Town) -> None:
     assert (await town.store.credits.show("acme")).balance == eur("0.00")
     assert (await town.store.invitations.parties(invite)).credited == eur("50.00")
     assert (await town.store.audit()).violations == ()
-
-
-async def test_a_seat_that_is_missing_is_said_before_the_choice(town: Town) -> None:
-    """The order of refusals: `no_seats` before `choice_required`."""
-    await imported(town)
-    await town.store.directory.import_(directory(account("acme", plan="business", licenses=1)))
-    basic = town.invite(PAULA)
-    record = await town.pending(basic)
-    licensed = basic.model_copy(update={"license": License.LICENSED})
-    with pytest.raises(Refused) as refused:
-        await town.settle(licensed, record, None)
-    assert refused.value.code is ErrorCode.NO_SEATS
-
-
-async def test_blockers_come_before_the_choice(town: Town) -> None:
-    """The order of refusals: `blocked` before `choice_required`."""
-    await imported(town)
-    await town.store.directory.import_(directory(account("paid", user("x@x.example"), plan="pro")))
-    assert await refusal(town, None) is ErrorCode.BLOCKED
