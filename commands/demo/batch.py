@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 
 from commands import batch as bulk
 from commands.bar import Bar
-from commands.demo.stage import RIVAL, RIVAL_ADMIN, Stage, Step, expect
+from commands.demo.step import RIVAL, RIVAL_ADMIN, Stage, Step, expect
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from commands.demo.stage import ACCOUNT, ADMIN, Stage, Step, expect
+from commands.demo.step import ACCOUNT, ADMIN, Stage, Step, expect
 from domain.error import ErrorCode
 from domain.invitation import InvitationState
 from domain.remedy import Removal

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from commands.demo.stage import (
+from commands.demo.step import (
     ACCOUNT,
     ADMIN,
     RIVAL,

@@ -2,7 +2,7 @@
 
 from rich.console import RenderableType
 
-from commands.demo.stage import Stage, Step, WentWrong, expect
+from commands.demo.step import Stage, Step, WentWrong, expect
 from commands.license import of_pools
 from domain.assignment import AssignmentState
 from domain.license import WITHOUT_ADDON, LicensePool, Sku

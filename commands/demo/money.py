@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from commands.demo.stage import ACCOUNT, RIVAL, RIVAL_ADMIN, Stage, Step, expect
+from commands.demo.step import ACCOUNT, RIVAL, RIVAL_ADMIN, Stage, Step, expect
 from domain.error import ErrorCode
 from domain.invitation import Choice, InvitationState
 from domain.refund import RefundState

@@ -1,6 +1,6 @@
 """What people take along (TRF)."""
 
-from commands.demo.stage import ACCOUNT, Stage, Step, expect
+from commands.demo.step import ACCOUNT, Stage, Step, expect
 from domain.invitation import InvitationState
 from domain.manifest import Item, ItemStatus, join_link
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from rich.console import RenderableType
 
-from commands.demo.stage import ACCOUNT, ADMIN, Stage, Step, expect
+from commands.demo.step import ACCOUNT, ADMIN, Stage, Step, expect
 from commands.reminder import of_reminders
 from domain.reminder import Reminders as Shown
 

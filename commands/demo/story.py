@@ -21,7 +21,7 @@ from commands.demo.license import Licenses
 from commands.demo.money import Money
 from commands.demo.move import Moves
 from commands.demo.reminder import Reminders
-from commands.demo.stage import ACCOUNT, PATIENCE, Stage, Step, WentWrong, expect
+from commands.demo.step import ACCOUNT, PATIENCE, Stage, Step, WentWrong, expect
 from devstack.stack import Stack
 from domain.account import Directory
 from domain.error import Refused, Unavailable
