@@ -14,8 +14,6 @@ It uses the interfaces that the SDK exports for workflow runners of one's own. W
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from random import Random
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
@@ -24,50 +22,18 @@ from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
-    UnsandboxedWorkflowRunner,
     WorkflowInboundInterceptor,
     WorkflowInstance,
     WorkflowInstanceDetails,
     WorkflowInterceptorClassInput,
-    WorkflowRunner,
 )
-from temporalio.worker._workflow_instance import _WorkflowInstanceImpl
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from temporalio.workflow import Info
-
-
-class InnerRunner(UnsandboxedWorkflowRunner):
-    """Makes what runs inside of a sandbox."""
-
-    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """A workflow that keeps no answers, and no random numbers before it wants some."""
-        # What a workflow may not ask of its event loop is left out, as in the SDK's own.
-        return _Light(det)  # type: ignore[abstract]
-
-
-class _Light(_WorkflowInstanceImpl):
-    def __init__(self, det: WorkflowInstanceDetails) -> None:
-        super().__init__(det)
-        del self._random
-
-    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        answer = super().activate(act)
-        # Made anew by the next activation. Whoever is dropped before that, when its worker has
-        # stopped, still cancels its timers into the one that it has.
-        self._current_completion = WorkflowActivationCompletion()
-        return answer
-
-    @cached_property
-    def _random(self) -> Random:  # type: ignore[override]
-        """The same numbers as ever."""
-        return Random(self._current_seed)
 
 
 @dataclass(frozen=True)
 class LightRunner(SandboxedWorkflowRunner):
     """A sandbox whose workflows keep copies instead of parts of a message."""
-
-    runner_class: type[WorkflowRunner] = InnerRunner
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """Create a workflow with copies of its memo, its headers and the previous result."""
