@@ -6,10 +6,10 @@ LOCKED := .venv/.locked
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format demo bench record diagrams lock
+.PHONY: help setup test test-full check format demo bench record diagrams lock
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | tr '#' '\t' | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | tr '#' '\t' | expand -t 18
 
 setup: $(READY) ## make .venv from requirements.lock; quick when nothing changed
 	@echo "Ready: $(BIN)/python"
@@ -19,6 +19,11 @@ test: export PYTHONDONTWRITEBYTECODE :=
 test: check ## run everything that a change must pass
 	@echo "pytest"
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-full: export PYTHONDONTWRITEBYTECODE :=
+test-full: $(READY) ## run the tests that take longer, after `make test`
+	@echo "pytest -m full"
+	@$(BIN)/python -m pytest -m full -n auto --maxprocesses 4 --dist worksteal
 
 check: $(READY) ## check format, lint, types and import contracts
 	@echo "ruff format --check"

@@ -1,19 +1,19 @@
-"""Keeping a workflow light: what the SDK does and keeps for each, and nobody here wants.
+"""The sandbox in which workflows run, with less memory and CPU time for each of them.
 
-A cached one lets go of the messages that it has dealt with. Any part of the message that it was
-started with keeps the whole, some 10 KiB for an invitation, and the SDK keeps four: memo, headers
-(twice) and the result of the run before. It also keeps its last answer, another 3 KiB, and for each
-workflow a source of random numbers, 2.5 KiB.
+It uses the interfaces that the SDK exports for workflow runners of one's own. Without it, the SDK
 
-And for each payload that a workflow sends the SDK asks several times, with code that it compiles
-anew inside of the sandbox, in which context the payload is written: a fifth of the time that a
-replay takes. No converter of ours wants to know (`runtime/codec.py`).
+- keeps parts of the message that started a workflow: its memo, its headers (twice) and the result
+  of the previous run. Any part keeps the whole message in memory.
+- runs code in the sandbox twice for each payload that a workflow sends, to get the payload's
+  serialization context. The converters and the codec of Seatflow do not use it
+  (`runtime/codec.py`).
+
+`docs/performance.md` states what each saves. To do without, use `SandboxedWorkflowRunner` in
+`runtime/wiring.py`.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from random import Random
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
@@ -22,101 +22,85 @@ from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
-    UnsandboxedWorkflowRunner,
     WorkflowInboundInterceptor,
     WorkflowInstance,
     WorkflowInstanceDetails,
     WorkflowInterceptorClassInput,
-    WorkflowRunner,
 )
-from temporalio.worker._command_aware_visitor import CommandInfo
-from temporalio.worker._workflow_instance import _WorkflowInstanceImpl
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
-from temporalio.worker.workflow_sandbox._runner import _Instance
-
-
-class InnerRunner(UnsandboxedWorkflowRunner):
-    """Makes what runs inside of a sandbox."""
-
-    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """A workflow that keeps no answers, and no random numbers before it wants some."""
-        # What a workflow may not ask of its event loop is left out, as in the SDK's own.
-        return _Light(det)  # type: ignore[abstract]
-
-
-class _Light(_WorkflowInstanceImpl):
-    def __init__(self, det: WorkflowInstanceDetails) -> None:
-        super().__init__(det)
-        del self._random
-
-    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        answer = super().activate(act)
-        # Made anew by the next activation. Whoever is dropped before that, when its worker has
-        # stopped, still cancels its timers into the one that it has.
-        self._current_completion = WorkflowActivationCompletion()
-        return answer
-
-    @cached_property
-    def _random(self) -> Random:  # type: ignore[override]
-        """The same numbers as ever."""
-        return Random(self._current_seed)
-
-
-class _WithoutContext(_Instance):
-    """A workflow in its sandbox, whose payloads look the same in every context."""
-
-    def get_serialization_context(self, command_info: CommandInfo | None) -> None:
-        """In none."""
-
-    def get_external_store_context(
-        self, command_info: CommandInfo | None
-    ) -> StorageDriverStoreContext:
-        """Nothing is stored elsewhere."""
-        return _NO_STORE
+from temporalio.workflow import Info
 
 
 @dataclass(frozen=True)
 class LightRunner(SandboxedWorkflowRunner):
-    """A sandbox that starts a workflow with copies."""
-
-    runner_class: type[WorkflowRunner] = InnerRunner
+    """A sandbox whose workflows keep copies instead of parts of a message."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """Start with what belongs to no message."""
-        result = _NO_RESULT
+        """Create a workflow with copies of its memo, its headers and the previous result."""
+        previous_result = _NO_RESULT
         if det.last_completion_result.payloads:
-            result = Payloads()
-            result.CopyFrom(det.last_completion_result)
+            previous_result = Payloads()
+            previous_result.CopyFrom(det.last_completion_result)
         info = replace(
-            det.info, raw_memo=_Packed(det.info.raw_memo), headers=_Packed(det.info.headers)
+            det.info,
+            raw_memo=_PackedPayloads(det.info.raw_memo),
+            headers=_PackedPayloads(det.info.headers),
         )
-        own = replace(det, info=info, last_completion_result=result)
-        return _WithoutContext(own, self.runner_class, self.restrictions)
+        details = replace(det, info=info, last_completion_result=previous_result)
+        return _ContextFreeInstance(super().create_instance(details))
 
 
 class OwnHeaders(Interceptor):
-    """Gives each workflow a copy of the headers it was started with."""
+    """An interceptor that gives each workflow a copy of the headers that it was started with."""
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor]:
-        """What stands before every workflow."""
+        """Return the interceptor of each workflow."""
         return _OwnHeaders
 
 
 class _OwnHeaders(WorkflowInboundInterceptor):
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> object:
-        input.headers = _Packed(input.headers)
+        input.headers = _PackedPayloads(input.headers)
         return await super().execute_workflow(input)
 
 
-class _Packed(Mapping[str, Payload]):
-    """Payloads as bytes: a message of its own for each would take ten times as much."""
+class _ContextFreeInstance(WorkflowInstance):
+    """A sandboxed workflow whose payloads have no serialization context."""
+
+    __slots__ = ("_instance",)
+
+    def __init__(self, instance: WorkflowInstance) -> None:
+        self._instance = instance
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """Handle an activation in the sandbox."""
+        return self._instance.activate(act)
+
+    def get_serialization_context(self, command_info: object) -> None:
+        """Return None: no converter uses the context."""
+
+    def get_external_store_context(self, command_info: object) -> StorageDriverStoreContext:
+        """Return an empty context: no payload is stored outside Temporal."""
+        return _NO_STORE
+
+    def get_info(self) -> Info:
+        """Return the workflow's info."""
+        return self._instance.get_info()
+
+    def get_thread_id(self) -> int | None:
+        """Return the thread in which the workflow is running, if any."""
+        return self._instance.get_thread_id()
+
+
+class _PackedPayloads(Mapping[str, Payload]):
+    """Payloads as bytes: messages of their own would take ten times as much memory."""
 
     __slots__ = ("_packed",)
 
     def __init__(self, payloads: Mapping[str, Payload]) -> None:
-        self._packed = {name: kept.SerializeToString() for name, kept in payloads.items()}
+        self._packed = {name: payload.SerializeToString() for name, payload in payloads.items()}
 
     def __getitem__(self, name: str) -> Payload:
         return Payload.FromString(self._packed[name])

@@ -18,4 +18,4 @@ def test_every_package_has_its_layer() -> None:
 
 def test_the_wheel_holds_the_whole_program() -> None:
     wheel = TOOLS["hatch"]["build"]["targets"]["wheel"]
-    assert set(wheel["only-include"]) == PACKAGES | ENTRY_POINTS
+    assert set(wheel["only-include"]) == PACKAGES | ENTRY_POINTS | {"examples"}

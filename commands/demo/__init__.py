@@ -1,1 +1,1 @@
-"""The chapters of the demo's story: a few steps each, every one of which checks what it shows."""
+"""The demo and its chapters: a few steps each, every one of which checks its own result."""

@@ -1,4 +1,4 @@
-"""A whole file of people, invited at once (REM-3)."""
+"""A file of people, invited as one batch (REM-3)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
 
-from commands import batch as bulk
+from commands import batch as command
 from commands.bar import Bar
-from commands.demo.stage import RIVAL, RIVAL_ADMIN, Stage, Step, expect
+from commands.demo.step import OTHER_ACCOUNT, OTHER_ADMIN, DemoStack, Step, expect
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
 
@@ -16,57 +16,61 @@ ROWS = 200
 BAD_ROW = 100
 
 
-class Bulk:
-    """What `invite --file` does, with its own bar."""
+class Batch:
+    """The code of `invite --file`, with its progress bars."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, demo: DemoStack) -> None:
+        self._demo = demo
         self._bars: list[Bar] = []
-        self._file = stage.folder / "people.csv"
+        self._file = demo.folder / "people.csv"
         self.steps = (
-            Step("One of 200 rows in Nils's file is wrong: nobody is invited", self._checked),
-            Step("Without it 199 are, and each row has its result", self._invited, self._shown),
-            Step("Acme's single invitation does not wait for their e-mails", self._beside),
+            Step("One of 200 rows in Nils's file is invalid; nobody is invited", self._validate),
+            Step(
+                "Without that row 199 people are invited; each row has a result",
+                self._invite,
+                self._picture,
+            ),
+            Step("Acme's single invitation does not wait for that batch", self._invite_one),
         )
 
-    def _shown(self) -> RenderableType | None:
+    def _picture(self) -> RenderableType | None:
         return Group(*self._bars) if self._bars else None
 
-    async def _checked(self) -> None:
+    async def _validate(self) -> None:
         people = [f"p{number}@crowd.example" for number in range(1, ROWS + 1)]
         people[BAD_ROW - 1] = "nobody"
         self._file.write_text("\n".join(["email", *people, ""]), encoding="utf-8")
         try:
-            bulk.read(str(self._file), License.BASIC, None, skip_bad_rows=False)
+            command.read(str(self._file), License.BASIC, None, skip_bad_rows=False)
         except Refused as refused:
-            expect(refused.code is ErrorCode.INVALID_INPUT, f"it is {refused.code}")
+            expect(refused.code is ErrorCode.INVALID_INPUT, f"the code is {refused.code}")
         else:
-            expect(False, "the file was taken as it is")
+            expect(False, "the invalid file was accepted")
 
-    async def _invited(self) -> None:
-        file = bulk.read(str(self._file), License.BASIC, None, skip_bad_rows=True)
-        asked = bulk.Asked(RIVAL, RIVAL_ADMIN, heads_up_days=0, batch=None)
+    async def _invite(self) -> None:
+        file = command.read(str(self._file), License.BASIC, None, skip_bad_rows=True)
+        asked = command.Asked(OTHER_ACCOUNT, OTHER_ADMIN, heads_up_days=0, batch=None)
         results = self._file.with_name("results.csv")
-        _, found = await bulk.invited(
-            self._stage.bulk,
+        _, rows = await command.invited(
+            self._demo.bulk,
             asked,
-            bulk.rows_of([], file),
-            self._counting,
+            command.rows_of([], file),
+            self._progress,
             results=results,
             wait=False,
         )
-        counts = Counter(row.result for row in found)
-        expect(counts == {"invited": ROWS - 1, "refused": 1}, f"the rows are {counts}")
-        expect(found[BAD_ROW - 1].result == "refused", "the bad row was invited")
-        written = len(results.read_text(encoding="utf-8-sig").splitlines())
-        expect(written == 1 + ROWS, f"{results} has {written} lines")
+        counts = Counter(row.result for row in rows)
+        expect(counts == {"invited": ROWS - 1, "refused": 1}, f"the results are {counts}")
+        expect(rows[BAD_ROW - 1].result == "refused", "the invalid row was invited")
+        lines = len(results.read_text(encoding="utf-8-sig").splitlines())
+        expect(lines == 1 + ROWS, f"{results} has {lines} lines")
 
-    async def _beside(self) -> None:
-        # Their e-mails are still on their way: it has its own turn (REM-3).
-        await self._stage.pending("una@else.example")
+    async def _invite_one(self) -> None:
+        # The e-mails of the batch are still being sent: accounts take turns (REM-3).
+        await self._demo.pending("una@else.example")
 
     @contextmanager
-    def _counting(self, doing: str) -> Iterator[Callable[[int, int], None]]:
-        bar = Bar(doing)
+    def _progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        bar = Bar(title)
         self._bars.append(bar)
         yield bar.show

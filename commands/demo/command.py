@@ -1,4 +1,4 @@
-"""The whole story, played on a real server in a minute."""
+"""The command `demo`: a scripted run on a real Temporal server, in a minute."""
 
 import shutil
 from contextlib import AbstractContextManager, nullcontext
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-TOLD = 0
-WENT_WRONG = 1
+SUCCEEDED = 0
+FAILED = 1
 
 
 @app.command(rich_help_panel="Operations", epilog="Example: seatflow demo --exit")
 def demo(
     context: typer.Context,
     leave: Annotated[
-        bool, typer.Option("--exit", help="End when the story is told, not on Ctrl-C.")
+        bool, typer.Option("--exit", help="Exit after the last step instead of on Ctrl-C.")
     ] = False,
 ) -> int:
-    """Start an embedded stack of its own, and play invitations and licenses to their ends.
+    """Start an embedded stack of its own, and run invitations, refunds, orders and licenses on it.
 
-    The exit status is 0 when every step did what it should.
+    The exit status is 0 if every step succeeded, else 1.
     """
     import uvloop
 
     from runtime.settings import load_settings
 
-    return uvloop.run(_play(Answer.of(context), load_settings(), leave=leave))
+    return uvloop.run(_run(Answer.of(context), load_settings(), leave=leave))
 
 
-async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
+async def _run(answer: Answer, settings: "Settings", *, leave: bool) -> int:
     from commands.demo.story import Story
     from devstack.ports import Ports
     from devstack.stack import Stack
@@ -44,17 +44,17 @@ async def _play(answer: Answer, settings: "Settings", *, leave: bool) -> int:
     from runtime.process import stop_signal
 
     stop = stop_signal()
-    async with Stack(_anew(settings), portal, Ports.free()) as stack:
+    async with Stack(_demo_settings(settings), portal, Ports.free()) as stack:
         story = Story(stack)
-        with _watched(answer, story):
+        with _live_view(answer, story):
             await story.play()
-        answer.give(story.as_json(), story.outcome if leave else story.places)
+        answer.give(story.as_json(), story.summary if leave else story.addresses)
         if not leave:
             await stop.wait()
-    return TOLD if story.succeeded else WENT_WRONG
+    return SUCCEEDED if story.succeeded else FAILED
 
 
-def _watched(answer: Answer, story: "Story") -> AbstractContextManager[object]:
+def _live_view(answer: Answer, story: "Story") -> AbstractContextManager[object]:
     from rich.console import Console
     from rich.live import Live
 
@@ -63,13 +63,13 @@ def _watched(answer: Answer, story: "Story") -> AbstractContextManager[object]:
     console = Console()
     return Live(
         console=console,
-        get_renderable=lambda: story.shown(console.height),
+        get_renderable=lambda: story.view(console.height),
         refresh_per_second=8,
     )
 
 
-def _anew(settings: "Settings") -> "Settings":
-    """Settings for an empty stack in a folder of its own, whatever runs beside it."""
+def _demo_settings(settings: "Settings") -> "Settings":
+    """Return settings for an empty stack in a folder of its own; delete the previous demo's."""
     from pydantic import SecretStr
 
     folder = settings.state_folder / "demo"
@@ -79,7 +79,7 @@ def _anew(settings: "Settings") -> "Settings":
             "state_folder": folder,
             "database_url": SecretStr(f"sqlite+aiosqlite:///{folder}/seatflow.db"),
             "task_queue": "seatflow",
-            # Its payments are made up: no real provider is asked to return them.
+            # The example payments exist at no real provider, which could not refund them.
             "billing": "ledger",
             "secret_key": None,
             "given_id_key": None,

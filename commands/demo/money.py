@@ -1,9 +1,9 @@
-"""What becomes of the time that was paid for and not used (QUO, REF, CRD)."""
+"""Refunds and credits for unused, prepaid time (QUO, REF, CRD)."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from commands.demo.stage import ACCOUNT, RIVAL, RIVAL_ADMIN, Stage, Step, expect
+from commands.demo.step import ACCOUNT, OTHER_ACCOUNT, OTHER_ADMIN, DemoStack, Step, expect
 from domain.error import ErrorCode
 from domain.invitation import Choice, InvitationState
 from domain.refund import RefundState
@@ -12,65 +12,70 @@ PAULA = "paula@studio.example"
 
 
 class Money:
-    """Refunds and credits."""
+    """Owners of paid plans, who choose a refund or a transfer."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._client = stage.client
+    def __init__(self, demo: DemoStack) -> None:
+        self._demo = demo
+        self._client = demo.client
         self.steps = (
-            Step("Paula owns a paid plan: she has to choose first", self._has_to_choose),
-            Step("She chooses a refund; it settles on the 4th business day", self._refunded),
-            Step("Rolf's card is closed: his refund fails and becomes credit", self._converted),
-            Step("Tara transfers; Acme's next invoice is paid from it", self._transferred),
-            Step("Nora transfers; Northwind's operator names the invoice", self._applied),
+            Step(
+                "Paula owns a paid plan; she must choose refund or transfer", self._require_choice
+            ),
+            Step("She chooses the refund; it settles on the 4th business day", self._refund),
+            Step("Rolf's card is closed; his refund fails and becomes credit", self._convert),
+            Step("Tara chooses the transfer; it reduces Acme's next invoice", self._transfer),
+            Step("Nora chooses it too; Northwind applies it to an invoice", self._apply),
         )
 
-    async def _has_to_choose(self) -> None:
-        await self._stage.pending(PAULA)
+    async def _require_choice(self) -> None:
+        await self._demo.pending(PAULA)
         preview = await self._client.preview(ACCOUNT, PAULA)
-        expect(bool(preview.loses), "she is not told what she loses")
-        await self._stage.refused(ErrorCode.CHOICE_REQUIRED, self._client.accept(ACCOUNT, PAULA))
+        expect(bool(preview.loses), "the preview lists no losses")
+        await self._demo.refused(ErrorCode.CHOICE_REQUIRED, self._client.accept(ACCOUNT, PAULA))
 
-    async def _refunded(self) -> None:
+    async def _refund(self) -> None:
         quoted = await self._client.preview(ACCOUNT, PAULA)
         accepted = await self._client.accept(ACCOUNT, PAULA, Choice.REFUND)
         settlement = accepted.settlement
-        expect(settlement is not None and settlement.amount == quoted.amount, "not as quoted")
-        refund = await self._stage.refund_of(accepted, RefundState.PROCESSING)
-        await self._stage.mailed("refund_requested", PAULA)
-        await self._stage.clock.pass_time(refund.workflow_id, timedelta(days=8))
-        settled = await self._stage.refund_of(accepted, RefundState.SETTLED)
-        expect(settled.amount_open.amount == 0, "something is still open")
-        await self._stage.until(PAULA, InvitationState.COMPLETED)
+        expect(
+            settlement is not None and settlement.amount == quoted.amount,
+            "the refund differs from the quote",
+        )
+        refund = await self._demo.refund_of(accepted, RefundState.PROCESSING)
+        await self._demo.mailed("refund_requested", PAULA)
+        await self._demo.clock.pass_time(refund.workflow_id, timedelta(days=8))
+        settled = await self._demo.refund_of(accepted, RefundState.SETTLED)
+        expect(settled.amount_open.amount == 0, "the refund has an open amount")
+        await self._demo.until(PAULA, InvitationState.COMPLETED)
 
-    async def _converted(self) -> None:
+    async def _convert(self) -> None:
         rolf = "rolf@office.example"
-        await self._stage.pending(rolf)
+        await self._demo.pending(rolf)
         accepted = await self._client.accept(ACCOUNT, rolf, Choice.REFUND)
-        failed = await self._stage.refund_of(accepted, RefundState.FAILED)
-        before = (await self._stage.store.credits.show(ACCOUNT)).entries
-        await self._stage.refunds.convert(failed.refund_id)
-        after = (await self._stage.store.credits.show(ACCOUNT)).entries
-        expect(len(after) > len(before), "there is no credit")
-        await self._stage.mailed("refund_converted", rolf)
-        await self._stage.until(rolf, InvitationState.COMPLETED)
+        failed = await self._demo.refund_of(accepted, RefundState.FAILED)
+        before = (await self._demo.store.credits.show(ACCOUNT)).entries
+        await self._demo.refunds.convert(failed.refund_id)
+        after = (await self._demo.store.credits.show(ACCOUNT)).entries
+        expect(len(after) > len(before), "no credit was posted")
+        await self._demo.mailed("refund_converted", rolf)
+        await self._demo.until(rolf, InvitationState.COMPLETED)
 
-    async def _transferred(self) -> None:
+    async def _transfer(self) -> None:
         tara = "tara@team.example"
-        await self._stage.pending(tara)
+        await self._demo.pending(tara)
         await self._client.accept(ACCOUNT, tara, Choice.TRANSFER)
-        await self._stage.until(tara, InvitationState.COMPLETED)
-        await self._stage.mailed("credit_received", "olga@acme.example")
-        due = await self._stage.due(ACCOUNT, "inv-2027-01")
-        expect(due < Decimal("200.00"), "the next invoice is still as it was")
+        await self._demo.until(tara, InvitationState.COMPLETED)
+        await self._demo.mailed("credit_received", "olga@acme.example")
+        due = await self._demo.amount_due(ACCOUNT, "inv-2027-01")
+        expect(due < Decimal("200.00"), "the next invoice was not reduced")
 
-    async def _applied(self) -> None:
+    async def _apply(self) -> None:
         nora = "nora@shop.example"
-        await self._stage.pending(nora, account=RIVAL, by=RIVAL_ADMIN)
-        await self._client.accept(RIVAL, nora, Choice.TRANSFER)
-        await self._stage.until(nora, InvitationState.COMPLETED, RIVAL)
-        untouched = await self._stage.due(RIVAL, "inv-7")
-        expect(untouched == Decimal("500.00"), "nobody asked for it yet")
-        await self._stage.store.credits.apply(RIVAL, "inv-7", datetime.now(UTC))
-        due = await self._stage.due(RIVAL, "inv-7")
-        expect(due < Decimal("500.00"), "it was not applied")
+        await self._demo.pending(nora, account=OTHER_ACCOUNT, by=OTHER_ADMIN)
+        await self._client.accept(OTHER_ACCOUNT, nora, Choice.TRANSFER)
+        await self._demo.until(nora, InvitationState.COMPLETED, OTHER_ACCOUNT)
+        before = await self._demo.amount_due(OTHER_ACCOUNT, "inv-7")
+        expect(before == Decimal("500.00"), "the credit was applied too early")
+        await self._demo.store.credits.apply(OTHER_ACCOUNT, "inv-7", datetime.now(UTC))
+        due = await self._demo.amount_due(OTHER_ACCOUNT, "inv-7")
+        expect(due < Decimal("500.00"), "the credit was not applied")

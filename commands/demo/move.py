@@ -1,30 +1,30 @@
-"""What people take along (TRF)."""
+"""Data that moves with its owner (TRF)."""
 
-from commands.demo.stage import ACCOUNT, Stage, Step, expect
+from commands.demo.step import ACCOUNT, DemoStack, Step, expect
 from domain.invitation import InvitationState
 from domain.manifest import Item, ItemStatus, join_link
 
 
 class Moves:
-    """Data that follows its owner, and what it looks like on the account joined."""
+    """The move of a user's data, and its form on the new account."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._client = stage.client
+    def __init__(self, demo: DemoStack) -> None:
+        self._demo = demo
+        self._client = demo.client
         self.steps = (
-            Step("Mona's meetings move: their ids stay, their links change", self._moved),
+            Step("Mona's meetings move; their ids stay, their join links change", self._move),
         )
 
-    async def _moved(self) -> None:
+    async def _move(self) -> None:
         mona = "mona@field.example"
-        await self._stage.pending(mona)
+        await self._demo.pending(mona)
         await self._client.accept(ACCOUNT, mona)
-        completed = await self._stage.until(mona, InvitationState.COMPLETED)
+        completed = await self._demo.until(mona, InvitationState.COMPLETED)
         manifest = {entry.item: entry for entry in completed.manifest}
         unmoved = [item for item in Item if manifest[item].status is not ItemStatus.MOVED]
         expect(not unmoved, f"not moved: {', '.join(unmoved)}")
         old, new = (
-            join_link(vanity_url, self._stage.meeting_domain, "84512")
+            join_link(vanity_url, self._demo.meeting_domain, "84512")
             for vanity_url in ("mona", "acme")
         )
         links = [(change.old, change.new) for change in manifest[Item.MEETINGS].changes]
@@ -35,6 +35,9 @@ class Moves:
             == ("waiting_room", False, True, ACCOUNT),
             f"the setting is {locked}",
         )
-        user = (await self._stage.account(ACCOUNT)).user(mona)
-        expect(user is not None and user.meetings[0].join_url == new, "the link is the old one")
-        await self._stage.mailed("moved", mona)
+        user = (await self._demo.account(ACCOUNT)).user(mona)
+        expect(
+            user is not None and user.meetings[0].join_url == new,
+            "the meeting still has the old link",
+        )
+        await self._demo.mailed("moved", mona)

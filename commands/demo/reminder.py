@@ -1,58 +1,58 @@
-"""Invitees who are quiet, and the schedule that has them reminded (REM)."""
+"""Reminders for invitees who have not answered (REM)."""
 
 import asyncio
 from datetime import timedelta
 
 from rich.console import RenderableType
 
-from commands.demo.stage import ACCOUNT, ADMIN, Stage, Step, expect
+from commands.demo.step import ACCOUNT, ADMIN, DemoStack, Step, expect
 from commands.reminder import of_reminders
-from domain.reminder import Reminders as Shown
+from domain.reminder import Reminders as Overview
 
-QUIET = ("tess@else.example", "timo@else.example")
+STALE = ("tess@else.example", "timo@else.example")
 
 
 class Reminders:
-    """A run asks, and each invitation decides by its own clock."""
+    """The schedule and its runs; each invitation decides by its own clock."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._shown: Shown | None = None
+    def __init__(self, demo: DemoStack) -> None:
+        self._demo = demo
+        self._overview: Overview | None = None
         self.steps = (
-            Step("A schedule looks each day who has been quiet", self._installed),
-            Step("Tess and Timo were, for three days: one reminder each", self._reminded),
-            Step("The next run reminds nobody", self._not_again, self._picture),
+            Step("A daily schedule for reminders is installed", self._install),
+            Step("Tess and Timo do not answer for three days; each is reminded", self._remind),
+            Step("The next run sends no reminders", self._run_again, self._picture),
         )
 
     def _picture(self) -> RenderableType | None:
-        return of_reminders(self._shown) if self._shown else None
+        return of_reminders(self._overview) if self._overview else None
 
-    async def _installed(self) -> None:
-        # Repeated, it is the same schedule.
+    async def _install(self) -> None:
+        # The second call finds the same schedule.
         for _ in range(2):
-            schedule = await self._stage.reminders.install(timedelta(days=1))
-            expect(schedule.every == "1d", f"it looks every {schedule.every}")
-            expect(bool(schedule.next) and not schedule.paused, "it never looks")
+            schedule = await self._demo.reminders.install(timedelta(days=1))
+            expect(schedule.every == "1d", f"it runs every {schedule.every}")
+            expect(bool(schedule.next) and not schedule.paused, "the schedule has no next run")
 
-    async def _reminded(self) -> None:
-        invited = await asyncio.gather(*map(self._stage.pending, QUIET))
+    async def _remind(self) -> None:
+        invited = await asyncio.gather(*map(self._demo.pending, STALE))
         await asyncio.gather(
             *(
-                self._stage.clock.pass_time(invitation.workflow_id, timedelta(days=3))
+                self._demo.clock.pass_time(invitation.workflow_id, timedelta(days=3))
                 for invitation in invited
             )
         )
-        run = await self._stage.reminders.run()
-        expect(run.reminded == len(QUIET), f"{run.reminded} were reminded")
-        for email in QUIET:
-            await self._stage.mailed("reminder", email)
-        digests = self._stage.mails("digest")
+        run = await self._demo.reminders.run()
+        expect(run.reminded == len(STALE), f"{run.reminded} were reminded")
+        for email in STALE:
+            await self._demo.mailed("reminder", email)
+        digests = self._demo.mails("digest")
         expect(digests == {ADMIN: 1}, f"the digests are {digests}")
 
-    async def _not_again(self) -> None:
-        run = await self._stage.reminders.run()
+    async def _run_again(self) -> None:
+        run = await self._demo.reminders.run()
         expect(run.reminded == 0, f"{run.reminded} were reminded again")
-        for email in QUIET:
-            sent = (await self._stage.client.show(ACCOUNT, email)).reminders_sent
+        for email in STALE:
+            sent = (await self._demo.client.show(ACCOUNT, email)).reminders_sent
             expect(sent == 1, f"{email} has {sent} reminders")
-        self._shown = await self._stage.reminders.show()
+        self._overview = await self._demo.reminders.show()

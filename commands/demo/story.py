@@ -1,4 +1,4 @@
-"""What the demo plays, step by step, and how it looks meanwhile."""
+"""The steps of the demo in order, and the live view of them."""
 
 import asyncio
 import time
@@ -14,61 +14,62 @@ from rich.text import Text
 from temporalio.service import RPCError
 
 from commands import picture
-from commands.demo.batch import Bulk
+from commands.demo.batch import Batch
 from commands.demo.blocker import Blockers
 from commands.demo.invitation import Invitations
 from commands.demo.license import Licenses
 from commands.demo.money import Money
 from commands.demo.move import Moves
 from commands.demo.reminder import Reminders
-from commands.demo.stage import ACCOUNT, PATIENCE, Stage, Step, WentWrong, expect
+from commands.demo.step import ACCOUNT, CHECK_TIMEOUT, DemoStack, Step, StepFailed, expect
 from devstack.stack import Stack
 from domain.account import Directory
 from domain.error import Refused, Unavailable
 from domain.invitation import Invitation
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-STEPS_AT_LEAST = 8
-STEPS_AHEAD = 4
+"""A folder of the checkout, and of the wheel."""
 FILES = ("accounts.json", "money.json", "blockers.json", "licenses.json")
+MIN_STEPS_SHOWN = 8
+STEPS_SHOWN_AHEAD = 4
 
 
 class Story:
-    """Invitations that end in every way, and licenses, on a stack that is up."""
+    """The demo on a running stack: every chapter's steps, played one after the other."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._invitations: list[Invitation] = []
-        stage = Stage(stack)
-        invitations = Invitations(stage)
+        demo = DemoStack(stack)
+        invitations = Invitations(demo)
         self.steps = [
-            Step("An operator imports a directory of accounts", self._import),
+            Step("An operator imports the example accounts", self._import),
             *invitations.steps,
-            *Money(stage).steps,
-            *Blockers(stage).steps,
-            *Moves(stage).steps,
-            *Licenses(stage).steps,
-            *Reminders(stage).steps,
-            *Bulk(stage).steps,
+            *Money(demo).steps,
+            *Blockers(demo).steps,
+            *Moves(demo).steps,
+            *Licenses(demo).steps,
+            *Reminders(demo).steps,
+            *Batch(demo).steps,
             *invitations.last_steps,
-            Step("The audit finds nothing", self._audited),
+            Step("The audit finds no violations", self._audit),
         ]
 
     @property
     def succeeded(self) -> bool:
-        """Whether every step did what it should."""
+        """Return True if every step succeeded."""
         return all(step.succeeded for step in self.steps)
 
     async def play(self) -> None:
-        """Play the steps in order, up to the first that goes wrong."""
+        """Play the steps in order; stop after the first one that fails."""
         for step in self.steps:
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
-                async with asyncio.timeout(2 * PATIENCE.total_seconds()):
+                async with asyncio.timeout(2 * CHECK_TIMEOUT.total_seconds()):
                     await step.play()
-            except (WentWrong, Refused, Unavailable, TimeoutError, RPCError) as failure:
+            except (StepFailed, Refused, Unavailable, TimeoutError, RPCError) as failure:
                 step.failure = str(failure) or type(failure).__name__
-            step.seconds = time.monotonic() - begun
+            step.seconds = time.monotonic() - start
             self._invitations = await self._stack.client.list(ACCOUNT, everything=True)
             if step.failure:
                 return
@@ -77,41 +78,39 @@ class Story:
         for name in FILES:
             directory = Directory.model_validate_json((EXAMPLES / name).read_bytes())
             imported = await self._stack.store.directory.import_(directory)
-            expect(len(imported) == len(directory.accounts), "an account is missing")
+            expect(len(imported) == len(directory.accounts), f"an account of {name} is missing")
 
-    async def _audited(self) -> None:
+    async def _audit(self) -> None:
         report = await self._stack.store.audit()
         expect(not report.violations, f"{len(report.violations)} violations")
 
-    # How it looks.
-
-    def shown(self, lines: int) -> RenderableType:
-        """The steps and the invitations as they stand; as long as it is played, for `lines`."""
+    def view(self, lines: int) -> RenderableType:
+        """Draw the steps and the invitations; while steps are left, within about `lines` lines."""
         failed = any(step.failure for step in self.steps)
         current = next((step for step in self.steps if not (step.done or failed)), None)
-        steps = Table(show_header=False, box=None, title="Seatflow", title_justify="left")
-        for step in self._around(current, lines) if current else self.steps:
-            told = Text(step.title)
-            # There is room for it only while it happens, and at the end.
-            seen = step.shown() if step is current or not current else None
-            cell = Group(told, seen) if seen else told
-            steps.add_row(_mark(step, playing=step is current), cell, _told(step))
-        return Group(steps, picture.of_invitations(self._invitations, datetime.now(UTC)))
+        table = Table(show_header=False, box=None, title="Seatflow", title_justify="left")
+        for step in self._steps_around(current, lines) if current else self.steps:
+            title = Text(step.title)
+            # Other pictures are left out until the end, for want of room.
+            picture_of_step = step.picture() if step is current or not current else None
+            cell = Group(title, picture_of_step) if picture_of_step else title
+            table.add_row(_mark(step, running=step is current), cell, _result(step))
+        return Group(table, picture.of_invitations(self._invitations, datetime.now(UTC)))
 
-    def _around(self, current: Step, lines: int) -> Sequence[Step]:
-        """As many steps as fit above the invitations, down to a few after the current one."""
-        room = max(STEPS_AT_LEAST, lines * 2 // 3)
-        at = self.steps.index(current)
-        end = min(len(self.steps), max(room, at + STEPS_AHEAD))
+    def _steps_around(self, current: Step, lines: int) -> Sequence[Step]:
+        """Return as many steps as fit above the invitations, a few of them after `current`."""
+        room = max(MIN_STEPS_SHOWN, lines * 2 // 3)
+        position = self.steps.index(current)
+        end = min(len(self.steps), max(room, position + STEPS_SHOWN_AHEAD))
         return self.steps[max(0, end - room) : end]
 
-    def outcome(self) -> RenderableType:
-        """How many steps went well."""
-        well = sum(step.succeeded for step in self.steps)
-        return f"\n{well} of {len(self.steps)} steps did what they should."
+    def summary(self) -> RenderableType:
+        """Draw the number of steps that succeeded."""
+        succeeded = sum(step.succeeded for step in self.steps)
+        return f"\n{succeeded} of {len(self.steps)} steps succeeded."
 
-    def places(self) -> RenderableType:
-        """Where to look now."""
+    def addresses(self) -> RenderableType:
+        """Draw the addresses of the stack, which is still running."""
         folder = self._stack.settings.state_folder
         table = Table(title="\nLook around", title_justify="left", show_header=False, box=None)
         table.add_row("Temporal UI", self._stack.ui)
@@ -121,7 +120,7 @@ class Story:
         return table
 
     def as_json(self) -> dict[str, JsonValue]:
-        """How each step went, and where to look now."""
+        """Return the result of each step, and the addresses of the stack."""
         return {
             "steps": [
                 {"step": step.title, "seconds": step.seconds, "failure": step.failure}
@@ -133,15 +132,15 @@ class Story:
         }
 
 
-def _mark(step: Step, *, playing: bool) -> RenderableType:
+def _mark(step: Step, *, running: bool) -> RenderableType:
     if step.failure:
         return Text("✗", style="red")
     if step.done:
         return Text("✓", style="green")
-    return Spinner("dots") if playing else Text("·", style="dim")
+    return Spinner("dots") if running else Text("·", style="dim")
 
 
-def _told(step: Step) -> Text:
+def _result(step: Step) -> Text:
     if step.failure:
         return Text(step.failure, style="red")
     return Text(f"{step.seconds:.1f} s" if step.seconds else "", style="dim")

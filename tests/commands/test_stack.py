@@ -1,20 +1,18 @@
 """The embedded stack as an operator runs it."""
 
-import base64
 import json
 import os
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from devstack.ports import Ports
-from tests.commands.conftest import ROOT, Ran, Run, environment
+from tests.commands.conftest import ROOT, Ran, Run
+from tests.commands.stack import settings, up
 
 ACME = {
     "accounts": [
@@ -34,41 +32,8 @@ JANE = "jane@example.com"
 BY_OWNER = ("--by", "owner@acme.example")
 
 
-def settings(ports: Ports) -> dict[str, str]:
-    return {
-        "TEMPORAL_ADDRESS": f"127.0.0.1:{ports.temporal}",
-        "SEATFLOW_UI_PORT": str(ports.ui),
-        "SEATFLOW_SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
-        "SEATFLOW_PUBLIC_URL": f"http://127.0.0.1:{ports.portal}",
-        # Empty is unset: the stack makes one.
-        "SEATFLOW_SECRET_KEY": "",
-        "SEATFLOW_ENCRYPTION_KEYS": f"one:{base64.b64encode(bytes(32)).decode()}",
-    }
-
-
-@contextmanager
-def up(folder: Path, ports: Ports) -> Iterator[subprocess.Popen[str]]:
-    """The stack, from the moment it says that it is up."""
-    stack = subprocess.Popen(
-        [sys.executable, ROOT / "starter.py", "--json", "up"],
-        env=environment(folder, **settings(ports)),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert stack.stdout
-    try:
-        said = "".join(iter(stack.stdout.readline, "}\n")) + "}"
-        assert json.loads(said)["temporal"] == f"127.0.0.1:{ports.temporal}"
-        yield stack
-    finally:
-        stack.terminate()
-        stack.communicate(timeout=30)
-
-
-def installed_and_run(seatflow: Callable[..., Ran]) -> None:
-    """The commands about reminders, where nobody is stale."""
+def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
+    """Run each command about reminders while no invitation is stale."""
     assert seatflow("reminders", "pause").error["code"] == "not_found"
     assert seatflow("reminders", "install", "--every", "1d").at("schedule", "every") == "1d"
     assert seatflow("reminders", "pause").at("schedule", "paused") is True
@@ -84,7 +49,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
     def seatflow(*arguments: str, stdin: str = "") -> Ran:
         return run("--json", *arguments, stdin=stdin, **settings(ports))
 
-    with up(tmp_path, ports) as stack:
+    with up([sys.executable, str(ROOT / "starter.py")], tmp_path, ports) as stack:
         assert (tmp_path / "state" / "secret-key").stat().st_mode & 0o777 == 0o600
         assert httpx.get(f"http://127.0.0.1:{ports.portal}/health").json() == {"status": "ok"}
         assert seatflow("setup").status == 0
@@ -96,7 +61,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         assert isinstance(link, str)
         assert seatflow("show", "acme", JANE).at("link") == link
         assert seatflow("mail", "show", "1").at("link") == link
-        installed_and_run(seatflow)
+        install_and_run_reminders(seatflow)
         accepted = seatflow("accept", "--link", link, "--as", JANE)
         assert accepted.at("state") in {"accepted", "completed"}
         exported = seatflow("export", "acme")
@@ -110,9 +75,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         socket.create_server(("127.0.0.1", port)).close()
 
 
-def test_a_port_that_is_taken_is_named_and_nothing_is_left_running(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_port_in_use_is_named_and_nothing_stays_running(run: Run, tmp_path: Path) -> None:
     ports = Ports.free()
     with socket.create_server(("127.0.0.1", ports.smtp)):
         ran = run("--json", "up", **settings(ports))

@@ -1,4 +1,7 @@
-"""Only what may wait is left to a thread, and the event loop goes on meanwhile."""
+"""Only steps that may block run in the thread; the event loop continues meanwhile.
+
+These tests fail when aiosqlite no longer runs each step through the method that is overridden.
+"""
 
 import asyncio
 import threading
@@ -14,8 +17,8 @@ from adapters.sql.database.schema import PersonRow
 from adapters.sql.database.transaction import insert_missing, reading, writing
 from adapters.sql.migrations import upgrade
 
-MOMENT = 0.05
-"""Longer than any step of these tests takes, in seconds."""
+SHORT_WAIT = 0.05
+"""In seconds; longer than any step of these tests takes."""
 
 
 @pytest.fixture
@@ -31,77 +34,77 @@ async def write(engine: AsyncEngine, email: str) -> None:
         await insert_missing(session, PersonRow, [{"email": email}])
 
 
-async def people(engine: AsyncEngine) -> set[str]:
+async def stored_emails(engine: AsyncEngine) -> set[str]:
     async with reading(engine) as session:
         return set(await session.scalars(select(PersonRow.email)))
 
 
-async def watched(engine: AsyncEngine) -> list[str]:
-    """What the connection that is used next does in its thread, from now on."""
-    elsewhere, loop = list[str](), threading.get_ident()
+async def thread_statements(engine: AsyncEngine) -> list[str]:
+    """Record the statements that the next connection runs in its thread, from now on."""
+    in_thread, loop = list[str](), threading.get_ident()
 
-    def note(statement: str) -> None:
+    def record(statement: str) -> None:
         if threading.get_ident() != loop:
-            elsewhere.append(statement)
+            in_thread.append(statement)
 
     async with engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
-        await driver.set_trace_callback(note)
-    return elsewhere
+        await driver.set_trace_callback(record)
+    return in_thread
 
 
 async def test_reading_needs_no_thread(engine: AsyncEngine) -> None:
     await write(engine, "jane@example.com")
-    elsewhere = await watched(engine)
-    assert await people(engine) == {"jane@example.com"}
-    assert elsewhere == []
+    in_thread = await thread_statements(engine)
+    assert await stored_emails(engine) == {"jane@example.com"}
+    assert in_thread == []
 
 
-async def test_only_beginning_and_committing_are_left_to_a_thread(engine: AsyncEngine) -> None:
-    elsewhere = await watched(engine)
+async def test_a_write_uses_the_thread_to_begin_and_to_commit(engine: AsyncEngine) -> None:
+    in_thread = await thread_statements(engine)
     await write(engine, "jane@example.com")
-    assert elsewhere == ["BEGIN IMMEDIATE", "COMMIT"]
+    assert in_thread == ["BEGIN IMMEDIATE", "COMMIT"]
 
 
-async def test_what_has_changed_nothing_is_committed_at_once(engine: AsyncEngine) -> None:
+async def test_a_commit_without_changes_needs_no_thread(engine: AsyncEngine) -> None:
     await write(engine, "jane@example.com")
-    elsewhere = await watched(engine)
+    in_thread = await thread_statements(engine)
     await write(engine, "jane@example.com")
-    assert elsewhere == ["BEGIN IMMEDIATE"]
+    assert in_thread == ["BEGIN IMMEDIATE"]
 
 
-async def test_others_go_on_while_one_waits_for_who_writes(engine: AsyncEngine) -> None:
+async def test_readers_continue_while_a_writer_waits(engine: AsyncEngine) -> None:
     async with writing(engine) as session:
         await insert_missing(session, PersonRow, [{"email": "first@example.com"}])
         waiting = asyncio.create_task(write(engine, "second@example.com"))
-        done, _ = await asyncio.wait([waiting], timeout=MOMENT)
+        done, _ = await asyncio.wait([waiting], timeout=SHORT_WAIT)
         assert not done
-        assert await people(engine) == set()
+        assert await stored_emails(engine) == set()
     await waiting
-    assert await people(engine) == {"first@example.com", "second@example.com"}
+    assert await stored_emails(engine) == {"first@example.com", "second@example.com"}
 
 
-async def test_who_is_cancelled_while_waiting_holds_nobody_up(engine: AsyncEngine) -> None:
+async def test_a_cancelled_writer_delays_nobody(engine: AsyncEngine) -> None:
     async with writing(engine) as session:
         await insert_missing(session, PersonRow, [{"email": "first@example.com"}])
         waiting = asyncio.create_task(write(engine, "second@example.com"))
-        await asyncio.wait([waiting], timeout=MOMENT)
+        await asyncio.wait([waiting], timeout=SHORT_WAIT)
         waiting.cancel()
-        began = asyncio.get_running_loop().time()
-        await asyncio.sleep(MOMENT)
-        # What it has begun in its thread goes on; nobody waits for that.
-        assert asyncio.get_running_loop().time() - began < 20 * MOMENT
+        start = asyncio.get_running_loop().time()
+        await asyncio.sleep(SHORT_WAIT)
+        # The step goes on in the thread; the event loop does not wait for it.
+        assert asyncio.get_running_loop().time() - start < 20 * SHORT_WAIT
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await write(engine, "third@example.com")
-    assert await people(engine) == {"first@example.com", "third@example.com"}
+    assert await stored_emails(engine) == {"first@example.com", "third@example.com"}
 
 
-async def test_a_failed_statement_leaves_nothing_behind(engine: AsyncEngine) -> None:
+async def test_a_failed_statement_rolls_back_the_transaction(engine: AsyncEngine) -> None:
     with pytest.raises(Exception, match="no such table"):
         async with writing(engine) as session:
             await insert_missing(session, PersonRow, [{"email": "jane@example.com"}])
             await session.execute(text("INSERT INTO nowhere VALUES (1)"))
-    assert await people(engine) == set()
+    assert await stored_emails(engine) == set()
     await write(engine, "jane@example.com")

@@ -1,4 +1,4 @@
-"""What the steps of the story are made of."""
+"""The steps of the demo, and the operations and checks that they share."""
 
 import asyncio
 from collections import Counter
@@ -22,45 +22,45 @@ from domain.refund import Refund, RefundState
 
 ACCOUNT = "acme"
 ADMIN = "adam@acme.example"
-RIVAL = "northwind"
-RIVAL_ADMIN = "nils@northwind.example"
+OTHER_ACCOUNT = "northwind"
+OTHER_ADMIN = "nils@northwind.example"
 SECOND = timedelta(seconds=1)
-PATIENCE = timedelta(seconds=30)
-LOOK_EVERY = timedelta(milliseconds=50)
+CHECK_TIMEOUT = timedelta(seconds=30)
+CHECK_INTERVAL = timedelta(milliseconds=50)
 
-Seen = TypeVar("Seen")
+Result = TypeVar("Result")
 
 
-class WentWrong(Exception):
-    """A step did not do what it should."""
+class StepFailed(Exception):
+    """A check of a step that failed."""
 
 
 @dataclass
 class Step:
-    """One step of the story: what is told, and how it went."""
+    """One step of the demo: its title, its code and its outcome."""
 
     title: str
     play: Callable[[], Awaitable[None]]
-    shown: Callable[[], RenderableType | None] = lambda: None
-    """What there is to see below its title, if anything."""
+    picture: Callable[[], RenderableType | None] = lambda: None
+    """Return what is drawn below the title, if anything."""
     seconds: float | None = None
     failure: str | None = None
 
     @property
     def done(self) -> bool:
-        """Whether it was played to its end, well or not."""
+        """Return True once the step has ended, with success or without."""
         return self.seconds is not None
 
     @property
     def succeeded(self) -> bool:
-        """Whether it was played, and did what it should."""
+        """Return True once the step has ended with all its checks passed."""
         return self.done and self.failure is None
 
 
-class Stage:
-    """A stack that is up, and what is done and looked for on it again and again.
+class DemoStack:
+    """A running stack, with the operations and checks that several steps need.
 
-    Whatever is not as it should be raises WentWrong.
+    Each check raises StepFailed when it fails.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -84,10 +84,10 @@ class Stage:
         by: str = ADMIN,
         heads_up_days: int = 0,
     ) -> None:
-        """Invite one person, who is new to the account."""
+        """Invite one person who is not invited yet."""
         people = [Person(email=email, license=license)]
         [row] = await self.client.invite(account, people, by, heads_up_days=heads_up_days)
-        expect(row.result == "invited", f"{email} was {row.result}")
+        expect(row.result == "invited", f"the result for {email} is {row.result}")
 
     async def pending(
         self,
@@ -96,118 +96,118 @@ class Stage:
         account: str = ACCOUNT,
         by: str = ADMIN,
     ) -> Invitation:
-        """Invite one person, and wait until the mail server has taken the e-mail."""
+        """Invite one person, and wait until the mail server has accepted the e-mail."""
         await self.invite(email, license, account, by)
         return await self.until(email, InvitationState.PENDING, account)
 
     async def until(self, email: str, state: InvitationState, account: str = ACCOUNT) -> Invitation:
-        """The invitation, as soon as it is in that state."""
+        """Return the invitation as soon as it is in that state."""
 
-        async def look() -> Invitation | None:
+        async def read() -> Invitation | None:
             invitation = await self.client.show(account, email)
             return invitation if invitation.state is state else None
 
-        return await _soon(look, f"{email} never was {state}")
+        return await _poll(read, f"the invitation of {email} did not become {state}")
 
     async def blocked_by(self, email: str, *items: str) -> None:
         """Wait until exactly these items block the invitation."""
 
-        async def look() -> Invitation | None:
+        async def read() -> Invitation | None:
             invitation = await self.client.show(ACCOUNT, email)
-            named = [item.id for blocker in invitation.blockers for item in blocker.items]
-            return invitation if named == list(items) else None
+            ids = [item.id for blocker in invitation.blockers for item in blocker.items]
+            return invitation if ids == list(items) else None
 
-        await _soon(look, f"{email} never was blocked by {', '.join(items)} alone")
+        await _poll(read, f"{email} was not blocked by exactly {', '.join(items)}")
 
     async def refund_of(self, accepted: Invitation, state: RefundState) -> Refund:
-        """The refund of an accepted invitation, as soon as it is in that state."""
+        """Return the refund of an accepted invitation as soon as it is in that state."""
         refund_id = accepted.settlement.refund_id if accepted.settlement else None
         if refund_id is None:
-            raise WentWrong("nothing is refunded")
+            raise StepFailed("the acceptance has no refund")
 
-        async def look() -> Refund | None:
-            # Its workflow begins a moment after the acceptance.
+        async def read() -> Refund | None:
+            # Its workflow starts shortly after the acceptance.
             with suppress(Refused):
                 refund = await self.refunds.show(refund_id)
                 return refund if refund.state is state else None
             return None
 
-        return await _soon(look, f"the refund never was {state}")
+        return await _poll(read, f"the refund did not become {state}")
 
-    async def order(self, order_id: str, stands: Callable[[Order], bool]) -> Order:
-        """The order, as soon as it stands so."""
+    async def order(self, order_id: str, condition: Callable[[Order], bool]) -> Order:
+        """Return the order as soon as it meets the condition."""
 
-        async def look() -> Order | None:
+        async def read() -> Order | None:
             order = await self.orders.show(order_id)
-            return order if stands(order) else None
+            return order if condition(order) else None
 
-        return await _soon(look, "the order does not go on")
+        return await _poll(read, "the order did not change")
 
     async def pool(self, account: str, sku: Sku, capacity: int | None = None) -> LicensePool:
-        """The account's licenses of one kind."""
+        """Return the account's licenses of one kind."""
         pools = await self.licenses.licenses(account)
         [pool] = [pool for pool in pools if (pool.sku, pool.capacity) == (sku, capacity)]
         return pool
 
-    async def served(self, account: str, sku: Sku, capacity: int) -> LicensePool:
-        """The licenses of one kind, as soon as nobody waits for one."""
+    async def pool_without_waiters(self, account: str, sku: Sku, capacity: int) -> LicensePool:
+        """Return the licenses of one kind as soon as nobody waits for one."""
 
-        async def look() -> LicensePool | None:
+        async def read() -> LicensePool | None:
             pool = await self.pool(account, sku, capacity)
             return None if pool.waiting else pool
 
-        return await _soon(look, "somebody waits for ever")
+        return await _poll(read, "users still wait for a license")
 
     async def mailed(self, event: str, to: str) -> None:
-        """Wait until an e-mail about `event` has arrived there."""
+        """Wait until an e-mail about `event` has arrived at that address."""
 
-        async def look() -> bool | None:
+        async def read() -> bool | None:
             return self.has_mail(event, to) or None
 
-        await _soon(look, f"{to} was never told: {event}")
+        await _poll(read, f"{to} got no e-mail about {event}")
 
     def has_mail(self, event: str, to: str) -> bool:
-        """Whether an e-mail about `event` has arrived there."""
+        """Return True if an e-mail about `event` has arrived at that address."""
         return self.mails(event)[to] > 0
 
     def mails(self, event: str) -> Counter[str]:
-        """How many e-mails about `event` have arrived, by address."""
+        """Count the e-mails about `event` that have arrived, by address."""
         return Counter(mail.to for mail in self._mailbox.letters() if mail.event == event)
 
-    async def refused(self, code: ErrorCode, answer: Awaitable[object]) -> None:
-        """Make sure that an answer is refused with that code."""
+    async def refused(self, code: ErrorCode, request: Awaitable[object]) -> None:
+        """Check that a request is refused with that code."""
         try:
-            await answer
+            await request
         except Refused as refused:
-            expect(refused.code is code, f"{refused.code} where {code} was due")
+            expect(refused.code is code, f"the request failed with {refused.code}, not {code}")
         else:
-            raise WentWrong(f"nothing was refused, where {code} was due")
+            raise StepFailed(f"the request succeeded; {code} was expected")
 
     async def account(self, account: str) -> Account:
-        """The account as the store has it now."""
+        """Return the account as it is in the store."""
         [exported] = (await self.store.directory.export(account)).accounts
         return exported
 
-    async def due(self, account: str, invoice_id: str) -> Decimal:
-        """What is still open of an invoice."""
+    async def amount_due(self, account: str, invoice_id: str) -> Decimal:
+        """Return the open amount of an invoice."""
         invoices = (await self.account(account)).invoices
         [due] = [invoice.amount_due for invoice in invoices if invoice.id == invoice_id]
         return due
 
 
-def expect(truth: bool, otherwise: str) -> None:
-    """Raise WentWrong, saying so, unless it is true."""
-    if not truth:
-        raise WentWrong(otherwise)
+def expect(condition: bool, failure: str) -> None:
+    """Raise StepFailed unless the condition holds."""
+    if not condition:
+        raise StepFailed(failure)
 
 
-async def _soon(look: Callable[[], Awaitable[Seen | None]], otherwise: str) -> Seen:
-    """What `look` sees, as soon as it sees anything."""
+async def _poll(read: Callable[[], Awaitable[Result | None]], failure: str) -> Result:
+    """Return the first result of `read` that is not None. Raise StepFailed on timeout."""
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
+        async with asyncio.timeout(CHECK_TIMEOUT.total_seconds()):
             while True:
-                if (seen := await look()) is not None:
-                    return seen
-                await asyncio.sleep(LOOK_EVERY.total_seconds())
+                if (result := await read()) is not None:
+                    return result
+                await asyncio.sleep(CHECK_INTERVAL.total_seconds())
     except TimeoutError:
-        raise WentWrong(otherwise) from None
+        raise StepFailed(failure) from None
