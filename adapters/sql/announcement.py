@@ -10,9 +10,8 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.schema import AnnouncementRow, InvitationRow, MembershipRow
+from adapters.sql.database.schema import UNANSWERED, AnnouncementRow, InvitationRow, MembershipRow
 from adapters.sql.database.transaction import batches, reading, writing
-from adapters.sql.invitations.record import UNANSWERED
 from domain.account import Role
 from domain.announcement import Announcement
 

@@ -11,11 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 
 from activities.move import ItemMoved, MoveItem
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import AccountRow, MeetingRow, MovedItemRow, PersonRow, WebinarRow
 from adapters.sql.database.transaction import writing
 from adapters.sql.invitations.record import locked_invitation
-from adapters.sql.membership import left_behind
+from adapters.sql.membership import left_behind, load_account
 from domain.account import Account, Meeting, User
 from domain.manifest import Change, Item, counts_of, overridden, relinked
 

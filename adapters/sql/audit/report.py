@@ -11,6 +11,7 @@ from adapters.sql.audit.license import LICENSE_CHECKS
 from adapters.sql.audit.money import MONEY_CHECKS, money_violations
 from adapters.sql.audit.order import ORDER_CHECKS, order_violations
 from adapters.sql.database.schema import (
+    UNANSWERED,
     AccountRow,
     Base,
     HeldLicenseRow,
@@ -24,7 +25,6 @@ from adapters.sql.database.schema import (
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
-from adapters.sql.invitations.record import UNANSWERED
 from domain.audit import AuditReport, Violation
 from domain.invitation import InvitationState
 from domain.remedy import Removal

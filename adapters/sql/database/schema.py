@@ -39,6 +39,7 @@ from domain.assignment import AssignLicenses, AssignmentState
 from domain.batch import Batch, RowResult
 from domain.invitation import Invitation, InvitationState, Invite, Person
 from domain.ledger import credit_of
+from domain.letter.base import Reader
 from domain.license import Sku
 from domain.manifest import Change
 from domain.money import rounded
@@ -153,29 +154,23 @@ class InvoiceRow(Listed):
     __tablename__ = "invoices"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    amount_open: Mapped[Decimal] = mapped_column("amount_due")
+    amount_due: Mapped[Decimal]
     amount_named: Mapped[Decimal]
-    """What a file said was open: the rest was paid from credit since."""
+    """The open amount in the last import file; credit has paid the difference since."""
     due_on: Mapped[date]
     status: Mapped[str]
 
-    @property
-    def amount_due(self) -> Decimal:
-        """What is still open."""
-        return self.amount_open
-
-    @amount_due.setter
-    def amount_due(self, named: Decimal) -> None:
-        """What a file names; what was paid from credit stays paid."""
+    def apply_imported_amount(self, amount: Decimal) -> None:
+        """Apply the open amount of an import file; what credit has paid stays paid."""
         if self.amount_named is None:
-            self.amount_open = self.amount_named = named
-        elif named not in {self.amount_open, self.amount_named}:
-            self.amount_open += named - self.amount_named
-            self.amount_named = named
+            self.amount_due = self.amount_named = amount
+        elif amount not in {self.amount_due, self.amount_named}:
+            self.amount_due += amount - self.amount_named
+            self.amount_named = amount
 
     def close_if_paid(self) -> None:
         """It is paid when credit has paid all of it."""
-        if self.amount_open == 0 < self.amount_named:
+        if self.amount_due == 0 < self.amount_named:
             self.status = "paid"
 
 
@@ -229,6 +224,15 @@ class PersonRow(Base):
     meetings: Mapped[list[MeetingRow]] = relationship(order_by=MeetingRow.position, lazy="raise")
     webinars: Mapped[list[WebinarRow]] = relationship(order_by=WebinarRow.position, lazy="raise")
 
+    def as_reader(self, time_zone: str, locale: str | None = None) -> Reader:
+        """Return the recipient of a letter; the arguments are defaults (TXT-1)."""
+        return Reader(
+            email=self.email,
+            name=self.name,
+            locale=self.locale or locale or "en",
+            time_zone=self.time_zone or time_zone,
+        )
+
 
 class MembershipRow(Base):
     """A person's place on an account, from when to when, and how it came about (AUD)."""
@@ -278,7 +282,7 @@ class MembershipRow(Base):
     chat_before: Mapped[int] = mapped_column(default=0, server_default="0")
     """Messages from before joining: the user's alone, no part of the account (TRF-4)."""
     person: Mapped[PersonRow] = relationship(lazy="raise")
-    held: Mapped["HeldLicenseRow | None"] = relationship(viewonly=True, lazy="raise")
+    held: Mapped["HeldLicenseRow | None"] = relationship(cascade="all, delete-orphan", lazy="raise")
 
     name: AssociationProxy[str | None] = association_proxy("person", "name")
     locale: AssociationProxy[str | None] = association_proxy("person", "locale")
@@ -295,6 +299,11 @@ class MembershipRow(Base):
     @chat_messages.setter
     def chat_messages(self, named: int) -> None:
         self.person.chat_messages = self.chat_before + named
+
+    @property
+    def addon_held(self) -> int | None:
+        """The capacity of the add-on that the user holds, if any."""
+        return self.held.capacity if self.held else None
 
     @property
     def addons(self) -> tuple[HeldAddon, ...]:
@@ -375,6 +384,7 @@ class AssignmentRequestRow(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     requested_at: Mapped[datetime]
     ordered: Mapped[AssignLicenses] = mapped_column(Document(TypeAdapter(AssignLicenses)))
+    assignments: Mapped[list["AssignmentRow"]] = relationship(lazy="raise")
 
 
 class AssignmentRow(Base):
@@ -574,11 +584,12 @@ class InvitationRow(Base):
     """The run of reminders that asked for the last one, if it said so."""
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
-    ordered: Mapped[Invite | None] = mapped_column(
-        Document(TypeAdapter[Invite | None](Invite | None))
-    )
-    """None for those of before it was kept."""
+    ordered: Mapped[Invite] = mapped_column(Document(TypeAdapter(Invite)))
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
+
+
+UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
+"""Condition on invitations that are neither accepted nor ended; a seat may be reserved."""
 
 
 class ReminderRunRow(Base):

@@ -33,7 +33,7 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     """All or nothing. Raises Unavailable when the database does not answer."""
     try:
         async with (
-            AsyncSession(engine, autoflush=False, expire_on_commit=False) as session,
+            AsyncSession(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import AccountJoined, JoinAccount
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.announcement import announce, announce_change
 from adapters.sql.database.schema import (
     AccountRow,
@@ -23,6 +22,7 @@ from adapters.sql.membership import (
     administers,
     base_licenses,
     home,
+    load_account,
     locked_accounts,
     require_invitable,
     require_paid,

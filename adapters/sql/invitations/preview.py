@@ -5,9 +5,8 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import InvitationPreviewed, PreviewInvitation
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import PersonRow
-from adapters.sql.membership import home
+from adapters.sql.membership import home, load_account
 from adapters.sql.money.refund_schedule import arrives_between
 from domain.account import Account, Role, User
 from domain.blocker import blockers

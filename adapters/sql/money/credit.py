@@ -64,10 +64,10 @@ async def apply_credit(
     number = await count_entries(session, credit)
     transfers: list[Transfer] = []
     for invoice in invoices:
-        if not (amount := min(left, invoice.amount_open)):
+        if not (amount := min(left, invoice.amount_due)):
             continue
         left -= amount
-        invoice.amount_open -= amount
+        invoice.amount_due -= amount
         invoice.close_if_paid()
         number += 1
         transfers.append(
@@ -105,7 +105,7 @@ async def _open_invoices(session: AsyncSession, account: AccountRow) -> Sequence
         .where(InvoiceRow.account_id == account.id, InvoiceRow.status == "open")
         .order_by(InvoiceRow.due_on, InvoiceRow.position)
     )
-    return [row for row in rows if row.amount_open]
+    return [row for row in rows if row.amount_due]
 
 
 async def _credit(session: AsyncSession, account: AccountRow) -> Credit:

@@ -41,7 +41,6 @@ from domain.catalog import Catalog
 from domain.day import begin, day_of
 from domain.error import ErrorCode, Refused
 from domain.journal import ENGINE
-from domain.letter.base import Reader
 from domain.letter.order import OrderParties
 from domain.license import Sku
 from domain.money import rounded
@@ -219,8 +218,8 @@ class SqlOrders:
             people = [await session.get_one(PersonRow, email) for email in released]
             return OrderParties(
                 account_name=account.name,
-                buyer=_reader(await session.get_one(PersonRow, buyer), account),
-                holders=tuple(_reader(person, account) for person in people),
+                buyer=(await session.get_one(PersonRow, buyer)).as_reader(account.time_zone),
+                holders=tuple(person.as_reader(account.time_zone) for person in people),
             )
 
     async def latest(self, order_id: str) -> Order:
@@ -398,7 +397,6 @@ def _newer(row: OrderRow, order: Order) -> Order:
 
 async def _keep(session: AsyncSession, row: OrderRow, record: Order, **changes: object) -> None:
     """Keep the record, with its invoices as they are."""
-    await session.flush()
     invoices = tuple(as_invoice(each) for each in await invoices_of(session, row.order_id))
     row.record = record.model_copy(update={"invoices": invoices, **changes})
     row.state = row.record.state
@@ -441,13 +439,3 @@ async def _require_releasable(
             "say whom to release.",
             holders=[*held],
         )
-
-
-def _reader(person: PersonRow, account: AccountRow) -> Reader:
-    """The person, in their own language and zone as far as they are known (TXT-1)."""
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or "en",
-        time_zone=person.time_zone or account.time_zone,
-    )

@@ -85,7 +85,6 @@ async def make_invoice(
         at=at,
     )
     session.add(invoice)
-    await session.flush()
     return invoice
 
 
@@ -118,7 +117,6 @@ async def give_up_invoices(
                 )
             )
             await post(session, [reversal(as_transfer(entry), at) for entry in reserved])
-            await session.flush()
             await apply_by_itself(session, account, at)
 
 
@@ -146,7 +144,6 @@ async def pay_invoice(
     line.quantity = order.quantity
     line.period_start, line.period_end = invoice.period_start, invoice.period_end
     await _replace_payments(session, line, invoice, payment)
-    await session.flush()
 
 
 async def credit_instead(
@@ -178,12 +175,12 @@ async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
 
 async def order_line(session: AsyncSession, order: Order) -> SubscriptionRow | None:
     """The licenses as they are listed beside the plan, once they were paid."""
-    return await session.get(
-        SubscriptionRow,
-        {"account_id": order.account, "id": order.order_id},
-        options=[selectinload(SubscriptionRow.payments)],
-        populate_existing=True,
+    line: SubscriptionRow | None = await session.scalar(
+        select(SubscriptionRow)
+        .where(SubscriptionRow.account_id == order.account, SubscriptionRow.id == order.order_id)
+        .options(selectinload(SubscriptionRow.payments))
     )
+    return line
 
 
 def _term_start(row: OrderRow, order: Order) -> date:
@@ -222,7 +219,6 @@ async def _replace_payments(
     for before in list(line.payments):
         line.payments.remove(before)
         await session.delete(before)
-    await session.flush()
     credit = rounded(invoice.from_credit, invoice.currency)
     if credit.amount:
         line.payments.append(

@@ -4,9 +4,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.transaction import reading
-from adapters.sql.membership import known_account
+from adapters.sql.membership import known_account, load_account
 from adapters.sql.money.refund_schedule import arrives_between
 from domain.policy import Policy
 from domain.preview import Preview, preview

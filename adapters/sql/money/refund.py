@@ -15,7 +15,6 @@ from adapters.sql.money.ledger import balance, post, posted
 from adapters.sql.money.refund_schedule import next_lookups
 from domain.error import ErrorCode, Refused
 from domain.ledger import Transfer, TransferKind, credit_of, of_part, reversal
-from domain.letter.base import Reader
 from domain.letter.refund import RefundParties
 from domain.refund import PartState, Refund, RefundOrder, RefundPart, RefundState
 
@@ -55,9 +54,9 @@ class SqlRefunds:
             payee = await session.get_one(PersonRow, order.payee)
             return RefundParties(
                 account_name=target.name,
-                payee=_reader(payee, order, source.time_zone),
+                payee=payee.as_reader(source.time_zone, order.locale),
                 admins=tuple(
-                    _reader(admin, order, target.time_zone)
+                    admin.as_reader(target.time_zone, order.locale)
                     for admin in await admins_of(session, target.id)
                 ),
                 collection=target.collection,
@@ -103,16 +102,6 @@ class SqlRefunds:
             query = query.where(RefundRow.state == state)
         async with reading(self._engine) as session:
             return [row.record for row in await session.scalars(query)]
-
-
-def _reader(person: PersonRow, order: RefundOrder, time_zone: str) -> Reader:
-    """The person, in their own language and zone as far as they are known (TXT-1)."""
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or order.locale or "en",
-        time_zone=person.time_zone or time_zone,
-    )
 
 
 async def _known(session: AsyncSession, refund_id: str, *, lock: bool = False) -> RefundRow:

@@ -248,7 +248,7 @@ def _create_invitations() -> None:
         sa.Column("reminded_by", sa.Text(), nullable=True),
         sa.Column("deadline", MOMENT, nullable=True),
         sa.Column("ended_at", MOMENT, nullable=True),
-        sa.Column("ordered", sa.JSON(), nullable=True),
+        sa.Column("ordered", sa.JSON(), nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.CheckConstraint(
             "(ended_at IS NOT NULL) = (state IN ('completed', 'declined', 'revoked', "
