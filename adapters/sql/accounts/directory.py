@@ -33,7 +33,13 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
     WebinarRow,
 )
-from adapters.sql.database.transaction import alone, batches, insert_missing, reading, writing
+from adapters.sql.database.transaction import (
+    advisory_lock,
+    batches,
+    insert_missing,
+    reading,
+    writing,
+)
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import serve_waiting
 from adapters.sql.membership import load_account, whole_accounts
@@ -95,7 +101,7 @@ class SqlDirectory:
         """
         at = datetime.now(UTC)
         async with writing(self._engine) as session:
-            await alone(session, "import")
+            await advisory_lock(session, "import")
             people = await _people(session, directory)
             ids = [account.id for account in directory.accounts]
             await _lock(session, ids)

@@ -15,7 +15,7 @@ from adapters.sql.database.schema import (
     PersonRow,
     SubscriptionRow,
 )
-from adapters.sql.database.transaction import alone_about, insert_missing
+from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
 from adapters.sql.invitations.record import UNANSWERED, keep, locked_invitation, release_seat
 from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import (
@@ -51,7 +51,7 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
     `InvitationStore.join` says, in the order of the rules.
     """
     invite, at = order.invite, order.invitation.journal[-1].at
-    await alone_about(session, invite.email)
+    await advisory_lock_on_invitee(session, invite.email)
     row, others = await _locked_invitations(session, invite)
     if not row.record.state.unanswered:
         refund = await refund_of(session, invite.invitation_id)
