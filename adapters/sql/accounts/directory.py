@@ -1,4 +1,4 @@
-"""The built-in directory: accounts and their users, imported and exported."""
+"""The built-in directory: import and export of accounts and their users."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -80,60 +80,56 @@ _MERGED: Final = frozenset(
         "webinars",
     }
 )
-"""What is merged item by item, or follows from the items, rather than set."""
+"""Fields that are merged item by item or derived from the items, and not set."""
 
 _Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
 AnyListed = TypeVar("AnyListed", bound=Listed)
 
 
 class SqlDirectory:
-    """Imports and exports accounts."""
+    """Import and export of accounts."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def import_(self, directory: Directory) -> list[str]:
-        """Load all accounts of the file or none; their ids, in the order of the file.
+        """Import all accounts of the file or none; return their ids in the order of the file.
 
-        A known account is updated: what the file names is set, what it does not name
-        stays, and so do memberships and money that the engine made. Raises Refused:
-        `invalid_input`, with `mistakes`, each a `path` and a `reason`.
+        In a known account, the fields that the file names are set. All others stay, and so do
+        memberships and money that the engine made. Raises Refused: `invalid_input`, with
+        `mistakes`, each a `path` and a `reason`.
         """
         at = datetime.now(UTC)
         async with writing(self._engine) as session:
             await advisory_lock(session, "import")
-            people = await _people(session, directory)
+            people = await _lock_people(session, directory)
             ids = [account.id for account in directory.accounts]
-            await _lock(session, ids)
-            accounts = await _accounts(session, ids)
-            homes = await _homes(session, list(people))
+            await _lock_accounts(session, ids)
+            accounts = await _known_accounts(session, ids)
+            current = await _current_accounts(session, list(people))
             ordered = await ordered_here(session, directory)
-            _refuse(mistakes(directory, accounts, homes, ordered))
+            _refuse(mistakes(directory, accounts, current, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
-                await _take_in(session, accounts.get(account.id), account, people, ordered, at=at)
-            _refuse(
-                [
-                    mistake
-                    for number, account in enumerate(directory.accounts)
-                    for mistake in await _unsound(session, f"accounts[{number}]", account.id)
-                ]
-            )
+                known = accounts.get(account.id)
+                await _import_account(session, known, account, people, ordered, at=at)
+            _refuse(await _invalid_accounts(session, ids))
             await announce_to(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
-        return [account.id for account in directory.accounts]
+        return ids
 
     async def mistakes(self, directory: Directory) -> list[Mistake]:
-        """What would be wrong with an import, given what is known; changes nothing."""
+        """Return the mistakes that an import would report; change nothing."""
         async with reading(self._engine) as session:
-            accounts = await _accounts(session, [account.id for account in directory.accounts])
-            homes = await _homes(session, _emails(directory))
+            ids = [account.id for account in directory.accounts]
+            accounts = await _known_accounts(session, ids)
+            current = await _current_accounts(session, _emails(directory))
             ordered = await ordered_here(session, directory)
-            return [*mistakes(directory, accounts, homes, ordered)]
+            return [*mistakes(directory, accounts, current, ordered)]
 
     async def export(self, account: str | None) -> Directory:
-        """The whole store or one account, as a file that imports to the same.
+        """Export the whole store or one account; importing the file gives the same again.
 
         Raises Refused: `not_found`.
         """
@@ -149,13 +145,13 @@ class SqlDirectory:
 
 
 def _exported(row: AccountRow) -> Account:
-    """The account as a file has it: it has no word for a line that has ended on its own."""
+    """Return the account as a file lists it, without lines that ended before their account."""
     account = Account.model_validate(row, from_attributes=True)
     if row.state == "closed":
         return account
-    over = {line.id for line in row.subscriptions if line.ended is not None}
-    lines = tuple(line for line in account.subscriptions if line.id not in over)
-    return account.model_copy(update={"subscriptions": lines}) if over else account
+    ended = {line.id for line in row.subscriptions if line.ended is not None}
+    lines = tuple(line for line in account.subscriptions if line.id not in ended)
+    return account.model_copy(update={"subscriptions": lines}) if ended else account
 
 
 def _refuse(mistakes: Iterable[Mistake]) -> None:
@@ -163,26 +159,29 @@ def _refuse(mistakes: Iterable[Mistake]) -> None:
     if found:
         raise Refused(
             ErrorCode.INVALID_INPUT,
-            "The file cannot be imported; nothing was.",
+            "The file cannot be imported; nothing was changed.",
             mistakes=found,
         )
 
 
-async def _unsound(session: AsyncSession, path: str, account: str) -> list[Mistake]:
-    """What is wrong with the account that came of the file and what was known."""
-    try:
-        await load_account(session, account)
-    except ValidationError as error:
-        return [(path, mistake["msg"].removeprefix("Value error, ")) for mistake in error.errors()]
-    return []
+async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[Mistake]:
+    """Return the mistakes of the accounts that resulted from the import."""
+    found: list[Mistake] = []
+    for number, account in enumerate(ids):
+        try:
+            await load_account(session, account)
+        except ValidationError as error:
+            reasons = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
+            found += [(f"accounts[{number}]", reason) for reason in reasons]
+    return found
 
 
 def _emails(directory: Directory) -> list[str]:
     return sorted({user.email for account in directory.accounts for user in account.users})
 
 
-async def _people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
-    """A locked row for everybody in the file, new ones included."""
+async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
+    """Return a locked row for every person in the file, new ones included."""
     emails = _emails(directory)
     await insert_missing(session, PersonRow, [{"email": email} for email in emails])
     rows: dict[str, PersonRow] = {}
@@ -198,14 +197,14 @@ async def _people(session: AsyncSession, directory: Directory) -> dict[str, Pers
     return rows
 
 
-async def _lock(session: AsyncSession, ids: Sequence[str]) -> None:
+async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
     for account in sorted(ids):
-        # One by one: left to itself, the database sorts by its own alphabet.
+        # One by one, because the database may sort by another collation.
         await session.get(AccountRow, account, with_for_update=True)
 
 
-async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
-    """The rows of the accounts that are known."""
+async def _known_accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
+    """Return the rows of the accounts that exist."""
     rows: dict[str, AccountRow] = {}
     for some in batches(ids):
         found = await session.scalars(whole_accounts().where(AccountRow.id.in_(some)))
@@ -213,21 +212,21 @@ async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, Acco
     return rows
 
 
-async def _homes(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
-    """The account on which each of these people is now."""
-    homes: dict[str, str] = {}
+async def _current_accounts(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
+    """Return the account on which each of these people is now."""
+    current: dict[str, str] = {}
     for some in batches(emails):
         found = await session.execute(
             select(MembershipRow.email, MembershipRow.account_id).where(
                 MembershipRow.email.in_(some), MembershipRow.until.is_(None)
             )
         )
-        homes |= {email: account for email, account in found}
-    return homes
+        current |= {email: account for email, account in found}
+    return current
 
 
 def _owners(directory: Directory, accounts: Mapping[str, AccountRow]) -> list[str]:
-    """Who owned these accounts before, and who does now: something may block them, or no more."""
+    """Return the previous and the new owners of these accounts, whose blockers may have changed."""
     before = {
         user.email for row in accounts.values() for user in row.users if user.role == Role.OWNER
     }
@@ -235,7 +234,7 @@ def _owners(directory: Directory, accounts: Mapping[str, AccountRow]) -> list[st
     return sorted(before | named)
 
 
-async def _take_in(
+async def _import_account(
     session: AsyncSession,
     known: AccountRow | None,
     account: Account,
@@ -244,7 +243,7 @@ async def _take_in(
     *,
     at: datetime,
 ) -> None:
-    """Merge the account, and bring its licenses and its money to what the file says."""
+    """Merge the account, and set its licenses and money as the file names them."""
     before = payments_of(known)
     counts = ordered.counts(account)
     account = ordered.without(account)
@@ -262,6 +261,8 @@ async def _take_in(
     await apply_by_itself(session, row, at)
     await import_addons(session, row, account, counts, at)
     await serve_waiting(session, row.id, at)
+    # Statements have changed them behind the row.
+    session.expire(row, ["credit_balance", "pools"])
 
 
 async def _merge_account(
@@ -304,7 +305,7 @@ async def _merge_subscriptions(
 async def _replace_payments(
     session: AsyncSession, line: SubscriptionRow, renewed: Subscription
 ) -> None:
-    """The payments of a line are those of its current period."""
+    """Remove the payments of the period before the one that the file names."""
     named = {payment.id for payment in renewed.payments}
     for payment in [payment for payment in line.payments if payment.id not in named]:
         line.payments.remove(payment)
@@ -318,7 +319,7 @@ async def _merge_users(
     for user in users:
         membership = known.get(user.email)
         if membership and membership.role == Role.OWNER and user.role is not Role.OWNER:
-            # Before there is a new owner: an account never has two.
+            # At once, before there is a new owner: an account never has two.
             await session.execute(
                 update(MembershipRow)
                 .where(MembershipRow.id == membership.id)
@@ -354,20 +355,20 @@ async def _import_base_licenses(
 def _merge(
     rows: list[AnyListed], entries: Sequence[_Item], new: Callable[[], AnyListed]
 ) -> list[AnyListed]:
-    """Set `entries` in `rows`, adding the unknown ones; the rows of the entries.
+    """Set `entries` in `rows`, adding unknown ones; return the rows of the entries.
 
-    Entries take the places that their rows had among the others, in their own order.
+    The entries take the positions of their rows, in the order of the file.
     """
     known = {row.id: row for row in rows}
     free = count(max((row.position for row in rows), default=-1) + 1)
-    places = sorted(known[entry.id].position for entry in entries if entry.id in known)
-    for entry, place in zip(entries, chain(places, free), strict=False):
+    positions = sorted(known[entry.id].position for entry in entries if entry.id in known)
+    for entry, position in zip(entries, chain(positions, free), strict=False):
         if entry.id in known:
             _set(known[entry.id], entry, entry.model_fields_set)
         else:
             rows.append(known.setdefault(entry.id, new()))
             _set(known[entry.id], entry, type(entry).model_fields)
-        known[entry.id].position = place
+        known[entry.id].position = position
     return [known[entry.id] for entry in entries]
 
 
