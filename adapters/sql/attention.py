@@ -50,7 +50,7 @@ async def _of_refunds(session: AsyncSession) -> AsyncIterator[AttentionCase]:
 
 
 async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    """Find credit on closed accounts, since the owner left or, of an import, since it was posted."""
+    """Find credit on closed accounts, since the owner left, or since the import of a closed one."""
     credit = credit_of("") + AccountRow.id
     left = (
         select(func.max(MembershipRow.until))

@@ -1,4 +1,4 @@
-"""What must be true of the whole store, looked at afresh (AUD)."""
+"""The audit of the whole store (AUD)."""
 
 from typing import Final
 
@@ -156,7 +156,7 @@ _COUNTED: Final[dict[str, type[Base]]] = {
 
 
 async def audit(engine: AsyncEngine) -> AuditReport:
-    """Everything that must be true and is not, at one moment."""
+    """Run all checks on one snapshot; return what was counted and every violation."""
     async with reading(engine) as session:
         return AuditReport(
             checked={
