@@ -1,11 +1,12 @@
 """The credit of an account, and every entry that made it what it is (CRD)."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Self
 
 from pydantic import AwareDatetime, Field
 
-from domain.ledger import Transfer, TransferKind, credit_of, owner_of
+from domain.ledger import Transfer, TransferKind, credit_of, owner_of, revenue_of
 from domain.model import Value
 from domain.money import Money
 
@@ -55,3 +56,32 @@ def _entry(account: str, transfer: Transfer) -> CreditEntry:
         to=None if received else elsewhere,
         invoice=transfer.invoice,
     )
+
+
+def apply_credit(
+    account: str, credit: Money, due: Iterable[tuple[str, Money]], posted: int, at: datetime
+) -> list[Transfer]:
+    """Return the transfers that pay invoices in the order given, until no credit is left (CRD-3).
+
+    `due` has the id and the open amount of each invoice. `posted` is the number of entries
+    that the account's credit has already, from which the ids follow.
+    """
+    left = credit.amount
+    transfers: list[Transfer] = []
+    for invoice, amount in due:
+        paid = min(left, amount.amount)
+        if paid:
+            left -= paid
+            number = posted + len(transfers) + 1
+            transfers.append(
+                Transfer(
+                    id=f"{TransferKind.APPLIED}/{account}/{number}",
+                    at=at,
+                    kind=TransferKind.APPLIED,
+                    debited=credit_of(account),
+                    credited=revenue_of(account),
+                    amount=amount.model_copy(update={"amount": paid}),
+                    invoice=invoice,
+                )
+            )
+    return transfers

@@ -4,12 +4,15 @@ An entry is balanced by its shape and is never changed or taken away; another on
 reverse it. What a ledger account has is what it received less what it gave.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from pydantic import AwareDatetime
 
+from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
 from domain.model import Value
 from domain.money import Money, total
@@ -285,3 +288,52 @@ def reversal(posted: Transfer, at: datetime) -> Transfer:
             "credited": posted.debited,
         }
     )
+
+
+_SETTLED_STATES: Final = (PartState.SUCCEEDED, PartState.CONVERTED, PartState.CLOSED)
+"""The states of a part that have a transfer; until then its amount is due."""
+
+
+def possible_part_ids(order: RefundOrder, parts: Iterable[RefundPart], at: datetime) -> list[str]:
+    """Return the ids of all transfers that may have been posted for the parts of a refund."""
+    transfers = (of_part(order, part, state, at) for part in parts for state in _SETTLED_STATES)
+    return [transfer.id for transfer in transfers if transfer]
+
+
+def due_for_parts(
+    order: RefundOrder, parts: Iterable[RefundPart], posted: Mapping[str, Transfer], at: datetime
+) -> Iterator[Transfer]:
+    """Return the transfers to post for the parts of a refund, given those already posted."""
+    for part in parts:
+        due = of_part(order, part, part.state, at)
+        if due is None or due.id in posted:
+            continue
+        for state in _SETTLED_STATES:
+            other = of_part(order, part, state, at)
+            if other and other.id in posted:
+                # Converted or closed before, and the refund has arrived after all (REF-4).
+                yield reversal(posted[other.id], at)
+        yield due
+
+
+def require_convertible(
+    transfers: Iterable[Transfer], target: str, currency: str, *, closed: bool
+) -> None:
+    """Raise Refused if the target account cannot receive converted refunds (REF-4).
+
+    The codes are `currency_mismatch` and, for a closed account, `conflict`.
+    """
+    converted = [each for each in transfers if each.kind is TransferKind.CONVERTED]
+    if any(each.amount.currency != currency for each in converted):
+        raise Refused(ErrorCode.CURRENCY_MISMATCH, f"{target} pays in {currency}.")
+    if converted and closed:
+        raise Refused(ErrorCode.CONFLICT, f"{target} is closed and cannot use credit.")
+
+
+def require_unused(transfers: Iterable[Transfer], target: str, credit: Money) -> None:
+    """Raise Refused(conflict) if converted credit to be reversed was used already (REF-4)."""
+    reversed_ = [each.amount.amount for each in transfers if each.debited == credit_of(target)]
+    if sum(reversed_, start=Decimal(0)) > credit.amount:
+        raise Refused(
+            ErrorCode.CONFLICT, "The refund has arrived, but its credit has been used already."
+        )

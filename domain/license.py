@@ -1,7 +1,9 @@
 """Licenses: what an account buys, and what one user holds (ADD, ASG)."""
 
 import re
+from collections.abc import Collection, Sequence
 from enum import StrEnum
+from typing import Final
 
 from domain.error import ErrorCode, Refused
 from domain.model import Value
@@ -11,6 +13,9 @@ CAPACITIES = (500, 1000, 3000, 5000)
 
 WITHOUT_ADDON = 100
 """How many participants a meeting has without an add-on (ASG-3)."""
+
+
+PAID_USERS_ONLY: Final = "Only paid users can enable this feature"
 
 
 class Sku(StrEnum):
@@ -62,3 +67,66 @@ def capacity_of(typed: str | None) -> int | None:
     if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
         raise Refused(ErrorCode.INVALID_CAPACITY, f"{typed!r} is no capacity.")
     return None if typed is None else int(typed)
+
+
+# Decisions about pools and the users who wait for their licenses.
+
+
+def cannot_serve(
+    sku: Sku,
+    *,
+    held: bool,
+    licensed: bool,
+    gives_base_license: bool,
+    free_base: int,
+    free_addons: int,
+) -> bool:
+    """Return whether the user cannot get the license now, so that an attempt is useless (ASG-5).
+
+    `held` is whether the user has this license already, `licensed` whether they have a base
+    license (ASG-1).
+    """
+    if held:
+        return False
+    if sku is Sku.WORKPLACE:
+        return free_base < 1
+    if licensed:
+        return free_addons < 1
+    return not gives_base_license or free_base < 1
+
+
+def missing_license(account: str, sku: Sku, capacity: int | None, *, licensed: bool) -> Refused:
+    """Return the reason why a user of the account waits for a license (ASG-1, ASG-5)."""
+    if sku is Sku.LARGE_MEETING and not licensed:
+        return Refused(ErrorCode.BASE_LICENSE_REQUIRED, PAID_USERS_ONLY)
+    kind = f"Large Meeting {capacity}" if capacity else "base"
+    return Refused(ErrorCode.INSUFFICIENT_LICENSES, f"{account} has no free {kind} license.")
+
+
+def users_to_release(holders: Sequence[str], named: Collection[str], keep: int) -> list[str]:
+    """Return whose licenses end when `keep` remain of those of `holders`, the longest first.
+
+    These are the `named` ones, then those who got theirs last (ADD-6).
+    """
+    first = [email for email in holders if email in named]
+    others = [email for email in holders if email not in named]
+    return [*first, *reversed(others[keep:])]
+
+
+class ImportedCount(Value):
+    """The size of a pool after an import."""
+
+    bought: int
+    named: int
+    """The part that the file named; orders have bought the rest."""
+
+
+def imported_count(bought: int, named_before: int, *, named: int, ordered: int) -> ImportedCount:
+    """Return the size of a pool after a file names `named` licenses, `ordered` by orders (ADD-5).
+
+    A file may be older than an order, so the difference to the number named before counts.
+    A file that names the present number, or the number named before, changes nothing.
+    """
+    if named == bought:
+        return ImportedCount(bought=bought, named=named_before)
+    return ImportedCount(bought=bought + named - ordered - named_before, named=named - ordered)

@@ -1,5 +1,6 @@
 """One purchase of licenses, from its draft to the end of its last term (ADD)."""
 
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
@@ -245,4 +246,22 @@ def require_sold(order: BuyLicenses) -> None:
     if order.quantity > MOST_LICENSES:
         raise Refused(
             ErrorCode.INVALID_QUANTITY, f"An order is for {MOST_LICENSES} licenses at most."
+        )
+
+
+def require_releasable(
+    holders: Sequence[str], release: Collection[str], *, reserved: int, remaining: int
+) -> None:
+    """Raise Refused(assigned_exceeds_quantity) if too few licenses would remain (ADD-6).
+
+    `remaining` licenses must suffice for the holders not named in `release`, and for the
+    reserved ones.
+    """
+    kept = [email for email in holders if email not in release]
+    if len(kept) + reserved > remaining:
+        raise Refused(
+            ErrorCode.ASSIGNED_EXCEEDS_QUANTITY,
+            f"{len(holders)} of the licenses are assigned, and {reserved} reserved; "
+            "name the users to release.",
+            holders=[*holders],
         )

@@ -1,7 +1,7 @@
-"""The outbox: which workflows have to be told that the store has changed (BLK-4).
+"""The outbox of signals to workflows whose data in the store has changed (BLK-4).
 
-Written in the transaction that makes the change, so that no crash loses it; whoever tells
-them may do so twice.
+A row is written in the transaction that makes the change, so that no crash loses it. The
+relay may send a signal twice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,21 +10,20 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.schema import AnnouncementRow, InvitationRow, MembershipRow
+from adapters.sql.database.schema import UNANSWERED, AnnouncementRow, InvitationRow, MembershipRow
 from adapters.sql.database.transaction import batches, reading, writing
-from adapters.sql.invitations.record import UNANSWERED
 from domain.account import Role
 from domain.announcement import Announcement
 
 
 class SqlAnnouncements:
-    """What has yet to be told."""
+    """The announcements that have not been sent yet."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def oldest(self, limit: int) -> list[Announcement]:
-        """At most `limit` announcements, the oldest first."""
+        """Return at most `limit` announcements, the oldest first."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
                 select(AnnouncementRow).order_by(AnnouncementRow.number).limit(limit)
@@ -32,16 +31,16 @@ class SqlAnnouncements:
             return [Announcement.model_validate(row, from_attributes=True) for row in rows]
 
     async def done(self, number: int) -> None:
-        """It was told, or there is nobody left to tell. On repeat: nothing."""
+        """Delete an announcement that was sent, or whose workflow has ended; may be repeated."""
         async with writing(self._engine) as session:
             await session.execute(delete(AnnouncementRow).where(AnnouncementRow.number == number))
 
 
 async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:
-    """Something changed on `accounts`: their owners may be free to leave, or no longer.
+    """Announce a change of `accounts` to the open invitations of their owners.
 
-    The accounts are locked. Pending invitations are told as well as blocked ones: an
-    acceptance under way may have found what is cleared now.
+    The accounts are locked. Pending invitations are included, because an acceptance in
+    progress may have found a blocker that is cleared now.
     """
     owners = await session.scalars(
         select(MembershipRow.email).where(
@@ -54,7 +53,7 @@ async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime)
 
 
 async def announce_to(session: AsyncSession, emails: Sequence[str], at: datetime) -> None:
-    """Something changed for these people: all their open invitations look again."""
+    """Announce a change to all open invitations of these people."""
     for some in batches(emails):
         rows = await session.scalars(
             select(InvitationRow)
@@ -66,9 +65,9 @@ async def announce_to(session: AsyncSession, emails: Sequence[str], at: datetime
 
 
 def announce_change(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
-    """This invitation was changed, perhaps ended, and its workflow does not know.
+    """Announce a change of the invitation, possibly its end, to its workflow.
 
-    Without a workflow there is nobody to tell: it is told once it has one.
+    An invitation without a workflow is announced when it is bound to one.
     """
     if row.run_id:
         session.add(AnnouncementRow(workflow_id=row.record.workflow_id, run_id=row.run_id, at=at))

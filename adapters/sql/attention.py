@@ -1,4 +1,4 @@
-"""What waits for an operator, found in the store."""
+"""The cases of the operators' list that the store knows (OPS-5)."""
 
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
@@ -23,17 +23,17 @@ from domain.money import rounded
 from domain.refund import RefundState
 
 _NOTHING: Final = Decimal(0)
-_WANTED: Final = (RefundState.OVERDUE, RefundState.FAILED)
+_OPEN_STATES: Final = (RefundState.OVERDUE, RefundState.FAILED)
 
 
 class SqlAttention:
-    """Looks, and records nothing."""
+    """Queries for cases that need an operator."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def cases(self) -> list[AttentionCase]:
-        """Every open case, oldest first."""
+        """Return every open case, the oldest first."""
         async with reading(self._engine) as session:
             found = [case for find in _FINDERS async for case in find(session)]
         return sorted(found, key=lambda case: (case.since, case.id))
@@ -42,7 +42,7 @@ class SqlAttention:
 async def _of_refunds(session: AsyncSession) -> AsyncIterator[AttentionCase]:
     not_reversed = type_coerce(RefundRow.record, JSON)["not_reversed", "at"].as_string()
     rows = await session.scalars(
-        select(RefundRow).where(or_(RefundRow.state.in_(_WANTED), not_reversed.is_not(None)))
+        select(RefundRow).where(or_(RefundRow.state.in_(_OPEN_STATES), not_reversed.is_not(None)))
     )
     for row in rows:
         for case in cases_of_refund(row.ordered, row.record):
@@ -50,7 +50,7 @@ async def _of_refunds(session: AsyncSession) -> AsyncIterator[AttentionCase]:
 
 
 async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    """Left behind since the owner has gone; an account may also have come closed, from a file."""
+    """Find credit on closed accounts, since the owner left, or since the import of a closed one."""
     credit = credit_of("") + AccountRow.id
     left = (
         select(func.max(MembershipRow.until))
@@ -70,7 +70,7 @@ async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
 
 
 async def _of_moves(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    """As long as they are there: who has left has taken along what there was."""
+    """Find failed moves of present users; the data of others has left with them."""
     with_errors = type_coerce(InvitationRow.record, JSON)["with_errors"].as_boolean()
     rows = await session.scalars(
         select(InvitationRow)
@@ -87,4 +87,4 @@ _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ..
     _of_credit,
     _of_moves,
 )
-"""One for each thing of which some may want an operator."""
+"""One query for each kind of case."""

@@ -1,7 +1,7 @@
-"""The built-in stand-in for the services that keep people's meetings, recordings and so on.
+"""The built-in content services: meetings, recordings, settings and so on (TRF-1).
 
-Here they lie beside the person and follow them by themselves; what a move changes is what
-the joined account decides: join links, and settings that it locks.
+They are stored with the person and follow them to the target account without a copy. A move
+changes only what the target account decides: join links, and the settings that it locks.
 """
 
 from collections.abc import Sequence
@@ -11,34 +11,33 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 
 from activities.move import ItemMoved, MoveItem
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import AccountRow, MeetingRow, MovedItemRow, PersonRow, WebinarRow
 from adapters.sql.database.transaction import writing
 from adapters.sql.invitations.record import locked_invitation
-from adapters.sql.membership import left_behind
+from adapters.sql.membership import left_behind, load_account
 from domain.account import Account, Meeting, User
 from domain.manifest import Change, Item, counts_of, overridden, relinked
 
 
 class SqlContent:
-    """Keeps the promises of `ContentServices` over the built-in directory."""
+    """The `ContentServices` over the built-in directory."""
 
     def __init__(self, engine: AsyncEngine, meeting_domain: str) -> None:
-        """Join links end with `meeting_domain` (TRF-5)."""
+        """Set the domain of join links (TRF-5)."""
         self._engine = engine
         self._meeting_domain = meeting_domain
 
     async def move(self, order: MoveItem) -> ItemMoved:
-        """Move it once per invitation and item; a repeat returns the first result."""
+        """Move one item, once per invitation; a repetition returns the first result."""
         async with writing(self._engine) as session:
             await locked_invitation(session, order.invitation_id)
             row = await session.get(MovedItemRow, (order.invitation_id, order.item.value))
             if row is None:
-                row = await self._moved(session, order)
+                row = await self._move_item(session, order)
                 session.add(row)
             return ItemMoved(count=row.count, changes=row.changes)
 
-    async def _moved(self, session: AsyncSession, order: MoveItem) -> MovedItemRow:
+    async def _move_item(self, session: AsyncSession, order: MoveItem) -> MovedItemRow:
         person = await session.get_one(
             PersonRow,
             order.email,
@@ -48,11 +47,11 @@ class SqlContent:
         target = await load_account(session, order.account, only=order.email)
         user = target.user(order.email)
         changes: tuple[Change, ...] = ()
-        # Who has left again meanwhile has taken everything along as it was.
+        # A person who has left again took everything along unchanged.
         if user is not None:
-            # Chat history is the person's own, on whichever account it was written (TRF-4).
+            # The whole chat history belongs to the person, from every account (TRF-4).
             user = user.model_copy(update={"chat_messages": person.chat_messages})
-            changes = await self._changed(session, order, person, target, user)
+            changes = await self._apply_changes(session, order, person, target, user)
         return MovedItemRow(
             invitation_id=order.invitation_id,
             item=order.item.value,
@@ -60,7 +59,7 @@ class SqlContent:
             changes=changes,
         )
 
-    async def _changed(
+    async def _apply_changes(
         self,
         session: AsyncSession,
         order: MoveItem,
@@ -68,7 +67,7 @@ class SqlContent:
         target: Account,
         user: User,
     ) -> tuple[Change, ...]:
-        """What the account decides of it, from now on."""
+        """Apply the changes that the target account makes to the item."""
         match order.item:
             case Item.SETTINGS:
                 changes = overridden(user.settings, target.locked_settings, target.id)
@@ -76,13 +75,13 @@ class SqlContent:
                 person.settings = {**person.settings, **taken}
                 return changes
             case Item.MEETINGS:
-                return await self._relinked(session, order, target, user.meetings, person.meetings)
+                return await self._relink(session, order, target, user.meetings, person.meetings)
             case Item.WEBINARS:
-                return await self._relinked(session, order, target, user.webinars, person.webinars)
+                return await self._relink(session, order, target, user.webinars, person.webinars)
             case _:
                 return ()
 
-    async def _relinked(
+    async def _relink(
         self,
         session: AsyncSession,
         order: MoveItem,
@@ -92,7 +91,7 @@ class SqlContent:
     ) -> tuple[Change, ...]:
         changes = relinked(
             meetings,
-            await _vanity_url_left(session, order.invitation_id),
+            await _source_vanity_url(session, order.invitation_id),
             target.vanity_url,
             self._meeting_domain,
         )
@@ -102,8 +101,8 @@ class SqlContent:
         return changes
 
 
-async def _vanity_url_left(session: AsyncSession, invitation_id: str) -> str | None:
-    """The vanity URL of the account that was left by this acceptance."""
+async def _source_vanity_url(session: AsyncSession, invitation_id: str) -> str | None:
+    """Return the vanity URL of the account that this acceptance left."""
     membership = await left_behind(session, invitation_id)
     if membership is None:
         return None

@@ -1,4 +1,4 @@
-"""The memory of what the mail server has taken."""
+"""The letters that the mail server has accepted."""
 
 from datetime import datetime
 
@@ -9,18 +9,18 @@ from adapters.sql.database.transaction import insert_missing, reading, writing
 
 
 class SqlLetters:
-    """Remembers letters by their id, so that none is sent twice."""
+    """The ids of accepted letters, so that none is sent twice."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def taken(self, letter_id: str) -> bool:
-        """Whether the mail server has taken this letter."""
+        """Return whether the mail server has accepted this letter."""
         async with reading(self._engine) as session:
             return await session.get(LetterRow, letter_id) is not None
 
     async def remember(self, letter_id: str, at: datetime) -> None:
-        """The mail server took it at `at`; the first time counts."""
+        """Record that the mail server accepted the letter at `at`; the first call counts."""
         async with writing(self._engine) as session:
             letter = {"letter_id": letter_id, "taken_at": at}
             await insert_missing(session, LetterRow, [letter])

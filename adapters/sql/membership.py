@@ -1,18 +1,23 @@
 """Accounts and memberships in the store, and the permissions that follow from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.interfaces import ORMOption
 
 from adapters.sql.database.schema import (
     AccountRow,
     InvitationRow,
     MembershipRow,
     PersonRow,
+    SubscriptionRow,
 )
-from domain.account import Role
+from domain.account import Account, Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
 from domain.membership import Membership
@@ -129,3 +134,83 @@ async def user_or_owner(session: AsyncSession, account: str, email: str) -> Memb
         .options(joinedload(MembershipRow.person))
     )
     return min(found, key=lambda user: user.email != email, default=None)
+
+
+_LISTS: Final = ("payment_methods", "rooms", "subscriptions", "invoices", "pools")
+"""The lists of an account, besides its users."""
+
+
+async def load_account(session: AsyncSession, account: str, *, only: str | None = None) -> Account:
+    """Return the account as a domain value, as it is in this transaction.
+
+    With `only`, the user of that address is its only user: large accounts have thousands.
+    """
+    filled = await _filled_lists(session, account)
+    row = (
+        await session.scalars(
+            select(AccountRow).where(AccountRow.id == account).options(*_lists(filled))
+        )
+    ).one()
+    users = select(MembershipRow).where(
+        MembershipRow.account_id == account, MembershipRow.until.is_(None)
+    )
+    if only:
+        users = users.where(MembershipRow.email == only)
+    person = joinedload(MembershipRow.person)
+    found = await session.scalars(
+        users.order_by(MembershipRow.id).options(
+            person.selectinload(PersonRow.meetings),
+            person.selectinload(PersonRow.webinars),
+            joinedload(MembershipRow.held),
+        )
+    )
+    set_committed_value(row, "users", found.all())
+    for name in set(_LISTS) - filled:
+        set_committed_value(row, name, [])
+    return Account.model_validate(row, from_attributes=True)
+
+
+def whole_accounts() -> Select[AccountRow]:
+    """Return the query of all accounts with everything that an import file has."""
+    users = selectinload(AccountRow.users)
+    person = users.joinedload(MembershipRow.person)
+    return (
+        select(AccountRow)
+        .order_by(AccountRow.id)
+        .options(
+            person.selectinload(PersonRow.meetings),
+            person.selectinload(PersonRow.webinars),
+            users.joinedload(MembershipRow.held),
+            *_lists(_LISTS),
+        )
+    )
+
+
+def _lists(names: Collection[str]) -> Sequence[ORMOption]:
+    many = {
+        "payment_methods": selectinload(AccountRow.payment_methods),
+        "rooms": selectinload(AccountRow.rooms),
+        "subscriptions": selectinload(AccountRow.subscriptions).selectinload(
+            SubscriptionRow.payments
+        ),
+        "invoices": selectinload(AccountRow.invoices),
+        "pools": selectinload(AccountRow.pools),
+    }
+    # Single rows are joined to save a statement each: an acceptance loads two accounts.
+    return (
+        joinedload(AccountRow.base_licenses),
+        joinedload(AccountRow.credit_balance),
+        *(many[name] for name in names),
+    )
+
+
+async def _filled_lists(session: AsyncSession, account: str) -> set[str]:
+    """Return the lists with any item: most are empty, and each costs a statement of its own."""
+    filled = (await session.execute(_which_are_filled(), {"account": account})).one()
+    return {name for name, is_filled in zip(_LISTS, filled, strict=True) if is_filled}
+
+
+@cache
+def _which_are_filled() -> Select[*tuple[bool, ...]]:
+    lists = (getattr(AccountRow, name) for name in _LISTS)
+    return select(*(each.any() for each in lists)).where(AccountRow.id == bindparam("account"))

@@ -1,4 +1,4 @@
-"""The store as one: what the rest of Seatflow is given."""
+"""The store: all adapters over one database."""
 
 from typing import Final
 
@@ -46,13 +46,13 @@ class SqlStore:
         self.announcements = SqlAnnouncements(engine)
 
     async def audit(self) -> AuditReport:
-        """What must be true and is not (AUD)."""
+        """Check the invariants of the store; return the violations (AUD)."""
         return await audit(self.engine)
 
     async def keep_id_key(self, fingerprint: str) -> None:
-        """Keep the fingerprint of the key behind workflow ids, once and for all.
+        """Store the fingerprint of the key behind workflow ids, which never changes.
 
-        Raises Refused: `invalid_input`, when another is kept.
+        Raises Refused: `invalid_input`, if another one is stored.
         """
         async with writing(self.engine) as session:
             kept = {"key": _ID_KEY, "value": fingerprint}
@@ -60,7 +60,7 @@ class SqlStore:
         await self.check_id_key(fingerprint)
 
     async def check_id_key(self, fingerprint: str) -> None:
-        """Raises Refused: `invalid_input`, when another fingerprint is kept."""
+        """Raise Refused(invalid_input) if another fingerprint is stored."""
         async with reading(self.engine) as session:
             kept = await session.get(SettingRow, _ID_KEY)
         if kept and kept.value != fingerprint:

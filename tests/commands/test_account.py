@@ -116,7 +116,7 @@ def test_mistakes_of_all_kinds_are_told_at_once(run: Run) -> None:
         "the period of subscription s ends before it starts",
         "licenses is 1, but 2 users are licensed",
         "user on more than one account ann@globex.example is listed twice",
-        "owner@acme.example lives on another account",
+        "owner@acme.example is a user of another account",
         "gmail.com belongs to a public mail service",
     }
     assert run("export").at("accounts", 0, "id") == "acme"

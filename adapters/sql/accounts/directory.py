@@ -1,22 +1,19 @@
-"""The built-in directory: accounts and their users, imported and exported."""
+"""The built-in directory: import and export of accounts and their users."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
 from itertools import chain, count
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import joinedload, selectinload
-from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.orm import selectinload
 
-from adapters.sql.accounts.import_addons import take_in_addons
+from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_ledger import Books, payments_of, same_period
-from adapters.sql.accounts.import_orders import Ordered, name_bought, ordered_here
+from adapters.sql.accounts.import_orders import Ordered, ordered_here
 from adapters.sql.accounts.import_validation import mistakes
 from adapters.sql.announcement import announce_to
 from adapters.sql.database.schema import (
@@ -36,8 +33,16 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
     WebinarRow,
 )
-from adapters.sql.database.transaction import alone, batches, insert_missing, reading, writing
+from adapters.sql.database.transaction import (
+    advisory_lock,
+    batches,
+    insert_missing,
+    reading,
+    writing,
+)
+from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import serve_waiting
+from adapters.sql.membership import load_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_by_itself
 from adapters.sql.money.ledger import count_entries, post
@@ -56,10 +61,12 @@ from domain.account import (
 from domain.account_file import Mistake
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
+from domain.license import ImportedCount, imported_count
 
 _MERGED: Final = frozenset(
     {
         "addons",
+        "amount_due",
         "credit",
         "licenses",
         "meetings",
@@ -73,121 +80,61 @@ _MERGED: Final = frozenset(
         "webinars",
     }
 )
-"""What is merged item by item, or follows from the items, rather than set."""
+"""Fields that are merged item by item or derived from the items, and not set."""
 
 _Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
 AnyListed = TypeVar("AnyListed", bound=Listed)
 
-_LISTS: Final = ("payment_methods", "rooms", "subscriptions", "invoices", "pools")
-"""What an account may have many of, beside users."""
-
-
-def _whole(only: str | None = None, lists: Collection[str] = _LISTS) -> Sequence[ORMOption]:
-    """Everything that an account of the import file has, or with one of its users only.
-
-    Of its lists those that are named.
-    """
-    users = AccountRow.users.and_(MembershipRow.email == only) if only else AccountRow.users
-    person = selectinload(users).joinedload(MembershipRow.person)
-    many = {
-        "payment_methods": selectinload(AccountRow.payment_methods),
-        "rooms": selectinload(AccountRow.rooms),
-        "subscriptions": selectinload(AccountRow.subscriptions).selectinload(
-            SubscriptionRow.payments
-        ),
-        "invoices": selectinload(AccountRow.invoices),
-        "pools": selectinload(AccountRow.pools),
-    }
-    # What there is one of comes along in the same statement; an acceptance loads accounts twice.
-    return (
-        joinedload(AccountRow.base_licenses),
-        joinedload(AccountRow.credit_balance),
-        person.selectinload(PersonRow.meetings),
-        person.selectinload(PersonRow.webinars),
-        selectinload(users).joinedload(MembershipRow.held),
-        *(many[name] for name in lists),
-    )
-
-
-async def load_account(session: AsyncSession, account: str, *, only: str | None = None) -> Account:
-    """The account as the rules judge it, in this transaction.
-
-    With `only`, that user alone: large accounts have thousands.
-    """
-    filled = await _filled_lists(session, account)
-    row = await session.get_one(
-        AccountRow, account, options=_whole(only, filled), populate_existing=True
-    )
-    for name in set(_LISTS) - filled:
-        set_committed_value(row, name, [])
-    return Account.model_validate(row, from_attributes=True)
-
-
-async def _filled_lists(session: AsyncSession, account: str) -> set[str]:
-    """The lists that hold anything: most are empty, and each would cost a statement of its own."""
-    held = (await session.execute(_what_is_held(), {"account": account})).one()
-    return {name for name, is_held in zip(_LISTS, held, strict=True) if is_held}
-
-
-@cache
-def _what_is_held() -> Select[*tuple[bool, ...]]:
-    lists = (getattr(AccountRow, name) for name in _LISTS)
-    return select(*(held.any() for held in lists)).where(AccountRow.id == bindparam("account"))
-
 
 class SqlDirectory:
-    """Imports and exports accounts."""
+    """Import and export of accounts."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def import_(self, directory: Directory) -> list[str]:
-        """Load all accounts of the file or none; their ids, in the order of the file.
+        """Import all accounts of the file or none; return their ids in the order of the file.
 
-        A known account is updated: what the file names is set, what it does not name
-        stays, and so do memberships and money that the engine made. Raises Refused:
-        `invalid_input`, with `mistakes`, each a `path` and a `reason`.
+        In a known account, the fields that the file names are set. All others stay, and so do
+        memberships and money that the engine made. Raises Refused: `invalid_input`, with
+        `mistakes`, each a `path` and a `reason`.
         """
         at = datetime.now(UTC)
         async with writing(self._engine) as session:
-            await alone(session, "import")
-            people = await _people(session, directory)
+            await advisory_lock(session, "import")
+            people = await _lock_people(session, directory)
             ids = [account.id for account in directory.accounts]
-            await _lock(session, ids)
-            accounts = await _accounts(session, ids)
-            homes = await _homes(session, list(people))
+            await _lock_accounts(session, ids)
+            accounts = await _known_accounts(session, ids)
+            current = await _current_accounts(session, list(people))
             ordered = await ordered_here(session, directory)
-            _refuse(mistakes(directory, accounts, homes, ordered))
+            _refuse(mistakes(directory, accounts, current, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
-                await _take_in(session, accounts.get(account.id), account, people, ordered, at=at)
-            _refuse(
-                [
-                    mistake
-                    for number, account in enumerate(directory.accounts)
-                    for mistake in await _unsound(session, f"accounts[{number}]", account.id)
-                ]
-            )
+                known = accounts.get(account.id)
+                await _import_account(session, known, account, people, ordered, at=at)
+            _refuse(await _invalid_accounts(session, ids))
             await announce_to(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
-        return [account.id for account in directory.accounts]
+        return ids
 
     async def mistakes(self, directory: Directory) -> list[Mistake]:
-        """What would be wrong with an import, given what is known; changes nothing."""
+        """Return the mistakes that an import would report; change nothing."""
         async with reading(self._engine) as session:
-            accounts = await _accounts(session, [account.id for account in directory.accounts])
-            homes = await _homes(session, _emails(directory))
+            ids = [account.id for account in directory.accounts]
+            accounts = await _known_accounts(session, ids)
+            current = await _current_accounts(session, _emails(directory))
             ordered = await ordered_here(session, directory)
-            return [*mistakes(directory, accounts, homes, ordered)]
+            return [*mistakes(directory, accounts, current, ordered)]
 
     async def export(self, account: str | None) -> Directory:
-        """The whole store or one account, as a file that imports to the same.
+        """Export the whole store or one account; importing the file gives the same again.
 
         Raises Refused: `not_found`.
         """
         async with reading(self._engine) as session:
-            query = select(AccountRow).order_by(AccountRow.id).options(*_whole())
+            query = whole_accounts()
             if account is not None:
                 query = query.where(AccountRow.id == account)
             rows = (await session.scalars(query)).all()
@@ -198,13 +145,13 @@ class SqlDirectory:
 
 
 def _exported(row: AccountRow) -> Account:
-    """The account as a file has it: it has no word for a line that has ended on its own."""
+    """Return the account as a file lists it, without lines that ended before their account."""
     account = Account.model_validate(row, from_attributes=True)
     if row.state == "closed":
         return account
-    over = {line.id for line in row.subscriptions if line.ended is not None}
-    lines = tuple(line for line in account.subscriptions if line.id not in over)
-    return account.model_copy(update={"subscriptions": lines}) if over else account
+    ended = {line.id for line in row.subscriptions if line.ended is not None}
+    lines = tuple(line for line in account.subscriptions if line.id not in ended)
+    return account.model_copy(update={"subscriptions": lines}) if ended else account
 
 
 def _refuse(mistakes: Iterable[Mistake]) -> None:
@@ -212,26 +159,29 @@ def _refuse(mistakes: Iterable[Mistake]) -> None:
     if found:
         raise Refused(
             ErrorCode.INVALID_INPUT,
-            "The file cannot be imported; nothing was.",
+            "The file cannot be imported; nothing was changed.",
             mistakes=found,
         )
 
 
-async def _unsound(session: AsyncSession, path: str, account: str) -> list[Mistake]:
-    """What is wrong with the account that came of the file and what was known."""
-    try:
-        await load_account(session, account)
-    except ValidationError as error:
-        return [(path, mistake["msg"].removeprefix("Value error, ")) for mistake in error.errors()]
-    return []
+async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[Mistake]:
+    """Return the mistakes of the accounts that resulted from the import."""
+    found: list[Mistake] = []
+    for number, account in enumerate(ids):
+        try:
+            await load_account(session, account)
+        except ValidationError as error:
+            reasons = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
+            found += [(f"accounts[{number}]", reason) for reason in reasons]
+    return found
 
 
 def _emails(directory: Directory) -> list[str]:
     return sorted({user.email for account in directory.accounts for user in account.users})
 
 
-async def _people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
-    """A locked row for everybody in the file, new ones included."""
+async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
+    """Return a locked row for every person in the file, new ones included."""
     emails = _emails(directory)
     await insert_missing(session, PersonRow, [{"email": email} for email in emails])
     rows: dict[str, PersonRow] = {}
@@ -247,41 +197,36 @@ async def _people(session: AsyncSession, directory: Directory) -> dict[str, Pers
     return rows
 
 
-async def _lock(session: AsyncSession, ids: Sequence[str]) -> None:
+async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
     for account in sorted(ids):
-        # One by one: left to itself, the database sorts by its own alphabet.
+        # One by one, because the database may sort by another collation.
         await session.get(AccountRow, account, with_for_update=True)
 
 
-async def _accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
-    """The rows of the accounts that are known."""
+async def _known_accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
+    """Return the rows of the accounts that exist."""
     rows: dict[str, AccountRow] = {}
     for some in batches(ids):
-        found = await session.scalars(
-            select(AccountRow)
-            .where(AccountRow.id.in_(some))
-            .options(*_whole())
-            .execution_options(populate_existing=True)
-        )
+        found = await session.scalars(whole_accounts().where(AccountRow.id.in_(some)))
         rows |= {row.id: row for row in found}
     return rows
 
 
-async def _homes(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
-    """The account on which each of these people is now."""
-    homes: dict[str, str] = {}
+async def _current_accounts(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
+    """Return the account on which each of these people is now."""
+    current: dict[str, str] = {}
     for some in batches(emails):
         found = await session.execute(
             select(MembershipRow.email, MembershipRow.account_id).where(
                 MembershipRow.email.in_(some), MembershipRow.until.is_(None)
             )
         )
-        homes |= {email: account for email, account in found}
-    return homes
+        current |= {email: account for email, account in found}
+    return current
 
 
 def _owners(directory: Directory, accounts: Mapping[str, AccountRow]) -> list[str]:
-    """Who owned these accounts before, and who does now: something may block them, or no more."""
+    """Return the previous and the new owners of these accounts, whose blockers may have changed."""
     before = {
         user.email for row in accounts.values() for user in row.users if user.role == Role.OWNER
     }
@@ -289,7 +234,7 @@ def _owners(directory: Directory, accounts: Mapping[str, AccountRow]) -> list[st
     return sorted(before | named)
 
 
-async def _take_in(
+async def _import_account(
     session: AsyncSession,
     known: AccountRow | None,
     account: Account,
@@ -298,13 +243,12 @@ async def _take_in(
     *,
     at: datetime,
 ) -> None:
-    """Merge the account, and bring its licenses and its money to what the file says."""
+    """Merge the account, and set its licenses and money as the file names them."""
     before = payments_of(known)
     counts = ordered.counts(account)
     account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
-    _count_licenses(row.base_licenses, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
-    await session.flush()
+    await _import_base_licenses(session, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     books = Books(row.id, row.currency, at, count(so_far + 1))
     await post(
@@ -315,9 +259,10 @@ async def _take_in(
         ],
     )
     await apply_by_itself(session, row, at)
-    await session.flush()
-    await take_in_addons(session, row, account, counts, at)
+    await import_addons(session, row, account, counts, at)
     await serve_waiting(session, row.id, at)
+    # Statements have changed them behind the row.
+    session.expire(row, ["credit_balance", "pools"])
 
 
 async def _merge_account(
@@ -326,13 +271,15 @@ async def _merge_account(
     if row is None:
         pool = LicensePoolRow(bought=0, bought_named=0, assigned=0, reserved=0)
         row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
-        session.add(row)
         _set(row, account, type(account).model_fields)
+        session.add(row)
     else:
         _set(row, account, account.model_fields_set)
     _merge(row.payment_methods, account.payment_methods, PaymentMethodRow)
     _merge(row.rooms, account.rooms, RoomRow)
-    for invoice in _merge(row.invoices, account.invoices, InvoiceRow):
+    invoices = _merge(row.invoices, account.invoices, InvoiceRow)
+    for invoice, named in zip(invoices, account.invoices, strict=True):
+        invoice.apply_imported_amount(named.amount_due)
         invoice.close_if_paid()
     await _merge_subscriptions(session, row, account.subscriptions)
     if row.state == "closed":
@@ -358,7 +305,7 @@ async def _merge_subscriptions(
 async def _replace_payments(
     session: AsyncSession, line: SubscriptionRow, renewed: Subscription
 ) -> None:
-    """The payments of a line are those of its current period."""
+    """Remove the payments of the period before the one that the file names."""
     named = {payment.id for payment in renewed.payments}
     for payment in [payment for payment in line.payments if payment.id not in named]:
         line.payments.remove(payment)
@@ -370,14 +317,18 @@ async def _merge_users(
 ) -> None:
     known = {membership.email: membership for membership in row.users}
     for user in users:
-        if user.email in known and user.role is not Role.OWNER:
-            known[user.email].role = user.role
-    # Who is no longer the owner goes first: an account never has two.
-    await session.flush()
+        membership = known.get(user.email)
+        if membership and membership.role == Role.OWNER and user.role is not Role.OWNER:
+            # At once, before there is a new owner: an account never has two.
+            await session.execute(
+                update(MembershipRow)
+                .where(MembershipRow.id == membership.id)
+                .values(role=user.role)
+            )
     for user in users:
         membership = known.get(user.email)
         if membership is None:
-            membership = MembershipRow(origin="import", licensed=False, chat_before=0)
+            membership = MembershipRow(origin="import", licensed=False, chat_before=0, held=None)
             membership.person = people[user.email]
             row.users.append(membership)
         _set(membership, user, user.model_fields_set)
@@ -387,33 +338,37 @@ async def _merge_users(
         _merge(membership.webinars, user.webinars, WebinarRow)
 
 
-def _count_licenses(pool: LicensePoolRow, row: AccountRow, named: int | None, ordered: int) -> None:
-    """As many as the file names, else as many as it needs."""
-    pool.assigned = sum(user.licensed for user in row.users)
+async def _import_base_licenses(
+    session: AsyncSession, row: AccountRow, named: int | None, ordered: int
+) -> None:
+    """Set the base licenses to the number that the file names, at least to those in use."""
+    pool = (await pools_of(session, row.id))[WORKPLACE, NO_CAPACITY]
+    count = ImportedCount(bought=pool.bought, named=pool.bought_named)
     if named is not None:
-        name_bought(pool, named, ordered)
-    missing = max(pool.assigned + pool.reserved - pool.bought, 0)
-    pool.bought += missing
-    pool.bought_named += missing
+        count = imported_count(pool.bought, pool.bought_named, named=named, ordered=ordered)
+    assigned = sum(user.licensed for user in row.users)
+    missing = max(assigned + pool.reserved - count.bought, 0)
+    enough = ImportedCount(bought=count.bought + missing, named=count.named + missing)
+    await set_imported(session, pool, enough, assigned)
 
 
 def _merge(
     rows: list[AnyListed], entries: Sequence[_Item], new: Callable[[], AnyListed]
 ) -> list[AnyListed]:
-    """Set `entries` in `rows`, adding the unknown ones; the rows of the entries.
+    """Set `entries` in `rows`, adding unknown ones; return the rows of the entries.
 
-    Entries take the places that their rows had among the others, in their own order.
+    The entries take the positions of their rows, in the order of the file.
     """
     known = {row.id: row for row in rows}
     free = count(max((row.position for row in rows), default=-1) + 1)
-    places = sorted(known[entry.id].position for entry in entries if entry.id in known)
-    for entry, place in zip(entries, chain(places, free), strict=False):
+    positions = sorted(known[entry.id].position for entry in entries if entry.id in known)
+    for entry, position in zip(entries, chain(positions, free), strict=False):
         if entry.id in known:
             _set(known[entry.id], entry, entry.model_fields_set)
         else:
             rows.append(known.setdefault(entry.id, new()))
             _set(known[entry.id], entry, type(entry).model_fields)
-        known[entry.id].position = place
+        known[entry.id].position = position
     return [known[entry.id] for entry in entries]
 
 

@@ -1,54 +1,50 @@
-"""Add-on licenses as an import file lists them: pools, and what each user holds."""
+"""Add-on licenses in an import file: pools, and the license of each user."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.accounts.import_orders import name_bought
-from adapters.sql.database.schema import AccountRow, HeldLicenseRow
+from adapters.sql.database.schema import AccountRow
+from adapters.sql.licenses.counter import enlarge_by_import, pools_of, set_imported
 from adapters.sql.licenses.license import give_addon, resize_meetings, take_addon
-from adapters.sql.licenses.pool import enlarge, pools_of
 from domain.account import Account, Pool, User
-from domain.license import Sku
+from domain.license import Sku, imported_count
 
 
-async def take_in_addons(
+async def import_addons(
     session: AsyncSession,
     row: AccountRow,
     account: Account,
     ordered: Mapping[tuple[str, int], int],
     at: datetime,
 ) -> None:
-    """Bring pools and holders to what the file says; it was found to be sound.
+    """Set pools and holders as the validated file names them.
 
-    A pool that it does not name becomes as large as it has to be, as that of base licenses.
+    A pool that it does not name becomes as large as needed.
     """
-    rows = await session.scalars(select(HeldLicenseRow).where(HeldLicenseRow.account_id == row.id))
-    held = {license.membership_id: license.capacity for license in rows}
     users = {user.email: user for user in row.users}
     named = [
-        (users[user.email], _held_then(user, held.get(users[user.email].id)))
+        (users[user.email], _capacity_after(user, users[user.email].addon_held))
         for user in account.users
     ]
     for membership, capacity in named:
-        if held.get(membership.id, capacity) != capacity:
+        if membership.addon_held != capacity:
             await take_addon(session, membership)
-    # Only now: the file may name fewer licenses than were assigned before.
+    # After the add-ons are taken: the file may name fewer licenses than were assigned.
     await _merge_pools(session, row.id, account.pools, ordered)
     for membership, capacity in named:
         if capacity is None:
             continue
         if not await give_addon(session, membership, capacity, at):
-            await _enlarge(session, row.id, capacity, 1)
+            await enlarge_by_import(session, row.id, Sku.LARGE_MEETING, capacity, 1)
             await give_addon(session, membership, capacity, at)
-        # Also those meetings that the file has added.
+        # The file may have added meetings.
         await resize_meetings(session, membership.email, capacity)
 
 
-def _held_then(user: User, before: int | None) -> int | None:
-    """The capacity that a user holds after the import."""
+def _capacity_after(user: User, before: int | None) -> int | None:
+    """Return the capacity of the user's add-on after the import."""
     if "addons" not in user.model_fields_set:
         return before
     return next((addon.capacity for addon in user.addons), None)
@@ -60,20 +56,15 @@ async def _merge_pools(
     pools: Sequence[Pool],
     ordered: Mapping[tuple[str, int], int],
 ) -> None:
-    """Those that the file does not name stay."""
+    """Set the size of the pools that the file names."""
     known = await pools_of(session, account)
     for pool in pools:
         key = pool.sku, pool.capacity
-        if key in known:
-            name_bought(known[key], pool.bought, ordered[key])
+        row = known.get(key)
+        if row is None:
+            await enlarge_by_import(session, account, Sku.LARGE_MEETING, pool.capacity, pool.bought)
         else:
-            await _enlarge(session, account, pool.capacity, pool.bought)
-    await session.flush()
-
-
-async def _enlarge(session: AsyncSession, account: str, capacity: int, by: int) -> None:
-    """So many more were there before anybody bought one here."""
-    await enlarge(session, account, Sku.LARGE_MEETING, capacity, by)
-    pool = (await pools_of(session, account))[Sku.LARGE_MEETING, capacity]
-    pool.bought_named += by
-    await session.flush()
+            count = imported_count(
+                row.bought, row.bought_named, named=pool.bought, ordered=ordered[key]
+            )
+            await set_imported(session, row, count, row.assigned)

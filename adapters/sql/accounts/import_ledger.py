@@ -1,11 +1,11 @@
-"""What a file means to the ledger: the payments of current periods, and opening credit."""
+"""Ledger entries of an import: payments of current periods, and opening credit."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from adapters.sql.accounts.import_validation import named_anew
+from adapters.sql.accounts.import_validation import names_other_credit
 from adapters.sql.database.schema import AccountRow, PaymentRow, SubscriptionRow
 from domain.account import Account, Subscription
 from domain.ledger import (
@@ -24,42 +24,42 @@ Period = tuple[date, date]
 
 @dataclass(frozen=True)
 class Paid:
-    """One payment as the ledger holds it."""
+    """One payment as the ledger has it."""
 
     origin: str
-    """The ledger account that it came from."""
+    """The ledger account that was debited."""
     amount: Decimal
     period: Period
 
 
 def payments_of(row: AccountRow | None) -> dict[str, Paid]:
-    """What is held for the current periods: nothing more once the account is closed (SRC-2)."""
+    """Return the payments for the current periods; none of a closed account (SRC-2)."""
     if row is None or row.state == "closed":
         return {}
     return {
-        payment.id: Paid(_origin(payment), payment.amount, _kept_period(line))
+        payment.id: Paid(_origin(payment), payment.amount, _stored_period(line))
         for line in row.subscriptions
         for payment in line.payments
     }
 
 
 def same_period(line: SubscriptionRow, named: Subscription) -> bool:
-    """Whether a file speaks of the period that is kept."""
-    return _kept_period(line) == (_in_utc(named.period_start), _in_utc(named.period_end))
+    """Return whether the file names the stored period of the line."""
+    return _stored_period(line) == (_in_utc(named.period_start), _in_utc(named.period_end))
 
 
 @dataclass(frozen=True)
 class Books:
-    """The books of one account, while a file is taken in."""
+    """The ledger entries of one account during an import."""
 
     account: str
     currency: str
     at: datetime
     numbers: Iterator[int]
-    """Of the entries to come; none was used before."""
+    """Unused numbers for the next entries."""
 
     def payments(self, before: Mapping[str, Paid], now: Mapping[str, Paid]) -> Iterator[Transfer]:
-        """What changed: paid anew, earned with its period, or named differently."""
+        """Return the entries of payments that are new, corrected, or earned with their period."""
         prepaid = prepaid_of(self.account)
         for payment in dict.fromkeys([*before, *now]):
             old, new = before.get(payment), now.get(payment)
@@ -74,36 +74,36 @@ class Books:
                 yield from self._entry(TransferKind.PAYMENT, new.origin, prepaid, new.amount)
 
     def credit(self, row: AccountRow, named: Account, *, known: bool) -> Iterator[Transfer]:
-        """The difference to what was named before: what the engine made of it stays."""
-        if known and not named_anew(named, row):
+        """Return the entry of the difference to the credit that the file before named."""
+        if known and not names_other_credit(named, row):
             return
         change, row.credit_named = named.credit - row.credit_named, named.credit
         kind = TransferKind.CORRECTED if known else TransferKind.OPENING
         opening, credit = opening_of(self.account), credit_of(self.account)
-        giver, receiver = (opening, credit) if change > 0 else (credit, opening)
-        yield from self._entry(kind, giver, receiver, abs(change))
+        debited, credited = (opening, credit) if change > 0 else (credit, opening)
+        yield from self._entry(kind, debited, credited, abs(change))
 
     def _entry(
-        self, kind: TransferKind, giver: str, receiver: str, amount: Decimal
+        self, kind: TransferKind, debited: str, credited: str, amount: Decimal
     ) -> Iterator[Transfer]:
         if amount:
             yield Transfer(
                 id=f"import/{self.account}/{next(self.numbers)}",
                 at=self.at,
                 kind=kind,
-                debited=giver,
-                credited=receiver,
+                debited=debited,
+                credited=credited,
                 amount=rounded(amount, self.currency),
             )
 
 
 def _origin(payment: PaymentRow) -> str:
-    """Credit that was used before is no credit any more: it came with the account."""
+    """Return the ledger account of a payment; credit used before the import is an opening."""
     origin = opening_of if payment.method == "credit" else methods_of
     return origin(payment.account_id)
 
 
-def _kept_period(line: SubscriptionRow) -> Period:
+def _stored_period(line: SubscriptionRow) -> Period:
     return _in_utc(line.period_start), _in_utc(line.paid_until)
 
 

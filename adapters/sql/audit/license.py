@@ -1,4 +1,4 @@
-"""What must be true of pools and of those who hold their licenses (AUD)."""
+"""Checks of license pools and their holders (AUD)."""
 
 from typing import Final
 
@@ -95,7 +95,7 @@ LICENSE_CHECKS: Final = (
     ),
     Check(
         "ASG-3",
-        "a meeting has not the capacity of its host's license",
+        "a meeting does not have the capacity of its host's license",
         select(MembershipRow.email)
         .join(HeldLicenseRow, _ITS_HOLDER)
         .where(

@@ -1,4 +1,4 @@
-"""What must be true of the money, computed afresh from the entries of the ledger (AUD)."""
+"""Checks of the money, computed from the entries of the ledger (AUD)."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -52,21 +52,21 @@ _OWNER_LEFT: Final = (
 MONEY_CHECKS: Final = (
     Check(
         "CRD-4",
-        "the balances of this currency do not add up to nothing",
+        "the balances of this currency do not add up to zero",
         select(BalanceRow.currency)
         .group_by(BalanceRow.currency)
         .having(func.sum(BalanceRow.amount) != _NOTHING),
     ),
     Check(
         "CRD-4",
-        "the balance is not what the entries of the ledger make of it",
+        "the balance is not the sum of its ledger entries",
         select(_COMPARED.c.whose)
         .group_by(_COMPARED.c.whose, _COMPARED.c.currency)
         .having(func.sum(_COMPARED.c.amount) != _NOTHING),
     ),
     Check(
         "CRD-1",
-        "more was drawn than there was",
+        "more was drawn than the balance had",
         select(_RECOMPUTED.c.whose)
         .where(
             or_(
@@ -81,7 +81,7 @@ MONEY_CHECKS: Final = (
     ),
     Check(
         "REF-5",
-        "more went back to payment methods than was paid by them",
+        "more was refunded to payment methods than they had paid",
         select(_RECOMPUTED.c.whose)
         .where(_RECOMPUTED.c.whose.startswith(methods_of("")))
         .group_by(_RECOMPUTED.c.whose, _RECOMPUTED.c.currency)
@@ -119,7 +119,7 @@ MONEY_CHECKS: Final = (
 
 
 async def money_violations(session: AsyncSession) -> list[Violation]:
-    """What the records say of money must be what was settled, booked and paid."""
+    """Compare the records with the settlements, the ledger and the payments."""
     refunds = [
         (row.ordered, row.record)
         for row in await session.scalars(select(RefundRow).order_by(RefundRow.refund_id))
@@ -161,7 +161,7 @@ def _agree(record: Invitation, settled: SettlementRow | None) -> bool:
 
 
 Flows = Mapping[str, Mapping[str, Decimal]]
-"""What each refund sent to other ledger accounts; negative: what it received from them."""
+"""The net amounts that each refund sent to other ledger accounts."""
 
 
 async def _flows(session: AsyncSession) -> Flows:
@@ -218,7 +218,7 @@ def _expected(order: RefundOrder, refund: Refund) -> Mapping[str, Decimal]:
 async def _of_payments(
     session: AsyncSession, refunds: Iterable[tuple[RefundOrder, Refund]]
 ) -> AsyncIterator[Violation]:
-    """No payment is returned more often than it was paid, by our word or the provider's."""
+    """Compare refunds with payments, by our records and by those of the provider."""
     ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for order, refund in refunds:
         for part in refund.parts:

@@ -1,6 +1,6 @@
-"""What must be true of orders, their invoices and what was booked for them (AUD)."""
+"""Checks of orders, their invoices and their ledger entries (AUD)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -82,7 +82,7 @@ ORDER_CHECKS: Final = (
     ),
     Check(
         "ADD-6",
-        "the order is over, but an invoice of it is still to be paid",
+        "the order has ended, but one of its invoices is still open",
         select(OrderRow.order_id)
         .join(OrderInvoiceRow, _ITS_INVOICE)
         .where(~_LIVE, OrderInvoiceRow.state.in_(["open", "failed"])),
@@ -96,7 +96,7 @@ ORDER_CHECKS: Final = (
     ),
     Check(
         "CRD-4",
-        "what the invoice says was paid is not what the ledger says",
+        "the amount paid of the invoice differs from the ledger",
         select(_COMPARED.c.invoice)
         .group_by(_COMPARED.c.invoice)
         .having(func.sum(_COMPARED.c.amount) != _NOTHING),
@@ -105,25 +105,25 @@ ORDER_CHECKS: Final = (
 
 
 async def order_violations(session: AsyncSession) -> list[Violation]:
-    """What the records say of orders must be what is kept beside them."""
-    return [found async for found in _of_records(session)]
-
-
-async def _of_records(session: AsyncSession) -> AsyncIterator[Violation]:
-    for row in await session.scalars(select(OrderRow).order_by(OrderRow.order_id)):
-        record = row.record
-        invoices = await invoices_of(session, row.order_id)
-        paid = [each.period_end for each in invoices if each.state == "paid"]
-        agree = (
-            record.state == row.state
-            and record.account == row.account_id
-            and record.invoices == tuple(as_invoice(each) for each in invoices)
-            and record.was_paid == bool(paid)
-            and paid[-1:] in ([], [record.quote.next_billing_date])
+    """Compare the records of orders with their rows and invoices."""
+    return [
+        Violation(
+            rule="AUD",
+            subject=row.order_id,
+            message="its record and its invoices do not agree",
         )
-        if not agree:
-            yield Violation(
-                rule="AUD",
-                subject=row.order_id,
-                message="its record and its invoices do not agree",
-            )
+        for row in await session.scalars(select(OrderRow).order_by(OrderRow.order_id))
+        if not _agree(row, await invoices_of(session, row.order_id))
+    ]
+
+
+def _agree(row: OrderRow, invoices: Sequence[OrderInvoiceRow]) -> bool:
+    record = row.record
+    paid = [each.period_end for each in invoices if each.state == "paid"]
+    return (
+        record.state == row.state
+        and record.account == row.account_id
+        and record.invoices == tuple(as_invoice(each) for each in invoices)
+        and record.was_paid == bool(paid)
+        and paid[-1:] in ([], [record.quote.next_billing_date])
+    )

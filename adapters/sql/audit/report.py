@@ -1,4 +1,4 @@
-"""What must be true of the whole store, looked at afresh (AUD)."""
+"""The audit of the whole store (AUD)."""
 
 from typing import Final
 
@@ -11,6 +11,7 @@ from adapters.sql.audit.license import LICENSE_CHECKS
 from adapters.sql.audit.money import MONEY_CHECKS, money_violations
 from adapters.sql.audit.order import ORDER_CHECKS, order_violations
 from adapters.sql.database.schema import (
+    UNANSWERED,
     AccountRow,
     Base,
     HeldLicenseRow,
@@ -24,7 +25,6 @@ from adapters.sql.database.schema import (
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
-from adapters.sql.invitations.record import UNANSWERED
 from domain.audit import AuditReport, Violation
 from domain.invitation import InvitationState
 from domain.remedy import Removal
@@ -156,7 +156,7 @@ _COUNTED: Final[dict[str, type[Base]]] = {
 
 
 async def audit(engine: AsyncEngine) -> AuditReport:
-    """Everything that must be true and is not, at one moment."""
+    """Run all checks on one snapshot; return what was counted and every violation."""
     async with reading(engine) as session:
         return AuditReport(
             checked={

@@ -1,4 +1,4 @@
-"""Engines for the two databases, set up so that their transactions mean what they say."""
+"""Engines for SQLite and PostgreSQL."""
 
 from pathlib import Path
 from typing import Final
@@ -13,18 +13,18 @@ from adapters.sql.database.sqlite import READ, WRITE, open_sqlite
 from domain.error import ErrorCode, Refused
 
 BUSY_SECONDS: Final = 30.0
-"""How long a SQLite transaction waits for the one that writes."""
+"""The time that a SQLite transaction waits for another writer."""
 CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 15
-"""At a time to a SQLite database, by one process; each has a thread of its own."""
+"""The connections of one process to a SQLite database; each has its own thread."""
 READS_ONLY: Final = "seatflow_reads_only"
-"""The execution option of a SQLite transaction that need not wait for writers."""
+"""The execution option of a SQLite transaction that does not wait for writers."""
 
 
 def create_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> AsyncEngine:
-    """The engine for `url`; nothing is connected yet.
+    """Return an engine for `url`, which connects when it is first used.
 
-    Raises Refused: `invalid_input`, when it names neither of the two databases.
+    Raises Refused: `invalid_input`, when the URL names another database.
     """
     parsed = _parsed(url)
     match parsed.drivername:
@@ -40,7 +40,7 @@ def create_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> AsyncEngine:
         case other:
             raise Refused(
                 ErrorCode.INVALID_INPUT,
-                f"The database is {other}: write sqlite+aiosqlite or postgresql+asyncpg.",
+                f"Unknown database {other}; use sqlite+aiosqlite or postgresql+asyncpg.",
             )
 
 
@@ -48,7 +48,7 @@ def _parsed(url: str) -> URL:
     try:
         return make_url(url)
     except (ArgumentError, ValueError):
-        # The message would show the password.
+        # The message of the error contains the password.
         raise Refused(ErrorCode.INVALID_INPUT, "The database URL cannot be read.") from None
 
 
@@ -60,18 +60,18 @@ def _sqlite(url: URL, busy_seconds: float) -> AsyncEngine:
         connect_args={"timeout": busy_seconds, "async_creator_fn": open_sqlite},
         poolclass=AsyncAdaptedQueuePool,
         pool_size=CONNECTIONS,
-        # One beyond them would be made, and set up, for a single transaction.
+        # An overflow connection would be opened and set up for a single transaction.
         max_overflow=0,
         hide_parameters=True,
     )
-    event.listen(engine.sync_engine, "connect", _set_up)
+    event.listen(engine.sync_engine, "connect", _configure)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
 
 
-def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    # The driver would begin a transaction only at the first write, after the reads
-    # that the write relies on: it is told to leave that to us.
+def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # Without this the driver begins a transaction only at the first write, after the reads
+    # that the write depends on. `_begin` begins it.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")

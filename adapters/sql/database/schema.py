@@ -1,6 +1,6 @@
-"""The tables, and the facts that the database itself keeps true.
+"""The tables, and the constraints that the database enforces.
 
-Attributes bear the names of the import file, so that what it names is set by name.
+Attributes have the names of the import file, so that an import sets them by name.
 """
 
 from datetime import date, datetime
@@ -39,6 +39,7 @@ from domain.assignment import AssignLicenses, AssignmentState
 from domain.batch import Batch, RowResult
 from domain.invitation import Invitation, InvitationState, Invite, Person
 from domain.ledger import credit_of
+from domain.letter.base import Reader
 from domain.license import Sku
 from domain.manifest import Change
 from domain.money import rounded
@@ -47,7 +48,7 @@ from domain.quote import Quote
 from domain.refund import Refund, RefundOrder
 
 WORKPLACE: Final = Sku.WORKPLACE.value
-"""The pool of base licenses; it has no capacity."""
+"""The SKU of base licenses, which have no capacity."""
 NO_CAPACITY: Final = 0
 
 _FINAL = ", ".join(f"'{state}'" for state in InvitationState if state.final)
@@ -63,7 +64,7 @@ _SETTINGS = Document(TypeAdapter(dict[str, JsonValue]))
 
 
 class Base(DeclarativeBase):
-    """What all tables have in common."""
+    """The base of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -84,7 +85,7 @@ class Base(DeclarativeBase):
 
 
 class Listed(Base):
-    """An item of a list: it has a name there, and a place."""
+    """An item of a list, with its id and position."""
 
     __abstract__ = True
 
@@ -93,7 +94,7 @@ class Listed(Base):
 
 
 class PaymentRow(Listed):
-    """What was paid for the current period of a subscription by one method."""
+    """A payment by one method for the current period of a subscription."""
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -122,7 +123,7 @@ class SubscriptionRow(Listed):
     period_start: Mapped[date] = mapped_column(DayOrMoment)
     paid_until: Mapped[date] = mapped_column("period_end", DayOrMoment)
     ended: Mapped[date | None] = mapped_column(DayOrMoment)
-    """When it ended for good, perhaps within the period (SRC-2); None while it lives."""
+    """The end of the subscription, possibly within the period (SRC-2); None while it is live."""
     cancellation_pending: Mapped[bool]
     discount: Mapped[Decimal]
     tax: Mapped[Decimal]
@@ -130,7 +131,7 @@ class SubscriptionRow(Listed):
 
     @property
     def period_end(self) -> date:
-        """The end of the period, or of the subscription itself if that came first."""
+        """Return the end of the subscription, else that of its period."""
         return self.ended or self.paid_until
 
     @period_end.setter
@@ -148,39 +149,33 @@ class RoomRow(Listed):
 
 
 class InvoiceRow(Listed):
-    """An invoice; `amount_due` is what is still open."""
+    """An invoice; `amount_due` is the open amount."""
 
     __tablename__ = "invoices"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    amount_open: Mapped[Decimal] = mapped_column("amount_due")
+    amount_due: Mapped[Decimal]
     amount_named: Mapped[Decimal]
-    """What a file said was open: the rest was paid from credit since."""
+    """The open amount in the last import file; credit has paid the difference since."""
     due_on: Mapped[date]
     status: Mapped[str]
 
-    @property
-    def amount_due(self) -> Decimal:
-        """What is still open."""
-        return self.amount_open
-
-    @amount_due.setter
-    def amount_due(self, named: Decimal) -> None:
-        """What a file names; what was paid from credit stays paid."""
+    def apply_imported_amount(self, amount: Decimal) -> None:
+        """Apply the open amount of an import file; what credit has paid stays paid."""
         if self.amount_named is None:
-            self.amount_open = self.amount_named = named
-        elif named not in {self.amount_open, self.amount_named}:
-            self.amount_open += named - self.amount_named
-            self.amount_named = named
+            self.amount_due = self.amount_named = amount
+        elif amount not in {self.amount_due, self.amount_named}:
+            self.amount_due += amount - self.amount_named
+            self.amount_named = amount
 
     def close_if_paid(self) -> None:
-        """It is paid when credit has paid all of it."""
-        if self.amount_open == 0 < self.amount_named:
+        """Mark the invoice as paid if credit has paid all of it."""
+        if self.amount_due == 0 < self.amount_named:
             self.status = "paid"
 
 
 class PaymentMethodRow(Listed):
-    """A way the account pays, tried in the order of `position`."""
+    """A payment method of the account, used in the order of `position`."""
 
     __tablename__ = "payment_methods"
 
@@ -190,7 +185,7 @@ class PaymentMethodRow(Listed):
 
 
 class _Hosted(Listed):
-    """A meeting or webinar, which goes wherever its host goes."""
+    """A meeting or webinar, which stays with its host."""
 
     __abstract__ = True
 
@@ -214,7 +209,7 @@ class WebinarRow(_Hosted):
 
 
 class PersonRow(Base):
-    """One person, by normalized address, on whichever account (INV-3)."""
+    """A person, by normalized address (INV-3)."""
 
     __tablename__ = "people"
 
@@ -229,9 +224,18 @@ class PersonRow(Base):
     meetings: Mapped[list[MeetingRow]] = relationship(order_by=MeetingRow.position, lazy="raise")
     webinars: Mapped[list[WebinarRow]] = relationship(order_by=WebinarRow.position, lazy="raise")
 
+    def as_reader(self, time_zone: str, locale: str | None = None) -> Reader:
+        """Return the recipient of a letter; the arguments are defaults (TXT-1)."""
+        return Reader(
+            email=self.email,
+            name=self.name,
+            locale=self.locale or locale or "en",
+            time_zone=self.time_zone or time_zone,
+        )
+
 
 class MembershipRow(Base):
-    """A person's place on an account, from when to when, and how it came about (AUD)."""
+    """The membership of a person on an account, with its period and its origin (AUD)."""
 
     __tablename__ = "memberships"
     __table_args__ = (
@@ -265,20 +269,20 @@ class MembershipRow(Base):
     role: Mapped[str]
     licensed: Mapped[bool] = mapped_column(default=False)
     licensed_at: Mapped[datetime | None]
-    """When they got their base license; None for those who brought it with an import."""
+    """The time when the user got the base license; None if it was imported."""
     addon_left: Mapped[int | None]
-    """The capacity of the Large Meeting license that they left behind (TRF-3)."""
+    """The capacity of the Large Meeting license that the user lost by leaving (TRF-3)."""
     origin: Mapped[Literal["import", "invitation", "unlink"]] = mapped_column(Text)
     invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
     since: Mapped[datetime | None]
-    """None for imported ones: they were there before."""
+    """None for an imported membership, which is older than the import."""
     until: Mapped[datetime | None]
     leaving: Mapped[str | None]
-    """What ended it: `unlink`, `delete` or `invitation:<id>`."""
+    """The reason of the end: `unlink`, `delete` or `invitation:<id>`."""
     chat_before: Mapped[int] = mapped_column(default=0, server_default="0")
-    """Messages from before joining: the user's alone, no part of the account (TRF-4)."""
+    """Messages from before joining, which belong to the user and not to the account (TRF-4)."""
     person: Mapped[PersonRow] = relationship(lazy="raise")
-    held: Mapped["HeldLicenseRow | None"] = relationship(viewonly=True, lazy="raise")
+    held: Mapped["HeldLicenseRow | None"] = relationship(cascade="all, delete-orphan", lazy="raise")
 
     name: AssociationProxy[str | None] = association_proxy("person", "name")
     locale: AssociationProxy[str | None] = association_proxy("person", "locale")
@@ -289,7 +293,7 @@ class MembershipRow(Base):
 
     @property
     def chat_messages(self) -> int:
-        """Those that the account may know of: written since joining it (TRF-4)."""
+        """Return the number of messages written since joining the account (TRF-4)."""
         return self.person.chat_messages - self.chat_before
 
     @chat_messages.setter
@@ -297,28 +301,33 @@ class MembershipRow(Base):
         self.person.chat_messages = self.chat_before + named
 
     @property
+    def addon_held(self) -> int | None:
+        """Return the capacity of the user's add-on, if any."""
+        return self.held.capacity if self.held else None
+
+    @property
     def addons(self) -> tuple[HeldAddon, ...]:
-        """What they hold beside a base license."""
+        """Return the add-ons that the user holds."""
         return (HeldAddon(capacity=self.held.capacity),) if self.held else ()
 
     @property
     def addons_left(self) -> tuple[HeldAddon, ...]:
-        """What they held when they left."""
+        """Return the add-ons that the user held when leaving."""
         return (HeldAddon(capacity=self.addon_left),) if self.addon_left else ()
 
     @property
     def meetings(self) -> list[MeetingRow]:
-        """The person's own."""
+        """Return the person's meetings."""
         return self.person.meetings
 
     @property
     def webinars(self) -> list[WebinarRow]:
-        """The person's own."""
+        """Return the person's webinars."""
         return self.person.webinars
 
 
 class LicensePoolRow(Base):
-    """Licenses of one kind that an account has: bought = assigned + reserved + free (ASG-6)."""
+    """A pool of licenses of an account: bought = assigned + reserved + free (ASG-6)."""
 
     __tablename__ = "license_pools"
     __table_args__ = (
@@ -334,18 +343,18 @@ class LicensePoolRow(Base):
     )
     bought: Mapped[int]
     bought_named: Mapped[int] = mapped_column(default=0, server_default="0")
-    """What a file said last: the rest was bought here since."""
+    """The number in the last import file; orders have bought the rest since."""
     assigned: Mapped[int]
     reserved: Mapped[int] = mapped_column(default=0)
 
     @property
     def free(self) -> int:
-        """What can still be assigned or reserved."""
+        """Return the number of licenses that can be assigned or reserved."""
         return self.bought - self.assigned - self.reserved
 
 
 class HeldLicenseRow(Base):
-    """The add-on license that a user holds: one at most (ASG-4)."""
+    """The add-on license of a user, at most one (ASG-4)."""
 
     __tablename__ = "held_licenses"
     __table_args__ = (
@@ -367,7 +376,7 @@ class HeldLicenseRow(Base):
 
 
 class AssignmentRequestRow(Base):
-    """A request to assign licenses, as it was made."""
+    """A request to assign licenses."""
 
     __tablename__ = "assignment_requests"
 
@@ -375,10 +384,11 @@ class AssignmentRequestRow(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     requested_at: Mapped[datetime]
     ordered: Mapped[AssignLicenses] = mapped_column(Document(TypeAdapter(AssignLicenses)))
+    assignments: Mapped[list["AssignmentRow"]] = relationship(lazy="raise")
 
 
 class AssignmentRow(Base):
-    """One user of a request, and what became of them (ASG-5)."""
+    """The assignment of one user of a request (ASG-5)."""
 
     __tablename__ = "assignments"
     __table_args__ = (
@@ -394,11 +404,11 @@ class AssignmentRow(Base):
     )
 
     number: Mapped[int] = mapped_column(primary_key=True)
-    """The older request, and in one request the user named first, has the smaller one."""
+    """Smaller for older requests, and within a request in the order of the users."""
     request_id: Mapped[str] = mapped_column(ForeignKey("assignment_requests.request_id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     email: Mapped[str]
-    """As it was asked: perhaps of somebody whom no account knows."""
+    """The requested address, possibly of a person who is on no account."""
     sku: Mapped[str]
     capacity: Mapped[int]
     gives_base_license: Mapped[bool]
@@ -406,18 +416,18 @@ class AssignmentRow(Base):
     error: Mapped[dict[str, JsonValue] | None] = mapped_column(
         Document(TypeAdapter(dict[str, JsonValue] | None)), nullable=True
     )
-    """Why they were refused, or what they wait for."""
+    """The reason why the user was refused or waits."""
     held_before: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Whether they had that very license already: it took none, and is no news to them."""
+    """True if the user held this license before, so that none was taken from the pool."""
 
     @property
     def waits(self) -> bool:
-        """Whether it is served by itself when a license comes free."""
+        """Return whether the user is served when a license becomes free."""
         return self.state == AssignmentState.WAITING
 
 
 class TransferRow(Base):
-    """One entry of the ledger. A trigger refuses to change it or to take it away."""
+    """One entry of the ledger. A trigger refuses to change or delete it."""
 
     __tablename__ = "transfers"
     __table_args__ = (
@@ -440,7 +450,7 @@ class TransferRow(Base):
 
 
 class BalanceRow(Base):
-    """What a ledger account has in one currency, kept with every entry."""
+    """The balance of a ledger account in one currency, changed with every entry."""
 
     __tablename__ = "balances"
     __table_args__ = (
@@ -479,7 +489,7 @@ class AccountRow(Base):
     managed_domains: Mapped[tuple[str, ...]] = mapped_column(Document(TypeAdapter(tuple[str, ...])))
     locked_settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS)
     credit_named: Mapped[Decimal] = mapped_column("credit")
-    """What a file said last; what there is now is the ledger's to say."""
+    """The amount in the last import file; the ledger has the present balance."""
     payment_methods: Mapped[list[PaymentMethodRow]] = relationship(
         order_by=PaymentMethodRow.position, lazy="raise"
     )
@@ -520,25 +530,26 @@ class AccountRow(Base):
 
     @property
     def paid(self) -> bool:
-        """Whether its plan is not `free`."""
+        """Return whether the plan is not `free`."""
         return self.plan != Plan.FREE
 
     @property
     def credit(self) -> Decimal:
-        """The present balance."""
+        """Return the present balance."""
         amount = self.credit_balance.amount if self.credit_balance else Decimal(0)
         return rounded(amount, self.currency).amount
 
     @property
     def licenses(self) -> int:
-        """Base licenses bought."""
+        """Return the number of base licenses bought."""
         return self.base_licenses.bought
 
 
 class InvitationRow(Base):
-    """One invitation, kept for ever as it stands or as it ended (INV-7).
+    """An invitation, kept after its end (INV-7).
 
-    The record is the truth; the other columns say of it what is searched and constrained.
+    `record` is the complete invitation; the other columns repeat what is searched or
+    constrained.
     """
 
     __tablename__ = "invitations"
@@ -569,20 +580,21 @@ class InvitationRow(Base):
     seat_reserved: Mapped[bool]
     claimed_at: Mapped[datetime]
     quiet_since: Mapped[datetime | None]
-    """The last e-mail to the invitee, or their last answer (REM-1)."""
+    """The time of the last e-mail to the invitee or of their last answer (REM-1)."""
     reminded_by: Mapped[str | None]
-    """The run of reminders that asked for the last one, if it said so."""
+    """The reminder run that requested the last reminder, if it was named."""
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
-    ordered: Mapped[Invite | None] = mapped_column(
-        Document(TypeAdapter[Invite | None](Invite | None))
-    )
-    """None for those of before it was kept."""
+    ordered: Mapped[Invite] = mapped_column(Document(TypeAdapter(Invite)))
     record: Mapped[Invitation] = mapped_column(Document(TypeAdapter(Invitation)))
 
 
+UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
+"""Condition on invitations that are neither accepted nor ended; a seat may be reserved."""
+
+
 class ReminderRunRow(Base):
-    """A run of reminders; whom it reminded the invitations say."""
+    """A reminder run; `reminded_by` of the invitations names it."""
 
     __tablename__ = "reminder_runs"
     __table_args__ = (Index("reminder_runs_by_start", "started_at"),)
@@ -597,7 +609,7 @@ class ReminderRunRow(Base):
 
 
 class MovedItemRow(Base):
-    """One kind of a person's data that the built-in content service has moved (TRF-1)."""
+    """An item of a person's data that the built-in content service has moved (TRF-1)."""
 
     __tablename__ = "moved_items"
 
@@ -610,23 +622,23 @@ class MovedItemRow(Base):
 
 
 class AnnouncementRow(Base):
-    """A workflow that has to be told that the store has changed under it (BLK-4)."""
+    """A signal to a workflow that its data in the store has changed (BLK-4)."""
 
     __tablename__ = "announcements"
-    # A number that was taken away is not given again: who takes one away has read it.
+    # Without it SQLite reuses the numbers of deleted rows, and `done` would delete a new one.
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     number: Mapped[int] = mapped_column(primary_key=True)
     workflow_id: Mapped[str]
     run_id: Mapped[str]
-    """The first run; empty where the id of a workflow is never used again."""
+    """The first run of the chain; empty if the workflow id is never reused."""
     at: Mapped[datetime]
     signal: Mapped[str] = mapped_column(default=DIRECTORY_CHANGED, server_default=DIRECTORY_CHANGED)
-    """The fact that it is told."""
+    """The name of the signal."""
 
 
 class SettlementRow(Base):
-    """How the unused value of a paid account was settled when its owner left (QUO)."""
+    """The settlement of a paid account whose owner left (QUO)."""
 
     __tablename__ = "settlements"
     __table_args__ = (CheckConstraint("kind IN ('refund', 'transfer')", "kind"),)
@@ -637,12 +649,12 @@ class SettlementRow(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     """The account that was left."""
     kind: Mapped[str | None]
-    """None when it was worth nothing, and there was nothing to choose."""
+    """None if the value was zero and there was nothing to choose."""
     quote: Mapped[Quote] = mapped_column(Document(TypeAdapter(Quote)))
 
 
 class RefundRow(Base):
-    """A refund as it stands."""
+    """A refund."""
 
     __tablename__ = "refunds"
     __table_args__ = (UniqueConstraint("invitation_id"),)
@@ -656,7 +668,7 @@ class RefundRow(Base):
 
 
 class OrderRow(Base):
-    """An order of licenses as it stands, and what its terms are counted by (ADD)."""
+    """An order of licenses, with the days that its terms follow from (ADD)."""
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -671,23 +683,23 @@ class OrderRow(Base):
     state: Mapped[str]
     opened_at: Mapped[datetime]
     bought_on: Mapped[date] = mapped_column(DayOrMoment)
-    """The day, in the account's zone, on which the first term begins."""
+    """The first day of the first term, in the account's time zone."""
     billing_day: Mapped[int]
     billing_month: Mapped[int | None]
-    """None: billed every month."""
+    """None for a monthly cycle."""
     reduced_after: Mapped[int | None]
-    """How many entries the journal had when licenses were last taken back."""
+    """The number of journal entries at the last reduction, which is done once."""
     released: Mapped[tuple[str, ...]] = mapped_column(
         Document(TypeAdapter(tuple[str, ...])), default=()
     )
-    """Who lost a license then."""
+    """The users whose license ended then."""
     reported_at: Mapped[datetime | None]
-    """When the buyer was told of it; until then, buying the same again means this order."""
+    """The time when the buyer saw the order; before, the same request returns this order."""
     record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
 
 
 class OrderInvoiceRow(Base):
-    """One invoice of an order: for one term, and paid once (ADD-5, ADD-7)."""
+    """The invoice of one term of an order, paid once (ADD-5, ADD-7)."""
 
     __tablename__ = "order_invoices"
     __table_args__ = (
@@ -706,20 +718,20 @@ class OrderInvoiceRow(Base):
     amount: Mapped[Decimal] = mapped_column(CountedAmount)
     from_credit: Mapped[Decimal] = mapped_column(CountedAmount)
     credit_tried: Mapped[int | None]
-    """The last try for which credit was reserved."""
+    """The last attempt for which credit was reserved."""
     state: Mapped[Literal["open", "paid", "failed", "void"]] = mapped_column(Text)
     at: Mapped[datetime]
     payment: Mapped[str | None]
-    """The provider's id of what a payment method has paid of it."""
+    """The provider's id of the payment by a payment method."""
 
     @property
     def invoice_id(self) -> str:
-        """Its name for everybody else."""
+        """Return the id of the invoice."""
         return f"{self.order_id}/{self.number}"
 
 
 class ProviderChargeRow(Base):
-    """A charge that the built-in payment provider has answered."""
+    """A charge of the built-in payment provider."""
 
     __tablename__ = "provider_charges"
     __table_args__ = (
@@ -741,7 +753,7 @@ class ProviderChargeRow(Base):
 
 
 class ProviderRefundRow(Base):
-    """A refund that the built-in payment provider has taken, and how it will end there."""
+    """A refund of the built-in payment provider, with the outcome it will have."""
 
     __tablename__ = "provider_refunds"
     __table_args__ = (
@@ -758,7 +770,7 @@ class ProviderRefundRow(Base):
     currency: Mapped[str]
     amount: Mapped[Decimal] = mapped_column(CountedAmount)
     ends_at: Mapped[datetime]
-    """Until then it is pending."""
+    """The time until which the refund is pending."""
     outcome: Mapped[str]
     failure: Mapped[str | None]
 
@@ -771,15 +783,15 @@ class BatchRow(Base):
 
     batch_id: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[str]
-    """Tells one request from another."""
+    """The hash of the request, by which a repetition is recognized."""
     filed_at: Mapped[datetime]
     reported_at: Mapped[datetime | None]
-    """When whoever asked was given the results; until then, asking again means this batch."""
+    """The time when the results were returned; before, the same request is this batch."""
     ordered: Mapped[Batch] = mapped_column(Document(TypeAdapter(Batch)))
 
 
 class BatchPersonRow(Base):
-    """One row of a batch, and what became of it (INV-2)."""
+    """One row of a batch, with its result (INV-2)."""
 
     __tablename__ = "bulk_rows"
     __table_args__ = (
@@ -795,7 +807,7 @@ class BatchPersonRow(Base):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     person: Mapped[Person] = mapped_column(Document(TypeAdapter(Person)))
     result: Mapped[RowResult | None] = mapped_column(Text)
-    """None: it waits for its turn."""
+    """None until the row is processed."""
     error: Mapped[dict[str, JsonValue] | None] = mapped_column(
         Document(TypeAdapter[dict[str, JsonValue] | None](dict[str, JsonValue] | None))
     )
@@ -803,7 +815,7 @@ class BatchPersonRow(Base):
 
 
 class LetterRow(Base):
-    """An e-mail that the mail server has taken."""
+    """An e-mail that the mail server has accepted."""
 
     __tablename__ = "letters"
 
@@ -812,7 +824,7 @@ class LetterRow(Base):
 
 
 class SettingRow(Base):
-    """A fact about the installation, such as the catalogue or the fingerprint of a key."""
+    """A setting of the installation, such as the catalogue or the fingerprint of a key."""
 
     __tablename__ = "settings"
 

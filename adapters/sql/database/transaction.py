@@ -1,9 +1,9 @@
 """Transactions, and the order in which they lock.
 
-SQLite lets one write at a time. On PostgreSQL rows are locked in this order, by whoever
-locks more than one: invitations (by id) or refund, person (by address), account (by id).
-What must be done `alone` is waited for before all of them. A pool, invoices, orders and
-money belong to their account's lock, a membership to its person's.
+SQLite allows one writer at a time. On PostgreSQL a transaction that locks several rows locks
+them in this order: invitations (by id) or refund, person (by address), accounts (by id).
+Advisory locks come first. The lock of an account covers its pools, invoices, orders and
+money; the lock of a person covers the memberships.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -25,53 +25,53 @@ _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
 }
 
 _AT_ONCE: Final = 5000
-"""Values in one statement: PostgreSQL takes at most 32,767 parameters."""
+"""Values in one statement: PostgreSQL accepts at most 32,767 parameters."""
 
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """All or nothing. Raises Unavailable when the database does not answer."""
+    """Open a session in a transaction. Raises Unavailable when the database does not answer."""
     try:
         async with (
-            AsyncSession(engine, autoflush=False, expire_on_commit=False) as session,
+            AsyncSession(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
     except (DataError, IntegrityError, ProgrammingError):
-        # It did answer: the mistake is ours.
+        # The database answered: the statement is wrong.
         raise
     except (DBAPIError, OSError, TimeoutError) as error:
-        # The whole error would show the statement and what was in it.
+        # The text of the whole error contains the statement and its values.
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise Unavailable(f"The database does not answer: {reason}") from error
 
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """One moment of the whole store. Raises Unavailable as `writing` does."""
+    """Open a session that reads one snapshot. Raises Unavailable as `writing` does."""
     async with writing(engine) as session:
         await session.connection(execution_options=_SNAPSHOT[engine.dialect.name])
         yield session
 
 
-async def alone(session: AsyncSession, what: str) -> None:
-    """Wait until no other transaction does `what`; nobody else is held up."""
+async def advisory_lock(session: AsyncSession, name: str) -> None:
+    """Lock `name` until the transaction ends; on SQLite there is one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
-        await session.execute(select(func.pg_advisory_xact_lock(func.hashtext(what))))
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
-async def alone_about(session: AsyncSession, email: str) -> None:
-    """Wait until nobody else claims or accepts an invitation of this person (INV-14).
+async def advisory_lock_on_invitee(session: AsyncSession, email: str) -> None:
+    """Lock the claims and acceptances of one person (INV-14).
 
-    Whom no account knows yet has no row to lock.
+    A person who is new to the store has no row to lock.
     """
-    await alone(session, f"invitations of {email}")
+    await advisory_lock(session, f"invitations of {email}")
 
 
 async def insert_missing(
     session: AsyncSession, table: type[Base], rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """Insert those of `rows` whose key is not there yet."""
+    """Insert those of `rows` whose key does not exist."""
     if rows:
         postgres = session.get_bind().dialect.name == "postgresql"
         insert = postgresql.insert(table) if postgres else sqlite.insert(table)
@@ -79,5 +79,5 @@ async def insert_missing(
 
 
 def batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The values in portions that one statement can name."""
+    """Yield the values in batches that fit in one statement."""
     return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import AccountJoined, JoinAccount
 from adapters.calendar import calendar_of
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.announcement import announce, announce_change
 from adapters.sql.database.schema import (
     AccountRow,
@@ -18,7 +17,7 @@ from adapters.sql.database.schema import (
     PersonRow,
     SubscriptionRow,
 )
-from adapters.sql.database.transaction import alone_about, insert_missing
+from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
 from adapters.sql.invitations.record import (
     UNANSWERED,
     assign_seat,
@@ -31,6 +30,7 @@ from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import (
     administers,
     current_membership,
+    load_account,
     locked_accounts,
     membership_of,
 )
@@ -71,7 +71,7 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
     `InvitationStore.join` says, in the order of the rules.
     """
     invite, at = order.invite, order.invitation.journal[-1].at
-    await alone_about(session, invite.email)
+    await advisory_lock_on_invitee(session, invite.email)
     invitation, others = await _lock_invitations(session, invite)
     if not invitation.record.state.unanswered:
         refund = await refund_of(session, invite.invitation_id)

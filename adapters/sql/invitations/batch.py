@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import BatchPersonRow, InvitationRow
 from adapters.sql.database.schema import BatchRow as FiledBatchRow
-from adapters.sql.database.transaction import alone, reading, writing
+from adapters.sql.database.transaction import advisory_lock, reading, writing
 from adapters.sql.invitations.invitation import bind_run
 from adapters.sql.invitations.record import filed
 from domain.batch import Batch, BatchProgress, BatchRow, RowDone, RowOutcome
@@ -47,7 +47,7 @@ class SqlBatches:
         `conflict`, if another request has that id.
         """
         async with writing(self._engine) as session:
-            await alone(session, f"batch {batch.batch_id}")
+            await advisory_lock(session, f"batch {batch.batch_id}")
             kept = await session.get(FiledBatchRow, batch.batch_id)
             if kept and kept.digest != digest:
                 raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")

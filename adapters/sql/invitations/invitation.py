@@ -15,7 +15,7 @@ from activities.invitation import (
 )
 from adapters.sql.announcement import announce_change
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
-from adapters.sql.database.transaction import alone_about, reading, writing
+from adapters.sql.database.transaction import advisory_lock_on_invitee, reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
 from adapters.sql.invitations.preview import previewed, source_of
 from adapters.sql.invitations.record import (
@@ -72,7 +72,7 @@ class SqlInvitations:
         open, INV-8; or `beside` names one that is not blocked, BLK-6), `no_seats`.
         """
         async with writing(self._engine) as session:
-            await alone_about(session, invite.email)
+            await advisory_lock_on_invitee(session, invite.email)
             target = await known_account(session, invite.account, lock=True)
             await require_admin(session, invite.account, invite.invited_by)
             require_paid(target)
@@ -88,7 +88,7 @@ class SqlInvitations:
         """
         async with writing(self._engine) as session:
             for email in sorted({invite.email for invite, _ in claims}):
-                await alone_about(session, email)
+                await advisory_lock_on_invitee(session, email)
             own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
             refusal = await _refusal(session, claims[0][0])
             known = await _known(session, [invite for invite, _ in claims])

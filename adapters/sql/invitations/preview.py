@@ -4,10 +4,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import InvitationPreviewed, PreviewInvitation
 from adapters.calendar import calendar_of
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.schema import PersonRow
 from adapters.sql.invitations.acceptance import load_source
-from adapters.sql.membership import current_membership
+from adapters.sql.membership import current_membership, load_account
 from domain.account import Account
 from domain.invitation import Invite
 from domain.preview import preview_acceptance

@@ -1,4 +1,4 @@
-"""Licenses given to users and taken from them, in one transaction for each request (ASG)."""
+"""Assignment requests in the store, each carried out in one transaction (ASG)."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -16,16 +16,15 @@ from adapters.sql.database.schema import (
     PersonRow,
 )
 from adapters.sql.database.transaction import batches, reading, writing
-from adapters.sql.licenses.license import meetings_of, users_of
+from adapters.sql.licenses.counter import pools_of
+from adapters.sql.licenses.license import meetings_of, take, users_of
 from adapters.sql.licenses.pool import (
     announce_freed,
     end_waiting,
     holders,
     not_a_user,
-    pools_of,
     serve,
     serve_waiting,
-    take,
     waiting,
 )
 from adapters.sql.membership import known_account, require_admin
@@ -36,39 +35,38 @@ from domain.assignment import (
     AssignmentState,
 )
 from domain.error import ErrorCode, Refused
-from domain.letter.base import Reader
 from domain.letter.license import HolderParties
 from domain.license import LicensePool, Sku, require_capacity
 from domain.membership import require_paid
 
 
 class SqlAssignments:
-    """The `AssignmentStore` of running assignments, and what is asked without one."""
+    """The `AssignmentStore`, and the requests that need no workflow."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def assign(self, request: AssignLicenses, at: datetime) -> Assignment:
-        """Assign in one transaction, once per request id; on repeat the request as it stands."""
+        """Assign in one transaction, once per request id; return the present results."""
         async with writing(self._engine) as session:
             account = await known_account(session, request.account, lock=True)
             row = await session.get(AssignmentRequestRow, request.request_id)
             if row is None:
                 await require_admin(session, request.account, request.by)
                 require_paid(account)
-                row = await _carried_out(session, request, at)
-            return await _as_it_stands(session, row)
+                row = await _carry_out(session, request, at)
+            return await _read(session, row)
 
     async def assignment(self, request_id: str) -> Assignment:
-        """The request as it stands. Raises Refused: `not_found`."""
+        """Return the request with its present results. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             row = await session.get(AssignmentRequestRow, request_id)
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
-            return await _as_it_stands(session, row)
+            return await _read(session, row)
 
     async def unfinished(self) -> list[tuple[AssignLicenses, datetime]]:
-        """The requests in which somebody waits, and when they were made; oldest first."""
+        """Return the requests with waiting users and the time of each, the oldest first."""
         query = (
             select(AssignmentRequestRow)
             .where(
@@ -86,14 +84,14 @@ class SqlAssignments:
     async def holder_parties(
         self, account: str, emails: Sequence[str], asked_by: str
     ) -> HolderParties:
-        """Whom an assignment concerns, as the directory knows them now (TXT-1)."""
+        """Return the people to notify of an assignment, as the directory has them (TXT-1)."""
         async with reading(self._engine) as session:
             row = await known_account(session, account)
             people: list[PersonRow] = []
             for some in batches([*emails, asked_by]):
                 found = await session.scalars(select(PersonRow).where(PersonRow.email.in_(some)))
                 people += found
-            readers = {person.email: _reader(person, row.time_zone) for person in people}
+            readers = {person.email: person.as_reader(row.time_zone) for person in people}
             return HolderParties(
                 account_name=row.name,
                 holders=tuple(readers[email] for email in emails if email in readers),
@@ -101,7 +99,10 @@ class SqlAssignments:
             )
 
     async def authorize(self, account: str, admin: str) -> None:
-        """Raises Refused: `not_found`, `not_authorized`, `target_not_paid`."""
+        """Check that the admin may assign licenses.
+
+        Raises Refused: `not_found`, `not_authorized`, `target_not_paid`.
+        """
         async with reading(self._engine) as session:
             row = await known_account(session, account)
             await require_admin(session, account, admin)
@@ -117,13 +118,13 @@ class SqlAssignments:
         *,
         cascade: bool = False,
     ) -> list[AssignmentResult]:
-        """Take licenses from users; a result each, with the meetings that this touches.
+        """Take licenses from users; return a result for each, with the meetings affected.
 
-        Who holds none is `released` as well, and waits for none any more. `refused` is who
-        is not on the account (`not_found`), and who would lose a base license beside an
-        add-on (`dependency_violation`), unless `cascade` takes both (ASG-7). What comes
-        free serves who waits. Raises Refused: `not_found`, `not_authorized`,
-        `target_not_paid`.
+        A user without a license is `released` too, and no longer waits for one. A person who
+        is not on the account is `refused` (`not_found`), and so is a user who would lose the
+        base license of an add-on (`dependency_violation`), unless `cascade` takes both
+        (ASG-7). Users who wait are served with the freed licenses. Raises Refused:
+        `not_found`, `not_authorized`, `target_not_paid`.
         """
         async with writing(self._engine) as session:
             row = await known_account(session, account, lock=True)
@@ -136,12 +137,12 @@ class SqlAssignments:
                 if user is None:
                     results.append(_refused(email, not_a_user(account, email).as_json()))
                 else:
-                    results.append(await _unassigned(session, user, sku, at, cascade=cascade))
+                    results.append(await _unassign(session, user, sku, at, cascade=cascade))
             await serve_waiting(session, account, at)
             return results
 
     async def licenses(self, account: str) -> list[LicensePool]:
-        """The account's pools, with who holds and who waits. Raises Refused: `not_found`."""
+        """Return the account's pools, holders and waiting users. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             await known_account(session, account)
             pools = await pools_of(session, account)
@@ -151,9 +152,9 @@ class SqlAssignments:
                 if row.email not in queue:
                     queue.append(row.email)
             return [
-                _reported(
-                    # Somebody may wait for what the account never had.
-                    pools.get(key) or _nothing_bought(*key),
+                _as_pool(
+                    # A user may wait for a license that the account never had.
+                    pools.get(key) or _empty_pool(*key),
                     await holders(session, account, Sku(key[0]), key[1]),
                     queue,
                 )
@@ -161,22 +162,13 @@ class SqlAssignments:
             ]
 
 
-async def _carried_out(
+async def _carry_out(
     session: AsyncSession, request: AssignLicenses, at: datetime
 ) -> AssignmentRequestRow:
-    """Every user of the request is assigned, waits or is refused; or nothing is changed."""
+    """Serve, refuse or queue every user of the request; an atomic one is all or nothing."""
     capacity = await _capacity(session, request)
-    ordered = AssignmentRequestRow(
-        request_id=request.request_id,
-        account_id=request.account,
-        requested_at=at,
-        ordered=request,
-    )
-    session.add(ordered)
-    await session.flush()
     rows = [
         AssignmentRow(
-            request_id=request.request_id,
             account_id=request.account,
             email=email,
             sku=request.sku,
@@ -186,8 +178,16 @@ async def _carried_out(
         )
         for email in request.emails
     ]
-    session.add_all(rows)
+    requested = AssignmentRequestRow(
+        request_id=request.request_id,
+        account_id=request.account,
+        requested_at=at,
+        ordered=request,
+        assignments=rows,
+    )
+    session.add(requested)
     users = await users_of(session, request.account, request.emails)
+    may_free_licenses = _may_free_licenses(request, users.values())
     pools = await pools_of(session, request.account)
     changed: set[str] = set()
     for row in rows:
@@ -199,16 +199,16 @@ async def _carried_out(
     if request.atomic:
         _require_all(rows)
     announce_freed(session, request.account, changed - {request.request_id}, at)
-    if _frees(request, users.values()):
+    if may_free_licenses:
         await serve_waiting(session, request.account, at)
-    return ordered
+    return requested
 
 
-def _frees(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:
-    """Whether others may have waited for what it gives or returns.
+def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:
+    """Return whether the request may free licenses for users who wait.
 
-    That is a base license, or one that is replaced; else there is no need to look at all
-    who wait.
+    It does when it gives base licenses or replaces the add-ons of `users`; otherwise the
+    waiting users need not be read.
     """
     return (
         request.sku is Sku.WORKPLACE
@@ -218,7 +218,7 @@ def _frees(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:
 
 
 async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:
-    """The one that is asked for, or the only one possible (ASG-2).
+    """Return the requested capacity, or the only one possible (ASG-2).
 
     Raises Refused: `invalid_capacity`, `capacity_required`.
     """
@@ -233,12 +233,12 @@ async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:
     had = ", ".join(str(pool.capacity) for pool in bought) or "none"
     raise Refused(
         ErrorCode.CAPACITY_REQUIRED,
-        f"Say which capacity is to be assigned; {request.account} has {had}.",
+        f"Name the capacity to assign; {request.account} has {had}.",
     )
 
 
 def _require_all(rows: Sequence[AssignmentRow]) -> None:
-    """Raises Refused as the first user who gets nothing, with what becomes of each (ASG-5)."""
+    """Raise the refusal of the first user without a license, with all results (ASG-5)."""
     first = next((row.error for row in rows if row.error), None)
     if first is None:
         return
@@ -248,10 +248,10 @@ def _require_all(rows: Sequence[AssignmentRow]) -> None:
     raise Refused(ErrorCode(str(first["code"])), str(first["message"]), results=results)
 
 
-async def _unassigned(
+async def _unassign(
     session: AsyncSession, user: MembershipRow, sku: Sku, at: datetime, *, cascade: bool
 ) -> AssignmentResult:
-    """What becomes of the licenses of one user, and of what they wait for."""
+    """Take the license from one user, and end their waiting for another."""
     meetings = await meetings_of(session, user.email) if user.held else []
     if sku is Sku.WORKPLACE and user.held and not cascade:
         refused = Refused(
@@ -260,17 +260,17 @@ async def _unassigned(
             meetings=[meeting.model_dump(mode="json") for meeting in meetings],
         )
         return _refused(user.email, refused.as_json())
-    capacity = user.held.capacity if user.held else None
+    capacity = user.addon_held
     await take(session, user, sku)
-    given_up = [
+    ended = [
         row
         for row in await waiting(session, user.account_id, user.email)
-        # It would give the base license back at once.
+        # A request with `gives_base_license` would assign the base license again at once.
         if row.sku == sku or (sku is Sku.WORKPLACE and row.gives_base_license)
     ]
-    for row in given_up:
+    for row in ended:
         end_waiting(row, AssignmentState.RELEASED)
-    announce_freed(session, user.account_id, {row.request_id for row in given_up}, at)
+    announce_freed(session, user.account_id, {row.request_id for row in ended}, at)
     return AssignmentResult(
         email=user.email,
         state=AssignmentState.RELEASED,
@@ -283,8 +283,7 @@ def _refused(email: str, error: dict[str, JsonValue]) -> AssignmentResult:
     return AssignmentResult(email=email, state=AssignmentState.REFUSED, error=error)
 
 
-async def _as_it_stands(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
-    await session.flush()
+async def _read(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
     users = await session.scalars(
         select(AssignmentRow)
         .where(AssignmentRow.request_id == row.request_id)
@@ -310,21 +309,11 @@ def _result(row: AssignmentRow) -> AssignmentResult:
     )
 
 
-def _reader(person: PersonRow, time_zone: str) -> Reader:
-    """The person, in their own language and zone as far as they are known (TXT-1)."""
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or "en",
-        time_zone=person.time_zone or time_zone,
-    )
-
-
-def _nothing_bought(sku: str, capacity: int) -> LicensePoolRow:
+def _empty_pool(sku: str, capacity: int) -> LicensePoolRow:
     return LicensePoolRow(sku=sku, capacity=capacity, bought=0, assigned=0, reserved=0)
 
 
-def _reported(pool: LicensePoolRow, holding: Sequence[str], queue: Sequence[str]) -> LicensePool:
+def _as_pool(pool: LicensePoolRow, holding: Sequence[str], queue: Sequence[str]) -> LicensePool:
     return LicensePool(
         sku=Sku(pool.sku),
         capacity=pool.capacity or None,

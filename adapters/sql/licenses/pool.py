@@ -1,12 +1,12 @@
-"""The pools of an account: they grow, shrink, and serve who waits (ASG-5, ADD-5, ADD-6).
+"""Growing and shrinking pools, and serving the users who wait (ASG-5, ADD-5, ADD-6).
 
-Whoever calls has locked the account.
+The caller has locked the account.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import (
@@ -15,26 +15,20 @@ from adapters.sql.database.schema import (
     AnnouncementRow,
     AssignmentRow,
     HeldLicenseRow,
-    LicensePoolRow,
     MembershipRow,
 )
-from adapters.sql.database.transaction import insert_missing
-from adapters.sql.licenses.license import give_addon, give_base, take_addon, take_base, users_of
+from adapters.sql.licenses.counter import Pools, enlarge, pools_of
+from adapters.sql.licenses.license import give_addon, give_base, take, users_of
 from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignmentState, assignment_workflow
 from domain.error import ErrorCode, Refused
-from domain.license import Sku
-
-PAID_USERS_ONLY = "Only paid users can enable this feature"
-
-Pools = Mapping[tuple[str, int], LicensePoolRow]
-"""By what they are pools of, and its capacity."""
+from domain.license import Sku, cannot_serve, missing_license, users_to_release
 
 
 async def grow(
     session: AsyncSession, account: str, sku: Sku, capacity: int, *, quantity: int, at: datetime
 ) -> None:
-    """Licenses were bought: they join the pool, and who waits is served."""
+    """Add bought licenses to the pool, and serve the users who wait."""
     await enlarge(session, account, sku, capacity, quantity)
     await serve_waiting(session, account, at)
 
@@ -49,20 +43,18 @@ async def shrink(
     release: Sequence[str],
     at: datetime,
 ) -> list[str]:
-    """Licenses have ended; whom they were taken from.
+    """Remove licenses from the pool; return the users whose license ended.
 
-    That is who is named in `release`, and then, while more are assigned than are left, the
-    user to whom one was assigned last. A base license takes the add-on along (ASG-7). Seats
-    that are promised to invitations stay (INV-15): for them the pool stays larger.
+    `release` names users whose license ends first. A base license takes the add-on with it
+    (ASG-7). Seats that are reserved for invitations stay, and so does that much of the pool
+    (INV-15).
     """
-    pool = await _pool(session, account, sku, capacity)
+    pool = (await pools_of(session, account)).get((sku, capacity))
     if pool is None:
         return []
     left = max(pool.bought - quantity, pool.reserved)
     held = await holders(session, account, sku, capacity)
-    named = [email for email in held if email in set(release)]
-    kept = [email for email in held if email not in set(release)]
-    released = [*named, *reversed(kept[left - pool.reserved :])]
+    released = users_to_release(held, release, left - pool.reserved)
     users = await users_of(session, account, released)
     for email in released:
         await take(session, users[email], sku)
@@ -71,18 +63,8 @@ async def shrink(
     return released
 
 
-async def enlarge(session: AsyncSession, account: str, sku: Sku, capacity: int, by: int) -> None:
-    """That many more were bought, or fewer; nobody is served yet."""
-    pool = {"account_id": account, "sku": sku, "capacity": capacity}
-    empty = {"bought": 0, "assigned": 0, "reserved": 0}
-    await insert_missing(session, LicensePoolRow, [pool | empty])
-    await session.execute(
-        update(LicensePoolRow).filter_by(**pool).values(bought=LicensePoolRow.bought + by)
-    )
-
-
 async def holders(session: AsyncSession, account: str, sku: Sku, capacity: int) -> list[str]:
-    """Who holds a license of this pool, the longest first."""
+    """Return the users who hold a license of this pool, the longest first."""
     users = select(MembershipRow.email).where(
         MembershipRow.account_id == account, MembershipRow.until.is_(None)
     )
@@ -100,30 +82,22 @@ async def holders(session: AsyncSession, account: str, sku: Sku, capacity: int) 
     return list(await session.scalars(query))
 
 
-async def take(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
-    """Take a license from them, a base license with the add-on; the capacity of that."""
-    capacity = await take_addon(session, user)
-    if sku is Sku.WORKPLACE:
-        await take_base(session, user)
-    return capacity
-
-
 async def leave(session: AsyncSession, user: MembershipRow, at: datetime) -> None:
-    """The user leaves the account: their licenses go back, and they wait no longer (TRF-3)."""
+    """Return the licenses of a user who leaves the account, and end their waiting (TRF-3)."""
+    # Loads the add-on of the user, which the caller's query did not.
+    await users_of(session, user.account_id, [user.email])
     user.addon_left = await take(session, user, Sku.WORKPLACE)
     rows = await waiting(session, user.account_id, user.email)
     for row in rows:
         end_waiting(row, AssignmentState.REFUSED, not_a_user(row.account_id, row.email))
     announce_freed(session, user.account_id, {row.request_id for row in rows}, at)
-    await session.flush()
     await serve_waiting(session, user.account_id, at)
 
 
 async def waiting(
     session: AsyncSession, account: str, email: str | None = None
 ) -> Sequence[AssignmentRow]:
-    """Who waits for a license of the account, or what one user waits for; the oldest first."""
-    await session.flush()
+    """Return the waiting assignments of an account, or of one user, the oldest first."""
     query = select(AssignmentRow).where(
         AssignmentRow.account_id == account, AssignmentRow.state == AssignmentState.WAITING
     )
@@ -132,29 +106,29 @@ async def waiting(
     return (await session.scalars(query.order_by(AssignmentRow.number))).all()
 
 
-def end_waiting(row: AssignmentRow, state: AssignmentState, why: Refused | None = None) -> None:
-    """They do not wait any more."""
-    row.state, row.error = state, why.as_json() if why else None
+def end_waiting(row: AssignmentRow, state: AssignmentState, reason: Refused | None = None) -> None:
+    """Set the state of an assignment that no longer waits."""
+    row.state, row.error = state, reason.as_json() if reason else None
 
 
 def not_a_user(account: str, email: str) -> Refused:
-    """The answer about somebody who is not on the account."""
+    """Return the refusal of a request about a person who is not on the account."""
     return Refused(ErrorCode.NOT_FOUND, f"{email} is not a user of {account}.")
 
 
 async def serve_waiting(session: AsyncSession, account: str, at: datetime) -> None:
-    """Give what is free to who waits for it, the oldest first, and have them told (ASG-5).
+    """Give free licenses to the users who wait, the oldest first, and announce it (ASG-5).
 
-    Also to who waited for a base license that has arrived (ASG-1).
+    This includes users who waited for a base license that has arrived (ASG-1).
     """
     changed: set[str] = set()
-    # Whoever is served may return what another waits for, who then has their turn.
+    # A user who is served may return a license that another one waits for.
     while rows := await waiting(session, account):
         users = await users_of(session, account, {row.email for row in rows})
         pools = await pools_of(session, account)
         served: set[str] = set()
         for row in rows:
-            # One before it may have ended its waiting.
+            # Serving an earlier row may have ended the waiting of this one.
             if row.waits:
                 served |= await serve(session, row, users[row.email], pools, at)
         if not served:
@@ -166,66 +140,52 @@ async def serve_waiting(session: AsyncSession, account: str, at: datetime) -> No
 async def serve(
     session: AsyncSession, row: AssignmentRow, user: MembershipRow, pools: Pools, at: datetime
 ) -> set[str]:
-    """Assign what is asked if there is one, else let them wait for it.
+    """Assign the license if one is free, else make the user wait for it.
 
-    The requests in which that has changed anything.
+    Return the ids of the requests that changed.
     """
     before = row.state, row.error
     row.held_before = _holds(row, user)
-    if not _hopeless(row, user, pools) and await _given(session, row, user, at):
+    if not _cannot_serve(row, user, pools) and await _give(session, row, user, at):
         end_waiting(row, AssignmentState.ASSIGNED)
-        return {row.request_id, *await _overtaken(session, row)}
-    row.state, row.error = AssignmentState.WAITING, _lacking(row, user).as_json()
+        return {row.request_id, *await _end_older_requests(session, row)}
+    reason = missing_license(row.account_id, Sku(row.sku), row.capacity, licensed=user.licensed)
+    row.state, row.error = AssignmentState.WAITING, reason.as_json()
     return {row.request_id} if (row.state, row.error) != before else set()
 
 
 def _holds(row: AssignmentRow, user: MembershipRow) -> bool:
-    """Whether they have the very license that is asked for."""
-    if row.sku == Sku.WORKPLACE:
-        return user.licensed
-    return user.held is not None and user.held.capacity == row.capacity
+    """Return whether the user has the requested license already."""
+    return user.licensed if row.sku == Sku.WORKPLACE else user.addon_held == row.capacity
 
 
-def _hopeless(row: AssignmentRow, user: MembershipRow, pools: Pools) -> bool:
-    """Whether there is no need to try: hundreds may wait for one license."""
-    if _holds(row, user):
-        # Who has it already takes nothing.
-        return False
-    if row.sku == Sku.WORKPLACE:
-        wanted = (WORKPLACE, NO_CAPACITY)
-    elif user.licensed:
-        wanted = (row.sku, row.capacity)
-    elif row.gives_base_license:
-        wanted = (WORKPLACE, NO_CAPACITY)
-    else:
-        return True
-    return wanted not in pools or pools[wanted].free < 1
+def _cannot_serve(row: AssignmentRow, user: MembershipRow, pools: Pools) -> bool:
+    """Return whether an attempt is useless: hundreds of users may wait for one license."""
+    free = {key: pool.free for key, pool in pools.items()}
+    return cannot_serve(
+        Sku(row.sku),
+        held=_holds(row, user),
+        licensed=user.licensed,
+        gives_base_license=row.gives_base_license,
+        free_base=free.get((WORKPLACE, NO_CAPACITY), 0),
+        free_addons=free.get((row.sku, row.capacity), 0),
+    )
 
 
-async def _given(
+async def _give(
     session: AsyncSession, row: AssignmentRow, user: MembershipRow, at: datetime
 ) -> bool:
     if row.sku == Sku.WORKPLACE or row.gives_base_license:
-        licensed = await give_base(session, user, at)
-    else:
-        licensed = user.licensed
-    if row.sku == Sku.WORKPLACE or not licensed:
-        return licensed
+        await give_base(session, user, at)
+    if row.sku == Sku.WORKPLACE or not user.licensed:
+        return user.licensed
     return await give_addon(session, user, row.capacity, at)
 
 
-def _lacking(row: AssignmentRow, user: MembershipRow) -> Refused:
-    """What they wait for."""
-    if row.sku == Sku.LARGE_MEETING and not user.licensed:
-        return Refused(ErrorCode.BASE_LICENSE_REQUIRED, PAID_USERS_ONLY)
-    what = f"Large Meeting {row.capacity}" if row.capacity else "base"
-    return Refused(ErrorCode.INSUFFICIENT_LICENSES, f"{row.account_id} has no free {what} license.")
+async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[str]:
+    """End the user's waiting for the same license, and for others requested before (ASG-4).
 
-
-async def _overtaken(session: AsyncSession, row: AssignmentRow) -> set[str]:
-    """Who has got a license waits no longer for the same, nor for what was asked before it.
-
-    The requests in which they did.
+    Return the ids of these requests.
     """
     others = [
         other
@@ -246,7 +206,7 @@ async def _overtaken(session: AsyncSession, row: AssignmentRow) -> set[str]:
 
 
 def announce_freed(session: AsyncSession, account: str, requests: Set[str], at: datetime) -> None:
-    """The workflows of these requests look again."""
+    """Announce a change to the workflows of these requests."""
     for request_id in sorted(requests):
         session.add(
             AnnouncementRow(
@@ -256,21 +216,3 @@ def announce_freed(session: AsyncSession, account: str, requests: Set[str], at: 
                 signal=LICENSES_FREED,
             )
         )
-
-
-async def pools_of(session: AsyncSession, account: str) -> Pools:
-    """All pools of an account as they are now, those of base licenses first."""
-    await session.flush()
-    rows = await session.scalars(
-        select(LicensePoolRow)
-        .where(LicensePoolRow.account_id == account)
-        .order_by(LicensePoolRow.sku != WORKPLACE, LicensePoolRow.sku, LicensePoolRow.capacity)
-        .execution_options(populate_existing=True)
-    )
-    return {(row.sku, row.capacity): row for row in rows}
-
-
-async def _pool(
-    session: AsyncSession, account: str, sku: Sku, capacity: int
-) -> LicensePoolRow | None:
-    return (await pools_of(session, account)).get((sku, capacity))

@@ -1,4 +1,4 @@
-"""The tables as they came to be, one revision after the other."""
+"""Schema migrations, run by Alembic."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Bring the database to the newest revision; may be repeated, also at the same time."""
+    """Upgrade the database to the newest revision; may be repeated, also concurrently."""
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade)
 

@@ -1,4 +1,4 @@
-"""The credit of accounts, and the invoices that it pays (CRD)."""
+"""The credit of accounts, and its application to invoices (CRD)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,83 +11,76 @@ from adapters.sql.database.schema import AccountRow, InvoiceRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import known_account
 from adapters.sql.money.ledger import balance, count_entries, entries_of, post
-from domain.credit import Credit
+from domain.credit import Credit, apply_credit
 from domain.error import ErrorCode, Refused
-from domain.ledger import Transfer, TransferKind, credit_of, revenue_of
+from domain.ledger import credit_of
 from domain.money import rounded
 
 
 class SqlCredits:
-    """What accounts may still use."""
+    """Balances and entries of credit."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def show(self, account: str) -> Credit:
-        """The balance and every entry. Raises Refused: `not_found`."""
+        """Return the balance and every entry. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             return await _credit(session, await known_account(session, account))
 
     async def apply(self, account: str, invoice: str | None, at: datetime) -> Credit:
-        """Pay an open invoice: the one named, else the one that was due first (CRD-3).
+        """Apply credit to the named invoice, by default to the oldest open one (CRD-3).
 
         Raises Refused: `not_found`, `conflict` (no credit, or nothing to pay).
         """
         async with writing(self._engine) as session:
             row = await known_account(session, account, lock=True)
-            paid = await apply_credit(session, row, await _wanted(session, row, invoice), at)
-            if not paid:
-                raise Refused(ErrorCode.CONFLICT, f"{account} has nothing to apply.")
+            invoices = await _invoices_to_pay(session, row, invoice)
+            if not await _apply(session, row, invoices, at):
+                raise Refused(
+                    ErrorCode.CONFLICT, f"{account} has no credit, or no open invoice, to apply."
+                )
             return await _credit(session, row)
 
 
 async def apply_by_itself(session: AsyncSession, account: AccountRow, at: datetime) -> None:
-    """Credit of an `autopay` account pays what is open, the rest the next (CRD-3).
+    """Apply the credit of an `autopay` account to its open invoices (CRD-3).
 
     The account is locked.
     """
     if account.collection == "autopay" and account.state == "open":
-        await apply_credit(session, account, await _open_invoices(session, account), at)
+        await _apply(session, account, await _open_invoices(session, account), at)
 
 
-async def apply_credit(
+async def _apply(
     session: AsyncSession, account: AccountRow, invoices: Sequence[InvoiceRow], at: datetime
 ) -> int:
-    """Pay `invoices` one after the other as far as the credit lasts; how many were reached.
+    """Apply credit to the invoices in this order; return how many got any.
 
-    The account is locked. An invoice that was paid may have blocked its owner (BLK-2).
+    An invoice that is paid may have been a blocker of the owner (BLK-2).
     """
     if not invoices:
         return 0
-    credit, currency = credit_of(account.id), account.currency
-    left = (await balance(session, credit, currency)).amount
-    number = await count_entries(session, credit)
-    transfers: list[Transfer] = []
+    ledger_account = credit_of(account.id)
+    transfers = apply_credit(
+        account.id,
+        await balance(session, ledger_account, account.currency),
+        [(each.id, rounded(each.amount_due, account.currency)) for each in invoices],
+        await count_entries(session, ledger_account),
+        at,
+    )
+    paid = {transfer.invoice: transfer.amount.amount for transfer in transfers}
     for invoice in invoices:
-        if not (amount := min(left, invoice.amount_open)):
-            continue
-        left -= amount
-        invoice.amount_open -= amount
-        invoice.close_if_paid()
-        number += 1
-        transfers.append(
-            Transfer(
-                id=f"{TransferKind.APPLIED}/{account.id}/{number}",
-                at=at,
-                kind=TransferKind.APPLIED,
-                debited=credit,
-                credited=revenue_of(account.id),
-                amount=rounded(amount, currency),
-                invoice=invoice.id,
-            )
-        )
+        if invoice.id in paid:
+            invoice.amount_due -= paid[invoice.id]
+            invoice.close_if_paid()
     await post(session, transfers)
     if transfers:
         await announce(session, [account.id], at)
     return len(transfers)
 
 
-async def _wanted(
+async def _invoices_to_pay(
     session: AsyncSession, account: AccountRow, invoice: str | None
 ) -> Sequence[InvoiceRow]:
     if invoice is None:
@@ -99,13 +92,13 @@ async def _wanted(
 
 
 async def _open_invoices(session: AsyncSession, account: AccountRow) -> Sequence[InvoiceRow]:
-    """What is to be paid, in the order in which it is due."""
+    """Return the open invoices, the oldest due date first."""
     rows = await session.scalars(
         select(InvoiceRow)
         .where(InvoiceRow.account_id == account.id, InvoiceRow.status == "open")
         .order_by(InvoiceRow.due_on, InvoiceRow.position)
     )
-    return [row for row in rows if row.amount_open]
+    return [row for row in rows if row.amount_due]
 
 
 async def _credit(session: AsyncSession, account: AccountRow) -> Credit:

@@ -1,6 +1,6 @@
-"""Entries are posted once, and balances follow in the same transaction (CRD).
+"""The ledger: transfers, each posted once, and the balances they change (CRD).
 
-Whoever posts holds the lock of every account that the ledger accounts belong to: two
+The caller has locked every account that the ledger accounts belong to, so that two
 transactions never wait for each other's balances.
 """
 
@@ -29,7 +29,7 @@ _CHANGE_BALANCE = (
 
 
 async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
-    """Post all of them; the database refuses to overdraw, and to post one of them again."""
+    """Post the transfers; the database refuses an overdraft and a repeated id."""
     if not transfers:
         return
     changes: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
@@ -56,7 +56,7 @@ async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
 
 
 async def balance(session: AsyncSession, ledger_account: str, currency: str) -> Money:
-    """What a ledger account has now."""
+    """Return the balance of a ledger account."""
     amount = await session.scalar(
         select(BalanceRow.amount).where(
             BalanceRow.ledger_account == ledger_account, BalanceRow.currency == currency
@@ -66,13 +66,13 @@ async def balance(session: AsyncSession, ledger_account: str, currency: str) -> 
 
 
 async def posted(session: AsyncSession, ids: Iterable[str]) -> dict[str, Transfer]:
-    """Those of these entries that have been posted."""
+    """Return the transfers with these ids that were posted."""
     rows = await session.scalars(select(TransferRow).where(TransferRow.id.in_(list(ids))))
     return {row.id: as_transfer(row) for row in rows}
 
 
 async def entries_of(session: AsyncSession, ledger_account: str, currency: str) -> list[Transfer]:
-    """All entries of a ledger account, in the order in which they were posted."""
+    """Return all transfers of a ledger account, in the order of posting."""
     rows = await session.scalars(
         select(TransferRow)
         .where(
@@ -85,7 +85,7 @@ async def entries_of(session: AsyncSession, ledger_account: str, currency: str) 
 
 
 async def count_entries(session: AsyncSession, *ledger_accounts: str) -> int:
-    """How many entries these ledger accounts have: the next one's number follows from it."""
+    """Return the number of transfers of these ledger accounts, for the id of the next one."""
     found = await session.scalar(
         select(func.count())
         .select_from(TransferRow)
@@ -100,7 +100,7 @@ async def count_entries(session: AsyncSession, *ledger_accounts: str) -> int:
 
 
 def as_transfer(row: TransferRow) -> Transfer:
-    """The entry as the rules know it."""
+    """Return the transfer as a domain value."""
     return Transfer.model_validate(
         {
             "id": row.id,

@@ -1,4 +1,4 @@
-"""Orders of licenses in the store: quoted, kept as they stand, paid and ended once (ADD)."""
+"""Orders of licenses in the store: their quotes, records, payments and ends (ADD)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ from adapters.sql.money.order_invoice import (
     credit_instead,
     due_invoice,
     earn_term,
-    give_up_invoices,
     invoices_of,
     make_invoice,
     order_line,
     pay_invoice,
     reserve_credit,
+    void_invoices,
 )
 from adapters.sql.money.payment_method import payment_methods
 from domain.announcement import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
@@ -41,7 +41,6 @@ from domain.catalog import Catalog
 from domain.day import begin, day_of
 from domain.error import ErrorCode, Refused
 from domain.journal import ENGINE
-from domain.letter.base import Reader
 from domain.letter.order import OrderParties
 from domain.license import Sku
 from domain.membership import require_paid
@@ -55,6 +54,7 @@ from domain.order import (
     PlanTerm,
     billing_day,
     price_of,
+    require_releasable,
     require_sold,
 )
 from states.lifecycle import after
@@ -64,30 +64,30 @@ _LIVE = OrderRow.state.not_in([state for state in OrderState if state.final])
 
 
 class SqlOrders:
-    """The `OrderStore` of running purchases, and what is known of all of them."""
+    """The `OrderStore`, and queries for orders."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
-        """The draft with its quote; changes nothing."""
+        """Return the draft with its quote; change nothing."""
         async with reading(self._engine) as session:
             account = await known_account(session, order.account)
-            return (await _drafted(session, account, order, at)).record
+            return (await _draft(session, account, order, at)).record
 
     async def open(self, order: BuyLicenses, at: datetime) -> Order:
-        """Keep the draft; on repeat the record that is kept."""
+        """Store the draft, once; return the stored record."""
         async with writing(self._engine) as session:
             account = await known_account(session, order.account, lock=True)
             row = await session.get(OrderRow, order.order_id)
             if row is None:
-                draft = await _drafted(session, account, order, at)
+                draft = await _draft(session, account, order, at)
                 row = _row(draft, at)
                 session.add(row)
             return row.record
 
     async def keep(self, order: Order) -> Order:
-        """Keep `order` unless it is older than what is kept; what is kept."""
+        """Store `order` unless the stored record is newer; return the stored record."""
         async with writing(self._engine) as session:
             _, row = await _locked(session, order)
             if not row.record.state.final and len(order.journal) >= len(row.record.journal):
@@ -95,7 +95,7 @@ class SqlOrders:
             return row.record
 
     async def invoice(self, order: Order, at: datetime) -> Order:
-        """Make the invoice that is due, once, and reserve credit for it; the record then."""
+        """Create the due invoice, once, and reserve credit for it; return the record."""
         async with writing(self._engine) as session:
             _, row = await _locked(session, order)
             if row.record.state.final:
@@ -108,7 +108,7 @@ class SqlOrders:
             return row.record
 
     async def due(self, order: Order) -> OrderDue | None:
-        """What is left of the invoice that was made for `order`; None once it is paid."""
+        """Return the open amount of the due invoice of `order`; None once it is paid."""
         async with reading(self._engine) as session:
             account, row = await _known(session, order.order_id)
             invoice = await due_invoice(session, row, order)
@@ -122,7 +122,7 @@ class SqlOrders:
             )
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
-        """Book the payment, and all that follows, once per invoice (ADD-5)."""
+        """Post the payment and grow the pool, once per invoice (ADD-5)."""
         async with writing(self._engine) as session:
             account, row = await _locked(session, order)
             invoice = await due_invoice(session, row, order)
@@ -142,14 +142,14 @@ class SqlOrders:
                 row,
                 record,
                 paid_until=begin(invoice.period_end, account.time_zone),
-                quote=await _priced(session, record, record.quantity, quote),
+                quote=await _reprice(session, record, record.quantity, quote),
                 tries=0,
                 failed_since=None,
             )
             return row.record
 
     async def declined(self, order: Order, at: datetime) -> Order:
-        """Every payment method has declined; once per try (ADD-4)."""
+        """Record that every payment method has declined, once per attempt (ADD-4)."""
         async with writing(self._engine) as session:
             _, row = await _locked(session, order)
             invoice = await due_invoice(session, row, order)
@@ -162,7 +162,7 @@ class SqlOrders:
             return row.record
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Reduce the pool to `quantity_then`, or by all of it; who lost a license (ADD-6)."""
+        """Shrink the pool at the end of a term; return the record and released users (ADD-6)."""
         async with writing(self._engine) as session:
             account, row = await _locked(session, order)
             if row.record.state.final or row.reduced_after == len(order.journal):
@@ -177,27 +177,27 @@ class SqlOrders:
             )
             line = await order_line(session, record)
             if not left:
-                await give_up_invoices(session, account, row.order_id, at)
+                await void_invoices(session, account, row.order_id, at)
                 await earn_term(session, record, at)
-            _let_go(line, left)
+            _reduce_line(line, left)
             row.reduced_after, row.released = len(order.journal), tuple(released)
             quantity = left or record.quantity
             await _keep(session, row, record, quantity=quantity, quantity_then=None, release=())
             return row.record, row.released
 
     async def void(self, order: Order, at: datetime) -> Order:
-        """Give up the open invoice; its credit is given back by another entry."""
+        """Void the open invoice, and return the credit reserved for it."""
         async with writing(self._engine) as session:
             account, row = await _locked(session, order)
             if not row.record.state.final:
-                await give_up_invoices(session, account, row.order_id, at)
+                await void_invoices(session, account, row.order_id, at)
                 await _keep(session, row, _newer(row, order))
             return row.record
 
     async def planned(
         self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
     ) -> Order:
-        """The order that has `quantity` licenses from the end of its term on (ADD-6)."""
+        """Return the order with `quantity` licenses from the end of its term on (ADD-6)."""
         async with reading(self._engine) as session:
             if not release_everybody:
                 await _require_releasable(session, order, quantity, release)
@@ -206,32 +206,32 @@ class SqlOrders:
                 update={
                     "quantity_then": quantity if fewer else None,
                     "release": release if fewer else (),
-                    "quote": await _priced(session, order, quantity, order.quote),
+                    "quote": await _reprice(session, order, quantity, order.quote),
                 }
             )
 
     async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
-        """Whom the order concerns, as the directory knows them now."""
+        """Return the people to notify of the order, as the directory has them."""
         async with reading(self._engine) as session:
             account = await known_account(session, order.account)
             membership = await user_or_owner(session, account.id, order.bought_by)
-            # On an account that has closed is nobody any more.
+            # A closed account has no users.
             buyer = membership.email if membership else order.bought_by
             people = [await session.get_one(PersonRow, email) for email in released]
             return OrderParties(
                 account_name=account.name,
-                buyer=_reader(await session.get_one(PersonRow, buyer), account),
-                holders=tuple(_reader(person, account) for person in people),
+                buyer=(await session.get_one(PersonRow, buyer)).as_reader(account.time_zone),
+                holders=tuple(person.as_reader(account.time_zone) for person in people),
             )
 
     async def latest(self, order_id: str) -> Order:
-        """The order as it is kept. Raises Refused: `not_found`."""
+        """Return the stored order. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             _, row = await _known(session, order_id)
             return row.record
 
     async def listed(self, account: str) -> list[Order]:
-        """All orders of an account, oldest first. Raises Refused: `not_found`."""
+        """Return all orders of an account, the oldest first. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             await known_account(session, account)
             rows = await session.scalars(
@@ -242,7 +242,7 @@ class SqlOrders:
             return [row.record for row in rows]
 
     async def unreported(self, account: str) -> list[Order]:
-        """Those of which their buyers were not told yet, oldest first."""
+        """Return the orders that their buyers have not seen yet, the oldest first."""
         query = (
             select(OrderRow)
             .where(OrderRow.account_id == account, OrderRow.reported_at.is_(None))
@@ -252,57 +252,57 @@ class SqlOrders:
             return [row.record for row in await session.scalars(query)]
 
     async def report(self, order_id: str, at: datetime) -> None:
-        """The buyer has been told of it: to buy the same again is another order."""
+        """Record that the buyer has seen the order; the same request again is a new order."""
         query = update(OrderRow).where(OrderRow.order_id == order_id)
         async with writing(self._engine) as session:
             await session.execute(query.values(reported_at=at))
 
     async def unfinished(self) -> list[Order]:
-        """Those that are not over, oldest first: a workflow runs for each (ADD-7)."""
+        """Return the orders with a running workflow, the oldest first (ADD-7)."""
         query = select(OrderRow).where(_LIVE).order_by(OrderRow.opened_at, OrderRow.order_id)
         async with reading(self._engine) as session:
             return [row.record for row in await session.scalars(query)]
 
 
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
-    """The account closes, and its orders end with it; their workflows are told (SRC-2).
+    """End the orders of an account that closes, and announce it to their workflows (SRC-2).
 
-    Reserved credit is credit again, before it goes its way. Those that were paid: their
-    licenses are still in the pools.
+    Reserved credit becomes credit again. Return the paid orders, whose licenses are still in
+    the pools.
     """
     ended: list[Order] = []
     for row in await _live_orders(session, account.id):
         if row.record.was_paid:
             ended.append(row.record)
-        await give_up_invoices(session, account, row.order_id, at)
+        await void_invoices(session, account, row.order_id, at)
         noted = row.record.model_copy(update={"note": ACCOUNT_CLOSED})
         event = ending(noted)
-        over = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
-        await _keep(session, row, over)
+        closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
+        await _keep(session, row, closed)
         session.add(
             AnnouncementRow(
-                workflow_id=over.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
+                workflow_id=closed.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
             )
         )
     return ended
 
 
 async def release_licenses(session: AsyncSession, orders: Sequence[Order], at: datetime) -> None:
-    """What these orders have put into the pools is gone."""
+    """Remove the licenses of these orders from the pools."""
     for order in orders:
         await shrink(session, *_pool_of(order), quantity=order.quantity, release=(), at=at)
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """An order that is not kept yet, and what its terms are counted by."""
+    """An order that is not stored yet, with the days that its terms follow from."""
 
     record: Order
     bought_on: date
     billing: BillingDay
 
 
-async def _drafted(
+async def _draft(
     session: AsyncSession, account: AccountRow, order: BuyLicenses, at: datetime
 ) -> _Draft:
     require_sold(order)
@@ -358,10 +358,10 @@ def _day(instant: date, time_zone: str) -> date:
     return day_of(instant, time_zone) if isinstance(instant, datetime) else instant
 
 
-async def _priced(
+async def _reprice(
     session: AsyncSession, order: Order, quantity: int, quote: OrderQuote
 ) -> OrderQuote:
-    """The quote with what `quantity` licenses cost from the next billing date on."""
+    """Return the quote with the price of `quantity` licenses from the next billing date on."""
     catalog, prices = await _catalog(session)
     then = price_of(order, quantity, catalog, quote.due_now.currency)
     return quote.model_copy(update={"then": then, "prices": prices})
@@ -380,7 +380,7 @@ async def _known(session: AsyncSession, order_id: str) -> tuple[AccountRow, Orde
 
 
 async def _locked(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
-    """The order belongs to the lock of its account."""
+    """Lock the account of the order, which covers the order."""
     await known_account(session, order.account, lock=True)
     return await _known(session, order.order_id)
 
@@ -393,13 +393,12 @@ async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow
 
 
 def _newer(row: OrderRow, order: Order) -> Order:
-    """What is kept, unless the workflow has moved on since."""
+    """Return the stored record, or the workflow's if that is newer."""
     return order if len(order.journal) > len(row.record.journal) else row.record
 
 
 async def _keep(session: AsyncSession, row: OrderRow, record: Order, **changes: object) -> None:
-    """Keep the record, with its invoices as they are."""
-    await session.flush()
+    """Store the record with its present invoices."""
     invoices = tuple(as_invoice(each) for each in await invoices_of(session, row.order_id))
     row.record = record.model_copy(update={"invoices": invoices, **changes})
     row.state = row.record.state
@@ -409,7 +408,7 @@ def _pool_of(order: Order) -> tuple[str, Sku, int]:
     return order.account, order.sku, order.capacity or NO_CAPACITY
 
 
-def _let_go(line: SubscriptionRow | None, left: int) -> None:
+def _reduce_line(line: SubscriptionRow | None, left: int) -> None:
     if line is None:
         return
     if left:
@@ -421,34 +420,21 @@ def _let_go(line: SubscriptionRow | None, left: int) -> None:
 async def _require_releasable(
     session: AsyncSession, order: Order, quantity: int, release: Sequence[str]
 ) -> None:
-    """Never below what is assigned, whatever else is planned for the same pool (ADD-6)."""
+    """Check a reduction together with the planned reductions of the same pool (ADD-6)."""
     name, sku, capacity = _pool_of(order)
     pool = await session.get(LicensePoolRow, (name, sku, capacity))
     if pool is None or quantity >= order.quantity:
         return
-    fewer, let_go = order.quantity - quantity, set(release)
+    fewer, released = order.quantity - quantity, set(release)
     for row in await _live_orders(session, name):
         other = row.record
         same = (other.sku, other.capacity) == (order.sku, order.capacity)
         if same and other.order_id != order.order_id and other.quantity_then is not None:
             fewer += other.quantity - other.quantity_then
-            let_go.update(other.release)
-    held = await holders(session, name, sku, capacity)
-    kept = [email for email in held if email not in let_go]
-    if len(kept) + pool.reserved > pool.bought - fewer:
-        raise Refused(
-            ErrorCode.ASSIGNED_EXCEEDS_QUANTITY,
-            f"{len(held)} of the licenses are assigned, and {pool.reserved} reserved: "
-            "say whom to release.",
-            holders=[*held],
-        )
-
-
-def _reader(person: PersonRow, account: AccountRow) -> Reader:
-    """The person, in their own language and zone as far as they are known (TXT-1)."""
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or "en",
-        time_zone=person.time_zone or account.time_zone,
+            released.update(other.release)
+    require_releasable(
+        await holders(session, name, sku, capacity),
+        released,
+        reserved=pool.reserved,
+        remaining=pool.bought - fewer,
     )

@@ -1,6 +1,6 @@
-"""The invoices of orders, and what the ledger says of them (ADD-4, ADD-7).
+"""The invoices of orders, and their ledger entries (ADD-4, ADD-7).
 
-Whoever calls has locked the account.
+The caller has locked the account.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from domain.order import Order, OrderInvoice, product_of
 
 
 async def invoices_of(session: AsyncSession, order_id: str) -> Sequence[OrderInvoiceRow]:
-    """All of them, the first one first."""
+    """Return the invoices of an order by number."""
     rows = await session.scalars(
         select(OrderInvoiceRow)
         .where(OrderInvoiceRow.order_id == order_id)
@@ -47,14 +47,14 @@ async def invoices_of(session: AsyncSession, order_id: str) -> Sequence[OrderInv
 
 
 def as_invoice(row: OrderInvoiceRow) -> OrderInvoice:
-    """The invoice as the record of its order has it."""
+    """Return the invoice as part of the order's record."""
     return OrderInvoice(
         id=row.invoice_id, amount=rounded(row.amount, row.currency), state=row.state, at=row.at
     )
 
 
 async def due_invoice(session: AsyncSession, row: OrderRow, order: Order) -> OrderInvoiceRow | None:
-    """The invoice for the term that `order` has to pay next, if it has been made."""
+    """Return the invoice of the next term to be paid, if it exists."""
     found: OrderInvoiceRow | None = await session.scalar(
         select(OrderInvoiceRow).where(
             OrderInvoiceRow.order_id == row.order_id,
@@ -67,7 +67,7 @@ async def due_invoice(session: AsyncSession, row: OrderRow, order: Order) -> Ord
 async def make_invoice(
     session: AsyncSession, row: OrderRow, order: Order, at: datetime
 ) -> OrderInvoiceRow:
-    """The invoice for the term that `order` has to pay next: one for each."""
+    """Create the invoice of the next term to be paid."""
     start, end = _term_start(row, order), order.quote.next_billing_date
     amount = order.quote.due_now
     if order.was_paid:
@@ -85,14 +85,13 @@ async def make_invoice(
         at=at,
     )
     session.add(invoice)
-    await session.flush()
     return invoice
 
 
 async def reserve_credit(
     session: AsyncSession, account: str, invoice: OrderInvoiceRow, tries: int, at: datetime
 ) -> None:
-    """Credit goes first, as far as it lasts; once per try, so that each asks for one amount."""
+    """Reserve credit for the invoice, once per attempt, so that each charges one amount."""
     if invoice.credit_tried is not None and invoice.credit_tried >= tries:
         return
     invoice.credit_tried = tries
@@ -103,10 +102,10 @@ async def reserve_credit(
         await post(session, [credit_reserved(account, invoice.invoice_id, tries, amount, at)])
 
 
-async def give_up_invoices(
+async def void_invoices(
     session: AsyncSession, account: AccountRow, order_id: str, at: datetime
 ) -> None:
-    """What is not paid will not be: its credit is given back."""
+    """Void the unpaid invoices, and return the credit reserved for them."""
     for invoice in await invoices_of(session, order_id):
         if invoice.state in {"open", "failed"}:
             invoice.state, invoice.from_credit = "void", Decimal(0)
@@ -118,7 +117,6 @@ async def give_up_invoices(
                 )
             )
             await post(session, [reversal(as_transfer(entry), at) for entry in reserved])
-            await session.flush()
             await apply_by_itself(session, account, at)
 
 
@@ -129,14 +127,14 @@ async def pay_invoice(
     payment: OrderPayment | None,
     at: datetime,
 ) -> None:
-    """Book what was paid, and list the licenses for the term that it pays for (ADD-5).
+    """Post the payment, and list the licenses for the term that is paid (ADD-5).
 
-    The term before it is over: what it was paid is earned.
+    The payments of the term before become revenue.
     """
     await earn_term(session, order, at)
     amount = rounded(invoice.amount - invoice.from_credit, invoice.currency)
     assert (payment.amount if payment else rounded(Decimal(0), invoice.currency)) == amount, (
-        "what credit does not pay is charged, and no more"
+        "the charge is the amount that credit does not pay"
     )
     if payment:
         await post(session, [order_paid(order.account, invoice.invoice_id, amount, at)])
@@ -146,7 +144,6 @@ async def pay_invoice(
     line.quantity = order.quantity
     line.period_start, line.period_end = invoice.period_start, invoice.period_end
     await _replace_payments(session, line, invoice, payment)
-    await session.flush()
 
 
 async def credit_instead(
@@ -156,7 +153,7 @@ async def credit_instead(
     payment: OrderPayment,
     at: datetime,
 ) -> None:
-    """Charged, and the account has closed meanwhile: it is theirs still, for operators to see."""
+    """Credit a charge that succeeded after its account closed; operators see it (OPS-5)."""
     into = credit_of(account)
     entry = order_paid(account, invoice.invoice_id, payment.amount, at, into=into)
     if entry.id not in await posted(session, [entry.id]):
@@ -164,7 +161,7 @@ async def credit_instead(
 
 
 async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
-    """The term that was paid last is over, with all that was paid for it."""
+    """Post the payments of the last paid term as revenue."""
     line = await order_line(session, order)
     paid = [each for each in await invoices_of(session, order.order_id) if each.state == "paid"]
     if line is None or not paid:
@@ -177,13 +174,13 @@ async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
 
 
 async def order_line(session: AsyncSession, order: Order) -> SubscriptionRow | None:
-    """The licenses as they are listed beside the plan, once they were paid."""
-    return await session.get(
-        SubscriptionRow,
-        {"account_id": order.account, "id": order.order_id},
-        options=[selectinload(SubscriptionRow.payments)],
-        populate_existing=True,
+    """Return the subscription line of the order, which exists once the order was paid."""
+    line: SubscriptionRow | None = await session.scalar(
+        select(SubscriptionRow)
+        .where(SubscriptionRow.account_id == order.account, SubscriptionRow.id == order.order_id)
+        .options(selectinload(SubscriptionRow.payments))
     )
+    return line
 
 
 def _term_start(row: OrderRow, order: Order) -> date:
@@ -218,11 +215,10 @@ async def _replace_payments(
     invoice: OrderInvoiceRow,
     payment: OrderPayment | None,
 ) -> None:
-    """The payments of a line are those of its current period."""
+    """Replace the payments of the line by those of its new period."""
     for before in list(line.payments):
         line.payments.remove(before)
         await session.delete(before)
-    await session.flush()
     credit = rounded(invoice.from_credit, invoice.currency)
     if credit.amount:
         line.payments.append(

@@ -1,6 +1,6 @@
-"""How an account pays in the built-in billing, which has cards that decline (ADD-4).
+"""Payment methods of the built-in billing, some of which decline (ADD-4).
 
-Whoever charges holds the lock of the account.
+The caller has locked the account.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from domain.charge import EXAMPLE_CARD
 
 
 async def payment_methods(session: AsyncSession, account: str) -> Sequence[PaymentMethodRow]:
-    """The account's payment methods in the order in which they are tried.
+    """Return the account's payment methods in the order of use.
 
-    Without any there is the example card, which is kept nowhere.
+    An account without any has the example card, which is not stored.
     """
     listed = await session.scalars(
         select(PaymentMethodRow)
@@ -29,7 +29,7 @@ async def payment_methods(session: AsyncSession, account: str) -> Sequence[Payme
 
 
 def takes_charge(method: PaymentMethodRow) -> bool:
-    """Whether the method takes a charge now; each one that it declines is counted."""
+    """Return whether the method accepts a charge now; count a declined one."""
     if not method.declines:
         return True
     method.declines -= 1
@@ -37,6 +37,6 @@ def takes_charge(method: PaymentMethodRow) -> bool:
 
 
 async def first_to_take_charge(session: AsyncSession, account: str) -> PaymentMethodRow | None:
-    """The first of the account's methods that takes a charge; those before it declined."""
+    """Return the first payment method that accepts a charge, if any."""
     methods = await payment_methods(session, account)
     return next((method for method in methods if takes_charge(method)), None)

@@ -5,9 +5,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.calendar import calendar_of
-from adapters.sql.accounts.directory import load_account
 from adapters.sql.database.transaction import reading
-from adapters.sql.membership import known_account
+from adapters.sql.membership import known_account, load_account
 from domain.policy import Policy
 from domain.preview import Preview, preview
 from domain.quote import quote, terms_of

@@ -231,12 +231,12 @@ async def test_a_user_whom_the_engine_brought_keeps_how_they_came(town: Town) ->
     assert (await town.store.audit()).violations == ()
 
 
-async def test_a_user_who_lives_on_another_account_is_a_mistake(town: Town) -> None:
+async def test_a_user_of_another_account_is_a_mistake(town: Town) -> None:
     found = await mistakes_of(
         town.store,
         account("fresh", user("x@fresh.example", "owner"), user("sue@solo.example")),
     )
-    assert found == {"accounts[0].users[1].email": "sue@solo.example lives on another account"}
+    assert found == {"accounts[0].users[1].email": "sue@solo.example is a user of another account"}
     with pytest.raises(Refused):
         await town.account("fresh")
 
@@ -261,7 +261,7 @@ async def test_all_mistakes_are_named_at_once_and_nothing_is_imported(town: Town
     assert found == {
         "accounts[0].users": "an account has one owner: say what the present one becomes",
         "accounts[0].licenses": "1 licenses are assigned or reserved",
-        "accounts[1].users[0].email": f"{ADMIN} lives on another account",
+        "accounts[1].users[0].email": f"{ADMIN} is a user of another account",
         "accounts[2].users": "a closed account has no users",
         "accounts[3].users[0].meetings": "m is listed twice",
         "accounts[3].users[0].settings.big": f"more than {2**63 - 1}",

@@ -1,0 +1,99 @@
+"""The counters of license pools, each changed by one guarded UPDATE (ASG-6).
+
+The caller has locked the account. A pool in the session follows each statement.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.database.schema import WORKPLACE, LicensePoolRow
+from adapters.sql.database.transaction import insert_missing
+from domain.license import ImportedCount, Sku
+
+Pools = Mapping[tuple[str, int], LicensePoolRow]
+"""Pools by SKU and capacity."""
+
+
+async def pools_of(session: AsyncSession, account: str) -> Pools:
+    """Return all pools of an account, those of base licenses first."""
+    rows = await session.scalars(
+        select(LicensePoolRow)
+        .where(LicensePoolRow.account_id == account)
+        .order_by(LicensePoolRow.sku != WORKPLACE, LicensePoolRow.sku, LicensePoolRow.capacity)
+    )
+    return {(row.sku, row.capacity): row for row in rows}
+
+
+async def claim(session: AsyncSession, account: str, sku: Sku, capacity: int) -> bool:
+    """Assign one free license of the pool; return False if there is none.
+
+    The statement checks and assigns at once, so that no pool is ever overdrawn (ASG-6).
+    """
+    claimed = await session.scalar(
+        update(LicensePoolRow)
+        .where(
+            _is_pool(account, sku, capacity),
+            LicensePoolRow.assigned + LicensePoolRow.reserved < LicensePoolRow.bought,
+        )
+        .values(assigned=LicensePoolRow.assigned + 1)
+        .returning(LicensePoolRow.account_id)
+    )
+    return claimed is not None
+
+
+async def put_back(session: AsyncSession, account: str, sku: Sku, capacity: int) -> None:
+    """Return one assigned license to its pool; the database refuses to go below zero."""
+    await session.execute(
+        update(LicensePoolRow)
+        .where(_is_pool(account, sku, capacity))
+        .values(assigned=LicensePoolRow.assigned - 1)
+    )
+
+
+async def enlarge(session: AsyncSession, account: str, sku: Sku, capacity: int, by: int) -> None:
+    """Add licenses to the pool, or remove some with a negative number."""
+    await _create(session, account, sku, capacity)
+    await session.execute(
+        update(LicensePoolRow)
+        .where(_is_pool(account, sku, capacity))
+        .values(bought=LicensePoolRow.bought + by)
+    )
+
+
+async def enlarge_by_import(
+    session: AsyncSession, account: str, sku: Sku, capacity: int, by: int
+) -> None:
+    """Add licenses that count as named by the import file."""
+    await _create(session, account, sku, capacity)
+    await session.execute(
+        update(LicensePoolRow)
+        .where(_is_pool(account, sku, capacity))
+        .values(bought=LicensePoolRow.bought + by, bought_named=LicensePoolRow.bought_named + by)
+    )
+
+
+async def set_imported(
+    session: AsyncSession, pool: LicensePoolRow, count: ImportedCount, assigned: int
+) -> None:
+    """Set the size of the pool, and its number of assigned licenses, from an import file."""
+    await session.execute(
+        update(LicensePoolRow)
+        .where(_is_pool(pool.account_id, Sku(pool.sku), pool.capacity))
+        .values(bought=count.bought, bought_named=count.named, assigned=assigned)
+    )
+
+
+async def _create(session: AsyncSession, account: str, sku: Sku, capacity: int) -> None:
+    key = {"account_id": account, "sku": sku, "capacity": capacity}
+    empty = {"bought": 0, "assigned": 0, "reserved": 0}
+    await insert_missing(session, LicensePoolRow, [key | empty])
+
+
+def _is_pool(account: str, sku: Sku, capacity: int) -> ColumnElement[bool]:
+    return (
+        (LicensePoolRow.account_id == account)
+        & (LicensePoolRow.sku == sku)
+        & (LicensePoolRow.capacity == capacity)
+    )
