@@ -12,11 +12,11 @@ import typer
 
 from commands import account as directory
 from commands import (
+    assignment,
     attention,
     credit,
     diagram,
     invitation,
-    license,
     mail,
     order,
     quote,
@@ -43,7 +43,7 @@ for _commands in (
     remedy,
     quote,
     order,
-    license,
+    assignment,
     directory,
     attention,
     stack,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.answer import DONE, Answer, as_json, print_json
-from commands.question import ask_store
+from commands.call import ask_store
 from commands.source import content_of
 from domain.account import Directory
 from domain.account_file import Mistake, read_accounts

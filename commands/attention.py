@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import ask_store
-from commands.shape import table, text, time
+from commands.call import ask_store
+from commands.render import table, text, time
 from domain.attention import AttentionCase
 
 app = typer.Typer()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from commands.answer import Answer
-from commands.question import ask_bulk
+from commands.call import ask_bulk
 from commands.rows import give_results
 from commands.source import content_of
 from domain.address import normalized

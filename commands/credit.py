@@ -7,8 +7,8 @@ import typer
 from rich.console import Group, RenderableType
 
 from commands.answer import Answer, as_json
-from commands.question import Account, ask_store
-from commands.shape import facts, money, table, text, time
+from commands.call import Account, ask_store
+from commands.render import facts, money, table, text, time
 from domain.credit import Credit
 
 app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="markdown")

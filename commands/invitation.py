@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import batch as bulk
-from commands import picture
+from commands import render_invitation
 from commands.answer import Answer, as_json
-from commands.question import Account, By, Email, ask
+from commands.call import Account, By, Email, ask
 from commands.rows import give_results
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
@@ -168,7 +168,7 @@ def list_(
     )
     Answer.of(context).give(
         {"invitations": [as_json(invitation) for invitation in found]},
-        lambda: picture.of_invitations(found, datetime.now(UTC)),
+        lambda: render_invitation.of_invitations(found, datetime.now(UTC)),
     )
 
 
@@ -176,7 +176,7 @@ def list_(
 def preview(context: typer.Context, account: Account, email: Email) -> None:
     """Tell what accepting would do; changes nothing, but the quote shown binds for a while."""
     found = ask(context, "Looking", lambda client: client.preview(account, email))
-    Answer.of(context).give(as_json(found), lambda: picture.of_preview(found))
+    Answer.of(context).give(as_json(found), lambda: render_invitation.of_preview(found))
 
 
 @app.command(
@@ -263,7 +263,9 @@ def retry_move(context: typer.Context, account: Account, email: Email) -> None:
 
 
 def _give(context: typer.Context, invitation: Invitation) -> None:
-    Answer.of(context).give(as_json(invitation), lambda: picture.of_invitation(invitation))
+    Answer.of(context).give(
+        as_json(invitation), lambda: render_invitation.of_invitation(invitation)
+    )
 
 
 def _choice(*, refund: bool, transfer: bool) -> Choice | None:

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import Account, By, ask_orders
-from commands.shape import facts, journal, money, state, table, text, time
+from commands.call import Account, By, ask_orders
+from commands.render import facts, journal, money, state, table, text, time
 from domain.license import Sku, capacity_of, quantity_of
 from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
 

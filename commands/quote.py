@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from commands import picture
+from commands import render_invitation
 from commands.answer import Answer, as_json
-from commands.question import ask_store
+from commands.call import ask_store
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from domain.preview import Preview
@@ -53,7 +53,7 @@ def quote(
     quoted = ask_store(
         context, "Looking", lambda store: store.quotes.quote(account, moment, policy, target)
     )
-    Answer.of(context).give(_as_json(quoted, target), lambda: picture.of_quote(quoted))
+    Answer.of(context).give(_as_json(quoted, target), lambda: render_invitation.of_quote(quoted))
 
 
 def _moment(text: str) -> datetime:

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import ask_refunds
-from commands.shape import between, facts, journal, money, state, table, text, time
+from commands.call import ask_refunds
+from commands.render import between, facts, journal, money, state, table, text, time
 from domain.error import ErrorCode, Refused
 from domain.refund import Refund, RefundPart, RefundState
 from domain.text import one_line

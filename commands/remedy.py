@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import Account, Email, ask_store
-from commands.shape import table, text
+from commands.call import Account, Email, ask_store
+from commands.render import table, text
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
 from domain.remedy import Changed, Removal

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import ask_reminders
-from commands.shape import facts, table, time
+from commands.call import ask_reminders
+from commands.render import facts, table, time
 from domain.error import ErrorCode, Refused
 from domain.period import duration
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule

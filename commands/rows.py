@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from rich.console import Group
 from rich.text import Text
 
-from commands import picture
+from commands import render_invitation
 from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
 from domain.error import ErrorCode
 from domain.invitation import Invitation, InviteResult
@@ -21,7 +21,7 @@ def give_results(
 
     A person is `told` more below them, programs find it `beside`.
     """
-    rows = picture.of_results(results)
+    rows = render_invitation.of_results(results)
     answer.give(
         {"invitations": [_row(result) for result in results], **beside},
         lambda: Group(rows, Text(told, style="dim")) if told else rows,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from temporalio.service import RPCError
 
-from commands import picture
+from commands import render_invitation
 from commands.demo.batch import Bulk
 from commands.demo.blocker import Blockers
 from commands.demo.invitation import Invitations
@@ -96,7 +96,7 @@ class Story:
             seen = step.shown() if step is current or not current else None
             cell = Group(told, seen) if seen else told
             steps.add_row(_mark(step, playing=step is current), cell, _told(step))
-        return Group(steps, picture.of_invitations(self._invitations, datetime.now(UTC)))
+        return Group(steps, render_invitation.of_invitations(self._invitations, datetime.now(UTC)))
 
     def _around(self, current: Step, lines: int) -> Sequence[Step]:
         """As many steps as fit above the invitations, down to a few after the current one."""

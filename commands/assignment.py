@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.answer import DONE, REFUSED, Answer, as_json, entries
-from commands.question import Account, By, ask_licenses
-from commands.shape import state, table, text
+from commands.call import Account, By, ask_licenses
+from commands.render import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku

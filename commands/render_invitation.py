@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.shape import between, facts, journal, money, state, table, text, time
+from commands.render import between, facts, journal, money, state, table, text, time
 from domain.invitation import Blocker, Invitation, InviteResult, Settlement
 from domain.manifest import Manifest
 from domain.preview import Notice, Preview, TransferOffer, TransferRefused

@@ -48,7 +48,7 @@ REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    monkeypatch.setattr("commands.license.ask_licenses", lambda context, doing, question: answer)
+    monkeypatch.setattr("commands.assignment.ask_licenses", lambda context, doing, question: answer)
 
 
 @pytest.mark.parametrize(
