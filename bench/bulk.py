@@ -8,18 +8,15 @@ from datetime import UTC, datetime
 from statistics import median
 
 from sqlalchemy import func, select
-from temporalio.client import Client
 
 from activities.batch import PORTION
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
 from bench.figure import LONE, OUT, SUBMITTED, Figure
 from bench.stand import ADMIN, FLOOR, OTHER, OTHERS_ADMIN, SEATFLOW, TARGET, Side, Stand
-from clients.batch import BulkClient
-from clients.invitation_start import Inviting, Terms
+from clients.invitation_start import InvitationTerms
 from domain.batch import BatchRow
 from domain.invitation import Invitation, InvitationState, Invite, Person
-from runtime.clients import bulk_client, signer
 from states.invitation import opening
 
 IN_FLIGHT = 100
@@ -73,10 +70,10 @@ def _beside(rates: Sequence[tuple[float, float]]) -> str:
 
 async def _as_a_batch(stand: Stand, name: str, count: int) -> Sent:
     side = stand.sides[SEATFLOW]
-    bulk = _bulk(stand, side)
+    batches = side.clients.batches
     began = time.monotonic()
-    batch = await bulk.submit(TARGET, _rows(name, count), ADMIN)
-    while not (await bulk.batches.progress(batch.batch_id)).finished:
+    batch = await batches.submit(TARGET, _rows(name, count), ADMIN)
+    while not (await batches.batches.progress(batch.batch_id)).finished:
         await asyncio.sleep(_LOOK_EVERY)
     submitted = time.monotonic() - began
     await _pending(side, name, count)
@@ -86,11 +83,11 @@ async def _as_a_batch(stand: Stand, name: str, count: int) -> Sent:
 async def _bare(stand: Stand, name: str, count: int) -> Sent:
     """Only starts, of the floor's workflow, for claims that were filed before the clock runs."""
     side = stand.sides[FLOOR]
-    inviting = _inviting(stand, side)
-    terms = Terms(account=TARGET, by=ADMIN, policy=side.settings.policy)
+    starter = side.clients.invitation_starter
+    terms = InvitationTerms(account=TARGET, by=ADMIN, policy=side.settings.policy)
     claims = list[tuple[Invite, Invitation]]()
     for row in _rows(name, count):
-        invite = inviting.order(row.person, terms, f"{name}-{row.position}")
+        invite = starter.invite_of(row.person, terms, f"{name}-{row.position}")
         claims.append((invite, opening(invite, run_id="", at=datetime.now(UTC))))
     for first in range(0, count, PORTION):
         await side.store.invitations.claim_all(claims[first : first + PORTION], datetime.now(UTC))
@@ -98,7 +95,7 @@ async def _bare(stand: Stand, name: str, count: int) -> Sent:
 
     async def started(invite: Invite, begun: Invitation) -> None:
         async with in_flight:
-            await inviting.start_workflow(invite, begun)
+            await starter.start_workflow(invite, begun)
 
     began = time.monotonic()
     await asyncio.gather(*(started(*claim) for claim in claims))
@@ -113,9 +110,8 @@ async def lone_ones(stand: Stand, count: int) -> list[Figure]:
     for number in range(WARM_UP):
         await _lone(side, f"warm{number}")
     idle = median([await _lone(side, f"idle{number}") for number in range(IDLE)])
-    bulk = _bulk(stand, side)
     began = time.monotonic()
-    await bulk.submit(TARGET, _rows("beside", count), ADMIN)
+    await side.clients.batches.submit(TARGET, _rows("beside", count), ADMIN)
     all_out = asyncio.create_task(_pending(side, "beside", count))
     busy = list[float]()
     while not all_out.done():
@@ -134,7 +130,7 @@ async def _lone(side: Side, name: str) -> float:
     """Seconds from asking for a single invitation until it is pending."""
     email = f"{name}@lone.example"
     began = time.monotonic()
-    [invited] = await side.client.invite(OTHER, [Person(email=email)], OTHERS_ADMIN)
+    [invited] = await side.clients.invitations.invite(OTHER, [Person(email=email)], OTHERS_ADMIN)
     assert invited.result == "invited", invited
     while True:
         filed = await side.store.invitations.latest(OTHER, email)
@@ -166,24 +162,3 @@ async def _pending(side: Side, name: str, count: int) -> None:
             if (await session.scalar(query)) == count:
                 return
         await asyncio.sleep(_LOOK_EVERY)
-
-
-def _bulk(stand: Stand, side: Side) -> BulkClient:
-    async def connected() -> Client:
-        return stand.temporal
-
-    return bulk_client(side.settings, side.store, connected)
-
-
-def _inviting(stand: Stand, side: Side) -> Inviting:
-    async def connected() -> Client:
-        return stand.temporal
-
-    return Inviting(
-        connect=connected,
-        invitations=side.store.invitations,
-        signer=signer(side.settings),
-        id_key=side.settings.id_key,
-        task_queue=side.settings.task_queue,
-        wait_seconds=side.settings.wait_seconds,
-    )

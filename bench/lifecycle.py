@@ -148,7 +148,7 @@ async def _live(side: Side, emails: Sequence[str]) -> None:
 
     async def whole_life(email: str) -> None:
         async with at_once:
-            [invited] = await side.client.invite(TARGET, [Person(email=email)], ADMIN)
+            [invited] = await side.clients.invitations.invite(TARGET, [Person(email=email)], ADMIN)
             assert invited.result == "invited", invited
             await reached.by(email, InvitationState.PENDING)
             await _accept(side, email)
@@ -165,7 +165,7 @@ async def _accept(side: Side, email: str) -> None:
     while True:
         await asyncio.sleep(ANSWERED_AFTER)
         try:
-            await side.client.accept(TARGET, email)
+            await side.clients.invitations.accept(TARGET, email)
         except Refused as refused:
             if refused.code is not ErrorCode.NOT_PENDING:
                 raise

@@ -15,7 +15,7 @@ from rich.console import Console
 from bench.figure import MEMORY, Figure
 from bench.report import show
 from bench.stand import ADMIN, FLOOR, SEATFLOW, TARGET, WORKERS, a_stand
-from clients.invitation import SeatflowClient
+from clients.invitation import InvitationClient
 from domain.invitation import Person
 
 WARM_UP = 2
@@ -42,10 +42,10 @@ async def memory(rounds: int, step: int) -> list[Figure]:
 async def _slopes(name: str, step: int) -> dict[str, float]:
     async with a_stand({name: WORKERS[name]}) as stand:
         side = stand.sides[name]
-        await _invite(side.client, "warm", WARM_UP * step)
+        await _invite(side.clients.invitations, "warm", WARM_UP * step)
         samples = [_memory(side.worker.pid)]
         for number in range(STEPS):
-            await _invite(side.client, f"measured{number}", step)
+            await _invite(side.clients.invitations, f"measured{number}", step)
             samples.append(_memory(side.worker.pid))
     held = [number * step for number in range(STEPS + 1)]
     return {
@@ -54,7 +54,7 @@ async def _slopes(name: str, step: int) -> dict[str, float]:
     }
 
 
-async def _invite(client: SeatflowClient, name: str, count: int) -> None:
+async def _invite(client: InvitationClient, name: str, count: int) -> None:
     people = [Person(email=f"{name}-{number}@new.example") for number in range(count)]
     results = await client.invite(TARGET, people, ADMIN)
     await client.wait_until_out(results)

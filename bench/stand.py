@@ -20,12 +20,11 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
-from clients.invitation import SeatflowClient
 from devstack.ports import HOST, Ports
 from devstack.stack import SERVER_OPTIONS
 from domain.account import Directory
 from domain.error import Unavailable
-from runtime.clients import seatflow_client
+from runtime.clients import Clients
 from runtime.settings import Settings
 from runtime.store import open_store, set_up_store
 from runtime.temporal import connect, register_search_attributes
@@ -60,7 +59,7 @@ class Side:
     name: str
     settings: Settings
     store: SqlStore
-    client: SeatflowClient
+    clients: Clients
     worker: Process
 
 
@@ -121,10 +120,6 @@ async def _side(
         secret_key=SecretStr("a secret key for measuring"),
         task_queue=name,
     )
-
-    async def connected() -> Client:
-        return temporal
-
     await set_up_store(settings)
     async with open_store(settings) as store:
         await store.directory.import_(directory(_INVITING, plan="business"))
@@ -138,8 +133,8 @@ async def _side(
         async with _running(
             sys.executable, "-c", program, log=folder / f"{name}.log", **environment
         ) as worker:
-            client = seatflow_client(settings, store, connected)
-            yield Side(name, settings, store, client, worker)
+            clients = Clients.connected(settings, store, temporal)
+            yield Side(name, settings, store, clients, worker)
 
 
 @asynccontextmanager

@@ -1,21 +1,20 @@
-"""Commands about licenses: assigning them, taking them back, and the pools (ASG)."""
+"""Commands that assign licenses and take them back (ASG)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from commands.answer import DONE, REFUSED, Answer, as_json, entries
-from commands.call import Account, By, ask_licenses
+from commands.call import Account, By, with_clients
 from commands.render import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused
-from domain.license import LicensePool, Sku
+from domain.license import Sku
 
 app = typer.Typer()
 
@@ -46,32 +45,35 @@ def assign(
         str | None,
         typer.Option(
             metavar="N",
-            help="How many participants: 500, 1000, 3000 or 5000. "
-            "May be left out where only one is possible.",
+            help="Participants: 500, 1000, 3000 or 5000. Optional when the account has only one "
+            "capacity.",
         ),
     ] = None,
     atomic: Annotated[
         bool,
         typer.Option(
             "--atomic/--best-effort",
-            help="All users or none; otherwise who cannot be served now waits.",
+            help="Assign to all users or to none; otherwise users without a free license wait.",
         ),
     ] = False,
     give_base_license: Annotated[
         bool,
-        typer.Option("--give-base-license", help="Give basic users a free base license first."),
+        typer.Option(
+            "--give-base-license", help="Assign a free base license to basic users first."
+        ),
     ] = False,
 ) -> int:
     """Assign licenses to users, effective at once for all their meetings.
 
-    Who waits is served by itself, the oldest request first, when a license is freed or bought.
-    To ask again is safe: who holds that license already takes no other and gets no e-mail.
+    Users who wait are served automatically, the oldest request first, when a license is freed or
+    bought. Repeating the command is safe: a user who holds the license takes no other and gets no
+    e-mail.
     """
     participants = _participants(capacity)
-    results = ask_licenses(
+    results = with_clients(
         context,
         f"Assigning licenses to {_users(len(emails))}",
-        lambda licenses: licenses.assign(
+        lambda clients: clients.assignments.assign(
             account,
             license,
             emails,
@@ -98,23 +100,16 @@ def unassign(
     by: By,
     cascade: Annotated[
         bool,
-        typer.Option("--cascade", help="With a base license, take the add-on that needs it."),
+        typer.Option("--cascade", help="With a base license, also take the add-on that needs it."),
     ] = False,
 ) -> int:
-    """Take licenses back from users; whoever waits for one is served with it."""
-    results = ask_licenses(
+    """Take licenses back from users; users who wait get them."""
+    results = with_clients(
         context,
         f"Taking licenses back from {_users(len(emails))}",
-        lambda licenses: licenses.unassign(account, license, emails, by, cascade=cascade),
+        lambda clients: clients.assignments.unassign(account, license, emails, by, cascade=cascade),
     )
     return _give(context, results, [_row(result) for result in results])
-
-
-@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow licenses acme")
-def licenses(context: typer.Context, account: Account) -> None:
-    """Show an account's licenses: who holds them, and who waits for one."""
-    pools = ask_licenses(context, "Looking", lambda licenses: licenses.licenses(account))
-    Answer.of(context).give({"pools": [as_json(pool) for pool in pools]}, lambda: of_pools(pools))
 
 
 def _participants(capacity: str | None) -> int | None:
@@ -123,13 +118,13 @@ def _participants(capacity: str | None) -> int | None:
     try:
         return int(capacity)
     except ValueError:
-        raise Refused(ErrorCode.INVALID_CAPACITY, f"No such capacity: {capacity}") from None
+        raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity: {capacity}") from None
 
 
 def _give(
     context: typer.Context, results: Sequence[AssignmentResult], rows: Sequence[JsonValue]
 ) -> int:
-    """Every row on stdout; when all were refused, the first row's error on stderr too."""
+    """Print every row on stdout; when all were refused, the first row's error on stderr too."""
     answer = Answer.of(context)
     answer.give({"results": list(rows)}, lambda: _results(results))
     if any(result.state is not AssignmentState.REFUSED for result in results):
@@ -138,7 +133,7 @@ def _give(
 
 
 def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:
-    """Meetings are touched only where a license is taken away."""
+    """Return a row without `meetings`, which only `unassign` changes."""
     return {name: value for name, value in _row(result).items() if name != "meetings"}
 
 
@@ -147,12 +142,12 @@ def _row(result: AssignmentResult) -> dict[str, JsonValue]:
 
 
 def _results(results: Sequence[AssignmentResult]) -> RenderableType:
-    """What became of each user of a request, and the sum of it."""
-    touched = [_touched(result) for result in results]
-    # Only where a license is taken away from somebody who has meetings.
-    column = ("meetings touched",) if any(touched) else ()
+    """Render the result of each user, and the totals."""
+    affected = [_affected_meetings(result) for result in results]
+    # Only when a user with meetings loses a license.
+    column = ("affected meetings",) if any(affected) else ()
     rows = table("email", "state", "participants", *column, "")
-    for result, meetings in zip(results, touched, strict=True):
+    for result, meetings in zip(results, affected, strict=True):
         rows.add_row(
             text(result.email),
             state(result.state),
@@ -161,40 +156,15 @@ def _results(results: Sequence[AssignmentResult]) -> RenderableType:
             text(str(result.error["message"]) if result.error else ""),
         )
     counts = Counter(result.state for result in results)
-    total = ", ".join(f"{count} {standing}" for standing, count in counts.items())
+    total = ", ".join(f"{count} {name}" for name, count in counts.items())
     return Group(rows, Text(f"{_users(len(results))}: {total}.", style="dim"))
 
 
-def _touched(result: AssignmentResult) -> list[str]:
-    """The topics of the meetings that lose their capacity, or would have."""
-    would = entries(result.error or {}, "meetings")
-    return [meeting.topic for meeting in result.meetings] + [str(each["topic"]) for each in would]
-
-
-def of_pools(pools: Sequence[LicensePool]) -> RenderableType:
-    """The pools, and below them every user who holds a license or waits for one."""
-    rows = table("license", "bought", "assigned", "reserved", "free", "waiting")
-    users = table("license", "user", "")
-    for pool in pools:
-        rows.add_row(
-            _name(pool),
-            *(str(count) for count in (pool.bought, pool.assigned, pool.reserved, pool.free)),
-            str(len(pool.waiting)),
-        )
-        for standing, emails in (("assigned", pool.holders), ("waiting", pool.waiting)):
-            _add_users(users, pool, standing, emails)
-    if not pools:
-        return Text("No licenses.", style="dim")
-    return Group(rows, "", users) if users.row_count else rows
-
-
-def _add_users(users: Table, pool: LicensePool, standing: str, emails: Iterable[str]) -> None:
-    for email in emails:
-        users.add_row(_name(pool), text(email), state(standing))
-
-
-def _name(pool: LicensePool) -> str:
-    return f"{pool.sku} {pool.capacity}" if pool.capacity else pool.sku.value
+def _affected_meetings(result: AssignmentResult) -> list[str]:
+    """Return the topics of meetings that lost their capacity, or would have lost it."""
+    refused = entries(result.error or {}, "meetings")
+    topics = [meeting.topic for meeting in result.meetings]
+    return topics + [str(meeting["topic"]) for meeting in refused]
 
 
 def _users(count: int) -> str:

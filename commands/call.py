@@ -1,8 +1,7 @@
-"""How a command asks: the backends are opened for one question and closed again."""
+"""The call of the clients by a command, and the arguments that many commands share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -10,17 +9,9 @@ import typer
 from commands.answer import Answer
 
 if TYPE_CHECKING:
-    from adapters.sql.store import SqlStore
-    from clients.assignment import LicenseClient
-    from clients.batch import BulkClient
-    from clients.invitation import SeatflowClient
-    from clients.order import OrderClient
-    from clients.refund import RefundClient
-    from clients.reminder import ReminderClient
-    from runtime.settings import Settings
+    from runtime.clients import Clients
 
-Asked = TypeVar("Asked")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 Account = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="The id of the account.", show_default=False)
@@ -30,100 +21,27 @@ Email = Annotated[
 ]
 By = Annotated[
     str,
-    typer.Option("--by", metavar="ADMIN", help="The owner or admin who asks.", show_default=False),
+    typer.Option(
+        "--by", metavar="ADMIN", help="The owner or admin who requests it.", show_default=False
+    ),
 ]
 
 
-def ask(
+def with_clients(
     context: typer.Context,
-    doing: str,
-    question: "Callable[[SeatflowClient], Awaitable[Found]]",
-) -> Found:
-    """Put `question` to the client; a person sees that it is `doing` something."""
-    from runtime.clients import open_client
+    progress: str | None,
+    call: "Callable[[Clients], Awaitable[Result]]",
+) -> Result:
+    """Open the clients, and return the result of `call`.
 
-    return _answered(context, doing, open_client, question)
-
-
-def ask_bulk(
-    question: "Callable[[BulkClient], Awaitable[Found]]",
-) -> Found:
-    """Put `question` to the client of batches, which shows by itself how far it has come."""
-    from runtime.clients import open_bulk_client
+    A person sees `progress` meanwhile; None when the call shows its own.
+    """
+    from runtime.clients import open_clients
     from runtime.settings import load_settings
 
-    async def answered() -> Found:
-        async with open_bulk_client(load_settings()) as bulk:
-            return await question(bulk)
+    async def result() -> Result:
+        async with open_clients(load_settings()) as clients:
+            return await call(clients)
 
-    return asyncio.run(answered())
-
-
-def ask_refunds(
-    context: typer.Context,
-    doing: str,
-    question: "Callable[[RefundClient], Awaitable[Found]]",
-) -> Found:
-    """Put `question` to the client of refunds."""
-    from runtime.clients import open_refund_client
-
-    return _answered(context, doing, open_refund_client, question)
-
-
-def ask_orders(
-    context: typer.Context,
-    doing: str,
-    question: "Callable[[OrderClient], Awaitable[Found]]",
-) -> Found:
-    """Put `question` to the client of purchases."""
-    from runtime.clients import open_order_client
-
-    return _answered(context, doing, open_order_client, question)
-
-
-def ask_licenses(
-    context: typer.Context,
-    doing: str,
-    question: "Callable[[LicenseClient], Awaitable[Found]]",
-) -> Found:
-    """Put `question` to the client of licenses."""
-    from runtime.clients import open_license_client
-
-    return _answered(context, doing, open_license_client, question)
-
-
-def ask_reminders(
-    context: typer.Context,
-    doing: str,
-    question: "Callable[[ReminderClient], Awaitable[Found]]",
-) -> Found:
-    """Put `question` to the client of reminders."""
-    from runtime.clients import open_reminder_client
-
-    return _answered(context, doing, open_reminder_client, question)
-
-
-def ask_store(
-    context: typer.Context, doing: str, question: "Callable[[SqlStore], Awaitable[Found]]"
-) -> Found:
-    """Put `question` to the store alone; Temporal is not needed."""
-    from runtime.store import open_store
-
-    return _answered(context, doing, open_store, question)
-
-
-def _answered(
-    context: typer.Context,
-    doing: str,
-    opened: "Callable[[Settings], AbstractAsyncContextManager[Asked]]",
-    question: Callable[[Asked], Awaitable[Found]],
-) -> Found:
-    """The answer of whom `opened` opens; a person sees that something is being done."""
-    from runtime.settings import load_settings
-
-    async def answered() -> Found:
-        async with opened(load_settings()) as asked:
-            return await question(asked)
-
-    with Answer.of(context).working(doing):
-        return asyncio.run(answered())
+    with Answer.of(context).working(progress):
+        return asyncio.run(result())

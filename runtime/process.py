@@ -1,4 +1,4 @@
-"""What every long process needs: how it is told to stop, where it logs, how it leaves."""
+"""The stop signal, the log and the exit of long-running processes."""
 
 import asyncio
 import logging
@@ -16,32 +16,32 @@ log = logging.getLogger(__name__)
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks every address, also in what other people's code has to say."""
+    """Masks every address, also in messages of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One entry, its traceback included."""
+        """Format one entry with its traceback."""
         return mask_all(super().format(record))
 
 
 class OrdinaryRefusals(logging.Filter):
-    """Leaves out the tracebacks of activities in which a rule said no: that is no fault."""
+    """Drops entries about activities that were refused by a rule, which is no fault."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the entry is worth an operator's attention."""
+        """Return whether the entry is kept."""
         return not (record.exc_info and isinstance(record.exc_info[1], Refused))
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Log plainly to stderr, without addresses."""
+    """Log to stderr with masked addresses."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OrdinaryRefusals())
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    speak_through_logging()
+    log_uncaught_failures()
 
 
-def speak_through_logging() -> None:
-    """Let failures in threads and destructors, which Python prints, be log entries."""
+def log_uncaught_failures() -> None:
+    """Log failures in threads and destructors, which Python would print."""
     threading.excepthook = lambda failure: log.error("a thread failed", exc_info=failure.exc_value)
     sys.unraisablehook = lambda failure: log.error(
         "%s", failure.err_msg or "a destructor failed", exc_info=failure.exc_value
@@ -50,22 +50,22 @@ def speak_through_logging() -> None:
 
 
 def stop_signal() -> asyncio.Event:
-    """Set when the process is asked to stop: by SIGTERM, Ctrl-C, or a terminal that closes."""
+    """Return an event that SIGTERM, Ctrl-C and a closing terminal set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # `nohup` ignores the last one, and so it stays.
+        # `nohup` ignores SIGHUP, and it stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
-def leave(status: int) -> NoReturn:
-    """End the process at once, its output written.
+def exit_process(status: int) -> NoReturn:
+    """Flush the output and end the process at once.
 
-    Threads of the SDK's core may be about to report, for example on a request that was
-    given up, and they abort an interpreter that is being taken down.
+    Threads of the SDK's core may still report, for example about a cancelled request, and abort an
+    interpreter that is shutting down.
     """
-    # Whoever read the output may have seen enough, or its terminal is gone.
+    # The pipe or the terminal may be closed.
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
@@ -25,9 +25,10 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow
 from adapters.sql.membership import known_account
 from adapters.sql.store import SqlStore
-from clients.assignment import LicenseClient
-from clients.batch import BulkClient
-from clients.invitation import SeatflowClient
+from clients.assignment import AssignmentClient
+from clients.batch import BatchClient
+from clients.invitation import InvitationClient
+from clients.invitation_start import ABANDONED_AFTER
 from clients.order import OrderClient
 from clients.refund import RefundClient
 from clients.reminder import ReminderClient
@@ -41,19 +42,12 @@ from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
-from runtime.clients import (
-    bulk_client,
-    license_client,
-    order_client,
-    refund_client,
-    reminder_client,
-    seatflow_client,
-)
+from runtime.clients import Clients
 from runtime.codec import data_converter
-from runtime.outbox_relay import relay_forever
+from runtime.outbox_relay import relay_announcements_forever
 from runtime.settings import Settings
 from runtime.store import set_up_store
-from runtime.wiring import beside, worker_for
+from runtime.wiring import background_task, worker_for
 from tests.database import Databases
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
@@ -126,11 +120,7 @@ class World:
     temporal: WorkflowEnvironment
     store: SqlStore
     smtp: ScriptedSmtpServer
-    client: SeatflowClient
-    refunds: RefundClient
-    orders: OrderClient
-    licenses: LicenseClient
-    reminders: ReminderClient
+    clients: Clients
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -139,32 +129,51 @@ class World:
         return VirtualClock(self.temporal.client)
 
     @property
-    def bulk(self) -> BulkClient:
-        async def connect() -> Client:
-            return self.temporal.client
+    def client(self) -> InvitationClient:
+        return self.clients.invitations
 
-        bulk = bulk_client(self.settings, self.store, connect)
-        return replace(bulk, wait_seconds=self.client.wait_seconds)
+    @property
+    def refunds(self) -> RefundClient:
+        return self.clients.refunds
+
+    @property
+    def orders(self) -> OrderClient:
+        return self.clients.orders
+
+    @property
+    def licenses(self) -> AssignmentClient:
+        return self.clients.assignments
+
+    @property
+    def bulk(self) -> BatchClient:
+        return self.clients.batches
+
+    @property
+    def reminders(self) -> ReminderClient:
+        return self.clients.reminders
+
+    def waiting(self, seconds: float) -> "World":
+        """Return the same world with another wait budget for its commands."""
+        settings = self.clients.settings.model_copy(update={"wait_seconds": seconds})
+        return replace(self, clients=replace(self.clients, settings=settings))
 
     def patient(self) -> "World":
-        """The same world, whose commands wait for a worker that is still starting."""
-        patient = replace(self.client, wait_seconds=60)
-        return replace(
-            self,
-            client=patient,
-            refunds=replace(self.refunds, wait_seconds=60),
-            orders=replace(self.orders, wait_seconds=60),
-            licenses=replace(self.licenses, wait_seconds=60),
-        )
+        """Return the same world; its commands wait for a worker that is still starting."""
+        return self.waiting(60)
 
     @asynccontextmanager
-    async def working(self, services: ContentServices | None = None) -> AsyncIterator[None]:
-        """A worker with its relay."""
+    async def working(
+        self,
+        services: ContentServices | None = None,
+        abandoned_after: timedelta = ABANDONED_AFTER,
+    ) -> AsyncIterator[None]:
+        """Run a worker with its relay."""
         client = self.temporal.client
-        async with (
-            worker_for(client, self.settings, self.store, services=services),
-            beside(relay_forever(client, self.store.announcements)),
-        ):
+        worker = worker_for(
+            client, self.settings, self.store, services=services, abandoned_after=abandoned_after
+        )
+        relay = relay_announcements_forever(client, self.store.announcements)
+        async with worker, background_task(relay):
             yield
 
     async def filed(self, email: str) -> Invitation:
@@ -419,18 +428,8 @@ async def a_world(
             wait_seconds=45 if working else 1,
         ).model_copy(update=settings_of_its_own)
         store = SqlStore(database.engine)
-
-        async def connect() -> Client:
-            return environment.client
-
-        client = seatflow_client(settings, store, connect)
-        refunds = refund_client(settings, store, connect)
-        orders = order_client(settings, store, connect)
-        licenses = license_client(settings, store, connect)
-        reminders = reminder_client(settings, store, connect)
-        world = World(
-            environment, store, smtp, client, refunds, orders, licenses, reminders, settings
-        )
+        clients = Clients.connected(settings, store, environment.client)
+        world = World(environment, store, smtp, clients, settings)
         await world.imported(
             world.account,
             users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],

@@ -45,11 +45,11 @@ class Bulk:
 
     async def _invited(self) -> None:
         file = bulk.read(str(self._file), License.BASIC, None, skip_bad_rows=True)
-        asked = bulk.Asked(RIVAL, RIVAL_ADMIN, heads_up_days=0, batch=None)
+        request = bulk.BatchRequest(RIVAL, RIVAL_ADMIN, heads_up_days=0, batch=None)
         results = self._file.with_name("results.csv")
-        _, found = await bulk.invited(
+        _, found = await bulk.run_batch(
             self._stage.bulk,
-            asked,
+            request,
             bulk.rows_of([], file),
             self._counting,
             results=results,

@@ -2,8 +2,8 @@
 
 from rich.console import RenderableType
 
-from commands.assignment import of_pools
 from commands.demo.stage import Stage, Step, WentWrong, expect
+from commands.license import of_pools
 from domain.assignment import AssignmentState
 from domain.license import WITHOUT_ADDON, LicensePool, Sku
 from domain.order import OrderState

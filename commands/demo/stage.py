@@ -65,12 +65,12 @@ class Stage:
 
     def __init__(self, stack: Stack) -> None:
         self.store = stack.store
-        self.client = stack.client
-        self.refunds = stack.refunds
-        self.orders = stack.orders
-        self.licenses = stack.licenses
-        self.reminders = stack.reminders
-        self.bulk = stack.bulk
+        self.client = stack.clients.invitations
+        self.refunds = stack.clients.refunds
+        self.orders = stack.clients.orders
+        self.licenses = stack.clients.assignments
+        self.reminders = stack.clients.reminders
+        self.bulk = stack.clients.batches
         self.clock = VirtualClock(stack.temporal)
         self.meeting_domain = stack.settings.meeting_domain
         self.folder = stack.settings.state_folder

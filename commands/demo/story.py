@@ -69,7 +69,7 @@ class Story:
             except (WentWrong, Refused, Unavailable, TimeoutError, RPCError) as failure:
                 step.failure = str(failure) or type(failure).__name__
             step.seconds = time.monotonic() - begun
-            self._invitations = await self._stack.client.list(ACCOUNT, everything=True)
+            self._invitations = await self._stack.clients.invitations.list(ACCOUNT, everything=True)
             if step.failure:
                 return
 

@@ -1,4 +1,4 @@
-"""What is asked of refunds, and who answers."""
+"""Refund requests, answered by the workflow or by the store."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,8 @@ async def test_a_refund_at_rest_is_answered_for_by_the_store_alone(world: World)
     refund = await a_refund(world)
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     settled = await world.refund_until(refund.refund_id, RefundState.SETTLED)
-    alone = replace(world.refunds, connect=nobody)
+    temporal = replace(world.refunds.temporal, connect=nobody)
+    alone = replace(world.refunds, temporal=temporal)
     assert await alone.show(refund.refund_id) == settled
     assert await alone.list(RefundState.SETTLED) == await alone.list() == [settled]
     assert await alone.list(RefundState.FAILED) == []

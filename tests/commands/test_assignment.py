@@ -47,8 +47,10 @@ REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
 REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    monkeypatch.setattr("commands.assignment.ask_licenses", lambda context, doing, question: answer)
+def answering(
+    monkeypatch: pytest.MonkeyPatch, answer: object, module: str = "commands.assignment"
+) -> None:
+    monkeypatch.setattr(f"{module}.with_clients", lambda context, progress, call: answer)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_an_admin_reads_how_many_got_one_and_how_many_wait(
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
     assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
-    assert "meetings touched" not in out
+    assert "affected meetings" not in out
 
 
 def test_pools_are_shown_with_who_holds_and_who_waits(
@@ -129,7 +131,7 @@ def test_pools_are_shown_with_who_holds_and_who_waits(
         holders=(ANN,),
         waiting=(BOB,),
     )
-    answering(monkeypatch, [pool])
+    answering(monkeypatch, [pool], "commands.license")
     starter.run(["licenses", "acme"])
     out, _ = capfd.readouterr()
     assert "large-meeting 500" in out

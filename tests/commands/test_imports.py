@@ -59,3 +59,14 @@ async def test_who_only_asks_does_not_load_what_a_worker_works_with(
     tmp_path: Path, command: list[str]
 ) -> None:
     assert not await loaded(tmp_path, *command) & WORKERS_ONLY
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["export"], ["audit"], ["attention"], ["credit", "show", "acme"]],
+    ids=" ".join,
+)
+async def test_a_command_of_the_store_alone_does_not_load_the_client_of_temporal(
+    tmp_path: Path, command: list[str]
+) -> None:
+    assert not await loaded(tmp_path, *command) & {"temporalio.client", "workflows"}

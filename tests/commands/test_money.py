@@ -251,13 +251,13 @@ A_CASE = AttentionCase(
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
-    monkeypatch.setattr(where, lambda context, doing, question: answer)
+    monkeypatch.setattr(where, lambda context, progress, call: answer)
 
 
 def test_a_refund_has_every_member_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, "commands.refund.ask_refunds", a_refund())
+    answering(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["--json", "refund", "show", "rf-1"]) == 0
     out, err = capfd.readouterr()
     shown = json.loads(out)
@@ -282,21 +282,21 @@ def test_a_refund_has_every_member_of_the_contract(
 def test_money_is_shown_to_a_person(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, "commands.refund.ask_refunds", a_refund())
+    answering(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["refund", "show", "rf-1"]) == 0
-    answering(monkeypatch, "commands.refund.ask_refunds", [a_refund()])
+    answering(monkeypatch, "commands.refund.with_clients", [a_refund()])
     assert starter.run(["refund", "list"]) == 0
     nothing = Money(amount=Decimal("0.00"), currency="EUR")
     credit = Credit(account="acme", balance=nothing, entries=())
-    answering(monkeypatch, "commands.credit.ask_store", credit)
+    answering(monkeypatch, "commands.credit.with_clients", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
-    answering(monkeypatch, "commands.attention.ask_store", [])
+    answering(monkeypatch, "commands.attention.with_clients", [])
     assert starter.run(["attention"]) == 0
-    answering(monkeypatch, "commands.attention.ask_store", [A_CASE])
+    answering(monkeypatch, "commands.attention.with_clients", [A_CASE])
     assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    for said in ("Nothing wants an operator.", "refund_overdue", "rf-7"):
+    for said in ("No case needs an operator.", "refund_overdue", "rf-7"):
         assert said in out
     for said in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
         assert said in out
@@ -308,10 +308,10 @@ def test_a_new_quote_is_told_with_the_refusal_of_the_old_one(
     """QUO-5."""
     quote: JsonValue = {"amount": euros("19.50"), "valid_until": "2026-04-23T10:00:00Z"}
 
-    def refused(context: object, doing: object, question: object) -> None:
+    def refused(context: object, progress: object, call: object) -> None:
         raise Refused(ErrorCode.QUOTE_EXPIRED, "The quote has expired.", quote=quote)
 
-    monkeypatch.setattr("commands.invitation.ask", refused)
+    monkeypatch.setattr("commands.invitation.with_clients", refused)
     accept = ["accept", "acme", "paula@studio.example", "--refund"]
     assert starter.run(["--json", *accept]) == 1
     assert json.loads(capfd.readouterr().err)["error"]["quote"] == quote

@@ -122,4 +122,4 @@ def test_a_person_sees_what_was_changed(seatflow: Run) -> None:
     assert ran.err == ""
     assert "sam@studio.example" in ran.out
     assert "personal-" in ran.out
-    assert "Nothing had to be changed." in seatflow("reactivate", "studio").out
+    assert "No change was needed." in seatflow("reactivate", "studio").out
