@@ -97,6 +97,10 @@ class OrderClient:
             policy=self.policy,
             awaited_until=at + timedelta(seconds=self.temporal.wait_seconds),
         )
+        return await self._place(order, at)
+
+    async def _place(self, order: BuyLicenses, at: datetime) -> Order:
+        """Start the order, or continue the unanswered one, and wait for its outcome."""
         draft = await self.orders.quoted(order, at)
         unanswered = await self._unanswered(order)
         client, budget = await self.temporal.connect(), self.temporal.wait_budget()

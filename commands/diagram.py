@@ -50,7 +50,7 @@ MACHINES: dict[Machine, type[LifecycleMachine]] = {
 _PAGE = """\
 # {name}
 
-<!-- Made from {source} by `make diagrams`. -->
+<!-- Generated from {source} by `make diagrams`. -->
 
 {about}
 
@@ -59,7 +59,7 @@ _PAGE = """\
 ```
 
 ## States
-The refusal is the code that answers whoever asks for what a state lacks.
+A request that the state does not allow is refused with the code in the last column.
 
 {states}
 
@@ -125,7 +125,7 @@ def _page(machine: type[LifecycleMachine]) -> str:
         about=inspect.getdoc(machine),
         drawing=_mermaid(machine),
         states=_table(
-            ("state", "waits for", "may be asked", "refusal"),
+            ("state", "waits for", "allowed", "refusal"),
             (
                 (
                     _code(state.value),
@@ -137,7 +137,7 @@ def _page(machine: type[LifecycleMachine]) -> str:
             ),
         ),
         transitions=_table(
-            ("state", "event", "becomes", "moved by"),
+            ("state", "event", "next state", "moved by"),
             (
                 (_code(state), _code(event), _code(target), machine.moved_by[event])
                 for (state, event), target in transitions(machine).items()

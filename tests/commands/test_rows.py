@@ -1,4 +1,4 @@
-"""Commands over many, and reports: what goes where, whatever the status."""
+"""The rows, the errors and the status of commands over many people."""
 
 import json
 
@@ -36,7 +36,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> No
 def test_one_row_done_is_status_0_and_a_refused_row_keeps_its_members_null(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """INV-2: a bad row never spoils the others."""
+    """INV-2: a bad row does not affect the others."""
     rows = [refused("a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
     answering(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(INVITE) == 0
@@ -80,7 +80,7 @@ def test_rows_are_shown_in_both_forms(
 def test_a_broken_invariant_is_status_1_and_still_a_report(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AUD: a violation is told on both streams."""
+    """AUD: the report is on stdout, the error on stderr."""
     violation = Violation(rule="INV-11", subject="acme", message="No membership.")
     report = AuditReport(checked={"accounts": 1}, violations=(violation,))
     answering(monkeypatch, "commands.account.with_clients", report)

@@ -48,7 +48,7 @@ def settings(ports: Ports) -> dict[str, str]:
 
 @contextmanager
 def up(folder: Path, ports: Ports) -> Iterator[subprocess.Popen[str]]:
-    """The stack, from the moment it says that it is up."""
+    """Run the stack, from the moment that it is up."""
     stack = subprocess.Popen(
         [sys.executable, ROOT / "starter.py", "--json", "up"],
         env=environment(folder, **settings(ports)),
@@ -68,7 +68,7 @@ def up(folder: Path, ports: Ports) -> Iterator[subprocess.Popen[str]]:
 
 
 def installed_and_run(seatflow: Callable[..., Ran]) -> None:
-    """The commands about reminders, where nobody is stale."""
+    """Run the commands for reminders when none is due."""
     assert seatflow("reminders", "pause").error["code"] == "not_found"
     assert seatflow("reminders", "install", "--every", "1d").at("schedule", "every") == "1d"
     assert seatflow("reminders", "pause").at("schedule", "paused") is True

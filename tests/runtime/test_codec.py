@@ -1,4 +1,4 @@
-"""How payloads look to the Temporal server."""
+"""The encryption of payloads."""
 
 import pytest
 from temporalio.api.failure.v1 import Failure
@@ -12,7 +12,7 @@ OLD, NEW = {"old": bytes(32)}, {"new": bytes(range(32))}
 JANE = Person(email="jane@example.com", name="Jane")
 
 
-async def test_what_was_encrypted_reads_back() -> None:
+async def test_an_encrypted_payload_is_decrypted() -> None:
     converter = data_converter(NEW)
     payloads = await converter.encode([JANE])
     assert b"jane" not in payloads[0].SerializeToString()
@@ -27,7 +27,7 @@ async def test_a_new_key_encrypts_and_the_old_one_still_decrypts() -> None:
     assert payload.metadata["encryption-key-id"] == b"new"
 
 
-async def test_what_was_written_before_there_were_keys_stays_readable() -> None:
+async def test_a_payload_from_before_encryption_stays_readable() -> None:
     written = await data_converter({}).encode([JANE])
     assert await data_converter(NEW).decode(written, [Person]) == [JANE]
 
@@ -46,7 +46,7 @@ async def test_a_changed_payload_is_refused() -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, NEW])
-async def test_a_refusal_comes_back_whole(keys: dict[str, bytes]) -> None:
+async def test_a_refusal_is_restored_with_its_details(keys: dict[str, bytes]) -> None:
     refused = Refused(ErrorCode.RATE_LIMITED, "Not yet, jane@example.com.", retry_after_seconds=7)
     converter, failure = data_converter(keys), Failure()
     await converter.encode_failure(refused, failure)

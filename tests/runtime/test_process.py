@@ -1,4 +1,4 @@
-"""How a long process is told to stop."""
+"""The stop signal of a long-running process."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ def ran(program: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_process_stops_when_it_is_told_or_its_terminal_closes(number: str) -> None:
+def test_a_process_stops_on_a_signal_or_when_its_terminal_closes(number: str) -> None:
     done = ran(STOPS.format(number=number))
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -20,7 +20,7 @@ from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
 
 
 async def a_claim(world: World) -> Invite:
-    """What a command leaves behind that dies between its claim and the start."""
+    """Leave a claim as a command does that dies before the start."""
     invite = Invite(
         invitation_id=uuid.uuid4().hex,
         account=world.account,
@@ -61,7 +61,7 @@ async def test_inviting_after_a_command_died_waits_until_its_claim_is_abandoned(
 async def test_an_unanswered_invitation_whose_workflow_was_terminated_is_revoked(
     world: World,
 ) -> None:
-    """Ended from outside: the store says so, the seat is free, answers are refused."""
+    """INV-15: the seat is free, and answers are refused."""
     pending = await world.pending(JANE, License.LICENSED)
     client = world.temporal.client
     await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
@@ -75,7 +75,7 @@ async def test_an_unanswered_invitation_whose_workflow_was_terminated_is_revoked
 
 
 async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World) -> None:
-    """INV-7, INV-8: and then the person can be invited again."""
+    """INV-7, INV-8: the person can be invited again."""
     pending = await world.pending(JANE, License.LICENSED)
     client = world.temporal.client
     await client.workflow_service.delete_workflow_execution(

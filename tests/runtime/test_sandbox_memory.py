@@ -1,4 +1,4 @@
-"""A pending invitation stays light in a worker's cache: thousands wait there for an answer."""
+"""The memory of a pending invitation in a worker's cache."""
 
 import gc
 import tracemalloc
@@ -17,7 +17,7 @@ async def out(world: World, name: str, number: int) -> None:
         await world.until(email, "pending")
 
 
-async def test_python_keeps_little_of_a_pending_invitation(world: World) -> None:
+async def test_a_cached_pending_invitation_uses_little_memory(world: World) -> None:
     """Its part of the figure in docs/performance.md; the rest is the SDK core's."""
     await out(world, "warm", WARM_UP)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""What an operator sets, and how a mistake in it is told."""
+"""The settings, and the errors of invalid ones."""
 
 import base64
 from pathlib import Path
@@ -27,7 +27,7 @@ def refusal() -> str:
     return refused.value.message
 
 
-def test_everything_has_its_default() -> None:
+def test_every_setting_has_a_default() -> None:
     settings = load_settings()
     assert settings.task_queue == "seatflow"
     assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:///.seatflow/seatflow.db"
@@ -88,7 +88,7 @@ def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch) 
         ("SEATFLOW_STRIPE_API_BASE", "http://localhost.hushhush.example"),
     ],
 )
-def test_a_bad_value_is_told_by_its_variable_and_never_repeated(
+def test_an_error_names_the_variable_and_never_its_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -119,7 +119,7 @@ def test_without_a_secret_key_the_embedded_stack_s_is_used() -> None:
     assert settings.secret_keys == ("made",)
 
 
-def test_the_id_key_stays_when_a_new_secret_key_is_put_in_front() -> None:
+def test_the_id_key_stays_when_a_new_secret_key_is_prepended() -> None:
     before, after = (
         Settings(secret_key=SecretStr("old")),
         Settings(secret_key=SecretStr("new, old")),
@@ -130,13 +130,13 @@ def test_the_id_key_stays_when_a_new_secret_key_is_put_in_front() -> None:
     assert Settings(secret_key=SecretStr("new")).id_key != before.id_key
 
 
-def test_an_id_key_of_its_own_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_explicit_id_key_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEATFLOW_ID_KEY", "mine")
     monkeypatch.setenv("SEATFLOW_SECRET_KEY", "old")
     assert load_settings().id_key == b"mine"
 
 
-def test_faults_stand_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEATFLOW_LEDGER_FAULTS", "slow, timeout-after")
     assert load_settings().ledger_faults == {"slow", "timeout-after"}
 
@@ -146,7 +146,7 @@ def test_operators_have_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().operators_mail == "Ops@xn--bcher-kva.example"
 
 
-def test_stripe_s_secrets_are_read_and_one_that_is_missing_is_named(
+def test_stripe_s_secrets_are_read_and_a_missing_one_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
