@@ -12,6 +12,7 @@ import typer
 
 from commands import account as directory
 from commands import (
+    assignment,
     attention,
     credit,
     diagram,
@@ -28,10 +29,10 @@ from commands import (
 from commands.answer import DONE, Answer
 from commands.demo import command as demo
 from domain.error import ErrorCode, Refused, Unavailable
-from runtime.process import leave, log_unhandled_errors
+from runtime.process import exit_process, log_unhandled_errors
 
 INTERRUPTED = 130
-"""What Typer returns when Ctrl-C ended a command."""
+"""The status that Typer returns when Ctrl-C ended a command."""
 
 app = typer.Typer(
     name="seatflow",
@@ -43,6 +44,7 @@ for _commands in (
     remedy,
     quote,
     order,
+    assignment,
     license,
     directory,
     attention,
@@ -70,7 +72,7 @@ def answer_in(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit status, and prints every failure once."""
+    """Run one command; return its exit status, and print every failure once."""
     answer = Answer(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
     try:
         return _run(arguments)
@@ -94,7 +96,7 @@ def _run(arguments: Sequence[str]) -> int:
         status = app(list(arguments), prog_name="seatflow", standalone_mode=False)
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):
-            # Whoever read the output has seen enough: no refusal, as Typer would have it.
+            # The reader of the output closed the pipe, which is no failure.
             return DONE
         raise
     if status == INTERRUPTED:
@@ -103,14 +105,14 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Run the command that the command line asks for."""
-    # A command loads some 250,000 objects: to look for garbage among them would take a tenth of
+    """Run the command of the command line."""
+    # A command loads about 250,000 objects, and scanning them for garbage would take a tenth of
     # its time.
     gc.set_threshold(500_000)
-    # Libraries keep quiet: only the command speaks to its caller.
+    # Libraries log nothing: only the command writes output.
     logging.getLogger().addHandler(logging.NullHandler())
     log_unhandled_errors()
-    leave(run(sys.argv[1:]))
+    exit_process(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

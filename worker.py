@@ -5,7 +5,7 @@ import logging
 import uvloop
 
 from domain.error import Refused, Unavailable
-from runtime.process import leave, log_to_stderr, stop_signal
+from runtime.process import exit_process, log_to_stderr, stop_signal
 from runtime.settings import Settings, load_settings
 from runtime.store import FOR_WORKERS, open_store
 from runtime.temporal import CORE_LOG, connect
@@ -20,9 +20,9 @@ log = logging.getLogger("seatflow.worker")
 
 
 async def serve(settings: Settings) -> None:
-    """Work until the process is asked to stop, then finish what runs.
+    """Run a worker until the stop signal, then drain it.
 
-    Raises Refused for settings that cannot be worked with, Unavailable for a backend.
+    Raises Refused for invalid settings, Unavailable for an unreachable backend.
     """
     stop = stop_signal()
     async with open_store(settings, FOR_WORKERS) as store:
@@ -36,20 +36,20 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Run one worker; the exit status says why it ended."""
+    """Run one worker; exit with the status of its end."""
     log_to_stderr()
     try:
         uvloop.run(serve(load_settings()))
     except Refused as refused:
         log.error("%s", refused.message)
-        leave(BAD_SETTINGS)
+        exit_process(BAD_SETTINGS)
     except Unavailable as unavailable:
         log.error("%s", unavailable.message)
-        leave(UNREACHABLE)
+        exit_process(UNREACHABLE)
     except Exception:
         log.exception("the worker failed")
-        leave(FAILED)
-    leave(DRAINED)
+        exit_process(FAILED)
+    exit_process(DRAINED)
 
 
 if __name__ == "__main__":

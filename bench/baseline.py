@@ -22,7 +22,7 @@ from domain.invitation import (
     StartInvitation,
 )
 from domain.journal import ENGINE, INVITEE, JournalEntry
-from runtime.process import leave, log_to_stderr, stop_signal
+from runtime.process import exit_process, log_to_stderr, stop_signal
 from runtime.settings import load_settings
 from runtime.store import FOR_WORKERS, open_store
 from runtime.temporal import CORE_LOG, connect
@@ -134,4 +134,4 @@ def main() -> None:
     """Run the worker process."""
     log_to_stderr()
     uvloop.run(serve())
-    leave(0)
+    exit_process(0)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from statistics import median
 
 from sqlalchemy import func, select
-from temporalio.client import Client
 
 from activities.batch import PORTION
 from adapters.sql.database.schema import InvitationRow
@@ -24,11 +23,9 @@ from bench.environment import (
     Variant,
 )
 from bench.figure import DELIVERED, SINGLE, SUBMITTED, Figure
-from clients.batch import BulkClient
-from clients.invitation_start import Inviting, Terms
+from clients.invitation_start import InvitationTerms
 from domain.batch import BatchRow
 from domain.invitation import Invitation, InvitationState, Invite, Person
-from runtime.clients import bulk_client, signer
 from states.invitation import opening
 
 CONCURRENT_STARTS = 100
@@ -82,7 +79,7 @@ def _medians(rates: Sequence[tuple[float, float]]) -> str:
 
 async def _submit_batch(environment: Environment, name: str, count: int) -> Rates:
     variant = environment.variants[SEATFLOW]
-    batches = _batch_client(environment, variant)
+    batches = variant.clients.batches
     start = time.monotonic()
     batch = await batches.submit(TARGET, _rows(name, count), ADMIN)
     while not (await batches.batches.progress(batch.batch_id)).finished:
@@ -95,11 +92,11 @@ async def _submit_batch(environment: Environment, name: str, count: int) -> Rate
 async def _start_directly(environment: Environment, name: str, count: int) -> Rates:
     """Start the baseline's workflows for claims stored before the measurement begins."""
     variant = environment.variants[BASELINE]
-    inviting = _inviting(environment, variant)
-    terms = Terms(account=TARGET, by=ADMIN, policy=variant.settings.policy)
+    starter = variant.clients.invitation_starter
+    terms = InvitationTerms(account=TARGET, by=ADMIN, policy=variant.settings.policy)
     claims = list[tuple[Invite, Invitation]]()
     for row in _rows(name, count):
-        invite = inviting.order(row.person, terms, f"{name}-{row.position}")
+        invite = starter.invite_of(row.person, terms, f"{name}-{row.position}")
         claims.append((invite, opening(invite, run_id="", at=datetime.now(UTC))))
     for first in range(0, count, PORTION):
         await variant.store.invitations.claim_all(
@@ -109,7 +106,7 @@ async def _start_directly(environment: Environment, name: str, count: int) -> Ra
 
     async def start_one(invite: Invite, begun: Invitation) -> None:
         async with slots:
-            await inviting.start_workflow(invite, begun)
+            await starter.start_workflow(invite, begun)
 
     start = time.monotonic()
     await asyncio.gather(*(start_one(*claim) for claim in claims))
@@ -126,7 +123,7 @@ async def measure_single_invitations(environment: Environment, count: int) -> li
     idle = median(
         [await _invite_single(variant, f"idle{number}") for number in range(IDLE_SAMPLES)]
     )
-    batches = _batch_client(environment, variant)
+    batches = variant.clients.batches
     start = time.monotonic()
     await batches.submit(TARGET, _rows("batch", count), ADMIN)
     delivered = asyncio.create_task(_wait_until_pending(variant, "batch", count))
@@ -147,7 +144,7 @@ async def _invite_single(variant: Variant, name: str) -> float:
     """Return the seconds from the request for a single invitation until it is pending."""
     email = f"{name}@single.example"
     start = time.monotonic()
-    [invited] = await variant.client.invite(OTHER, [Person(email=email)], OTHER_ADMIN)
+    [invited] = await variant.clients.invitations.invite(OTHER, [Person(email=email)], OTHER_ADMIN)
     assert invited.result == "invited", invited
     while True:
         stored = await variant.store.invitations.latest(OTHER, email)
@@ -179,24 +176,3 @@ async def _wait_until_pending(variant: Variant, name: str, count: int) -> None:
             if (await session.scalar(query)) == count:
                 return
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _batch_client(environment: Environment, variant: Variant) -> BulkClient:
-    async def connected() -> Client:
-        return environment.temporal
-
-    return bulk_client(variant.settings, variant.store, connected)
-
-
-def _inviting(environment: Environment, variant: Variant) -> Inviting:
-    async def connected() -> Client:
-        return environment.temporal
-
-    return Inviting(
-        connect=connected,
-        invitations=variant.store.invitations,
-        signer=signer(variant.settings),
-        id_key=variant.settings.id_key,
-        task_queue=variant.settings.task_queue,
-        wait_seconds=variant.settings.wait_seconds,
-    )

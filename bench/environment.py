@@ -20,12 +20,11 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
-from clients.invitation import SeatflowClient
 from devstack.ports import HOST, Ports
 from devstack.stack import SERVER_OPTIONS
 from domain.account import Directory
 from domain.error import Unavailable
-from runtime.clients import seatflow_client
+from runtime.clients import Clients
 from runtime.settings import Settings
 from runtime.store import open_store, set_up_store
 from runtime.temporal import connect, register_search_attributes
@@ -60,7 +59,7 @@ class Variant:
     name: str
     settings: Settings
     store: SqlStore
-    client: SeatflowClient
+    clients: Clients
     worker: Process
 
 
@@ -123,10 +122,6 @@ async def _open_variant(
         secret_key=SecretStr("a secret key for measuring"),
         task_queue=name,
     )
-
-    async def connected() -> Client:
-        return temporal
-
     await set_up_store(settings)
     async with open_store(settings) as store:
         await store.directory.import_(directory(_INVITING_ACCOUNTS, plan="business"))
@@ -140,8 +135,8 @@ async def _open_variant(
         async with _run_process(
             sys.executable, "-c", program, log=folder / f"{name}.log", **variables
         ) as worker:
-            client = seatflow_client(settings, store, connected)
-            yield Variant(name, settings, store, client, worker)
+            clients = Clients.connected(settings, store, temporal)
+            yield Variant(name, settings, store, clients, worker)
 
 
 @asynccontextmanager

@@ -162,7 +162,9 @@ async def _invite_and_accept(variant: Variant, emails: Sequence[str]) -> None:
 
     async def run_lifecycle(email: str) -> None:
         async with slots:
-            [invited] = await variant.client.invite(TARGET, [Person(email=email)], ADMIN)
+            [invited] = await variant.clients.invitations.invite(
+                TARGET, [Person(email=email)], ADMIN
+            )
             assert invited.result == "invited", invited
             await states.wait_for(email, InvitationState.PENDING)
             await _accept(variant, email)
@@ -179,7 +181,7 @@ async def _accept(variant: Variant, email: str) -> None:
     while True:
         await asyncio.sleep(ACCEPT_AFTER_SECONDS)
         try:
-            await variant.client.accept(TARGET, email)
+            await variant.clients.invitations.accept(TARGET, email)
         except Refused as refused:
             if refused.code is not ErrorCode.NOT_PENDING:
                 raise

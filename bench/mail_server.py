@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from devstack.mailbox import MailSink
-from runtime.process import leave, stop_signal
+from runtime.process import exit_process, stop_signal
 
 
 async def serve(port: int, folder: Path) -> None:
@@ -19,4 +19,4 @@ def main() -> None:
     """Run the mail server; the arguments are its port and the folder for letters."""
     _, port, folder = sys.argv
     asyncio.run(serve(int(port), Path(folder)))
-    leave(0)
+    exit_process(0)

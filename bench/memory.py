@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.environment import ADMIN, BASELINE, SEATFLOW, TARGET, WORKERS, open_environment
 from bench.figure import MEMORY, Figure
 from bench.report import print_table
-from clients.invitation import SeatflowClient
+from clients.invitation import InvitationClient
 from domain.invitation import Person
 
 WARM_UP = 2
@@ -41,10 +41,10 @@ async def measure_memory(rounds: int, step: int) -> list[Figure]:
 async def _slopes(name: str, step: int) -> dict[str, float]:
     async with open_environment({name: WORKERS[name]}) as environment:
         variant = environment.variants[name]
-        await _invite(variant.client, "warm", WARM_UP * step)
+        await _invite(variant.clients.invitations, "warm", WARM_UP * step)
         samples = [_memory(variant.worker.pid)]
         for number in range(STEPS):
-            await _invite(variant.client, f"measured{number}", step)
+            await _invite(variant.clients.invitations, f"measured{number}", step)
             samples.append(_memory(variant.worker.pid))
     cached = [number * step for number in range(STEPS + 1)]
     return {
@@ -53,7 +53,7 @@ async def _slopes(name: str, step: int) -> dict[str, float]:
     }
 
 
-async def _invite(client: SeatflowClient, name: str, count: int) -> None:
+async def _invite(client: InvitationClient, name: str, count: int) -> None:
     people = [Person(email=f"{name}-{number}@new.example") for number in range(count)]
     results = await client.invite(TARGET, people, ADMIN)
     await client.wait_until_out(results)

@@ -1,25 +1,19 @@
-"""The typed client of licenses: assigning them, taking them back, and looking at the pools."""
+"""The client of assignments: assigns licenses, takes them back, and reads the pools."""
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import TypedDict
 
-from temporalio.client import (
-    Client,
-    WithStartWorkflowOperation,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import Priority, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from activities.assignment import TellHolders
 from adapters.sql.licenses.assignment import SqlAssignments
-from clients.fairness import caused_by
-from clients.workflow_call import Patience, no_answer, passes, unreachable
+from clients.fairness import fairness_priority
+from clients.workflow_call import START_TIMEOUT, TemporalAccess, temporal_unavailable
 from domain.address import normalized
 from domain.assignment import (
     AT_MOST,
@@ -35,23 +29,27 @@ from states.assignment import opening
 from workflows.assignment import AddonAssignmentWorkflow, search_attributes
 from workflows.notice import LicenseNoticeWorkflow
 
-START_TIMEOUT = timedelta(seconds=8)
+
+class _StartOptions(TypedDict):
+    id: str
+    task_queue: str
+    id_conflict_policy: WorkflowIDConflictPolicy
+    search_attributes: TypedSearchAttributes
+    static_summary: str
+    priority: Priority
 
 
 @dataclass(frozen=True)
-class LicenseClient:
-    """Starts assignments, and asks the store for all else.
+class AssignmentClient:
+    """Starts assignments, takes licenses back, and reads the pools from the store.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
-    """Connects to Temporal on first use: what the store can answer needs no server."""
+    temporal: TemporalAccess
     assignments: SqlAssignments
-    task_queue: str
-    wait_seconds: float
 
-    # Assigning.
+    # Assign.
 
     async def assign(
         self,
@@ -64,10 +62,10 @@ class LicenseClient:
         atomic: bool = False,
         give_base_license: bool = False,
     ) -> list[AssignmentResult]:
-        """Assign to each user; a result for each, in the order asked, repeats once (ASG-5).
+        """Assign to each user; return a result for each, in the order given, once (ASG-5).
 
-        Returns when what is free has been assigned; who waits is served later, without anybody
-        asking again. Raises Refused when `by` may not assign at all, or `invalid_input`.
+        Returns when the free licenses are assigned; users who wait are served later without a
+        new request. Raises Refused when `by` may not assign at all, or `invalid_input`.
         """
         users, admin = _Users.of(emails), normalized(by)
         await self.assignments.authorize(account, admin)
@@ -89,64 +87,50 @@ class LicenseClient:
             atomic=atomic,
             give_base_license=give_base_license,
         )
-        return users.rows((await self._assigned(request)).results)
+        return users.rows((await self._start_and_report(request)).results)
 
-    async def _assigned(self, request: AssignLicenses) -> Assignment:
-        """The request as its first transaction leaves it."""
-        patience = Patience(self.wait_seconds)
+    async def _start_and_report(self, request: AssignLicenses) -> Assignment:
+        """Start the assignment; return it as its first transaction leaves it."""
+        client, budget = await self.temporal.connect(), self.temporal.wait_budget()
         while True:
-            try:
-                async with asyncio.timeout(patience.left):
-                    return await self._reported(request)
-            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-                raise no_answer() from None
-            except RPCError as failure:
-                if not await passes(failure, await self.connect()):
-                    raise unreachable(failure) from failure
-            await patience.pause()
+            async with budget.attempt(client):
+                return await client.execute_update_with_start_workflow(
+                    AddonAssignmentWorkflow.report,
+                    start_workflow_operation=WithStartWorkflowOperation(
+                        AddonAssignmentWorkflow.run,
+                        StartAssignment(request=request),
+                        **self._start_options(request),
+                    ),
+                )
+            await budget.pause()
 
-    async def _reported(self, request: AssignLicenses) -> Assignment:
-        """Start it, unless an earlier try has, and hear how far it has come."""
-        client = await self.connect()
-        start = WithStartWorkflowOperation(
+    async def restart(self, request: AssignLicenses) -> None:
+        """Start the assignment's workflow again unless it runs; the store keeps its progress."""
+        client = await self.temporal.connect()
+        await client.start_workflow(
             AddonAssignmentWorkflow.run,
             StartAssignment(request=request),
+            **self._start_options(request),
+            rpc_timeout=START_TIMEOUT,
+        )
+
+    def _start_options(self, request: AssignLicenses) -> _StartOptions:
+        """Return the options of a start, which leaves a running workflow as it is."""
+        return _StartOptions(
             id=request.workflow_id,
-            task_queue=self.task_queue,
+            task_queue=self.temporal.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
             static_summary=f"{request.sku} for users of {request.account}",
-            priority=caused_by(request.account),
-        )
-        return await client.execute_update_with_start_workflow(
-            AddonAssignmentWorkflow.report, start_workflow_operation=start
+            priority=fairness_priority(request.account),
         )
 
-    # Going on.
-
-    async def take_up(self, request: AssignLicenses) -> None:
-        """Go on with a request whose workflow was ended from outside; one that runs is left.
-
-        It begins anew, and finds what the store has done already.
-        """
-        client = await self.connect()
-        with suppress(WorkflowAlreadyStartedError):
-            await client.start_workflow(
-                AddonAssignmentWorkflow.run,
-                StartAssignment(request=request),
-                id=request.workflow_id,
-                task_queue=self.task_queue,
-                search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
-                static_summary=f"{request.sku} for users of {request.account}",
-                rpc_timeout=START_TIMEOUT,
-            )
-
-    # Taking back.
+    # Take back.
 
     async def unassign(
         self, account: str, sku: Sku, emails: Sequence[str], by: str, *, cascade: bool = False
     ) -> list[AssignmentResult]:
-        """Take licenses back, effective at once; a result for each, as `assign` (ASG-7).
+        """Take licenses back, effective at once; return a result for each user (ASG-7).
 
         Raises Refused when `by` may not do so at all, or `invalid_input`.
         """
@@ -154,72 +138,66 @@ class LicenseClient:
         await self.assignments.authorize(account, admin)
         if not users.valid:
             return users.rows([])
-        # Who loses a license is told: without Temporal nothing is taken back.
-        client = await self.connect()
-        held = await self._holders(account, sku)
+        # Holders are notified by a workflow: without Temporal nothing is taken back.
+        client = await self.temporal.connect()
+        holders = await self._holders(account, sku)
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )
         released = [
             each
             for each in results
-            # Who had none is released as well, and has nothing to be told of.
-            if each.state is AssignmentState.RELEASED and each.email in held
+            # A user who held none is released as well, and is not notified.
+            if each.state is AssignmentState.RELEASED and each.email in holders
         ]
         if released:
-            await self._tell(client, account, sku, released, admin)
+            notice = TellHolders(
+                notice=uuid.uuid4().hex,
+                account=account,
+                sku=sku,
+                results=tuple(released),
+                asked_by=admin,
+            )
+            await self._start_notice(client, notice)
         return users.rows(results)
 
     async def _holders(self, account: str, sku: Sku) -> set[str]:
         pools = await self.assignments.licenses(account)
         return {holder for pool in pools if pool.sku is sku for holder in pool.holders}
 
-    async def _tell(
-        self,
-        client: Client,
-        account: str,
-        sku: Sku,
-        released: Sequence[AssignmentResult],
-        admin: str,
-    ) -> None:
-        order = TellHolders(
-            notice=uuid.uuid4().hex,
-            account=account,
-            sku=sku,
-            results=tuple(released),
-            asked_by=admin,
-        )
+    async def _start_notice(self, client: Client, notice: TellHolders) -> None:
         try:
             await client.start_workflow(
                 LicenseNoticeWorkflow.run,
-                order,
-                id=order.workflow_id,
-                task_queue=self.task_queue,
-                static_summary=f"{sku} of {account}: {len(released)} taken back",
-                priority=caused_by(account),
+                notice,
+                id=notice.workflow_id,
+                task_queue=self.temporal.task_queue,
+                static_summary=f"{notice.sku} of {notice.account}: "
+                f"{len(notice.results)} taken back",
+                priority=fairness_priority(notice.account),
                 rpc_timeout=START_TIMEOUT,
             )
         except RPCError as failure:
-            raise unreachable(failure) from failure
+            raise temporal_unavailable(failure) from failure
 
-    # Looking.
+    # Read.
 
     async def licenses(self, account: str) -> list[LicensePool]:
-        """The pools of the account, who holds their licenses, and who waits for one."""
+        """Return the account's pools with the holders of licenses and the users who wait."""
         return await self.assignments.licenses(account)
 
 
 @dataclass(frozen=True)
 class _Users:
-    """The users of one request in the order asked, each once, and how they were written."""
+    """The users of one request in the order given, each once, and their addresses as written."""
 
     given: dict[str, str]
-    """By normalized address, or, where it is none, as it was given."""
+    """Addresses as given, by normalized address; an invalid one by itself."""
     invalid: dict[str, Refused]
 
     @classmethod
     def of(cls, emails: Iterable[str]) -> "_Users":
-        """Read `emails`. Raises Refused: `invalid_input`, for none or too many of them."""
+        """Parse `emails`. Raises Refused: `invalid_input`, for none or too many of them."""
         given, invalid = dict[str, str](), dict[str, Refused]()
         for email in map(str.strip, emails):
             try:
@@ -233,17 +211,17 @@ class _Users:
 
     @property
     def valid(self) -> list[str]:
-        """The normalized addresses."""
+        """The valid addresses, normalized."""
         return [email for email in self.given if email not in self.invalid]
 
     def all_valid(self) -> list[str]:
-        """The same, when all are. Raises Refused: `invalid_email`."""
+        """Return the addresses when all are valid. Raises Refused: `invalid_email`."""
         for refused in self.invalid.values():
             raise refused
         return self.valid
 
     def rows(self, results: Iterable[AssignmentResult]) -> list[AssignmentResult]:
-        """A row for each user, in the order asked."""
+        """Return a row for each user, in the order given."""
         by_email = {result.email: result for result in results}
         return [
             _refused_row(given, self.invalid[email])
@@ -253,7 +231,7 @@ class _Users:
         ]
 
     def all_refused(self, refused: Refused) -> list[AssignmentResult]:
-        """A row for each user, none of whom gets anything."""
+        """Return a refused row for each user."""
         return [_refused_row(given, refused) for given in self.given.values()]
 
 
@@ -262,6 +240,6 @@ def _refused_row(email: str, refused: Refused) -> AssignmentResult:
 
 
 def _as_given(result: AssignmentResult, given: str) -> AssignmentResult:
-    """A refused row shows the address as it was written."""
+    """Return the result; a refused row shows the address as written."""
     refused = result.state is AssignmentState.REFUSED
     return result.model_copy(update={"email": given}) if refused else result

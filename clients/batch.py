@@ -1,48 +1,80 @@
-"""The typed client of batches: files them, has them worked on, and reads how they went."""
+"""The client of batches, and the start of their rows by a worker."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
-from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from adapters.link import LinkSigner
 from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
-from clients.fairness import caused_by
-from clients.invitation_start import START_TIMEOUT, STILL_OUT, with_link
-from clients.workflow_call import unreachable
+from clients.fairness import fairness_priority
+from clients.invitation_start import (
+    EMAIL_NOT_OUT,
+    InvitationStarter,
+    InvitationTerms,
+    with_link,
+)
+from clients.workflow_call import (
+    START_TIMEOUT,
+    NoAnswer,
+    TemporalAccess,
+    temporal_unavailable,
+)
 from domain.address import normalized
-from domain.batch import Batch, BatchProgress, BatchRow, RowDone, StartBulkInvite, digest
-from domain.error import Unavailable
-from domain.invitation import InvitationState, InviteResult
+from domain.batch import (
+    Batch,
+    BatchProgress,
+    BatchRow,
+    RowDone,
+    RowOutcome,
+    StartBulkInvite,
+    digest,
+    refused_row,
+)
+from domain.error import Refused, Unavailable
+from domain.invitation import (
+    FiledInvitation,
+    Invitation,
+    InvitationState,
+    Invite,
+    InviteResult,
+)
 from domain.policy import Policy
+from states.invitation import opening
 from workflows.batch import BulkInviteWorkflow, search_attributes
 
-LOOK_EVERY = timedelta(milliseconds=200)
+PROGRESS_INTERVAL = timedelta(milliseconds=200)
+
+CONCURRENT_STARTS = 50
+"""Starts of batches in flight: enough to keep the server busy.
+
+Every other request to the server queues behind all of them.
+"""
 
 Watch = Callable[[int, int], None]
-"""Is told how many are done, and of how many."""
+"""Receives the number of rows done, and the number of all rows."""
 
 
 @dataclass(frozen=True)
-class BulkClient:
-    """Asks for batches of invitations; how they stand is the store's to say.
+class BatchClient:
+    """Starts batches of invitations, and reads their progress and results from the store.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
+    temporal: TemporalAccess
+    """A command stops waiting after `wait_seconds` without progress."""
     batches: SqlBatches
     invitations: SqlInvitations
     signer: LinkSigner
     policy: Policy
-    task_queue: str
-    wait_seconds: float
-    """How long it may stand still before a command gives up waiting."""
 
     async def submit(
         self,
@@ -53,24 +85,24 @@ class BulkClient:
         batch_id: str | None = None,
         heads_up_days: int = 0,
     ) -> Batch:
-        """Have a batch worked on; asked again before its results were given, the same batch.
+        """Start a batch; the same request before its results were given returns the same batch.
 
         Raises Refused when `by` may not invite at all, and then nobody is invited; `conflict`,
-        when another request bears `batch_id`.
+        when another request has `batch_id`.
         """
         admin = normalized(by)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
-        told_by = digest(account, admin, heads_up_days, rows)
+        request_digest = digest(account, admin, heads_up_days, rows)
         batch = await self.batches.file(
             Batch(
-                batch_id=batch_id or await self.batches.named(told_by),
+                batch_id=batch_id or await self.batches.named(request_digest),
                 account=account,
                 by=admin,
                 managed_domains=managed_domains,
                 heads_up_days=heads_up_days,
                 policy=self.policy,
             ),
-            told_by,
+            request_digest,
             rows,
             datetime.now(UTC),
         )
@@ -80,35 +112,35 @@ class BulkClient:
         return batch
 
     async def _start(self, batch: Batch, progress: BatchProgress) -> None:
-        """Let a workflow see to it; one that does already goes on."""
-        client = await self.connect()
+        """Start the batch's workflow unless it runs."""
+        client = await self.temporal.connect()
         try:
             await client.start_workflow(
                 BulkInviteWorkflow.run,
                 StartBulkInvite(batch=batch, progress=progress),
                 id=batch.workflow_id,
-                task_queue=self.task_queue,
+                task_queue=self.temporal.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=search_attributes(batch),
                 static_summary=f"{progress.total} people into {batch.account}",
-                priority=caused_by(batch.account),
+                priority=fairness_priority(batch.account),
                 rpc_timeout=START_TIMEOUT,
             )
         except RPCError as failure:
-            raise unreachable(failure) from failure
+            raise temporal_unavailable(failure) from failure
 
     async def wait_until_done(self, batch: Batch, watch: Watch) -> None:
-        """Wait until every row has its result; `watch` is told how far it has come."""
+        """Wait until every row has its result; report the progress to `watch`."""
 
         async def done() -> tuple[int, int]:
             progress = await self.batches.progress(batch.batch_id)
             return progress.done, progress.total
 
-        if not await self._watched(done, watch):
+        if not await self._completes(done, watch):
             raise Unavailable(
-                f"The batch {batch.batch_id} is not done, and no worker goes on with it now. "
-                "Repeating the command goes on waiting for it.",
+                f"The batch {batch.batch_id} is not done, and no worker continues it now. "
+                "Repeating the command resumes the wait.",
                 outcome_unknown=True,
             )
 
@@ -119,42 +151,174 @@ class BulkClient:
         async def out() -> tuple[int, int]:
             return total - await self.batches.still_out(batch.batch_id), total
 
-        await self._watched(out, watch)
+        await self._completes(out, watch)
 
-    async def _watched(
-        self, counted: Callable[[], Awaitable[tuple[int, int]]], watch: Watch
+    async def _completes(
+        self, count: Callable[[], Awaitable[tuple[int, int]]], watch: Watch
     ) -> bool:
-        """Whether all were done before it stood still for too long."""
-        clock = asyncio.get_running_loop().time
-        before, moved_at = -1, clock()
+        """Wait for the last row; return False after `wait_seconds` without progress."""
+        before, moved_at = -1, time.monotonic()
         while True:
-            now, total = await counted()
+            now, total = await count()
             watch(now, total)
             if now >= total:
                 return True
             if now > before:
-                before, moved_at = now, clock()
-            elif clock() - moved_at > self.wait_seconds:
+                before, moved_at = now, time.monotonic()
+            elif time.monotonic() - moved_at > self.temporal.wait_seconds:
                 return False
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
+            await asyncio.sleep(PROGRESS_INTERVAL.total_seconds())
 
     async def results(self, batch: Batch, *, waited: bool = False) -> list[InviteResult]:
-        """What became of every row that is done, in the order asked.
+        """Return the result of every row that is done, in the order given.
 
-        With `waited`, an e-mail that is still on its way is an error.
+        With `waited`, an e-mail that is not out yet is an error.
         """
         found = await self.batches.results(batch.batch_id)
         return [self._result(row, waited=waited) for row in found]
 
     async def report(self, batch: Batch) -> None:
-        """Whoever asked was given the results: the same request is a new one from now on."""
+        """Record that the results were given: the same request then starts a new batch."""
         await self.batches.report(batch.batch_id, datetime.now(UTC))
 
     def _result(self, row: RowDone, *, waited: bool) -> InviteResult:
         if row.filed is None:
             return InviteResult(email=row.person.email.strip(), result=row.result, error=row.error)
         invitation = with_link(self.signer, row.filed)
-        error = STILL_OUT.as_json() if waited and invitation.state is InvitationState.SENT else None
+        not_out = waited and invitation.state is InvitationState.SENT
         return InviteResult(
-            email=invitation.email, result=row.result, error=error, invitation=invitation
+            email=invitation.email,
+            result=row.result,
+            error=EMAIL_NOT_OUT.as_json() if not_out else None,
+            invitation=invitation,
         )
+
+
+@dataclass(frozen=True)
+class BatchInviter:
+    """Invites the rows of a batch; a slice is claimed, and its results kept, in one transaction."""
+
+    starter: InvitationStarter
+    batches: SqlBatches
+    starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_STARTS))
+    """Shared by all batches of a worker."""
+
+    async def invite_rows(
+        self, batch: Batch, rows: Sequence[BatchRow], claims_in_order: asyncio.Lock
+    ) -> None:
+        """Invite each row once and keep its result; a repeat returns the same invitation."""
+        terms = InvitationTerms(
+            account=batch.account,
+            by=batch.by,
+            policy=batch.policy,
+            managed_domains=batch.managed_domains,
+            heads_up_days=batch.heads_up_days,
+        )
+        refused, requests = self._requests(batch, rows, terms)
+        outcomes = await self._invite_all(requests, terms, claims_in_order)
+        done = (each for each in outcomes if isinstance(each, RowOutcome))
+        await self.batches.keep(batch.batch_id, [*chain(refused, done)])
+        for failure in outcomes:
+            if isinstance(failure, BaseException):
+                raise failure
+
+    def _requests(
+        self, batch: Batch, rows: Sequence[BatchRow], terms: InvitationTerms
+    ) -> "tuple[list[RowOutcome], list[_RowRequest]]":
+        """Return the outcomes of rows without a valid address, and the requests of all others."""
+        refused, requests = list[RowOutcome](), list[_RowRequest]()
+        for row in rows:
+            try:
+                invite = self.starter.invite_of(
+                    row.person, terms, batch.invitation_id(row.position)
+                )
+            except Refused as error:
+                refused.append(refused_row(row.position, error))
+            else:
+                begun = opening(invite, run_id="", at=datetime.now(UTC))
+                requests.append(_RowRequest(row, invite, begun))
+        return refused, requests
+
+    async def _invite_all(
+        self,
+        requests: "Sequence[_RowRequest]",
+        terms: InvitationTerms,
+        claims_in_order: asyncio.Lock,
+    ) -> list[RowOutcome | BaseException]:
+        """Claim all rows in one transaction, and start their workflows."""
+        if not requests:
+            return []
+        async with claims_in_order:
+            claims = await self.starter.invitations.claim_all(
+                [(request.invite, request.begun) for request in requests], datetime.now(UTC)
+            )
+        return await asyncio.gather(
+            *(
+                self._invite_claimed(request, claim, terms, claims_in_order)
+                for request, claim in zip(requests, claims, strict=True)
+            ),
+            return_exceptions=True,
+        )
+
+    async def _invite_claimed(
+        self,
+        request: "_RowRequest",
+        claim: FiledInvitation | Refused | None,
+        terms: InvitationTerms,
+        claims_in_order: asyncio.Lock,
+    ) -> RowOutcome:
+        """Start the row's workflow, or return why there is none; `claim` is None when claimed."""
+        position, own = request.row.position, request.invite.invitation_id
+        if isinstance(claim, Refused):
+            return refused_row(position, claim)
+        if claim is None or (claim.invitation_id == own and not claim.started):
+            if run_id := await self._run_of(request):
+                return RowOutcome(
+                    position=position, result="invited", invitation_id=own, run_id=run_id
+                )
+        elif claim.started:
+            return RowOutcome(
+                position=position,
+                result="invited" if claim.invitation_id == own else "already_invited",
+                invitation_id=claim.invitation_id,
+            )
+        try:
+            result, found = await self.starter.invite(
+                request.row.person, terms, claims_in_order, invitation_id=own
+            )
+        except Refused as refused:
+            return refused_row(position, refused)
+        except NoAnswer as unavailable:
+            return RowOutcome(position=position, result="refused", error=unavailable.as_json())
+        return RowOutcome(position=position, result=result, invitation_id=found.invitation_id)
+
+    async def _run_of(self, request: "_RowRequest") -> str | None:
+        """Return the run started for the claim, perhaps by a worker that died meanwhile.
+
+        Release the claim and return None while an earlier run of this person has yet to close.
+        """
+        invite = request.invite
+        try:
+            async with self.starts:
+                return await self.starter.start_workflow(invite, request.begun)
+        except WorkflowAlreadyStartedError:
+            pass
+        except RPCError as failure:
+            # The claim stays: the next attempt finds it as its own.
+            raise temporal_unavailable(failure) from failure
+        try:
+            run_id = await self.starter.running_for(invite.workflow_id, invite.invitation_id)
+        except RPCError as failure:
+            raise temporal_unavailable(failure) from failure
+        if run_id is None:
+            await self.starter.invitations.release(invite.invitation_id)
+        return run_id
+
+
+@dataclass(frozen=True)
+class _RowRequest:
+    """A row of a batch with the request to invite its person."""
+
+    row: BatchRow
+    invite: Invite
+    begun: Invitation

@@ -1,40 +1,46 @@
-"""The typed client: what operators, pages and tests ask of Seatflow."""
+"""The client of invitations: sends, reads and answers them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.invitation import RecordInvitation
 from activities.move import MoveAgain, MoveData
-from adapters.link import LinkSigner
 from adapters.sql.invitations.invitation import SqlInvitations
-from clients.fairness import caused_by
+from clients.fairness import fairness_priority
 from clients.invitation_start import (
-    START_TIMEOUT,
-    STILL_OUT,
-    AnyInvitationHandle,
-    Inviting,
-    Terms,
-    take_back,
+    EMAIL_NOT_OUT,
+    InvitationStarter,
+    InvitationTerms,
     with_link,
 )
-from clients.workflow_call import Answer, Asking, Patience, broken, no_answer, unreachable
+from clients.workflow_call import (
+    START_TIMEOUT,
+    TemporalAccess,
+    WaitBudget,
+    WorkflowCaller,
+    no_answer,
+    temporal_unavailable,
+    workflow_failed,
+)
 from domain.address import masked, normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
     AcceptInvitation,
+    CarriedInvitation,
     Choice,
     DeclineInvitation,
     FiledInvitation,
     Invitation,
     InvitationState,
+    Invite,
     InviteResult,
     Person,
     ResendInvitation,
@@ -44,79 +50,74 @@ from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
+from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
-from states.lifecycle import refusal
+from states.lifecycle import after, refusal
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 
 LONGEST_REASON = 2_000
-"""Characters of the reason for which somebody declines."""
+"""Characters in the reason for a decline."""
 
 
 @dataclass(frozen=True)
-class SeatflowClient:
-    """Reads from the store, asks running workflows, and knows which of them to believe.
+class InvitationClient:
+    """Starts invitations, reads them from the store, and sends answers to their workflows.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
-    """Connects to Temporal on first use: what the store can answer needs no server."""
-    invitations: SqlInvitations
-    signer: LinkSigner
-    id_key: bytes
+    starter: InvitationStarter
     policy: Policy
-    task_queue: str
-    wait_seconds: float
 
-    # Inviting.
+    @property
+    def invitations(self) -> SqlInvitations:
+        """The invitations in the store."""
+        return self.starter.invitations
+
+    @property
+    def temporal(self) -> TemporalAccess:
+        """The connection to Temporal."""
+        return self.starter.temporal
+
+    # Start.
 
     async def invite(
         self, account: str, people: Sequence[Person], by: str, *, heads_up_days: int = 0
     ) -> list[InviteResult]:
-        """Invite each person; a result for each, in the order asked, repeats once (INV-2).
+        """Invite each person; return a result for each, in the order given, once (INV-2).
 
-        With `heads_up_days` a notice goes out now, the invitation itself so many days later
+        With `heads_up_days` a notice is sent now, the invitation itself so many days later
         (INV-17). Raises Refused when `by` may not invite at all; then nobody is invited.
         """
         admin = normalized(by)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
-        terms = Terms(account, admin, self.policy, managed_domains, heads_up_days=heads_up_days)
-        return await self._inviting.invite_each(people, terms)
+        terms = InvitationTerms(
+            account, admin, self.policy, managed_domains, heads_up_days=heads_up_days
+        )
+        return await self.starter.invite_each(people, terms)
 
     async def invite_members(self, account: str, email: str, by: str) -> list[InviteResult]:
         """Invite all other users of a blocked owner's account into the same target (BLK-6).
 
-        The owner's invitation goes on by itself when the last of them has gone. Raises
+        The owner's invitation continues by itself when the last of them has left. Raises
         Refused: `conflict`, when that invitation is not blocked.
         """
         filed, admin = await self._for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
         members = await self.invitations.invitees_beside(filed.invitation_id)
-        terms = Terms(account, admin, self.policy, beside=filed.invitation_id)
-        people = [Person(email=member) for member in members]
-        return await self._inviting.invite_each(people, terms)
-
-    @property
-    def _inviting(self) -> Inviting:
-        return Inviting(
-            connect=self.connect,
-            invitations=self.invitations,
-            signer=self.signer,
-            id_key=self.id_key,
-            task_queue=self.task_queue,
-            wait_seconds=self.wait_seconds,
-        )
+        terms = InvitationTerms(account, admin, self.policy, beside=filed.invitation_id)
+        return await self.starter.invite_each([Person(email=member) for member in members], terms)
 
     async def wait_until_out(self, results: Iterable[InviteResult]) -> list[InviteResult]:
-        """Wait until each invitation e-mail was taken by the mail server or refused.
+        """Wait until the mail server has taken or refused each invitation e-mail.
 
-        What is still on its way when patience runs out carries the error.
+        An e-mail that is still in the queue when the wait budget is used up carries the error.
         """
-        patience = Patience(self.wait_seconds)
-        return [await self._when_out(result, patience) for result in results]
+        budget = self.temporal.wait_budget()
+        return [await self._when_out(result, budget) for result in results]
 
-    async def _when_out(self, result: InviteResult, patience: Patience) -> InviteResult:
+    async def _when_out(self, result: InviteResult, budget: WaitBudget) -> InviteResult:
         if result.invitation is None:
             return result
         while True:
@@ -125,21 +126,21 @@ class SeatflowClient:
             if filed.invitation.state is not InvitationState.SENT:
                 return waited
             try:
-                await patience.pause()
+                await budget.pause()
             except Unavailable:
-                return waited.model_copy(update={"error": STILL_OUT.as_json()})
+                return waited.model_copy(update={"error": EMAIL_NOT_OUT.as_json()})
 
-    # Looking.
+    # Read.
 
     async def show(self, account: str, email: str) -> Invitation:
-        """The latest invitation: from its workflow while that runs, then from the store."""
+        """Return the latest invitation: from its workflow while that runs, then from the store."""
         filed = await self._latest(account, normalized(email))
-        viewed = await self._asking.ask(
+        viewed = await self._caller.call(
             filed,
             lambda handle: handle.query(InvitationWorkflow.view),
             lambda ended: ended.invitation,
         )
-        return self._with_link(filed.model_copy(update={"invitation": viewed}))
+        return self._with_link(filed, viewed)
 
     async def list(
         self,
@@ -148,7 +149,7 @@ class SeatflowClient:
         stale_days: int | None = None,
         everything: bool = False,
     ) -> list[Invitation]:
-        """The account's invitations, oldest first, from the store (INV-5)."""
+        """Return the account's invitations, oldest first, from the store (INV-5)."""
         quiet_before = (
             datetime.now(UTC) - timedelta(days=stale_days) if stale_days is not None else None
         )
@@ -156,11 +157,11 @@ class SeatflowClient:
         return [self._with_link(filed) for filed in listed]
 
     async def preview(self, account: str, email: str) -> Preview:
-        """What accepting would do; needs a live invitation and uses its clock (QUO-8)."""
+        """Return the effects of accepting a live invitation, by the workflow's clock (QUO-8)."""
         filed = await self._latest(account, normalized(email))
-        return await self._ask(filed, InvitationWorkflow.quote, [], _ended)
+        return await self._caller.update(filed, InvitationWorkflow.quote, [], _refuse_ended)
 
-    # Answering.
+    # Answer.
 
     async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
         """Accept on the invitee's behalf (INV-10)."""
@@ -171,7 +172,7 @@ class SeatflowClient:
         self, url: str, signed_in_as: str | None, choice: Choice | None = None
     ) -> Invitation:
         """Accept by the link of the e-mail, as the invitee's page does (INV-13)."""
-        claim = self.signer.read(url)
+        claim = self.starter.signer.read(url)
         filed = await self._filed(claim.invitation_id)
         invitation = filed.invitation
         if claim.number != invitation.sent_count:
@@ -183,17 +184,12 @@ class SeatflowClient:
         return await self._accept(filed, AcceptInvitation(choice=choice, link_number=claim.number))
 
     async def _accept(self, filed: FiledInvitation, answer: AcceptInvitation) -> Invitation:
-        def settled(invitation: Invitation) -> Invitation:
-            _as_accepted(invitation).require_same_choice(answer.choice)
-            return invitation
+        def repeated(ended: FiledInvitation) -> Invitation:
+            accepted = _require_accepted(ended)
+            accepted.require_same_choice(answer.choice)
+            return accepted
 
-        accepted = await self._ask(
-            filed,
-            InvitationWorkflow.accept,
-            [answer],
-            settled,
-        )
-        return self._with_link(filed.model_copy(update={"invitation": accepted}))
+        return await self._update(filed, InvitationWorkflow.accept, answer, repeated)
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
@@ -203,155 +199,147 @@ class SeatflowClient:
             )
         filed = await self._latest(account, normalized(email))
         answer = DeclineInvitation(reason=(reason or "").strip() or None)
-        return await self._ask(
-            filed,
-            InvitationWorkflow.decline,
-            [answer],
-            _ended,
-        )
+        return await self._caller.update(filed, InvitationWorkflow.decline, [answer], _refuse_ended)
+
+    # Requests of admins and operators.
 
     async def revoke(self, account: str, email: str, by: str) -> Invitation:
-        """Take an invitation back (INV-7), also one that Temporal has lost."""
+        """Revoke an invitation (INV-7), also one whose workflow Temporal has lost."""
         filed, admin = await self._for_admin(account, email, by)
-        if await self._is_lost(filed):
+        if await self._workflow_is_lost(filed):
             note = "Temporal no longer knew its workflow."
-            ended = await take_back(self.invitations, filed, by=admin, note=note)
-            return ended if ended.state is InvitationState.REVOKED else _ended(ended)
-        order = RevokeInvitation(by=admin)
-        return await self._ask(
-            filed,
-            InvitationWorkflow.revoke,
-            [order],
-            _ended,
+            ended = await self.revoke_in_store(filed, by=admin, note=note)
+            return ended if ended.state is InvitationState.REVOKED else _refuse(ended)
+        return await self._caller.update(
+            filed, InvitationWorkflow.revoke, [RevokeInvitation(by=admin)], _refuse_ended
         )
 
-    async def _is_lost(self, filed: FiledInvitation) -> bool:
-        """Whether it wants an answer, and Temporal knows no workflow that could take one.
+    async def _workflow_is_lost(self, filed: FiledInvitation) -> bool:
+        """Return whether Temporal has no workflow for an invitation that is still unanswered.
 
-        Somebody has deleted it, or Temporal's own database is not the one of before.
+        It was deleted, or Temporal's database was replaced.
         """
         if not filed.started or not filed.invitation.state.unanswered:
             return False
+        client = await self.temporal.connect()
         try:
-            handle = (await self.connect()).get_workflow_handle(filed.invitation.workflow_id)
+            handle = client.get_workflow_handle(filed.invitation.workflow_id)
             await handle.describe(rpc_timeout=START_TIMEOUT)
         except RPCError as failure:
-            # Whatever else is wrong, whoever asks the workflow hears as well.
+            # The update that follows reports every other error.
             return failure.status is RPCStatusCode.NOT_FOUND
         return False
 
-    async def resend(self, account: str, email: str, by: str) -> Invitation:
-        """Send a new link; the old one is dead when this returns (INV-9)."""
-        filed, admin = await self._for_admin(account, email, by)
-        order = ResendInvitation(by=admin)
-        resent = await self._ask(
-            filed,
-            InvitationWorkflow.resend,
-            [order],
-            _ended,
+    async def revoke_in_store(self, filed: FiledInvitation, *, by: str, note: str) -> Invitation:
+        """Revoke an invitation that has no workflow; return it as it ended, however it did."""
+        revoked = after(
+            InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
         )
-        return self._with_link(filed.model_copy(update={"invitation": resent}))
+        return await self.invitations.end(filed.invitation_id, revoked)
+
+    async def resend(self, account: str, email: str, by: str) -> Invitation:
+        """Send a new link; the old one is invalid when this returns (INV-9)."""
+        filed, admin = await self._for_admin(account, email, by)
+        return await self._update(
+            filed, InvitationWorkflow.resend, ResendInvitation(by=admin), _refuse_ended
+        )
 
     async def recheck(self, account: str, email: str) -> Invitation:
-        """Look at once whether it is still blocked (BLK-4)."""
+        """Check at once whether the invitation is still blocked (BLK-4)."""
         filed = await self._latest(account, normalized(email))
-        looked = await self._ask(filed, InvitationWorkflow.recheck, [], _ended)
-        return self._with_link(filed.model_copy(update={"invitation": looked}))
+        return await self._update(filed, InvitationWorkflow.recheck, None, _refuse_ended)
 
     async def retry_move(self, account: str, email: str) -> Invitation:
-        """Try what could not be moved once more, also when all else is over (TRF-1)."""
+        """Retry the failed items of the manifest, also after the workflow's end (TRF-1)."""
+        budget = self.temporal.wait_budget()
         filed = await self._latest(account, normalized(email))
         if not filed.invitation.state.final:
-            moved = await self._ask(filed, InvitationWorkflow.retry_move, [], _as_accepted)
+            moved = await self._caller.update(
+                filed, InvitationWorkflow.retry_move, [], _require_accepted, budget
+            )
             filed = filed.model_copy(update={"invitation": moved})
-        if _as_accepted(filed.invitation).state.final and failed(filed.invitation.manifest):
-            await self._move_again(filed)
+        if _require_accepted(filed).state.final and failed(filed.invitation.manifest):
+            await self._move_failed_items(filed, budget)
             filed = await self._filed(filed.invitation_id)
         return self._with_link(filed)
 
-    async def _move_again(self, filed: FiledInvitation) -> None:
-        """Run the failed items of an invitation whose own workflow is over."""
-        invitation, client = filed.invitation, await self.connect()
-        now, ordered = datetime.now(UTC), filed.ordered
-        order = MoveData(
-            invitation_id=filed.invitation_id,
-            account=invitation.account,
-            email=invitation.email,
-            manifest=invitation.manifest,
-            at=now,
-            give_up_at=now,
-        )
-        closed = RecordInvitation(invite=ordered, invitation=invitation) if ordered else None
+    async def _move_failed_items(self, filed: FiledInvitation, budget: WaitBudget) -> None:
+        """Move the failed items of an invitation whose own workflow has ended."""
+        invitation, client = filed.invitation, await self.temporal.connect()
         try:
-            async with asyncio.timeout(self.wait_seconds):
+            async with asyncio.timeout(budget.left):
                 await client.execute_workflow(
                     MoveWorkflow.run,
-                    MoveAgain(move=order, closed=closed),
+                    _move_of(filed),
                     id=f"move/{invitation.account}/{filed.invitation_id}",
-                    task_queue=self.task_queue,
-                    # Whoever asks at the same time waits for the same answer.
+                    task_queue=self.temporal.task_queue,
+                    # A second command at the same time waits for the same result.
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    priority=caused_by(invitation.account),
+                    priority=fairness_priority(invitation.account),
                     static_summary=f"Move the rest for {masked(invitation.email)}",
                     rpc_timeout=START_TIMEOUT,
                 )
         except TimeoutError:
             raise no_answer() from None
-        except WorkflowFailureError as failed:
-            raise broken() from failed
+        except WorkflowFailureError as failure:
+            raise workflow_failed() from failure
         except RPCError as failure:
-            raise unreachable(failure) from failure
+            raise temporal_unavailable(failure) from failure
 
     async def _for_admin(self, account: str, email: str, by: str) -> tuple[FiledInvitation, str]:
         admin = normalized(by)
         await self.invitations.authorize(account, admin)
         return await self._latest(account, normalized(email)), admin
 
-    # How a running workflow is asked.
+    # Recovery.
 
-    async def _ask(
+    async def restart(
+        self, invite: Invite, invitation: Invitation, refund: RefundOrder | None
+    ) -> None:
+        """Restart the workflow of an accepted invitation from the state in the store (INV-11).
+
+        Raises WorkflowAlreadyStartedError when another worker was faster.
+        """
+        carried = CarriedInvitation(
+            invitation=invitation, mail_due=False, mailed_at=None, refund=refund
+        )
+        await self.starter.start_workflow(invite, invitation, carried)
+
+    # Calls of the workflow.
+
+    async def _update(
         self,
         filed: FiledInvitation,
-        update: UpdateMethodMultiParam[..., Answer],
-        arguments: Sequence[Value],
-        settled: Callable[[Invitation], Answer],
-    ) -> Answer:
-        patience = Patience(self.wait_seconds)
-        while True:
-            try:
-                return await self._asking.update(
-                    filed, update, arguments, lambda ended: settled(ended.invitation)
-                )
-            except Refused as refused:
-                # The store knows a moment before the workflow that the e-mail is out: whoever
-                # has read it there, or in the mailbox, need not hear that it is not.
-                if refused.code is not ErrorCode.NOT_PENDING or not await self._is_out(filed):
-                    raise
-            await patience.pause()
-
-    async def _is_out(self, filed: FiledInvitation) -> bool:
-        state = (await self._filed(filed.invitation_id)).invitation.state
-        return state not in {InvitationState.ANNOUNCED, InvitationState.SENT}
+        update: UpdateMethodMultiParam[..., Invitation],
+        argument: Value | None,
+        from_store: Callable[[FiledInvitation], Invitation],
+    ) -> Invitation:
+        """Send an update; return the invitation with the link of its last e-mail."""
+        arguments = [argument] if argument else []
+        return self._with_link(
+            filed, await self._caller.update(filed, update, arguments, from_store)
+        )
 
     @property
-    def _asking(self) -> Asking[FiledInvitation, InvitationWorkflow, Invitation]:
-        return Asking(
-            connect=self.connect,
-            handle=self._handle,
+    def _caller(self) -> WorkflowCaller[FiledInvitation, InvitationWorkflow, Invitation]:
+        return WorkflowCaller(
+            temporal=self.temporal,
+            handle=_handle,
             reread=lambda filed: self._filed(filed.invitation_id),
             ended=lambda filed: filed.invitation.state.final,
-            wait_seconds=self.wait_seconds,
+            outdated=self._is_outdated,
         )
 
-    async def _handle(self, filed: FiledInvitation) -> AnyInvitationHandle:
-        client, invitation = await self.connect(), filed.invitation
-        return client.get_workflow_handle_for(
-            InvitationWorkflow.run,
-            invitation.workflow_id,
-            # Never a later invitation of the same person: there is none beside an accepted one,
-            # which may have been taken up in another run.
-            first_execution_run_id=None if invitation.state.accepted else invitation.run_id or None,
-        )
+    async def _is_outdated(self, filed: FiledInvitation, refused: Refused) -> bool:
+        """Return whether the workflow refuses as not pending, although the e-mail is out.
+
+        The store records a moment before the workflow that the e-mail is out. A caller who read
+        it in the store or in the mailbox must not be refused.
+        """
+        if refused.code is not ErrorCode.NOT_PENDING:
+            return False
+        state = (await self._filed(filed.invitation_id)).invitation.state
+        return state not in {InvitationState.ANNOUNCED, InvitationState.SENT}
 
     async def _latest(self, account: str, email: str) -> FiledInvitation:
         filed = await self.invitations.latest(account, email)
@@ -365,16 +353,47 @@ class SeatflowClient:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
         return filed
 
-    def _with_link(self, filed: FiledInvitation) -> Invitation:
-        return with_link(self.signer, filed)
+    def _with_link(self, filed: FiledInvitation, now: Invitation | None = None) -> Invitation:
+        if now:
+            filed = filed.model_copy(update={"invitation": now})
+        return with_link(self.starter.signer, filed)
 
 
-def _as_accepted(invitation: Invitation) -> Invitation:
-    """The invitation, if it was accepted. Raises Refused, with how it ended, otherwise."""
-    if not invitation.state.accepted:
-        _ended(invitation)
-    return invitation
+def _handle(
+    client: Client, filed: FiledInvitation
+) -> WorkflowHandle[InvitationWorkflow, Invitation]:
+    invitation = filed.invitation
+    return client.get_workflow_handle_for(
+        InvitationWorkflow.run,
+        invitation.workflow_id,
+        # Without it the handle may reach a later invitation of the same person. An accepted
+        # invitation has no later one, and may have been restarted in another run.
+        first_execution_run_id=None if invitation.state.accepted else invitation.run_id or None,
+    )
 
 
-def _ended(invitation: Invitation) -> NoReturn:
-    raise refusal(InvitationMachine, invitation.state)
+def _move_of(filed: FiledInvitation) -> MoveAgain:
+    invitation, ordered, now = filed.invitation, filed.ordered, datetime.now(UTC)
+    move = MoveData(
+        invitation_id=filed.invitation_id,
+        account=invitation.account,
+        email=invitation.email,
+        manifest=invitation.manifest,
+        at=now,
+        give_up_at=now,
+    )
+    closed = RecordInvitation(invite=ordered, invitation=invitation) if ordered else None
+    return MoveAgain(move=move, closed=closed)
+
+
+def _require_accepted(filed: FiledInvitation) -> Invitation:
+    """Return the invitation if it was accepted. Raises Refused, with how it ended, otherwise."""
+    return filed.invitation if filed.invitation.state.accepted else _refuse(filed.invitation)
+
+
+def _refuse_ended(ended: FiledInvitation) -> NoReturn:
+    _refuse(ended.invitation)
+
+
+def _refuse(ended: Invitation) -> NoReturn:
+    raise refusal(InvitationMachine, ended.state)

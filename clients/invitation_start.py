@@ -1,26 +1,31 @@
-"""How invitations are started: claimed in the store, begun in Temporal, bound to each other."""
+"""The start of invitations: a claim in the store, then a workflow bound to the claim."""
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.link import LinkSigner
-from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
-from clients.fairness import caused_by
-from clients.workflow_call import NoAnswer, Patience, unreachable
+from clients.fairness import fairness_priority
+from clients.workflow_call import (
+    START_TIMEOUT,
+    TemporalAccess,
+    WaitBudget,
+    temporal_errors_as_unavailable,
+    temporal_unavailable,
+)
 from domain.address import as_written, domain_of, invitee_key, masked, normalized
-from domain.batch import Batch, BatchRow, RowOutcome, refused_row
 from domain.error import Refused, Unavailable
 from domain.invitation import (
+    CarriedInvitation,
     FiledInvitation,
     Invitation,
     Invite,
@@ -29,44 +34,33 @@ from domain.invitation import (
     StartInvitation,
 )
 from domain.policy import Policy
-from states.invitation import InvitationMachine, opening
-from states.lifecycle import after
+from states.invitation import opening
 from workflows.invitation import InvitationWorkflow, search_attributes
 
-ROWS_AT_ONCE = 10
-"""How many rows of one request are taken up at the same time."""
-
-STARTS_AT_ONCE = 50
-"""Starts of batches that the server has yet to answer: enough to keep it busy.
-
-Whatever else it is asked meanwhile waits behind all of them.
-"""
-
-START_TIMEOUT = timedelta(seconds=8)
-"""Well below `ABANDONED_AFTER`: a claim that is being started is not swept.
-
-In a batch one may have waited for its turn before. If it is swept then, its workflow ends as one
-whose claim was released, and the row is taken up again.
-"""
+CONCURRENT_ROWS = 10
+"""Rows of one request that are invited at the same time."""
 
 ABANDONED_AFTER = timedelta(seconds=20)
-"""Longer than any command takes between its claim and the answer to its start."""
+"""Age of a claim without a workflow that counts as abandoned.
+
+Longer than START_TIMEOUT: a claim whose workflow is being started is not released. In a batch a
+start may have queued before. If its claim is released then, its workflow ends as one without a
+claim, and the row is invited again.
+"""
 
 INVITATION_ID = "invitation_id"
-"""The memo that tells for which claim a workflow runs."""
+"""The memo with the id of the claim that a workflow runs for."""
 
-STILL_OUT = Unavailable(
+EMAIL_NOT_OUT = Unavailable(
     "The e-mail is not out yet. It goes out when a worker runs and the mail server takes it.",
     outcome_unknown=True,
 )
-"""What a row says whose e-mail was waited for in vain."""
-
-AnyInvitationHandle = WorkflowHandle[InvitationWorkflow, Invitation]
+"""The error of a row whose e-mail was not out when the wait budget was used up."""
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What all rows of one request have in common."""
+class InvitationTerms:
+    """Values that all rows of one request share."""
 
     account: str
     by: str
@@ -77,64 +71,70 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Inviting:
-    """Starts one workflow for each claim, and never leaves a claim without one.
+class InvitationStarter:
+    """Starts one workflow for each claim, and leaves no claim without one.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
+    temporal: TemporalAccess
     invitations: SqlInvitations
     signer: LinkSigner
     id_key: bytes
-    task_queue: str
-    wait_seconds: float
+    abandoned_after: timedelta = ABANDONED_AFTER
 
-    async def invite_each(self, people: Sequence[Person], terms: Terms) -> list[InviteResult]:
-        """Invite each person; a result for each, in the order asked, repeats once (INV-2)."""
-        await self.connect()
-        at_once, in_order = asyncio.Semaphore(ROWS_AT_ONCE), asyncio.Lock()
+    async def invite_each(
+        self, people: Sequence[Person], terms: InvitationTerms
+    ) -> list[InviteResult]:
+        """Invite each person; return a result for each, in the order given, once (INV-2)."""
+        await self.temporal.connect()
+        budget = self.temporal.wait_budget()
+        rows, claims_in_order = asyncio.Semaphore(CONCURRENT_ROWS), asyncio.Lock()
 
-        async def row(person: Person) -> InviteResult:
-            async with at_once:
+        async def invite_row(person: Person) -> InviteResult:
+            async with rows:
                 try:
-                    result, found = await self.invite(person, terms, in_order)
-                except Refused as refused:
-                    return _refused(person, refused)
-                except Unavailable as unavailable:
-                    return _refused(person, unavailable)
+                    result, found = await self.invite(person, terms, claims_in_order, budget=budget)
+                except (Refused, Unavailable) as error:
+                    return _refused_row(person, error)
             return InviteResult(
                 email=found.invitation.email,
                 result=result,
                 invitation=with_link(self.signer, found),
             )
 
-        return await asyncio.gather(*(row(person) for person in each_once(people)))
+        return await asyncio.gather(*(invite_row(person) for person in each_once(people)))
 
     async def invite(
-        self, person: Person, terms: Terms, in_order: asyncio.Lock, invitation_id: str | None = None
+        self,
+        person: Person,
+        terms: InvitationTerms,
+        claims_in_order: asyncio.Lock,
+        *,
+        invitation_id: str | None = None,
+        budget: WaitBudget | None = None,
     ) -> tuple[Literal["invited", "already_invited"], FiledInvitation]:
-        """Invite one person, and wait while another command or an earlier run is in the way."""
-        patience = Patience(self.wait_seconds)
+        """Invite one person; wait while another command's claim or an earlier run is in the way."""
+        budget = budget or self.temporal.wait_budget()
         while True:
-            invite = self.order(person, terms, invitation_id or uuid.uuid4().hex)
+            invite = self.invite_of(person, terms, invitation_id or uuid.uuid4().hex)
             begun = opening(invite, run_id="", at=datetime.now(UTC))
-            async with in_order:
-                # Who is named first gets the seat when they run short.
-                standing = await self.invitations.claim(invite, begun, datetime.now(UTC))
-            if standing is None:
-                started = await self._start(invite, begun)
-                if started:
+            async with claims_in_order:
+                # The person named first gets the last free seat.
+                found = await self.invitations.claim(invite, begun, datetime.now(UTC))
+            if found is None:
+                if started := await self._start_claimed(invite, begun):
                     return "invited", started
-            elif standing.started:
-                return "already_invited", standing
+            elif found.started:
+                return "already_invited", found
             else:
-                # Another command is just starting it, or died while it did.
-                await settle_unstarted(await self.connect(), self.invitations)
-            await patience.pause()
+                # Another command is starting it now, or died before the start.
+                with temporal_errors_as_unavailable():
+                    await self.settle_unstarted()
+            await budget.pause()
 
-    def order(self, person: Person, terms: Terms, invitation_id: str) -> Invite:
-        """What is asked for. Raises `Refused(invalid_email)`."""
+    def invite_of(self, person: Person, terms: InvitationTerms, invitation_id: str) -> Invite:
+        """Return the request to invite `person`. Raises `Refused(invalid_email)`."""
         email = normalized(person.email)
         return Invite(
             invitation_id=invitation_id,
@@ -152,22 +152,22 @@ class Inviting:
             policy=terms.policy,
         )
 
-    async def _start(self, invite: Invite, begun: Invitation) -> FiledInvitation | None:
-        """Start the workflow of a claim; None while an earlier run has yet to close."""
+    async def _start_claimed(self, invite: Invite, begun: Invitation) -> FiledInvitation | None:
+        """Start the workflow of a claim; return None while an earlier run has yet to close."""
         try:
             run_id = await self.start_workflow(invite, begun)
         except BaseException as failure:
-            # Nothing runs for this claim: its seat must not stay taken.
+            # No workflow runs for this claim, so its seat must not stay taken.
             await self.invitations.release(invite.invitation_id)
             if isinstance(failure, WorkflowAlreadyStartedError):
                 return None
             if isinstance(failure, RPCError):
-                raise unreachable(failure) from failure
+                raise temporal_unavailable(failure) from failure
             raise
         try:
             await self.invitations.bind(invite.invitation_id, run_id)
         except Unavailable as failure:
-            # It runs, and a worker binds it within a minute.
+            # The workflow runs, and recovery binds it within a minute.
             raise Unavailable(failure.message, outcome_unknown=True) from failure
         return FiledInvitation(
             invitation_id=invite.invitation_id,
@@ -175,145 +175,55 @@ class Inviting:
             started=True,
         )
 
-    async def start_workflow(self, invite: Invite, begun: Invitation) -> str:
-        """Start the workflow of a claim; returns its run.
+    async def start_workflow(
+        self, invite: Invite, invitation: Invitation, carried: CarriedInvitation | None = None
+    ) -> str:
+        """Start the workflow of a claim, or restart it from `carried`; return its run id.
 
         Raises WorkflowAlreadyStartedError, RPCError.
         """
-        client = await self.connect()
+        client = await self.temporal.connect()
         handle = await client.start_workflow(
             InvitationWorkflow.run,
-            StartInvitation(invite=invite),
+            StartInvitation(invite=invite, carried=carried),
             id=invite.workflow_id,
-            task_queue=self.task_queue,
+            task_queue=self.temporal.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=search_attributes(invite, begun),
+            search_attributes=search_attributes(invite, invitation),
             memo={INVITATION_ID: invite.invitation_id},
             static_summary=f"{masked(invite.email)} into {invite.account}",
-            priority=caused_by(invite.account),
+            priority=fairness_priority(invite.account),
             rpc_timeout=START_TIMEOUT,
         )
         return handle.first_execution_run_id or ""
 
-
-@dataclass(frozen=True)
-class BatchInviter:
-    """Invites the rows of a batch: a portion is claimed, and kept, in one transaction each."""
-
-    inviting: Inviting
-    batches: SqlBatches
-    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
-    """For all batches that a worker takes part in."""
-
-    async def invite_rows(
-        self, batch: Batch, rows: Sequence[BatchRow], in_order: asyncio.Lock
-    ) -> None:
-        """Invite each row once and keep its result; on repeat, the same invitation."""
-        terms = Terms(
-            account=batch.account,
-            by=batch.by,
-            policy=batch.policy,
-            managed_domains=batch.managed_domains,
-            heads_up_days=batch.heads_up_days,
-        )
-        outcomes, taken_up = list[RowOutcome](), list[_Taken]()
-        for row in rows:
-            try:
-                invite = self.inviting.order(row.person, terms, batch.invitation_id(row.position))
-            except Refused as refused:
-                outcomes.append(refused_row(row.position, refused))
-            else:
-                begun = opening(invite, run_id="", at=datetime.now(UTC))
-                taken_up.append(_Taken(row, invite, begun))
-        if taken_up:
-            async with in_order:
-                standings = await self.inviting.invitations.claim_all(
-                    [(taken.invite, taken.begun) for taken in taken_up], datetime.now(UTC)
-                )
-            started = await asyncio.gather(
-                *(
-                    self._outcome(taken, standing, terms, in_order)
-                    for taken, standing in zip(taken_up, standings, strict=True)
-                ),
-                return_exceptions=True,
-            )
-            outcomes.extend(each for each in started if isinstance(each, RowOutcome))
-        await self.batches.keep(batch.batch_id, outcomes)
-        for failure in started if taken_up else ():
-            if isinstance(failure, BaseException):
-                raise failure
-
-    async def _outcome(
-        self,
-        taken: "_Taken",
-        standing: FiledInvitation | Refused | None,
-        terms: Terms,
-        in_order: asyncio.Lock,
-    ) -> RowOutcome:
-        """What becomes of a row that was claimed, or that others stand in the way of."""
-        position, own = taken.row.position, taken.invite.invitation_id
-        if isinstance(standing, Refused):
-            return refused_row(position, standing)
-        if standing is None or (standing.invitation_id == own and not standing.started):
-            run_id = await self._run_of(taken)
+    async def settle_unstarted(self) -> None:
+        """Bind each abandoned claim to the workflow that runs for it, or release it (INV-15)."""
+        abandoned = datetime.now(UTC) - self.abandoned_after
+        for filed in await self.invitations.unstarted(abandoned):
+            run_id = await self.running_for(filed.invitation.workflow_id, filed.invitation_id)
             if run_id:
-                return RowOutcome(
-                    position=position, result="invited", invitation_id=own, run_id=run_id
-                )
-        elif standing.started:
-            mine = standing.invitation_id == own
-            return RowOutcome(
-                position=position,
-                result="invited" if mine else "already_invited",
-                invitation_id=standing.invitation_id,
-            )
-        try:
-            result, found = await self.inviting.invite(taken.row.person, terms, in_order, own)
-        except Refused as refused:
-            return refused_row(position, refused)
-        except NoAnswer as unavailable:
-            return RowOutcome(position=position, result="refused", error=unavailable.as_json())
-        return RowOutcome(position=position, result=result, invitation_id=found.invitation_id)
+                await self.invitations.bind(filed.invitation_id, run_id)
+            else:
+                await self.invitations.release(filed.invitation_id, abandoned)
 
-    async def _run_of(self, taken: "_Taken") -> str | None:
-        """The run that was started for the claim, perhaps by a worker that died over it.
-
-        None, and no claim any more, while an earlier run of this person's has yet to close.
-        """
+    async def running_for(self, workflow_id: str, invitation_id: str) -> str | None:
+        """Return the last run of the workflow if it was started for this claim. Raises RPCError."""
+        client = await self.temporal.connect()
+        handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
         try:
-            async with self.starting:
-                return await self.inviting.start_workflow(taken.invite, taken.begun)
-        except WorkflowAlreadyStartedError:
-            pass
-        except RPCError as failure:
-            # The claim stays: the next try knows it as its own.
-            raise unreachable(failure) from failure
-        client = await self.inviting.connect()
-        try:
-            described = await client.get_workflow_handle(taken.invite.workflow_id).describe()
-            running = await described.memo_value(INVITATION_ID, default=None)
+            described = await handle.describe(rpc_timeout=START_TIMEOUT)
         except RPCError as failure:
             if failure.status is not RPCStatusCode.NOT_FOUND:
-                raise unreachable(failure) from failure
-            running = None
-        if running == taken.invite.invitation_id:
-            return described.run_id
-        await self.inviting.invitations.release(taken.invite.invitation_id)
-        return None
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A row that has been taken up."""
-
-    row: BatchRow
-    invite: Invite
-    begun: Invitation
+                raise
+            return None
+        claim = await described.memo_value(INVITATION_ID, default=None)
+        return described.run_id if claim == invitation_id else None
 
 
 def with_link(signer: LinkSigner, filed: FiledInvitation) -> Invitation:
-    """The invitation with the link of its last e-mail, unless it has ended."""
+    """Return the invitation with the link of its last e-mail, unless it has ended."""
     invitation = filed.invitation
     if invitation.state.final:
         return invitation
@@ -322,45 +232,16 @@ def with_link(signer: LinkSigner, filed: FiledInvitation) -> Invitation:
 
 
 def each_once(people: Iterable[Person]) -> list[Person]:
-    """The people in the order asked, each address once (INV-2)."""
+    """Return the people in the order given, each address once (INV-2)."""
     seen = dict[str, Person]()
     for person in people:
         try:
             seen.setdefault(normalized(person.email), person)
         except Refused:
-            # It gets a row of its own that says what is wrong with it.
+            # An invalid address gets a row of its own with its error.
             seen.setdefault(person.email.strip(), person)
     return list(seen.values())
 
 
-def _refused(person: Person, error: Refused | Unavailable) -> InviteResult:
+def _refused_row(person: Person, error: Refused | Unavailable) -> InviteResult:
     return InviteResult(email=person.email.strip(), result="refused", error=error.as_json())
-
-
-async def settle_unstarted(client: Client, invitations: SqlInvitations) -> None:
-    """Bind each abandoned claim to the workflow that runs for it, or release it."""
-    abandoned = datetime.now(UTC) - ABANDONED_AFTER
-    for filed in await invitations.unstarted(abandoned):
-        handle = client.get_workflow_handle(filed.invitation.workflow_id)
-        try:
-            described = await handle.describe()
-        except RPCError as failure:
-            if failure.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            await invitations.release(filed.invitation_id, abandoned)
-        else:
-            running = await described.memo_value(INVITATION_ID, default=None)
-            if running == filed.invitation_id:
-                await invitations.bind(filed.invitation_id, described.run_id)
-            else:
-                await invitations.release(filed.invitation_id, abandoned)
-
-
-async def take_back(
-    invitations: SqlInvitations, filed: FiledInvitation, *, by: str, note: str
-) -> Invitation:
-    """Revoke it in the store, where no workflow can; returns it as it ended, perhaps otherwise."""
-    revoked = after(
-        InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
-    )
-    return await invitations.end(filed.invitation_id, revoked)

@@ -1,7 +1,6 @@
-"""The typed client of purchases: what admins ask of them."""
+"""The client of orders: buys licenses, reads orders, and sends admins' requests."""
 
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
@@ -17,8 +16,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from adapters.sql.money.order import SqlOrders
-from clients.fairness import caused_by
-from clients.workflow_call import Asking, Patience, passes, unreachable
+from clients.fairness import fairness_priority
+from clients.workflow_call import (
+    START_TIMEOUT,
+    TemporalAccess,
+    WaitBudget,
+    WorkflowCaller,
+    temporal_unavailable,
+)
 from domain.address import normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
@@ -39,35 +44,30 @@ from states.lifecycle import refusal
 from states.order import OrderMachine
 from workflows.order import AddonPurchaseWorkflow, described, search_attributes
 
-START_TIMEOUT = timedelta(seconds=8)
-
 REPEATED_WITHIN = timedelta(days=1)
-"""So long whoever buys the same again, because nobody had answered, means the first order."""
+"""Longest time after an unanswered order in which the same purchase means that order."""
 
-_UNTOUCHED = 2
-"""The events of a run that no worker has taken up: its start, and its first task."""
+_UNSTARTED_EVENTS = 2
+"""Events of a run that no worker has started: its start, and its first task."""
 
 _UNDECIDED = frozenset({OrderState.DRAFT, OrderState.PLACED, OrderState.PAID})
-"""Neither in review nor has its first payment been tried."""
+"""States before the review and before the first payment attempt."""
 
-AnyPurchaseHandle = WorkflowHandle[AddonPurchaseWorkflow, Order]
+AnyOrderHandle = WorkflowHandle[AddonPurchaseWorkflow, Order]
 
 
 @dataclass(frozen=True)
 class OrderClient:
-    """Buys licenses, reads orders from the store, and asks their workflows.
+    """Buys licenses, reads orders from the store, and sends updates to their workflows.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
-    """Connects to Temporal on first use: what the store can answer needs no server."""
+    temporal: TemporalAccess
     orders: SqlOrders
     policy: Policy
-    task_queue: str
-    wait_seconds: float
 
-    # Buying.
+    # Buy.
 
     async def buy(
         self,
@@ -80,9 +80,9 @@ class OrderClient:
         capacity: int | None = None,
         portal: Portal = "plans",
     ) -> Order:
-        """The order, once it is in review or its first payment has been tried.
+        """Return the order once it is in review or its first payment has been attempted.
 
-        What is refused is refused before anything is started (ADD-1, ADD-2).
+        A refusal comes before anything is started (ADD-1, ADD-2).
         """
         at = datetime.now(UTC)
         order = BuyLicenses(
@@ -95,84 +95,87 @@ class OrderClient:
             portal=portal,
             bought_by=normalized(by),
             policy=self.policy,
-            awaited_until=at + timedelta(seconds=self.wait_seconds),
+            awaited_until=at + timedelta(seconds=self.temporal.wait_seconds),
         )
+        return await self._place(order, at)
+
+    async def _place(self, order: BuyLicenses, at: datetime) -> Order:
+        """Start the order, or continue the unanswered one, and wait for its outcome."""
         draft = await self.orders.quoted(order, at)
-        if unanswered := await self._unanswered(order):
-            return await self._told(await self._handle(unanswered), _terms_of(unanswered), at)
-        return await self._told(await self._started(order, draft, at), order, at)
+        unanswered = await self._unanswered(order)
+        client, budget = await self.temporal.connect(), self.temporal.wait_budget()
+        if unanswered:
+            order, handle = _terms_of(unanswered), _handle(client, unanswered)
+        else:
+            handle = await self._start_new(client, order, draft, budget)
+        decided = await self._decided(handle, order, at, budget)
+        await self.orders.report(decided.order_id, datetime.now(UTC))
+        return decided
 
     async def _unanswered(self, order: BuyLicenses) -> Order | None:
-        """The same order by the same admin, of whose outcome no command could tell.
+        """Return the same admin's order of the same terms whose outcome was never reported.
 
-        Only one for which nobody waits any more: another may be meant now.
+        An order that a command still waits for is not meant: two purchases may be wanted.
         """
-        now, asked = datetime.now(UTC), {"policy": Policy(), "awaited_until": None}
+        now, ignored = datetime.now(UTC), {"policy": Policy(), "awaited_until": None}
         for kept in await self.orders.unreported(order.account):
-            terms = order.model_copy(update=asked | {"order_id": kept.order_id})
+            terms = order.model_copy(update=ignored | {"order_id": kept.order_id})
             given_up = kept.awaited_until or kept.journal[0].at
             unanswered = now - REPEATED_WITHIN < given_up < now and not kept.state.final
             if unanswered and _terms_of(kept) == terms:
                 return kept
         return None
 
-    async def _told(self, handle: AnyPurchaseHandle, order: BuyLicenses, at: datetime) -> Order:
-        """The order that whoever asked is told of."""
-        decided = await self._decided(handle, order, at)
-        await self.orders.report(decided.order_id, datetime.now(UTC))
-        return decided
+    async def _start_new(
+        self, client: Client, order: BuyLicenses, draft: Order, budget: WaitBudget
+    ) -> AnyOrderHandle:
+        """Start the order; retry a start whose answer was lost, which starts the same order."""
+        try:
+            while True:
+                async with budget.attempt(client):
+                    return await self._start(order, draft)
+                await budget.pause()
+        except Unavailable:
+            # It may run: a repeated purchase has to find it.
+            await self.orders.open(order, draft.journal[0].at)
+            raise
 
-    async def _started(self, order: BuyLicenses, draft: Order, at: datetime) -> AnyPurchaseHandle:
-        """The purchase; a start whose answer was lost is asked for again, and is the same one."""
-        patience = Patience(self.wait_seconds)
-        while True:
-            try:
-                return await self._start(order, draft)
-            except RPCError as failure:
-                try:
-                    if not await passes(failure, await self.connect()):
-                        raise unreachable(failure) from failure
-                    await patience.pause()
-                except Unavailable:
-                    # It may run: whoever buys again has to find it.
-                    await self.orders.open(order, at)
-                    raise
-
-    async def _start(self, order: BuyLicenses, draft: Order) -> AnyPurchaseHandle:
-        client = await self.connect()
+    async def _start(self, order: BuyLicenses, kept: Order) -> AnyOrderHandle:
+        client = await self.temporal.connect()
         return await client.start_workflow(
             AddonPurchaseWorkflow.run,
-            StartPurchase(order=order, carried=draft),
+            StartPurchase(order=order, carried=kept),
             id=order.workflow_id,
-            task_queue=self.task_queue,
+            task_queue=self.temporal.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            # Somebody else may have taken it up in the meantime.
+            # Another process may have started it in the meantime.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=search_attributes(order, draft),
-            static_summary=f"{described(draft)} for {order.account}",
-            priority=caused_by(order.account),
+            search_attributes=search_attributes(order, kept),
+            static_summary=f"{described(kept)} for {order.account}",
+            priority=fairness_priority(order.account),
             rpc_timeout=START_TIMEOUT,
         )
 
-    async def _decided(self, handle: AnyPurchaseHandle, order: BuyLicenses, at: datetime) -> Order:
-        """The order once it is in review or its first payment has been tried."""
-        patience = Patience(self.wait_seconds)
+    async def _decided(
+        self, handle: AnyOrderHandle, order: BuyLicenses, at: datetime, budget: WaitBudget
+    ) -> Order:
+        """Wait until the order is in review or its first payment has been attempted."""
         while True:
             kept = await self._kept(order.order_id)
             if kept and kept.state not in _UNDECIDED:
                 return kept
             try:
-                await patience.pause()
+                await budget.pause()
             except Unavailable:
-                if kept is None and not await _withdrawn(handle):
-                    # Its workflow may still open it: whoever buys again has to find it.
+                if kept is None and not await _terminate_unstarted(handle):
+                    # Its workflow may still open it: a repeated purchase has to find it.
                     await self.orders.open(order, at)
                 raise
             if kept is None:
                 await _require_unrefused(handle)
 
     async def _kept(self, order_id: str) -> Order | None:
-        """The order, once its workflow has opened it."""
+        """Return the order once its workflow has opened it."""
         try:
             return await self.orders.latest(order_id)
         except Refused as refused:
@@ -180,83 +183,82 @@ class OrderClient:
                 raise
             return None
 
-    # Looking.
+    # Read.
 
     async def show(self, order_id: str) -> Order:
-        """The order: from its workflow until it is over, then from the store."""
-        return await self._asking.ask(
+        """Return the order: from its workflow while that runs, then from the store."""
+        return await self._caller.call(
             await self.orders.latest(order_id),
             lambda handle: handle.query(AddonPurchaseWorkflow.view),
-            lambda over: over,
+            lambda ended: ended,
         )
 
     async def list(self, account: str) -> list[Order]:
-        """The account's orders, the oldest first, from the store. Raises Refused: `not_found`."""
+        """Return the account's orders, oldest first. Raises Refused: `not_found`."""
         return await self.orders.listed(account)
 
-    # Asking.
+    # Admins' requests.
 
     async def confirm(self, order_id: str) -> Order:
-        """Place what was reviewed; the order when its first payment has been tried (ADD-3)."""
-        return await self._ask(order_id, AddonPurchaseWorkflow.confirm, ConfirmOrder())
+        """Place the reviewed order; return it after its first payment attempt (ADD-3)."""
+        return await self._update(order_id, AddonPurchaseWorkflow.confirm, ConfirmOrder())
 
     async def cancel(self, order_id: str, *, release_all: bool = False) -> Order:
-        """End it: at once while nothing is paid for, else with its term (ADD-6)."""
-        answer = CancelOrder(release_all=release_all)
-        return await self._ask(order_id, AddonPurchaseWorkflow.cancel, answer)
+        """Cancel the order: at once while nothing is paid, else at the end of its term (ADD-6)."""
+        request = CancelOrder(release_all=release_all)
+        return await self._update(order_id, AddonPurchaseWorkflow.cancel, request)
 
     async def change(self, order_id: str, quantity: int, release: tuple[str, ...] = ()) -> Order:
-        """Have fewer from the end of the term on (ADD-6)."""
-        people = tuple(dict.fromkeys(normalized(email) for email in release))
-        answer = ChangeQuantity(quantity=quantity, release=people)
-        return await self._ask(order_id, AddonPurchaseWorkflow.change_quantity, answer)
+        """Reduce the quantity from the end of the term on (ADD-6)."""
+        users = tuple(dict.fromkeys(normalized(email) for email in release))
+        request = ChangeQuantity(quantity=quantity, release=users)
+        return await self._update(order_id, AddonPurchaseWorkflow.change_quantity, request)
 
-    async def _ask(
-        self, order_id: str, update: UpdateMethodMultiParam[..., Order], answer: Value
+    async def _update(
+        self, order_id: str, update: UpdateMethodMultiParam[..., Order], argument: Value
     ) -> Order:
-        return await self._asking.update(
-            await self.orders.latest(order_id), update, [answer], _over
+        return await self._caller.update(
+            await self.orders.latest(order_id), update, [argument], _refuse_ended
         )
 
     @property
-    def _asking(self) -> Asking[Order, AddonPurchaseWorkflow, Order]:
-        return Asking(
-            connect=self.connect,
-            handle=self._handle,
+    def _caller(self) -> WorkflowCaller[Order, AddonPurchaseWorkflow, Order]:
+        return WorkflowCaller(
+            temporal=self.temporal,
+            handle=_handle,
             reread=lambda kept: self.orders.latest(kept.order_id),
             ended=lambda kept: kept.state.final,
-            wait_seconds=self.wait_seconds,
         )
 
-    async def _handle(self, kept: Order) -> AnyPurchaseHandle:
-        client = await self.connect()
-        return client.get_workflow_handle_for(AddonPurchaseWorkflow.run, kept.workflow_id)
+    # Recovery.
 
-    # Going on.
-
-    async def take_up(self, kept: Order) -> None:
-        """Go on with an order whose workflow was ended from outside; one that runs is left."""
+    async def restart(self, kept: Order) -> None:
+        """Start the order's workflow again from the state in the store, unless it runs."""
         order = _terms_of(kept).model_copy(update={"policy": self.policy})
         await self._start(order, kept)
 
 
-async def _withdrawn(handle: AnyPurchaseHandle) -> bool:
-    """Take back what no worker has taken up; whether that is sure."""
+def _handle(client: Client, kept: Order) -> AnyOrderHandle:
+    return client.get_workflow_handle_for(AddonPurchaseWorkflow.run, kept.workflow_id)
+
+
+async def _terminate_unstarted(handle: AnyOrderHandle) -> bool:
+    """Terminate a run that no worker has started; return whether that is certain."""
     try:
-        if (await handle.describe()).history_length <= _UNTOUCHED:
-            await handle.terminate("No worker took it up in time.")
-            return (await handle.describe()).history_length <= _UNTOUCHED + 1
+        if (await handle.describe()).history_length <= _UNSTARTED_EVENTS:
+            await handle.terminate("No worker started it in time.")
+            return (await handle.describe()).history_length <= _UNSTARTED_EVENTS + 1
     except RPCError:
-        # Nobody knows, and the buyer is told so.
+        # The outcome is unknown, and the error that follows says so.
         return False
     return False
 
 
-async def _require_unrefused(handle: AnyPurchaseHandle) -> None:
-    """Raise the Refused with which a purchase ended that the store would not open."""
+async def _require_unrefused(handle: AnyOrderHandle) -> None:
+    """Raise the Refused with which the workflow failed when the store refused the order."""
     try:
-        described = await handle.describe()
-        if described.status is WorkflowExecutionStatus.FAILED:
+        execution = await handle.describe()
+        if execution.status is WorkflowExecutionStatus.FAILED:
             await handle.result()
     except WorkflowFailureError as failed:
         if isinstance(failed.cause, Refused):
@@ -264,11 +266,11 @@ async def _require_unrefused(handle: AnyPurchaseHandle) -> None:
         raise
     except RPCError as failure:
         if failure.status is not RPCStatusCode.NOT_FOUND:
-            raise unreachable(failure) from failure
+            raise temporal_unavailable(failure) from failure
 
 
 def _terms_of(kept: Order) -> BuyLicenses:
-    """What was ordered."""
+    """Return the request that the order was made by."""
     return BuyLicenses(
         order_id=kept.order_id,
         account=kept.account,
@@ -281,5 +283,5 @@ def _terms_of(kept: Order) -> BuyLicenses:
     )
 
 
-def _over(kept: Order) -> NoReturn:
+def _refuse_ended(kept: Order) -> NoReturn:
     raise refusal(OrderMachine, kept.state)

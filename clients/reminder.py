@@ -1,15 +1,14 @@
-"""The typed client of reminders: the schedule that starts runs, and the runs."""
+"""The client of reminders: the schedule, and the runs that it starts."""
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
 from temporalio.client import (
-    Client,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
@@ -27,7 +26,13 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.invitations.reminder import SqlReminders
-from clients.workflow_call import asking_temporal, broken, no_answer
+from clients.workflow_call import (
+    START_TIMEOUT,
+    TemporalAccess,
+    no_answer,
+    temporal_errors_as_unavailable,
+    workflow_failed,
+)
 from domain.error import ErrorCode, Refused
 from domain.period import duration_text
 from domain.policy import Policy
@@ -35,35 +40,32 @@ from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStal
 from workflows.reminder import StaleInvitationRemindersWorkflow
 
 SCHEDULE_ID: Final = "stale-invitation-reminders"
-RPC_WITHIN: Final = timedelta(seconds=8)
 JITTER: Final = 0.01
-"""The part of the interval by which a run may start late: a quarter of an hour of a day."""
+"""Fraction of the interval by which a run may start late: 15 minutes of a day."""
 SHORTEST_CATCH_UP: Final = timedelta(seconds=10)
-"""The server takes none that is shorter."""
+"""Shortest catch-up window that the server accepts."""
 
 
 @dataclass(frozen=True)
 class ReminderClient:
-    """Installs the schedule, starts runs, and tells how they went.
+    """Installs the schedule, starts runs, and reads their results.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
+    temporal: TemporalAccess
     reminders: SqlReminders
     policy: Policy
-    task_queue: str
-    wait_seconds: float
 
     # The schedule.
 
     async def install(self, every: timedelta) -> ReminderSchedule:
-        """Make the schedule, or give it this interval; one that is paused stays so."""
-        client = await self.connect()
+        """Install the schedule, or change its interval; a paused schedule stays paused."""
+        client = await self.temporal.connect()
         schedule = self._schedule(every)
-        with asking_temporal():
+        with temporal_errors_as_unavailable():
             try:
-                await client.create_schedule(SCHEDULE_ID, schedule, rpc_timeout=RPC_WITHIN)
+                await client.create_schedule(SCHEDULE_ID, schedule, rpc_timeout=START_TIMEOUT)
             except ScheduleAlreadyRunningError:
 
                 def changed(now: ScheduleUpdateInput) -> ScheduleUpdate:
@@ -71,7 +73,7 @@ class ReminderClient:
                     return ScheduleUpdate(replace(schedule, state=kept))
 
                 handle = client.get_schedule_handle(SCHEDULE_ID)
-                await handle.update(changed, rpc_timeout=RPC_WITHIN)
+                await handle.update(changed, rpc_timeout=START_TIMEOUT)
         return await self._installed()
 
     def _schedule(self, every: timedelta) -> Schedule:
@@ -80,50 +82,50 @@ class ReminderClient:
                 StaleInvitationRemindersWorkflow.run,
                 RemindStale(by="schedule", quiet_for=self.policy.remind_after),
                 id=SCHEDULE_ID,
-                task_queue=self.task_queue,
-                static_summary="Remind who has been quiet",
+                task_queue=self.temporal.task_queue,
+                static_summary="Remind quiet invitees",
             ),
             spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every * JITTER),
             policy=SchedulePolicy(
-                # What a run that takes long has left undone, the next one finds.
+                # The next run does the work that a long run has not reached.
                 overlap=ScheduleOverlapPolicy.SKIP,
-                # After an outage the last one is caught up, never one for each that was missed.
+                # After an outage one missed run is caught up, not all of them.
                 catchup_window=max(every, SHORTEST_CATCH_UP),
             ),
         )
 
     async def pause(self) -> ReminderSchedule:
-        """Start no more runs until `resume`; paused already, nothing."""
-        with _of_the_schedule():
+        """Start no more runs until `resume`; may be repeated."""
+        with _schedule_errors():
             await (await self._handle()).pause(
-                note="Paused by an operator.", rpc_timeout=RPC_WITHIN
+                note="Paused by an operator.", rpc_timeout=START_TIMEOUT
             )
         return await self._installed()
 
     async def resume(self) -> ReminderSchedule:
-        """Start runs again; those of the meantime are not caught up."""
-        with _of_the_schedule():
+        """Start runs again; missed runs are not caught up."""
+        with _schedule_errors():
             await (await self._handle()).unpause(
-                note="Resumed by an operator.", rpc_timeout=RPC_WITHIN
+                note="Resumed by an operator.", rpc_timeout=START_TIMEOUT
             )
         return await self._installed()
 
     # The runs.
 
     async def run(self) -> ReminderRun:
-        """Ask every invitation that wants an answer now, also beside another run.
+        """Signal every unanswered invitation now, also while another run is in progress.
 
-        The run as it ended; where that takes longer than a command waits, as it stands.
+        Return the run as it ended, or its progress when the wait budget is used up.
         """
-        client = await self.connect()
-        with asking_temporal():
+        client = await self.temporal.connect()
+        with temporal_errors_as_unavailable():
             handle = await client.start_workflow(
                 StaleInvitationRemindersWorkflow.run,
                 RemindStale(by="operator", quiet_for=self.policy.remind_after),
                 id=f"{SCHEDULE_ID}/{uuid.uuid4().hex[:16]}",
-                task_queue=self.task_queue,
-                static_summary="Remind who has been quiet, asked by an operator",
-                rpc_timeout=RPC_WITHIN,
+                task_queue=self.temporal.task_queue,
+                static_summary="Remind quiet invitees, requested by an operator",
+                rpc_timeout=START_TIMEOUT,
             )
             return await self._ended(handle)
 
@@ -131,10 +133,10 @@ class ReminderClient:
         self, handle: WorkflowHandle[StaleInvitationRemindersWorkflow, ReminderRun]
     ) -> ReminderRun:
         try:
-            async with asyncio.timeout(self.wait_seconds):
+            async with asyncio.timeout(self.temporal.wait_seconds):
                 return await handle.result()
         except WorkflowFailureError as failed:
-            raise broken() from failed
+            raise workflow_failed() from failed
         except TimeoutError:
             for run in await self.reminders.runs():
                 if run.run_id == handle.first_execution_run_id:
@@ -142,7 +144,7 @@ class ReminderClient:
             raise no_answer() from None
 
     async def show(self) -> Reminders:
-        """The schedule, its next runs, and the last ones with how many were reminded."""
+        """Return the schedule, its next runs, and the last runs with their numbers of reminders."""
         try:
             schedule = await self._installed()
         except Refused:
@@ -150,12 +152,12 @@ class ReminderClient:
         return Reminders(schedule=schedule, runs=await self.reminders.runs())
 
     async def _installed(self) -> ReminderSchedule:
-        with _of_the_schedule():
-            described = await (await self._handle()).describe(rpc_timeout=RPC_WITHIN)
+        with _schedule_errors():
+            described = await (await self._handle()).describe(rpc_timeout=START_TIMEOUT)
         return _as_shown(described)
 
     async def _handle(self) -> ScheduleHandle:
-        return (await self.connect()).get_schedule_handle(SCHEDULE_ID)
+        return (await self.temporal.connect()).get_schedule_handle(SCHEDULE_ID)
 
 
 def _as_shown(described: ScheduleDescription) -> ReminderSchedule:
@@ -168,9 +170,9 @@ def _as_shown(described: ScheduleDescription) -> ReminderSchedule:
 
 
 @contextmanager
-def _of_the_schedule() -> Iterator[None]:
-    """Raises Refused: `not_found`, before there is a schedule; Unavailable."""
-    with asking_temporal():
+def _schedule_errors() -> Iterator[None]:
+    """Raise Refused (`not_found`) while no schedule is installed, or Unavailable."""
+    with temporal_errors_as_unavailable():
         try:
             yield
         except RPCError as failure:

@@ -1,9 +1,10 @@
-"""How a running workflow is asked: patiently, and its end taken from the store."""
+"""Calls of running workflows, each within one wait budget."""
 
 import asyncio
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -21,140 +22,183 @@ from temporalio.workflow import UpdateMethodMultiParam
 from domain.error import Refused, Unavailable
 from domain.model import Value
 
-POLL = timedelta(milliseconds=100)
-ANSWERS_WITHIN = timedelta(seconds=1)
-"""A server that takes longer to say that it is well is not there."""
+POLL_INTERVAL = timedelta(milliseconds=100)
+HEALTH_CHECK_TIMEOUT = timedelta(seconds=1)
+START_TIMEOUT = timedelta(seconds=8)
+"""Longest RPC that starts or describes a workflow."""
 
-_AGAIN = frozenset(
+_TRANSIENT = frozenset(
     {
         # The run has closed or has not begun.
         RPCStatusCode.NOT_FOUND,
-        # Ten others are asking.
+        # Ten other updates are in flight.
         RPCStatusCode.RESOURCE_EXHAUSTED,
-        # No worker took it up in the server's own time.
+        # No worker accepted the update within the server's own time.
         RPCStatusCode.DEADLINE_EXCEEDED,
         RPCStatusCode.CANCELLED,
         RPCStatusCode.FAILED_PRECONDITION,
-        # The server has dropped its list of those who are asking.
+        # The server dropped its registry of updates in flight.
         RPCStatusCode.ABORTED,
     }
 )
 
-Kept = TypeVar("Kept")
+Record = TypeVar("Record")
 Flow = TypeVar("Flow")
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 
 
-class Patience:
-    """How long a command waits for an answer (SEATFLOW_WAIT_SECONDS)."""
+class NoAnswer(Unavailable):
+    """The wait budget is used up: Temporal is reachable, and no worker answered in time."""
 
-    def __init__(self, seconds: float) -> None:
-        """Begin to wait."""
-        self._until = asyncio.get_running_loop().time() + seconds
+
+class WaitBudget:
+    """The time that one command waits for a worker's answer (SEATFLOW_WAIT_SECONDS)."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the budget."""
+        self._clock = clock
+        self._ends_at = clock() + seconds
 
     @property
     def left(self) -> float:
-        """The seconds left; negative when it has run out."""
-        return self._until - asyncio.get_running_loop().time()
+        """Seconds left; negative once the budget is used up."""
+        return self._ends_at - self._clock()
 
     async def pause(self) -> None:
-        """Wait a moment. Raises Unavailable, outcome unknown, when patience has run out."""
+        """Sleep until the next attempt. Raises NoAnswer when the budget is used up."""
         if self.left <= 0:
             raise no_answer()
-        await asyncio.sleep(POLL.total_seconds())
+        await asyncio.sleep(min(POLL_INTERVAL.total_seconds(), self.left))
+
+    @asynccontextmanager
+    async def attempt(self, client: Client) -> AsyncIterator[None]:
+        """Limit the body to the time left; suppress a transient error, so that it is retried.
+
+        Raises NoAnswer when the time is up, Unavailable for any other error of Temporal.
+        """
+        try:
+            async with asyncio.timeout(self.left):
+                yield
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            raise no_answer() from None
+        except RPCError as failure:
+            if not await is_transient(failure, client):
+                raise temporal_unavailable(failure) from failure
 
 
 @dataclass(frozen=True)
-class Asking(Generic[Kept, Flow, Result]):
-    """Asks the workflow behind a record, and the store once it knows that there is no more.
+class TemporalAccess:
+    """The connection to Temporal, the task queue and the wait time that all clients share."""
+
+    connect: Callable[[], Awaitable[Client]]
+    """Connects on first use: reads of the store need no server."""
+    task_queue: str
+    wait_seconds: float
+
+    def wait_budget(self) -> WaitBudget:
+        """Start the budget of one command."""
+        return WaitBudget(self.wait_seconds)
+
+
+@dataclass(frozen=True)
+class WorkflowCaller(Generic[Record, Flow, Result]):
+    """Sends queries and updates to the workflow of a record until the record has ended.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
-    connect: Callable[[], Awaitable[Client]]
-    handle: Callable[[Kept], Awaitable[WorkflowHandle[Flow, Result]]]
-    """The run behind a record."""
-    reread: Callable[[Kept], Awaitable[Kept]]
-    """The record as the store keeps it now."""
-    ended: Callable[[Kept], bool]
-    """Whether the store alone answers: no run will move the record any more."""
-    wait_seconds: float
+    temporal: TemporalAccess
+    handle: Callable[[Client, Record], WorkflowHandle[Flow, Result]]
+    """The run of a record."""
+    reread: Callable[[Record], Awaitable[Record]]
+    """The record as the store has it now."""
+    ended: Callable[[Record], bool]
+    """True once the store alone answers, because no run changes the record any more."""
+    outdated: Callable[[Record, Refused], Awaitable[bool]] | None = None
+    """True for a refusal by a run that lags behind the store; the call is then repeated."""
 
-    async def ask(
+    async def call(
         self,
-        kept: Kept,
-        question: Callable[[WorkflowHandle[Flow, Result]], Awaitable[Answer]],
-        settled: Callable[[Kept], Answer],
+        record: Record,
+        request: Callable[[WorkflowHandle[Flow, Result]], Awaitable[Answer]],
+        from_store: Callable[[Record], Answer],
+        budget: WaitBudget | None = None,
     ) -> Answer:
-        """What the workflow answers to `question`; after its end, what `settled` makes of it.
+        """Return the workflow's answer to `request`, or after the end that of `from_store`.
 
-        Tries again while ten others are asking, or while a run is just beginning or ending.
+        Retries within the wait budget while ten other updates are in flight, and while a run is
+        just beginning or closing.
         """
-        patience = Patience(self.wait_seconds)
-        while not self.ended(kept):
-            handle = await self.handle(kept)
-            try:
-                async with asyncio.timeout(patience.left):
-                    return await question(handle)
-            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-                raise no_answer() from None
-            except WorkflowUpdateFailedError as failed:
-                if isinstance(failed.cause, Refused):
-                    raise failed.cause from None
-                # The run closed under it: the store knows how.
-            except WorkflowQueryFailedError as failed:
-                raise broken() from failed
-            except RPCError as failure:
-                if not await passes(failure, await self.connect()):
-                    raise unreachable(failure) from failure
-            await patience.pause()
-            kept = await self.reread(kept)
-        return settled(kept)
+        if self.ended(record):
+            return from_store(record)
+        client = await self.temporal.connect()
+        budget = budget or self.temporal.wait_budget()
+        while not self.ended(record):
+            async with budget.attempt(client):
+                try:
+                    return await request(self.handle(client, record))
+                except WorkflowQueryFailedError as failed:
+                    raise workflow_failed() from failed
+                except WorkflowUpdateFailedError as failed:
+                    # Without a refusal, the run closed first, and the store has its end.
+                    if isinstance(failed.cause, Refused):
+                        await self._require_outdated(record, failed.cause)
+            await budget.pause()
+            record = await self.reread(record)
+        return from_store(record)
 
     async def update(
         self,
-        kept: Kept,
+        record: Record,
         update: UpdateMethodMultiParam[..., Answer],
         arguments: Sequence[Value],
-        settled: Callable[[Kept], Answer],
+        from_store: Callable[[Record], Answer],
+        budget: WaitBudget | None = None,
     ) -> Answer:
-        """As `ask`, by an update, which keeps its id: trying again never asks twice."""
+        """Send an update as `call` does; its id makes a retry return the same answer."""
         update_id = uuid.uuid4().hex
 
-        async def updated(handle: WorkflowHandle[Flow, Result]) -> Answer:
-            return await handle.execute_update(update, args=arguments, id=update_id)
+        async def send(handle: WorkflowHandle[Flow, Result]) -> Answer:
+            nonlocal update_id
+            try:
+                return await handle.execute_update(update, args=arguments, id=update_id)
+            except WorkflowUpdateFailedError as failed:
+                if isinstance(failed.cause, Refused):
+                    # The same id would return the same refusal.
+                    update_id = uuid.uuid4().hex
+                raise
 
-        return await self.ask(kept, updated, settled)
+        return await self.call(record, send, from_store, budget)
 
-
-class NoAnswer(Unavailable):
-    """Patience has run out: all that is asked is there, and nobody answered in time."""
+    async def _require_outdated(self, record: Record, refused: Refused) -> None:
+        if self.outdated is None or not await self.outdated(record, refused):
+            raise refused from None
 
 
 def no_answer() -> NoAnswer:
-    """Nobody answered in time; the request may still be carried out."""
+    """Return the error for a wait budget that is used up."""
     return NoAnswer(
         "No worker answered in time. The request may still be carried out; repeating it is safe.",
         outcome_unknown=True,
     )
 
 
-def broken() -> Unavailable:
-    """A workflow did not get to an answer."""
+def workflow_failed() -> Unavailable:
+    """Return the error for a workflow that cannot answer."""
     return Unavailable("The workflow behind it cannot go on: the Temporal UI shows why.")
 
 
-def unreachable(failure: RPCError) -> Unavailable:
-    """Temporal gave an answer that is none; what it was asked may still be carried out."""
+def temporal_unavailable(failure: RPCError) -> Unavailable:
+    """Return the error for a failed RPC; its request may still be carried out."""
     return Unavailable(
         f"Temporal does not answer: {failure.status.name.lower()}.", outcome_unknown=True
     )
 
 
 @contextmanager
-def asking_temporal() -> Iterator[None]:
-    """What goes wrong between here and the server, as Unavailable."""
+def temporal_errors_as_unavailable() -> Iterator[None]:
+    """Raise errors of the connection to Temporal as Unavailable."""
     try:
         yield
     except RPCError as failure:
@@ -163,17 +207,16 @@ def asking_temporal() -> Iterator[None]:
         raise Unavailable("Temporal does not answer in time.") from failure
 
 
-async def passes(failure: RPCError, client: Client) -> bool:
-    """Whether it failed for something that passes, so that asking again may be answered."""
+async def is_transient(failure: RPCError, client: Client) -> bool:
+    """Return whether a later attempt may succeed."""
     if failure.status is RPCStatusCode.UNAVAILABLE:
-        # Whoever cannot be reached says so, and so does a server that is there: today's ones when
-        # they have dropped their list of those who are asking.
-        return await _answers(client)
-    return failure.status in _AGAIN
+        # A server that is up reports it too, when it has dropped its registry of updates.
+        return await _is_healthy(client)
+    return failure.status in _TRANSIENT
 
 
-async def _answers(client: Client) -> bool:
+async def _is_healthy(client: Client) -> bool:
     try:
-        return await client.service_client.check_health(timeout=ANSWERS_WITHIN)
+        return await client.service_client.check_health(timeout=HEALTH_CHECK_TIMEOUT)
     except RPCError:
         return False

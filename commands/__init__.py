@@ -1,1 +1,1 @@
-"""The operator's commands: parse, ask the client, print."""
+"""The operator's commands: parse, call a client, print."""

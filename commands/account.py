@@ -1,4 +1,4 @@
-"""Commands about the accounts in the store."""
+"""Commands for the accounts in the store."""
 
 import json
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.answer import DONE, Answer, as_json, print_json
-from commands.question import ask_store
+from commands.call import with_clients
 from commands.source import content_of
 from domain.account import Directory
 from domain.account_file import Mistake, read_accounts
@@ -34,10 +34,12 @@ def import_(
 ) -> None:
     """Load accounts into the store, all or nothing.
 
-    A known account is updated: what the file does not name stays.
+    A known account is updated: members that the file does not name are kept.
     """
     directory = _read(context, file)
-    ids = ask_store(context, "Importing", lambda store: store.directory.import_(directory))
+    ids = with_clients(
+        context, "Importing", lambda clients: clients.store.directory.import_(directory)
+    )
     Answer.of(context).give({"accounts": list(ids)}, lambda: Text(f"Imported {', '.join(ids)}."))
 
 
@@ -49,14 +51,16 @@ def export(
     ] = None,
 ) -> None:
     """Print accounts as JSON that `import` takes."""
-    directory = ask_store(context, "Exporting", lambda store: store.directory.export(account))
+    directory = with_clients(
+        context, "Exporting", lambda clients: clients.store.directory.export(account)
+    )
     print_json(as_json(directory))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json audit")
 def audit(context: typer.Context) -> int:
-    """Prove that nothing was lost, doubled or left half done."""
-    report = ask_store(context, "Auditing", lambda store: store.audit())
+    """Check the invariants of the store: nothing is lost, duplicated or half done."""
+    report = with_clients(context, "Auditing", lambda clients: clients.store.audit())
     answer = Answer.of(context)
     answer.give(as_json(report), lambda: _shown(report))
     if not report.violations:
@@ -68,15 +72,15 @@ def audit(context: typer.Context) -> int:
 
 
 def _read(context: typer.Context, file: str) -> Directory:
-    """What the file says. Raises Refused, with every mistake in it."""
+    """Return the accounts of the file. Raises Refused, with every mistake in it."""
     read = read_accounts(_document(file))
     if not read.mistakes:
         return read.directory
     found: list[Mistake] = []
-    # Whatever the store says of a file that is wrong in itself can wait until there is one.
+    # The mistakes in the file itself are reported without the store.
     with suppress(Unavailable):
-        found = ask_store(
-            context, "Checking", lambda store: store.directory.mistakes(read.directory)
+        found = with_clients(
+            context, "Checking", lambda clients: clients.store.directory.mistakes(read.directory)
         )
     raise _bad_file(file, read.told(found))
 
@@ -96,7 +100,7 @@ def _document(file: str) -> JsonValue:
 
 
 def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    """An object whose members have different names: the last one would win unseen."""
+    """Return the object. Raises ValueError for a repeated name, of which the last would win."""
     once = dict(members)
     if len(once) < len(members):
         names = [name for name, _ in members]
@@ -114,9 +118,9 @@ def _bad_file(file: str, mistakes: Iterable[Mistake]) -> Refused:
 
 def _shown(report: AuditReport) -> RenderableType:
     if not report.violations:
-        checked = ", ".join(f"{count} {what}" for what, count in report.checked.items())
-        return Text(f"Everything holds: {checked}.", style="green")
-    table = Table("rule", "what", "why", box=None, header_style="dim")
+        checked = ", ".join(f"{count} {name}" for name, count in report.checked.items())
+        return Text(f"No violations: {checked}.", style="green")
+    table = Table("rule", "subject", "violation", box=None, header_style="dim")
     for violation in report.violations:
         table.add_row(Text(violation.rule, style="red"), violation.subject, violation.message)
     return table

@@ -1,4 +1,4 @@
-"""How a command answers: one JSON document, or tables and colours for a person."""
+"""The output of a command: one JSON document, or tables and colours for a person."""
 
 import json
 import sys
@@ -17,55 +17,57 @@ REFUSED = 1
 BAD_USAGE = 2
 UNREACHABLE = 3
 
-WIDTH_UNWATCHED = 200
-"""Columns of what goes to a file or another program; a terminal knows its own."""
+WIDTH_WITHOUT_TERMINAL = 200
+"""Columns of output to a file or another program."""
 
 _BAD_REQUESTS = (ErrorCode.INVALID_INPUT, ErrorCode.INVALID_EMAIL)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Where a command's words go, and in which form."""
+    """Writes results to stdout and errors to stderr, as JSON or for a person."""
 
     json: bool
 
     @staticmethod
     def of(context: typer.Context) -> "Answer":
-        """The answer that the options before the command asked for."""
+        """Return the answer in the form chosen by the options before the command."""
         return context.ensure_object(Answer)
 
     def give(self, document: JsonValue, shown: Callable[[], RenderableType]) -> None:
-        """Print `document` as JSON, or what a person sees instead."""
+        """Print `document` as JSON, or `shown` for a person."""
         if self.json:
             print_json(document)
         else:
             _console(stderr=False).print(shown(), crop=False)
 
-    def working(self, doing: str) -> AbstractContextManager[object]:
-        """Say what is being waited for, where a person watches."""
+    def working(self, progress: str | None) -> AbstractContextManager[object]:
+        """Show `progress` with a spinner on a terminal; None shows nothing."""
         console = None if self.json else _console(stderr=True)
-        return console.status(doing) if console and console.is_terminal else nullcontext()
+        if progress and console and console.is_terminal:
+            return console.status(progress)
+        return nullcontext()
 
     @contextmanager
-    def counting(self, doing: str) -> Iterator[Callable[[int, int], None]]:
-        """Show how many are done, how fast, and for how long yet, where a person watches."""
+    def counting(self, progress: str) -> Iterator[Callable[[int, int], None]]:
+        """Show a progress bar on a terminal."""
         from commands.bar import Bar
 
         console = None if self.json else _console(stderr=True)
         if console is None or not console.is_terminal:
             yield lambda done, total: None
             return
-        bar = Bar(doing, console)
+        bar = Bar(progress, console)
         with bar.progress:
             yield bar.show
 
     def refuse(self, error: Refused | Unavailable) -> int:
-        """Print the error on stderr; returns the exit status."""
+        """Print the error on stderr; return the exit status."""
         return self.refuse_as(error.as_json(), exit_status(error))
 
     def refuse_as(self, error: Mapping[str, JsonValue], status: int) -> int:
-        """Print an error that is already written down; returns `status`."""
-        # The status says it too, where nobody reads the errors any more; Rich would leave with 1.
+        """Print an error that is already JSON; return `status`."""
+        # With stderr closed, Rich would exit with 1 instead of `status`.
         with suppress(BrokenPipeError, SystemExit):
             if self.json:
                 print(json.dumps({"error": dict(error)}), file=sys.stderr)
@@ -76,21 +78,21 @@ class Answer:
 
 
 def exit_status(error: Refused | Unavailable) -> int:
-    """1 refused by a rule, 2 bad input, 3 a backend is not reachable."""
+    """Return 1 for a refusal by a rule, 2 for bad input, 3 for an unreachable backend."""
     if isinstance(error, Unavailable):
         return UNREACHABLE
     return BAD_USAGE if error.code in _BAD_REQUESTS else REFUSED
 
 
 def as_json(value: BaseModel) -> dict[str, JsonValue]:
-    """`value` with the names and the spelling of the wire."""
+    """Return `value` with the names of the contract."""
     document: dict[str, JsonValue] = value.model_dump(mode="json", by_alias=True)
     return document
 
 
 def print_json(document: JsonValue) -> None:
     """Print one JSON document on stdout."""
-    # A reader at the other end of a pipe waits for it while the process goes on.
+    # The reader of a pipe gets it while the process still runs.
     print(json.dumps(document, indent=2), flush=True)
 
 
@@ -108,12 +110,12 @@ def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
 
 
 def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:
-    """What an error lists under `name`."""
+    """Return the objects that an error lists under `name`."""
     listed = error.get(name)
     if isinstance(listed, list):
         yield from (entry for entry in listed if isinstance(entry, dict))
 
 
 def _console(*, stderr: bool) -> Console:
-    watched = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=None if watched else WIDTH_UNWATCHED)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else WIDTH_WITHOUT_TERMINAL)

@@ -1,4 +1,4 @@
-"""What waits for an operator."""
+"""The command for cases that need an operator."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import ask_store
-from commands.shape import table, text, time
+from commands.call import with_clients
+from commands.render import table, text, time
 from domain.attention import AttentionCase
 
 app = typer.Typer()
@@ -16,8 +16,8 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Operations", epilog="Example: seatflow --json attention")
 def attention(context: typer.Context) -> None:
-    """List every open case that wants an operator, the oldest first."""
-    cases = ask_store(context, "Looking", lambda store: store.attention.cases())
+    """List the open cases that need an operator, the oldest first."""
+    cases = with_clients(context, "Loading", lambda clients: clients.store.attention.cases())
     Answer.of(context).give(
         {"attention": [as_json(case) for case in cases]}, lambda: _listed(cases)
     )
@@ -27,4 +27,4 @@ def _listed(cases: Sequence[AttentionCase]) -> RenderableType:
     rows = table("since", "kind", "account", "id", "message")
     for case in cases:
         rows.add_row(time(case.since), case.kind, text(case.account), case.id, text(case.message))
-    return rows if cases else Text("Nothing wants an operator.", style="green")
+    return rows if cases else Text("No case needs an operator.", style="green")

@@ -1,4 +1,4 @@
-"""The bar that shows how many of many are done."""
+"""The progress bar of a batch."""
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -11,9 +11,9 @@ from rich.progress import (
 
 
 class Bar:
-    """How many are done, how fast, and for how long yet."""
+    """A progress bar with the rate and the time remaining."""
 
-    def __init__(self, doing: str, console: Console | None = None) -> None:
+    def __init__(self, progress: str, console: Console | None = None) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -22,13 +22,13 @@ class Bar:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self.progress.add_task(doing, total=None, rate="")
+        self._task = self.progress.add_task(progress, total=None, rate="")
 
     def __rich__(self) -> RenderableType:
         return self.progress.get_renderable()
 
     def show(self, done: int, total: int) -> None:
-        """Show that so many are done, and of how many."""
+        """Show the number of rows done, and of all rows."""
         speed = self.progress.tasks[0].speed
         rate = f"{speed:.0f} a second" if speed else ""
         self.progress.update(self._task, completed=done, total=total, rate=rate)

@@ -1,4 +1,4 @@
-"""Inviting a whole file of people (REM-3)."""
+"""The invitation of a whole file of people (REM-3)."""
 
 import csv
 import re
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from pydantic import JsonValue
 
 from commands.answer import Answer
-from commands.question import ask_bulk
+from commands.call import with_clients
 from commands.rows import give_results
 from commands.source import content_of
 from domain.address import normalized
@@ -22,22 +23,22 @@ from domain.invitation import InviteResult, License, Person
 from domain.people_file import FiledPerson, FileMistake, PeopleFile, read_people
 
 if TYPE_CHECKING:
-    from clients.batch import BulkClient
+    from clients.batch import BatchClient
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-"""Shows what is being counted; inside, it is told how many are done, and of how many."""
+"""Opens a progress bar, which receives the number of rows done and of all rows."""
 
-NAMED_AGAIN = 10
-"""So many rows that name somebody again are told of; the JSON has all."""
+REPEATED_ROWS_SHOWN = 10
+"""Repeated rows that a person sees; the JSON document has all."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked for, beside whom."""
+class BatchRequest:
+    """A batch without its people."""
 
     account: str
     by: str
@@ -46,19 +47,19 @@ class Asked:
 
 
 def batch_name(name: str | None) -> str | None:
-    """The name that an operator has given a batch. Raises `Refused(invalid_input)`."""
+    """Check the name of a batch. Raises `Refused(invalid_input)`."""
     if name is not None and not _NAME.fullmatch(name):
         raise Refused(
             ErrorCode.INVALID_INPUT,
-            "A batch is named with up to 64 small letters, digits, dots, dashes and underscores.",
+            "A batch name has up to 64 lower-case letters, digits, dots, dashes and underscores.",
         )
     return name
 
 
 def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool) -> PeopleFile:
-    """The file, checked; - is stdin.
+    """Read and check the file; - is stdin.
 
-    Raises `Refused(invalid_input)` that names every mistake, unless bad rows may be skipped.
+    Raises `Refused(invalid_input)` with every mistake, unless bad rows may be skipped.
     """
     try:
         content = content_of(file)
@@ -72,65 +73,75 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
 
 
 def invite(
-    answer: Answer,
-    asked: Asked,
+    context: typer.Context,
+    request: BatchRequest,
     file: PeopleFile,
     given: Sequence[Person],
     *,
     results: Path | None,
     wait: bool,
 ) -> int:
-    """Invite those `given` and those of the file; returns the exit status."""
+    """Invite the people `given` and the people of the file; return the exit status."""
     rows = rows_of(given, file)
     if results:
         _require_writable(results)
-    batch_id, found = ask_bulk(
-        lambda bulk: invited(bulk, asked, rows, answer.counting, results=results, wait=wait)
+    answer = Answer.of(context)
+    batch_id, found = with_clients(
+        context,
+        # The call shows a progress bar.
+        None,
+        lambda clients: run_batch(
+            clients.batches, request, rows, answer.counting, results=results, wait=wait
+        ),
     )
     repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
-    told = f"{_sum(found, file)} Batch {batch_id}."
-    return give_results(answer, found, told, batch=batch_id, repeated=repeated)
+    summary = f"{_summary(found, file)} Batch {batch_id}."
+    return give_results(answer, found, summary, batch=batch_id, repeated=repeated)
 
 
-def _sum(found: Sequence[InviteResult], file: PeopleFile) -> str:
-    """How many rows became what, and which ones name somebody again."""
+def _summary(found: Sequence[InviteResult], file: PeopleFile) -> str:
+    """Return the number of rows by result, and the rows with a repeated address."""
     counts = Counter(row.result for row in found)
     total = ", ".join(f"{count} {result.replace('_', ' ')}" for result, count in counts.items())
     rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
     if not file.repeated:
         return f"{rows}: {total}."
-    named = ", ".join(str(repeat.row) for repeat in file.repeated[:NAMED_AGAIN])
-    more = ", …" if len(file.repeated) > NAMED_AGAIN else ""
-    return f"{rows}: {total}. Named again: row {named}{more}."
+    named = ", ".join(str(repeat.row) for repeat in file.repeated[:REPEATED_ROWS_SHOWN])
+    more = ", …" if len(file.repeated) > REPEATED_ROWS_SHOWN else ""
+    return f"{rows}: {total}. Repeated address: row {named}{more}."
 
 
-async def invited(
-    bulk: "BulkClient",
-    asked: Asked,
+async def run_batch(
+    batches: "BatchClient",
+    request: BatchRequest,
     rows: Sequence[BatchRow],
     counting: Counting,
     *,
     results: Path | None,
     wait: bool,
 ) -> tuple[str, list[InviteResult]]:
-    """The batch, and what became of each row when all are done; `counting` shows how far it is."""
-    batch = await bulk.submit(
-        asked.account, rows, asked.by, batch_id=asked.batch, heads_up_days=asked.heads_up_days
+    """Run the batch to its end; return its id and the result of each row."""
+    batch = await batches.submit(
+        request.account,
+        rows,
+        request.by,
+        batch_id=request.batch,
+        heads_up_days=request.heads_up_days,
     )
     with counting("Inviting") as watch:
-        await bulk.wait_until_done(batch, watch)
+        await batches.wait_until_done(batch, watch)
     if wait:
         with counting("Sending") as watch:
-            await bulk.wait_until_out(batch, watch)
-    found = await bulk.results(batch, waited=wait)
+            await batches.wait_until_out(batch, watch)
+    found = await batches.results(batch, waited=wait)
     if results:
         _write(results, found)
-    await bulk.report(batch)
+    await batches.report(batch)
     return batch.batch_id, found
 
 
 def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
-    """Each address once, in the order asked; bad rows with what is wrong with them."""
+    """Return each address once, in the order given; bad rows with their mistakes."""
     return list(_rows(given, file))
 
 
@@ -151,7 +162,7 @@ def _spelling(person: Person) -> str:
     try:
         return normalized(person.email)
     except Refused:
-        # It gets a row of its own that says what is wrong with it.
+        # An invalid address gets a row of its own with its error.
         return person.email.strip()
 
 
@@ -180,7 +191,7 @@ def _bad_file(file: str, mistakes: Sequence[dict[str, JsonValue]]) -> Refused:
 
 
 def _require_writable(results: Path) -> None:
-    """Before anybody is invited: afterwards it would be too late to say so."""
+    """Raise Refused before anybody is invited when the results cannot be written."""
     try:
         results.open("a").close()
     except OSError as failure:

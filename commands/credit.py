@@ -1,4 +1,4 @@
-"""Commands about the credit of accounts (CRD)."""
+"""Commands for the credit of accounts (CRD)."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,8 +7,8 @@ import typer
 from rich.console import Group, RenderableType
 
 from commands.answer import Answer, as_json
-from commands.question import Account, ask_store
-from commands.shape import facts, money, table, text, time
+from commands.call import Account, with_clients
+from commands.render import facts, money, table, text, time
 from domain.credit import Credit
 
 app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="markdown")
@@ -16,8 +16,9 @@ app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="m
 
 @app.command(epilog="Example: seatflow --json credit show acme")
 def show(context: typer.Context, account: Account) -> None:
-    """Show an account's credit, and every entry that made it."""
-    _give(context, ask_store(context, "Looking", lambda store: store.credits.show(account)))
+    """Show an account's credit and its entries."""
+    found = with_clients(context, "Loading", lambda clients: clients.store.credits.show(account))
+    _give(context, found)
 
 
 @app.command(epilog="Example: seatflow credit apply acme inv-7")
@@ -26,15 +27,17 @@ def apply(
     account: Account,
     invoice: Annotated[
         str | None,
-        typer.Argument(metavar="INVOICE", help="An open invoice; the oldest without it."),
+        typer.Argument(
+            metavar="INVOICE", help="An open invoice. Default: the one that is due first."
+        ),
     ] = None,
 ) -> None:
-    """Use an account's credit for an open invoice."""
+    """Apply an account's credit to an open invoice."""
     at = datetime.now(UTC)
-    _give(
-        context,
-        ask_store(context, "Applying", lambda store: store.credits.apply(account, invoice, at)),
+    applied = with_clients(
+        context, "Applying", lambda clients: clients.store.credits.apply(account, invoice, at)
     )
+    _give(context, applied)
 
 
 def _give(context: typer.Context, credit: Credit) -> None:

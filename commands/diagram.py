@@ -1,4 +1,4 @@
-"""The machines, drawn from their declarations."""
+"""The command that draws the machines from their declarations."""
 
 import inspect
 import sys
@@ -23,7 +23,7 @@ app = typer.Typer()
 
 
 class Machine(StrEnum):
-    """A machine that can be drawn."""
+    """The machines."""
 
     INVITATION = "invitation"
     REFUND = "refund"
@@ -32,7 +32,7 @@ class Machine(StrEnum):
 
 
 class Format(StrEnum):
-    """What to draw it as."""
+    """The formats of a drawing."""
 
     MERMAID = "mermaid"
     SVG = "svg"
@@ -50,7 +50,7 @@ MACHINES: dict[Machine, type[LifecycleMachine]] = {
 _PAGE = """\
 # {name}
 
-<!-- Made from {source} by `make diagrams`. -->
+<!-- Generated from {source} by `make diagrams`. -->
 
 {about}
 
@@ -59,7 +59,7 @@ _PAGE = """\
 ```
 
 ## States
-The refusal is the code that answers whoever asks for what a state lacks.
+A request that the state does not allow is refused with the code in the last column.
 
 {states}
 
@@ -75,15 +75,15 @@ The refusal is the code that answers whoever asks for what a state lacks.
 )
 def diagram(
     context: typer.Context,
-    machine: Annotated[Machine, typer.Argument(help="Which machine to draw.")] = Machine.INVITATION,
+    machine: Annotated[Machine, typer.Argument(help="The machine to draw.")] = Machine.INVITATION,
     format: Annotated[
         Format,
         typer.Option(
-            help="svg and png need Graphviz; md is a page with tables. In JSON a png is base64."
+            help="svg and png need Graphviz; md is a page with tables. With --json a png is base64."
         ),
     ] = Format.MERMAID,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it there, not on stdout.")
+        Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")
     ] = None,
 ) -> None:
     """Draw a state machine."""
@@ -100,7 +100,7 @@ def diagram(
 
 
 def drawn(machine: type[LifecycleMachine], format: Format) -> bytes:
-    """The drawing of `machine`, from its declaration. Raises Unavailable without Graphviz."""
+    """Draw `machine` from its declaration. Raises Unavailable without Graphviz."""
     if format is Format.MERMAID:
         return f"{_mermaid(machine)}\n".encode()
     if format is Format.MD:
@@ -118,14 +118,14 @@ def _mermaid(machine: type[LifecycleMachine]) -> str:
 
 
 def _page(machine: type[LifecycleMachine]) -> str:
-    """Everything that is declared of `machine`."""
+    """Return the page with the diagram, the states and the transitions of `machine`."""
     return _PAGE.format(
         name=machine.__name__.removesuffix("Machine"),
         source=f"{machine.__module__.replace('.', '/')}.py",
         about=inspect.getdoc(machine),
         drawing=_mermaid(machine),
         states=_table(
-            ("state", "waits for", "may be asked", "refusal"),
+            ("state", "waits for", "allowed", "refusal"),
             (
                 (
                     _code(state.value),
@@ -137,7 +137,7 @@ def _page(machine: type[LifecycleMachine]) -> str:
             ),
         ),
         transitions=_table(
-            ("state", "event", "becomes", "moved by"),
+            ("state", "event", "next state", "moved by"),
             (
                 (_code(state), _code(event), _code(target), machine.moved_by[event])
                 for (state, event), target in transitions(machine).items()

@@ -1,4 +1,4 @@
-"""Commands about the embedded stack's mailbox."""
+"""Commands for the mailbox of the embedded stack."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 
 @app.command("list", epilog="Example: seatflow mail list")
 def list_(context: typer.Context) -> None:
-    """List the letters, the oldest first."""
+    """List the e-mails, the oldest first."""
     letters = _mailbox().letters()
     Answer.of(context).give(
         {"letters": [as_json(letter) for letter in letters]}, lambda: _table(letters)
@@ -30,9 +30,9 @@ def list_(context: typer.Context) -> None:
 @app.command(epilog="Example: seatflow --json mail show 1")
 def show(
     context: typer.Context,
-    number: Annotated[int, typer.Argument(help="The letter's number.", show_default=False)],
+    number: Annotated[int, typer.Argument(help="The number of the e-mail.", show_default=False)],
 ) -> None:
-    """Show one letter."""
+    """Show one e-mail."""
     letter = _mailbox().open(number)
     Answer.of(context).give(as_json(letter), lambda: _opened(letter))
 
@@ -59,5 +59,5 @@ def _table(letters: "list[StoredLetter]") -> Table:
 
 def _opened(letter: "OpenedLetter") -> Text:
     headers = "\n".join(f"{name}: {value}" for name, value in letter.headers.items())
-    # Never wrapped, so that a link can be copied.
+    # Not wrapped, so that a link can be copied.
     return Text.assemble((headers, "dim"), "\n\n", letter.text, no_wrap=True, overflow="ignore")

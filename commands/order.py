@@ -1,4 +1,4 @@
-"""Commands about buying licenses (ADD)."""
+"""Commands for orders of licenses (ADD)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import Account, By, ask_orders
-from commands.shape import facts, journal, money, state, table, text, time
+from commands.call import Account, By, with_clients
+from commands.render import facts, journal, money, state, table, text, time
 from domain.license import Sku, capacity_of, quantity_of
 from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
 
@@ -21,13 +21,15 @@ _PANEL = "Licenses"
 app = typer.Typer()
 orders = typer.Typer(
     name="order",
-    help="Licenses that were bought, from the review to the last term.",
+    help="Orders of licenses, from the review to the end of the last term.",
     rich_markup_mode="markdown",
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order's id.", show_default=False)]
-# Read as text: what is no number is refused by the rule for quantities, not as bad usage.
-Quantity = Annotated[str, typer.Option(metavar="N", help="How many licenses.", show_default=False)]
+# Parsed as text: a value that is no number is refused as `invalid_quantity`, not as bad usage.
+Quantity = Annotated[
+    str, typer.Option(metavar="N", help="The number of licenses.", show_default=False)
+]
 
 
 @app.command(
@@ -45,39 +47,41 @@ def buy(
     quantity: Quantity,
     cycle: Annotated[
         str,
-        typer.Option(metavar="monthly|annual", help="How often it is renewed.", show_default=False),
+        typer.Option(metavar="monthly|annual", help="The billing cycle.", show_default=False),
     ],
     by: By,
     capacity: Annotated[
         str | None,
         typer.Option(
             metavar="500|1000|3000|5000",
-            help="Participants of a Large Meeting; a workplace license has none.",
+            help="Participants, for large-meeting only.",
         ),
     ] = None,
     portal: Annotated[
         Portal,
-        typer.Option(help="plans places it at once; account has it reviewed and confirmed first."),
+        typer.Option(
+            help="plans places the order at once; account needs a review and `order confirm`."
+        ),
     ] = "plans",
 ) -> None:
     """Buy licenses for an account.
 
-    Prints the order once it is in review or its first payment has been tried. A declined
-    payment is tried again after 1, 3, 5 and 7 days.
+    Prints the order once it is in review or its first payment has been attempted. A declined
+    payment is retried after 1, 3, 5 and 7 days.
 
-    To repeat it because nobody had answered (status 3) is safe: within a day, the same
-    purchase by the same admin goes on with the order of the first time.
+    Repeating the command after status 3 is safe: within a day, the same purchase by the same
+    admin continues the first order.
     """
-    bought = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
-    _ask(
+    terms = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
+    _call(
         context,
         "Buying",
         lambda client: client.buy(
             account,
             sku,
-            capacity=bought[0],
-            quantity=bought[1],
-            cycle=bought[2],
+            capacity=terms[0],
+            quantity=terms[1],
+            cycle=terms[2],
             by=by,
             portal=portal,
         ),
@@ -86,8 +90,8 @@ def buy(
 
 @orders.command(epilog="Example: seatflow order confirm or-4f2a")
 def confirm(context: typer.Context, order_id: Id) -> None:
-    """Place an order that waits in review, and charge what is due."""
-    _ask(context, "Confirming", lambda client: client.confirm(order_id))
+    """Place an order that is in review, and charge the amount due."""
+    _call(context, "Confirming", lambda client: client.confirm(order_id))
 
 
 @orders.command(epilog="Example: seatflow order cancel or-4f2a --release-all")
@@ -96,11 +100,11 @@ def cancel(
     order_id: Id,
     release_all: Annotated[
         bool,
-        typer.Option("--release-all", help="Those who hold its licenses may lose them then."),
+        typer.Option("--release-all", help="Take its licenses from users who hold them."),
     ] = False,
 ) -> None:
-    """Cancel an order: at once while nothing was paid, else with the end of its term."""
-    _ask(context, "Cancelling", lambda client: client.cancel(order_id, release_all=release_all))
+    """Cancel an order: at once while nothing is paid, else at the end of its term."""
+    _call(context, "Cancelling", lambda client: client.cancel(order_id, release_all=release_all))
 
 
 @orders.command(
@@ -114,33 +118,35 @@ def change(
         list[str] | None,
         typer.Option(
             metavar="EMAIL",
-            help="Who loses their license then; may be repeated.",
+            help="A user who loses the license then; may be repeated.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Have fewer licenses from the end of the term on; without a refund."""
-    fewer = quantity_of(quantity)
-    _ask(context, "Changing", lambda client: client.change(order_id, fewer, tuple(release or ())))
+    """Reduce the quantity from the end of the term on; without a refund."""
+    reduced = quantity_of(quantity)
+    _call(
+        context, "Changing", lambda client: client.change(order_id, reduced, tuple(release or ()))
+    )
 
 
 @orders.command(epilog="Example: seatflow --json order show or-4f2a")
 def show(context: typer.Context, order_id: Id) -> None:
-    """Show an order as it stands."""
-    _ask(context, "Looking", lambda client: client.show(order_id))
+    """Show an order."""
+    _call(context, "Loading", lambda client: client.show(order_id))
 
 
 @orders.command("list", epilog="Example: seatflow order list acme")
 def list_(context: typer.Context, account: Account) -> None:
     """List the orders of an account, the oldest first."""
-    found = ask_orders(context, "Looking", lambda client: client.list(account))
+    found = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
     Answer.of(context).give({"orders": [as_json(order) for order in found]}, lambda: _listed(found))
 
 
-def _ask(
-    context: typer.Context, doing: str, question: "Callable[[OrderClient], Awaitable[Order]]"
+def _call(
+    context: typer.Context, progress: str, call: "Callable[[OrderClient], Awaitable[Order]]"
 ) -> None:
-    order = ask_orders(context, doing, question)
+    order = with_clients(context, progress, lambda clients: call(clients.orders))
     Answer.of(context).give(as_json(order), lambda: _shown(order))
 
 
@@ -156,10 +162,13 @@ def _shown(order: Order) -> RenderableType:
         ("bought by", order.bought_by),
         ("due at purchase", money(order.quote.due_now)),
         ("renewal", None if ends else renewal),
-        ("from then on", f"{order.quantity_then} licenses" if order.quantity_then else None),
+        (
+            "licenses after renewal",
+            f"{order.quantity_then} licenses" if order.quantity_then else None,
+        ),
         ("paid until", time(order.paid_until)),
-        ("tried again", time(order.next_try_at())),
-        ("may now", ", ".join(order.allowed)),
+        ("next payment attempt", time(order.next_try_at())),
+        ("allowed", ", ".join(order.allowed)),
         ("workflow", order.workflow_id),
     )
     return Group(known, _invoices(order.invoices), journal(order.journal))
@@ -169,7 +178,7 @@ def _invoices(invoices: Sequence[OrderInvoice]) -> RenderableType:
     rows = table("invoice", "amount", "state", "at")
     for invoice in invoices:
         rows.add_row(invoice.id, money(invoice.amount), state(invoice.state), time(invoice.at))
-    return rows if invoices else Text("Nothing has been charged.", style="dim")
+    return rows if invoices else Text("No charges yet.", style="dim")
 
 
 def _listed(found: Sequence[Order]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""What an account's unused time is worth (QUO), whether or not anybody is invited."""
+"""The command that quotes the value of an account's unused time (QUO)."""
 
 import re
 from datetime import UTC, datetime
@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from commands import picture
+from commands import render_invitation
 from commands.answer import Answer, as_json
-from commands.question import ask_store
+from commands.call import with_clients
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from domain.preview import Preview
@@ -34,54 +34,57 @@ def quote(
         typer.Argument(metavar="SOURCE_ACCOUNT", help="The id of the account.", show_default=False),
     ],
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="RFC 3339; now without it.")
+        str | None, typer.Option("--at", metavar="TIME", help="RFC 3339. Default: now.")
     ] = None,
     unit: Annotated[
-        Unit | None, typer.Option(help="What a period is divided into; as set without it.")
+        Unit | None, typer.Option(help="The unit of proration. Default: the policy's.")
     ] = None,
     change_day: Annotated[
         ChangeDay | None,
-        typer.Option(help="What the day of the change counts as; as set without it."),
+        typer.Option(help="Whether the day of the change is used. Default: the policy's."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="ACCOUNT", help="Say what a transfer to it would credit.")
+        str | None,
+        typer.Option(metavar="ACCOUNT", help="Add the credit of a transfer to this account."),
     ] = None,
 ) -> None:
-    """Tell what an account's unused time is worth; records and changes nothing."""
+    """Quote the value of an account's unused time; nothing is recorded or changed."""
     moment = _moment(at) if at is not None else datetime.now(UTC)
     policy = _policy(unit, change_day)
-    quoted = ask_store(
-        context, "Looking", lambda store: store.quotes.quote(account, moment, policy, target)
+    quoted = with_clients(
+        context,
+        "Calculating",
+        lambda clients: clients.store.quotes.quote(account, moment, policy, target),
     )
-    Answer.of(context).give(_as_json(quoted, target), lambda: picture.of_quote(quoted))
+    Answer.of(context).give(_as_json(quoted, target), lambda: render_invitation.of_quote(quoted))
 
 
 def _moment(text: str) -> datetime:
-    """Raises Refused: `invalid_input`."""
+    """Parse RFC 3339. Raises Refused: `invalid_input`."""
     written = _RFC_3339.fullmatch(text)
     try:
-        # The first and the last year have no room for other time zones, or for a refund.
+        # In the first and the last year, time zones and refunds would overflow.
         if written and 1 < int(written[1]) < 9999:
             return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except ValueError:
         pass
     raise Refused(
         ErrorCode.INVALID_INPUT,
-        f"--at {text} is no moment: write it as in 2027-01-01T12:00:00Z.",
+        f"--at {text} is not a time; use RFC 3339, such as 2027-01-01T12:00:00Z.",
     )
 
 
 def _policy(unit: Unit | None, change_day: ChangeDay | None) -> Policy:
-    """The terms that are set, but for what the command line says."""
+    """Return the policy of the settings with the options of the command line."""
     from runtime.settings import load_settings
 
-    said = {"proration_unit": unit, "proration_change_day": change_day}
+    options = {"proration_unit": unit, "proration_change_day": change_day}
     return load_settings().policy.model_copy(
-        update={name: word for name, word in said.items() if word}
+        update={name: value for name, value in options.items() if value}
     )
 
 
 def _as_json(quoted: Preview, target: str | None) -> JsonValue:
     members = (*_OF_A_QUOTE, "transfer") if target else _OF_A_QUOTE
-    whole = as_json(quoted)
-    return {name: whole[name] for name in members}
+    document = as_json(quoted)
+    return {name: document[name] for name in members}

@@ -1,4 +1,4 @@
-"""Commands about refunds (REF)."""
+"""Commands for refunds (REF)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import ask_refunds
-from commands.shape import between, facts, journal, money, state, table, text, time
+from commands.call import with_clients
+from commands.render import between, facts, journal, money, state, table, text, time
 from domain.error import ErrorCode, Refused
 from domain.refund import Refund, RefundPart, RefundState
 from domain.text import one_line
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="refund",
-    help="Money on its way back to payment methods.",
+    help="Refunds to payment methods.",
     rich_markup_mode="markdown",
 )
 
@@ -28,20 +28,20 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The refund's id.", show_d
 
 @app.command(epilog="Example: seatflow --json refund show rf-4f2a")
 def show(context: typer.Context, refund_id: Id) -> None:
-    """Show a refund as it stands."""
-    _ask(context, "Looking", lambda refunds: refunds.show(refund_id))
+    """Show a refund."""
+    _call(context, "Loading", lambda refunds: refunds.show(refund_id))
 
 
 @app.command("list", epilog="Example: seatflow refund list --state failed")
 def list_(
     context: typer.Context,
-    standing: Annotated[
+    state_filter: Annotated[
         RefundState | None,
         typer.Option("--state", help="Only those in this state.", show_default=False),
     ] = None,
 ) -> None:
     """List the refunds, the oldest first."""
-    found = ask_refunds(context, "Looking", lambda refunds: refunds.list(standing))
+    found = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
     Answer.of(context).give(
         {"refunds": [as_json(refund) for refund in found]}, lambda: _listed(found)
     )
@@ -55,10 +55,12 @@ def convert(
         bool, typer.Option("--to-credit", help="Credit it to the account that was joined.")
     ] = False,
 ) -> None:
-    """Turn what the provider calls failed into credit of the account that was joined."""
+    """Convert the failed amount of a refund into credit of the account that was joined."""
     if not to_credit:
-        raise Refused(ErrorCode.INVALID_INPUT, "Say --to-credit: there is nothing else to become.")
-    _ask(context, "Converting", lambda refunds: refunds.convert(refund_id))
+        raise Refused(
+            ErrorCode.INVALID_INPUT, "Add --to-credit: a refund can only be converted to credit."
+        )
+    _call(context, "Converting", lambda refunds: refunds.convert(refund_id))
 
 
 @app.command(epilog="Example: seatflow refund retry rf-4f2a --method card-2")
@@ -68,12 +70,12 @@ def retry(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="PAYMENT_METHOD", help="Another payment method; the original one without it."
+            metavar="PAYMENT_METHOD", help="Another payment method. Default: the original one."
         ),
     ] = None,
 ) -> None:
-    """Ask the provider anew for what failed."""
-    _ask(context, "Asking the provider", lambda refunds: refunds.retry(refund_id, method))
+    """Request the failed amount from the payment provider again."""
+    _call(context, "Requesting the refund", lambda refunds: refunds.retry(refund_id, method))
 
 
 @app.command(epilog='Example: seatflow refund close rf-4f2a --reason "sent by cheque"')
@@ -81,19 +83,22 @@ def close(
     context: typer.Context,
     refund_id: Id,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; the payee is told.", show_default=False)
+        str,
+        typer.Option(metavar="TEXT", help="The reason, which the payee reads.", show_default=False),
     ],
 ) -> None:
-    """Give up what failed, or, where nothing failed, what is overdue."""
+    """Write off the failed amount of a refund, or the overdue amount where nothing failed."""
     if not one_line(reason):
-        raise Refused(ErrorCode.INVALID_INPUT, "Say in --reason why it is given up.")
-    _ask(context, "Closing", lambda refunds: refunds.close(refund_id, reason))
+        raise Refused(
+            ErrorCode.INVALID_INPUT, "--reason is empty; give the reason for the write-off."
+        )
+    _call(context, "Closing", lambda refunds: refunds.close(refund_id, reason))
 
 
-def _ask(
-    context: typer.Context, doing: str, question: "Callable[[RefundClient], Awaitable[Refund]]"
+def _call(
+    context: typer.Context, progress: str, call: "Callable[[RefundClient], Awaitable[Refund]]"
 ) -> None:
-    refund = ask_refunds(context, doing, question)
+    refund = with_clients(context, progress, lambda clients: call(clients.refunds))
     Answer.of(context).give(as_json(refund), lambda: _shown(refund))
 
 
@@ -107,7 +112,7 @@ def _shown(refund: Refund) -> RenderableType:
         ("arrives between", between(refund.arrives_between)),
         ("settled", time(refund.settled_at)),
         ("failure", refund.failure),
-        ("may now", ", ".join(refund.allowed)),
+        ("allowed", ", ".join(refund.allowed)),
         ("workflow", refund.workflow_id),
     )
     return Group(known, _parts(refund.parts), journal(refund.journal))

@@ -1,4 +1,4 @@
-"""Commands that clear what blocks an acceptance, or bring it about (BLK)."""
+"""Commands that remove blockers of an acceptance, and their opposites (BLK)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import Account, Email, ask_store
-from commands.shape import table, text
+from commands.call import Account, Email, with_clients
+from commands.render import table, text
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
 from domain.remedy import Changed, Removal
@@ -34,22 +34,20 @@ def remove_user(
     unlink: Annotated[
         bool,
         typer.Option(
-            "--unlink", help="They keep what is theirs, on a free account of their own (default)."
+            "--unlink", help="Move them with their data to a free account of their own (default)."
         ),
     ] = False,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="They are gone, and all that was theirs.")
-    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them with their data.")] = False,
 ) -> None:
-    """Take a user, who is not the owner, from an account."""
+    """Remove a user other than the owner from an account."""
     if unlink and delete:
-        raise Refused(ErrorCode.INVALID_INPUT, "Say --unlink or --delete, not both.")
-    person, how = normalized(email), Removal.DELETE if delete else Removal.UNLINK
+        raise Refused(ErrorCode.INVALID_INPUT, "Use either --unlink or --delete.")
+    user, removal = normalized(email), Removal.DELETE if delete else Removal.UNLINK
     _remedy(
         context,
         account,
         "Removing",
-        lambda remedies, at: remedies.remove_user(account, person, how, at),
+        lambda remedies, at: remedies.remove_user(account, user, removal, at),
     )
 
 
@@ -86,24 +84,24 @@ def pay_invoice(
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow reactivate paula")
 def reactivate(context: typer.Context, account: Account) -> None:
-    """Take a requested cancellation back."""
+    """Withdraw the cancellation of an account's plan."""
     _remedy(context, account, "Reactivating", lambda remedies, at: remedies.reactivate(account, at))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow cancel-plan paula")
 def cancel_plan(context: typer.Context, account: Account) -> None:
-    """Request that an account's plan ends with its period."""
+    """Cancel an account's plan at the end of its period."""
     _remedy(context, account, "Cancelling", lambda remedies, at: remedies.cancel_plan(account, at))
 
 
 def _remedy(
     context: typer.Context,
     account: str,
-    doing: str,
+    progress: str,
     remedy: "Callable[[SqlRemedies, datetime], Awaitable[list[Changed]]]",
 ) -> None:
     at = datetime.now(UTC)
-    changed = ask_store(context, doing, lambda store: remedy(store.remedies, at))
+    changed = with_clients(context, progress, lambda clients: remedy(clients.store.remedies, at))
     Answer.of(context).give(
         {"account": account, "changed": [as_json(change) for change in changed]},
         lambda: _shown(changed),
@@ -112,8 +110,8 @@ def _remedy(
 
 def _shown(changed: Sequence[Changed]) -> RenderableType:
     if not changed:
-        return Text("Nothing had to be changed.", style="dim")
-    rows = table("changed", "id", "is now on")
+        return Text("No change was needed.", style="dim")
+    rows = table("changed", "id", "moved to")
     for change in changed:
         rows.add_row(change.kind, text(change.id), change.to or "")
     return rows

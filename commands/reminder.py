@@ -1,4 +1,4 @@
-"""Commands about reminders of invitations that nobody answers (REM)."""
+"""Commands for reminders of unanswered invitations (REM)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from commands.answer import Answer, as_json
-from commands.question import ask_reminders
-from commands.shape import facts, table, time
+from commands.call import with_clients
+from commands.render import facts, table, time
 from domain.error import ErrorCode, Refused
 from domain.period import duration
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule
@@ -22,7 +22,7 @@ LONGEST_INTERVAL = timedelta(days=365)
 
 app = typer.Typer(
     name="reminders",
-    help="Reminders to invitees who are quiet, and digests to their inviters.",
+    help="Reminders to quiet invitees, and digests to their inviters.",
     rich_markup_mode="markdown",
 )
 
@@ -30,58 +30,58 @@ app = typer.Typer(
 @app.command(epilog="Example: seatflow reminders install --every 1d")
 def install(
     context: typer.Context,
-    every: Annotated[
-        str, typer.Option(metavar="SPAN", help="How often a run starts: 1d, 12h, 90m.")
-    ] = "1d",
+    every: Annotated[str, typer.Option(metavar="SPAN", help="The interval: 1d, 12h, 90m.")] = "1d",
 ) -> None:
-    """Have a run started again and again; repeated, it changes the interval."""
+    """Install the reminder schedule, or change its interval."""
     span = duration(every)
     if span > LONGEST_INTERVAL:
-        raise Refused(ErrorCode.INVALID_INPUT, f"A run starts every {every}: at most 365d.")
+        raise Refused(
+            ErrorCode.INVALID_INPUT, f"--every {every} is too long; the longest interval is 365d."
+        )
     _schedule(context, "Installing", lambda reminders: reminders.install(span))
 
 
 @app.command(epilog="Example: seatflow reminders pause")
 def pause(context: typer.Context) -> None:
-    """Start no more runs until they are resumed."""
+    """Pause the reminder schedule."""
     _schedule(context, "Pausing", lambda reminders: reminders.pause())
 
 
 @app.command(epilog="Example: seatflow reminders resume")
 def resume(context: typer.Context) -> None:
-    """Start runs again; those that were missed are not made up for."""
+    """Resume the reminder schedule; missed runs are not caught up."""
     _schedule(context, "Resuming", lambda reminders: reminders.resume())
 
 
 @app.command(epilog="Example: seatflow --json reminders run")
 def run(context: typer.Context) -> None:
-    """Ask every invitation that wants an answer whether it is time for a reminder, now."""
-    ran = ask_reminders(context, "Reminding", lambda reminders: reminders.run())
+    """Send all reminders that are due now."""
+    ran = with_clients(context, "Reminding", lambda clients: clients.reminders.run())
     Answer.of(context).give(as_json(ran), lambda: _runs([ran]))
 
 
 @app.command(epilog="Example: seatflow reminders show")
 def show(context: typer.Context) -> None:
-    """Show the schedule, its next runs, and what came of the last ones."""
-    found = ask_reminders(context, "Looking", lambda reminders: reminders.show())
+    """Show the reminder schedule, its next runs and the results of the last runs."""
+    found = with_clients(context, "Loading", lambda clients: clients.reminders.show())
     Answer.of(context).give(as_json(found), lambda: of_reminders(found))
 
 
 def _schedule(
     context: typer.Context,
-    doing: str,
-    question: "Callable[[ReminderClient], Awaitable[ReminderSchedule]]",
+    progress: str,
+    call: "Callable[[ReminderClient], Awaitable[ReminderSchedule]]",
 ) -> None:
-    schedule = ask_reminders(context, doing, question)
+    schedule = with_clients(context, progress, lambda clients: call(clients.reminders))
     Answer.of(context).give({"schedule": as_json(schedule)}, lambda: _scheduled(schedule))
 
 
 def of_reminders(found: Reminders) -> RenderableType:
-    """The schedule, and what came of the last runs."""
+    """Render the schedule and the last runs."""
     schedule = (
         _scheduled(found.schedule)
         if found.schedule
-        else Text("No schedule: `seatflow reminders install` makes it.", style="dim")
+        else Text("No schedule is installed: run `seatflow reminders install`.", style="dim")
     )
     return Group(schedule, _runs(found.runs)) if found.runs else schedule
 
@@ -96,7 +96,7 @@ def _scheduled(schedule: ReminderSchedule) -> RenderableType:
 
 
 def _runs(runs: Sequence[ReminderRun]) -> RenderableType:
-    rows = table("started", "ended", "by", "asked", "reminded", "inviters told")
+    rows = table("started", "ended", "by", "invitations", "reminders", "digests")
     for each in runs:
         rows.add_row(
             time(each.started_at),

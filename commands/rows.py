@@ -1,4 +1,4 @@
-"""How commands over many answer: a row for each person, whatever the status (INV-2)."""
+"""The output of commands over many people: a row for each, whatever the status (INV-2)."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from rich.console import Group
 from rich.text import Text
 
-from commands import picture
+from commands import render_invitation
 from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
 from domain.error import ErrorCode
 from domain.invitation import Invitation, InviteResult
@@ -15,16 +15,16 @@ _MEMBERS = Invitation.model_fields
 
 
 def give_results(
-    answer: Answer, results: Sequence[InviteResult], told: str = "", **beside: JsonValue
+    answer: Answer, results: Sequence[InviteResult], summary: str = "", **members: JsonValue
 ) -> int:
-    """Every row on stdout; when all were refused, the first row's error on stderr too.
+    """Print every row on stdout; when all were refused, the first row's error on stderr too.
 
-    A person is `told` more below them, programs find it `beside`.
+    A person reads the `summary` below the rows; the JSON document has `members` besides them.
     """
-    rows = picture.of_results(results)
+    rows = render_invitation.of_results(results)
     answer.give(
-        {"invitations": [_row(result) for result in results], **beside},
-        lambda: Group(rows, Text(told, style="dim")) if told else rows,
+        {"invitations": [_row(result) for result in results], **members},
+        lambda: Group(rows, Text(summary, style="dim")) if summary else rows,
     )
     if not results or any(result.result != "refused" for result in results):
         return DONE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def content_of(file: str) -> bytes:
-    """What stands in `file`; - is stdin. Raises OSError, also when stdin is closed."""
+    """Return the content of `file`; - is stdin. Raises OSError, also when stdin is closed."""
     if file != "-":
         return Path(file).read_bytes()
     if sys.stdin is None:

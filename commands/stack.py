@@ -1,4 +1,4 @@
-"""Commands about the processes: preparing the backends, and running all of them here."""
+"""Commands that prepare the backends and run the embedded stack."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _PANEL = "Operations"
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow setup")
 def setup(context: typer.Context) -> None:
-    """Prepare the database and the Temporal namespace; may be repeated."""
+    """Migrate the database and register the search attributes; may be repeated."""
     from runtime.settings import load_settings
 
     answer = Answer.of(context)
@@ -46,7 +46,7 @@ async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
     from runtime.temporal import connect, register_search_attributes
     from workflows import search_attribute
 
-    # First, so that nothing is half done when it is not there.
+    # First, so that nothing is half done without a server.
     client = await connect(settings)
     await set_up_store(settings)
     await register_search_attributes(client)
@@ -59,7 +59,7 @@ async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
 async def _up(answer: Answer, settings: "Settings") -> None:
     from runtime.process import log_to_stderr, stop_signal
 
-    # Before what takes long, so that Ctrl-C is always a clean end.
+    # Before the slow imports, so that Ctrl-C always ends cleanly.
     stopped = asyncio.create_task(stop_signal().wait())
     from devstack.stack import Stack
     from portal.app import portal
@@ -67,7 +67,7 @@ async def _up(answer: Answer, settings: "Settings") -> None:
     if not answer.json:
         log_to_stderr(logging.WARNING)
     async with Stack(settings, portal) as stack:
-        answer.give(_places(stack), lambda: _shown(stack))
+        answer.give(_addresses(stack), lambda: _shown(stack))
         failed = asyncio.create_task(stack.server_exit())
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
@@ -75,7 +75,7 @@ async def _up(answer: Answer, settings: "Settings") -> None:
         failed.cancel()
 
 
-def _places(stack: "Stack") -> dict[str, JsonValue]:
+def _addresses(stack: "Stack") -> dict[str, JsonValue]:
     return {
         "temporal": stack.environment["TEMPORAL_ADDRESS"],
         "ui": stack.ui,

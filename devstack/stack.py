@@ -19,24 +19,12 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
-from clients.assignment import LicenseClient
-from clients.batch import BulkClient
-from clients.invitation import SeatflowClient
-from clients.order import OrderClient
 from clients.refund import RefundClient
-from clients.reminder import ReminderClient
 from devstack.mailbox import Mailbox, MailSink
 from devstack.ports import HOST, Ports
 from devstack.web_server import serving
 from domain.error import Unavailable
-from runtime.clients import (
-    bulk_client,
-    license_client,
-    order_client,
-    refund_client,
-    reminder_client,
-    seatflow_client,
-)
+from runtime.clients import Clients
 from runtime.settings import Settings
 from runtime.store import FOR_WORKERS, open_store, set_up_store
 from runtime.temporal import (
@@ -83,12 +71,7 @@ class Stack:
     """The given settings, with the addresses of its own mail server and portal."""
     temporal: Client
     store: SqlStore
-    client: SeatflowClient
-    refunds: RefundClient
-    orders: OrderClient
-    licenses: LicenseClient
-    reminders: ReminderClient
-    bulk: BulkClient
+    clients: Clients
     mailbox: Mailbox
 
     def __init__(self, settings: Settings, portal: Portal, ports: Ports | None = None) -> None:
@@ -143,13 +126,8 @@ class Stack:
             self.temporal = await self._connected()
             await register_search_attributes(self.temporal)
             await parts.enter_async_context(working(self.temporal, self.settings, self.store))
-            self.client = seatflow_client(self.settings, self.store, self._temporal)
-            self.refunds = refund_client(self.settings, self.store, self._temporal)
-            self.orders = order_client(self.settings, self.store, self._temporal)
-            self.licenses = license_client(self.settings, self.store, self._temporal)
-            self.reminders = reminder_client(self.settings, self.store, self._temporal)
-            self.bulk = bulk_client(self.settings, self.store, self._temporal)
-            portal = self._make_portal(self.settings, self.refunds)
+            self.clients = Clients.connected(self.settings, self.store, self.temporal)
+            portal = self._make_portal(self.settings, self.clients.refunds)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()
         return self
@@ -165,9 +143,6 @@ class Stack:
             f"The Temporal server stopped unexpectedly with status {status}. "
             f"Its log is {_log_file(self.settings)}."
         )
-
-    async def _temporal(self) -> Client:
-        return self.temporal
 
     async def _connected(self) -> Client:
         """Connect to the server, which may still be starting."""

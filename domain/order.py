@@ -232,7 +232,7 @@ def cycle_of(typed: str) -> Cycle:
             return "monthly"
         case "annual":
             return "annual"
-    raise Refused(ErrorCode.INVALID_CYCLE, f"{typed!r} is no cycle: monthly and annual are.")
+    raise Refused(ErrorCode.INVALID_CYCLE, f"Unknown cycle {typed!r}; use monthly or annual.")
 
 
 def product_of(order: Order) -> str:

@@ -1,1 +1,1 @@
-"""The web: what payment providers tell, and later the pages of invitees and admins."""
+"""The web application: the webhook of payment providers."""

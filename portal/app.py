@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clients.refund import RefundClient
 from portal.webhook import StripeWebhook
-from runtime.clients import open_refund_client
+from runtime.clients import open_clients
 from runtime.settings import Settings, load_settings
 
 SECURITY_HEADERS = {
@@ -29,13 +29,13 @@ SECURITY_HEADERS = {
 
 
 class SecurityHeaders:
-    """Sends what tells a browser to trust nothing but what is meant."""
+    """Adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the application does, with the headers."""
+        """Send the application's response with the headers."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -46,22 +46,22 @@ class SecurityHeaders:
 
 
 def create() -> Starlette:
-    """The portal by the settings of the environment. Raises `Refused(invalid_input)`."""
+    """Build the portal from the settings of the environment. Raises `Refused(invalid_input)`."""
     settings = load_settings()
-    # Now rather than when the first notification comes.
+    # A missing secret fails the start rather than the first notification.
     secret = _webhook_secret(settings)
 
     @asynccontextmanager
     async def opened(app: Starlette) -> AsyncIterator[None]:
-        async with open_refund_client(settings) as refunds:
-            app.router.routes.extend(_routes(secret, refunds))
+        async with open_clients(settings) as clients:
+            app.router.routes.extend(_routes(secret, clients.refunds))
             yield
 
     return Starlette(lifespan=opened, middleware=[Middleware(SecurityHeaders)])
 
 
 def portal(settings: Settings, refunds: RefundClient) -> Starlette:
-    """The portal over backends that are open. Raises `Refused(invalid_input)`."""
+    """Build the portal over open backends. Raises `Refused(invalid_input)`."""
     routes = _routes(_webhook_secret(settings), refunds)
     return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
 
@@ -74,10 +74,10 @@ def _routes(webhook_secret: str | None, refunds: RefundClient) -> Sequence[Route
     routes = [Route("/health", _health, methods=["GET"])]
     if webhook_secret is not None:
         stripe = StripeWebhook(webhook_secret, refunds)
-        routes.append(Route("/webhooks/stripe", stripe.take, methods=["POST"]))
+        routes.append(Route("/webhooks/stripe", stripe.receive, methods=["POST"]))
     return routes
 
 
 async def _health(request: Request) -> Response:
-    """That the portal serves; it says nothing of the backends."""
+    """Report that the portal is up; the backends are not checked."""
     return JSONResponse({"status": "ok"})

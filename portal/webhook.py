@@ -1,4 +1,4 @@
-"""What Stripe tells us: that a refund has news."""
+"""The webhook for Stripe's notifications about refunds."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from adapters.stripe import REFUND
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.model import Value
 
-HEARD = frozenset(
+REFUND_EVENTS = frozenset(
     {
         "refund.created",
         "refund.updated",
@@ -25,22 +25,22 @@ HEARD = frozenset(
         "charge.refunded",
     }
 )
-"""The notifications that say something of a refund; all others are thanked for."""
+"""The event types that concern refunds; all others are acknowledged and ignored."""
 
-OLDEST = timedelta(minutes=5)
-"""An older signature is a replay: Stripe signs each delivery anew."""
-LARGEST = 256 * 1024
-"""Bytes; Stripe's own are a tenth of it."""
-READ_WITHIN = timedelta(seconds=10)
+MAX_SIGNATURE_AGE = timedelta(minutes=5)
+"""An older signature is a replay: Stripe signs each delivery separately."""
+MAX_BODY_BYTES = 256 * 1024
+"""Ten times the size of Stripe's own notifications."""
+READ_TIMEOUT = timedelta(seconds=10)
 
 log = logging.getLogger(__name__)
 
 
 class Refunds(Protocol):
-    """Whom to tell."""
+    """The client that passes notifications to refunds."""
 
     async def notify(self, refund_id: str, provider_id: str) -> None:
-        """Let the refund look at once; returns when that is certain.
+        """Make the refund look up its status at once; return when that is certain.
 
         Raises `Refused(not_found)`, Unavailable.
         """
@@ -59,7 +59,7 @@ class _Listed(Value):
 class _Charge(Value):
     object: Literal["charge"]
     refunds: _Listed | None = None
-    """Older versions of the API list them; with newer ones the refund's own events come too."""
+    """Listed by older versions of the API; newer ones send the refund's own events."""
 
 
 class _Subject(Value):
@@ -74,30 +74,32 @@ class _Event(_Kind):
     data: _Subject
 
     def refunds(self) -> Iterator[tuple[str, str]]:
-        """The refunds of ours that it is about: our id, and Stripe's."""
-        about = self.data.object
-        told = (about,) if isinstance(about, _Refund) else about.refunds and about.refunds.data
-        for refund in told or ():
+        """Return our id and Stripe's id of each refund of ours in the event."""
+        subject = self.data.object
+        listed = (
+            (subject,) if isinstance(subject, _Refund) else subject.refunds and subject.refunds.data
+        )
+        for refund in listed or ():
             if refund_id := (refund.metadata or {}).get(REFUND):
                 yield refund_id, refund.id
 
 
 @dataclass(frozen=True)
 class StripeWebhook:
-    """Takes what Stripe has signed, and lets each refund look for itself (REF-2).
+    """Accepts notifications signed by Stripe, and makes each refund look up its status (REF-2).
 
-    Nothing in a notification is believed but which refund it is about: late, repeated and
-    overtaken ones are harmless. Stripe is answered with 200 once the refund knows; anything
-    else makes it say the same again, for three days.
+    Only the refund's id is taken from a notification, so late, repeated and reordered ones are
+    harmless. The response is 200 once the refund has the signal; after any other response Stripe
+    repeats the notification for three days.
     """
 
     secret: str = field(repr=False)
     refunds: Refunds
 
-    async def take(self, request: Request) -> Response:
-        """Answer one notification."""
+    async def receive(self, request: Request) -> Response:
+        """Respond to one notification."""
         try:
-            async with asyncio.timeout(READ_WITHIN.total_seconds()):
+            async with asyncio.timeout(READ_TIMEOUT.total_seconds()):
                 body = await _body(request)
         except (TimeoutError, ClientDisconnect):
             return PlainTextResponse("incomplete", 400)
@@ -108,37 +110,37 @@ class StripeWebhook:
         except (stripe.SignatureVerificationError, ValueError):
             return PlainTextResponse("not signed by Stripe", 400)
         try:
-            await self._pass_on(event)
+            await self._notify(event)
         except Unavailable as unavailable:
-            log.warning("Stripe has to say it again: %s", unavailable.message)
+            log.warning("Stripe has to repeat the notification: %s", unavailable.message)
             return PlainTextResponse("try again", 503)
         return PlainTextResponse("thank you")
 
     def _verified(self, body: bytes, signature: str | None) -> _Event | None:
-        """The event, or None when it does not concern us. Raises when it is not Stripe's."""
+        """Return the event, None for other types. Raises unless Stripe signed it."""
         stripe.WebhookSignature.verify_header(
-            body, signature, self.secret, int(OLDEST.total_seconds())
+            body, signature, self.secret, int(MAX_SIGNATURE_AGE.total_seconds())
         )
-        if _Kind.model_validate_json(body).type not in HEARD:
+        if _Kind.model_validate_json(body).type not in REFUND_EVENTS:
             return None
         return _Event.model_validate_json(body)
 
-    async def _pass_on(self, event: _Event | None) -> None:
+    async def _notify(self, event: _Event | None) -> None:
         for refund_id, provider_id in event.refunds() if event else ():
             try:
                 await self.refunds.notify(refund_id, provider_id)
             except Refused as refused:
                 if refused.code is not ErrorCode.NOT_FOUND:
                     raise
-                # Of another deployment that shares the account: saying it again changes nothing.
-                log.info("Stripe tells of an unknown refund: %s", provider_id)
+                # Another deployment shares the account: a repeat would change nothing.
+                log.info("Stripe sent news of an unknown refund: %s", provider_id)
 
 
 async def _body(request: Request) -> bytes | None:
-    """What was sent; None when it is larger than anything that Stripe sends."""
+    """Return the body; None when it exceeds the limit."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > LARGEST:
+        if len(body) > MAX_BODY_BYTES:
             return None
     return bytes(body)

@@ -1,185 +1,150 @@
-"""The typed clients, put together as the settings say: what commands and the portal need.
-
-Whoever only asks need not load what a worker works with.
-"""
+"""The clients, built from the settings: the entry to Seatflow for commands, portal and worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypeVar
-
-from temporalio.client import Client
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 from adapters.link import LinkSigner
 from adapters.sql.store import SqlStore
-from clients.assignment import LicenseClient
-from clients.batch import BulkClient
-from clients.invitation import SeatflowClient
-from clients.order import OrderClient
-from clients.refund import RefundClient
-from clients.reminder import ReminderClient
-from clients.workflow_call import asking_temporal
 from runtime.settings import Settings
 from runtime.store import open_store
-from runtime.temporal import connect
 
-AnyClient = TypeVar("AnyClient")
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from clients.assignment import AssignmentClient
+    from clients.batch import BatchClient
+    from clients.invitation import InvitationClient
+    from clients.invitation_start import InvitationStarter
+    from clients.order import OrderClient
+    from clients.refund import RefundClient
+    from clients.reminder import ReminderClient
+    from clients.workflow_call import TemporalAccess
 
 
-def open_client(settings: Settings) -> AbstractAsyncContextManager[SeatflowClient]:
-    """The typed client; it connects to Temporal when it first has to.
+@dataclass
+class Clients:
+    """All clients over one store and one connection to Temporal, each built on first use.
 
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    A caller that only reads the store neither loads the Temporal SDK nor needs its server.
     """
-    return _opened(settings, seatflow_client)
 
+    settings: Settings
+    store: SqlStore
+    connect: "Callable[[], Awaitable[Client]]"
 
-def seatflow_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> SeatflowClient:
-    """The typed client over backends that are open."""
-    return SeatflowClient(
-        connect=connect,
-        invitations=store.invitations,
-        signer=signer(settings),
-        id_key=settings.id_key,
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
+    @classmethod
+    def connected(cls, settings: Settings, store: SqlStore, client: "Client") -> Self:
+        """Build the clients over an open connection."""
 
+        async def connect() -> "Client":
+            return client
 
-def open_bulk_client(settings: Settings) -> AbstractAsyncContextManager[BulkClient]:
-    """The typed client of batches; it connects to Temporal when it first has to.
+        return cls(settings, store, connect)
 
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    return _opened(settings, bulk_client)
+    @cached_property
+    def invitations(self) -> "InvitationClient":
+        """The client of invitations."""
+        from clients.invitation import InvitationClient
 
+        return InvitationClient(starter=self.invitation_starter, policy=self.settings.policy)
 
-def bulk_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> BulkClient:
-    """The typed client of batches over backends that are open."""
-    return BulkClient(
-        connect=connect,
-        batches=store.batches,
-        invitations=store.invitations,
-        signer=signer(settings),
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
+    @cached_property
+    def refunds(self) -> "RefundClient":
+        """The client of refunds."""
+        from clients.refund import RefundClient
 
+        return RefundClient(temporal=self.temporal, refunds=self.store.refunds)
 
-def open_refund_client(settings: Settings) -> AbstractAsyncContextManager[RefundClient]:
-    """The typed client of refunds; it connects to Temporal when it first has to.
+    @cached_property
+    def orders(self) -> "OrderClient":
+        """The client of orders."""
+        from clients.order import OrderClient
 
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    return _opened(settings, refund_client)
+        return OrderClient(
+            temporal=self.temporal, orders=self.store.orders, policy=self.settings.policy
+        )
 
+    @cached_property
+    def assignments(self) -> "AssignmentClient":
+        """The client of assignments."""
+        from clients.assignment import AssignmentClient
 
-def refund_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> RefundClient:
-    """The typed client of refunds over backends that are open."""
-    return RefundClient(
-        connect=connect,
-        refunds=store.refunds,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
+        return AssignmentClient(temporal=self.temporal, assignments=self.store.assignments)
 
+    @cached_property
+    def batches(self) -> "BatchClient":
+        """The client of batches."""
+        from clients.batch import BatchClient
 
-def open_order_client(settings: Settings) -> AbstractAsyncContextManager[OrderClient]:
-    """The typed client of purchases; it connects to Temporal when it first has to.
+        return BatchClient(
+            temporal=self.temporal,
+            batches=self.store.batches,
+            invitations=self.store.invitations,
+            signer=self.signer,
+            policy=self.settings.policy,
+        )
 
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    return _opened(settings, order_client)
+    @cached_property
+    def reminders(self) -> "ReminderClient":
+        """The client of reminders."""
+        from clients.reminder import ReminderClient
 
+        return ReminderClient(
+            temporal=self.temporal, reminders=self.store.reminders, policy=self.settings.policy
+        )
 
-def order_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> OrderClient:
-    """The typed client of purchases over backends that are open."""
-    return OrderClient(
-        connect=connect,
-        orders=store.orders,
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
+    @cached_property
+    def invitation_starter(self) -> "InvitationStarter":
+        """The start of invitations, single or by a batch."""
+        from clients.invitation_start import InvitationStarter
 
+        return InvitationStarter(
+            temporal=self.temporal,
+            invitations=self.store.invitations,
+            signer=self.signer,
+            id_key=self.settings.id_key,
+        )
 
-def open_license_client(settings: Settings) -> AbstractAsyncContextManager[LicenseClient]:
-    """The typed client of licenses; it connects to Temporal when it first has to.
+    @cached_property
+    def signer(self) -> LinkSigner:
+        """Signs and verifies the links of e-mails."""
+        return LinkSigner(self.settings.public_url, self.settings.secret_keys)
 
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    return _opened(settings, license_client)
+    @cached_property
+    def temporal(self) -> "TemporalAccess":
+        """The connection, task queue and wait time of all clients."""
+        from clients.workflow_call import TemporalAccess
 
-
-def license_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> LicenseClient:
-    """The typed client of licenses over backends that are open."""
-    return LicenseClient(
-        connect=connect,
-        assignments=store.assignments,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-def open_reminder_client(settings: Settings) -> AbstractAsyncContextManager[ReminderClient]:
-    """The typed client of reminders.
-
-    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
-    """
-    return _opened(settings, reminder_client)
-
-
-def reminder_client(
-    settings: Settings, store: SqlStore, connect: Callable[[], Awaitable[Client]]
-) -> ReminderClient:
-    """The typed client of reminders over backends that are open."""
-    return ReminderClient(
-        connect=connect,
-        reminders=store.reminders,
-        policy=settings.policy,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-
-
-def signer(settings: Settings) -> LinkSigner:
-    """Signs the links, and verifies them."""
-    return LinkSigner(settings.public_url, settings.secret_keys)
+        return TemporalAccess(self.connect, self.settings.task_queue, self.settings.wait_seconds)
 
 
 @asynccontextmanager
-async def _opened(
-    settings: Settings,
-    client: Callable[[Settings, SqlStore, Callable[[], Awaitable[Client]]], AnyClient],
-) -> AsyncIterator[AnyClient]:
+async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
+    """Open the store for all clients; connect to Temporal when a client first needs it.
+
+    Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
+    """
     async with open_store(settings) as store:
         await store.check_id_key(settings.id_key_fingerprint)
-        with asking_temporal():
-            yield client(settings, store, _Connection(settings))
+        yield Clients(settings, store, _Connection(settings))
 
 
 class _Connection:
-    """Connects on first use, and once."""
+    """A connection to Temporal that is made on first use, once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Client | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def __call__(self) -> Client:
-        async with self._one_at_a_time:
+    async def __call__(self) -> "Client":
+        from runtime.temporal import connect
+
+        async with self._lock:
             if self._client is None:
                 self._client = await connect(self._settings)
             return self._client

@@ -1,4 +1,4 @@
-"""What the store announces reaches the workflows that wait for it (BLK-4, INV-14, ASG-5)."""
+"""The relay of announcements from the store to waiting workflows (BLK-4, INV-14, ASG-5)."""
 
 import asyncio
 import logging
@@ -9,22 +9,22 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.sql.announcement import SqlAnnouncements
 
-EVERY = timedelta(seconds=1)
-AFTER_A_FAILURE = timedelta(seconds=5)
-AT_ONCE = 100
+INTERVAL = timedelta(seconds=1)
+INTERVAL_AFTER_FAILURE = timedelta(seconds=5)
+BATCH_SIZE = 100
 
 log = logging.getLogger(__name__)
 
 
-async def relay(client: Client, announcements: SqlAnnouncements) -> None:
-    """Pass on everything that was announced, the oldest first.
+async def relay_announcements(client: Client, announcements: SqlAnnouncements) -> None:
+    """Signal the workflow of every announcement, the oldest first.
 
-    An announcement is done once its workflow has been told, or is found to be over: what a
-    crash leaves in between is told twice, which does no harm.
+    An announcement is done once its workflow has the signal, or is found to be closed. After a
+    crash in between the signal is sent twice, which is harmless.
     """
-    while waiting := await announcements.oldest(AT_ONCE):
+    while waiting := await announcements.oldest(BATCH_SIZE):
         for announcement in waiting:
-            # Whichever run has the id now: to look again does no harm.
+            # Any run with this id may get the signal: a second check is harmless.
             handle = client.get_workflow_handle(announcement.workflow_id)
             try:
                 await handle.signal(announcement.signal)
@@ -34,14 +34,14 @@ async def relay(client: Client, announcements: SqlAnnouncements) -> None:
             await announcements.done(announcement.number)
 
 
-async def relay_forever(client: Client, announcements: SqlAnnouncements) -> None:
-    """Pass on what is announced, beside a worker."""
+async def relay_announcements_forever(client: Client, announcements: SqlAnnouncements) -> None:
+    """Relay announcements once per interval."""
     while True:
-        pause = EVERY
+        pause = INTERVAL
         try:
-            await relay(client, announcements)
+            await relay_announcements(client, announcements)
         except Exception:
-            # Everything stays in the store for the next round; operators see why.
-            pause = AFTER_A_FAILURE
-            log.exception("announcements are passed on again in %s", pause)
+            # The announcements stay in the store for the next round; operators see the error.
+            pause = INTERVAL_AFTER_FAILURE
+            log.exception("the relay of announcements is retried in %s", pause)
         await asyncio.sleep(pause.total_seconds())

@@ -61,7 +61,7 @@ def stop_signal() -> asyncio.Event:
     return stop
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
     """Exit at once with `status`, after flushing the output.
 
     A normal exit can abort: threads of the SDK's core call into the interpreter while it shuts

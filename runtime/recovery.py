@@ -1,176 +1,164 @@
-"""What no workflow looks after: seats are given back (INV-15), money and licenses go on."""
+"""Recovery of claims and lifecycles that no workflow is running for (INV-15, REF-6, ADD-7)."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.sql.invitations.invitation import SqlInvitations
-from clients.assignment import LicenseClient
-from clients.fairness import caused_by
-from clients.invitation_start import INVITATION_ID, settle_unstarted, take_back
-from clients.order import OrderClient
-from clients.refund import TOLD_WITHIN, RefundClient
-from domain.address import masked
-from domain.invitation import (
-    CarriedInvitation,
-    FiledInvitation,
-    Invite,
-    StartInvitation,
-)
+from clients.invitation_start import INVITATION_ID
+from domain.invitation import FiledInvitation, Invitation, Invite
 from domain.journal import ENGINE
-from workflows.invitation import InvitationWorkflow, search_attributes
+from runtime.clients import Clients
 
-TAKEN_UP_AFTER = timedelta(minutes=1)
-"""So long the store may lag behind an end, and an invitation takes up its refund itself."""
+RESTART_AFTER = timedelta(minutes=1)
+"""Time from the close of a workflow to its restart.
 
-EVERY = timedelta(minutes=1)
+The store may lag behind a close, and an invitation restarts its own refund within this time.
+"""
 
-_ENDED_FROM_OUTSIDE = (
+INTERVAL = timedelta(minutes=1)
+
+_CLOSED_INVITATIONS = (
     "WorkflowType = 'Invitation'"
     " AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 )
 
-_RUNNING_REFUNDS = "WorkflowType = 'Refund' AND ExecutionStatus = 'Running'"
-
-_RUNNING_PURCHASES = "WorkflowType = 'AddonPurchase' AND ExecutionStatus = 'Running'"
-
-_RUNNING_ASSIGNMENTS = "WorkflowType = 'AddonAssignment' AND ExecutionStatus = 'Running'"
-
 log = logging.getLogger(__name__)
 
 
-async def take_up_invitations(
-    client: Client, invitations: SqlInvitations, refunds: RefundClient
-) -> None:
-    """See to each invitation whose workflow was ended from outside.
+@dataclass(frozen=True)
+class _Unfinished:
+    """A record in the store that has not ended, and the restart of its workflow."""
 
-    One that nobody has accepted is taken back, and its seat is free. Of one that was accepted the
-    membership stands: it goes on with the settlement, the data, and the news (INV-11).
+    workflow_id: str
+    since: datetime
+    restart: Callable[[], Awaitable[None]]
 
-    A workflow that ends by itself writes its end to the store first, so this finds only
-    those that somebody terminated, or that failed.
+
+@dataclass(frozen=True)
+class Recovery:
+    """Releases abandoned claims, and restarts workflows that were closed from outside.
+
+    A workflow that ends by itself writes its end to the store first. A record that has not ended
+    and whose workflow is closed was therefore terminated by a person, or its workflow failed.
     """
-    async for execution in client.list_workflows(_ENDED_FROM_OUTSIDE):
-        invitation_id = await execution.memo_value(INVITATION_ID, default=None)
-        filed = await invitations.by_id(invitation_id) if invitation_id else None
-        if filed is None or filed.invitation.state.final:
-            continue
+
+    clients: Clients
+    restart_after: timedelta = RESTART_AFTER
+    interval: timedelta = INTERVAL
+
+    async def recover_forever(self) -> None:
+        """Recover everything once per interval."""
+        while True:
+            try:
+                await self.clients.invitation_starter.settle_unstarted()
+                await self.restart_invitations()
+                await self.restart_refunds()
+                await self.restart_orders()
+                await self.restart_assignments()
+            except Exception:
+                # The next round retries; operators see the error.
+                log.exception("the recovery failed and is retried in %s", self.interval)
+            await asyncio.sleep(self.interval.total_seconds())
+
+    async def restart_invitations(self) -> None:
+        """Revoke or restart each invitation whose workflow was closed from outside.
+
+        An unanswered one is revoked, and its seat is free. Of an accepted one the membership
+        stands: its workflow continues with the settlement, the data and the notices (INV-11).
+        """
+        client = await self.clients.connect()
+        async for execution in client.list_workflows(_CLOSED_INVITATIONS):
+            invitation_id = await execution.memo_value(INVITATION_ID, default=None)
+            invitations = self.clients.store.invitations
+            filed = await invitations.by_id(invitation_id) if invitation_id else None
+            if filed and not filed.invitation.state.final:
+                await self._recover_invitation(client, execution, filed)
+
+    async def _recover_invitation(
+        self, client: Client, execution: WorkflowExecution, filed: FiledInvitation
+    ) -> None:
         if filed.invitation.state.unanswered:
-            if not await _runs(client, execution.id):
+            if not await _is_running(client, execution.id):
                 note = "Its workflow was ended from outside."
-                await take_back(invitations, filed, by=ENGINE, note=note)
-        elif filed.ordered and await _is_left_alone(client, execution.id, execution.start_time):
-            log.warning("%s was ended from outside and is taken up", execution.id)
-            await _go_on(client, filed.ordered, filed, refunds)
+                await self.clients.invitations.revoke_in_store(filed, by=ENGINE, note=note)
+        elif filed.ordered:
+            restart = partial(self._restart_accepted, filed.ordered, filed.invitation)
+            await self._restart(client, _Unfinished(execution.id, execution.start_time, restart))
+
+    async def _restart_accepted(self, invite: Invite, invitation: Invitation) -> None:
+        settlement, refund = invitation.settlement, None
+        if settlement and settlement.refund_id:
+            refund = await self.clients.store.refunds.order_of(settlement.refund_id)
+        # Another worker may have been faster.
+        with suppress(WorkflowAlreadyStartedError):
+            await self.clients.invitations.restart(invite, invitation, refund)
+
+    async def restart_refunds(self) -> None:
+        """Restart each open refund whose workflow is closed, or was never started (REF-6)."""
+        refunds = self.clients.refunds
+        unfinished = [
+            _Unfinished(kept.workflow_id, kept.requested_at, partial(refunds.restart, kept))
+            for kept in await self.clients.store.refunds.unfinished()
+        ]
+        await self._restart_all("Refund", unfinished)
+
+    async def restart_orders(self) -> None:
+        """Restart each unfinished order whose workflow is closed (ADD-7)."""
+        orders = self.clients.orders
+        unfinished = [
+            _Unfinished(kept.workflow_id, kept.journal[0].at, partial(orders.restart, kept))
+            for kept in await self.clients.store.orders.unfinished()
+        ]
+        await self._restart_all("AddonPurchase", unfinished)
+
+    async def restart_assignments(self) -> None:
+        """Restart each assignment in which a user waits and whose workflow is closed (ASG-5)."""
+        assignments = self.clients.assignments
+        unfinished = [
+            _Unfinished(request.workflow_id, requested_at, partial(assignments.restart, request))
+            for request, requested_at in await self.clients.store.assignments.unfinished()
+        ]
+        await self._restart_all("AddonAssignment", unfinished)
+
+    async def _restart_all(self, workflow_type: str, unfinished: Sequence[_Unfinished]) -> None:
+        if not unfinished:
+            return
+        client = await self.clients.connect()
+        query = f"WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Running'"
+        running = {execution.id async for execution in client.list_workflows(query)}
+        for each in unfinished:
+            if each.workflow_id not in running:
+                await self._restart(client, each)
+
+    async def _restart(self, client: Client, unfinished: _Unfinished) -> None:
+        """Restart a workflow that has been closed for long enough; visibility may lag."""
+        workflow_id = unfinished.workflow_id
+        closed_at = await _closed_at(client, workflow_id, unfinished.since)
+        if closed_at and closed_at <= datetime.now(UTC) - self.restart_after:
+            log.warning("restarting %s, which was closed from outside", workflow_id)
+            await unfinished.restart()
 
 
-async def _go_on(
-    client: Client, invite: Invite, filed: FiledInvitation, refunds: RefundClient
-) -> None:
-    invitation, refund = filed.invitation, None
-    if invitation.settlement and invitation.settlement.refund_id:
-        refund = await refunds.refunds.order_of(invitation.settlement.refund_id)
-    carried = CarriedInvitation(
-        invitation=invitation, mail_due=False, mailed_at=None, refund=refund
-    )
-    # Another worker may be quicker.
-    with suppress(WorkflowAlreadyStartedError):
-        await client.start_workflow(
-            InvitationWorkflow.run,
-            StartInvitation(invite=invite, carried=carried),
-            id=invite.workflow_id,
-            task_queue=refunds.task_queue,
-            search_attributes=search_attributes(invite, invitation),
-            memo={INVITATION_ID: filed.invitation_id},
-            static_summary=f"{masked(invite.email)} into {invite.account}",
-            priority=caused_by(invite.account),
-            rpc_timeout=TOLD_WITHIN,
-        )
-
-
-async def take_up_refunds(client: Client, refunds: RefundClient) -> None:
-    """Go on with each refund that has not come to rest and whose workflow is gone (REF-6).
-
-    It was ended from outside, or never begun because its invitation was.
-    """
-    kept = await refunds.refunds.unfinished()
-    if not kept:
-        return
-    running = {execution.id async for execution in client.list_workflows(_RUNNING_REFUNDS)}
-    for refund in kept:
-        left = refund.workflow_id not in running
-        if left and await _is_left_alone(client, refund.workflow_id, refund.requested_at):
-            log.warning("%s was ended from outside and is taken up", refund.workflow_id)
-            await refunds.take_up(refund)
-
-
-async def take_up_orders(client: Client, orders: OrderClient) -> None:
-    """Go on with each order that is not over and whose workflow is gone (ADD-7)."""
-    kept = await orders.orders.unfinished()
-    if not kept:
-        return
-    running = {execution.id async for execution in client.list_workflows(_RUNNING_PURCHASES)}
-    for order in kept:
-        left = order.workflow_id not in running
-        if left and await _is_left_alone(client, order.workflow_id, order.journal[0].at):
-            log.warning("%s was ended from outside and is taken up", order.workflow_id)
-            await orders.take_up(order)
-
-
-async def take_up_assignments(client: Client, licenses: LicenseClient) -> None:
-    """Go on with each request in which somebody waits and whose workflow is gone (ASG-5)."""
-    kept = await licenses.assignments.unfinished()
-    if not kept:
-        return
-    running = {execution.id async for execution in client.list_workflows(_RUNNING_ASSIGNMENTS)}
-    for request, requested_at in kept:
-        left = request.workflow_id not in running
-        if left and await _is_left_alone(client, request.workflow_id, requested_at):
-            log.warning("%s was ended from outside and is taken up", request.workflow_id)
-            await licenses.take_up(request)
-
-
-async def _is_left_alone(client: Client, workflow_id: str, since: datetime) -> bool:
-    """Whether no run is open, and none has been for a while; visibility may lag."""
+async def _closed_at(client: Client, workflow_id: str, since: datetime) -> datetime | None:
+    """Return the close time of the last run, `since` without any run, None while one is open."""
     try:
         described = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as failure:
         if failure.status is not RPCStatusCode.NOT_FOUND:
             raise
-    else:
-        if described.close_time is None:
-            return False
-        since = described.close_time
-    return since <= datetime.now(UTC) - TAKEN_UP_AFTER
+        return since
+    return described.close_time
 
 
-async def _runs(client: Client, workflow_id: str) -> bool:
-    """Whether a run is open: a reset ends one run from outside and goes on in another."""
+async def _is_running(client: Client, workflow_id: str) -> bool:
+    """Return whether a run is open: a reset closes one run and continues in another."""
     described = await client.get_workflow_handle(workflow_id).describe()
     return described.status is WorkflowExecutionStatus.RUNNING
-
-
-async def sweep_forever(
-    client: Client,
-    invitations: SqlInvitations,
-    refunds: RefundClient,
-    orders: OrderClient,
-    licenses: LicenseClient,
-) -> None:
-    """Look for what was abandoned every minute, beside a worker."""
-    while True:
-        try:
-            await settle_unstarted(client, invitations)
-            await take_up_invitations(client, invitations, refunds)
-            await take_up_refunds(client, refunds)
-            await take_up_orders(client, orders)
-            await take_up_assignments(client, licenses)
-        except Exception:
-            # Seats, money and licenses wait for the next round; operators see why.
-            log.exception("the sweep failed and tries again in %s", EVERY)
-        await asyncio.sleep(EVERY.total_seconds())

@@ -1,4 +1,4 @@
-"""The store, as the settings name it."""
+"""The store named in the settings."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,25 +14,25 @@ from domain.error import Unavailable
 from runtime.settings import Settings
 
 FOR_COMMANDS = 6.0
-"""Seconds that a command waits for who writes to SQLite.
+"""Seconds that a command waits for the write lock of SQLite.
 
-Within ten it says what is wrong, and on a busy machine it has needed some to begin with.
+The command reports an error within ten seconds, start-up on a busy machine included.
 """
 
 FOR_WORKERS = BUSY_SECONDS
-"""Nobody waits for them, and trying again costs more than waiting."""
+"""Nobody waits for a worker's write, and a retry costs more than the wait."""
 
 
 async def set_up_store(settings: Settings) -> None:
-    """Bring the database to the newest revision, and keep whose id key it has; may be repeated.
+    """Migrate the database, and record the fingerprint of the id key; may be repeated.
 
-    Raises Unavailable; `Refused(invalid_input)` when another id key is kept.
+    Raises Unavailable; `Refused(invalid_input)` when another id key is recorded.
     """
-    # Only who migrates waits until the migrations are loaded.
+    # Other commands need not load the migrations.
     from adapters.sql.migrations import upgrade
 
     async with _engine(settings) as engine:
-        with _asking_the_database():
+        with _database_errors_as_unavailable():
             await upgrade(engine)
         await SqlStore(engine).keep_id_key(settings.id_key_fingerprint)
 
@@ -41,12 +41,12 @@ async def set_up_store(settings: Settings) -> None:
 async def open_store(
     settings: Settings, busy_seconds: float = FOR_COMMANDS
 ) -> AsyncIterator[SqlStore]:
-    """The store, as long as it is needed; on SQLite it waits `busy_seconds` for who writes.
+    """Open the store; on SQLite it waits `busy_seconds` for the write lock.
 
     Raises Unavailable when the database does not answer or was never set up.
     """
     async with _engine(settings, busy_seconds) as engine:
-        with _asking_the_database():
+        with _database_errors_as_unavailable():
             async with engine.connect() as connection:
                 ready = await connection.run_sync(_has_tables)
         if not ready:
@@ -58,7 +58,7 @@ async def open_store(
 async def _engine(
     settings: Settings, busy_seconds: float = FOR_COMMANDS
 ) -> AsyncIterator[AsyncEngine]:
-    with _asking_the_database():
+    with _database_errors_as_unavailable():
         engine = create_engine(settings.database_url.get_secret_value(), busy_seconds)
     try:
         yield engine
@@ -67,11 +67,11 @@ async def _engine(
 
 
 @contextmanager
-def _asking_the_database() -> Iterator[None]:
+def _database_errors_as_unavailable() -> Iterator[None]:
     try:
         yield
     except DBAPIError as failure:
-        # The whole error would show the statement and what was in it.
+        # The whole error would show the statement with its values.
         raise Unavailable(f"The database does not answer: {failure.orig}") from failure
     except OSError as failure:
         reason = failure.strerror or str(failure) or "no answer in time"

@@ -1,4 +1,4 @@
-"""The way to Temporal: connecting, and what a namespace needs before Seatflow runs in it."""
+"""The connection to Temporal, and the search attributes that a namespace needs."""
 
 import asyncio
 import logging
@@ -24,18 +24,18 @@ from temporalio.runtime import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from clients.workflow_call import asking_temporal
+from clients.workflow_call import temporal_errors_as_unavailable
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.codec import data_converter
 from runtime.settings import Settings, environment
 from workflows import search_attribute
 
-CONNECT_WITHIN = timedelta(seconds=5)
-"""Well within the ten seconds after which a command says that Temporal is unreachable."""
-USABLE_WITHIN = timedelta(seconds=30)
+CONNECT_TIMEOUT = timedelta(seconds=5)
+"""Well below the ten seconds within which a command reports that Temporal is unreachable."""
+REGISTRATION_TIMEOUT = timedelta(seconds=30)
 DEFAULT_ADDRESS = "localhost:7233"
 CORE_LOG = logging.getLogger("temporalio.core")
-"""Where long processes let the SDK's core speak."""
+"""The logger that long processes forward the logs of the SDK's core to."""
 
 _INDEXED = {
     SearchAttributeIndexedValueType.KEYWORD: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -45,7 +45,7 @@ _INDEXED = {
 
 
 def connection() -> ClientConnectConfig:
-    """Where Temporal is, from the variables and the profile file that its own CLI reads.
+    """Read the connection settings from the variables and the profile file of Temporal's own CLI.
 
     Raises `Refused(invalid_input)` when they cannot be read.
     """
@@ -65,22 +65,22 @@ async def connect(
     *,
     core_log: logging.Logger | None = None,
 ) -> Client:
-    """A client that writes and reads payloads as all others do.
+    """Connect a client with the payload codec of the settings.
 
-    What the SDK's core has to say goes to `core_log`; None: it is silent, for commands.
+    The SDK's core logs to `core_log`; None silences it, for commands.
 
-    Raises Unavailable within seconds, also where nothing ever answers.
+    Raises Unavailable within seconds, also when the port never answers.
     """
     config = connection() if config is None else config
     address = config["target_host"]
     try:
-        async with asyncio.timeout(CONNECT_WITHIN.total_seconds()):
+        async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()):
             client = await Client.connect(
                 **config,
                 data_converter=data_converter(settings.cipher_keys),
                 runtime=_runtime(core_log),
             )
-            # Without its namespace every question would look like one about an unknown workflow.
+            # In a missing namespace every request would fail as for an unknown workflow.
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=client.namespace)
             )
@@ -94,20 +94,20 @@ async def connect(
 
 
 def _reason(failure: Exception) -> str:
-    """What went wrong, without the layers of the core that it came through."""
+    """Return the cause without the layers of the core that wrap it."""
     if isinstance(failure, TimeoutError):
-        return f"no answer within {CONNECT_WITHIN.total_seconds():.0f} seconds"
+        return f"no answer within {CONNECT_TIMEOUT.total_seconds():.0f} seconds"
     found = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
     return str(found[-1] if found else failure)
 
 
 async def register_search_attributes(client: Client) -> None:
-    """Add the search attributes that are missing, and wait until they can be used.
+    """Add the missing search attributes, and wait until they can be used.
 
     May be repeated. Raises Unavailable; `Refused(conflict)` where one exists with another type.
     """
-    with asking_temporal():
-        async with asyncio.timeout(USABLE_WITHIN.total_seconds()):
+    with temporal_errors_as_unavailable():
+        async with asyncio.timeout(REGISTRATION_TIMEOUT.total_seconds()):
             await _add_missing(client)
             await _until_usable(client)
 
@@ -131,7 +131,7 @@ async def _add_missing(client: Client) -> None:
 
 
 async def _until_usable(client: Client) -> None:
-    """The server caches what exists: a new attribute is unknown to it for a moment."""
+    """Wait until the server's cache of search attributes has the new ones."""
     query = " AND ".join(f"{key.name} IS NULL" for key in search_attribute.ALL)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The invitations that run now, as Temporal's visibility finds them (REM-1)."""
+"""Running invitations, listed by Temporal's visibility (REM-1)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +17,13 @@ PAGE_SIZE: Final = 500
 
 @dataclass(frozen=True)
 class VisibleInvitations:
-    """The `RunningInvitations` of one task queue; another's belong to another store."""
+    """The `RunningInvitations` of one task queue; other queues belong to other stores."""
 
     client: Client
     task_queue: str
 
     async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
-        """Those that want an answer, or only those quiet since then; may lag a moment."""
+        """Return a page of unanswered invitations, or those quiet since then; may lag."""
         found = self.client.list_workflows(
             self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=behind
         )
@@ -39,11 +39,11 @@ class VisibleInvitations:
         )
         if quiet_before is None:
             return query
-        moment = quiet_before.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        return f"{query} AND {QUIET_SINCE.name} <= '{moment}'"
+        since = quiet_before.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return f"{query} AND {QUIET_SINCE.name} <= '{since}'"
 
     async def remind(self, workflow_id: str, run_id: str) -> None:
-        """Ask one whether it is time for a reminder; nothing if it has ended."""
+        """Signal an invitation to send a reminder if one is due; do nothing if it has ended."""
         handle = self.client.get_workflow_handle(workflow_id)
         try:
             await handle.signal(InvitationWorkflow.remind, run_id)

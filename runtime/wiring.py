@@ -1,8 +1,9 @@
-"""A worker, put together as the settings say, with the adapters that it works with."""
+"""The worker, assembled from the settings with its adapters."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -22,11 +23,12 @@ from adapters.smtp import SmtpMailer, mailbox
 from adapters.smtp_connection import SmtpConnections, SmtpServer
 from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
-from clients.invitation_start import BatchInviter, Inviting
+from clients.batch import BatchInviter
+from clients.invitation_start import ABANDONED_AFTER
 from domain.error import ErrorCode, Refused
-from runtime.clients import license_client, order_client, refund_client, signer
-from runtime.outbox_relay import relay_forever
-from runtime.recovery import sweep_forever
+from runtime.clients import Clients
+from runtime.outbox_relay import relay_announcements_forever
+from runtime.recovery import Recovery
 from runtime.sandbox import LightRunner, OwnHeaders
 from runtime.settings import Settings
 from runtime.visibility import VisibleInvitations
@@ -46,18 +48,18 @@ from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 from workflows.reminder import StaleInvitationRemindersWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
-"""Longer than a transaction, a letter or a portion of a batch takes: none is cut short by a drain.
+"""Longer than a transaction, an e-mail or a slice of a batch takes: a drain interrupts none.
 
-A move of data and a run of reminders may take longer: another worker goes on where they were.
+A move of data and a run of reminders may take longer: another worker resumes them.
 """
 
 SHOWN_WITHIN = timedelta(seconds=5)
-"""How old what Temporal's UI shows of a running move may be."""
+"""Longest delay of the progress that Temporal's UI shows of a running move."""
 
 CACHED_WORKFLOWS = 5_000
-"""Workflows kept ready between their tasks: some 75 KiB each, 370 MiB in all.
+"""Workflows cached between their tasks: about 75 KiB each, 370 MiB in all.
 
-One that has to be replayed instead costs more than twice the time.
+A task of a workflow that has to be replayed takes more than twice the time.
 """
 
 WORKFLOWS = (
@@ -90,25 +92,19 @@ SHARED_WITH_THE_SANDBOX = (
 
 @asynccontextmanager
 async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
-    """A worker, its sweep and its relay beside the body; afterwards what runs is finished."""
-
-    async def connected() -> Client:
-        return client
-
-    refunds = refund_client(settings, store, connected)
-    orders = order_client(settings, store, connected)
-    licenses = license_client(settings, store, connected)
+    """Run a worker with its recovery and its relay during the body, then drain it."""
+    recovery = Recovery(Clients.connected(settings, store, client))
     async with (
         worker_for(client, settings, store),
-        beside(sweep_forever(client, store.invitations, refunds, orders, licenses)),
-        beside(relay_forever(client, store.announcements)),
+        background_task(recovery.recover_forever()),
+        background_task(relay_announcements_forever(client, store.announcements)),
     ):
         yield
 
 
 @asynccontextmanager
-async def beside(endless: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Run `endless` beside the body, and stop it then."""
+async def background_task(endless: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `endless` as a task during the body, and cancel it afterwards."""
     task = asyncio.create_task(endless)
     try:
         yield
@@ -127,20 +123,22 @@ async def worker_for(
     workflows: Sequence[type] = WORKFLOWS,
     services: ContentServices | None = None,
     shared: Sequence[str] = SHARED_WITH_THE_SANDBOX,
+    abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> AsyncIterator[Worker]:
-    """A worker for `workflows` and all activities beside the body.
+    """Run a worker for `workflows` and all activities during the body.
 
-    Beside it others hand out e-mails and ask the payment provider, each in the pace that the
+    Two more workers send e-mails and call the payment provider, each at the rate that the
     settings allow (REM-3).
 
-    People's data is kept by `services`; None: by those that are built in.
-    Raises `Refused(invalid_input)`.
+    `services` keep people's data; None: the built-in ones. Raises `Refused(invalid_input)`.
     """
+    clients = Clients.connected(settings, store, client)
+    starter = replace(clients.invitation_starter, abandoned_after=abandoned_after)
     async with _mailer(settings, store) as mailer, _provider(settings, store) as provider:
         invitations = InvitationActivities(
             store=store.invitations,
             mailer=mailer,
-            links=signer(settings),
+            links=clients.signer,
             operators=settings.operators_mail,
             tells_at_once=settings.mail_per_second is None,
         )
@@ -160,7 +158,7 @@ async def worker_for(
             id_key=settings.id_key,
             digests_apart=_apart(settings.mail_per_second),
         )
-        bulk = BulkActivities(store=store.batches, inviter=_inviter(client, settings, store))
+        bulk = BulkActivities(store=store.batches, inviter=BatchInviter(starter, store.batches))
         mailing: list[Callable[..., object]] = [
             invitations.announce_invitation,
             invitations.deliver_invitation,
@@ -236,23 +234,8 @@ def _apart(per_second: float | None) -> timedelta:
     return timedelta(seconds=1 / per_second) if per_second else timedelta()
 
 
-def _inviter(client: Client, settings: Settings, store: SqlStore) -> BatchInviter:
-    async def connected() -> Client:
-        return client
-
-    inviting = Inviting(
-        connect=connected,
-        invitations=store.invitations,
-        signer=signer(settings),
-        id_key=settings.id_key,
-        task_queue=settings.task_queue,
-        wait_seconds=settings.wait_seconds,
-    )
-    return BatchInviter(inviting=inviting, batches=store.batches)
-
-
 def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRunner:
-    """The sandbox in which workflows run and replay."""
+    """Return the sandbox in which workflows run and replay."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*shared)
     return LightRunner(restrictions=restrictions)
 
@@ -277,7 +260,7 @@ async def _provider(settings: Settings, store: SqlStore) -> AsyncIterator[Paymen
     if settings.billing == "ledger":
         yield LedgerProvider(store.engine, settings.ledger_settles_after, settings.ledger_faults)
         return
-    # Only who uses it waits until its client is loaded.
+    # The other providers need not load its client.
     from adapters.stripe import StripeProvider
 
     stripe = StripeProvider(settings.stripe_api_key, settings.stripe_api_base)

@@ -1,4 +1,4 @@
-"""A whole Seatflow for tests: a real Temporal server, store, mail server and worker."""
+"""Seatflow for tests: a real Temporal server, a store, a mail server and a worker."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
@@ -25,9 +25,10 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow
 from adapters.sql.membership import known_account
 from adapters.sql.store import SqlStore
-from clients.assignment import LicenseClient
-from clients.batch import BulkClient
-from clients.invitation import SeatflowClient
+from clients.assignment import AssignmentClient
+from clients.batch import BatchClient
+from clients.invitation import InvitationClient
+from clients.invitation_start import ABANDONED_AFTER
 from clients.order import OrderClient
 from clients.refund import RefundClient
 from clients.reminder import ReminderClient
@@ -41,19 +42,12 @@ from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
-from runtime.clients import (
-    bulk_client,
-    license_client,
-    order_client,
-    refund_client,
-    reminder_client,
-    seatflow_client,
-)
+from runtime.clients import Clients
 from runtime.codec import data_converter
-from runtime.outbox_relay import relay_forever
+from runtime.outbox_relay import relay_announcements_forever
 from runtime.settings import Settings
 from runtime.store import set_up_store
-from runtime.wiring import beside, worker_for
+from runtime.wiring import background_task, worker_for
 from tests.database import Databases
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
@@ -67,7 +61,7 @@ ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.
 BASIC = "basil@acme.example"
 PATIENCE = timedelta(seconds=60)
 LOOK_EVERY = 0.05
-"""Seconds; whoever looks more often keeps those from working who are waited for."""
+"""Seconds; shorter polling would slow down the worker that is waited for."""
 SECRET_KEY = SecretStr("a secret key for tests")
 
 User = tuple[str, str] | tuple[str, str, bool]
@@ -75,7 +69,7 @@ User = tuple[str, str] | tuple[str, str, bool]
 
 @asynccontextmanager
 async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
-    """The real server, whose workflows have clocks that can be moved on."""
+    """Start the real server; the clocks of its workflows can be moved forward."""
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_log_level="error",
@@ -99,7 +93,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
 
 @dataclass(frozen=True)
 class ReceivedMail:
-    """An e-mail as its reader gets it."""
+    """An e-mail as its reader receives it."""
 
     to: str
     event: str
@@ -126,11 +120,7 @@ class World:
     temporal: WorkflowEnvironment
     store: SqlStore
     smtp: ScriptedSmtpServer
-    client: SeatflowClient
-    refunds: RefundClient
-    orders: OrderClient
-    licenses: LicenseClient
-    reminders: ReminderClient
+    clients: Clients
     settings: Settings
     account: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:12]}")
 
@@ -139,41 +129,60 @@ class World:
         return VirtualClock(self.temporal.client)
 
     @property
-    def bulk(self) -> BulkClient:
-        async def connect() -> Client:
-            return self.temporal.client
+    def client(self) -> InvitationClient:
+        return self.clients.invitations
 
-        bulk = bulk_client(self.settings, self.store, connect)
-        return replace(bulk, wait_seconds=self.client.wait_seconds)
+    @property
+    def refunds(self) -> RefundClient:
+        return self.clients.refunds
+
+    @property
+    def orders(self) -> OrderClient:
+        return self.clients.orders
+
+    @property
+    def licenses(self) -> AssignmentClient:
+        return self.clients.assignments
+
+    @property
+    def bulk(self) -> BatchClient:
+        return self.clients.batches
+
+    @property
+    def reminders(self) -> ReminderClient:
+        return self.clients.reminders
+
+    def waiting(self, seconds: float) -> "World":
+        """Return the same world with another wait budget for its commands."""
+        settings = self.clients.settings.model_copy(update={"wait_seconds": seconds})
+        return replace(self, clients=replace(self.clients, settings=settings))
 
     def patient(self) -> "World":
-        """The same world, whose commands wait for a worker that is still starting."""
-        patient = replace(self.client, wait_seconds=60)
-        return replace(
-            self,
-            client=patient,
-            refunds=replace(self.refunds, wait_seconds=60),
-            orders=replace(self.orders, wait_seconds=60),
-            licenses=replace(self.licenses, wait_seconds=60),
-        )
+        """Return the same world; its commands wait for a worker that is still starting."""
+        return self.waiting(60)
 
     @asynccontextmanager
-    async def working(self, services: ContentServices | None = None) -> AsyncIterator[None]:
-        """A worker with its relay."""
+    async def working(
+        self,
+        services: ContentServices | None = None,
+        abandoned_after: timedelta = ABANDONED_AFTER,
+    ) -> AsyncIterator[None]:
+        """Run a worker with its relay."""
         client = self.temporal.client
-        async with (
-            worker_for(client, self.settings, self.store, services=services),
-            beside(relay_forever(client, self.store.announcements)),
-        ):
+        worker = worker_for(
+            client, self.settings, self.store, services=services, abandoned_after=abandoned_after
+        )
+        relay = relay_announcements_forever(client, self.store.announcements)
+        async with worker, background_task(relay):
             yield
 
     async def filed(self, email: str) -> Invitation:
-        """The invitation as the store keeps it."""
+        """Return the invitation in the store."""
         filed = await self.store.invitations.latest(self.account, email)
         assert filed is not None
         return filed.invitation
 
-    # What stands.
+    # Arrange and read.
 
     async def imported(
         self,
@@ -185,7 +194,7 @@ class World:
         licenses: int | None = None,
         **members: object,
     ) -> None:
-        """An account as the import file writes it."""
+        """Import an account."""
         entry: dict[str, object] = {
             "id": account,
             "name": account.title(),
@@ -206,7 +215,7 @@ class World:
         await self.store.directory.import_(Directory.model_validate({"accounts": [entry]}))
 
     async def import_users(self, account: str, users: Sequence[Mapping[str, object]]) -> None:
-        """Users of a known account as the import file writes them."""
+        """Replace the users of a known account."""
         [entry] = (await self.export(account)).model_dump(mode="json", exclude_none=True)[
             "accounts"
         ]
@@ -221,7 +230,7 @@ class World:
         return {user.email for user in account.users}
 
     async def free_seats(self) -> int:
-        """Base licenses that a licensed invitation could still reserve."""
+        """Return the number of base licenses that an invitation could still reserve."""
         [account] = (await self.export(self.account)).accounts
         invited = await self.client.list(self.account)
         reserved = sum(
@@ -233,7 +242,7 @@ class World:
     async def audit(self) -> tuple[Violation, ...]:
         return (await self.store.audit()).violations
 
-    # What is done.
+    # Act.
 
     async def invite(
         self, email: str, license: License = License.BASIC, by: str = ADMIN
@@ -260,7 +269,7 @@ class World:
         return await self.client.show(self.account, email)
 
     async def until(self, email: str, state: str) -> Invitation:
-        """The invitation once it stands at `state`."""
+        """Wait for the invitation to reach `state`."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while True:
                 invitation = await self.show(email)
@@ -269,7 +278,7 @@ class World:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def refund_until(self, refund_id: str, state: RefundState) -> Refund:
-        """The refund once it stands at `state`."""
+        """Wait for the refund to reach `state`."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while True:
                 with suppress(Refused):
@@ -281,7 +290,7 @@ class World:
     async def order_until(
         self, order_id: str, state: OrderState, *, tries: int = 0, payments: int = 0
     ) -> Order:
-        """The order once it stands at `state`, after so many declines and so many payments."""
+        """Wait for the order to reach `state` with these numbers of declines and payments."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while True:
                 with suppress(Refused):
@@ -292,7 +301,7 @@ class World:
                 await asyncio.sleep(LOOK_EVERY)
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
-        """Large Meeting licenses join the pool, and who waits is served."""
+        """Add Large Meeting licenses to the pool; users who wait are served."""
         async with writing(self.store.engine) as session:
             await known_account(session, self.account, lock=True)
             await grow(
@@ -305,19 +314,19 @@ class World:
             )
 
     async def requests(self) -> list[str]:
-        """The ids of the assignments that have been started, the newest last."""
+        """Return the ids of the started assignments, the newest last."""
         query = f"WorkflowType = 'AddonAssignment' AND AccountId = '{self.account}'"
         found = [each async for each in self.temporal.client.list_workflows(query)]
         return [each.id for each in sorted(found, key=lambda each: each.start_time)]
 
     async def last_request(self) -> WorkflowHandle[AddonAssignmentWorkflow, Assignment]:
-        """The assignment that was started last, once it can be found."""
+        """Return the assignment that was started last, once visibility has it."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while not (ids := await self.requests()):
                 await asyncio.sleep(LOOK_EVERY)
         return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
 
-    # What time does.
+    # Time and history.
 
     async def pass_time(self, email: str, span: timedelta) -> None:
         """Move the invitation's clock forward."""
@@ -328,7 +337,7 @@ class World:
         await self.clock.go_to((await self.show(email)).workflow_id, moment)
 
     async def forget(self, email: str) -> None:
-        """Let Temporal forget the run, as it does when its retention is over."""
+        """Delete the run from Temporal, as at the end of its retention."""
         invitation = await self.show(email)
         client = self.temporal.client
         await client.workflow_service.delete_workflow_execution(
@@ -346,16 +355,16 @@ class World:
                 await asyncio.sleep(0.05)
 
     async def run_now(self, email: str) -> str:
-        """The run that is open, which continue-as-new changes."""
+        """Return the id of the current run."""
         return (await (await self._handle(email)).describe()).run_id
 
     async def events(self, email: str) -> list[str]:
-        """The types of the events in the history."""
+        """Return the types of the events in the history."""
         history = await (await self._handle(email)).fetch_history()
         return [EventType.Name(event.event_type) for event in history.events]
 
     async def failures(self, email: str) -> str:
-        """What the history says of activities and updates that failed."""
+        """Return the failure messages of activities and updates in the history."""
         history = await (await self._handle(email)).fetch_history()
         activities = [e.activity_task_failed_event_attributes.failure for e in history.events]
         updates = [
@@ -368,7 +377,7 @@ class World:
         invitation = await self.show(email)
         return self.temporal.client.get_workflow_handle(invitation.workflow_id)
 
-    # What arrived.
+    # E-mails.
 
     def mails(self, *, to: str | None = None, event: str | None = None) -> list[ReceivedMail]:
         mails = [ReceivedMail.of(letter) for letter in self.smtp.received]
@@ -379,7 +388,7 @@ class World:
         ]
 
     async def mailed(self, event: str, to: str, times: int = 1) -> ReceivedMail:
-        """The last of exactly `times` e-mails of that kind."""
+        """Wait for exactly `times` e-mails about `event`; return the last."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while len(self.mails(to=to, event=event)) < times:
                 await asyncio.sleep(LOOK_EVERY)
@@ -390,7 +399,7 @@ class World:
 
 @asynccontextmanager
 async def databases_in(folder: Path) -> AsyncIterator[Databases]:
-    """Databases that were set up with the key of these worlds."""
+    """Return databases that are set up with the key of these worlds."""
 
     async def set_up(engine: AsyncEngine) -> None:
         url = SecretStr(str(engine.url))
@@ -409,7 +418,7 @@ async def a_world(
     working: bool = True,
     **settings_of_its_own: object,
 ) -> AsyncIterator[World]:
-    """A world of its own beside others on the same server: other names, another queue."""
+    """Build a world with its own account, store and task queue on the shared server."""
     async with ScriptedSmtpServer() as smtp, databases.lent() as database:
         settings = Settings(
             database_url=SecretStr(database.url),
@@ -419,18 +428,8 @@ async def a_world(
             wait_seconds=45 if working else 1,
         ).model_copy(update=settings_of_its_own)
         store = SqlStore(database.engine)
-
-        async def connect() -> Client:
-            return environment.client
-
-        client = seatflow_client(settings, store, connect)
-        refunds = refund_client(settings, store, connect)
-        orders = order_client(settings, store, connect)
-        licenses = license_client(settings, store, connect)
-        reminders = reminder_client(settings, store, connect)
-        world = World(
-            environment, store, smtp, client, refunds, orders, licenses, reminders, settings
-        )
+        clients = Clients.connected(settings, store, environment.client)
+        world = World(environment, store, smtp, clients, settings)
         await world.imported(
             world.account,
             users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
@@ -446,7 +445,7 @@ async def a_world(
 async def a_paying_owner(
     world: World, currency: str = "EUR", *, refundable: bool = True, bank: bool | None = None
 ) -> None:
-    """Jane owns a pro account with a plan whose half year is still to come."""
+    """Invite Jane, who owns a pro account with half of its annual plan unused."""
     by_bank = refundable if bank is None else bank
     today = datetime.now(ZoneInfo("Europe/Berlin")).date()
     await world.imported(
@@ -479,7 +478,7 @@ async def a_paying_owner(
 
 
 async def licensed_users(world: World) -> None:
-    """Three licensed users and a basic one, with two Large Meeting licenses among them."""
+    """Import three licensed users and a basic one, with two Large Meeting licenses."""
     await world.imported(
         world.account,
         users=[
@@ -495,7 +494,7 @@ async def licensed_users(world: World) -> None:
 
 
 async def refusal_of(answer: Awaitable[object]) -> str:
-    """The code with which `answer` is refused."""
+    """Return the code with which `answer` is refused."""
     try:
         await answer
     except Refused as refused:

@@ -49,10 +49,10 @@ class Batch:
 
     async def _invite(self) -> None:
         file = command.read(str(self._file), License.BASIC, None, skip_bad_rows=True)
-        asked = command.Asked(OTHER_ACCOUNT, OTHER_ADMIN, heads_up_days=0, batch=None)
+        asked = command.BatchRequest(OTHER_ACCOUNT, OTHER_ADMIN, heads_up_days=0, batch=None)
         results = self._file.with_name("results.csv")
-        _, rows = await command.invited(
-            self._demo.bulk,
+        _, rows = await command.run_batch(
+            self._demo.clients.batches,
             asked,
             command.rows_of([], file),
             self._progress,

@@ -18,7 +18,7 @@ class Blockers:
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
-        self._client = demo.client
+        self._client = demo.clients.invitations
         self._remedies = demo.store.remedies
         self.steps = (
             Step("Two users and a room block Carla; she is notified of all three", self._block),

@@ -22,7 +22,7 @@ class Invitations:
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
-        self._client = demo.client
+        self._client = demo.clients.invitations
         self.steps = (
             Step("Nina, who has no account, is invited and accepts", self._accept),
             Step("Fred accepts; his free account is closed", self._accept_from_free_account),

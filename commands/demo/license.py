@@ -22,7 +22,7 @@ class Licenses:
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
-        self._orders = demo.orders
+        self._orders = demo.clients.orders
         self._pools: list[LicensePool] = []
         self.steps = (
             Step("Lena buys two Large Meeting licenses; they are charged at once", self._buy),
@@ -89,7 +89,9 @@ class Licenses:
         await self._demo.clock.go_to(order.workflow_id, at)
 
     async def _assign(self) -> None:
-        results = await self._demo.licenses.assign(PRESS, Sku.LARGE_MEETING, EDITORS, LENA)
+        results = await self._demo.clients.assignments.assign(
+            PRESS, Sku.LARGE_MEETING, EDITORS, LENA
+        )
         states = [result.state for result in results]
         expected = [AssignmentState.ASSIGNED] * 2 + [AssignmentState.WAITING] * 2
         expect(states == expected, f"the results are {states}")
@@ -107,7 +109,7 @@ class Licenses:
         for editor in EDITORS:
             await self._demo.mailed("license_assigned", editor)
         await self._demo.mailed("license_served", LENA)
-        self._pools = await self._demo.licenses.licenses(PRESS)
+        self._pools = await self._demo.clients.assignments.licenses(PRESS)
 
     async def _capacities(self) -> list[int]:
         """Return the capacity of each meeting of the editors."""

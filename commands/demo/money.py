@@ -16,7 +16,7 @@ class Money:
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
-        self._client = demo.client
+        self._client = demo.clients.invitations
         self.steps = (
             Step(
                 "Paula owns a paid plan; she must choose refund or transfer", self._require_choice
@@ -54,7 +54,7 @@ class Money:
         accepted = await self._client.accept(ACCOUNT, rolf, Choice.REFUND)
         failed = await self._demo.refund_of(accepted, RefundState.FAILED)
         before = (await self._demo.store.credits.show(ACCOUNT)).entries
-        await self._demo.refunds.convert(failed.refund_id)
+        await self._demo.clients.refunds.convert(failed.refund_id)
         after = (await self._demo.store.credits.show(ACCOUNT)).entries
         expect(len(after) > len(before), "no credit was posted")
         await self._demo.mailed("refund_converted", rolf)

@@ -10,7 +10,7 @@ class Moves:
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
-        self._client = demo.client
+        self._client = demo.clients.invitations
         self.steps = (
             Step("Mona's meetings move; their ids stay, their join links change", self._move),
         )

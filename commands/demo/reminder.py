@@ -30,7 +30,7 @@ class Reminders:
     async def _install(self) -> None:
         # The second call finds the same schedule.
         for _ in range(2):
-            schedule = await self._demo.reminders.install(timedelta(days=1))
+            schedule = await self._demo.clients.reminders.install(timedelta(days=1))
             expect(schedule.every == "1d", f"it runs every {schedule.every}")
             expect(bool(schedule.next) and not schedule.paused, "the schedule has no next run")
 
@@ -42,7 +42,7 @@ class Reminders:
                 for invitation in invited
             )
         )
-        run = await self._demo.reminders.run()
+        run = await self._demo.clients.reminders.run()
         expect(run.reminded == len(STALE), f"{run.reminded} were reminded")
         for email in STALE:
             await self._demo.mailed("reminder", email)
@@ -50,9 +50,9 @@ class Reminders:
         expect(digests == {ADMIN: 1}, f"the digests are {digests}")
 
     async def _run_again(self) -> None:
-        run = await self._demo.reminders.run()
+        run = await self._demo.clients.reminders.run()
         expect(run.reminded == 0, f"{run.reminded} were reminded again")
         for email in STALE:
-            sent = (await self._demo.client.show(ACCOUNT, email)).reminders_sent
+            sent = (await self._demo.clients.invitations.show(ACCOUNT, email)).reminders_sent
             expect(sent == 1, f"{email} has {sent} reminders")
-        self._overview = await self._demo.reminders.show()
+        self._overview = await self._demo.clients.reminders.show()

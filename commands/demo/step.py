@@ -65,12 +65,7 @@ class DemoStack:
 
     def __init__(self, stack: Stack) -> None:
         self.store = stack.store
-        self.client = stack.client
-        self.refunds = stack.refunds
-        self.orders = stack.orders
-        self.licenses = stack.licenses
-        self.reminders = stack.reminders
-        self.bulk = stack.bulk
+        self.clients = stack.clients
         self.clock = VirtualClock(stack.temporal)
         self.meeting_domain = stack.settings.meeting_domain
         self.folder = stack.settings.state_folder
@@ -86,7 +81,9 @@ class DemoStack:
     ) -> None:
         """Invite one person who is not invited yet."""
         people = [Person(email=email, license=license)]
-        [row] = await self.client.invite(account, people, by, heads_up_days=heads_up_days)
+        [row] = await self.clients.invitations.invite(
+            account, people, by, heads_up_days=heads_up_days
+        )
         expect(row.result == "invited", f"the result for {email} is {row.result}")
 
     async def pending(
@@ -104,7 +101,7 @@ class DemoStack:
         """Return the invitation as soon as it is in that state."""
 
         async def read() -> Invitation | None:
-            invitation = await self.client.show(account, email)
+            invitation = await self.clients.invitations.show(account, email)
             return invitation if invitation.state is state else None
 
         return await _poll(read, f"the invitation of {email} did not become {state}")
@@ -113,7 +110,7 @@ class DemoStack:
         """Wait until exactly these items block the invitation."""
 
         async def read() -> Invitation | None:
-            invitation = await self.client.show(ACCOUNT, email)
+            invitation = await self.clients.invitations.show(ACCOUNT, email)
             ids = [item.id for blocker in invitation.blockers for item in blocker.items]
             return invitation if ids == list(items) else None
 
@@ -128,7 +125,7 @@ class DemoStack:
         async def read() -> Refund | None:
             # Its workflow starts shortly after the acceptance.
             with suppress(Refused):
-                refund = await self.refunds.show(refund_id)
+                refund = await self.clients.refunds.show(refund_id)
                 return refund if refund.state is state else None
             return None
 
@@ -138,14 +135,14 @@ class DemoStack:
         """Return the order as soon as it meets the condition."""
 
         async def read() -> Order | None:
-            order = await self.orders.show(order_id)
+            order = await self.clients.orders.show(order_id)
             return order if condition(order) else None
 
         return await _poll(read, "the order did not change")
 
     async def pool(self, account: str, sku: Sku, capacity: int | None = None) -> LicensePool:
         """Return the account's licenses of one kind."""
-        pools = await self.licenses.licenses(account)
+        pools = await self.clients.assignments.licenses(account)
         [pool] = [pool for pool in pools if (pool.sku, pool.capacity) == (sku, capacity)]
         return pool
 

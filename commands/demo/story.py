@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from temporalio.service import RPCError
 
-from commands import picture
+from commands import render_invitation
 from commands.demo.batch import Batch
 from commands.demo.blocker import Blockers
 from commands.demo.invitation import Invitations
@@ -70,7 +70,7 @@ class Story:
             except (StepFailed, Refused, Unavailable, TimeoutError, RPCError) as failure:
                 step.failure = str(failure) or type(failure).__name__
             step.seconds = time.monotonic() - start
-            self._invitations = await self._stack.client.list(ACCOUNT, everything=True)
+            self._invitations = await self._stack.clients.invitations.list(ACCOUNT, everything=True)
             if step.failure:
                 return
 
@@ -95,7 +95,7 @@ class Story:
             picture_of_step = step.picture() if step is current or not current else None
             cell = Group(title, picture_of_step) if picture_of_step else title
             table.add_row(_mark(step, running=step is current), cell, _result(step))
-        return Group(table, picture.of_invitations(self._invitations, datetime.now(UTC)))
+        return Group(table, render_invitation.of_invitations(self._invitations, datetime.now(UTC)))
 
     def _steps_around(self, current: Step, lines: int) -> Sequence[Step]:
         """Return as many steps as fit above the invitations, a few of them after `current`."""

@@ -1,4 +1,4 @@
-"""REM-3: accounts take turns, and outside systems set the pace at which they are asked."""
+"""REM-3: fairness between accounts, and rate limits for outside systems."""
 
 import asyncio
 import time
@@ -21,7 +21,9 @@ async def fairness_key(world: World, workflow_id: str) -> str:
     return described.workflow_execution_info.priority.fairness_key
 
 
-async def test_what_an_account_causes_bears_it_as_its_key(world: World) -> None:
+async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
+    world: World,
+) -> None:
     row = BatchRow(position=0, person=Person(email="bob@example.com"))
     batch = await world.bulk.submit(world.account, [row], ADMIN)
     await world.bulk.wait_until_done(batch, lambda done, total: None)
@@ -41,7 +43,7 @@ async def test_what_an_account_causes_bears_it_as_its_key(world: World) -> None:
         assert await fairness_key(world, workflow_id) == world.account
 
 
-async def test_e_mails_wait_in_a_queue_of_their_own(world: World) -> None:
+async def test_e_mails_have_a_task_queue_of_their_own(world: World) -> None:
     invitation = await world.pending(JANE)
     handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
     [delivery] = [

@@ -1,4 +1,4 @@
-"""What is asked of refunds, and who answers."""
+"""Refund requests, answered by the workflow or by the store."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,12 +15,13 @@ async def nobody() -> Client:
     raise Unavailable("Temporal is not there.")
 
 
-async def test_a_refund_at_rest_is_answered_for_by_the_store_alone(world: World) -> None:
-    """REF-4: shown as it ended, and refused by how it stands, long after its run."""
+async def test_a_closed_refund_is_read_from_the_store_alone(world: World) -> None:
+    """REF-4: requests are answered or refused by its state, long after its run."""
     refund = await a_refund(world)
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     settled = await world.refund_until(refund.refund_id, RefundState.SETTLED)
-    alone = replace(world.refunds, connect=nobody)
+    temporal = replace(world.refunds.temporal, connect=nobody)
+    alone = replace(world.refunds, temporal=temporal)
     assert await alone.show(refund.refund_id) == settled
     assert await alone.list(RefundState.SETTLED) == await alone.list() == [settled]
     assert await alone.list(RefundState.FAILED) == []
@@ -32,8 +33,8 @@ async def test_a_refund_at_rest_is_answered_for_by_the_store_alone(world: World)
         assert await refusal_of(request) == "conflict"
 
 
-async def test_a_refund_on_its_way_is_neither_converted_nor_closed(world: World) -> None:
-    """REF-4: only what the provider calls failed; the answer is the workflow's."""
+async def test_a_refund_in_process_is_neither_converted_nor_closed(world: World) -> None:
+    """REF-4: only a failed amount is; the workflow refuses."""
     refund = await a_refund(world)
     for request in (
         world.refunds.convert(refund.refund_id),

@@ -1,6 +1,7 @@
-"""How a running workflow is asked: who is believed, and how long is waited."""
+"""Calls of a running workflow: retries, refusals, and the wait budget."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,15 +17,15 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from clients.workflow_call import Asking
+from clients.workflow_call import TemporalAccess, WaitBudget, WorkflowCaller
 from devstack.ports import HOST
 from domain.error import ErrorCode, Refused, Unavailable
 
 Handle = WorkflowHandle[None, None]
 
 
-async def not_asked() -> Client:
-    return await Client.connect("nobody is asked", lazy=True)
+async def unconnected() -> Client:
+    return await Client.connect("unused", lazy=True)
 
 
 @asynccontextmanager
@@ -52,45 +53,49 @@ async def relayed(client: Client) -> AsyncIterator[Client]:
 
 @dataclass
 class Run:
-    """A workflow that answers each question with the next of `answers`, and its record."""
+    """A workflow that responds to each call with the next of `answers`, and its record."""
 
-    answers: list[str | Exception]
+    answers: list[str | Exception | asyncio.Event]
     ended_after: int = 1_000
-    """How many times the store is read again until it knows the end."""
-    asked: int = 0
+    """Number of reads until the store has the end."""
+    calls: int = 0
+    outdated: bool = False
     reread: list[int] = field(default_factory=list)
-    connect: Callable[[], Awaitable[Client]] = not_asked
+    connect: Callable[[], Awaitable[Client]] = unconnected
 
     async def answer(self, handle: Handle) -> str:
-        answer = self.answers[min(self.asked, len(self.answers) - 1)]
-        self.asked += 1
+        answer = self.answers[min(self.calls, len(self.answers) - 1)]
+        self.calls += 1
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, asyncio.Event):
+            await answer.wait()
+            raise AssertionError("nobody sets it")
         return answer
-
-    async def handle(self, kept: int) -> Handle:
-        return (await self.connect()).get_workflow_handle("a run")
 
     async def again(self, kept: int) -> int:
         self.reread.append(kept)
         return kept + 1
 
-    async def asked_of(self, kept: int = 0, wait_seconds: float = 5) -> str:
-        asking = Asking(
-            connect=self.connect,
-            handle=self.handle,
+    async def is_outdated(self, kept: int, refused: Refused) -> bool:
+        return self.outdated
+
+    async def called(self, kept: int = 0, wait_seconds: float = 5) -> str:
+        caller = WorkflowCaller[int, None, None](
+            temporal=TemporalAccess(self.connect, "a queue", wait_seconds),
+            handle=lambda client, kept: client.get_workflow_handle("a run"),
             reread=self.again,
             ended=lambda kept: kept >= self.ended_after,
-            wait_seconds=wait_seconds,
+            outdated=self.is_outdated,
         )
-        return await asking.ask(kept, self.answer, lambda kept: f"it ended, as {kept} says")
+        return await caller.call(kept, self.answer, lambda kept: f"it ended, as {kept} says")
 
 
 def failure(status: RPCStatusCode) -> RPCError:
     return RPCError(status.name, status, b"")
 
 
-async def test_a_run_that_is_beginning_or_busy_is_asked_again() -> None:
+async def test_a_call_of_a_run_that_is_beginning_or_busy_is_retried() -> None:
     run = Run(
         [
             failure(RPCStatusCode.NOT_FOUND),
@@ -98,53 +103,56 @@ async def test_a_run_that_is_beginning_or_busy_is_asked_again() -> None:
             "yes",
         ],
     )
-    assert await run.asked_of() == "yes"
+    assert await run.called() == "yes"
     assert run.reread == [0, 1]
 
 
-async def test_a_server_that_has_dropped_its_list_of_questions_is_asked_again(
+async def test_a_call_is_retried_after_the_server_dropped_its_registry_of_updates(
     temporal: WorkflowEnvironment,
 ) -> None:
-    """It says what somebody says who cannot be reached, and it can."""
+    """The status is that of an unreachable server, and the health check tells them apart."""
 
     async def there() -> Client:
         return temporal.client
 
     dropped = RPCError("workflow update was aborted", RPCStatusCode.UNAVAILABLE, b"")
     run = Run([dropped, failure(RPCStatusCode.ABORTED), "yes"], connect=there)
-    assert await run.asked_of() == "yes"
+    assert await run.called() == "yes"
 
 
-async def test_a_server_that_is_gone_is_not_asked_again(temporal: WorkflowEnvironment) -> None:
-    """What it was asked before may have been carried out."""
+async def test_a_call_of_a_server_that_is_gone_is_not_retried(
+    temporal: WorkflowEnvironment,
+) -> None:
+    """Its outcome is unknown, and the error comes within ten seconds."""
     async with relayed(temporal.client) as client:
         assert await client.service_client.check_health()
 
     async def gone() -> Client:
         return client
 
-    run = Run([failure(RPCStatusCode.UNAVAILABLE)], connect=gone)
+    run, begun = Run([failure(RPCStatusCode.UNAVAILABLE)], connect=gone), time.monotonic()
     with pytest.raises(Unavailable, match="unavailable") as unavailable:
-        await run.asked_of()
-    assert run.asked == 1
+        await run.called(wait_seconds=60)
+    assert time.monotonic() - begun < 10
+    assert run.calls == 1
     assert unavailable.value.outcome_unknown
 
 
 async def test_the_store_answers_once_it_knows_the_end() -> None:
-    """REF-4, INV-7: a run that closed under the question cannot answer it."""
+    """REF-4, INV-7: a run that closed during the call cannot answer it."""
     closed = WorkflowUpdateFailedError(ApplicationError("the run has closed"))
     run = Run([closed], ended_after=1)
-    assert await run.asked_of() == "it ended, as 1 says"
-    assert await run.asked_of(kept=1) == "it ended, as 1 says"
-    assert run.asked == 1
+    assert await run.called() == "it ended, as 1 says"
+    assert await run.called(kept=1) == "it ended, as 1 says"
+    assert run.calls == 1
 
 
 async def test_a_refusal_of_the_workflow_is_the_answer() -> None:
-    """Its details come whole: `quote` with `quote_expired`, for one."""
+    """Its details are complete, for example `quote` with `quote_expired`."""
     said = Refused(ErrorCode.QUOTE_EXPIRED, "No.", quote={"amount": None})
     run = Run([WorkflowUpdateFailedError(said)])
     with pytest.raises(Refused) as refused:
-        await run.asked_of()
+        await run.called()
     assert refused.value.as_json() == {
         "code": "quote_expired",
         "message": "No.",
@@ -152,21 +160,58 @@ async def test_a_refusal_of_the_workflow_is_the_answer() -> None:
     }
 
 
-async def test_patience_that_runs_out_leaves_the_outcome_unknown() -> None:
-    run = Run([failure(RPCStatusCode.NOT_FOUND)])
+async def test_a_refusal_by_a_run_that_lags_behind_the_store_is_retried() -> None:
+    refused = WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No."))
+    run = Run([refused, "yes"], outdated=True)
+    assert await run.called() == "yes"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [failure(RPCStatusCode.NOT_FOUND)],
+        [failure(RPCStatusCode.RESOURCE_EXHAUSTED)],
+        [WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No."))],
+        [
+            failure(RPCStatusCode.NOT_FOUND),
+            WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No.")),
+            WorkflowUpdateFailedError(ApplicationError("the run has closed")),
+            asyncio.Event(),
+        ],
+    ],
+    ids=["beginning", "busy", "outdated", "all of them, then silence"],
+)
+async def test_all_attempts_together_stay_within_one_wait_budget(
+    answers: list[str | Exception | asyncio.Event],
+) -> None:
+    """The outcome is unknown after SEATFLOW_WAIT_SECONDS, whatever the reasons of the retries."""
+    run, begun = Run(answers, outdated=True), time.monotonic()
     with pytest.raises(Unavailable) as unavailable:
-        await run.asked_of(wait_seconds=0.2)
+        await run.called(wait_seconds=0.5)
     assert unavailable.value.outcome_unknown
+    assert 0.4 < time.monotonic() - begun < 0.8
+    assert run.calls > 3
+
+
+async def test_a_budget_never_sleeps_beyond_its_end() -> None:
+    now = 0.0
+    budget = WaitBudget(0.01, clock=lambda: now)
+    begun = time.monotonic()
+    await budget.pause()
+    assert time.monotonic() - begun < 0.09
+    now = 0.01
+    with pytest.raises(Unavailable):
+        await budget.pause()
 
 
 async def test_a_workflow_that_cannot_be_replayed_is_no_traceback() -> None:
     run = Run([WorkflowQueryFailedError("nondeterminism")])
     with pytest.raises(Unavailable, match="cannot go on"):
-        await run.asked_of()
+        await run.called()
 
 
-async def test_a_server_that_fails_otherwise_is_not_asked_again() -> None:
+async def test_a_call_that_fails_otherwise_is_not_retried() -> None:
     run = Run([failure(RPCStatusCode.PERMISSION_DENIED)])
     with pytest.raises(Unavailable, match="permission_denied"):
-        await run.asked_of()
-    assert run.asked == 1
+        await run.called()
+    assert run.calls == 1

@@ -1,4 +1,4 @@
-"""The command line as its callers see it: another process."""
+"""The command line as a process."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 SECRET_KEY = "a secret key for tests"
 NOBODY = "127.0.0.1:1"
-"""An address that nobody listens on."""
+"""An address without a listener."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ Run = Callable[..., Ran]
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """Of a process whose state is in `folder`, with nothing but `settings` set."""
+    """Return the environment of a process with state in `folder` and only `settings` set."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -78,13 +78,13 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path, command_line: list[str]) -> Run:
-    """Runs a command in `tmp_path` and waits for its end."""
+    """Run a command in `tmp_path` to its end."""
     return _runs(command_line, tmp_path)
 
 
 @pytest.fixture
 def run_cold(tmp_path: Path) -> Run:
-    """The same with nothing loaded yet."""
+    """Run a command in a fresh interpreter."""
     return _runs([sys.executable, str(ROOT / "starter.py")], tmp_path)
 
 
@@ -107,7 +107,7 @@ def _runs(command_line: list[str], tmp_path: Path) -> Run:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> Settings:
-    """A database that was set up, where `run` looks for it."""
+    """Set up the database that `run` uses."""
     settings = Settings(state_folder=tmp_path / "state", secret_key=SecretStr(SECRET_KEY))
     await set_up_store(settings)
     return settings

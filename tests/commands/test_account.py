@@ -1,4 +1,4 @@
-"""Accounts in and out, on the store alone: Temporal is not there in these tests."""
+"""The import and export of accounts, without Temporal."""
 
 import json
 from pathlib import Path
@@ -65,8 +65,8 @@ def test_every_mistake_of_a_file_has_its_path_and_reason(run: Run) -> None:
     assert run("export").document == {"catalog": None, "accounts": []}
 
 
-def test_mistakes_of_all_kinds_are_told_at_once(run: Run) -> None:
-    """Of single fields, of an account as a whole, between accounts, and with what is known."""
+def test_mistakes_of_all_kinds_are_reported_together(run: Run) -> None:
+    """Mistakes in fields, within an account, between accounts, and against the store."""
     run("--json", "import", "-", stdin=json.dumps({"accounts": [account()]}))
     users: list[JsonValue] = [
         {"email": "nobody", "role": "owner"},
@@ -130,7 +130,7 @@ def test_mistakes_of_all_kinds_are_told_at_once(run: Run) -> None:
         ("cancellation_pending", "no"),
     ],
 )
-def test_what_cannot_be_calculated_with_is_a_mistake(run: Run, member: str, value: str) -> None:
+def test_a_date_outside_the_calendar_is_a_mistake(run: Run, member: str, value: str) -> None:
     line: dict[str, JsonValue] = {
         "id": "s",
         "product": "Pro",
@@ -148,13 +148,13 @@ def test_what_cannot_be_calculated_with_is_a_mistake(run: Run, member: str, valu
     assert f"accounts[0].subscriptions[0].{member}" in mistakes(ran.error)
 
 
-def test_a_file_that_is_wrong_in_itself_needs_no_store(run: Run) -> None:
+def test_a_malformed_file_is_reported_without_the_store(run: Run) -> None:
     nowhere = "postgresql+asyncpg://127.0.0.1:1/none"
     ran = run("--json", "import", "-", stdin="{}", SEATFLOW_DATABASE_URL=nowhere)
     assert (ran.status, set(mistakes(ran.error))) == (2, {"accounts"})
 
 
-def test_a_value_that_is_neither_a_day_nor_a_moment_is_one_mistake(run: Run) -> None:
+def test_an_invalid_date_is_one_mistake(run: Run) -> None:
     line: JsonValue = {
         "id": "s",
         "product": "Pro",
@@ -182,13 +182,13 @@ def test_a_value_that_is_neither_a_day_nor_a_moment_is_one_mistake(run: Run) -> 
         '{"accounts": [], "accounts": []}',
     ],
 )
-def test_what_is_no_json_is_told_where(run: Run, text: str) -> None:
+def test_invalid_json_is_reported_with_its_place(run: Run, text: str) -> None:
     ran = run("--json", "import", "-", stdin=text)
     assert (ran.status, ran.out) == (2, "")
     assert mistakes(ran.error)["-"].startswith("not JSON: ")
 
 
-def test_a_file_that_is_not_there_is_named(run: Run) -> None:
+def test_a_missing_file_is_named(run: Run) -> None:
     ran = run("--json", "import", "nowhere.json")
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
     assert mistakes(ran.error) == {"nowhere.json": "No such file or directory"}
@@ -202,13 +202,13 @@ def test_mistakes_are_lines_for_a_person(run: Run) -> None:
     assert second == "  accounts: Field required"
 
 
-def test_what_needs_no_temporal_does_not_ask_for_it(run: Run) -> None:
+def test_reads_of_the_store_work_without_temporal(run: Run) -> None:
     run("import", "-", stdin=json.dumps({"accounts": [account()]}))
     assert run("--json", "list", "acme").document == {"invitations": []}
     assert run("--json", "mail", "list").document == {"letters": []}
     assert run("--json", "audit").at("violations") == []
 
 
-def test_an_account_that_is_not_there_is_not_found(run: Run) -> None:
+def test_an_unknown_account_is_not_found(run: Run) -> None:
     ran = run("--json", "export", "globex")
     assert (ran.status, ran.out, ran.error["code"]) == (1, "", "not_found")

@@ -1,4 +1,4 @@
-"""Inviting a file of people on the command line: checked first, then a row for each."""
+"""The invitation of a file of people (REM-3)."""
 
 import asyncio
 import csv
@@ -18,7 +18,7 @@ BAD = f"{GOOD}nobody;;;\nbob@example.com;gold;;\n;;?;\n"
 
 
 def written(folder: Path, text: str) -> str:
-    """The path of a file that says so."""
+    """Write the file; return its path."""
     file = folder / "people.csv"
     file.write_text(text, encoding="utf-8")
     return str(file)
@@ -48,15 +48,15 @@ def settings_of(world: World) -> dict[str, str]:
         ("", [(1, None)]),
     ],
 )
-def test_every_mistake_is_named_and_nobody_is_asked(
+def test_every_mistake_of_a_file_of_people_is_named_without_a_backend(
     run: Run, tmp_path: Path, text: str, places: list[tuple[int, str | None]]
 ) -> None:
-    """Neither store nor server is looked for."""
+    """REM-3: the file is checked before the store and the server are opened."""
     invite = ("--json", "invite", "acme", "--file", written(tmp_path, text), "--by", ADMIN)
     assert mistakes(run(*invite)) == places
 
 
-def test_rows_cannot_be_skipped_where_the_columns_are_wrong(run: Run, tmp_path: Path) -> None:
+def test_rows_cannot_be_skipped_when_the_columns_are_wrong(run: Run, tmp_path: Path) -> None:
     file = written(tmp_path, "mail\nada@example.com\n")
     ran = run("--json", "invite", "acme", "--file", file, "--by", ADMIN, "--skip-bad-rows")
     assert mistakes(ran) == [(1, "email"), (1, "mail")]
@@ -80,7 +80,7 @@ def test_mistakes_are_lines_for_a_person(run: Run, tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_what_does_not_go_together_is_bad_usage(run: Run, arguments: list[str]) -> None:
+def test_options_that_exclude_each_other_are_bad_usage(run: Run, arguments: list[str]) -> None:
     ran = run("--json", "invite", "acme", *arguments, "--by", ADMIN, stdin="email\na@b.example\n")
     assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
 
@@ -88,7 +88,7 @@ def test_what_does_not_go_together_is_bad_usage(run: Run, arguments: list[str]) 
 async def test_a_file_and_addresses_are_one_request(
     world_without_worker: World, run: Run, tmp_path: Path
 ) -> None:
-    """INV-2: each once, in the order asked; bad rows say what is wrong with them."""
+    """INV-2: each person once, in the order given; bad rows have their mistakes."""
     world, results = world_without_worker, tmp_path / "results.csv"
     async with world.working():
         ran = await asyncio.to_thread(
@@ -125,7 +125,7 @@ async def test_a_file_and_addresses_are_one_request(
     assert [mail.language for mail in ada] == ["de"]
 
 
-async def test_without_a_worker_it_says_how_to_come_back(
+async def test_without_a_worker_the_error_names_the_batch_to_repeat(
     world_without_worker: World, run: Run, tmp_path: Path
 ) -> None:
     world = world_without_worker
@@ -141,7 +141,7 @@ async def test_without_a_worker_it_says_how_to_come_back(
     assert ran.at("invitations", 0, "result") == "invited"
 
 
-def test_a_person_sees_how_far_it_is(
+def test_a_person_sees_a_progress_bar(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
@@ -156,6 +156,6 @@ def test_a_person_sees_how_far_it_is(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_example_stands_in_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_help_has_an_example(capfd: pytest.CaptureFixture[str]) -> None:
     assert starter.run(["invite", "--help"]) == 0
     assert "people.csv" in capfd.readouterr().out

@@ -1,4 +1,4 @@
-"""Quotes, credit and refunds on the store alone: Temporal is not there in these tests."""
+"""The commands for quotes, credit and refunds, without Temporal."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def seatflow(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Run:
-    """Runs a command with `--json` where these accounts are, in this process: they are many."""
+    """Run a command with `--json` in this process, which is faster."""
 
     def ran(*arguments: str, **settings: str) -> Ran:
         with monkeypatch.context() as process:
@@ -122,7 +122,7 @@ def test_a_quote_needs_no_invitation_and_changes_nothing(seatflow: Run) -> None:
     assert seatflow("export").document == before
 
 
-def test_a_quote_is_worked_out_as_it_is_asked_for(seatflow: Run) -> None:
+def test_a_quote_follows_the_options(seatflow: Run) -> None:
     """QUO-2."""
     for option, value, worth in (
         ("--change-day", "used", "18.00"),
@@ -136,7 +136,7 @@ def test_a_quote_is_worked_out_as_it_is_asked_for(seatflow: Run) -> None:
         assert quoted.at("amount") == euros(worth), value
 
 
-def test_the_policy_that_is_set_holds_where_the_command_line_says_nothing(seatflow: Run) -> None:
+def test_a_quote_without_options_follows_the_policy_of_the_settings(seatflow: Run) -> None:
     """QUO-2."""
     setting = {"SEATFLOW_POLICY__PRORATION_CHANGE_DAY": "used"}
     quoted = seatflow("quote", "paula", "--at", APRIL_21, **setting)
@@ -144,7 +144,7 @@ def test_the_policy_that_is_set_holds_where_the_command_line_says_nothing(seatfl
     assert seatflow("quote", "paula").at("policy", "unit") == "day"
 
 
-def test_a_transfer_is_told_of_when_a_target_is_named(seatflow: Run) -> None:
+def test_a_quote_with_a_target_includes_the_transfer(seatflow: Run) -> None:
     """QUO-6."""
     to_acme = seatflow("quote", "paula", "--at", APRIL_21, "--target", "acme")
     assert isinstance(to_acme.document, dict)
@@ -154,7 +154,7 @@ def test_a_transfer_is_told_of_when_a_target_is_named(seatflow: Run) -> None:
     assert to_globex.at("transfer") == {"refused": "currency_mismatch"}
 
 
-def test_what_is_not_there_is_not_found(seatflow: Run) -> None:
+def test_an_unknown_id_is_not_found(seatflow: Run) -> None:
     for arguments in (
         ["quote", "nobody"],
         ["quote", "paula", "--target", "nobody"],
@@ -171,7 +171,7 @@ def test_what_is_not_there_is_not_found(seatflow: Run) -> None:
 
 
 def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> None:
-    """CRD-3: the rest to the next, and then there is nothing left to apply."""
+    """CRD-3: the rest is applied to the next one, until no credit is left."""
     shown = seatflow("credit", "show", "acme")
     assert shown.at("account") == "acme"
     assert shown.at("balance") == euros("30.00")
@@ -194,8 +194,8 @@ def test_no_refunds_are_an_empty_list(seatflow: Run) -> None:
     assert seatflow("refund", "list", "--state", "failed").document == {"refunds": []}
 
 
-def test_what_waits_for_an_operator_is_one_list(seatflow: Run, tmp_path: Path) -> None:
-    """QUO-6: here credit on an account that came closed."""
+def test_cases_for_an_operator_are_one_list(seatflow: Run, tmp_path: Path) -> None:
+    """QUO-6: credit on an account that was imported as closed."""
     assert seatflow("attention").document == {"attention": []}
     gone = {**ACME, "id": "gone", "state": "closed", "users": [], "invoices": []}
     file = tmp_path / "gone.json"
@@ -251,13 +251,13 @@ A_CASE = AttentionCase(
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
-    monkeypatch.setattr(where, lambda context, doing, question: answer)
+    monkeypatch.setattr(where, lambda context, progress, call: answer)
 
 
 def test_a_refund_has_every_member_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, "commands.refund.ask_refunds", a_refund())
+    answering(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["--json", "refund", "show", "rf-1"]) == 0
     out, err = capfd.readouterr()
     shown = json.loads(out)
@@ -282,36 +282,36 @@ def test_a_refund_has_every_member_of_the_contract(
 def test_money_is_shown_to_a_person(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, "commands.refund.ask_refunds", a_refund())
+    answering(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["refund", "show", "rf-1"]) == 0
-    answering(monkeypatch, "commands.refund.ask_refunds", [a_refund()])
+    answering(monkeypatch, "commands.refund.with_clients", [a_refund()])
     assert starter.run(["refund", "list"]) == 0
     nothing = Money(amount=Decimal("0.00"), currency="EUR")
     credit = Credit(account="acme", balance=nothing, entries=())
-    answering(monkeypatch, "commands.credit.ask_store", credit)
+    answering(monkeypatch, "commands.credit.with_clients", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
-    answering(monkeypatch, "commands.attention.ask_store", [])
+    answering(monkeypatch, "commands.attention.with_clients", [])
     assert starter.run(["attention"]) == 0
-    answering(monkeypatch, "commands.attention.ask_store", [A_CASE])
+    answering(monkeypatch, "commands.attention.with_clients", [A_CASE])
     assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    for said in ("Nothing wants an operator.", "refund_overdue", "rf-7"):
+    for said in ("No case needs an operator.", "refund_overdue", "rf-7"):
         assert said in out
     for said in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
         assert said in out
 
 
-def test_a_new_quote_is_told_with_the_refusal_of_the_old_one(
+def test_the_refusal_of_an_expired_quote_includes_the_new_quote(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """QUO-5."""
     quote: JsonValue = {"amount": euros("19.50"), "valid_until": "2026-04-23T10:00:00Z"}
 
-    def refused(context: object, doing: object, question: object) -> None:
+    def refused(context: object, progress: object, call: object) -> None:
         raise Refused(ErrorCode.QUOTE_EXPIRED, "The quote has expired.", quote=quote)
 
-    monkeypatch.setattr("commands.invitation.ask", refused)
+    monkeypatch.setattr("commands.invitation.with_clients", refused)
     accept = ["accept", "acme", "paula@studio.example", "--refund"]
     assert starter.run(["--json", *accept]) == 1
     assert json.loads(capfd.readouterr().err)["error"]["quote"] == quote

@@ -1,4 +1,4 @@
-"""Purchases on the store alone: Temporal is not there in these tests."""
+"""The commands for orders, without Temporal."""
 
 import os
 from datetime import UTC, datetime
@@ -52,7 +52,7 @@ def an_account(name: str, plan: str) -> dict[str, JsonValue]:
 
 @pytest.fixture
 async def accounts(database: Settings) -> None:
-    """Acme, which has a draft that nobody has taken up yet, and Club, which is free."""
+    """Import Acme, which has a draft without a workflow, and Club, which is free."""
     async with open_store(database) as store:
         listed = [an_account("acme", "business"), an_account("club", "free")]
         await store.directory.import_(Directory.model_validate({"accounts": listed}))
@@ -75,7 +75,7 @@ def seatflow(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Run:
-    """Runs a command where these accounts are, in this process: they are many."""
+    """Run a command in this process, which is faster."""
 
     def ran(*arguments: str) -> Ran:
         with monkeypatch.context() as process:
@@ -108,10 +108,10 @@ def asked_for(*, capacity: str | None, quantity: str, cycle: str, by: str) -> li
         ("nobody", (None, "1", "annual", OWNER), "not_found"),
     ],
 )
-def test_what_is_not_sold_or_not_allowed_is_refused_before_anything_is_asked(
+def test_an_invalid_purchase_is_refused_without_temporal(
     seatflow: Run, account: str, asked: tuple[str | None, str, str, str], code: str
 ) -> None:
-    """ADD-1, ADD-2: status 1, and Temporal was not needed for it."""
+    """ADD-1, ADD-2: status 1 and the code."""
     capacity, quantity, cycle, by = asked
     bought = seatflow(
         "--json",
@@ -131,7 +131,7 @@ def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> 
     assert (bought.status, bought.error["code"]) == (1, "invalid_capacity")
 
 
-def test_what_could_be_bought_needs_temporal(seatflow: Run) -> None:
+def test_a_valid_purchase_needs_temporal(seatflow: Run) -> None:
     asked = asked_for(capacity=None, quantity="1", cycle="annual", by=OWNER)
     bought = seatflow("--json", "buy", "acme", *asked)
     assert (bought.status, bought.error["code"]) == (3, "backend_unavailable")
@@ -149,7 +149,7 @@ def test_orders_are_listed_from_the_store(seatflow: Run) -> None:
     assert seatflow("--json", "order", "show", "or-2").error["code"] == "not_found"
 
 
-def test_an_admin_reads_what_was_bought_and_what_comes(seatflow: Run) -> None:
+def test_a_person_reads_the_licenses_and_the_renewal(seatflow: Run) -> None:
     listed = seatflow("order", "list", "acme").out
     assert "3 × Large Meeting 500, monthly" in listed
     assert "150.00 EUR" in listed
@@ -158,7 +158,7 @@ def test_an_admin_reads_what_was_bought_and_what_comes(seatflow: Run) -> None:
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "1.5", "x"])
-def test_a_change_to_no_quantity_is_refused(seatflow: Run, quantity: str) -> None:
+def test_a_change_to_an_invalid_quantity_is_refused(seatflow: Run, quantity: str) -> None:
     """ADD-6."""
     changed = seatflow("--json", "order", "change", "or-1", "--quantity", quantity)
     assert (changed.status, changed.error["code"]) == (1, "invalid_quantity")

@@ -1,4 +1,4 @@
-"""The remedies on the command line, on the store alone: Temporal is not there."""
+"""The commands for remedies, without Temporal."""
 
 import os
 from pathlib import Path
@@ -58,7 +58,7 @@ def seatflow(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Run:
-    """Runs a command in this process, where the account is."""
+    """Run a command in this process, which is faster."""
 
     def ran(*arguments: str) -> Ran:
         with monkeypatch.context() as process:
@@ -70,7 +70,7 @@ def seatflow(
     return ran
 
 
-def test_each_remedy_says_what_it_has_changed_and_repeats_without_a_change(seatflow: Run) -> None:
+def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: Run) -> None:
     assert seatflow("--json", "pay-invoice", "studio", "inv-7").error["code"] == "payment_declined"
     for command, change in (
         (["remove-user", "studio", "TIA@studio.example", "--delete"], ("user", TIA)),
@@ -122,4 +122,4 @@ def test_a_person_sees_what_was_changed(seatflow: Run) -> None:
     assert ran.err == ""
     assert "sam@studio.example" in ran.out
     assert "personal-" in ran.out
-    assert "Nothing had to be changed." in seatflow("reactivate", "studio").out
+    assert "No change was needed." in seatflow("reactivate", "studio").out

@@ -1,4 +1,4 @@
-"""Commands over many, and reports: what goes where, whatever the status."""
+"""The rows, the errors and the status of commands over many people."""
 
 import json
 
@@ -30,15 +30,15 @@ def invited(email: str) -> InviteResult:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
-    monkeypatch.setattr(where, lambda context, doing, question: answer)
+    monkeypatch.setattr(where, lambda context, progress, call: answer)
 
 
 def test_one_row_done_is_status_0_and_a_refused_row_keeps_its_members_null(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """INV-2: a bad row never spoils the others."""
+    """INV-2: a bad row does not affect the others."""
     rows = [refused("a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
-    answering(monkeypatch, "commands.invitation.ask", rows)
+    answering(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(INVITE) == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -59,7 +59,7 @@ def test_all_rows_refused_is_status_1_with_the_first_error_on_stderr(
         refused("a@example.com", ErrorCode.INVALID_EMAIL),
         refused("b@example.com", ErrorCode.NO_SEATS),
     ]
-    answering(monkeypatch, "commands.invitation.ask", rows)
+    answering(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(INVITE) == 1
     out, err = capfd.readouterr()
     assert [row["result"] for row in json.loads(out)["invitations"]] == ["refused", "refused"]
@@ -71,7 +71,7 @@ def test_rows_are_shown_in_both_forms(
     arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [refused("[red]a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
-    answering(monkeypatch, "commands.invitation.ask", rows)
+    answering(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(arguments) == 0
     out, _ = capfd.readouterr()
     assert out.index("[red]a@example.com") < out.index("b@example.com")
@@ -80,10 +80,10 @@ def test_rows_are_shown_in_both_forms(
 def test_a_broken_invariant_is_status_1_and_still_a_report(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AUD: a violation is told on both streams."""
+    """AUD: the report is on stdout, the error on stderr."""
     violation = Violation(rule="INV-11", subject="acme", message="No membership.")
     report = AuditReport(checked={"accounts": 1}, violations=(violation,))
-    answering(monkeypatch, "commands.account.ask_store", report)
+    answering(monkeypatch, "commands.account.with_clients", report)
     assert starter.run(["--json", "audit"]) == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == report.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What every command has in common: statuses, errors, help."""
+"""The statuses, errors and help texts of all commands."""
 
 import os
 import socket
@@ -95,7 +95,7 @@ def nobody_reads() -> Iterator[int]:
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("arguments", [["--json", "export"], ["export"]], ids=" ".join)
-def test_whoever_has_read_enough_is_refused_nothing(
+def test_a_reader_who_closes_the_pipe_is_no_failure(
     arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
 ) -> None:
     ended = subprocess.run(
@@ -110,7 +110,7 @@ def test_whoever_has_read_enough_is_refused_nothing(
 
 
 @pytest.mark.parametrize("arguments", [["--json", "fly"], ["fly"]], ids=" ".join)
-def test_the_status_stays_where_nobody_reads_the_errors(
+def test_the_status_is_the_same_when_stderr_is_closed(
     arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
 ) -> None:
     ended = subprocess.run(
@@ -135,8 +135,8 @@ def test_every_command_shows_an_example() -> None:
     examples(get_command(starter.app), "seatflow")
 
 
-def test_help_and_drawings_come_at_once(run_cold: Run) -> None:
-    """They wait for nobody: what they take is what they work."""
+def test_help_and_drawings_take_less_than_two_seconds(run_cold: Run) -> None:
+    """Measured in processor time."""
     for arguments in (["--help"], ["diagram"]):
         begun = worked()
         assert run_cold(*arguments).status == 0
@@ -144,7 +144,7 @@ def test_help_and_drawings_come_at_once(run_cold: Run) -> None:
 
 
 def worked() -> float:
-    """The seconds that commands have worked until now, however busy the machine is."""
+    """Return the processor seconds of all commands so far."""
     children = os.times()
     return children.children_user + children.children_system
 
@@ -155,14 +155,14 @@ def test_a_bad_setting_is_named(run: Run) -> None:
     assert str(ran.error["message"]).startswith("SEATFLOW_WAIT_SECONDS: ")
 
 
-def test_a_database_that_was_never_set_up_says_what_to_do(run: Run) -> None:
+def test_a_database_that_was_never_set_up_is_an_error_with_the_remedy(run: Run) -> None:
     ran = run("--json", "export")
     assert (ran.status, ran.out) == (3, "")
     assert ran.error["code"] == "backend_unavailable"
     assert "seatflow setup" in str(ran.error["message"])
 
 
-def test_a_database_that_is_not_there_is_told_within_ten_seconds(run: Run) -> None:
+def test_an_unreachable_database_is_reported_within_ten_seconds(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://u:hushhush@127.0.0.1:{silent.getsockname()[1]}/x"
         begun = time.monotonic()
@@ -173,7 +173,7 @@ def test_a_database_that_is_not_there_is_told_within_ten_seconds(run: Run) -> No
 
 
 @pytest.mark.usefixtures("database")
-def test_temporal_that_never_answers_is_told_within_ten_seconds(run: Run) -> None:
+def test_a_silent_temporal_is_reported_within_ten_seconds(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         begun = time.monotonic()
@@ -190,7 +190,7 @@ def test_another_id_key_is_refused(run: Run) -> None:
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
 
 
-def test_svg_needs_graphviz_and_says_so(run: Run, tmp_path: Path) -> None:
+def test_svg_without_graphviz_is_an_error_that_names_it(run: Run, tmp_path: Path) -> None:
     ran = run("--json", "diagram", "--format", "svg", PATH=str(tmp_path))
     assert (ran.status, ran.out) == (3, "")
     assert "Graphviz" in str(ran.error["message"])

@@ -15,7 +15,7 @@ from devstack.ports import free_port
 from devstack.web_server import serving
 from domain.error import Refused, Unavailable
 from portal.app import create, portal
-from runtime.clients import refund_client
+from runtime.clients import Clients
 from runtime.settings import Settings, environment
 from runtime.store import open_store, set_up_store
 
@@ -39,7 +39,7 @@ async def refunds(tmp_path: Path) -> AsyncIterator[RefundClient]:
 
     await set_up_store(settings)
     async with open_store(settings) as store:
-        yield refund_client(settings, store, connect)
+        yield Clients(settings, store, connect).refunds
 
 
 async def status(app: Starlette, method: str, path: str) -> int:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from domain.error import ErrorCode, Refused, Unavailable
-from portal.webhook import LARGEST, StripeWebhook
+from portal.webhook import MAX_BODY_BYTES, StripeWebhook
 
 SECRET = "whsec_seatflow"
 Json = dict[str, JsonValue]
@@ -55,7 +55,7 @@ class Portal:
 @pytest.fixture
 async def portal() -> AsyncIterator[Portal]:
     told = Told()
-    take = StripeWebhook(SECRET, told).take
+    take = StripeWebhook(SECRET, told).receive
     app = Starlette(routes=[Route("/webhooks/stripe", take, methods=["POST"])])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
@@ -185,14 +185,14 @@ async def test_more_than_stripe_ever_sends_is_not_read(portal: Portal) -> None:
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
-        while sent < 10 * LARGEST:
+        while sent < 10 * MAX_BODY_BYTES:
             sent += 64 * 1024
             yield bytes(64 * 1024)
             await asyncio.sleep(0)
 
     answer = await portal.web.post("/webhooks/stripe", content=endless())
     assert answer.status_code == 413
-    assert sent <= LARGEST + 2 * 64 * 1024
+    assert sent <= MAX_BODY_BYTES + 2 * 64 * 1024
 
 
 async def test_only_post_is_answered(portal: Portal) -> None:

@@ -15,7 +15,7 @@ from pydantic import JsonValue, TypeAdapter
 from temporalio.testing import WorkflowEnvironment
 
 from domain.error import Refused
-from runtime.process import leave
+from runtime.process import exit_process
 from tests.database import Databases
 from tests.replay.scenarios import (
     ASSIGNMENTS,
@@ -150,4 +150,4 @@ def _anonymous(value: JsonValue) -> JsonValue:
 
 if __name__ == "__main__":
     asyncio.run(record(sys.argv[1:]))
-    leave(0)
+    exit_process(0)

@@ -18,7 +18,7 @@ from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
 from domain.reminder import ReminderRun
-from runtime import recovery
+from runtime.recovery import Recovery
 from tests.smtp_server import Misbehaviour
 from tests.world import (
     ADMIN,
@@ -160,7 +160,7 @@ async def unblocked_and_completed(world: World) -> None:
 
 async def rechecked_while_paused_and_revoked(world: World) -> None:
     paused = replace(world.client, policy=Policy(pause_while_blocked=True))
-    world.client = paused
+    world.clients.invitations = paused
     await _blocked(world)
     await world.pass_time(JANE, timedelta(days=2))
     await paused.resend(world.account, JANE, ADMIN)
@@ -250,9 +250,9 @@ async def taken_up_and_completed(world: World) -> None:
     client, invitation = world.temporal.client, await world.show(JANE)
     handle = client.get_workflow_handle(invitation.workflow_id)
     await handle.terminate("by hand")
-    with patch.object(recovery, "TAKEN_UP_AFTER", timedelta()):
-        while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
-            await recovery.take_up_invitations(client, world.store.invitations, world.refunds)
+    recovery = Recovery(world.clients, restart_after=timedelta())
+    while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+        await recovery.restart_invitations()
     await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
     await world.clock.pass_time(handle.id, timedelta(days=1))
     await world.until(JANE, "completed")

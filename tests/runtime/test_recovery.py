@@ -1,6 +1,7 @@
-"""What no workflow looks after: seats are given back, refunds go on."""
+"""Recovery: abandoned claims are released, closed workflows restarted."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,18 +10,17 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from clients import invitation_start
 from domain.address import invitee_key
 from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
-from runtime import recovery
+from runtime.recovery import Recovery
 from states.invitation import opening
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
 
 
 async def a_claim(world: World) -> Invite:
-    """What a command leaves behind that dies between its claim and the start."""
+    """Leave a claim as a command does that dies before the start."""
     invite = Invite(
         invitation_id=uuid.uuid4().hex,
         account=world.account,
@@ -34,38 +34,39 @@ async def a_claim(world: World) -> Invite:
     return invite
 
 
-async def test_a_claim_without_a_workflow_is_released(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_claim_without_a_workflow_is_released(world: World) -> None:
     """INV-15: the seat is free again, and the person can be invited."""
     await a_claim(world)
-    await invitation_start.settle_unstarted(world.temporal.client, world.store.invitations)
+    starter = world.clients.invitation_starter
+    await starter.settle_unstarted()
     assert await world.store.invitations.latest(world.account, JANE) is not None
-    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta())
-    await invitation_start.settle_unstarted(world.temporal.client, world.store.invitations)
+    await replace(starter, abandoned_after=timedelta()).settle_unstarted()
     assert await world.store.invitations.latest(world.account, JANE) is None
     assert await world.free_seats() == 2
     assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING
     assert await world.audit() == ()
 
 
-async def test_inviting_after_a_command_died_waits_for_the_sweep_and_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_inviting_after_a_command_died_waits_until_its_claim_is_abandoned(
+    world: World,
 ) -> None:
-    """Inviting again is safe at any time."""
-    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta(seconds=1))
+    """INV-15: inviting again is safe at any time."""
+    starter = replace(world.client.starter, abandoned_after=timedelta(seconds=1))
+    world.clients.invitations = replace(world.client, starter=starter)
     await a_claim(world)
     assert (await world.invite(JANE, License.LICENSED)).result == "invited"
     assert await world.free_seats() == 1
 
 
-async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: World) -> None:
-    """Ended from outside: the store says so, the seat is free, answers are refused."""
+async def test_an_unanswered_invitation_whose_workflow_was_terminated_is_revoked(
+    world: World,
+) -> None:
+    """INV-15: the seat is free, and answers are refused."""
     pending = await world.pending(JANE, License.LICENSED)
     client = world.temporal.client
     await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
     while (await world.store.invitations.listed(world.account, (), None, False)) != []:
-        await recovery.take_up_invitations(client, world.store.invitations, world.refunds)
+        await Recovery(world.clients).restart_invitations()
     revoked = await world.show(JANE)
     assert revoked.state is InvitationState.REVOKED
     assert "ended from outside" in (revoked.journal[-1].note or "")
@@ -74,7 +75,7 @@ async def test_an_invitation_whose_workflow_was_terminated_is_taken_back(world: 
 
 
 async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World) -> None:
-    """INV-7, INV-8: and then the person can be invited again."""
+    """INV-7, INV-8: the person can be invited again."""
     pending = await world.pending(JANE, License.LICENSED)
     client = world.temporal.client
     await client.workflow_service.delete_workflow_execution(
@@ -102,45 +103,42 @@ async def a_refund_on_its_way(world: World) -> tuple[Invitation, Refund]:
     return accepted, await world.refund_until(refund_id, RefundState.PROCESSING)
 
 
-async def test_a_refund_that_nobody_looks_after_is_taken_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """REF-6: also when the invitation that would wait for it was ended; once it rests, no more."""
+async def test_an_open_refund_whose_workflow_was_terminated_is_restarted(world: World) -> None:
+    """REF-6: also when the invitation that would wait for it was terminated; never once closed."""
+    recovery = Recovery(world.clients, restart_after=timedelta())
     accepted, refund = await a_refund_on_its_way(world)
     client = world.temporal.client
     for workflow_id in (accepted.workflow_id, refund.workflow_id):
         await client.get_workflow_handle(workflow_id).terminate("by hand")
-    await recovery.take_up_refunds(client, world.refunds)
+    await Recovery(world.clients).restart_refunds()
     assert await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED
-    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
     while await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED:
-        await recovery.take_up_refunds(client, world.refunds)
+        await recovery.restart_refunds()
     run = (await client.get_workflow_handle(refund.workflow_id).describe()).run_id
-    await recovery.take_up_refunds(client, world.refunds)
+    await recovery.restart_refunds()
     assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     await world.refund_until(refund.refund_id, RefundState.SETTLED)
-    await recovery.take_up_refunds(client, world.refunds)
+    await recovery.restart_refunds()
     assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
     assert await world.audit() == ()
 
 
-async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_an_accepted_invitation_whose_workflow_was_terminated_is_restarted(
+    world: World,
 ) -> None:
-    """INV-11, REF-6: the membership stands, so it goes on to its end, and tells nobody twice."""
+    """INV-11, REF-6: the membership stands, so it completes, and notifies nobody twice."""
+    recovery = Recovery(world.clients, restart_after=timedelta())
     accepted, refund = await a_refund_on_its_way(world)
     await world.mailed("refund_requested", JANE)
-    client, invitations = world.temporal.client, world.store.invitations
-    handle = client.get_workflow_handle(accepted.workflow_id)
+    handle = world.temporal.client.get_workflow_handle(accepted.workflow_id)
     await handle.terminate("by hand")
-    await recovery.take_up_invitations(client, invitations, world.refunds)
+    await Recovery(world.clients).restart_invitations()
     assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
-    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
     while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
-        await recovery.take_up_invitations(client, invitations, world.refunds)
+        await recovery.restart_invitations()
     run = (await handle.describe()).run_id
-    await recovery.take_up_invitations(client, invitations, world.refunds)
+    await recovery.restart_invitations()
     assert (await handle.describe()).run_id == run
     again = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert (again.state, again.settlement) == (InvitationState.REFUNDING, accepted.settlement)
@@ -151,7 +149,7 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_goes_on(
     assert [entry.event for entry in completed.journal].count("refund") == 1
     assert all(item.status is ItemStatus.MOVED for item in completed.manifest)
     assert len(world.mails(to=JANE, event="refund_requested")) == 1
-    await recovery.take_up_invitations(client, invitations, world.refunds)
+    await recovery.restart_invitations()
     assert (await handle.describe()).run_id == run
     assert await world.audit() == ()
 

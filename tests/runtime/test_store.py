@@ -1,4 +1,4 @@
-"""How long the store is waited for."""
+"""The time that the store is waited for."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from runtime.settings import Settings
 from runtime.store import FOR_WORKERS, open_store, set_up_store
 
 
-async def test_a_command_waits_for_the_database_less_long_than_a_worker(tmp_path: Path) -> None:
-    """The contract's ten seconds: whoever asks is told, whoever works goes on waiting."""
+async def test_a_command_waits_for_the_database_for_less_time_than_a_worker(tmp_path: Path) -> None:
+    """A command reports an error within ten seconds, a worker waits longer."""
     url = f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"
     settings = Settings(database_url=SecretStr(url), secret_key=SecretStr("a key"))
     await set_up_store(settings)

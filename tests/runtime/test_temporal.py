@@ -1,4 +1,4 @@
-"""The way to Temporal when it is not there."""
+"""The connection to a Temporal that is unreachable."""
 
 import socket
 import time
@@ -15,13 +15,13 @@ from runtime.temporal import connect
 SETTINGS = Settings(secret_key=SecretStr("a key"))
 
 
-async def test_a_port_that_nobody_listens_on_is_named() -> None:
+async def test_a_port_without_a_listener_is_named() -> None:
     address = f"{HOST}:{free_port()}"
     with pytest.raises(Unavailable, match=f"{address} .*: Connection refused"):
         await connect(SETTINGS, ClientConnectConfig(target_host=address))
 
 
-async def test_a_port_that_never_answers_is_given_up_within_ten_seconds() -> None:
+async def test_a_port_that_never_answers_is_an_error_within_ten_seconds() -> None:
     begun = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"

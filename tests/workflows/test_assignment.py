@@ -9,7 +9,7 @@ import pytest
 from domain.assignment import Assignment, AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
-from runtime import recovery
+from runtime.recovery import Recovery
 from runtime.wiring import worker_for
 from tests.world import (
     ADMIN,
@@ -291,17 +291,17 @@ async def test_who_holds_the_license_already_is_not_told_again(acme: World) -> N
 
 
 async def test_a_request_whose_workflow_was_ended_from_outside_is_taken_up(
-    acme: World, monkeypatch: pytest.MonkeyPatch
+    acme: World,
 ) -> None:
     """ASG-5: who waits is served and told all the same, and nobody else is told again."""
-    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
+    recovery = Recovery(acme.clients, restart_after=timedelta())
     await assign(acme, *LICENSED)
     await acme.mailed("license_assigned", BOB)
     client, request = acme.temporal.client, await acme.last_request()
     await request.terminate("by hand")
-    await recovery.take_up_assignments(client, acme.licenses)
+    await recovery.restart_assignments()
     await until(acme, "assigned", "assigned", "waiting")
-    await recovery.take_up_assignments(client, acme.licenses)
+    await recovery.restart_assignments()
     await acme.bought(500)
     ended = await client.get_workflow_handle(request.id).result()
     assert [result["state"] for result in ended["results"]] == ["assigned"] * 3

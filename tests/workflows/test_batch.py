@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from activities import batch as bulk
-from clients import invitation_start
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
@@ -187,10 +187,10 @@ async def test_a_worker_that_dies_between_claim_and_result_leaves_nothing_twice(
 
 
 async def test_a_database_that_is_away_for_a_moment_is_no_answer_to_a_row(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world_without_worker: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row waits for what a command left behind; then its start cannot be kept at once."""
-    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta(seconds=1))
+    world = world_without_worker.patient()
     bind, failures = world.store.invitations.bind, iter([True])
 
     async def forgetful(invitation_id: str, run_id: str) -> None:
@@ -200,7 +200,8 @@ async def test_a_database_that_is_away_for_a_moment_is_no_answer_to_a_row(
 
     await a_claim(world)
     monkeypatch.setattr(world.store.invitations, "bind", forgetful)
-    [result] = await results(world, rows(JANE))
+    async with world.working(abandoned_after=timedelta(seconds=1)):
+        [result] = await results(world, rows(JANE))
     assert result.result == "invited"
     assert next(failures, None) is None
     assert await world.audit() == ()
@@ -224,8 +225,8 @@ async def test_a_claim_that_is_taken_up_again_is_not_swept(
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while await invitations.latest(world.account, "person0@example.com") is None:
             await asyncio.sleep(0.05)
-    monkeypatch.setattr(invitation_start, "ABANDONED_AFTER", timedelta(seconds=-60))
-    await invitation_start.settle_unstarted(client, invitations)
+    starter = world.clients.invitation_starter
+    await replace(starter, abandoned_after=timedelta(seconds=-60)).settle_unstarted()
     monkeypatch.setattr(client, "start_workflow", start)
     await world.bulk.wait_until_done(batch, nobody)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}

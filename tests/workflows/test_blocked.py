@@ -175,7 +175,7 @@ async def test_clearing_in_the_same_moment_as_an_accept(world: World) -> None:
 async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, paused: bool) -> None:
     """BLK-5: to the second; paused, the time left before is the time left after."""
     client = replace(world.client, policy=Policy(pause_while_blocked=paused))
-    world.client = client
+    world.clients.invitations = client
     await a_club(world)
     before = await world.show(JANE)
     await world.go_to(JANE, before.deadline - timedelta(days=2))
@@ -205,7 +205,8 @@ async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, pau
 @pytest.mark.parametrize("paused", [False, True])
 async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) -> None:
     """INV-9, BLK-5: the time for an answer begins anew, and stands still if it did."""
-    client = world.client = replace(world.client, policy=Policy(pause_while_blocked=paused))
+    client = replace(world.client, policy=Policy(pause_while_blocked=paused))
+    world.clients.invitations = client
     await blocked(world)
     await world.pass_time(JANE, timedelta(hours=2))
     await client.resend(world.account, JANE, ADMIN)

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +14,7 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
-from runtime import recovery
+from runtime.recovery import Recovery
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.order import CYCLES_IN_A_RUN
 
@@ -272,7 +271,7 @@ async def test_an_order_that_was_opened_late_is_not_bought_twice(world: World) -
     await world.store.orders.open(order, now + timedelta(seconds=1))
     with pytest.raises(Unavailable):
         # Its workflow does not go on.
-        await an_order(replace(world, orders=replace(world.orders, wait_seconds=1)))
+        await an_order(world.waiting(1))
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
 
 
@@ -287,7 +286,7 @@ async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
         return False
 
     # As if a worker had taken it up in the last moment, and died.
-    monkeypatch.setattr(order_client, "_withdrawn", too_late)
+    monkeypatch.setattr(order_client, "_terminate_unstarted", too_late)
     with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
     assert unanswered.value.outcome_unknown
@@ -295,8 +294,7 @@ async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
     async with world.working():
         if opened:
             await world.patient().order_until(first.order_id, OrderState.ACTIVE)
-        orders = replace(world.patient().orders, wait_seconds=1)
-        again = await until_answered(lambda: an_order(replace(world, orders=orders)))
+        again = await until_answered(lambda: an_order(world.waiting(1)))
         assert again.order_id == first.order_id
         assert again.state is OrderState.ACTIVE
         another = await an_order(world.patient())
@@ -321,7 +319,7 @@ async def test_a_start_whose_answer_is_lost_buys_once(
         return started[-1]
 
     monkeypatch.setattr(client, "start_workflow", unheard)
-    hasty = replace(world, orders=replace(world.orders, wait_seconds=1))
+    hasty = world.waiting(1)
     if for_good:
         with pytest.raises(Unavailable) as unanswered:
             await an_order(hasty)
@@ -405,14 +403,13 @@ async def test_an_order_ends_with_its_account(world: World) -> None:
 
 
 async def test_an_order_whose_workflow_was_ended_from_outside_is_taken_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """ADD-7: it is renewed all the same."""
-    monkeypatch.setattr(recovery, "TAKEN_UP_AFTER", timedelta())
     order = await an_order(world)
     client = world.temporal.client
     await client.get_workflow_handle(order.workflow_id).terminate("by hand")
-    await recovery.take_up_orders(client, world.orders)
+    await Recovery(world.clients, restart_after=timedelta()).restart_orders()
     await to_the_next_moment(world, order)
     renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert renewed.journal[: len(order.journal)] == order.journal

@@ -117,7 +117,7 @@ async def test_what_waits_for_the_mail_server_does_not_go_out_after_the_end(
     world: World, end: str
 ) -> None:
     """REM-1: an invitation that has ended stops its reminder."""
-    world.client = replace(world.client, policy=Policy(invitation_ttl_days=4))
+    world.clients.invitations = replace(world.client, policy=Policy(invitation_ttl_days=4))
     pending = await world.pending(JANE)
     # Attempts on the way of a jump are made at once, so it must be a short one.
     await world.go_to(JANE, pending.deadline - MINUTE)

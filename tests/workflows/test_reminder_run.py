@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,8 +39,7 @@ async def quiet(world: World, number: int, by: str = ADMIN) -> list[str]:
     """So many people who were invited and have not answered for three days."""
     emails = [f"p{n}-{by.partition('@')[0]}@new.example" for n in range(number)]
     rows = await world.client.invite(world.account, [Person(email=email) for email in emails], by)
-    waited = replace(world.client, wait_seconds=120)
-    await waited.wait_until_out(rows)
+    await world.waiting(120).client.wait_until_out(rows)
     await let_pass(world, emails, 3 * DAY)
     return emails
 
@@ -77,7 +75,7 @@ async def test_a_run_reminds_all_who_are_quiet_and_the_next_one_nobody(
     monkeypatch.setattr(reminder, "AT_ONCE", AT_ONCE)
     emails = await quiet(world, MANY)
     await until_found(world, MANY)
-    reminders = replace(world.reminders, wait_seconds=120)
+    reminders = world.waiting(120).reminders
     first = await reminders.run()
     assert (first.by, first.found, first.reminded, first.digests) == ("operator", MANY, MANY, 1)
     assert reminders_to(world) == Counter(emails)

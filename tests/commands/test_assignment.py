@@ -1,4 +1,4 @@
-"""Assigning, taking back and looking at licenses on the command line (ASG)."""
+"""The commands for assignments and licenses (ASG)."""
 
 import json
 from datetime import UTC, datetime
@@ -47,8 +47,10 @@ REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
 REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    monkeypatch.setattr("commands.license.ask_licenses", lambda context, doing, question: answer)
+def answering(
+    monkeypatch: pytest.MonkeyPatch, answer: object, module: str = "commands.assignment"
+) -> None:
+    monkeypatch.setattr(f"{module}.with_clients", lambda context, progress, call: answer)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_a_row_has_the_members_of_the_contract(
     ]
 
 
-def test_the_meetings_that_are_touched_are_listed_in_both_forms(
+def test_affected_meetings_are_listed_in_both_forms(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-7."""
@@ -106,17 +108,17 @@ def test_the_meetings_that_are_touched_are_listed_in_both_forms(
     assert printed["meetings"][0]["id"] == "m-1"
 
 
-def test_an_admin_reads_how_many_got_one_and_how_many_wait(
+def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering(monkeypatch, [ASSIGNED, WAITING])
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
     assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
-    assert "meetings touched" not in out
+    assert "affected meetings" not in out
 
 
-def test_pools_are_shown_with_who_holds_and_who_waits(
+def test_pools_are_shown_with_their_holders_and_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = LicensePool(
@@ -129,7 +131,7 @@ def test_pools_are_shown_with_who_holds_and_who_waits(
         holders=(ANN,),
         waiting=(BOB,),
     )
-    answering(monkeypatch, [pool])
+    answering(monkeypatch, [pool], "commands.license")
     starter.run(["licenses", "acme"])
     out, _ = capfd.readouterr()
     assert "large-meeting 500" in out
@@ -145,7 +147,7 @@ def test_pools_are_shown_with_who_holds_and_who_waits(
         (["assign", "acme", "workplace", ANN], "invalid_input", 2),
     ],
 )
-def test_what_is_typed_wrongly_is_told(
+def test_bad_arguments_are_errors(
     arguments: list[str], code: str, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert starter.run(["--json", *arguments]) == status
@@ -161,8 +163,8 @@ async def stocked(database: Settings) -> None:
 
 
 @pytest.mark.usefixtures("stocked")
-def test_looking_and_being_refused_need_no_temporal(run: Run) -> None:
-    """Who may not assign at all gets an error and no rows, at once."""
+def test_reads_and_refusals_need_no_temporal(run: Run) -> None:
+    """A caller who may not assign at all gets an error and no rows."""
     ran = run("--json", "licenses", "acme")
     assert ran.at("pools", 1) == {
         "sku": "large-meeting",
@@ -181,7 +183,7 @@ def test_looking_and_being_refused_need_no_temporal(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("stocked")
-def test_nothing_is_taken_back_while_nobody_can_be_told(run: Run) -> None:
+def test_no_license_is_taken_back_while_holders_cannot_be_notified(run: Run) -> None:
     ran = run("--json", "unassign", "acme", "large-meeting", ANN, "--by", "owner@acme.example")
     assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
     assert run("--json", "licenses", "acme").at("pools", 1, "holders") == [ANN]

@@ -1,4 +1,4 @@
-"""Invitations as a person sees them in a terminal."""
+"""The rendering of invitations, previews and quotes."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -7,14 +7,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.shape import between, facts, journal, money, state, table, text, time
+from commands.render import between, facts, journal, money, state, table, text, time
 from domain.invitation import Blocker, Invitation, InviteResult, Settlement
 from domain.manifest import Manifest
 from domain.preview import Notice, Preview, TransferOffer, TransferRefused
 
 
 def of_invitation(invitation: Invitation) -> RenderableType:
-    """Everything that an operator asks about one invitation."""
+    """Render all facts of one invitation."""
     known = facts(
         invitation.email,
         ("state", state(invitation.state)),
@@ -29,7 +29,7 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("link", invitation.link),
         ("chosen", invitation.choice),
         ("settlement", _settlement(invitation.settlement)),
-        ("may now", ", ".join(invitation.allowed)),
+        ("allowed", ", ".join(invitation.allowed)),
         ("workflow", invitation.workflow_id),
         ("run", invitation.run_id),
     )
@@ -42,7 +42,7 @@ def of_invitation(invitation: Invitation) -> RenderableType:
 
 
 def of_invitations(invitations: Iterable[Invitation], now: datetime) -> RenderableType:
-    """One line for each, with what the account's pending list shows (INV-5)."""
+    """Render a row for each invitation, as in the account's pending list (INV-5)."""
     rows = table("email", "state", "age", "answer before", "reminders", "blockers")
     for invitation in invitations:
         rows.add_row(
@@ -57,7 +57,7 @@ def of_invitations(invitations: Iterable[Invitation], now: datetime) -> Renderab
 
 
 def of_results(results: Sequence[InviteResult]) -> RenderableType:
-    """What became of each row of a request."""
+    """Render the result of each row of a request."""
     rows = table("email", "result", "state", "")
     for result in results:
         refused = result.result == "refused"
@@ -67,11 +67,11 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
             state(result.invitation.state) if result.invitation else "",
             text(str(result.error["message"])) if result.error else "",
         )
-    return rows if results else Text("Nobody to invite.", style="dim")
+    return rows if results else Text("No invitations.", style="dim")
 
 
 def of_preview(preview: Preview) -> RenderableType:
-    """What accepting would do: to the money, and in three lists."""
+    """Render the effects of accepting: the money, and three lists."""
     lists = [
         *_notices("Moves", preview.moves),
         *_notices("Stays behind", preview.stays_behind),
@@ -80,20 +80,20 @@ def of_preview(preview: Preview) -> RenderableType:
     ]
     if preview.lines:
         return Group(of_quote(preview), *lists)
-    return Group(*lists) if lists else Text("Nothing is lost by accepting.", style="green")
+    return Group(*lists) if lists else Text("Accepting loses nothing.", style="green")
 
 
 def of_quote(preview: Preview) -> RenderableType:
-    """What unused time is worth, line by line, and what may become of it (QUO)."""
+    """Render the value of unused time, line by line, and its settlement (QUO)."""
     policy, refund = preview.policy, preview.refund
     known = facts(
         "Unused time",
-        ("worth", money(preview.amount) if preview.amount else ""),
-        ("binds until", time(preview.valid_until)),
+        ("value", money(preview.amount) if preview.amount else ""),
+        ("valid until", time(preview.valid_until)),
         ("as a refund", money(refund.amount) if refund else ""),
         ("arrives between", between(refund.arrives_between) if refund else ""),
         ("as a transfer", _transfer(preview.transfer)),
-        ("counted by", f"{policy.unit}, day of change {policy.change_day}, {policy.time_zone}"),
+        ("prorated by", f"{policy.unit}, day of change {policy.change_day}, {policy.time_zone}"),
     )
     lines = table("subscription", "paid", "unused", "days")
     for line in preview.lines:
@@ -136,10 +136,10 @@ def _notices(title: str, notices: Sequence[Notice]) -> Iterable[Table]:
 
 
 def _manifest(manifest: Manifest) -> list[RenderableType]:
-    """What moves along, and each change that it brings."""
+    """Render the items that move, and the changes to each."""
     if not manifest:
         return []
-    items = table("moves along", "", "count", "changes")
+    items = table("item", "", "count", "changes")
     for item in manifest:
         changes = (f"{each.name}: {each.old} → {each.new}" for each in item.changes)
         items.add_row(item.item, state(item.status), str(item.count), text("; ".join(changes)))
@@ -148,7 +148,7 @@ def _manifest(manifest: Manifest) -> list[RenderableType]:
 
 def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:
     if blockers:
-        rows = table("blocked by", "items", "remedy", "who can")
+        rows = table("blocker", "items", "remedy", "cleared by")
         for blocker in blockers:
             rows.add_row(
                 Text(f"{blocker.code}: {blocker.message}", style="yellow"),

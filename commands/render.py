@@ -1,4 +1,4 @@
-"""What pictures are made of: facts, tables, and how states, times and amounts look."""
+"""The rendering of facts, tables, states, times and amounts."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -41,7 +41,7 @@ _COLOURS = {
 
 
 def facts(title: str, *named: tuple[str, str | Text | None]) -> Text:
-    """Lines that are never wrapped, so that a link can be copied; what is empty is left out."""
+    """Render lines without wrapping, so that a link can be copied; empty facts are left out."""
     lines = Text(no_wrap=True, overflow="ignore")
     lines.append(one_line(title), style="bold")
     for name, fact in named:
@@ -52,7 +52,7 @@ def facts(title: str, *named: tuple[str, str | Text | None]) -> Text:
 
 
 def table(*columns: str) -> Table:
-    """A table without lines, whose cells are folded rather than cut."""
+    """Return a table without borders that folds long cells."""
     empty = Table(box=None, header_style="dim", pad_edge=False)
     for column in columns:
         empty.add_column(column, overflow="fold")
@@ -60,7 +60,7 @@ def table(*columns: str) -> Table:
 
 
 def journal(entries: Iterable[JournalEntry]) -> Table:
-    """Every transition of a lifecycle."""
+    """Render every transition of a lifecycle."""
     filled = table("at", "event", "state", "by", "note")
     for entry in entries:
         filled.add_row(
@@ -74,25 +74,25 @@ def journal(entries: Iterable[JournalEntry]) -> Table:
 
 
 def state(name: StrEnum | str) -> Text:
-    """The state of a lifecycle, in its colour."""
+    """Render a state in its colour."""
     return Text(name, style=next((c for c, names in _COLOURS.items() if name in names), "cyan"))
 
 
 def text(typed: str) -> Text:
-    """What people typed: never markup, never a control character (TXT-3)."""
+    """Render text from users without markup and control characters (TXT-3)."""
     return Text(one_line(typed))
 
 
 def time(at: datetime | None) -> str:
-    """A moment to the minute."""
+    """Format a time to the minute."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at else ""
 
 
 def money(amount: Money) -> str:
-    """An exact amount with its currency."""
+    """Format an exact amount with its currency."""
     return f"{amount.amount:f} {amount.currency}"
 
 
 def between(days: tuple[date, date] | None) -> str:
-    """The first and the last of some days."""
+    """Format the first and the last of some days."""
     return f"{days[0]} and {days[1]}" if days else ""

@@ -1,0 +1,171 @@
+"""Commands that assign licenses and take them back (ASG)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from commands.answer import DONE, REFUSED, Answer, as_json, entries
+from commands.call import Account, By, with_clients
+from commands.render import state, table, text
+from domain.assignment import AssignmentResult, AssignmentState
+from domain.error import ErrorCode, Refused
+from domain.license import Sku
+
+app = typer.Typer()
+
+_PANEL = "Licenses"
+
+License = Annotated[
+    Sku,
+    typer.Argument(metavar="LICENSE", help="large-meeting or workplace.", show_default=False),
+]
+Emails = Annotated[
+    list[str], typer.Argument(metavar="EMAIL", help="The users, 1 to 100.", show_default=False)
+]
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Examples: seatflow assign acme large-meeting ada@acme.example bob@acme.example "
+    "--capacity 500 --by owner@acme.example --give-base-license · "
+    "seatflow assign acme workplace ada@acme.example --by owner@acme.example --atomic",
+)
+def assign(
+    context: typer.Context,
+    account: Account,
+    license: License,
+    emails: Emails,
+    by: By,
+    capacity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Participants: 500, 1000, 3000 or 5000. Optional when the account has only one "
+            "capacity.",
+        ),
+    ] = None,
+    atomic: Annotated[
+        bool,
+        typer.Option(
+            "--atomic/--best-effort",
+            help="Assign to all users or to none; otherwise users without a free license wait.",
+        ),
+    ] = False,
+    give_base_license: Annotated[
+        bool,
+        typer.Option(
+            "--give-base-license", help="Assign a free base license to basic users first."
+        ),
+    ] = False,
+) -> int:
+    """Assign licenses to users, effective at once for all their meetings.
+
+    Users who wait are served automatically, the oldest request first, when a license is freed or
+    bought. Repeating the command is safe: a user who holds the license takes no other and gets no
+    e-mail.
+    """
+    participants = _participants(capacity)
+    results = with_clients(
+        context,
+        f"Assigning licenses to {_users(len(emails))}",
+        lambda clients: clients.assignments.assign(
+            account,
+            license,
+            emails,
+            by,
+            capacity=participants,
+            atomic=atomic,
+            give_base_license=give_base_license,
+        ),
+    )
+    return _give(context, results, [_assigned_row(result) for result in results])
+
+
+@app.command(
+    rich_help_panel=_PANEL,
+    epilog="Examples: seatflow unassign acme large-meeting ada@acme.example "
+    "--by owner@acme.example · "
+    "seatflow unassign acme workplace ada@acme.example --by owner@acme.example --cascade",
+)
+def unassign(
+    context: typer.Context,
+    account: Account,
+    license: License,
+    emails: Emails,
+    by: By,
+    cascade: Annotated[
+        bool,
+        typer.Option("--cascade", help="With a base license, also take the add-on that needs it."),
+    ] = False,
+) -> int:
+    """Take licenses back from users; users who wait get them."""
+    results = with_clients(
+        context,
+        f"Taking licenses back from {_users(len(emails))}",
+        lambda clients: clients.assignments.unassign(account, license, emails, by, cascade=cascade),
+    )
+    return _give(context, results, [_row(result) for result in results])
+
+
+def _participants(capacity: str | None) -> int | None:
+    if capacity is None:
+        return None
+    try:
+        return int(capacity)
+    except ValueError:
+        raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity: {capacity}") from None
+
+
+def _give(
+    context: typer.Context, results: Sequence[AssignmentResult], rows: Sequence[JsonValue]
+) -> int:
+    """Print every row on stdout; when all were refused, the first row's error on stderr too."""
+    answer = Answer.of(context)
+    answer.give({"results": list(rows)}, lambda: _results(results))
+    if any(result.state is not AssignmentState.REFUSED for result in results):
+        return DONE
+    return answer.refuse_as(results[0].error or {}, REFUSED)
+
+
+def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:
+    """Return a row without `meetings`, which only `unassign` changes."""
+    return {name: value for name, value in _row(result).items() if name != "meetings"}
+
+
+def _row(result: AssignmentResult) -> dict[str, JsonValue]:
+    return {name: value for name, value in as_json(result).items() if name != "held_before"}
+
+
+def _results(results: Sequence[AssignmentResult]) -> RenderableType:
+    """Render the result of each user, and the totals."""
+    affected = [_affected_meetings(result) for result in results]
+    # Only when a user with meetings loses a license.
+    column = ("affected meetings",) if any(affected) else ()
+    rows = table("email", "state", "participants", *column, "")
+    for result, meetings in zip(results, affected, strict=True):
+        rows.add_row(
+            text(result.email),
+            state(result.state),
+            str(result.capacity or ""),
+            *(text(", ".join(meetings)) for _ in column),
+            text(str(result.error["message"]) if result.error else ""),
+        )
+    counts = Counter(result.state for result in results)
+    total = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return Group(rows, Text(f"{_users(len(results))}: {total}.", style="dim"))
+
+
+def _affected_meetings(result: AssignmentResult) -> list[str]:
+    """Return the topics of meetings that lost their capacity, or would have lost it."""
+    refused = entries(result.error or {}, "meetings")
+    topics = [meeting.topic for meeting in result.meetings]
+    return topics + [str(meeting["topic"]) for meeting in refused]
+
+
+def _users(count: int) -> str:
+    return "1 user" if count == 1 else f"{count} users"
