@@ -8,11 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.credit import Credit
+from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
-from domain.ledger import Parting, TransferKind, owner_of, prepaid_of
+from domain.ledger import (
+    Parting,
+    TransferKind,
+    due_for_parts,
+    of_part,
+    owner_of,
+    possible_part_ids,
+    prepaid_of,
+    require_convertible,
+    require_unused,
+)
 from domain.money import Money, total, zero
 from domain.policy import Policy
 from domain.quote import Quote, quote, terms_of
+from domain.refund import PartState, RefundOrder, RefundPart
 from tests.domain.source import a_line, a_payment, a_source
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
@@ -131,3 +143,82 @@ def test_credit_is_shown_with_its_signs_and_where_it_came_from() -> None:
     [received] = Credit.of("acme", eur("5.00"), entries).entries
     assert (received.amount, received.source, received.to) == (eur("5.00"), "solo", None)
     assert owner_of("refund_due/rf-1") == "rf-1"
+
+
+PART = RefundPart(payment="p1", method="card", amount=eur("10.00"))
+
+
+def a_refund() -> RefundOrder:
+    return RefundOrder(
+        refund_id="rf-i1",
+        invitation_id="i1",
+        source="solo",
+        target="acme",
+        payee="sue@solo.example",
+        parts=(PART,),
+        requested_at=AT,
+        arrives_between=(AT.date(), AT.date()),
+        lookups=(AT,),
+        late_from=AT,
+    )
+
+
+def part_in(state: PartState) -> RefundPart:
+    return PART.model_copy(update={"state": state})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "entries"),
+    [
+        (None, PartState.PENDING, []),
+        (None, PartState.SUCCEEDED, [("refunded", "methods/solo")]),
+        (None, PartState.CONVERTED, [("converted", "credit/acme")]),
+        (None, PartState.CLOSED, [("given_up", "written_off/solo")]),
+        (PartState.SUCCEEDED, PartState.SUCCEEDED, []),
+        (
+            PartState.CONVERTED,
+            PartState.SUCCEEDED,
+            [("reversed", "refund_due/rf-i1"), ("refunded", "methods/solo")],
+        ),
+        (
+            PartState.CLOSED,
+            PartState.SUCCEEDED,
+            [("reversed", "refund_due/rf-i1"), ("refunded", "methods/solo")],
+        ),
+    ],
+)
+def test_each_part_of_a_refund_is_posted_once_and_a_late_success_reverses(
+    before: PartState | None, now: PartState, entries: list[tuple[str, str]]
+) -> None:
+    """REF-4, REF-5: one entry for each part and state."""
+    order = a_refund()
+    earlier = of_part(order, PART, before, AT) if before else None
+    posted = {earlier.id: earlier} if earlier else {}
+    due = list(due_for_parts(order, [part_in(now)], posted, AT))
+    assert [(each.kind, each.credited) for each in due] == entries
+    if earlier:
+        assert earlier.id in possible_part_ids(order, [PART], AT)
+
+
+def test_a_refund_is_converted_only_into_usable_credit_of_the_same_currency() -> None:
+    """REF-4: in another currency, or for a closed account, conversion is refused."""
+    due = list(due_for_parts(a_refund(), [part_in(PartState.CONVERTED)], {}, AT))
+    require_convertible(due, "acme", "EUR", closed=False)
+    with pytest.raises(Refused) as refused:
+        require_convertible(due, "acme", "USD", closed=False)
+    assert refused.value.code is ErrorCode.CURRENCY_MISMATCH
+    with pytest.raises(Refused) as refused:
+        require_convertible(due, "acme", "EUR", closed=True)
+    assert refused.value.code is ErrorCode.CONFLICT
+
+
+def test_converted_credit_that_was_used_is_not_reversed() -> None:
+    """REF-4: a late success after the credit was used is a case for an operator."""
+    order = a_refund()
+    converted = of_part(order, PART, PartState.CONVERTED, AT)
+    assert converted
+    due = list(due_for_parts(order, [part_in(PartState.SUCCEEDED)], {converted.id: converted}, AT))
+    require_unused(due, "acme", eur("10.00"))
+    with pytest.raises(Refused) as refused:
+        require_unused(due, "acme", eur("9.99"))
+    assert refused.value.code is ErrorCode.CONFLICT

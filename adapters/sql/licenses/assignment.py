@@ -166,26 +166,9 @@ async def _carry_out(
     session: AsyncSession, request: AssignLicenses, at: datetime
 ) -> AssignmentRequestRow:
     """Serve, refuse or queue every user of the request; an atomic one is all or nothing."""
-    capacity = await _capacity(session, request)
-    rows = [
-        AssignmentRow(
-            account_id=request.account,
-            email=email,
-            sku=request.sku,
-            capacity=capacity,
-            gives_base_license=request.give_base_license,
-            state=AssignmentState.REQUESTED,
-        )
-        for email in request.emails
-    ]
-    requested = AssignmentRequestRow(
-        request_id=request.request_id,
-        account_id=request.account,
-        requested_at=at,
-        ordered=request,
-        assignments=rows,
-    )
+    requested = _as_row(request, await _capacity(session, request), at)
     session.add(requested)
+    rows = requested.assignments
     users = await users_of(session, request.account, request.emails)
     may_free_licenses = _may_free_licenses(request, users.values())
     pools = await pools_of(session, request.account)
@@ -202,6 +185,26 @@ async def _carry_out(
     if may_free_licenses:
         await serve_waiting(session, request.account, at)
     return requested
+
+
+def _as_row(request: AssignLicenses, capacity: int, at: datetime) -> AssignmentRequestRow:
+    return AssignmentRequestRow(
+        request_id=request.request_id,
+        account_id=request.account,
+        requested_at=at,
+        ordered=request,
+        assignments=[
+            AssignmentRow(
+                account_id=request.account,
+                email=email,
+                sku=request.sku,
+                capacity=capacity,
+                gives_base_license=request.give_base_license,
+                state=AssignmentState.REQUESTED,
+            )
+            for email in request.emails
+        ],
+    )
 
 
 def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:

@@ -81,12 +81,6 @@ class SqlRefunds:
         async with reading(self._engine) as session:
             return (await _known(session, refund_id)).ordered
 
-    async def by_key(self, key: str) -> RefundOrder | None:
-        """Return the refund that a provider's idempotency key belongs to, if any."""
-        async with reading(self._engine) as session:
-            row = await session.get(RefundRow, key.partition("/")[0])
-            return row.ordered if row else None
-
     async def unfinished(self) -> list[Refund]:
         """Return the refunds with a running workflow, the oldest first (REF-6)."""
         resting = [state for state in RefundState if state.resting]

@@ -153,14 +153,6 @@ async def test_the_export_of_one_account_names_no_other_and_spoils_no_catalog(
     )
 
 
-async def test_a_catalog_that_says_no_prices_spoils_no_export(town: Town) -> None:
-    """An early release kept whatever a file said."""
-    async with town.engine.begin() as connection:
-        kept = "INSERT INTO settings (key, value) VALUES ('catalog', '{\"workplace\": \"free\"}')"
-        await connection.exec_driver_sql(kept)
-    assert (await town.store.directory.export(None)).catalog is None
-
-
 async def test_an_unknown_account_is_not_exported(store: SqlStore) -> None:
     with pytest.raises(Refused) as refused:
         await store.directory.export("nobody")

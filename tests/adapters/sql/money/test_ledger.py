@@ -50,7 +50,7 @@ async def test_amounts_are_exact_in_every_currency(
 
 
 async def test_what_is_finer_than_any_currency_is_refused(engine: AsyncEngine) -> None:
-    with pytest.raises(StatementError, match="finer"):
+    with pytest.raises(StatementError, match="more than 4 decimals"):
         await done(engine, a_transfer("0.00001"))
 
 

@@ -133,7 +133,6 @@ async def test_the_next_lookups_follow_the_last_ones(town: Town) -> None:
 
 
 async def test_an_unknown_refund_is_not_found(town: Town) -> None:
-    assert await town.store.refunds.by_key("rf-nothing/card-1/1") is None
     for look in (town.store.refunds.latest, town.store.refunds.order_of):
         with pytest.raises(Refused) as refused:
             await look("rf-nothing")

@@ -68,7 +68,6 @@ async def test_a_refund_names_its_dates_and_lookups_once(town: Town) -> None:
     assert refund == await town.store.refunds.latest(order.refund_id)
     assert refund.amount == refund.amount_open == eur("40.00")
     assert await town.store.refunds.order_of(order.refund_id) == order
-    assert await town.store.refunds.by_key(order.key(order.parts[0])) == order
 
 
 async def test_holidays_are_those_of_the_source_account(town: Town) -> None:

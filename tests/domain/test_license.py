@@ -1,0 +1,97 @@
+"""Decisions about pools and the users who wait for their licenses."""
+
+import pytest
+
+from domain.error import ErrorCode
+from domain.license import (
+    ImportedCount,
+    Sku,
+    cannot_serve,
+    imported_count,
+    missing_license,
+    users_to_release,
+)
+
+LARGE, BASE = Sku.LARGE_MEETING, Sku.WORKPLACE
+
+
+@pytest.mark.parametrize(
+    ("sku", "held", "licensed", "gives_base", "free_base", "free_addons", "useless"),
+    [
+        (BASE, False, False, False, 1, 0, False),
+        (BASE, False, False, False, 0, 5, True),
+        (BASE, True, True, False, 0, 0, False),  # ASG-4: it consumes nothing
+        (LARGE, False, True, False, 0, 1, False),
+        (LARGE, False, True, True, 5, 0, True),
+        (LARGE, True, True, False, 0, 0, False),  # ASG-4
+        (LARGE, False, False, False, 5, 5, True),  # ASG-1: no base license
+        (LARGE, False, False, True, 1, 0, False),  # ASG-1: at least the base license
+        (LARGE, False, False, True, 0, 5, True),
+    ],
+)
+def test_a_user_is_not_tried_when_no_license_can_be_given(
+    sku: Sku,
+    held: bool,
+    licensed: bool,
+    gives_base: bool,
+    free_base: int,
+    free_addons: int,
+    useless: bool,
+) -> None:
+    """ASG-5: a user waits without an attempt if the pools have nothing for them."""
+    found = cannot_serve(
+        sku,
+        held=held,
+        licensed=licensed,
+        gives_base_license=gives_base,
+        free_base=free_base,
+        free_addons=free_addons,
+    )
+    assert found == useless
+
+
+def test_a_basic_user_lacks_the_base_license_first() -> None:
+    """ASG-1: the reason of a basic user is the base license, of others the free license."""
+    basic = missing_license("crew", LARGE, 500, licensed=False)
+    licensed = missing_license("crew", LARGE, 500, licensed=True)
+    assert basic.code is ErrorCode.BASE_LICENSE_REQUIRED
+    assert licensed.code is ErrorCode.INSUFFICIENT_LICENSES
+    assert licensed.message == "crew has no free Large Meeting 500 license."
+
+
+@pytest.mark.parametrize(
+    ("named", "keep", "released"),
+    [
+        ([], 3, []),
+        ([], 1, ["c", "b"]),
+        (["a"], 1, ["a", "c"]),
+        (["a"], 2, ["a"]),
+        (["x"], 2, ["c"]),
+    ],
+)
+def test_named_users_are_released_first_then_the_last_assigned(
+    named: list[str], keep: int, released: list[str]
+) -> None:
+    """ADD-6: nobody else loses a license."""
+    assert users_to_release(["a", "b", "c"], named, keep) == released
+
+
+@pytest.mark.parametrize(
+    ("bought", "named_before", "named", "ordered", "after"),
+    [
+        # The present number, and the number named before, change nothing.
+        (5, 3, 5, 2, (5, 3)),
+        (5, 3, 3, 0, (5, 3)),
+        # An older file does not list the two licenses that an order has bought.
+        (5, 3, 4, 0, (6, 4)),
+        # A newer file lists them.
+        (5, 3, 6, 2, (6, 4)),
+        (5, 3, 4, 2, (4, 2)),
+    ],
+)
+def test_a_file_changes_a_pool_by_the_difference_to_the_file_before(
+    bought: int, named_before: int, named: int, ordered: int, after: tuple[int, int]
+) -> None:
+    """ADD-5: an import neither takes away nor repeats what orders have bought."""
+    count = imported_count(bought, named_before, named=named, ordered=ordered)
+    assert count == ImportedCount(bought=after[0], named=after[1])
