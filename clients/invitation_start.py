@@ -31,7 +31,8 @@ from domain.invitation import (
 from domain.policy import Policy
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import after
-from workflows.invitation import InvitationWorkflow, search_attributes
+from workflows.invitation import InvitationWorkflow
+from workflows.invitation_details import search_attributes
 
 ROWS_AT_ONCE = 10
 """How many rows of one request are taken up at the same time."""

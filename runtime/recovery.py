@@ -23,7 +23,8 @@ from domain.invitation import (
     StartInvitation,
 )
 from domain.journal import ENGINE
-from workflows.invitation import InvitationWorkflow, search_attributes
+from workflows.invitation import InvitationWorkflow
+from workflows.invitation_details import search_attributes
 
 TAKEN_UP_AFTER = timedelta(minutes=1)
 """So long the store may lag behind an end, and an invitation takes up its refund itself."""

@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import ENGINE
     from states.assignment import AssignmentMachine, event_to, opening
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_in
+    from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import LicenseNoticeWorkflow
     from workflows.options import STORE
 
@@ -90,7 +90,7 @@ class AddonAssignmentWorkflow:
                 **STORE | ActivityConfig(summary=f"Assign to {len(self._request.emails)} users"),
             )
         except ActivityError as failed:
-            self._take(_all_refused(self._request, refusal_in(failed)), by=self._request.by)
+            self._take(_all_refused(self._request, refusal_from(failed)), by=self._request.by)
             return
         if told.state is AssignmentState.RELEASED:
             # A worker died before it could say so, and the licenses were taken back meanwhile.
@@ -126,10 +126,10 @@ class AddonAssignmentWorkflow:
         told = self._now.model_copy(update={"results": results})
         told = told.model_copy(update={"waited": _waited(told)})
         if told.state is not self._now.state:
-            told = self._lifecycle.foresee(
+            told = self._lifecycle.next_record(
                 event_to(told.state), by=by, note=told.counts, results=results, waited=told.waited
             )
-        self._lifecycle.take(told)
+        self._lifecycle.apply(told)
 
     async def _tell(self, before: Assignment) -> None:
         """Tell who has got a license, and the admin when the last one who waited was served.

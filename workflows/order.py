@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
     from states.lifecycle import after
     from states.order import OrderMachine, ending
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_in
+    from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import OrderNoticeWorkflow
     from workflows.options import STORE, billing
 
@@ -142,7 +142,7 @@ class AddonPurchaseWorkflow:
                 **STORE | ActivityConfig(summary=f"Keep the draft: {described(self._now)}"),
             )
         except ActivityError as failed:
-            raise refusal_in(failed) from None
+            raise refusal_from(failed) from None
         if self._order.portal == "account":
             await self._move("review", known=opened)
             await self._tell()
@@ -206,7 +206,7 @@ class AddonPurchaseWorkflow:
         wanted = known or self._now
         if len(wanted.journal) > len(self._now.journal):
             # Ended in the meantime, with its account: nothing moves it any more.
-            self._lifecycle.take(wanted)
+            self._lifecycle.apply(wanted)
             return
         wanted = wanted.model_copy(update={"note": note})
         for event in events:
@@ -219,7 +219,7 @@ class AddonPurchaseWorkflow:
             KeepOrder(order=wanted),
             **STORE | ActivityConfig(summary=f"Keep the order: {wanted.state}"),
         )
-        self._lifecycle.take(kept)
+        self._lifecycle.apply(kept)
 
     async def _tell(self, released: tuple[str, ...] = ()) -> None:
         """Tell the buyer where it stands; no money waits for an e-mail."""
@@ -332,7 +332,7 @@ class AddonPurchaseWorkflow:
                 **STORE | ActivityConfig(summary=f"See whether {quantity} are enough"),
             )
         except ActivityError as failed:
-            raise refusal_in(failed) from None
+            raise refusal_from(failed) from None
 
     # What others may tell.
 

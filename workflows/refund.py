@@ -46,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from states.refund import RefundMachine, event_of, opening
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_in
+    from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import RefundNoticeWorkflow
     from workflows.options import STORE, billing
 
@@ -221,7 +221,7 @@ class RefundWorkflow:
             }
             if event == "settle":
                 changes["settled_at"] = workflow.now()
-            wanted = self._lifecycle.foresee(event, by=by, note=note, **changes)
+            wanted = self._lifecycle.next_record(event, by=by, note=note, **changes)
         try:
             await workflow.execute_activity_method(
                 RefundActivities.book_refund,
@@ -229,8 +229,8 @@ class RefundWorkflow:
                 **STORE | ActivityConfig(summary=f"Bring the ledger to: {wanted.state}"),
             )
         except ActivityError as failed:
-            raise refusal_in(failed) from None
-        self._lifecycle.take(wanted)
+            raise refusal_from(failed) from None
+        self._lifecycle.apply(wanted)
 
     async def _tell(self, *, decided: Money | None = None, about: str = "") -> None:
         """Tell the payee where it stands; no money waits for an e-mail."""
