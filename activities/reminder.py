@@ -60,8 +60,8 @@ class TellInviters(Value):
 
     run_id: str
     quiet_before: AwareDatetime
-    quiet_for: timedelta | None = None
-    """How long an invitation has been quiet that is told of; None: by a workflow of before."""
+    quiet_for: timedelta
+    """How long an invitation is quiet before it is stale."""
 
 
 class InvitersTold(Value):
@@ -77,14 +77,9 @@ class InviterToTell(Value):
     account_name: str
     invitations: tuple[StaleInvitation, ...]
 
-    def has_news(self, told_at: datetime | None, quiet_for: timedelta | None) -> bool:
-        """Whether any has been reminded, or become stale since the run of `told_at` looked.
-
-        What cannot be known is news: who was never told, or how long is long enough.
-        """
-        if told_at is None or quiet_for is None:
-            return True
-        return any(
+    def has_news(self, told_at: datetime | None, quiet_for: timedelta) -> bool:
+        """Return whether any was reminded or became stale since the last digest, at `told_at`."""
+        return told_at is None or any(
             each.reminded or each.quiet_since + quiet_for > told_at for each in self.invitations
         )
 

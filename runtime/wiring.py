@@ -196,9 +196,6 @@ async def worker_for(
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
-                # Those of before had no queues of their own.
-                *mailing,
-                *paying,
                 bulk.invite_slice,
                 invitations.join_account,
                 invitations.end_invitation,

@@ -262,10 +262,8 @@ class InvitationWorkflow:
         """Preview the acceptance; only the recorded quote changes (QUO-8)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
-            # Whoever was before in the line may have answered. Invitations of before quote all the
-            # same. Goes when none of them runs: they live a year at most.
-            answered = not self._invitation.state.unanswered
-            if answered and workflow.patched("quotes until it is answered"):
+            # An update that held the lock before may have been the answer.
+            if not self._invitation.state.unanswered:
                 raise self._lifecycle.refusal()
             return await self._completion.preview()
 

@@ -116,10 +116,7 @@ class InvitationBlockers:
             return
         if self._lifecycle.invite.policy.pause_while_blocked:
             invitation = invitation.paused(workflow.now())
-        # Invitations of before only waited. Goes when none of them runs: they live a year at most.
-        goes_on_by_itself = workflow.patched("goes on by itself when unblocked")
-        if goes_on_by_itself:
-            self._blocked_since, self._rechecks = workflow.now(), 0
+        self._blocked_since, self._rechecks = workflow.now(), 0
         await self._lifecycle.write(
             self._lifecycle.next_record(
                 "block",
@@ -130,8 +127,7 @@ class InvitationBlockers:
             )
         )
         self._notified = blockers
-        if goes_on_by_itself:
-            await self._notify()
+        await self._notify()
 
     async def _unblock(self) -> None:
         resumed = self._lifecycle.record.resumed(workflow.now())

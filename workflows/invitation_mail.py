@@ -158,11 +158,8 @@ class InvitationMail:
     async def _apply_delivery(self, sent: Invitation, at: datetime) -> None:
         lifecycle = self._lifecycle
         delivered = as_delivered(lifecycle.record, at, lifecycle.invite.policy)
-        # The activity has recorded what was ordered. What has changed since has to be kept too,
-        # which invitations of before do not do. Goes when none of them runs.
-        if lifecycle.record is not sent and workflow.patched(
-            "keeps what changed during a delivery"
-        ):
+        # The activity has written the record that it was given; later changes are written here.
+        if lifecycle.record is not sent:
             await lifecycle.write(delivered)
         else:
             lifecycle.apply(delivered)
@@ -190,9 +187,7 @@ class InvitationMail:
 
     def remind(self, run: str | None) -> None:
         """Send a reminder if one is due, else do nothing (REM-1)."""
-        # A worker of before has let the signal pass, and this must do so again where it is
-        # replayed. Goes when no invitation of before runs: they live a year at most.
-        if self._reminder_is_due() and workflow.patched("reminds when asked"):
+        if self._reminder_is_due():
             number = self._lifecycle.record.reminders_sent + 1
             self._start_reminder(DueReminder(number=number, run=run))
 

@@ -18,14 +18,8 @@ class NoticeWorkflow:
     @workflow.run
     async def run(self, order: RecordInvitation) -> None:
         """Send what has to be said."""
-        # Without the patch once no notice of an earlier release still waits for a mail server.
-        tell = (
-            InvitationActivities.tell_about_invitation
-            if workflow.patched("tell without recording")
-            else InvitationActivities.close_invitation
-        )
         await workflow.execute_activity_method(
-            tell,
+            InvitationActivities.tell_about_invitation,
             order,
             **mail(f"Tell that {masked(order.invite.email)} is {order.invitation.state}"),
         )

@@ -50,12 +50,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.notice import RefundNoticeWorkflow
     from workflows.options import STORE, billing
 
-_TOLD_AFTERWARDS = "an-operators-word-is-told"
-"""Earlier runs neither told of `close` and `retry` nor looked on; it can go when none is kept."""
-
-_OPERATORS_TOLD = "a-late-success-is-told"
-"""Earlier runs only kept it; it can go with them."""
-
 
 @workflow.defn(name="Refund", failure_exception_types=[Refused, TransitionNotAllowed])
 class RefundWorkflow:
@@ -204,7 +198,7 @@ class RefundWorkflow:
             same = known and known.amount == late.amount
             noted = {"failure": refused.message, "not_reversed": known if same else late}
             await self._move(None, self._now.model_copy(update=noted))
-            if not same and workflow.patched(_OPERATORS_TOLD):
+            if not same:
                 await self._tell(about=f"/late/{late.amount.amount:f}")
 
     async def _move(
@@ -299,9 +293,8 @@ class RefundWorkflow:
                 )
             await self._move("retry", changed, by=OPERATOR, note=order.method)
             self._lookups = ()
-            if workflow.patched(_TOLD_AFTERWARDS):
-                taken = {part.payment for part in answers.values() if not part.state.failed}
-                await self._tell(decided=self._now.worth(taken))
+            taken = {part.payment for part in answers.values() if not part.state.failed}
+            await self._tell(decided=self._now.worth(taken))
             return self._now
 
     def _with_next_attempt(self) -> Refund:
@@ -335,10 +328,9 @@ class RefundWorkflow:
             }
             changed = self._with(PartState.CLOSED, given_up)
             await self._decide("close", changed, note=order.reason)
-            if workflow.patched(_TOLD_AFTERWARDS):
-                await self._tell(decided=changed.worth(given_up))
-                if not failed:
-                    await self._watch()
+            await self._tell(decided=changed.worth(given_up))
+            if not failed:
+                await self._watch()
             return self._now
 
     @close.validator
