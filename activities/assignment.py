@@ -9,27 +9,27 @@ from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.letter.license import HolderParties, letters_about_licenses
 from domain.license import Sku
 from domain.model import Value
 
 
-class AssignNow(Value):
+class CommitAssignment(Value):
     """Assign what can be assigned, in one transaction."""
 
     request: AssignLicenses
     at: AwareDatetime
 
 
-class LookAtAssignment(Value):
+class ReadAssignment(Value):
     """Look how a request stands: who waited may have been served."""
 
     request: AssignLicenses
 
 
-class TellHolders(Value):
+class NotifyHolders(Value):
     """Tell users of the license that they have got or lost, once for each notice."""
 
     notice: str
@@ -82,20 +82,20 @@ class AssignmentActivities:
     """The side effects of the `AddonAssignment` workflow."""
 
     store: AssignmentStore
-    post: Post
+    mailer: Mailer
 
     @activity.defn
-    async def assign_now(self, order: AssignNow) -> Assignment:
+    async def commit_assignment(self, order: CommitAssignment) -> Assignment:
         """Claim licenses for users and give their meetings the capacity, at once (ASG-3)."""
         return await self.store.assign(order.request, order.at)
 
     @activity.defn
-    async def look_at_assignment(self, order: LookAtAssignment) -> Assignment:
+    async def read_assignment(self, order: ReadAssignment) -> Assignment:
         """How the request stands now."""
         return await self.store.assignment(order.request.request_id)
 
     @activity.defn
-    async def tell_holders(self, order: TellHolders) -> None:
+    async def notify_holders(self, order: NotifyHolders) -> None:
         """Tell each user in their language; one who cannot be told keeps nobody else waiting."""
         emails = [result.email for result in order.results]
         parties = await self.store.holder_parties(order.account, emails, order.asked_by)
@@ -104,7 +104,7 @@ class AssignmentActivities:
             order.notice, order.sku, order.results, order.waited, parties
         ):
             try:
-                await send_patiently(self.post, letter)
+                await send_with_retry_delay(self.mailer, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
             except ApplicationError as failure:

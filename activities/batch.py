@@ -53,7 +53,7 @@ class Inviter(Protocol):
 
 
 @dataclass(frozen=True)
-class BulkActivities:
+class BatchActivities:
     """The side effects of the `BulkInvite` workflow."""
 
     store: BatchStore

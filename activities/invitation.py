@@ -9,13 +9,13 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import (
-    Post,
+    Mailer,
+    NoLongerDue,
+    StillDue,
     Undeliverable,
-    Unwanted,
-    Wanted,
     business_time,
     send_at_once,
-    send_patiently,
+    send_with_retry_delay,
 )
 from domain.attention import cases_of_move
 from domain.invitation import (
@@ -39,7 +39,7 @@ from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-Send = Callable[[Post, Letter], Awaitable[None]]
+Send = Callable[[Mailer, Letter], Awaitable[None]]
 """A way to send a letter."""
 
 
@@ -125,13 +125,13 @@ class AccountJoined(Value):
     """Whether everybody has been told; only where nothing remains to be done."""
 
 
-class LookAgain(Value):
+class ReadInvitation(Value):
     """Look how an unanswered invitation stands in the store."""
 
     invite: Invite
 
 
-class Standing(Value):
+class InvitationRead(Value):
     """How an invitation stands, and what is in its way."""
 
     invitation: Invitation
@@ -203,7 +203,7 @@ class InvitationStore(Protocol):
         `choice_required`, `currency_mismatch`, `quote_expired`.
         """
 
-    async def standing(self, invite: Invite) -> Standing:
+    async def standing(self, invite: Invite) -> InvitationRead:
         """How the invitation stands and what blocks its acceptance; changes nothing (BLK-4).
 
         Raises Refused: `not_found`, when the store does not keep it.
@@ -268,11 +268,11 @@ class InvitationActivities:
     """The side effects of the `Invitation` workflow."""
 
     store: InvitationStore
-    post: Post
+    mailer: Mailer
     links: Links
     operators: str | None = None
     """The address of those who are told of what waits for them."""
-    tells_at_once: bool = True
+    sends_at_once: bool = True
     """Whether letters may go out beside the queue that sets the mail server's pace."""
 
     @activity.defn
@@ -282,8 +282,10 @@ class InvitationActivities:
         assert goes_out_at is not None, "it is not announced"
         letter = heads_up_letter(order.invite, await self.store.parties(order.invite), goes_out_at)
         try:
-            await send_patiently(self.post, letter, self._due(order.invite, order.invitation))
-        except Unwanted:
+            await send_with_retry_delay(
+                self.mailer, letter, self._due(order.invite, order.invitation)
+            )
+        except NoLongerDue:
             return InvitationAnnounced(at=at, sent=False)
         except Undeliverable as refused:
             return InvitationAnnounced(at=at, refused=str(refused))
@@ -303,8 +305,8 @@ class InvitationActivities:
             expires_at=delivered.expires_at,
         )
         try:
-            await send_patiently(self.post, letter, self._due(invite, order.invitation))
-        except Unwanted:
+            await send_with_retry_delay(self.mailer, letter, self._due(invite, order.invitation))
+        except NoLongerDue:
             return InvitationDelivered(at=at, sent=False)
         except Undeliverable as refused:
             return InvitationDelivered(at=at, refused=str(refused))
@@ -327,8 +329,8 @@ class InvitationActivities:
             link=self.links.link(invite.invitation_id, invitation.sent_count),
         )
         try:
-            await send_patiently(self.post, letter, wanted)
-        except Unwanted:
+            await send_with_retry_delay(self.mailer, letter, wanted)
+        except NoLongerDue:
             return InviteeReminded(sent=False)
         except Undeliverable as refused:
             return InviteeReminded(sent=False, refused=str(refused))
@@ -342,7 +344,7 @@ class InvitationActivities:
         server lets it: most acceptances cost no activity more than this one.
         """
         joined = await self.store.join(order)
-        if not self.tells_at_once or joined.invitation.state is not InvitationState.COMPLETED:
+        if not self.sends_at_once or joined.invitation.state is not InvitationState.COMPLETED:
             return joined
         told = await self._told_at_once(
             RecordInvitation(invite=order.invite, invitation=joined.invitation)
@@ -350,7 +352,7 @@ class InvitationActivities:
         return joined.model_copy(update={"told": told})
 
     @activity.defn
-    async def look_again(self, order: LookAgain) -> Standing:
+    async def read_invitation(self, order: ReadInvitation) -> InvitationRead:
         """How the invitation stands in the store, and what blocks it (BLK-4)."""
         return await self.store.standing(order.invite)
 
@@ -381,7 +383,7 @@ class InvitationActivities:
         await self._tell(order)
 
     @activity.defn
-    async def tell_about_invitation(self, order: RecordInvitation) -> None:
+    async def notify_parties(self, order: RecordInvitation) -> None:
         """Tell everybody, each once; nothing is recorded, since it may have gone on since.
 
         Whoever has gone on is not told what was in their way, or no longer is; a new link or a
@@ -394,7 +396,7 @@ class InvitationActivities:
                 return
         await self._tell(order)
 
-    def _due(self, invite: Invite, invitation: Invitation) -> Wanted:
+    def _due(self, invite: Invite, invitation: Invitation) -> StillDue:
         """Asks, with the mail server ready for it, whether its e-mail is still due."""
 
         async def due() -> bool:
@@ -411,10 +413,10 @@ class InvitationActivities:
             return False
         return True
 
-    async def _tell(self, order: RecordInvitation, send: Send = send_patiently) -> None:
+    async def _tell(self, order: RecordInvitation, send: Send = send_with_retry_delay) -> None:
         for letter in self._letters(order, await self.store.parties(order.invite)):
             try:
-                await send(self.post, letter)
+                await send(self.mailer, letter)
             except Undeliverable as refused:
                 # Nobody is left to tell; the operators find it in the worker's log.
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)

@@ -30,33 +30,35 @@ class Undeliverable(Exception):
     """
 
 
-class Unwanted(Exception):
+class NoLongerDue(Exception):
     """What the letter is about has changed on the way to the mail server, which did not get it."""
 
 
-Wanted = Callable[[], Awaitable[bool]]
+StillDue = Callable[[], Awaitable[bool]]
 """Whether a letter should still go out."""
 
 
-class Post(Protocol):
+class Mailer(Protocol):
     """A mail server, and the memory of what it has taken."""
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
         `wanted` is asked at the last moment, with the mail server waiting for the letter.
-        Raises `Undeliverable`; `Unwanted`. Any other exception: not taken, try again.
+        Raises `Undeliverable`; `NoLongerDue`. Any other exception: not taken, try again.
         """
 
 
-async def send_patiently(post: Post, letter: Letter, wanted: Wanted | None = None) -> None:
+async def send_with_retry_delay(
+    mailer: Mailer, letter: Letter, wanted: StillDue | None = None
+) -> None:
     """One attempt to send; a failure says when Temporal should try the next (INV-4).
 
-    Raises `Undeliverable`, `Unwanted`, or an `ApplicationError` that carries the delay.
+    Raises `Undeliverable`, `NoLongerDue`, or an `ApplicationError` that carries the delay.
     """
     try:
-        await post.send(letter, wanted)
-    except (Undeliverable, Unwanted):
+        await mailer.send(letter, wanted)
+    except (Undeliverable, NoLongerDue):
         raise
     except Exception as failure:
         info = activity.info()
@@ -68,7 +70,7 @@ async def send_patiently(post: Post, letter: Letter, wanted: Wanted | None = Non
         ) from None
 
 
-async def send_at_once(post: Post, letter: Letter) -> None:
+async def send_at_once(mailer: Mailer, letter: Letter) -> None:
     """One attempt to send, for somebody who waits for it.
 
     Raises `Undeliverable`, or any other exception: not taken, leave it to who is patient.
@@ -81,7 +83,7 @@ async def send_at_once(post: Post, letter: Letter) -> None:
             limit.reschedule(now + HANDED_OVER_WITHIN.total_seconds())
             return True
 
-        await post.send(letter, go_ahead)
+        await mailer.send(letter, go_ahead)
 
 
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:

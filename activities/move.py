@@ -47,7 +47,7 @@ class MoveData(Value):
     again. None: one try, and what fails stays `pending`."""
 
 
-class MoveAgain(Value):
+class RetryMove(Value):
     """Move what was given up, for an invitation that is over."""
 
     move: MoveData

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.charge import ChargeState
 from domain.letter.order import OrderParties, letters_about_the_order
 from domain.model import Value
@@ -75,13 +75,13 @@ class PlanReduction(Value):
     """Whether whoever holds one may lose it."""
 
 
-class KeepOrder(Value):
+class RecordOrder(Value):
     """Keep the order as it stands."""
 
     order: Order
 
 
-class TellBuyer(Value):
+class NotifyBuyer(Value):
     """Tell the buyer where the order stands, and holders that their license is gone."""
 
     order: Order
@@ -183,7 +183,7 @@ class OrderActivities:
 
     store: OrderStore
     provider: PaymentProvider
-    post: Post
+    mailer: Mailer
 
     @activity.defn
     async def open_order(self, order: OpenOrder) -> Order:
@@ -231,7 +231,7 @@ class OrderActivities:
         return OrderCharged(order=kept, paid=not kept.state.final)
 
     @activity.defn
-    async def keep_order(self, order: KeepOrder) -> Order:
+    async def record_order(self, order: RecordOrder) -> Order:
         """Keep the order; what is kept then."""
         return await self.store.keep(order.order)
 
@@ -254,12 +254,12 @@ class OrderActivities:
         return await self.store.void(order.order, order.at)
 
     @activity.defn
-    async def tell_buyer(self, order: TellBuyer) -> None:
+    async def notify_buyer(self, order: NotifyBuyer) -> None:
         """Tell the buyer where it stands, and holders that their license is gone (TXT-2)."""
         parties = await self.store.order_parties(order.order, order.released)
         for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
             try:
-                await send_patiently(self.post, letter)
+                await send_with_retry_delay(self.mailer, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
 

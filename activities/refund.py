@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.attention import cases_of_refund
 from domain.letter import Letter
 from domain.letter.attention import letters_to_operators
@@ -43,7 +43,7 @@ class BookRefund(Value):
     at: AwareDatetime
 
 
-class RecallRefund(Value):
+class ReadRefund(Value):
     """Say how the refund stands in the store."""
 
     refund_id: str
@@ -56,7 +56,7 @@ class PlanLookups(Value):
     after: AwareDatetime
 
 
-class TellPayee(Value):
+class NotifyPayee(Value):
     """Tell the payee where the refund stands now."""
 
     order: RefundOrder
@@ -93,7 +93,7 @@ class RefundActivities:
 
     store: RefundStore
     provider: PaymentProvider
-    post: Post
+    mailer: Mailer
     operators: str | None = None
     """The address of those who are told of what waits for them."""
 
@@ -132,7 +132,7 @@ class RefundActivities:
         await self.store.book(order.order, order.refund, order.at)
 
     @activity.defn
-    async def recall_refund(self, order: RecallRefund) -> Refund:
+    async def read_refund(self, order: ReadRefund) -> Refund:
         """The refund as the store keeps it."""
         return await self.store.latest(order.refund_id)
 
@@ -142,7 +142,7 @@ class RefundActivities:
         return await self.store.next_lookups(order.order, order.after)
 
     @activity.defn
-    async def tell_payee(self, order: TellPayee) -> None:
+    async def notify_payee(self, order: NotifyPayee) -> None:
         """Tell the payee, in their language, where the refund stands (TXT-2).
 
         The operators, where they have an address, are told when it waits for them.
@@ -150,11 +150,11 @@ class RefundActivities:
         parties = await self.store.refund_parties(order.order)
         for letter in self._letters(order, parties):
             try:
-                await send_patiently(self.post, letter)
+                await send_with_retry_delay(self.mailer, letter)
             except Undeliverable as refused:
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
 
-    def _letters(self, order: TellPayee, parties: RefundParties) -> Iterator[Letter]:
+    def _letters(self, order: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:
             cases = cases_of_refund(order.order, order.refund)
             yield from letters_to_operators(self.operators, cases, parties.account_name)

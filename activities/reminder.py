@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.heartbeat import beating
-from activities.letter import Post, Undeliverable, send_patiently
+from activities.letter import Mailer, Undeliverable, send_with_retry_delay
 from domain.address import invitee_key
 from domain.letter.base import Reader
 from domain.letter.reminder import DigestLetter, digest_letter
@@ -28,7 +28,7 @@ WAIT_AT_MOST: Final = timedelta(minutes=5)
 """A slow mail server takes the rest later; their inviters are told nevertheless."""
 
 
-class AskStale(Value):
+class SignalStaleInvitations(Value):
     """Ask the invitations that want an answer whether it is time for a reminder."""
 
     run_id: str
@@ -36,7 +36,7 @@ class AskStale(Value):
     """Only those that have been quiet since then, by their own clocks; None: all of them."""
 
 
-class StaleAsked(Value):
+class StaleInvitationsSignaled(Value):
     """All of them have been asked."""
 
     found: int
@@ -55,7 +55,7 @@ class RemindersSent(Value):
     reminded: int
 
 
-class TellInviters(Value):
+class NotifyInviters(Value):
     """Send each inviter one digest of their stale invitations (REM-2)."""
 
     run_id: str
@@ -64,13 +64,13 @@ class TellInviters(Value):
     """How long an invitation is quiet before it is stale."""
 
 
-class InvitersTold(Value):
+class InvitersNotified(Value):
     """Each inviter has one digest of this run."""
 
     digests: int
 
 
-class InviterToTell(Value):
+class InviterToNotify(Value):
     """Somebody whose invitations are stale."""
 
     reader: Reader
@@ -112,12 +112,12 @@ class ReminderStore(Protocol):
     async def reminded(self, run_id: str) -> int:
         """How many invitees that run has reminded so far."""
 
-    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+    async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         """The accounts with stale invitations."""
 
-    async def inviters_to_tell(
+    async def inviters_to_notify(
         self, account: str, run_id: str, quiet_before: datetime
-    ) -> list[InviterToTell]:
+    ) -> list[InviterToNotify]:
         """Who is told of the account's stale invitations."""
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
@@ -133,18 +133,20 @@ class ReminderActivities:
 
     store: ReminderStore
     invitations: RunningInvitations
-    post: Post
+    mailer: Mailer
     id_key: bytes
     digests_apart: timedelta = timedelta()
     """Rest after each digest: the mail server has a pace, and one activity sends them all."""
 
     @activity.defn
-    async def keep_reminder_run(self, run: ReminderRun) -> None:
+    async def record_reminder_run(self, run: ReminderRun) -> None:
         """Keep the run as it stands."""
         await self.store.keep(run)
 
     @activity.defn
-    async def ask_stale(self, order: AskStale) -> StaleAsked:
+    async def signal_stale_invitations(
+        self, order: SignalStaleInvitations
+    ) -> StaleInvitationsSignaled:
         """Ask page by page; what a killed worker has asked twice decides by itself (REM-1)."""
         behind, found = _gone_so_far()
         async with beating(BEAT_EVERY) as progress:
@@ -153,7 +155,7 @@ class ReminderActivities:
                 await self._ask(page.workflow_ids, order.run_id)
                 behind, found = page.following, found + len(page.workflow_ids)
                 if behind is None:
-                    return StaleAsked(found=found)
+                    return StaleInvitationsSignaled(found=found)
                 progress.show(behind.hex(), found)
 
     async def _ask(self, workflow_ids: Sequence[str], run_id: str) -> None:
@@ -182,7 +184,7 @@ class ReminderActivities:
         return RemindersSent(reminded=reminded)
 
     @activity.defn
-    async def tell_inviters(self, order: TellInviters) -> InvitersTold:
+    async def notify_inviters(self, order: NotifyInviters) -> InvitersNotified:
         """Send the digests, account by account; each goes out once, however often it is tried.
 
         Whom it would only tell what they have been told already gets none (REM-2).
@@ -190,8 +192,8 @@ class ReminderActivities:
         digests, failure = 0, None
         told_at = await self.store.last_digests(order.run_id)
         async with beating(BEAT_EVERY):
-            for account in await self.store.accounts_to_tell(order.run_id, order.quiet_before):
-                for inviter in await self.store.inviters_to_tell(
+            for account in await self.store.accounts_to_notify(order.run_id, order.quiet_before):
+                for inviter in await self.store.inviters_to_notify(
                     account, order.run_id, order.quiet_before
                 ):
                     series = self._series(account, inviter)
@@ -205,16 +207,16 @@ class ReminderActivities:
                     await asyncio.sleep(self.digests_apart.total_seconds())
         if failure:
             raise failure
-        return InvitersTold(digests=digests)
+        return InvitersNotified(digests=digests)
 
-    def _series(self, account: str, inviter: InviterToTell) -> str:
+    def _series(self, account: str, inviter: InviterToNotify) -> str:
         """What the ids of an inviter's digests begin with; they are kept, so nobody is named."""
         return f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}"
 
     async def _tell(self, letter: DigestLetter) -> bool:
         """Whether the mail server has taken it."""
         try:
-            await send_patiently(self.post, letter)
+            await send_with_retry_delay(self.mailer, letter)
         except Undeliverable as refused:
             # Nobody is left to tell; the operators find it in the worker's log.
             activity.logger.warning("letter %s was refused: %s", letter.event, refused)
@@ -222,7 +224,7 @@ class ReminderActivities:
         return True
 
 
-def _digest(id: str, inviter: InviterToTell) -> DigestLetter:
+def _digest(id: str, inviter: InviterToNotify) -> DigestLetter:
     return digest_letter(inviter.reader, inviter.account_name, inviter.invitations, id=id)
 
 

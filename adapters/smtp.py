@@ -15,7 +15,7 @@ from typing import Protocol
 from aiosmtplib import SMTP
 from email_validator import validate_email
 
-from activities.letter import Undeliverable, Unwanted, Wanted
+from activities.letter import NoLongerDue, StillDue, Undeliverable
 from adapters.letter.writing import written
 from adapters.smtp_connection import MailNotTaken, SmtpConnections, step
 from domain.letter import Letter
@@ -68,10 +68,10 @@ class SmtpPost:
     patience: timedelta = timedelta(seconds=35)
     """How long the server may take over one letter, however soon it answers each step."""
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        Raises `Undeliverable` for a 5xx in answer to RCPT or DATA, `Unwanted` when it is not
+        Raises `Undeliverable` for a 5xx in answer to RCPT or DATA, `NoLongerDue` when it is not
         `wanted` between the two, `MailNotTaken` for everything else.
         """
         if await self.memory.taken(letter.id):
@@ -87,7 +87,7 @@ class SmtpPost:
                 await client.rcpt(recipient, encoding="utf-8" if unicode else "ascii")
             # A slow server may have taken half a minute to come this far.
             if wanted and not await wanted():
-                raise Unwanted
+                raise NoLongerDue
             with step("DATA", final=True):
                 headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
                 await client.data(message.as_bytes(policy=headers))

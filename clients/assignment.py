@@ -16,7 +16,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from activities.assignment import TellHolders
+from activities.assignment import NotifyHolders
 from adapters.sql.licenses.assignment import SqlAssignments
 from clients.fairness import caused_by
 from clients.workflow_call import Patience, no_answer, passes, unreachable
@@ -32,7 +32,7 @@ from domain.assignment import (
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from states.assignment import opening
-from workflows.assignment import AddonAssignmentWorkflow, search_attributes
+from workflows.assignment import AssignmentWorkflow, search_attributes
 from workflows.notice import LicenseNoticeWorkflow
 
 START_TIMEOUT = timedelta(seconds=8)
@@ -109,7 +109,7 @@ class LicenseClient:
         """Start it, unless an earlier try has, and hear how far it has come."""
         client = await self.connect()
         start = WithStartWorkflowOperation(
-            AddonAssignmentWorkflow.run,
+            AssignmentWorkflow.run,
             StartAssignment(request=request),
             id=request.workflow_id,
             task_queue=self.task_queue,
@@ -119,7 +119,7 @@ class LicenseClient:
             priority=caused_by(request.account),
         )
         return await client.execute_update_with_start_workflow(
-            AddonAssignmentWorkflow.report, start_workflow_operation=start
+            AssignmentWorkflow.report, start_workflow_operation=start
         )
 
     # Going on.
@@ -132,7 +132,7 @@ class LicenseClient:
         client = await self.connect()
         with suppress(WorkflowAlreadyStartedError):
             await client.start_workflow(
-                AddonAssignmentWorkflow.run,
+                AssignmentWorkflow.run,
                 StartAssignment(request=request),
                 id=request.workflow_id,
                 task_queue=self.task_queue,
@@ -182,7 +182,7 @@ class LicenseClient:
         released: Sequence[AssignmentResult],
         admin: str,
     ) -> None:
-        order = TellHolders(
+        order = NotifyHolders(
             notice=uuid.uuid4().hex,
             account=account,
             sku=sku,

@@ -20,7 +20,7 @@ from domain.batch import Batch, BatchProgress, BatchRow, RowDone, StartBulkInvit
 from domain.error import Unavailable
 from domain.invitation import InvitationState, InviteResult
 from domain.policy import Policy
-from workflows.batch import BulkInviteWorkflow, search_attributes
+from workflows.batch import BatchWorkflow, search_attributes
 
 LOOK_EVERY = timedelta(milliseconds=200)
 
@@ -84,7 +84,7 @@ class BulkClient:
         client = await self.connect()
         try:
             await client.start_workflow(
-                BulkInviteWorkflow.run,
+                BatchWorkflow.run,
                 StartBulkInvite(batch=batch, progress=progress),
                 id=batch.workflow_id,
                 task_queue=self.task_queue,

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.invitation import RecordInvitation
-from activities.move import MoveAgain, MoveData
+from activities.move import MoveData, RetryMove
 from adapters.link import LinkSigner
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import caused_by
@@ -286,7 +286,7 @@ class SeatflowClient:
             async with asyncio.timeout(self.wait_seconds):
                 await client.execute_workflow(
                     MoveWorkflow.run,
-                    MoveAgain(move=order, closed=closed),
+                    RetryMove(move=order, closed=closed),
                     id=f"move/{invitation.account}/{filed.invitation_id}",
                     task_queue=self.task_queue,
                     # Whoever asks at the same time waits for the same answer.

@@ -37,7 +37,7 @@ from domain.order import (
 from domain.policy import Policy
 from states.lifecycle import refusal
 from states.order import OrderMachine
-from workflows.order import AddonPurchaseWorkflow, described, search_attributes
+from workflows.order import OrderWorkflow, described, search_attributes
 
 START_TIMEOUT = timedelta(seconds=8)
 
@@ -50,7 +50,7 @@ _UNTOUCHED = 2
 _UNDECIDED = frozenset({OrderState.DRAFT, OrderState.PLACED, OrderState.PAID})
 """Neither in review nor has its first payment been tried."""
 
-AnyPurchaseHandle = WorkflowHandle[AddonPurchaseWorkflow, Order]
+AnyPurchaseHandle = WorkflowHandle[OrderWorkflow, Order]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class OrderClient:
     async def _start(self, order: BuyLicenses, draft: Order) -> AnyPurchaseHandle:
         client = await self.connect()
         return await client.start_workflow(
-            AddonPurchaseWorkflow.run,
+            OrderWorkflow.run,
             StartPurchase(order=order, carried=draft),
             id=order.workflow_id,
             task_queue=self.task_queue,
@@ -186,7 +186,7 @@ class OrderClient:
         """The order: from its workflow until it is over, then from the store."""
         return await self._asking.ask(
             await self.orders.latest(order_id),
-            lambda handle: handle.query(AddonPurchaseWorkflow.view),
+            lambda handle: handle.query(OrderWorkflow.view),
             lambda over: over,
         )
 
@@ -198,18 +198,18 @@ class OrderClient:
 
     async def confirm(self, order_id: str) -> Order:
         """Place what was reviewed; the order when its first payment has been tried (ADD-3)."""
-        return await self._ask(order_id, AddonPurchaseWorkflow.confirm, ConfirmOrder())
+        return await self._ask(order_id, OrderWorkflow.confirm, ConfirmOrder())
 
     async def cancel(self, order_id: str, *, release_all: bool = False) -> Order:
         """End it: at once while nothing is paid for, else with its term (ADD-6)."""
         answer = CancelOrder(release_all=release_all)
-        return await self._ask(order_id, AddonPurchaseWorkflow.cancel, answer)
+        return await self._ask(order_id, OrderWorkflow.cancel, answer)
 
     async def change(self, order_id: str, quantity: int, release: tuple[str, ...] = ()) -> Order:
         """Have fewer from the end of the term on (ADD-6)."""
         people = tuple(dict.fromkeys(normalized(email) for email in release))
         answer = ChangeQuantity(quantity=quantity, release=people)
-        return await self._ask(order_id, AddonPurchaseWorkflow.change_quantity, answer)
+        return await self._ask(order_id, OrderWorkflow.change_quantity, answer)
 
     async def _ask(
         self, order_id: str, update: UpdateMethodMultiParam[..., Order], answer: Value
@@ -219,7 +219,7 @@ class OrderClient:
         )
 
     @property
-    def _asking(self) -> Asking[Order, AddonPurchaseWorkflow, Order]:
+    def _asking(self) -> Asking[Order, OrderWorkflow, Order]:
         return Asking(
             connect=self.connect,
             handle=self._handle,
@@ -230,7 +230,7 @@ class OrderClient:
 
     async def _handle(self, kept: Order) -> AnyPurchaseHandle:
         client = await self.connect()
-        return client.get_workflow_handle_for(AddonPurchaseWorkflow.run, kept.workflow_id)
+        return client.get_workflow_handle_for(OrderWorkflow.run, kept.workflow_id)
 
     # Going on.
 

@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.assignment import AssignmentActivities
-from activities.batch import BulkActivities
+from activities.batch import BatchActivities
 from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
@@ -30,8 +30,8 @@ from runtime.recovery import sweep_forever
 from runtime.sandbox import LightRunner, OwnHeaders
 from runtime.settings import Settings
 from runtime.visibility import VisibleInvitations
-from workflows.assignment import AddonAssignmentWorkflow
-from workflows.batch import BulkInviteWorkflow
+from workflows.assignment import AssignmentWorkflow
+from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 from workflows.notice import (
@@ -41,9 +41,9 @@ from workflows.notice import (
     RefundNoticeWorkflow,
 )
 from workflows.options import billing_queue, mail_queue
-from workflows.order import AddonPurchaseWorkflow
+from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
-from workflows.reminder import StaleInvitationRemindersWorkflow
+from workflows.reminder import ReminderWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than a transaction, a letter or a portion of a batch takes: none is cut short by a drain.
@@ -61,9 +61,9 @@ One that has to be replayed instead costs more than twice the time.
 """
 
 WORKFLOWS = (
-    AddonPurchaseWorkflow,
-    AddonAssignmentWorkflow,
-    BulkInviteWorkflow,
+    OrderWorkflow,
+    AssignmentWorkflow,
+    BatchWorkflow,
     InvitationWorkflow,
     LicenseNoticeWorkflow,
     MoveWorkflow,
@@ -72,7 +72,7 @@ WORKFLOWS = (
     RefundWorkflow,
     RefundNoticeWorkflow,
     RefundWatchWorkflow,
-    StaleInvitationRemindersWorkflow,
+    ReminderWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -139,37 +139,37 @@ async def worker_for(
     async with _post(settings, store) as post, _provider(settings, store) as provider:
         invitations = InvitationActivities(
             store=store.invitations,
-            post=post,
+            mailer=post,
             links=signer(settings),
             operators=settings.operators_mail,
-            tells_at_once=settings.mail_per_second is None,
+            sends_at_once=settings.mail_per_second is None,
         )
         moves = MoveActivities(
             store=store.invitations,
             services=services or SqlContent(store.engine, settings.meeting_domain),
         )
         refunds = RefundActivities(
-            store=store.refunds, provider=provider, post=post, operators=settings.operators_mail
+            store=store.refunds, provider=provider, mailer=post, operators=settings.operators_mail
         )
-        orders = OrderActivities(store=store.orders, provider=provider, post=post)
-        assignments = AssignmentActivities(store=store.assignments, post=post)
+        orders = OrderActivities(store=store.orders, provider=provider, mailer=post)
+        assignments = AssignmentActivities(store=store.assignments, mailer=post)
         reminders = ReminderActivities(
             store=store.reminders,
             invitations=VisibleInvitations(client, settings.task_queue),
-            post=post,
+            mailer=post,
             id_key=settings.id_key,
             digests_apart=_apart(settings.mail_per_second),
         )
-        bulk = BulkActivities(store=store.batches, inviter=_inviter(client, settings, store))
+        bulk = BatchActivities(store=store.batches, inviter=_inviter(client, settings, store))
         mailing: list[Callable[..., object]] = [
             invitations.announce_invitation,
             invitations.deliver_invitation,
             invitations.close_invitation,
-            invitations.tell_about_invitation,
+            invitations.notify_parties,
             invitations.remind_invitee,
-            refunds.tell_payee,
-            orders.tell_buyer,
-            assignments.tell_holders,
+            refunds.notify_payee,
+            orders.notify_buyer,
+            assignments.notify_holders,
         ]
         mailer = Worker(
             client,
@@ -199,25 +199,25 @@ async def worker_for(
                 bulk.invite_slice,
                 invitations.join_account,
                 invitations.end_invitation,
-                invitations.look_again,
+                invitations.read_invitation,
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
                 moves.move_data,
                 refunds.book_refund,
-                refunds.recall_refund,
+                refunds.read_refund,
                 refunds.plan_lookups,
                 orders.open_order,
-                orders.keep_order,
+                orders.record_order,
                 orders.plan_reduction,
                 orders.end_term,
                 orders.void_order,
-                assignments.assign_now,
-                assignments.look_at_assignment,
-                reminders.keep_reminder_run,
-                reminders.ask_stale,
+                assignments.commit_assignment,
+                assignments.read_assignment,
+                reminders.record_reminder_run,
+                reminders.signal_stale_invitations,
                 reminders.await_reminders,
-                reminders.tell_inviters,
+                reminders.notify_inviters,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),

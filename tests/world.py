@@ -57,7 +57,7 @@ from runtime.wiring import beside, worker_for
 from tests.database import Databases
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
-from workflows.assignment import AddonAssignmentWorkflow
+from workflows.assignment import AssignmentWorkflow
 
 JANE = "jane@example.com"
 OWNER = "owner@acme.example"
@@ -310,12 +310,12 @@ class World:
         found = [each async for each in self.temporal.client.list_workflows(query)]
         return [each.id for each in sorted(found, key=lambda each: each.start_time)]
 
-    async def last_request(self) -> WorkflowHandle[AddonAssignmentWorkflow, Assignment]:
+    async def last_request(self) -> WorkflowHandle[AssignmentWorkflow, Assignment]:
         """The assignment that was started last, once it can be found."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while not (ids := await self.requests()):
                 await asyncio.sleep(LOOK_EVERY)
-        return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
+        return self.temporal.client.get_workflow_handle_for(AssignmentWorkflow.run, ids[-1])
 
     # What time does.
 

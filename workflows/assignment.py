@@ -16,9 +16,9 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.assignment import (
         AssignmentActivities,
-        AssignNow,
-        LookAtAssignment,
-        TellHolders,
+        CommitAssignment,
+        NotifyHolders,
+        ReadAssignment,
     )
     from domain.address import masked
     from domain.assignment import (
@@ -46,7 +46,7 @@ LOOKS_IN_ONE_RUN = 100
 
 
 @workflow.defn(name="AddonAssignment", failure_exception_types=[Refused, TransitionNotAllowed])
-class AddonAssignmentWorkflow:
+class AssignmentWorkflow:
     """Assigns what is free, and waits with those for whom there was nothing (ASG-5)."""
 
     @workflow.init
@@ -85,8 +85,8 @@ class AddonAssignmentWorkflow:
         """Assign to all at once; who gets nothing waits, or is refused (ASG-5)."""
         try:
             told = await workflow.execute_activity_method(
-                AssignmentActivities.assign_now,
-                AssignNow(request=self._request, at=workflow.now()),
+                AssignmentActivities.commit_assignment,
+                CommitAssignment(request=self._request, at=workflow.now()),
                 **STORE | ActivityConfig(summary=f"Assign to {len(self._request.emails)} users"),
             )
         except ActivityError as failed:
@@ -110,8 +110,8 @@ class AddonAssignmentWorkflow:
         self._licenses_freed = False
         self._looks += 1
         told = await workflow.execute_activity_method(
-            AssignmentActivities.look_at_assignment,
-            LookAtAssignment(request=self._request),
+            AssignmentActivities.read_assignment,
+            ReadAssignment(request=self._request),
             **STORE | ActivityConfig(summary="Look who was served"),
         )
         await self._follow(told, by=ENGINE)
@@ -145,7 +145,7 @@ class AddonAssignmentWorkflow:
             if result.email in self._now.waited and not result.held_before
         ]
         if assigned or (over and served):
-            order = TellHolders(
+            order = NotifyHolders(
                 # Somebody more is settled each time.
                 notice=f"{self._request.request_id}/{len(self._now.settled)}",
                 account=self._request.account,

@@ -5,7 +5,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
-    from activities.batch import BulkActivities
+    from activities.batch import BatchActivities
     from domain.address import masked
     from domain.batch import Batch, BatchProgress, StartBulkInvite
     from workflows import search_attribute
@@ -16,7 +16,7 @@ SLICES_IN_ONE_RUN = 100
 
 
 @workflow.defn(name="BulkInvite")
-class BulkInviteWorkflow:
+class BatchWorkflow:
     """Sees to it that every row of a batch gets its result (REM-3).
 
     The rows lie in the store, so that history holds neither addresses nor thousands of events.
@@ -44,7 +44,7 @@ class BulkInviteWorkflow:
     async def _invite_a_slice(self) -> None:
         self._slices += 1
         self._progress = await workflow.execute_activity_method(
-            BulkActivities.invite_slice,
+            BatchActivities.invite_slice,
             self._batch,
             **SLICE | ActivityConfig(summary=f"Invite on from row {self._progress.done + 1}"),
         )

@@ -9,7 +9,7 @@ from temporalio.workflow import ActivityConfig
 with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
 
-    from activities.invitation import InvitationActivities, LookAgain
+    from activities.invitation import InvitationActivities, ReadInvitation
     from domain.blocker import recheck_at
     from domain.error import ErrorCode, Refused
     from domain.invitation import Blocker, CarriedInvitation, InvitationState
@@ -81,8 +81,8 @@ class InvitationBlockers:
         if not lifecycle.record.state.unanswered:
             return
         stored = await workflow.execute_activity_method(
-            InvitationActivities.look_again,
-            LookAgain(invite=lifecycle.invite),
+            InvitationActivities.read_invitation,
+            ReadInvitation(invite=lifecycle.invite),
             **STORE | ActivityConfig(summary="Read state and blockers"),
         )
         if not stored.invitation.state.unanswered:

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         RecordInvitation,
     )
     from activities.move import MoveActivities, MoveData
-    from activities.refund import RecallRefund, RefundActivities
+    from activities.refund import ReadRefund, RefundActivities
     from domain.address import masked
     from domain.error import Refused
     from domain.invitation import CarriedInvitation, Choice, InvitationState
@@ -142,8 +142,8 @@ class InvitationCompletion:
             if pause:
                 await workflow.sleep(pause, summary="Check the refund again")
             stored = await workflow.execute_activity_method(
-                RefundActivities.recall_refund,
-                RecallRefund(refund_id=order.refund_id),
+                RefundActivities.read_refund,
+                ReadRefund(refund_id=order.refund_id),
                 **STORE | ActivityConfig(summary="Read the refund"),
             )
             if not stored.state.resting:

@@ -5,7 +5,7 @@ from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.invitation import InvitationActivities, RecordInvitation
-    from activities.move import DataMoved, MoveActivities, MoveAgain
+    from activities.move import DataMoved, MoveActivities, RetryMove
     from domain.address import masked
     from domain.manifest import Manifest, begun
     from workflows.options import MOVE, mail
@@ -16,7 +16,7 @@ class MoveWorkflow:
     """One pass over what was given up, for an invitation that is over (TRF-1)."""
 
     @workflow.run
-    async def run(self, again: MoveAgain) -> DataMoved:
+    async def run(self, again: RetryMove) -> DataMoved:
         """Move what has failed, once; what fails again is given up again."""
         order, now = again.move, workflow.now()
         manifest = begun(order.manifest, again=True)
@@ -34,7 +34,7 @@ class MoveWorkflow:
     async def _tell(self, closed: RecordInvitation, manifest: Manifest) -> None:
         invitation = closed.invitation.model_copy(update={"manifest": manifest})
         await workflow.execute_activity_method(
-            InvitationActivities.tell_about_invitation,
+            InvitationActivities.notify_parties,
             closed.model_copy(update={"invitation": invitation}),
             **mail(f"Tell {masked(invitation.email)} what has moved"),
         )

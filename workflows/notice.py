@@ -3,10 +3,10 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.assignment import AssignmentActivities, TellHolders
+    from activities.assignment import AssignmentActivities, NotifyHolders
     from activities.invitation import InvitationActivities, RecordInvitation
-    from activities.order import OrderActivities, TellBuyer
-    from activities.refund import RefundActivities, TellPayee
+    from activities.order import NotifyBuyer, OrderActivities
+    from activities.refund import NotifyPayee, RefundActivities
     from domain.address import masked
     from workflows.options import mail
 
@@ -19,7 +19,7 @@ class NoticeWorkflow:
     async def run(self, order: RecordInvitation) -> None:
         """Send what has to be said."""
         await workflow.execute_activity_method(
-            InvitationActivities.tell_about_invitation,
+            InvitationActivities.notify_parties,
             order,
             **mail(f"Tell that {masked(order.invite.email)} is {order.invitation.state}"),
         )
@@ -30,10 +30,10 @@ class RefundNoticeWorkflow:
     """Nothing that moves money waits for an e-mail."""
 
     @workflow.run
-    async def run(self, order: TellPayee) -> None:
+    async def run(self, order: NotifyPayee) -> None:
         """Send what has to be said."""
         await workflow.execute_activity_method(
-            RefundActivities.tell_payee,
+            RefundActivities.notify_payee,
             order,
             **mail(f"Tell {masked(order.order.payee)}: refund {order.refund.state}"),
         )
@@ -44,10 +44,10 @@ class OrderNoticeWorkflow:
     """No purchase waits for an e-mail."""
 
     @workflow.run
-    async def run(self, order: TellBuyer) -> None:
+    async def run(self, order: NotifyBuyer) -> None:
         """Send what has to be said."""
         await workflow.execute_activity_method(
-            OrderActivities.tell_buyer,
+            OrderActivities.notify_buyer,
             order,
             **mail(f"Tell {masked(order.order.bought_by)}: order {order.order.state}"),
         )
@@ -58,10 +58,10 @@ class LicenseNoticeWorkflow:
     """No license waits for an e-mail."""
 
     @workflow.run
-    async def run(self, order: TellHolders) -> None:
+    async def run(self, order: NotifyHolders) -> None:
         """Send what has to be said."""
         await workflow.execute_activity_method(
-            AssignmentActivities.tell_holders,
+            AssignmentActivities.notify_holders,
             order,
             **mail(f"Tell {len(order.results)} users of {order.account}"),
         )

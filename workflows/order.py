@@ -16,11 +16,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.order import (
         ChargeOrder,
         EndTerm,
-        KeepOrder,
+        NotifyBuyer,
         OpenOrder,
         OrderActivities,
         PlanReduction,
-        TellBuyer,
+        RecordOrder,
         VoidOrder,
     )
     from domain.address import masked
@@ -59,7 +59,7 @@ _UNTIL = {
 
 
 @workflow.defn(name="AddonPurchase", failure_exception_types=[Refused, TransitionNotAllowed])
-class AddonPurchaseWorkflow:
+class OrderWorkflow:
     """Charges what is due when it is due, and lets the licenses go when nothing is (ADD)."""
 
     @workflow.init
@@ -215,8 +215,8 @@ class AddonPurchaseWorkflow:
 
     async def _keep(self, wanted: Order) -> None:
         kept = await workflow.execute_activity_method(
-            OrderActivities.keep_order,
-            KeepOrder(order=wanted),
+            OrderActivities.record_order,
+            RecordOrder(order=wanted),
             **STORE | ActivityConfig(summary=f"Keep the order: {wanted.state}"),
         )
         self._lifecycle.apply(kept)
@@ -225,7 +225,7 @@ class AddonPurchaseWorkflow:
         """Tell the buyer where it stands; no money waits for an e-mail."""
         await workflow.start_child_workflow(
             OrderNoticeWorkflow.run,
-            TellBuyer(
+            NotifyBuyer(
                 order=self._now,
                 released=released,
                 lapses_at=next_moment(self._order, self._now)

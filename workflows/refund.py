@@ -20,11 +20,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.refund import (
         BookRefund,
         LookUpRefund,
+        NotifyPayee,
         PlanLookups,
-        RecallRefund,
+        ReadRefund,
         RefundActivities,
         RequestRefund,
-        TellPayee,
     )
     from domain.address import masked
     from domain.error import ErrorCode, Refused
@@ -230,7 +230,7 @@ class RefundWorkflow:
         """Tell the payee where it stands; no money waits for an e-mail."""
         await workflow.start_child_workflow(
             RefundNoticeWorkflow.run,
-            TellPayee(order=self._order, refund=self._now, decided=decided),
+            NotifyPayee(order=self._order, refund=self._now, decided=decided),
             id=f"notice/{self._order.refund_id}/{len(self._now.journal)}{about}",
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=f"Refund {self._now.state}: {masked(self._order.payee)}",
@@ -394,8 +394,8 @@ class RefundWatchWorkflow:
                 max(left, timedelta()), summary="Look whether it has arrived after all"
             )
             kept = await workflow.execute_activity_method(
-                RefundActivities.recall_refund,
-                RecallRefund(refund_id=order.refund_id),
+                RefundActivities.read_refund,
+                ReadRefund(refund_id=order.refund_id),
                 **STORE | ActivityConfig(summary="Look how the refund stands"),
             )
             if not kept.may_arrive_late:

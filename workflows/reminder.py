@@ -9,17 +9,17 @@ from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.reminder import (
-        AskStale,
         AwaitReminders,
+        NotifyInviters,
         ReminderActivities,
-        TellInviters,
+        SignalStaleInvitations,
     )
     from domain.reminder import ReminderRun, RemindStale
     from workflows.options import DIGEST, REMIND, STORE
 
 
 @workflow.defn(name="StaleInvitationReminders")
-class StaleInvitationRemindersWorkflow:
+class ReminderWorkflow:
     """Asks; whether it is time for a reminder each invitation decides by its own clock.
 
     So a run that is late, doubled or repeated reminds nobody too often. However many
@@ -53,8 +53,8 @@ class StaleInvitationRemindersWorkflow:
         # An operator asks all: their clocks may have been moved on.
         everyone = self._order.by == "operator"
         asked = await workflow.execute_activity_method(
-            ReminderActivities.ask_stale,
-            AskStale(
+            ReminderActivities.signal_stale_invitations,
+            SignalStaleInvitations(
                 run_id=self._run.run_id, quiet_before=None if everyone else self._quiet_before
             ),
             **REMIND | ActivityConfig(summary="Ask whether it is time for a reminder"),
@@ -75,8 +75,8 @@ class StaleInvitationRemindersWorkflow:
         # Given up some time, so that the next run is not skipped; a worker's log says why.
         with suppress(ActivityError):
             told = await workflow.execute_activity_method(
-                ReminderActivities.tell_inviters,
-                TellInviters(
+                ReminderActivities.notify_inviters,
+                NotifyInviters(
                     run_id=self._run.run_id,
                     quiet_before=self._quiet_before,
                     quiet_for=self._order.quiet_for,
@@ -91,7 +91,7 @@ class StaleInvitationRemindersWorkflow:
 
     async def _keep(self) -> None:
         await workflow.execute_activity_method(
-            ReminderActivities.keep_reminder_run,
+            ReminderActivities.record_reminder_run,
             self._run,
             **STORE | ActivityConfig(summary="Keep the run"),
         )

@@ -17,12 +17,12 @@ from activities.invitation import (
     InvitationActivities,
     InvitationAnnounced,
     InvitationPreviewed,
+    InvitationRead,
     JoinAccount,
     PreviewInvitation,
     RecordInvitation,
-    Standing,
 )
-from activities.letter import Undeliverable, Wanted
+from activities.letter import StillDue, Undeliverable
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
@@ -64,9 +64,9 @@ class RecordingStore:
         assert self.kept is not None
         return AccountJoined(invitation=self.kept)
 
-    async def standing(self, invite: Invite) -> Standing:
+    async def standing(self, invite: Invite) -> InvitationRead:
         assert self.kept is not None
-        return Standing(invitation=self.kept)
+        return InvitationRead(invitation=self.kept)
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
         unasked()
@@ -95,7 +95,7 @@ class Outbox:
         self.failure = failure
         self.sent: list[Letter] = []
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
         if self.failure:
             raise self.failure
         self.sent.append(letter)
@@ -114,20 +114,20 @@ class Desk:
         failure: Exception | None = None,
         operators: str | None = None,
         *,
-        tells_at_once: bool = True,
+        sends_at_once: bool = True,
     ) -> None:
         self.store, self.outbox = RecordingStore(), Outbox(failure)
         self.activities = InvitationActivities(
             store=self.store,
-            post=self.outbox,
+            mailer=self.outbox,
             links=NumberedLinks(),
             operators=operators,
-            tells_at_once=tells_at_once,
+            sends_at_once=sends_at_once,
         )
 
     def use(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self.activities = replace(self.activities, post=outbox)
+        self.activities = replace(self.activities, mailer=outbox)
 
     async def join(self, kept: Invitation) -> AccountJoined:
         self.store.kept = kept
@@ -141,7 +141,7 @@ class Desk:
     async def tell(self, invitation: Invitation, *, kept: Invitation | None = None) -> None:
         self.store.kept = kept or invitation
         order = RecordInvitation(invite=INVITE, invitation=invitation)
-        await ActivityEnvironment().run(self.activities.tell_about_invitation, order)
+        await ActivityEnvironment().run(self.activities.notify_parties, order)
 
     async def close(self, invitation: Invitation) -> None:
         order = RecordInvitation(invite=INVITE, invitation=invitation)
@@ -271,7 +271,7 @@ async def test_a_mail_server_that_is_down_holds_up_no_acceptance(failure: Except
 
 async def test_where_the_mail_server_has_a_pace_nothing_goes_out_beside_it() -> None:
     """REM-3: only the queue can keep it."""
-    desk = Desk(tells_at_once=False)
+    desk = Desk(sends_at_once=False)
     assert not (await desk.join(COMPLETED)).told
     assert desk.outbox.sent == []
 
@@ -287,7 +287,7 @@ async def test_a_slow_mail_server_is_left_to_the_queue(monkeypatch: pytest.Monke
             super().__init__()
             self.to_greet, self.to_take = to_greet, to_take
 
-        async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+        async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
             await asyncio.sleep(self.to_greet)
             assert wanted is not None
             assert await wanted()

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.letter import Undeliverable, Wanted
+from activities.letter import StillDue, Undeliverable
 from activities.reminder import (
-    AskStale,
-    InvitersTold,
-    InviterToTell,
+    InvitersNotified,
+    InviterToNotify,
+    NotifyInviters,
     Page,
     ReminderActivities,
-    StaleAsked,
-    TellInviters,
+    SignalStaleInvitations,
+    StaleInvitationsSignaled,
 )
 from domain.invitation import InvitationState
 from domain.letter import Letter
@@ -54,12 +54,12 @@ class TwoInviters:
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
         return self.told_at
 
-    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+    async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         return ["acme"]
 
-    async def inviters_to_tell(
+    async def inviters_to_notify(
         self, account: str, run_id: str, quiet_before: datetime
-    ) -> list[InviterToTell]:
+    ) -> list[InviterToNotify]:
         stale = StaleInvitation(
             email="jane@example.com",
             state=InvitationState.PENDING,
@@ -69,7 +69,7 @@ class TwoInviters:
             reminded=False,
         )
         return [
-            InviterToTell(reader=Reader(email=email), account_name="Acme", invitations=(stale,))
+            InviterToNotify(reader=Reader(email=email), account_name="Acme", invitations=(stale,))
             for email in ("full@acme.example", "eve@acme.example")
         ]
 
@@ -82,7 +82,7 @@ class Outbox:
         self.sent: list[Letter] = []
         self.sent_at: list[float] = []
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
         if self.failure and letter.reader.email.startswith("full"):
             raise self.failure
         self.sent.append(letter)
@@ -91,7 +91,7 @@ class Outbox:
 
 def activities(invitations: ThreePages, post: Outbox) -> ReminderActivities:
     return ReminderActivities(
-        store=TwoInviters(), invitations=invitations, post=post, id_key=b"a key"
+        store=TwoInviters(), invitations=invitations, mailer=post, id_key=b"a key"
     )
 
 
@@ -100,13 +100,17 @@ async def test_another_worker_goes_on_behind_the_last_page() -> None:
     invitations, environment = ThreePages(), ActivityEnvironment()
     beats = list[tuple[object, ...]]()
     environment.on_heartbeat = lambda *details: beats.append(details)
-    order = AskStale(run_id="run-1", quiet_before=None)
+    order = SignalStaleInvitations(run_id="run-1", quiet_before=None)
     run = activities(invitations, Outbox(None))
-    assert await environment.run(run.ask_stale, order) == StaleAsked(found=5)
+    assert await environment.run(run.signal_stale_invitations, order) == StaleInvitationsSignaled(
+        found=5
+    )
     assert invitations.asked == ["a", "b", "c", "d", "e"]
     invitations.asked.clear()
     environment.info = replace(environment.info, heartbeat_details=beats[0])
-    assert await environment.run(run.ask_stale, order) == StaleAsked(found=5)
+    assert await environment.run(run.signal_stale_invitations, order) == StaleInvitationsSignaled(
+        found=5
+    )
     assert invitations.asked == ["c", "d", "e"]
 
 
@@ -115,10 +119,10 @@ async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
     post = Outbox(ConnectionError("mailbox full"))
     run, order = (
         activities(ThreePages(), post),
-        TellInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3)),
+        NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3)),
     )
     try:
-        await ActivityEnvironment().run(run.tell_inviters, order)
+        await ActivityEnvironment().run(run.notify_inviters, order)
     except Exception as failure:
         assert "mailbox full" in str(failure)
     else:
@@ -132,20 +136,26 @@ async def test_who_was_told_of_the_same_gets_no_digest() -> None:
     """REM-2: one digest, however many runs there are."""
     post, store = Outbox(None), TwoInviters()
     run = replace(activities(ThreePages(), post), store=store)
-    order = TellInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
-    assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=2)
+    order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
+    assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
+        digests=2
+    )
     told_full, told_eve = (letter.id.removesuffix(".run-1") for letter in post.sent)
     # Stale since the third day: Eve was told after that, the other one before.
     store.told_at = {told_full: NOW + timedelta(days=2), told_eve: NOW + timedelta(days=4)}
     again = order.model_copy(update={"run_id": "run-2"})
-    assert await ActivityEnvironment().run(run.tell_inviters, again) == InvitersTold(digests=1)
+    assert await ActivityEnvironment().run(run.notify_inviters, again) == InvitersNotified(
+        digests=1
+    )
     assert post.sent[-1].id == f"{told_full}.run-2"
 
 
 async def test_a_reminder_is_news_to_the_inviter() -> None:
     """REM-2: a digest follows a reminder, even if the invitation was in the last digest."""
-    [stale] = (await TwoInviters().inviters_to_tell("acme", "run-1", NOW))[0].invitations
-    told = InviterToTell(reader=Reader(email="e@a.example"), account_name="A", invitations=(stale,))
+    [stale] = (await TwoInviters().inviters_to_notify("acme", "run-1", NOW))[0].invitations
+    told = InviterToNotify(
+        reader=Reader(email="e@a.example"), account_name="A", invitations=(stale,)
+    )
     later = NOW + timedelta(days=9)
     assert not told.has_news(later, timedelta(days=3))
     reminded = stale.model_copy(update={"reminded": True})
@@ -157,8 +167,10 @@ async def test_digests_keep_the_pace_of_the_mail_server() -> None:
     """REM-3: one activity sends them all, so no task queue holds it back."""
     post = Outbox(None)
     run = replace(activities(ThreePages(), post), digests_apart=timedelta(milliseconds=20))
-    order = TellInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
-    assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=2)
+    order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
+    assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
+        digests=2
+    )
     first, second = post.sent_at
     assert second - first >= 0.02
 
@@ -167,6 +179,8 @@ async def test_a_digest_that_is_refused_for_good_is_left() -> None:
     post = Outbox(Undeliverable("550 no such user"))
     run, order = (
         activities(ThreePages(), post),
-        TellInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3)),
+        NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3)),
     )
-    assert await ActivityEnvironment().run(run.tell_inviters, order) == InvitersTold(digests=1)
+    assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
+        digests=1
+    )

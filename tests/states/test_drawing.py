@@ -16,14 +16,14 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Standing:
+class PlainRecord:
     """The least record that follows a machine."""
 
     state: StrEnum
     journal: tuple[JournalEntry, ...] = ()
 
-    def moved(self, entry: JournalEntry, **changes: object) -> "Standing":
-        return Standing(type(self.state)(entry.to_state), (*self.journal, entry))
+    def moved(self, entry: JournalEntry, **changes: object) -> "PlainRecord":
+        return PlainRecord(type(self.state)(entry.to_state), (*self.journal, entry))
 
 
 each_drawing = pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_every_event_in_every_state_moves_the_machine_as_drawn_or_not_at_all(
 def test_a_record_foresees_what_the_machine_will_do_or_gives_the_code(
     drawing: Drawing, state: StrEnum, event: str
 ) -> None:
-    record = Standing(state)
+    record = PlainRecord(state)
     target = drawing.moves.get(state, {}).get(event)
     if target is None:
         with pytest.raises(Refused) as refused:

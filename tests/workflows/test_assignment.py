@@ -25,7 +25,7 @@ from tests.world import (
     refusal_of,
 )
 from workflows import assignment as workflow
-from workflows.assignment import AddonAssignmentWorkflow
+from workflows.assignment import AssignmentWorkflow
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def until(world: World, *wanted: str) -> Assignment:
     handle = await world.last_request()
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while True:
-            seen = await handle.query(AddonAssignmentWorkflow.view)
+            seen = await handle.query(AssignmentWorkflow.view)
             if states(seen.results) == list(wanted):
                 return seen
             await asyncio.sleep(0.02)
@@ -192,7 +192,7 @@ async def test_a_long_wait_begins_anew_and_nothing_is_lost(
     runs = set[str]()
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while len(runs) < 3:
-            await request.signal(AddonAssignmentWorkflow.licenses_freed)
+            await request.signal(AssignmentWorkflow.licenses_freed)
             await asyncio.sleep(0.02)
             runs.add((await request.describe()).run_id)
     seen = await until(acme, "assigned", "assigned", "waiting")

@@ -16,7 +16,7 @@ from tests.runtime.test_recovery import a_claim
 from tests.test_killed_worker import a_worker, killed
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import batch as bulk_invite
-from workflows.batch import BulkInviteWorkflow
+from workflows.batch import BatchWorkflow
 
 CROWD = 2 * bulk.LANES * bulk.PORTION
 """Twice as many as are invited at the same time."""
@@ -138,11 +138,9 @@ async def test_history_stays_short_and_progress_can_be_asked(
     monkeypatch.setattr(bulk, "PORTION", 2)
     monkeypatch.setattr(bulk_invite, "SLICES_IN_ONE_RUN", 2)
     batch = await done(world, a_crowd(22))
-    handle = world.temporal.client.get_workflow_handle_for(
-        BulkInviteWorkflow.run, batch.workflow_id
-    )
+    handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
     assert await handle.result() == BatchProgress(total=22, invited=22)
-    assert await handle.query(BulkInviteWorkflow.progress) == BatchProgress(total=22, invited=22)
+    assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
     history = await handle.fetch_history()
     assert len(history.events) < 20
     await all_out(world, batch)

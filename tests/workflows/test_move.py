@@ -14,9 +14,9 @@ from activities.move import (
     DataMoved,
     ItemMoved,
     MoveActivities,
-    MoveAgain,
     MoveData,
     MoveItem,
+    RetryMove,
 )
 from adapters.sql.content import SqlContent
 from domain.manifest import Item, ItemStatus, ManifestItem
@@ -99,7 +99,7 @@ async def a_move(world: World) -> MoveData:
 async def started(world: World, order: MoveData) -> WorkflowHandle[MoveWorkflow, DataMoved]:
     return await world.temporal.client.start_workflow(
         MoveWorkflow.run,
-        MoveAgain(move=order),
+        RetryMove(move=order),
         id=f"move/{order.account}/{order.invitation_id}",
         task_queue=f"{world.settings.task_queue}-move",
     )

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from activities.reminder import InviterToTell
+from activities.reminder import InviterToNotify
 from adapters.sql.database.schema import InvitationRow, LetterRow, PersonRow, ReminderRunRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import known_account, user_or_owner
@@ -49,7 +49,7 @@ class SqlReminders:
         async with reading(self._engine) as session:
             return (await _reminded(session, [run_id])).get(run_id, 0)
 
-    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+    async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         """The accounts with stale invitations, in order."""
         async with reading(self._engine) as session:
             found = await session.scalars(
@@ -60,9 +60,9 @@ class SqlReminders:
             )
             return list(found)
 
-    async def inviters_to_tell(
+    async def inviters_to_notify(
         self, account: str, run_id: str, quiet_before: datetime
-    ) -> list[InviterToTell]:
+    ) -> list[InviterToNotify]:
         """Who is told of the account's stale invitations, the longest quiet first (REM-2).
 
         The inviter, or the account's owner where the inviter has left.
@@ -77,13 +77,13 @@ class SqlReminders:
             by_inviter = defaultdict[str, list[InvitationRow]](list)
             for row in rows:
                 by_inviter[row.record.invited_by].append(row)
-            told = dict[str, InviterToTell]()
+            told = dict[str, InviterToNotify]()
             for inviter, theirs in by_inviter.items():
                 user = await user_or_owner(session, account, inviter)
                 person = user.person if user else PersonRow(email=inviter)
                 stale = tuple(_as_told(row, run_id) for row in theirs)
                 before = told.get(person.email)
-                told[person.email] = InviterToTell(
+                told[person.email] = InviterToNotify(
                     reader=Reader(
                         email=person.email,
                         name=person.name,
