@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.letter.license import HolderParties, letters_about_licenses
 from domain.license import Sku
@@ -32,6 +32,7 @@ class ReadAssignment(Value):
 class NotifyHolders(Value):
     """Tell users of the license that they have got or lost, once for each notice."""
 
+    kind: Literal["assignment"] = "assignment"
     notice: str
     """The id of the notice: its letters are sent once."""
     account: str
@@ -104,9 +105,7 @@ class AssignmentActivities:
             order.notice, order.sku, order.results, order.waited, parties
         ):
             try:
-                await send_with_retry_delay(self.mailer, letter)
-            except Undeliverable as refused:
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+                await send_or_log(self.mailer, letter)
             except ApplicationError as failure:
                 not_taken = failure
         if not_taken:

@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import beating
-from activities.invitation import RecordInvitation
+from activities.invitation import NotifyParties
 from activities.letter import business_time, retry_delay
 from domain.address import mask_all
 from domain.invitation import Invitation
@@ -51,7 +51,7 @@ class RetryMove(Value):
     """Move what was given up, for an invitation that is over."""
 
     move: MoveData
-    closed: RecordInvitation | None = None
+    closed: NotifyParties | None = None
     """The invitation, when it is known what was ordered: the person is told then (TRF-5)."""
 
 

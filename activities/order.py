@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.charge import ChargeState
 from domain.letter.order import OrderParties, letters_about_the_order
 from domain.model import Value
@@ -84,6 +84,7 @@ class RecordOrder(Value):
 class NotifyBuyer(Value):
     """Tell the buyer where the order stands, and holders that their license is gone."""
 
+    kind: Literal["order"] = "order"
     order: Order
     released: tuple[str, ...] = ()
     lapses_at: AwareDatetime | None = None
@@ -258,10 +259,7 @@ class OrderActivities:
         """Tell the buyer where it stands, and holders that their license is gone (TXT-2)."""
         parties = await self.store.order_parties(order.order, order.released)
         for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
-            try:
-                await send_with_retry_delay(self.mailer, letter)
-            except Undeliverable as refused:
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+            await send_or_log(self.mailer, letter)
 
 
 def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.attention import cases_of_refund
 from domain.letter import Letter
 from domain.letter.attention import letters_to_operators
@@ -59,6 +59,7 @@ class PlanLookups(Value):
 class NotifyPayee(Value):
     """Tell the payee where the refund stands now."""
 
+    kind: Literal["refund"] = "refund"
     order: RefundOrder
     refund: Refund
     decided: Money | None = None
@@ -149,10 +150,7 @@ class RefundActivities:
         """
         parties = await self.store.refund_parties(order.order)
         for letter in self._letters(order, parties):
-            try:
-                await send_with_retry_delay(self.mailer, letter)
-            except Undeliverable as refused:
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+            await send_or_log(self.mailer, letter)
 
     def _letters(self, order: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:

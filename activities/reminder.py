@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.heartbeat import beating
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.address import invitee_key
 from domain.letter.base import Reader
 from domain.letter.reminder import DigestLetter, digest_letter
@@ -200,7 +200,8 @@ class ReminderActivities:
                     if not inviter.has_news(told_at.get(series), order.quiet_for):
                         continue
                     try:
-                        digests += await self._tell(_digest(f"{series}.{order.run_id}", inviter))
+                        letter = _digest(f"{series}.{order.run_id}", inviter)
+                        digests += await send_or_log(self.mailer, letter)
                     except Exception as not_taken:
                         # One mailbox that is full must not keep the others waiting.
                         failure = not_taken
@@ -212,16 +213,6 @@ class ReminderActivities:
     def _series(self, account: str, inviter: InviterToNotify) -> str:
         """What the ids of an inviter's digests begin with; they are kept, so nobody is named."""
         return f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}"
-
-    async def _tell(self, letter: DigestLetter) -> bool:
-        """Whether the mail server has taken it."""
-        try:
-            await send_with_retry_delay(self.mailer, letter)
-        except Undeliverable as refused:
-            # Nobody is left to tell; the operators find it in the worker's log.
-            activity.logger.warning("letter %s was refused: %s", letter.event, refused)
-            return False
-        return True
 
 
 def _digest(id: str, inviter: InviterToNotify) -> DigestLetter:

@@ -68,11 +68,11 @@ class SmtpPost:
     patience: timedelta = timedelta(seconds=35)
     """How long the server may take over one letter, however soon it answers each step."""
 
-    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
         Raises `Undeliverable` for a 5xx in answer to RCPT or DATA, `NoLongerDue` when it is not
-        `wanted` between the two, `MailNotTaken` for everything else.
+        `still_due` between the two, `MailNotTaken` for everything else.
         """
         if await self.memory.taken(letter.id):
             return
@@ -86,7 +86,7 @@ class SmtpPost:
             with step("RCPT TO", final=True):
                 await client.rcpt(recipient, encoding="utf-8" if unicode else "ascii")
             # A slow server may have taken half a minute to come this far.
-            if wanted and not await wanted():
+            if still_due and not await still_due():
                 raise NoLongerDue
             with step("DATA", final=True):
                 headers = UNICODE_HEADERS if unicode else ASCII_HEADERS

@@ -33,7 +33,7 @@ from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from states.assignment import opening
 from workflows.assignment import AssignmentWorkflow, search_attributes
-from workflows.notice import LicenseNoticeWorkflow
+from workflows.notice import NoticeWorkflow, SendNotice
 
 START_TIMEOUT = timedelta(seconds=8)
 
@@ -191,8 +191,8 @@ class LicenseClient:
         )
         try:
             await client.start_workflow(
-                LicenseNoticeWorkflow.run,
-                order,
+                NoticeWorkflow.run,
+                SendNotice(notification=order),
                 id=order.workflow_id,
                 task_queue=self.task_queue,
                 static_summary=f"{sku} of {account}: {len(released)} taken back",

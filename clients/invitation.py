@@ -11,7 +11,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from activities.invitation import RecordInvitation
+from activities.invitation import NotifyParties
 from activities.move import MoveData, RetryMove
 from adapters.link import LinkSigner
 from adapters.sql.invitations.invitation import SqlInvitations
@@ -281,7 +281,7 @@ class SeatflowClient:
             at=now,
             give_up_at=now,
         )
-        closed = RecordInvitation(invite=ordered, invitation=invitation) if ordered else None
+        closed = NotifyParties(invite=ordered, invitation=invitation) if ordered else None
         try:
             async with asyncio.timeout(self.wait_seconds):
                 await client.execute_workflow(

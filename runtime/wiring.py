@@ -34,12 +34,7 @@ from workflows.assignment import AssignmentWorkflow
 from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-from workflows.notice import (
-    LicenseNoticeWorkflow,
-    NoticeWorkflow,
-    OrderNoticeWorkflow,
-    RefundNoticeWorkflow,
-)
+from workflows.notice import NoticeWorkflow
 from workflows.options import billing_queue, mail_queue
 from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
@@ -65,12 +60,9 @@ WORKFLOWS = (
     AssignmentWorkflow,
     BatchWorkflow,
     InvitationWorkflow,
-    LicenseNoticeWorkflow,
     MoveWorkflow,
     NoticeWorkflow,
-    OrderNoticeWorkflow,
     RefundWorkflow,
-    RefundNoticeWorkflow,
     RefundWatchWorkflow,
     ReminderWorkflow,
 )

@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError
-from temporalio.workflow import ActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from states.assignment import AssignmentMachine, event_to, opening
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
-    from workflows.notice import LicenseNoticeWorkflow
+    from workflows.notice import start_notice
     from workflows.options import STORE
 
 LOOK_EVERY = timedelta(days=1)
@@ -154,12 +154,10 @@ class AssignmentWorkflow:
                 asked_by=self._request.by,
                 waited=tuple(served) if over else (),
             )
-            await workflow.start_child_workflow(
-                LicenseNoticeWorkflow.run,
+            await start_notice(
                 order,
                 id=order.workflow_id,
-                parent_close_policy=ParentClosePolicy.ABANDON,
-                static_summary=f"{self._request.sku} of {self._request.account}",
+                summary=f"{self._request.sku} of {self._request.account}",
             )
 
     def _continue_if_long(self) -> None:

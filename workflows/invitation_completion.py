@@ -116,7 +116,7 @@ class InvitationCompletion:
             )
         except ActivityError as failure:
             raise refusal_from(failure) from None
-        self._refund, self._notified = joined.refund, joined.told
+        self._refund, self._notified = joined.refund, joined.notified
         self._lifecycle.apply(joined.invitation)
 
     async def settle(self) -> None:

@@ -7,16 +7,21 @@ from datetime import datetime
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.workflow import ActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
-    from activities.invitation import EndInvitation, InvitationActivities, RecordInvitation
+    from activities.invitation import (
+        EndInvitation,
+        InvitationActivities,
+        NotifyParties,
+        RecordInvitation,
+    )
     from domain.address import masked
     from domain.invitation import Blocker, Invitation, Invite, Settlement
     from states.invitation import InvitationMachine
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle
-    from workflows.notice import NoticeWorkflow
+    from workflows.notice import start_notice
     from workflows.options import STORE
 
 
@@ -56,17 +61,15 @@ class InvitationLifecycle(Lifecycle[Invitation]):
         self.apply(stored)
 
     async def start_notice(self, workflow_id: str) -> None:
-        """Start a workflow that sends the letters about the current state.
+        """Start the letters about the current state.
 
-        The id of an ended invitation must be free at once (INV-8), and no invitation waits for
-        a letter.
+        A workflow of their own sends them, so that an ended invitation's id is free at once
+        (INV-8).
         """
-        await workflow.start_child_workflow(
-            NoticeWorkflow.run,
-            RecordInvitation(invite=self.invite, invitation=self.record),
+        await start_notice(
+            NotifyParties(invite=self.invite, invitation=self.record),
             id=workflow_id,
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"{masked(self.invite.email)} is {self.record.state}",
+            summary=f"{masked(self.invite.email)} is {self.record.state}",
         )
 
 

@@ -115,7 +115,7 @@ class InvitationMail:
             ),
             **mail("Send the heads-up"),
         )
-        if not announced.sent:
+        if announced.no_longer_due:
             self._blockers.request_recheck()
             return
         async with lifecycle.update_lock:
@@ -145,7 +145,7 @@ class InvitationMail:
             DeliverInvitation(invite=lifecycle.invite, invitation=invitation, at=workflow.now()),
             **mail(f"Send e-mail {invitation.sent_count}"),
         )
-        if not delivered.sent:
+        if delivered.no_longer_due:
             self._blockers.request_recheck()
             return
         async with lifecycle.update_lock:
@@ -213,7 +213,12 @@ class InvitationMail:
         lifecycle = self._lifecycle
         reminded = await workflow.execute_activity_method(
             InvitationActivities.remind_invitee,
-            RemindInvitee(invite=lifecycle.invite, invitation=lifecycle.record, reminder=reminder),
+            RemindInvitee(
+                invite=lifecycle.invite,
+                invitation=lifecycle.record,
+                reminder=reminder,
+                at=workflow.now(),
+            ),
             **mail(f"Send reminder {reminder.number}"),
         )
         async with lifecycle.update_lock:

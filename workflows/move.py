@@ -4,7 +4,7 @@ from temporalio import workflow
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
-    from activities.invitation import InvitationActivities, RecordInvitation
+    from activities.invitation import InvitationActivities, NotifyParties
     from activities.move import DataMoved, MoveActivities, RetryMove
     from domain.address import masked
     from domain.manifest import Manifest, begun
@@ -31,7 +31,7 @@ class MoveWorkflow:
             await self._tell(again.closed, moved.manifest)
         return moved
 
-    async def _tell(self, closed: RecordInvitation, manifest: Manifest) -> None:
+    async def _tell(self, closed: NotifyParties, manifest: Manifest) -> None:
         invitation = closed.invitation.model_copy(update={"manifest": manifest})
         await workflow.execute_activity_method(
             InvitationActivities.notify_parties,

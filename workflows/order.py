@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError
-from temporalio.workflow import ActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from states.order import OrderMachine, ending
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
-    from workflows.notice import OrderNoticeWorkflow
+    from workflows.notice import start_notice
     from workflows.options import STORE, billing
 
 CYCLES_IN_A_RUN = 12
@@ -223,8 +223,7 @@ class OrderWorkflow:
 
     async def _tell(self, released: tuple[str, ...] = ()) -> None:
         """Tell the buyer where it stands; no money waits for an e-mail."""
-        await workflow.start_child_workflow(
-            OrderNoticeWorkflow.run,
+        await start_notice(
             NotifyBuyer(
                 order=self._now,
                 released=released,
@@ -233,8 +232,7 @@ class OrderWorkflow:
                 else None,
             ),
             id=f"notice/{self._order.order_id}/{len(self._now.journal)}",
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Order {self._now.state}: {masked(self._order.bought_by)}",
+            summary=f"Order {self._now.state}: {masked(self._order.bought_by)}",
         )
 
     async def _continue_if_long(self) -> None:

@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
     from states.refund import RefundMachine, event_of, opening
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
-    from workflows.notice import RefundNoticeWorkflow
+    from workflows.notice import start_notice
     from workflows.options import STORE, billing
 
 
@@ -228,12 +228,10 @@ class RefundWorkflow:
 
     async def _tell(self, *, decided: Money | None = None, about: str = "") -> None:
         """Tell the payee where it stands; no money waits for an e-mail."""
-        await workflow.start_child_workflow(
-            RefundNoticeWorkflow.run,
+        await start_notice(
             NotifyPayee(order=self._order, refund=self._now, decided=decided),
             id=f"notice/{self._order.refund_id}/{len(self._now.journal)}{about}",
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Refund {self._now.state}: {masked(self._order.payee)}",
+            summary=f"Refund {self._now.state}: {masked(self._order.payee)}",
         )
 
     async def _continue_if_long(self) -> None:

@@ -15,14 +15,14 @@ from activities.invitation import (
     AccountJoined,
     AnnounceInvitation,
     InvitationActivities,
-    InvitationAnnounced,
     InvitationPreviewed,
     InvitationRead,
     JoinAccount,
+    NotifyParties,
     PreviewInvitation,
     RecordInvitation,
 )
-from activities.letter import StillDue, Undeliverable
+from activities.letter import LetterSent, StillDue, Undeliverable
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
@@ -95,7 +95,7 @@ class Outbox:
         self.failure = failure
         self.sent: list[Letter] = []
 
-    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         if self.failure:
             raise self.failure
         self.sent.append(letter)
@@ -134,13 +134,13 @@ class Desk:
         order = JoinAccount(invite=INVITE, invitation=kept, choice=None)
         return await ActivityEnvironment().run(self.activities.join_account, order)
 
-    async def announce(self, invitation: Invitation) -> InvitationAnnounced:
+    async def announce(self, invitation: Invitation) -> LetterSent:
         order = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
         return await ActivityEnvironment().run(self.activities.announce_invitation, order)
 
     async def tell(self, invitation: Invitation, *, kept: Invitation | None = None) -> None:
         self.store.kept = kept or invitation
-        order = RecordInvitation(invite=INVITE, invitation=invitation)
+        order = NotifyParties(invite=INVITE, invitation=invitation)
         await ActivityEnvironment().run(self.activities.notify_parties, order)
 
     async def close(self, invitation: Invitation) -> None:
@@ -259,20 +259,20 @@ COMPLETED = an_invitation(InvitationState.COMPLETED, ["invite", "deliver", "acce
 async def test_who_has_nothing_left_to_do_is_told_at_once(kept: Invitation, told: bool) -> None:
     """Everybody else is told when the move and the settlement have been done, or take long."""
     desk = Desk()
-    assert (await desk.join(kept)).told is told
+    assert (await desk.join(kept)).notified is told
     assert bool(desk.outbox.sent) is told
 
 
 @pytest.mark.parametrize("failure", [OSError("down"), TimeoutError()])
 async def test_a_mail_server_that_is_down_holds_up_no_acceptance(failure: Exception) -> None:
     joined = await Desk(failure).join(COMPLETED)
-    assert (joined.invitation, joined.told) == (COMPLETED, False)
+    assert (joined.invitation, joined.notified) == (COMPLETED, False)
 
 
 async def test_where_the_mail_server_has_a_pace_nothing_goes_out_beside_it() -> None:
     """REM-3: only the queue can keep it."""
     desk = Desk(sends_at_once=False)
-    assert not (await desk.join(COMPLETED)).told
+    assert not (await desk.join(COMPLETED)).notified
     assert desk.outbox.sent == []
 
 
@@ -287,15 +287,15 @@ async def test_a_slow_mail_server_is_left_to_the_queue(monkeypatch: pytest.Monke
             super().__init__()
             self.to_greet, self.to_take = to_greet, to_take
 
-        async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
+        async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
             await asyncio.sleep(self.to_greet)
-            assert wanted is not None
-            assert await wanted()
+            assert still_due is not None
+            assert await still_due()
             await asyncio.sleep(self.to_take)
             await super().send(letter)
 
     desk = Desk()
     desk.use(Slow(to_greet=5))
-    assert not (await desk.join(COMPLETED)).told
+    assert not (await desk.join(COMPLETED)).notified
     desk.use(Slow(to_take=0.1))
-    assert (await desk.join(COMPLETED)).told
+    assert (await desk.join(COMPLETED)).notified

@@ -82,7 +82,7 @@ class Outbox:
         self.sent: list[Letter] = []
         self.sent_at: list[float] = []
 
-    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         if self.failure and letter.reader.email.startswith("full"):
             raise self.failure
         self.sent.append(letter)

@@ -28,7 +28,7 @@ STAFF = ("ann@firm.example", "ben@firm.example", "cat@firm.example")
 
 
 class _NoPost:
-    async def send(self, letter: Letter, wanted: StillDue | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         raise AssertionError("nobody is told here")
 
 
