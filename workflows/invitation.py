@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.invitation_details import InvitationLifecycle
     from workflows.invitation_mail import InvitationMail
     from workflows.lifecycle import refusal_from
-    from workflows.options import LOOK
+    from workflows.options import READ
 
 UPDATES_IN_ONE_RUN = 1_000
 """Updates before continue-as-new: half of what the server accepts in one run."""
@@ -289,7 +289,7 @@ class InvitationWorkflow:
             await workflow.execute_local_activity_method(
                 InvitationActivities.authorize_admin,
                 AuthorizeAdmin(account=self._lifecycle.invite.account, admin=admin),
-                **LOOK | LocalActivityConfig(summary="Check that an admin requests it"),
+                **READ | LocalActivityConfig(summary="Check that an admin requests it"),
             )
         except ActivityError as failure:
             raise refusal_from(failure) from None

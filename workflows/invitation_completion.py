@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from states.refund import opening as opening_refund
     from workflows.invitation_details import InvitationLifecycle
     from workflows.lifecycle import refusal_from
-    from workflows.options import LOOK, MOVE, STORE, mail
+    from workflows.options import MOVE, READ, STORE, mail
     from workflows.refund import RefundWorkflow
     from workflows.refund import search_attributes as refund_search_attributes
 
@@ -85,7 +85,7 @@ class InvitationCompletion:
                 PreviewInvitation(
                     invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote
                 ),
-                **LOOK | LocalActivityConfig(summary="Preview the acceptance"),
+                **READ | LocalActivityConfig(summary="Preview the acceptance"),
             )
         except ActivityError as failure:
             raise refusal_from(failure) from None

@@ -186,7 +186,7 @@ async def test_a_long_wait_begins_anew_and_nothing_is_lost(
     acme: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Continue-as-new: journal, results and who waited stay."""
-    monkeypatch.setattr(workflow, "LOOKS_IN_ONE_RUN", 2)
+    monkeypatch.setattr(workflow, "REFRESHES_IN_ONE_RUN", 2)
     await assign(acme, *LICENSED)
     request = await acme.last_request()
     runs = set[str]()
