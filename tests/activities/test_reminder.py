@@ -1,4 +1,4 @@
-"""A run of reminders that a killed worker has left in the middle."""
+"""Tests of the reminder activities: retries after a crash, and digests."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ PAGES = {None: Page(["a", "b"], b"1"), b"1": Page(["c", "d"], b"2"), b"2": Page(
 
 
 class ThreePages:
-    """Invitations on three pages, and who was asked."""
+    """Invitations on three pages, and those signaled."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -40,7 +40,7 @@ class ThreePages:
 
 
 class TwoInviters:
-    """A store with two inviters to tell."""
+    """A store with two inviters to notify."""
 
     def __init__(self) -> None:
         self.told_at: dict[str, datetime] = {}
@@ -75,7 +75,7 @@ class TwoInviters:
 
 
 class Outbox:
-    """A mail server that fails in one way for one reader, as long as it does."""
+    """A mail server that fails in one way for one reader."""
 
     def __init__(self, failure: Exception | None) -> None:
         self.failure = failure
@@ -95,8 +95,8 @@ def activities(invitations: ThreePages, post: Outbox) -> ReminderActivities:
     )
 
 
-async def test_another_worker_goes_on_behind_the_last_page() -> None:
-    """REM-1: hundreds of thousands are not asked from the beginning again."""
+async def test_another_worker_continues_after_the_last_page() -> None:
+    """REM-1: hundreds of thousands of signals are not repeated."""
     invitations, environment = ThreePages(), ActivityEnvironment()
     beats = list[tuple[object, ...]]()
     environment.on_heartbeat = lambda *details: beats.append(details)
@@ -114,8 +114,8 @@ async def test_another_worker_goes_on_behind_the_last_page() -> None:
     assert invitations.asked == ["c", "d", "e"]
 
 
-async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
-    """REM-2: the others are told, the digest that failed is tried again."""
+async def test_a_full_mailbox_does_not_delay_the_other_inviters() -> None:
+    """REM-2: the others are notified, the failed digest is retried."""
     post = Outbox(ConnectionError("mailbox full"))
     run, order = (
         activities(ThreePages(), post),
@@ -132,8 +132,8 @@ async def test_one_full_mailbox_does_not_keep_the_others_waiting() -> None:
     assert "eve" not in told.id
 
 
-async def test_who_was_told_of_the_same_gets_no_digest() -> None:
-    """REM-2: one digest, however many runs there are."""
+async def test_an_inviter_without_news_gets_no_digest() -> None:
+    """REM-2: one digest for any number of runs."""
     post, store = Outbox(None), TwoInviters()
     run = replace(activities(ThreePages(), post), store=store)
     order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
@@ -141,7 +141,7 @@ async def test_who_was_told_of_the_same_gets_no_digest() -> None:
         digests=2
     )
     told_full, told_eve = (letter.id.removesuffix(".run-1") for letter in post.sent)
-    # Stale since the third day: Eve was told after that, the other one before.
+    # Stale since the third day: Eve had her digest after that, the other inviter before.
     store.told_at = {told_full: NOW + timedelta(days=2), told_eve: NOW + timedelta(days=4)}
     again = order.model_copy(update={"run_id": "run-2"})
     assert await ActivityEnvironment().run(run.notify_inviters, again) == InvitersNotified(
@@ -150,7 +150,7 @@ async def test_who_was_told_of_the_same_gets_no_digest() -> None:
     assert post.sent[-1].id == f"{told_full}.run-2"
 
 
-async def test_a_reminder_is_news_to_the_inviter() -> None:
+async def test_a_reminder_since_the_last_digest_is_news() -> None:
     """REM-2: a digest follows a reminder, even if the invitation was in the last digest."""
     [stale] = (await TwoInviters().inviters_to_notify("acme", "run-1", NOW))[0].invitations
     told = InviterToNotify(
@@ -163,8 +163,8 @@ async def test_a_reminder_is_news_to_the_inviter() -> None:
     assert told.has_news(None, timedelta(days=3))
 
 
-async def test_digests_keep_the_pace_of_the_mail_server() -> None:
-    """REM-3: one activity sends them all, so no task queue holds it back."""
+async def test_digests_keep_the_rate_limit_of_the_mail_server() -> None:
+    """REM-3: one activity sends them all, past the rate limit of the task queue."""
     post = Outbox(None)
     run = replace(activities(ThreePages(), post), digests_apart=timedelta(milliseconds=20))
     order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
@@ -175,7 +175,7 @@ async def test_digests_keep_the_pace_of_the_mail_server() -> None:
     assert second - first >= 0.02
 
 
-async def test_a_digest_that_is_refused_for_good_is_left() -> None:
+async def test_a_digest_refused_for_good_is_not_retried() -> None:
     post = Outbox(Undeliverable("550 no such user"))
     run, order = (
         activities(ThreePages(), post),

@@ -1,4 +1,4 @@
-"""An owner of a paid account accepts: quote, choice, refund or credit."""
+"""Tests of the settlement of a paid account: quote, choice, refund or credit."""
 
 import asyncio
 from datetime import timedelta
@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 async def test_a_refund_is_settled_by_the_provider_and_completes_the_invitation(
     world: World,
 ) -> None:
-    """REF-1, REF-2, REF-6: asked from the third business day on, settled on the fourth."""
+    """REF-1, REF-2, REF-6: looked up from the third business day on, settled on the fourth."""
     await a_paying_owner(world)
     preview = await world.client.preview(world.account, JANE)
     assert preview.amount is not None
@@ -49,8 +49,8 @@ async def test_without_a_choice_nothing_changes(world: World) -> None:
     assert (await world.show(JANE)).state is InvitationState.PENDING
 
 
-async def test_a_transfer_credits_the_target_and_tells_its_admins(world: World) -> None:
-    """CRD-1, CRD-2: one entry, the exact amount, from whom."""
+async def test_a_transfer_credits_the_target_and_notifies_its_admins(world: World) -> None:
+    """CRD-1, CRD-2: one entry; the letter has the exact amount and the person."""
     await a_paying_owner(world)
     accepted = await world.client.accept(world.account, JANE, Choice.TRANSFER)
     assert accepted.settlement is not None
@@ -75,8 +75,8 @@ async def test_a_transfer_into_another_currency_is_refused_and_a_refund_remains(
     assert (await world.client.accept(world.account, JANE, Choice.REFUND)).state.accepted
 
 
-async def test_a_quote_that_was_shown_binds_while_it_is_valid_and_no_longer(world: World) -> None:
-    """QUO-5: every preview shows the same one; later the new one is answered and binds."""
+async def test_a_shown_quote_binds_only_while_it_is_valid(world: World) -> None:
+    """QUO-5: every preview shows it; later a new quote is returned and binds."""
     await a_paying_owner(world)
     first = await world.client.preview(world.account, JANE)
     await world.pass_time(JANE, 23 * HOUR)
@@ -94,8 +94,8 @@ async def test_a_quote_that_was_shown_binds_while_it_is_valid_and_no_longer(worl
     assert str(accepted.settlement.amount.amount) == second["amount"]["amount"]
 
 
-async def test_a_preview_behind_an_answer_quotes_nothing(world: World) -> None:
-    """QUO-8: who has answered has no other choice, and is not shown one of nothing."""
+async def test_a_preview_after_an_answer_is_refused(world: World) -> None:
+    """QUO-8: there is no choice left after an answer."""
     await a_paying_owner(world)
     shown = await world.client.preview(world.account, JANE)
     _, *previews = await asyncio.gather(
@@ -110,7 +110,7 @@ async def test_a_preview_behind_an_answer_quotes_nothing(world: World) -> None:
             assert preview == shown
 
 
-async def test_fifty_acceptances_at_once_make_one_refund(world: World) -> None:
+async def test_fifty_concurrent_acceptances_make_one_refund(world: World) -> None:
     """REF-5."""
     await a_paying_owner(world)
     answers = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""However much is sent to an invitation, its history stays bounded and nothing is lost."""
+"""Tests of the bounded history of an invitation."""
 
 from datetime import timedelta
 
@@ -10,10 +10,10 @@ from tests.world import ADMIN, JANE, World
 from workflows import invitation as workflow
 
 
-async def test_a_long_history_begins_anew_and_nothing_is_lost(
+async def test_a_long_history_continues_as_new_and_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Continue-as-new: run id, journal, deadline, link and cool-down stay."""
+    """INV-9: run id, journal, deadline, link and cool-down are carried over."""
     monkeypatch.setattr(workflow, "UPDATES_IN_ONE_RUN", 3)
     before = await world.pending(JANE, License.LICENSED)
     runs = {await world.run_now(JANE)}
@@ -31,15 +31,15 @@ async def test_a_long_history_begins_anew_and_nothing_is_lost(
     assert (await world.until(JANE, "completed")).state is InvitationState.COMPLETED
 
 
-async def test_an_update_that_the_drawing_lacks_leaves_no_event(world: World) -> None:
-    """A validator rejects it before history is written, and the workflow stays alive."""
+async def test_an_update_that_is_not_allowed_leaves_no_event(world: World) -> None:
+    """INV-10: a validator rejects it before history is written."""
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
     for _ in range(5):
         with pytest.raises(Refused) as refused:
             await world.client.accept(world.account, JANE)
         assert refused.value.code is ErrorCode.NOT_PENDING
-    # A busy server may write down the workflow task that was asked, but not what was asked.
+    # A busy server may record the workflow task, but not the update.
     assert not [event for event in await world.events(JANE) if "UPDATE" in event]
     world.smtp.answers.clear()
     await world.until(JANE, "pending")

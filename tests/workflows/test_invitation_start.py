@@ -1,4 +1,4 @@
-"""Managed domains and the heads-up: how an invitation may begin (INV-17, INV-18)."""
+"""Tests of managed domains and of the heads-up (INV-17, INV-18)."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ async def managing(world: World) -> None:
     await world.imported(world.account, managed_domains=["acme.example"])
 
 
-async def test_who_is_in_a_managed_domain_joins_without_a_round_trip(world: World) -> None:
-    """INV-18: told afterwards; no link was ever needed."""
+async def test_a_user_of_a_managed_domain_joins_without_an_answer(world: World) -> None:
+    """INV-18: notified afterwards, without a link."""
     await managing(world)
     await world.invite(NINA)
     joined = await world.until(NINA, "completed")
@@ -25,8 +25,8 @@ async def test_who_is_in_a_managed_domain_joins_without_a_round_trip(world: Worl
     assert await world.audit() == ()
 
 
-async def test_who_has_something_to_lose_is_asked(world: World) -> None:
-    """INV-18: owners of a paid account, or of one with others on it, or with a room."""
+async def test_a_user_with_something_to_lose_must_answer(world: World) -> None:
+    """INV-18: owners of a paid account, or of one with other users or a room."""
     await managing(world)
     await world.imported("nina-pro", plan="pro", users=[(NINA, "owner")])
     await world.imported(
@@ -40,7 +40,7 @@ async def test_who_has_something_to_lose_is_asked(world: World) -> None:
     await world.pending(JANE)
 
 
-async def test_who_owns_a_free_account_alone_joins_and_it_closes(world: World) -> None:
+async def test_the_only_user_of_a_free_account_joins_and_the_account_closes(world: World) -> None:
     """INV-18, SRC-2."""
     await managing(world)
     await world.imported("nina-free", plan="free", users=[(NINA, "owner")])
@@ -58,8 +58,8 @@ async def announced(world: World, days: int = 3) -> InvitationState:
     return row.invitation.state
 
 
-async def test_a_heads_up_goes_ahead_of_the_invitation(world: World) -> None:
-    """INV-17: until its day it can only be revoked; the deadline counts from the invitation."""
+async def test_a_heads_up_is_sent_before_the_invitation(world: World) -> None:
+    """INV-17: until its day it can only be revoked; the deadline counts from the delivery."""
     assert await announced(world) is InvitationState.ANNOUNCED
     await world.mailed("heads_up", JANE)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "not_pending"
@@ -80,19 +80,19 @@ async def test_an_announced_invitation_is_revoked(world: World) -> None:
     assert revoked.state is InvitationState.REVOKED
 
 
-async def test_a_heads_up_that_is_overtaken_is_not_sent(world: World) -> None:
-    """The store is looked at with the mail server waiting for the letter."""
+async def test_a_heads_up_is_not_sent_if_the_invitation_ends_first(world: World) -> None:
+    """INV-17: the store is checked when the mail server is ready for the letter."""
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
     await announced(world)
     await world.smtp.hesitates_at("RCPT")
     await world.client.revoke(world.account, JANE, OWNER)
     world.smtp.go_on()
-    # The letter of somebody else is handed over after it.
+    # A later letter to another person is delivered.
     await world.pending("sue@solo.example")
     assert world.mails(event="heads_up") == []
 
 
-async def test_a_heads_up_that_bounces_is_the_end(world: World) -> None:
+async def test_a_heads_up_that_bounces_ends_the_invitation(world: World) -> None:
     """INV-4."""
     world.smtp.unknown.add(JANE)
     await announced(world)

@@ -1,4 +1,4 @@
-"""Two accounts, one person: the first committed acceptance wins (INV-14)."""
+"""Tests of two invitations of one person: the first committed acceptance wins (INV-14)."""
 
 import asyncio
 from dataclasses import replace
@@ -11,7 +11,7 @@ RIVAL = "boss@rival.example"
 
 
 async def a_rival(world: World) -> str:
-    """Another paid account, which invites Jane too."""
+    """Import another paid account, which also invites Jane."""
     rival = f"rival-{world.account}"
     await world.imported(rival, users=[(RIVAL, "owner")], licenses=60)
     return rival
@@ -21,8 +21,8 @@ async def until_superseded(world: World, account: str) -> None:
     await replace(world, account=account).until(JANE, "superseded")
 
 
-async def test_the_other_invitation_is_superseded_and_its_inviter_told(world: World) -> None:
-    """Its seat is released; accepting it answers how it ended."""
+async def test_the_other_invitation_is_superseded_and_its_inviter_notified(world: World) -> None:
+    """INV-14: its seat is released; accepting it is refused with `superseded`."""
     rival = await a_rival(world)
     await world.client.invite(rival, [Person(email=JANE, license=License.LICENSED)], RIVAL)
     await world.pending(JANE)
@@ -35,8 +35,8 @@ async def test_the_other_invitation_is_superseded_and_its_inviter_told(world: Wo
     assert await world.audit() == ()
 
 
-async def test_both_accept_in_the_same_instant(world: World) -> None:
-    """One winner, one settlement, the other superseded."""
+async def test_of_two_concurrent_acceptances_one_wins(world: World) -> None:
+    """INV-14: one settlement; the other invitation is superseded."""
     rival = await a_rival(world)
     await a_paying_owner(world)
     await world.client.invite(rival, [Person(email=JANE)], RIVAL)

@@ -1,4 +1,4 @@
-"""What a person takes along, and services that fail on the way (TRF)."""
+"""Tests of the move after an acceptance, with services that fail (TRF)."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ MEETING = {"id": "801", "topic": "Weekly", "starts_at": "2027-01-08T09:00:00Z"}
 
 
 class Failing:
-    """The built-in services, whose recordings fail a number of times, or for good."""
+    """The built-in services; recordings fail a number of times, or for good."""
 
     def __init__(self, world: World, *, tries: int = 0, for_good: bool = False) -> None:
         self.services = SqlContent(world.store.engine, "meet.example")
@@ -29,7 +29,7 @@ class Failing:
 
 
 async def invited(world: World) -> None:
-    """Jane owns a free account with data of hers; Acme locks a setting and has a vanity URL."""
+    """Invite Jane, who owns a free account with data; Acme locks a setting and has a vanity URL."""
     await world.imported(
         world.account, vanity_url="acme", locked_settings={"waiting_room": True, "theme": "dark"}
     )
@@ -52,7 +52,7 @@ def status(invitation: Invitation, item: Item) -> ItemStatus:
     return next(each.status for each in invitation.manifest if each.item is item)
 
 
-async def test_everything_moves_along_and_the_manifest_tells_what_changed(world: World) -> None:
+async def test_everything_is_moved_and_the_manifest_lists_the_changes(world: World) -> None:
     """TRF-1, TRF-2, TRF-4, TRF-5."""
     await invited(world)
     await world.client.accept(world.account, JANE)
@@ -78,10 +78,10 @@ async def test_everything_moves_along_and_the_manifest_tells_what_changed(world:
     assert not completed.with_errors
 
 
-async def test_a_service_that_fails_for_an_hour_delays_its_item_alone(
+async def test_a_service_that_fails_for_an_hour_delays_only_its_item(
     world_without_worker: World,
 ) -> None:
-    """TRF-1: everybody is told meanwhile; membership and the other items stand."""
+    """TRF-1: everyone is notified before; membership and the other items are done."""
     world = world_without_worker.patient()
     async with world.working(Failing(world, tries=5)):
         await invited(world)
@@ -99,10 +99,10 @@ async def test_a_service_that_fails_for_an_hour_delays_its_item_alone(
     assert await world.audit() == ()
 
 
-async def test_what_fails_for_good_is_run_again_when_somebody_asks(
+async def test_a_failed_item_is_moved_again_on_request(
     world_without_worker: World,
 ) -> None:
-    """TRF-1, TRF-5: the invitation completes with errors; the rest is told when it has moved."""
+    """TRF-1, TRF-5: it completes with errors; the person is notified of the later move."""
     world = world_without_worker.patient()
     services = Failing(world, for_good=True)
     async with world.working(services):
@@ -124,7 +124,7 @@ async def test_what_fails_for_good_is_run_again_when_somebody_asks(
     assert await world.audit() == ()
 
 
-async def test_only_what_was_accepted_can_be_moved_again(world: World) -> None:
+async def test_only_an_accepted_invitation_can_retry_its_move(world: World) -> None:
     await world.pending(JANE)
     assert await refusal_of(world.client.retry_move(world.account, JANE)) == "conflict"
     await world.client.revoke(world.account, JANE, ADMIN)

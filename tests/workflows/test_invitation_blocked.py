@@ -1,4 +1,4 @@
-"""Owners who cannot leave yet, and how their invitations go on by themselves (BLK)."""
+"""Tests of blocked invitations and of how they resume (BLK)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object] = ()) -> None:
-    """Jane owns a club with two other users and a room, and is invited to leave it."""
+    """Import a club that Jane owns, with two other users and a room, and invite her."""
     await world.imported(
         "club",
         plan=plan,
@@ -54,10 +54,10 @@ async def clear(world: World) -> None:
     await world.remove_room("club", "room-1")
 
 
-async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared(
+async def test_the_invitation_resumes_when_the_last_blocker_is_cleared(
     world: World,
 ) -> None:
-    """BLK-1, BLK-4: after each remedy the rest is named; then the invitee is told, and accepts."""
+    """BLK-1, BLK-4: each remedy leaves the rest listed; then the invitee is notified."""
     first = await blocked(world)
     assert named(first) == [BOB, CARL, "room-1"]
     await world.mailed("blocked", JANE)
@@ -74,25 +74,27 @@ async def test_the_invitation_goes_on_by_itself_when_the_last_blocker_is_cleared
     assert await world.audit() == ()
 
 
-async def test_accepting_while_blocked_looks_again_at_once(world: World) -> None:
-    """BLK-4: another e-mail only when the list has changed."""
+async def test_accepting_while_blocked_checks_again_at_once(world: World) -> None:
+    """BLK-4: another e-mail is sent only if the list has changed."""
     await blocked(world)
     await world.mailed("blocked", JANE)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
     assert [entry.event for entry in (await world.show(JANE)).journal].count("block") == 1
     await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
     await until_named(world, BOB, CARL, "room-1", "room-2")
-    # The list has changed since the invitee was told, however it became known.
+    # The list has changed since the invitee was notified.
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
     assert "room-2" in (await world.mailed("blocked", JANE, times=2)).text
     await clear(world)
     await world.remove_room("club", "room-2")
-    # Whether or not the news has reached it: the acceptance goes through.
+    # The acceptance succeeds before or after the signal.
     assert (await world.client.accept(world.account, JANE)).state.accepted
 
 
-async def test_what_is_weighed_after_the_blockers_frees_the_invitation_too(world: World) -> None:
-    """A choice is only missing where nothing blocks any more."""
+async def test_a_refusal_that_is_checked_after_the_blockers_unblocks_the_invitation(
+    world: World,
+) -> None:
+    """BLK-4: a choice is only required without blockers."""
     await a_club(
         world,
         subscriptions=[
@@ -115,7 +117,7 @@ async def test_what_is_weighed_after_the_blockers_frees_the_invitation_too(world
     assert (await world.client.accept(world.account, JANE, Choice.REFUND)).state.accepted
 
 
-async def test_a_recheck_catches_what_nobody_announced(world: World) -> None:
+async def test_a_recheck_detects_a_cleared_blocker_without_a_signal(world: World) -> None:
     """BLK-4: after 1, 5, 15 minutes, 1, 6 hours, then every 24 hours."""
     first = await blocked(world)
     since = first.journal[-1].at
@@ -128,8 +130,8 @@ async def test_a_recheck_catches_what_nobody_announced(world: World) -> None:
     assert again.journal[-1].at - since < 2 * MINUTE
 
 
-async def test_an_operator_may_have_it_looked_at_again(world: World) -> None:
-    """`recheck`: blocked it says so, free it says so, and after the end how it ended."""
+async def test_an_operator_requests_a_recheck(world: World) -> None:
+    """BLK-4: `recheck` returns the current state, or is refused with the code of the end."""
     await blocked(world)
     assert (await world.client.recheck(world.account, JANE)).state is InvitationState.BLOCKED
     await clear(world)
@@ -140,7 +142,7 @@ async def test_an_operator_may_have_it_looked_at_again(world: World) -> None:
 
 
 async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: World) -> None:
-    """The announcement waits in the store, through twice the same remedy."""
+    """OPS-1: the signal waits in the outbox, even if the same remedy is repeated."""
     world = world_without_worker.patient()
     async with world.working():
         await blocked(world)
@@ -153,8 +155,8 @@ async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: W
     assert [mail.event for mail in world.mails(to=JANE)].count("unblocked") == 1
 
 
-async def test_clearing_in_the_same_moment_as_an_accept(world: World) -> None:
-    """Either it goes through, or it is blocked and then goes on: never stuck, never double."""
+async def test_clearing_a_blocker_concurrently_with_an_acceptance_is_safe(world: World) -> None:
+    """BLK-4: it is accepted, or blocked and then resumed; never stuck, never twice."""
     await a_club(world)
 
     async def accept() -> str:
@@ -172,8 +174,10 @@ async def test_clearing_in_the_same_moment_as_an_accept(world: World) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, paused: bool) -> None:
-    """BLK-5: to the second; paused, the time left before is the time left after."""
+async def test_the_deadline_continues_or_is_paused_while_blocked(
+    world: World, paused: bool
+) -> None:
+    """BLK-5: to the second; a paused deadline keeps the time left."""
     client = replace(world.client, policy=Policy(pause_while_blocked=paused))
     world.client = client
     await a_club(world)
@@ -204,7 +208,7 @@ async def test_the_deadline_goes_on_or_is_paused_while_blocked(world: World, pau
 
 @pytest.mark.parametrize("paused", [False, True])
 async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) -> None:
-    """INV-9, BLK-5: the time for an answer begins anew, and stands still if it did."""
+    """INV-9, BLK-5: the deadline starts again, and stays paused if it was."""
     client = world.client = replace(world.client, policy=Policy(pause_while_blocked=paused))
     await blocked(world)
     await world.pass_time(JANE, timedelta(hours=2))
@@ -217,8 +221,8 @@ async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) 
     )
 
 
-async def test_a_new_link_does_not_take_the_place_of_the_remedies(world: World) -> None:
-    """BLK-4: what blocks is told although the mail server takes it only after a resend."""
+async def test_a_resend_does_not_replace_the_letter_with_the_remedies(world: World) -> None:
+    """BLK-4: the remedies are sent, even if the mail server takes them only after a resend."""
     await a_club(world)
     await world.pass_time(JANE, timedelta(hours=2))
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
@@ -229,8 +233,8 @@ async def test_a_new_link_does_not_take_the_place_of_the_remedies(world: World) 
     await world.mailed("invitation", JANE, times=2)
 
 
-async def test_what_is_cleared_during_a_delivery_is_kept(world: World) -> None:
-    """BLK-4: the delivery does not bring back what it was ordered with."""
+async def test_a_blocker_cleared_during_a_delivery_stays_cleared(world: World) -> None:
+    """BLK-4: the delivery does not restore the blockers in its input."""
     await blocked(world)
     await world.mailed("blocked", JANE)
     await world.pass_time(JANE, timedelta(hours=2))
@@ -250,7 +254,7 @@ async def test_what_is_cleared_during_a_delivery_is_kept(world: World) -> None:
 
 
 async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:
-    """BLK-6, SRC-4: the owner's invitation goes on when the last of them has gone."""
+    """BLK-6, SRC-4: the owner's invitation resumes when the last of them has left."""
     await a_club(world)
     members = world.client.invite_members(world.account, JANE, ADMIN)
     assert await refusal_of(members) == "conflict"
@@ -274,8 +278,8 @@ async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world
     assert await world.audit() == ()
 
 
-async def test_members_are_not_drawn_out_of_an_account_whose_owner_stays(world: World) -> None:
-    """SRC-4: their invitations stand only as long as the owner's does."""
+async def test_members_cannot_leave_an_account_whose_owner_stays(world: World) -> None:
+    """SRC-4: their invitations are valid only as long as the owner's is."""
     await blocked(world)
     await world.client.invite_members(world.account, JANE, ADMIN)
     await world.until(BOB, "pending")
