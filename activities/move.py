@@ -150,30 +150,29 @@ class MoveActivities:
                 )
         except Exception as failure:
             final = given_up or isinstance(failure, Unmovable)
-            # The text may contain anything, so it goes to the worker's log only.
-            activity.logger.warning(
-                "%s of %s %s: %s",
-                item.item,
-                order.invitation_id,
-                "has failed" if final else "was not moved",
-                mask_all(str(failure)) or type(failure).__name__,
-            )
+            _log_failure(order, item, failure, final=final)
             status = ItemStatus.FAILED if final else ItemStatus.PENDING
             return await self._record(order, item.with_status(status))
-        return await self._record(
-            order,
-            ManifestItem(
-                item=item.item,
-                status=ItemStatus.MOVED,
-                count=moved.count,
-                changes=moved.changes,
-            ),
+        result = ManifestItem(
+            item=item.item, status=ItemStatus.MOVED, count=moved.count, changes=moved.changes
         )
+        return await self._record(order, result)
 
     async def _record(self, order: MoveData, item: ManifestItem) -> ManifestItem:
         """Write the item; return the stored one."""
         kept = await self.store.keep_item(order.invitation_id, item)
         return next((entry for entry in kept.manifest if entry.item is item.item), item)
+
+
+def _log_failure(order: MoveData, item: ManifestItem, failure: Exception, *, final: bool) -> None:
+    # The text may contain anything, so it goes to the worker's log only.
+    activity.logger.warning(
+        "%s of %s %s: %s",
+        item.item,
+        order.invitation_id,
+        "has failed" if final else "was not moved",
+        mask_all(str(failure)) or type(failure).__name__,
+    )
 
 
 def _statuses(manifest: Manifest) -> dict[str, str]:
