@@ -77,7 +77,9 @@ async def _play(world: World, name: str) -> dict[str, str]:
 
 async def _with_notice(world: World, noun: str, name: str, workflow_id: str) -> dict[str, str]:
     """Return a workflow and its last notice, if it started one."""
-    history = await world.temporal.client.get_workflow_handle(workflow_id).fetch_history()
+    handle = world.temporal.client.get_workflow_handle(workflow_id)
+    await handle.result()
+    history = await handle.fetch_history()
     children = [
         event.start_child_workflow_execution_initiated_event_attributes for event in history.events
     ]

@@ -204,7 +204,9 @@ async def answered_in_a_managed_domain_and_completed(world: World) -> None:
 
 
 async def moved_and_completed(world: World) -> None:
-    await world.imported("jane-free", plan="free", users=[(JANE, "owner")])
+    await world.imported("jane-free", plan="free", users=[])
+    owner = {"email": JANE, "role": "owner", "recordings": 3, "contacts": 7}
+    await world.import_users("jane-free", [owner])
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
     await world.until(JANE, "completed")
