@@ -1,63 +1,64 @@
-"""What an assignment does to the world: licenses, meetings, e-mails."""
+"""The side effects of an assignment: licenses, meetings, letters (ASG)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.letter.license import HolderParties, letters_about_licenses
 from domain.license import Sku
 from domain.model import Value
 
 
-class AssignNow(Value):
-    """Assign what can be assigned, in one transaction."""
+class CommitAssignment(Value):
+    """Assign the free licenses, in one transaction."""
 
     request: AssignLicenses
     at: AwareDatetime
 
 
-class LookAtAssignment(Value):
-    """Look how a request stands: who waited may have been served."""
+class ReadAssignment(Value):
+    """Read a request; waiting users may have been served."""
 
     request: AssignLicenses
 
 
-class TellHolders(Value):
-    """Tell users of the license that they have got or lost, once for each notice."""
+class NotifyHolders(Value):
+    """Notify users of a license assigned or released, once for each notice."""
 
+    kind: Literal["assignment"] = "assignment"
     notice: str
-    """The id of the notice: its letters are sent once."""
+    """The id of the notice; its letters are sent once."""
     account: str
     sku: Sku
     results: tuple[AssignmentResult, ...]
-    """Who is told, and of what."""
+    """The users to notify, and their results."""
     asked_by: str
     waited: tuple[AssignmentResult, ...] = ()
-    """Who had to wait, once nobody waits any more: the admin who asked is told of them."""
+    """The users who had waited, once none waits any more; the requesting admin is notified."""
 
     @property
     def workflow_id(self) -> str:
-        """One run for each notice."""
+        """The workflow id: one run for each notice."""
         return f"notice/{self.account}/{self.notice}"
 
 
 class AssignmentStore(Protocol):
-    """The store, as far as a running assignment needs it."""
+    """The part of the store that a running assignment uses."""
 
     async def assign(self, request: AssignLicenses, at: datetime) -> Assignment:
-        """Assign in one transaction, once per request id; on repeat the request as it stands.
+        """Assign in one transaction, once per request id; on repeat return the stored request.
 
-        Afterwards nobody in it is `requested`. Who waits is served in the transaction that
-        frees or brings what they wait for; the workflow is then signalled `licenses_freed`,
-        as it is when their waiting ends otherwise (`refused`, `released`) or they wait for
-        something else. The journal is empty: the workflow writes it.
+        Afterwards no user in it is `requested`. A waiting user is served in the transaction that
+        frees or adds the license; then the workflow is signaled `licenses_freed`, also when the
+        wait ends otherwise (`refused`, `released`) or its reason changes. The journal is empty:
+        the workflow writes it.
 
         Raises Refused, with nothing changed: `not_found`, `not_authorized`,
         `target_not_paid`, `capacity_required`, `invalid_capacity`; atomic requests also
@@ -66,12 +67,12 @@ class AssignmentStore(Protocol):
         """
 
     async def assignment(self, request_id: str) -> Assignment:
-        """The request as it stands. Raises Refused: `not_found`."""
+        """Return the stored request. Raises Refused: `not_found`."""
 
     async def holder_parties(
         self, account: str, emails: Sequence[str], asked_by: str
     ) -> HolderParties:
-        """Whom an assignment concerns, as the directory knows them now; who is unknown is left out.
+        """Return the people concerned, as the directory has them now; unknown users are left out.
 
         Raises Refused: `not_found` (the account).
         """
@@ -79,35 +80,33 @@ class AssignmentStore(Protocol):
 
 @dataclass(frozen=True)
 class AssignmentActivities:
-    """The side effects of the `AddonAssignment` workflow."""
+    """The activities of the `AddonAssignment` workflow."""
 
     store: AssignmentStore
     mailer: Mailer
 
     @activity.defn
-    async def assign_now(self, order: AssignNow) -> Assignment:
-        """Claim licenses for users and give their meetings the capacity, at once (ASG-3)."""
+    async def commit_assignment(self, order: CommitAssignment) -> Assignment:
+        """Assign licenses to users and the capacity to their meetings (ASG-3)."""
         return await self.store.assign(order.request, order.at)
 
     @activity.defn
-    async def look_at_assignment(self, order: LookAtAssignment) -> Assignment:
-        """How the request stands now."""
+    async def read_assignment(self, order: ReadAssignment) -> Assignment:
+        """Return the stored request."""
         return await self.store.assignment(order.request.request_id)
 
     @activity.defn
-    async def tell_holders(self, order: TellHolders) -> None:
-        """Tell each user in their language; one who cannot be told keeps nobody else waiting."""
+    async def notify_holders(self, order: NotifyHolders) -> None:
+        """Notify each user in their language; a failed letter does not delay the others."""
         emails = [result.email for result in order.results]
         parties = await self.store.holder_parties(order.account, emails, order.asked_by)
-        not_taken: ApplicationError | None = None
+        failure: ApplicationError | None = None
         for letter in letters_about_licenses(
             order.notice, order.sku, order.results, order.waited, parties
         ):
             try:
-                await send_with_retry_delay(self.mailer, letter)
-            except Undeliverable as refused:
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
-            except ApplicationError as failure:
-                not_taken = failure
-        if not_taken:
-            raise not_taken
+                await send_or_log(self.mailer, letter)
+            except ApplicationError as error:
+                failure = error
+        if failure:
+            raise failure

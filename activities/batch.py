@@ -1,4 +1,4 @@
-"""Inviting the rows of a batch, some thousand at a time (REM-3)."""
+"""The side effects of a batch: invitations, some thousand rows at a time (REM-3)."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -12,56 +12,56 @@ from activities.heartbeat import beating
 from domain.batch import Batch, BatchProgress, BatchRow
 
 SLICE: Final = 2_000
-"""Rows of one activity: between two of them nothing is in flight, so that they are few.
+"""Rows of one activity. Large, because nothing is in flight between two activities.
 
-A drained worker stops after the portions that it is at.
+A draining worker stops after the current portions.
 """
 
 PORTION: Final = 25
-"""Rows of one transaction: on SQLite all others wait for it."""
+"""Rows of one transaction; on SQLite all other writers wait for it."""
 
 LANES: Final = 6
-"""Portions at a time: while some are being started the next is claimed."""
+"""Concurrent portions: while some are started, the next one is claimed."""
 
-REST: Final = timedelta(milliseconds=100)
-"""Between two portions of a lane: who waits for SQLite looks again that often, and no oftener."""
+PAUSE: Final = timedelta(milliseconds=100)
+"""Pause of a lane between two portions: the interval at which writers retry on SQLite."""
 
 BEAT_EVERY: Final = timedelta(seconds=2)
 
 
 class BatchStore(Protocol):
-    """The store, as far as a batch needs it."""
+    """The part of the store that a batch uses."""
 
     async def waiting(self, batch_id: str, limit: int) -> Sequence[BatchRow]:
-        """The first rows that have no result yet, in the order asked."""
+        """Return the first rows without a result, in the order requested."""
 
     async def progress(self, batch_id: str) -> BatchProgress:
-        """How far the batch has come. Raises Refused: `not_found`."""
+        """Return the counts of the batch. Raises Refused: `not_found`."""
 
 
 class Inviter(Protocol):
-    """Who starts invitations."""
+    """The client that starts invitations."""
 
     async def invite_rows(
         self, batch: Batch, rows: Sequence[BatchRow], in_order: asyncio.Lock
     ) -> None:
-        """Invite each row once and keep its result; on repeat, the same invitation.
+        """Invite each row once and write its result; a repeat has the same invitation.
 
-        Rows are claimed under `in_order`: who is named first gets the seat. Raises
-        Unavailable when rows are left without a result; the others keep theirs.
+        Rows are claimed under `in_order`: the first row gets the seat. Raises Unavailable
+        when rows are left without a result; the other results stay.
         """
 
 
 @dataclass(frozen=True)
-class BulkActivities:
-    """The side effects of the `BulkInvite` workflow."""
+class BatchActivities:
+    """The activities of the `BulkInvite` workflow."""
 
     store: BatchStore
     inviter: Inviter
 
     @activity.defn
     async def invite_slice(self, batch: Batch) -> BatchProgress:
-        """Invite the next rows; a repeat goes on with those that have no result."""
+        """Invite the next rows; a retry continues with the rows without a result."""
         rows = await self.store.waiting(batch.batch_id, SLICE)
         portions = iter([rows[start : start + PORTION] for start in range(0, len(rows), PORTION)])
         in_order = asyncio.Lock()
@@ -77,7 +77,7 @@ class BulkActivities:
     ) -> None:
         for portion in portions:
             await self.inviter.invite_rows(batch, portion, in_order)
-            await asyncio.sleep(REST.total_seconds())
+            await asyncio.sleep(PAUSE.total_seconds())
             if activity.is_worker_shutdown():
-                # Another worker goes on at once; waiting for a heartbeat would take longer.
+                # Another worker continues at once, instead of after a heartbeat timeout.
                 return

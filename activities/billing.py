@@ -1,4 +1,4 @@
-"""The payment provider: what it charges, and what it gives back."""
+"""The payment provider: charges and refunds."""
 
 from typing import Protocol
 
@@ -11,17 +11,17 @@ from domain.refund import PartState
 
 
 class ChargeUndecided(Exception):
-    """The provider has the charge and does not know yet how it ends: look for it again later.
+    """The provider has the charge, but its result is not known yet; look it up again later.
 
-    A debit that a bank has days for is one.
+    A bank debit, for example, takes days.
     """
 
 
 class RefundRefused(Exception):
-    """The provider will not make this refund, and asking again changes nothing.
+    """The provider refuses this refund for good.
 
-    More than was paid, an unknown payment, a method that cannot take it: the text is the
-    provider's reason.
+    The text is the provider's reason: more than was paid, an unknown payment, a method that
+    cannot receive it.
     """
 
 
@@ -31,80 +31,80 @@ class RefundRequest(Value):
     key: str
     """The business id of the request (REF-5)."""
     account: str
-    """The account that paid, in our words."""
+    """Our id of the account that paid."""
     payment: str
     """The provider's id of the payment."""
     amount: Money
     to_method: str | None = None
-    """Another method than the original one; not every provider can."""
+    """A method other than the original one; not every provider supports it."""
     at: AwareDatetime
-    """Now, in the time of the refund."""
+    """Current workflow time."""
 
 
 class ProviderRefund(Value):
-    """What the provider says of one refund."""
+    """The provider's status of one refund."""
 
     provider_id: str
     state: PartState
-    """Only the provider's own words: pending to canceled."""
+    """A status of the provider: pending to canceled."""
     failure: str | None = None
 
 
 class ChargeRequest(Value):
-    """Take `amount` from one payment method, which nobody is there to confirm."""
+    """Charge `amount` to one payment method, off-session."""
 
     key: str
     """The business id of the request: the invoice, the attempt and the method."""
     account: str
-    """The account that pays, in our words."""
+    """Our id of the account that pays."""
     billing_customer: str | None = None
-    """The same in the words of a provider outside; the built-in one needs none."""
+    """The external provider's id of the account; the built-in one needs none."""
     method: str
     """The id of the payment method; `EXAMPLE_CARD` where the account lists none (ADD-4)."""
     amount: Money
     description: str
-    """What it is for, to be read at the provider: no personal data."""
+    """The text shown at the provider; no personal data."""
     at: AwareDatetime
-    """Now, in the time of the order."""
+    """Current workflow time."""
 
 
 class ProviderCharge(Value):
-    """What the provider says of one charge."""
+    """The provider's result of one charge."""
 
     provider_id: str | None
-    """The payment that may be refunded; None only of a decline that the provider keeps nothing
-    of, because the request made no sense to it."""
+    """The payment that may be refunded; None only if the provider rejected the request and
+    recorded nothing."""
     state: ChargeState
     failure: str | None = None
-    """Why it was declined, in the provider's words: `card_declined`."""
+    """The provider's reason of a decline, for example `card_declined`."""
 
 
 class PaymentProvider(Protocol):
-    """Keeps payments and refunds. The built-in ledger and Stripe keep the same promises."""
+    """A payment provider. The built-in ledger and Stripe make the same guarantees."""
 
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
-        """Charge once per `request.key`; a repeated key returns the first answer.
+        """Charge once per `request.key`; a repeated key returns the first result.
 
-        A decline is an answer: the same method is asked anew by another key only. Any
-        exception leaves it unclear whether money was taken.
+        A decline is a result: the same method is charged again with another key only. After any
+        exception the outcome is unknown.
         """
 
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
-        """The answer that `request.key` has had, if any: looked for after an unclear one.
+        """Return the result of `request.key`, if any; used when the outcome is unknown.
 
-        Raises ChargeUndecided while there is none yet. A decline that the provider keeps nothing
-        of is not found, and is answered anew.
+        Raises ChargeUndecided while there is none yet. A decline that the provider did not record
+        is not found; the charge is then made again.
         """
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
-        """Refund once per `request.key`; a repeated key returns the first refund as it stands.
+        """Refund once per `request.key`; a repeated key returns the current status of the first.
 
-        A refund that the provider takes and then fails is returned with its state. Raises
-        RefundRefused; any other exception leaves it unclear whether it was made.
+        A refund that the provider accepts and then fails is returned with its state. Raises
+        RefundRefused; after any other exception the outcome is unknown.
         """
 
     async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
-        """The refund that was made for `request.key`, if any: asked after an unclear answer."""
+        """Return the refund of `request.key`, if any; used when the outcome is unknown."""
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
-        """How the refund stands at `request.at`."""
+        """Return the status of the refund at `request.at`."""

@@ -1,4 +1,4 @@
-"""The error boundary: refusals cross the wire by type and come back as themselves."""
+"""The error boundary: refusals cross the wire by type and are restored from it."""
 
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
@@ -11,16 +11,16 @@ _CODES = frozenset(ErrorCode)
 
 
 class SeatflowFailureConverter(DefaultFailureConverter):
-    """Writes a `Refused` as an application error whose type is its code, and reads it back.
+    """Converter of a `Refused` to an application error whose type is its code, and back.
 
-    Workers and clients share it, so a rule's no arrives whole wherever it is caught.
-    A refusal is never retried: asking again changes nothing.
+    Workers and clients share it, so code and details arrive wherever a refusal is caught.
+    A refusal is not retried: the result would be the same.
     """
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
     ) -> None:
-        """Write `exception` into `failure`."""
+        """Convert `exception` to `failure`."""
         if isinstance(exception, Refused):
             exception = ApplicationError(
                 exception.message,
@@ -29,12 +29,12 @@ class SeatflowFailureConverter(DefaultFailureConverter):
                 non_retryable=True,
             )
         super().to_failure(exception, payload_converter, failure)
-        # Messages are shown in the UI, and only encrypted when there is a key.
+        # The UI shows messages; they are encrypted only if keys are configured.
         failure.message = mask_all(failure.message)
         failure.stack_trace = mask_all(failure.stack_trace)
 
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
-        """Read an exception out of `failure`."""
+        """Convert `failure` to an exception."""
         error = super().from_failure(failure, payload_converter)
         if isinstance(error, ApplicationError) and error.type in _CODES:
             details = error.details[0] if error.details else {}
@@ -43,7 +43,7 @@ class SeatflowFailureConverter(DefaultFailureConverter):
 
 
 class EncryptingFailureConverter(SeatflowFailureConverter):
-    """The same, with messages and stack traces moved to where the codec encrypts them."""
+    """The same converter, with messages and stack traces in attributes that are encrypted."""
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)

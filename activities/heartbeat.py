@@ -1,4 +1,4 @@
-"""Heartbeats beside an activity's work: silence means that the worker is gone."""
+"""Heartbeats during an activity's work, so that a dead worker is detected."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,26 +9,26 @@ from temporalio import activity
 
 
 class Progress:
-    """How far an activity has come: for the UI, and for whoever goes on with it."""
+    """The progress of an activity, for the UI and for the next attempt."""
 
     def __init__(self, *details: object) -> None:
         self._details = details
 
     def show(self, *details: object) -> None:
-        """It has come so far; what is said here comes back as the next attempt's details."""
+        """Heartbeat with new details, which the next attempt receives."""
         self._details = details
         self.beat()
 
     def beat(self) -> None:
-        """It lives, and has come as far as before."""
+        """Heartbeat with the last details."""
         activity.heartbeat(*self._details)
 
 
 @asynccontextmanager
 async def beating(every: timedelta) -> AsyncIterator[Progress]:
-    """Heartbeats beside the body, however long one of its steps takes.
+    """Heartbeat in the background while the body runs.
 
-    As long as the body shows nothing, they repeat how far the attempt before had come.
+    Until the body shows progress, the details of the previous attempt are repeated.
     """
     progress = Progress(*activity.info().heartbeat_details)
 

@@ -1,21 +1,20 @@
-"""What an invitation does to the world: e-mails, memberships, seats, its record."""
+"""The side effects of an invitation: e-mails, membership, seat, record."""
 
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import (
+    LetterSent,
     Mailer,
-    Undeliverable,
-    Unwanted,
-    Wanted,
+    StillDue,
     business_time,
     send_at_once,
-    send_with_retry_delay,
+    send_letter,
+    send_or_log,
 )
 from domain.attention import cases_of_move
 from domain.invitation import (
@@ -39,28 +38,18 @@ from domain.refund import RefundOrder
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-Send = Callable[[Mailer, Letter], Awaitable[None]]
-"""A way to send a letter."""
+_KEEPS_LETTERS_DUE = frozenset({"resend", "remind"})
+"""Events after which a letter about an earlier state is still true."""
 
 
 class AnnounceInvitation(Value):
-    """Send the notice that the invitation will go out at `invitation.goes_out_at`."""
+    """Send the heads-up: the invitation e-mail follows at `invitation.goes_out_at`."""
 
     invite: Invite
     invitation: Invitation
-    """As it stands; it stays so."""
+    """The current record; the activity does not change it."""
     at: AwareDatetime
-    """When this was ordered, in workflow time."""
-
-
-class InvitationAnnounced(Value):
-    """The mail server has taken the notice, or has refused it for good."""
-
-    at: AwareDatetime
-    refused: str | None = None
-    """What the mail server said to an address that it will never take."""
-    sent: bool = True
-    """Whether it was still due when the mail server was ready for it."""
+    """Workflow time of the request."""
 
 
 class DeliverInvitation(Value):
@@ -68,124 +57,115 @@ class DeliverInvitation(Value):
 
     invite: Invite
     invitation: Invitation
-    """As it stands; the activity records it as delivered."""
+    """The current record; the activity records it as delivered."""
     at: AwareDatetime
-    """When this was ordered, in workflow time."""
-
-
-class InvitationDelivered(Value):
-    """The mail server has taken the e-mail, or has refused it for good."""
-
-    at: AwareDatetime
-    refused: str | None = None
-    """What the mail server said to an address that it will never take."""
-    sent: bool = True
-    """Whether it was still due when the mail server was ready for it."""
+    """Workflow time of the request."""
 
 
 class RemindInvitee(Value):
-    """Remind the invitee that an answer is wanted."""
+    """Send a reminder to the invitee."""
 
     invite: Invite
     invitation: Invitation
-    """As it stands; where it has moved on since, no reminder goes out."""
+    """The current record; no reminder is sent if it has changed since."""
     reminder: DueReminder
-
-
-class InviteeReminded(Value):
-    """The mail server has taken the reminder, or it did not get one."""
-
-    sent: bool
-    """Whether it was taken; otherwise it was refused, or the invitation has moved on."""
-    refused: str | None = None
-    """What the mail server said to an address that it will never take."""
+    at: AwareDatetime
+    """Workflow time of the request."""
 
 
 class JoinAccount(Value):
-    """Commit the membership, and with it everything that must be true at once."""
+    """Commit the membership and everything that must change with it."""
 
     invite: Invite
     invitation: Invitation
-    """The record as it will stand: accepted. The store adds choice and settlement."""
+    """The accepted record; the store adds choice and settlement."""
     choice: Choice | None
     quote: RecordedQuote | None = None
-    """The quote that was shown last, if any; it binds while it is valid (QUO-5)."""
+    """The last quote shown, if any; it binds while it is valid (QUO-5)."""
     unasked: bool = False
-    """Only if a managed domain lets the person in without asking them (INV-18)."""
+    """True to join only if the managed domain requires no answer (INV-18)."""
 
 
 class AccountJoined(Value):
-    """The membership stands, or something else came first."""
+    """The membership is committed, or the invitation had ended before."""
 
     invitation: Invitation
-    """The record that is kept."""
+    """The stored record."""
     refund: RefundOrder | None = None
-    """What has to be returned to payment methods, if anything."""
-    told: bool = False
-    """Whether everybody has been told; only where nothing remains to be done."""
+    """The refund to payment methods, if any."""
+    notified: bool = False
+    """True if everyone has been notified; only for a completed invitation."""
 
 
-class LookAgain(Value):
-    """Look how an unanswered invitation stands in the store."""
+class ReadInvitation(Value):
+    """Read the stored state and blockers of an unanswered invitation."""
 
     invite: Invite
 
 
-class Standing(Value):
-    """How an invitation stands, and what is in its way."""
+class InvitationRead(Value):
+    """The stored state of an invitation, and its blockers."""
 
     invitation: Invitation
-    """The record that is kept; it may have ended without its workflow."""
+    """The stored record; it may have ended without its workflow."""
     blockers: tuple[Blocker, ...] = ()
 
 
 class EndInvitation(Value):
-    """End an invitation that nobody has accepted."""
+    """End an invitation that has not been accepted."""
 
     invite: Invite
     invitation: Invitation
-    """The record as it will stand: ended."""
+    """The ended record."""
 
 
 class RecordInvitation(Value):
-    """Keep the invitation as it stands, or tell of it."""
+    """Write the current record."""
 
+    invite: Invite
+    invitation: Invitation
+
+
+class NotifyParties(Value):
+    """Notify everyone concerned of the current state."""
+
+    kind: Literal["invitation"] = "invitation"
     invite: Invite
     invitation: Invitation
 
 
 class PreviewInvitation(Value):
-    """Say what accepting would do."""
+    """Preview the acceptance."""
 
     invite: Invite
     at: AwareDatetime
-    """Now, in the invitation's time."""
+    """Workflow time of the request."""
     recorded: RecordedQuote | None = None
-    """The quote that was shown before, if any (QUO-5)."""
+    """The last quote shown, if any (QUO-5)."""
 
 
 class InvitationPreviewed(Value):
-    """What accepting would do, and the quote that binds from now on."""
+    """The effects of accepting, and the quote that binds from now on."""
 
     preview: Preview
     quote: RecordedQuote | None = None
-    """None where there is nothing to choose (QUO-4)."""
+    """None if there is nothing to choose (QUO-4)."""
 
 
 class AuthorizeAdmin(Value):
-    """Make sure that `admin` may act for `account`."""
+    """Check that `admin` may act for `account`."""
 
     account: str
     admin: str
 
 
 class InvitationStore(Protocol):
-    """The store, as far as a running invitation needs it."""
+    """The part of the store that a running invitation uses."""
 
     async def record(self, invitation_id: str, invitation: Invitation) -> None:
-        """Keep `invitation` as it stands.
+        """Write `invitation`.
 
-        Older than what is kept (a shorter journal), or already ended there: ignored.
+        Ignored if the stored record is newer (a longer journal) or has ended.
         """
 
     async def join(self, order: JoinAccount) -> AccountJoined:
@@ -193,53 +173,60 @@ class InvitationStore(Protocol):
 
         Writes membership, seat, source account, settlement with its ledger entries and the
         accepted record, once per invitation. On repeat, or when it had ended before: the
-        record that is kept, and the same refund.
+        stored record, and the same refund.
         Where nothing remains to be settled or moved, the record is completed at once.
         The person's other open invitations end as superseded (INV-14). When another
-        acceptance came first, this one has ended so: the record that is kept says it.
+        acceptance was first, this one has ended so: the stored record says it.
         Raises Refused, with nothing changed, the first of: `conflict` (`unasked`, but the
-        person has to be asked), `target_not_paid`, `already_member`,
+        person has to answer), `target_not_paid`, `already_member`,
         `belongs_to_other_account`, `no_seats`, `blocked` (with `blockers`),
         `choice_required`, `currency_mismatch`, `quote_expired`.
         """
 
-    async def standing(self, invite: Invite) -> Standing:
-        """How the invitation stands and what blocks its acceptance; changes nothing (BLK-4).
+    async def standing(self, invite: Invite) -> InvitationRead:
+        """Return the stored record and the blockers of an acceptance; change nothing (BLK-4).
 
-        Raises Refused: `not_found`, when the store does not keep it.
+        Raises Refused: `not_found`, if the store does not have it.
         """
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
-        """Release the seat and keep the end, in one transaction (INV-7).
+        """Release the seat and write the end, in one transaction (INV-7).
 
-        On repeat, or when it was accepted or ended before: the record that is kept.
+        On repeat, or when it was accepted or ended before: return the stored record.
         """
 
     async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Whether nothing has moved the invitation since it stood as `invitation`."""
+        """Return whether the invitation is unchanged since `invitation` was recorded."""
 
     async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Whether its e-mail is no longer due: it is answered, over, or has a newer link."""
+        """Return whether its e-mail is no longer due: answered, ended, or a newer link."""
 
     async def parties(self, invite: Invite) -> Parties:
-        """Whom the invitation concerns, as the directory knows them now.
+        """Return the people whom the invitation concerns, as the directory has them now.
 
-        Raises Refused(conflict) when the store does not keep this invitation: its claim
+        Raises Refused(conflict) when the store does not have this invitation: its claim
         was released before the workflow began.
         """
 
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
-        """What accepting would do; changes nothing (QUO-8).
+        """Return the effects of accepting; change nothing (QUO-8).
 
-        While the recorded quote binds, it is shown again; otherwise a new one.
+        A recorded quote that still binds is returned again, otherwise a new one.
         """
 
     async def authorize(self, account: str, admin: str) -> None:
-        """Raises Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
+        """Raise Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
+
+
+class Links(Protocol):
+    """The signed links that invitees open."""
+
+    def link(self, invitation_id: str, number: int) -> str:
+        """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
 
 
 def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invitation:
-    """The record once the mail server has taken the e-mail: the deadline counts anew (INV-6)."""
+    """Return the record after the delivery at `at`; the deadline starts again (INV-6)."""
     if invitation.state is InvitationState.SENT:
         return after(
             InvitationMachine,
@@ -252,51 +239,33 @@ def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invita
     return invitation.expiring(policy.ttl, since=at)
 
 
-_WHILE_IT_STANDS = frozenset({"resend", "remind"})
-"""The events that leave an invitation where it is."""
-
-
-class Links(Protocol):
-    """The signed links that invitees open."""
-
-    def link(self, invitation_id: str, number: int) -> str:
-        """The link of the `number`th invitation e-mail; the same for the same arguments."""
-
-
 @dataclass(frozen=True)
 class InvitationActivities:
-    """The side effects of the `Invitation` workflow."""
+    """The activities of the `Invitation` workflow."""
 
     store: InvitationStore
     mailer: Mailer
     links: Links
     operators: str | None = None
-    """The address of those who are told of what waits for them."""
-    tells_at_once: bool = True
-    """Whether letters may go out beside the queue that sets the mail server's pace."""
+    """The operators' address; None: they get no letters."""
+    sends_at_once: bool = True
+    """False if every letter must go through the queue that limits the mail server's rate."""
 
     @activity.defn
-    async def announce_invitation(self, order: AnnounceInvitation) -> InvitationAnnounced:
-        """Send the heads-up, unless it is no longer due; nothing is recorded (INV-17)."""
-        at, goes_out_at = business_time(order.at), order.invitation.goes_out_at
+    async def announce_invitation(self, order: AnnounceInvitation) -> LetterSent:
+        """Send the heads-up if it is still due; nothing is recorded (INV-17)."""
+        goes_out_at = order.invitation.goes_out_at
         assert goes_out_at is not None, "it is not announced"
         letter = heads_up_letter(order.invite, await self.store.parties(order.invite), goes_out_at)
-        try:
-            await send_with_retry_delay(
-                self.mailer, letter, self._due(order.invite, order.invitation)
-            )
-        except Unwanted:
-            return InvitationAnnounced(at=at, sent=False)
-        except Undeliverable as refused:
-            return InvitationAnnounced(at=at, refused=str(refused))
-        return InvitationAnnounced(at=at)
+        return await send_letter(
+            self.mailer, letter, order.at, self._delivery_due(order.invite, order.invitation)
+        )
 
     @activity.defn
-    async def deliver_invitation(self, order: DeliverInvitation) -> InvitationDelivered:
-        """Send the e-mail, unless it is no longer due, and record it (INV-4, INV-6)."""
-        invite, at = order.invite, business_time(order.at)
-        number = order.invitation.sent_count
-        delivered = as_delivered(order.invitation, at, invite.policy)
+    async def deliver_invitation(self, order: DeliverInvitation) -> LetterSent:
+        """Send the invitation e-mail if it is still due, and record it (INV-4, INV-6)."""
+        invite, number = order.invite, order.invitation.sent_count
+        delivered = as_delivered(order.invitation, business_time(order.at), invite.policy)
         letter = invitation_letter(
             invite,
             await self.store.parties(invite),
@@ -304,21 +273,19 @@ class InvitationActivities:
             link=self.links.link(invite.invitation_id, number),
             expires_at=delivered.expires_at,
         )
-        try:
-            await send_with_retry_delay(self.mailer, letter, self._due(invite, order.invitation))
-        except Unwanted:
-            return InvitationDelivered(at=at, sent=False)
-        except Undeliverable as refused:
-            return InvitationDelivered(at=at, refused=str(refused))
-        await self.store.record(invite.invitation_id, delivered)
-        return InvitationDelivered(at=at)
+        result = await send_letter(
+            self.mailer, letter, order.at, self._delivery_due(invite, order.invitation)
+        )
+        if result.sent:
+            await self.store.record(invite.invitation_id, delivered)
+        return result
 
     @activity.defn
-    async def remind_invitee(self, order: RemindInvitee) -> InviteeReminded:
-        """Send the reminder, unless the invitation has moved on; nothing is recorded (REM-1)."""
+    async def remind_invitee(self, order: RemindInvitee) -> LetterSent:
+        """Send the reminder if the invitation is unchanged; nothing is recorded (REM-1)."""
         invite, invitation = order.invite, order.invitation
 
-        async def wanted() -> bool:
+        async def unchanged() -> bool:
             return await self.store.stands_as(invite.invitation_id, invitation)
 
         letter = reminder_letter(
@@ -328,103 +295,91 @@ class InvitationActivities:
             number=order.reminder.number,
             link=self.links.link(invite.invitation_id, invitation.sent_count),
         )
-        try:
-            await send_with_retry_delay(self.mailer, letter, wanted)
-        except Unwanted:
-            return InviteeReminded(sent=False)
-        except Undeliverable as refused:
-            return InviteeReminded(sent=False, refused=str(refused))
-        return InviteeReminded(sent=True)
+        return await send_letter(self.mailer, letter, order.at, unchanged)
 
     @activity.defn
     async def join_account(self, order: JoinAccount) -> AccountJoined:
-        """Commit the membership; returns the record that is kept (INV-11).
+        """Commit the membership; return the stored record (INV-11).
 
-        Where nothing remains to be done, everybody is told in the same breath, if the mail
-        server lets it: most acceptances cost no activity more than this one.
+        If nothing remains to be done, everyone is notified here, provided that the mail server
+        answers quickly: most acceptances then need no other activity.
         """
         joined = await self.store.join(order)
-        if not self.tells_at_once or joined.invitation.state is not InvitationState.COMPLETED:
+        if not self.sends_at_once or joined.invitation.state is not InvitationState.COMPLETED:
             return joined
-        told = await self._told_at_once(
-            RecordInvitation(invite=order.invite, invitation=joined.invitation)
-        )
-        return joined.model_copy(update={"told": told})
+        notified = await self._notify_at_once(order.invite, joined.invitation)
+        return joined.model_copy(update={"notified": notified})
 
     @activity.defn
-    async def look_again(self, order: LookAgain) -> Standing:
-        """How the invitation stands in the store, and what blocks it (BLK-4)."""
+    async def read_invitation(self, order: ReadInvitation) -> InvitationRead:
+        """Return the stored state of the invitation, and its blockers (BLK-4)."""
         return await self.store.standing(order.invite)
 
     @activity.defn
     async def end_invitation(self, order: EndInvitation) -> Invitation:
-        """Write the end and release the seat; returns the record that is kept (INV-7)."""
+        """Write the end and release the seat; return the stored record (INV-7)."""
         return await self.store.end(order.invite.invitation_id, order.invitation)
 
     @activity.defn
     async def record_invitation(self, order: RecordInvitation) -> None:
-        """Keep the invitation as it stands."""
+        """Write the current record."""
         await self.store.record(order.invite.invitation_id, order.invitation)
 
     @activity.defn
     async def preview_invitation(self, order: PreviewInvitation) -> InvitationPreviewed:
-        """Say what accepting would do; changes nothing."""
+        """Return the effects of accepting; change nothing."""
         return await self.store.preview(order)
 
     @activity.defn
     async def authorize_admin(self, order: AuthorizeAdmin) -> None:
-        """Make sure that the person is an owner or admin of the account."""
+        """Check that the person is an owner or admin of the account."""
         await self.store.authorize(order.account, order.admin)
 
     @activity.defn
     async def close_invitation(self, order: RecordInvitation) -> None:
-        """Keep the invitation as it was accepted or ended, and tell everybody, each once."""
+        """Write the accepted record and notify everyone, each once."""
         await self.store.record(order.invite.invitation_id, order.invitation)
-        await self._tell(order)
+        await self._notify(order.invite, order.invitation)
 
     @activity.defn
-    async def tell_about_invitation(self, order: RecordInvitation) -> None:
-        """Tell everybody, each once; nothing is recorded, since it may have gone on since.
+    async def notify_parties(self, order: NotifyParties) -> None:
+        """Notify everyone, each once; nothing is recorded.
 
-        Whoever has gone on is not told what was in their way, or no longer is; a new link or a
-        reminder in the meantime changes nothing about that.
+        A letter about blockers is dropped if the invitation has changed since, except by a new
+        link or a reminder.
         """
         if order.invitation.state.unanswered:
-            kept = (await self.store.standing(order.invite)).invitation
-            since = kept.journal[len(order.invitation.journal) :]
-            if any(entry.event not in _WHILE_IT_STANDS for entry in since):
+            stored = (await self.store.standing(order.invite)).invitation
+            later = stored.journal[len(order.invitation.journal) :]
+            if any(entry.event not in _KEEPS_LETTERS_DUE for entry in later):
                 return
-        await self._tell(order)
+        await self._notify(order.invite, order.invitation)
 
-    def _due(self, invite: Invite, invitation: Invitation) -> Wanted:
-        """Asks, with the mail server ready for it, whether its e-mail is still due."""
-
+    def _delivery_due(self, invite: Invite, invitation: Invitation) -> StillDue:
         async def due() -> bool:
             return not await self.store.overtaken(invite.invitation_id, invitation)
 
         return due
 
-    async def _told_at_once(self, order: RecordInvitation) -> bool:
+    async def _notify_at_once(self, invite: Invite, invitation: Invitation) -> bool:
         try:
-            await self._tell(order, send_at_once)
+            for letter in await self._letters(invite, invitation):
+                await send_or_log(self.mailer, letter, send_at_once)
         except Exception as failure:
-            # The membership stands; the letters wait in their queue.
-            activity.logger.info("nobody is told at once: %s", type(failure).__name__)
+            # The membership is committed; the letters are sent from their queue.
+            activity.logger.info("letters are sent later: %s", type(failure).__name__)
             return False
         return True
 
-    async def _tell(self, order: RecordInvitation, send: Send = send_with_retry_delay) -> None:
-        for letter in self._letters(order, await self.store.parties(order.invite)):
-            try:
-                await send(self.mailer, letter)
-            except Undeliverable as refused:
-                # Nobody is left to tell; the operators find it in the worker's log.
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+    async def _notify(self, invite: Invite, invitation: Invitation) -> None:
+        for letter in await self._letters(invite, invitation):
+            await send_or_log(self.mailer, letter)
 
-    def _letters(self, order: RecordInvitation, parties: Parties) -> Iterator[Letter]:
-        invite, invitation = order.invite, order.invitation
+    async def _letters(self, invite: Invite, invitation: Invitation) -> list[Letter]:
+        parties = await self.store.parties(invite)
+        letters = list[Letter]()
         if self.operators:
             cases = cases_of_move(invitation)
-            yield from letters_to_operators(self.operators, cases, parties.account_name)
+            letters += letters_to_operators(self.operators, cases, parties.account_name)
         link = self.links.link(invite.invitation_id, invitation.sent_count)
-        yield from letters_about(invite, invitation, parties, link)
+        return [*letters, *letters_about(invite, invitation, parties, link)]

@@ -1,15 +1,17 @@
-"""Sending letters through a mail server that may be slow, down or unwilling."""
+"""Letters through a mail server that may be slow, down or unwilling."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from domain.address import mask_all
 from domain.letter import Letter
+from domain.model import Value
 
 FIRST_RETRY = timedelta(seconds=2)
 FREQUENT_RETRY = timedelta(seconds=30)
@@ -17,10 +19,10 @@ FREQUENT_FOR = timedelta(minutes=10)
 PATIENT_RETRY = timedelta(minutes=15)
 
 AT_ONCE = timedelta(seconds=1)
-"""How long somebody may be kept waiting for a mail server that is slow to take a letter."""
+"""Longest wait for a mail server to be ready for a letter that a person waits for."""
 
 HANDED_OVER_WITHIN = timedelta(seconds=4)
-"""How long it may take over a letter that it has got."""
+"""Longest time from then until the mail server has taken the letter."""
 
 
 class Undeliverable(Exception):
@@ -30,35 +32,68 @@ class Undeliverable(Exception):
     """
 
 
-class Unwanted(Exception):
-    """What the letter is about has changed on the way to the mail server, which did not get it."""
+class NoLongerDue(Exception):
+    """The letter was dropped before the mail server got it: its subject has changed."""
 
 
-Wanted = Callable[[], Awaitable[bool]]
-"""Whether a letter should still go out."""
+StillDue = Callable[[], Awaitable[bool]]
+"""A check, made at the last moment, that a letter is still true."""
 
 
 class Mailer(Protocol):
-    """A mail server, and the memory of what it has taken."""
+    """A mail server, and a record of the letters that it has taken."""
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        `wanted` is asked at the last moment, with the mail server waiting for the letter.
-        Raises `Undeliverable`; `Unwanted`. Any other exception: not taken, try again.
+        `still_due` is checked at the last moment, when the mail server is ready for the letter.
+        Raises `Undeliverable`, `NoLongerDue`. Any other exception: not taken, try again.
         """
 
 
-async def send_with_retry_delay(
-    mailer: Mailer, letter: Letter, wanted: Wanted | None = None
-) -> None:
-    """One attempt to send; a failure says when Temporal should try the next (INV-4).
+Send = Callable[[Mailer, Letter], Awaitable[None]]
+"""A way to send a letter."""
 
-    Raises `Undeliverable`, `Unwanted`, or an `ApplicationError` that carries the delay.
+
+class LetterSent(Value):
+    """The result of sending a letter: sent, refused for good, or no longer due."""
+
+    at: AwareDatetime
+    """Workflow time of the attempt."""
+    sent: bool
+    refused: str | None = None
+    """The mail server's answer, if it refused the address or the letter for good."""
+
+    @property
+    def no_longer_due(self) -> bool:
+        """True if the letter was dropped because its subject had changed."""
+        return not self.sent and self.refused is None
+
+
+async def send_letter(
+    mailer: Mailer, letter: Letter, at: datetime, still_due: StillDue
+) -> LetterSent:
+    """Send a letter requested at `at`, in workflow time; return the result."""
+    now = business_time(at)
+    try:
+        await send_with_retry_delay(mailer, letter, still_due)
+    except NoLongerDue:
+        return LetterSent(at=now, sent=False)
+    except Undeliverable as refused:
+        return LetterSent(at=now, sent=False, refused=str(refused))
+    return LetterSent(at=now, sent=True)
+
+
+async def send_with_retry_delay(
+    mailer: Mailer, letter: Letter, still_due: StillDue | None = None
+) -> None:
+    """Try once to send; a failure carries the delay before Temporal's next attempt (INV-4).
+
+    Raises `Undeliverable`, `NoLongerDue`, or an `ApplicationError` with the delay.
     """
     try:
-        await mailer.send(letter, wanted)
-    except (Undeliverable, Unwanted):
+        await mailer.send(letter, still_due)
+    except (Undeliverable, NoLongerDue):
         raise
     except Exception as failure:
         info = activity.info()
@@ -71,23 +106,36 @@ async def send_with_retry_delay(
 
 
 async def send_at_once(mailer: Mailer, letter: Letter) -> None:
-    """One attempt to send, for somebody who waits for it.
+    """Try once to send a letter while a person waits.
 
-    Raises `Undeliverable`, or any other exception: not taken, leave it to who is patient.
+    Raises `Undeliverable`. Any other exception: not taken, send it later.
     """
     async with asyncio.timeout(AT_ONCE.total_seconds()) as limit:
 
-        async def go_ahead() -> bool:
-            # Broken off while it is handed over, it would be taken twice.
+        async def extend_limit() -> bool:
+            # Cancelled during the transfer, the letter would be sent twice.
             now = asyncio.get_running_loop().time()
             limit.reschedule(now + HANDED_OVER_WITHIN.total_seconds())
             return True
 
-        await mailer.send(letter, go_ahead)
+        await mailer.send(letter, extend_limit)
+
+
+async def send_or_log(mailer: Mailer, letter: Letter, send: Send = send_with_retry_delay) -> bool:
+    """Send a letter; log a refusal for good, since nobody else can be notified of it.
+
+    Returns whether it was sent.
+    """
+    try:
+        await send(mailer, letter)
+    except Undeliverable as refused:
+        activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+        return False
+    return True
 
 
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:
-    """How long after failed attempt `attempt` (from 1) the next one starts (INV-4).
+    """Return the delay after failed attempt `attempt`, counted from 1 (INV-4).
 
     2, 4, 8 seconds, growing to 30 for the first ten minutes of `waited`, then
     doubling to 15 minutes.
@@ -98,9 +146,9 @@ def retry_delay(attempt: int, waited: timedelta) -> timedelta:
 
 
 def business_time(at: datetime) -> datetime:
-    """Now, in the time of the workflow that scheduled this activity at `at`.
+    """Return the current time in the workflow that scheduled this activity at `at`.
 
-    Both ends of the wait are the server's clock, so that a virtual month passes here too.
+    Both ends of the wait are the server's clock, so a simulated month passes here, too.
     """
     info = activity.info()
     return at + max(info.started_time - info.scheduled_time, timedelta())

@@ -1,4 +1,4 @@
-"""Taking a person's data along to the account that they have joined (TRF)."""
+"""The side effects of a move: a person's data follows to the joined account (TRF)."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import beating
-from activities.invitation import RecordInvitation
+from activities.invitation import NotifyParties
 from activities.letter import business_time, retry_delay
 from domain.address import mask_all
 from domain.invitation import Invitation
@@ -26,43 +26,43 @@ from domain.manifest import (
 from domain.model import Value
 
 ITEM_WITHIN: Final = timedelta(minutes=5)
-"""How long a service may take at a time: one that hangs must not hold up the other items."""
+"""Longest time for one item: a service that hangs must not delay the other items."""
 
 BEAT_EVERY: Final = timedelta(seconds=5)
 
 
 class MoveData(Value):
-    """Move what the manifest names as unfinished."""
+    """Move the unfinished items of the manifest."""
 
     invitation_id: str
     account: str
-    """The account that was joined."""
+    """The joined account."""
     email: str
-    """The normalized address of the person whose data it is."""
+    """The normalized address of the data's owner."""
     manifest: Manifest
     at: AwareDatetime
-    """When this was ordered, in workflow time."""
+    """Workflow time of the request."""
     give_up_at: AwareDatetime | None = None
-    """From this instant on, what still fails is given up: `failed`. Until then it is tried
-    again. None: one try, and what fails stays `pending`."""
+    """From this time on, an item that fails is `failed`; until then it is retried. None: one
+    try, after which an item that fails stays `pending`."""
 
 
-class MoveAgain(Value):
-    """Move what was given up, for an invitation that is over."""
+class RetryMove(Value):
+    """Move the failed items of an ended invitation again."""
 
     move: MoveData
-    closed: RecordInvitation | None = None
-    """The invitation, when it is known what was ordered: the person is told then (TRF-5)."""
+    closed: NotifyParties | None = None
+    """The invitation whose person is notified of the result (TRF-5); None: nobody is."""
 
 
 class DataMoved(Value):
-    """What became of the manifest."""
+    """The manifest after the move."""
 
     manifest: Manifest
 
 
 class MoveItem(Value):
-    """Move one kind of data."""
+    """Move one item."""
 
     invitation_id: str
     account: str
@@ -71,71 +71,73 @@ class MoveItem(Value):
 
 
 class ItemMoved(Value):
-    """One kind of data is where the person is."""
+    """One item has been moved."""
 
     count: int
     changes: tuple[Change, ...] = ()
 
 
 class Unmovable(Exception):
-    """A service says that it will never move this."""
+    """The service will never be able to move this item."""
 
 
 class ContentServices(Protocol):
-    """The services that keep people's meetings, recordings, settings and so on."""
+    """The services that store meetings, recordings, settings and so on."""
 
     async def move(self, order: MoveItem) -> ItemMoved:
         """Move it once per invitation and item; a repeat returns the first result.
 
-        Cut off after a while: what takes longer goes on with the next try.
+        Cancelled after a time limit; the next try continues.
         Raises `Unmovable`. Any other exception: not moved, try again.
         """
 
 
 class ManifestStore(Protocol):
-    """The store, as far as the move needs it."""
+    """The part of the store that the move uses."""
 
     async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
-        """Keep how far an item has come, also after the invitation was completed.
+        """Write the status of an item, also after the invitation was completed.
 
-        What has moved stays moved, whoever comes late. Returns the record that is kept
-        then; its `with_errors` says whether any item has failed.
+        A moved item stays moved, even if a late attempt reports otherwise. Returns the stored
+        record; its `with_errors` is true if any item has failed.
         """
 
 
 @dataclass(frozen=True)
 class MoveActivities:
-    """Moves a person's data, one kind after the other."""
+    """The activity that moves a person's data, item by item."""
 
     store: ManifestStore
     services: ContentServices
 
     @activity.defn
     async def move_data(self, order: MoveData) -> DataMoved:
-        """Move what is unfinished; one kind that fails stops none of the others (TRF-1).
+        """Move the unfinished items; a failure stops none of the others (TRF-1).
 
-        What fails is tried again, later and later, until `give_up_at`.
+        A failed item is retried at growing intervals until `give_up_at`.
         """
-        now, manifest = business_time(order.at), _where_it_stood(order.manifest)
+        now, manifest = business_time(order.at), _resumed(order.manifest)
         given_up = order.give_up_at is not None and now >= order.give_up_at
         async with beating(BEAT_EVERY) as progress:
             for item in manifest:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
                     progress.show(_statuses(with_item(manifest, running)))
-                    moved = await self._moved(order, item, given_up=given_up)
+                    moved = await self._try_to_move(order, item, given_up=given_up)
                     manifest = with_item(manifest, moved)
                     progress.show(_statuses(manifest))
         if unfinished(manifest) and order.give_up_at is not None:
-            raise _to_be_tried_again(manifest, order.give_up_at - now)
+            raise _not_moved(manifest, order.give_up_at - now)
         return DataMoved(manifest=manifest)
 
-    async def _moved(self, order: MoveData, item: ManifestItem, *, given_up: bool) -> ManifestItem:
-        """The item after one try to move it."""
-        begun = await self._keep(order, item.with_status(ItemStatus.RUNNING))
-        if begun.status is ItemStatus.MOVED:
-            # An attempt before this one got as far, and then broke off.
-            return begun
+    async def _try_to_move(
+        self, order: MoveData, item: ManifestItem, *, given_up: bool
+    ) -> ManifestItem:
+        """Try once to move the item; return it with its new status."""
+        stored = await self._record(order, item.with_status(ItemStatus.RUNNING))
+        if stored.status is ItemStatus.MOVED:
+            # An earlier attempt moved it, then crashed.
+            return stored
         try:
             async with asyncio.timeout(ITEM_WITHIN.total_seconds()):
                 moved = await self.services.move(
@@ -148,38 +150,37 @@ class MoveActivities:
                 )
         except Exception as failure:
             final = given_up or isinstance(failure, Unmovable)
-            # The text may be anything; the operators find it in the worker's log.
-            activity.logger.warning(
-                "%s of %s %s: %s",
-                item.item,
-                order.invitation_id,
-                "is given up" if final else "did not move",
-                mask_all(str(failure)) or type(failure).__name__,
-            )
+            _log_failure(order, item, failure, final=final)
             status = ItemStatus.FAILED if final else ItemStatus.PENDING
-            return await self._keep(order, item.with_status(status))
-        return await self._keep(
-            order,
-            ManifestItem(
-                item=item.item,
-                status=ItemStatus.MOVED,
-                count=moved.count,
-                changes=moved.changes,
-            ),
+            return await self._record(order, item.with_status(status))
+        result = ManifestItem(
+            item=item.item, status=ItemStatus.MOVED, count=moved.count, changes=moved.changes
         )
+        return await self._record(order, result)
 
-    async def _keep(self, order: MoveData, item: ManifestItem) -> ManifestItem:
-        """The item as it is kept."""
+    async def _record(self, order: MoveData, item: ManifestItem) -> ManifestItem:
+        """Write the item; return the stored one."""
         kept = await self.store.keep_item(order.invitation_id, item)
         return next((entry for entry in kept.manifest if entry.item is item.item), item)
+
+
+def _log_failure(order: MoveData, item: ManifestItem, failure: Exception, *, final: bool) -> None:
+    # The text may contain anything, so it goes to the worker's log only.
+    activity.logger.warning(
+        "%s of %s %s: %s",
+        item.item,
+        order.invitation_id,
+        "has failed" if final else "was not moved",
+        mask_all(str(failure)) or type(failure).__name__,
+    )
 
 
 def _statuses(manifest: Manifest) -> dict[str, str]:
     return {entry.item.value: entry.status.value for entry in manifest}
 
 
-def _where_it_stood(manifest: Manifest) -> Manifest:
-    """The manifest without what an earlier attempt has given up; the store knows what moved."""
+def _resumed(manifest: Manifest) -> Manifest:
+    """Restore the failed items of an earlier attempt; the store has the moved ones."""
     [statuses] = activity.info().heartbeat_details or [{}]
     given_up = {item for item, status in statuses.items() if status == ItemStatus.FAILED}
     return tuple(
@@ -190,8 +191,8 @@ def _where_it_stood(manifest: Manifest) -> Manifest:
     )
 
 
-def _to_be_tried_again(manifest: Manifest, left: timedelta) -> ApplicationError:
-    """Says when the next try starts: the last one when the time is up."""
+def _not_moved(manifest: Manifest, left: timedelta) -> ApplicationError:
+    """Return an error with the delay before the next try; the last one is at the limit."""
     info = activity.info()
     delay = retry_delay(info.attempt, info.started_time - info.scheduled_time)
     waiting = ", ".join(entry.item.value for entry in manifest if entry.unfinished)

@@ -1,14 +1,14 @@
-"""What a purchase does to the world: quotes, charges, pools, e-mails."""
+"""The side effects of an order: quotes, charges, pools, letters (ADD)."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.charge import ChargeState
 from domain.letter.order import OrderParties, letters_about_the_order
 from domain.model import Value
@@ -17,169 +17,170 @@ from domain.order import BuyLicenses, Order, product_of
 
 
 class OpenOrder(Value):
-    """Work out what is due, and keep the draft."""
+    """Quote the order and write its draft."""
 
     order: BuyLicenses
     at: AwareDatetime
 
 
 class ChargeOrder(Value):
-    """Take what is due: credit first, then the payment methods in order (ADD-4)."""
+    """Charge what is due: credit first, then the payment methods in order (ADD-4)."""
 
     order: Order
-    """As it stands; its last open or failed invoice is charged, or a new one made."""
+    """The current record; its last open or failed invoice is charged, or a new one made."""
     at: AwareDatetime
 
 
 class OrderCharged(Value):
-    """What came of it."""
+    """The result of a charge."""
 
     order: Order
-    """The record that is kept: paid, active or payment_failed is for the workflow to take."""
+    """The stored record; the workflow applies paid, active or payment_failed to it."""
     paid: bool
-    """Neither paid nor declined when it has ended meanwhile, with its account."""
+    """False without a failure if the order has ended meanwhile, with its account."""
     failure: str | None = None
-    """Why the payment methods declined, in the provider's words."""
+    """The provider's reason of the decline."""
 
 
 class EndTerm(Value):
-    """The term is over: reduce or end what was cancelled, or ended without payment."""
+    """End the term: reduce the licenses, or release all of them."""
 
     order: Order
     at: AwareDatetime
 
 
 class TermEnded(Value):
-    """The record that is kept, and who lost a license."""
+    """The stored record, and the users who lost a license."""
 
     order: Order
     released: tuple[str, ...] = ()
 
 
 class VoidOrder(Value):
-    """Give up the invoice of an order that was never paid."""
+    """Void the invoice of an order that was never paid."""
 
     order: Order
     at: AwareDatetime
 
 
 class PlanReduction(Value):
-    """Have fewer licenses, or none, from the end of the term on (ADD-6)."""
+    """Plan fewer licenses, or none, from the next term on (ADD-6)."""
 
     order: Order
     quantity: int
-    """From then on; 0: cancelled; as many as now: nothing is planned any more."""
+    """The quantity then; 0 cancels, the current quantity removes the plan."""
     release: tuple[str, ...] = ()
-    """The normalized addresses of those who lose their license then."""
+    """The normalized addresses of the users who lose their license then."""
     release_everybody: bool = False
-    """Whether whoever holds one may lose it."""
+    """True if any holder may lose their license."""
 
 
-class KeepOrder(Value):
-    """Keep the order as it stands."""
+class RecordOrder(Value):
+    """Write the current record."""
 
     order: Order
 
 
-class TellBuyer(Value):
-    """Tell the buyer where the order stands, and holders that their license is gone."""
+class NotifyBuyer(Value):
+    """Notify the buyer of the state, and holders of their released licenses."""
 
+    kind: Literal["order"] = "order"
     order: Order
     released: tuple[str, ...] = ()
     lapses_at: AwareDatetime | None = None
-    """When the review lapses that waits to be confirmed."""
+    """The end of the review, while the order is in review."""
 
 
 class OrderDue(Value):
-    """What payment methods have yet to pay of the invoice that is due."""
+    """The part of the due invoice that payment methods have to pay."""
 
     invoice: str
     amount: Money
-    """What credit does not pay; perhaps nothing."""
+    """The amount that credit does not cover; may be zero."""
     methods: tuple[str, ...]
-    """The ids of those to try, in this order; never none (ADD-4)."""
+    """The ids of the methods to try, in order; at least one (ADD-4)."""
     billing_customer: str | None
 
 
 class OrderPayment(Value):
-    """What a payment method has paid of an invoice."""
+    """The payment of an invoice by a payment method."""
 
     method: str
     provider_id: str
-    """The payment that may be refunded."""
+    """The provider's id of the payment."""
     amount: Money
 
 
 class OrderStore(Protocol):
-    """The store, as far as a running purchase needs it.
+    """The part of the store that a running order uses.
 
-    Each step takes the order as the workflow knows it, and is taken once, however often it is
-    asked for; it returns the record that is kept then. Of an order that has ended meanwhile,
-    with its account, each returns that record and does nothing.
+    Each step gets the workflow's record, is carried out once in spite of retries, and returns
+    the stored record. If the order has ended meanwhile, with its account, a step only returns
+    that record.
     """
 
     async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
-        """The draft with its quote; changes nothing.
+        """Return the draft with its quote; change nothing.
 
         Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1), `not_found`,
         `not_authorized`, `target_not_paid` (ADD-2).
         """
 
     async def open(self, order: BuyLicenses, at: datetime) -> Order:
-        """Keep the draft; on repeat the record that is kept. Raises Refused as `quoted`."""
+        """Write the draft; on repeat return the stored record. Raises Refused as `quoted`."""
 
     async def keep(self, order: Order) -> Order:
-        """Keep `order` unless it is older than what is kept (a shorter journal); what is kept.
+        """Write `order`, unless the stored record is newer (a longer journal); return the stored.
 
-        What its invoices are is the store's to say.
+        The invoices of the stored record are kept.
         """
 
     async def invoice(self, order: Order, at: datetime) -> Order:
-        """Make the invoice that is due, once, and reserve credit for it; the record then.
+        """Create the due invoice, once, and reserve credit for it; return the record.
 
-        The first one is the quote's `due_now`; a renewal's is `then`, one for each term. Each
-        try of it reserves what credit there is by then.
+        The first invoice is the quote's `due_now`, a renewal's is `then`, one for each term.
+        Each try reserves the credit available at that time.
         """
 
     async def due(self, order: Order) -> OrderDue | None:
-        """What is left of the invoice that `invoice` made for `order`; None once it is paid."""
+        """Return the open part of the invoice of `invoice`; None once it is paid."""
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
-        """Book the payment, and all that follows, in one transaction, once per invoice (ADD-5).
+        """Book the payment and its effects in one transaction, once per invoice (ADD-5).
 
-        The first one grows the pool; each lists the licenses beside the plan for the term that
-        it pays for, and moves the next billing date on. No payment: credit has paid it all.
+        The first payment grows the pool. Each lists the licenses beside the plan for its term
+        and moves the next billing date. None: credit has paid the whole invoice.
         """
 
     async def declined(self, order: Order, at: datetime) -> Order:
-        """Every payment method has declined; once per try (ADD-4)."""
+        """Record that every payment method has declined, once per try (ADD-4)."""
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Reduce the pool to `quantity_then`, or by all of it; who lost a license (ADD-6).
+        """Reduce the pool to `quantity_then` or to nothing; return who lost a license (ADD-6).
 
-        What is still to be paid is given up when nothing is left.
+        Without any license left, the open invoice is voided.
         """
 
     async def void(self, order: Order, at: datetime) -> Order:
-        """Give up the open invoice; its credit is given back by another entry."""
+        """Void the open invoice; another entry returns its credit."""
 
     async def planned(
         self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
     ) -> Order:
-        """The order that has `quantity` licenses from the end of its term on.
+        """Return the order with `quantity` licenses from its next term on; change nothing.
 
-        Its `then`, `quantity_then` and `release` say so; nothing is kept yet. Raises Refused:
-        `assigned_exceeds_quantity` with `holders`, when more would be assigned than are left
-        beside those released.
+        Its `then`, `quantity_then` and `release` are set. Raises Refused:
+        `assigned_exceeds_quantity` with `holders`, if more licenses than that would stay
+        assigned after the releases.
         """
 
     async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
-        """Whom the order concerns, as the directory knows them now."""
+        """Return the people whom the order concerns, as the directory has them now."""
 
 
 @dataclass(frozen=True)
 class OrderActivities:
-    """The side effects of the `AddonPurchase` workflow."""
+    """The activities of the `AddonPurchase` workflow."""
 
     store: OrderStore
     provider: PaymentProvider
@@ -187,85 +188,82 @@ class OrderActivities:
 
     @activity.defn
     async def open_order(self, order: OpenOrder) -> Order:
-        """Keep the draft, with what is due as of now."""
+        """Write the draft with its quote."""
         return await self.store.open(order.order, order.at)
 
     @activity.defn
     async def charge_order(self, order: ChargeOrder) -> OrderCharged:
-        """Take what is due, once: credit first, then the methods in order (ADD-4).
+        """Charge what is due, once: credit first, then the methods in order (ADD-4).
 
-        An attempt after an unclear one asks for the same as that: whatever the order has come
-        to since, its tries are those that it was asked with.
+        A retry after an unknown outcome sends the same requests: their keys depend on the order
+        in the input, not on the stored one.
         """
-        wanted = order.order
-        kept = await self.store.invoice(wanted, order.at)
+        request = order.order
+        kept = await self.store.invoice(request, order.at)
         if kept.state.final:
             return OrderCharged(order=kept, paid=False)
-        due = await self.store.due(wanted)
+        due = await self.store.due(request)
         if due is None:
             return OrderCharged(order=kept, paid=True)
         if not due.amount.amount:
-            return OrderCharged(order=await self.store.paid(wanted, None, order.at), paid=True)
+            return OrderCharged(order=await self.store.paid(request, None, order.at), paid=True)
         failure: str | None = None
         for method in due.methods:
-            charge = await self._charged(_charge_request(wanted, due, method, order.at))
+            charge = await self._charge(_charge_request(request, due, method, order.at))
             if charge.state is ChargeState.SUCCEEDED:
-                return await self._booked(order, due, method, charge)
+                return await self._book(order, due, method, charge)
             failure = charge.failure
-        declined = await self.store.declined(wanted, order.at)
+        declined = await self.store.declined(request, order.at)
         return OrderCharged(order=declined, paid=False, failure=failure)
 
-    async def _charged(self, request: ChargeRequest) -> ProviderCharge:
-        """After an unclear answer look before asking again."""
+    async def _charge(self, request: ChargeRequest) -> ProviderCharge:
+        """Charge once; a retry first looks for the charge of an earlier attempt."""
         found = None
         if activity.info().attempt > 1:
             found = await self.provider.find_charge(request)
         return found or await self.provider.charge(request)
 
-    async def _booked(
+    async def _book(
         self, order: ChargeOrder, due: OrderDue, method: str, charge: ProviderCharge
     ) -> OrderCharged:
-        assert charge.provider_id, "what was paid has an id"
+        assert charge.provider_id, "a successful charge has an id"
         payment = OrderPayment(method=method, provider_id=charge.provider_id, amount=due.amount)
         kept = await self.store.paid(order.order, payment, order.at)
         return OrderCharged(order=kept, paid=not kept.state.final)
 
     @activity.defn
-    async def keep_order(self, order: KeepOrder) -> Order:
-        """Keep the order; what is kept then."""
+    async def record_order(self, order: RecordOrder) -> Order:
+        """Write the record; return the stored one."""
         return await self.store.keep(order.order)
 
     @activity.defn
     async def plan_reduction(self, order: PlanReduction) -> Order:
-        """See who would lose a license, and what is due from then on (ADD-6)."""
+        """Return the order with the planned quantity, price and releases (ADD-6)."""
         return await self.store.planned(
             order.order, order.quantity, order.release, order.release_everybody
         )
 
     @activity.defn
     async def end_term(self, order: EndTerm) -> TermEnded:
-        """Take back what is not paid for any more (ADD-6, ADD-7)."""
+        """Release the licenses that are no longer paid (ADD-6, ADD-7)."""
         ended, released = await self.store.term_ended(order.order, order.at)
         return TermEnded(order=ended, released=released)
 
     @activity.defn
     async def void_order(self, order: VoidOrder) -> Order:
-        """Give up what is still to be paid."""
+        """Void the open invoice."""
         return await self.store.void(order.order, order.at)
 
     @activity.defn
-    async def tell_buyer(self, order: TellBuyer) -> None:
-        """Tell the buyer where it stands, and holders that their license is gone (TXT-2)."""
+    async def notify_buyer(self, order: NotifyBuyer) -> None:
+        """Notify the buyer of the state, and holders of their released licenses (TXT-2)."""
         parties = await self.store.order_parties(order.order, order.released)
         for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
-            try:
-                await send_with_retry_delay(self.mailer, letter)
-            except Undeliverable as refused:
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+            await send_or_log(self.mailer, letter)
 
 
 def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:
-    """Each try of each method is a request of its own."""
+    """Return the request of one try of one method; each has its own key."""
     return ChargeRequest(
         key=f"{due.invoice}/{order.tries}/{method}",
         account=order.account,

@@ -1,15 +1,15 @@
-"""What a refund does to the world: requests, look-ups, the ledger, e-mails."""
+"""The side effects of a refund: requests, look-ups, the ledger, letters (REF)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.attention import cases_of_refund
 from domain.letter import Letter
 from domain.letter.attention import letters_to_operators
@@ -20,7 +20,7 @@ from domain.refund import PartState, Refund, RefundOrder, RefundPart
 
 
 class RequestRefund(Value):
-    """Ask the provider for one part."""
+    """Request one part from the provider."""
 
     order: RefundOrder
     part: RefundPart
@@ -28,7 +28,7 @@ class RequestRefund(Value):
 
 
 class LookUpRefund(Value):
-    """Ask the provider how parts stand."""
+    """Look up the parts at the provider."""
 
     order: RefundOrder
     parts: tuple[RefundPart, ...]
@@ -36,70 +36,71 @@ class LookUpRefund(Value):
 
 
 class BookRefund(Value):
-    """Bring the ledger to what the record says, and keep the record."""
+    """Book the record in the ledger, and write it."""
 
     order: RefundOrder
     refund: Refund
     at: AwareDatetime
 
 
-class RecallRefund(Value):
-    """Say how the refund stands in the store."""
+class ReadRefund(Value):
+    """Read the stored refund."""
 
     refund_id: str
 
 
 class PlanLookups(Value):
-    """Work out the next look-ups after those of the order have been used up."""
+    """Plan the look-ups that follow those of the order."""
 
     order: RefundOrder
     after: AwareDatetime
 
 
-class TellPayee(Value):
-    """Tell the payee where the refund stands now."""
+class NotifyPayee(Value):
+    """Notify the payee of the state."""
 
+    kind: Literal["refund"] = "refund"
     order: RefundOrder
     refund: Refund
     decided: Money | None = None
-    """What an operator has just given up, or had asked for anew."""
+    """The amount that an operator has just closed or requested again."""
 
 
 class RefundStore(Protocol):
-    """The store, as far as a running refund needs it."""
+    """The part of the store that a running refund uses."""
 
     async def book(self, order: RefundOrder, refund: Refund, at: datetime) -> None:
-        """Post what each part's state says, once each, and keep the record, in one transaction.
+        """Mailer the state of each part, once each, and write the record, in one transaction.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
-        after that: the credit is reversed by another entry. Closed: given up.
+        after that: another entry reverses the credit. Closed: written off.
         Raises Refused, with nothing changed: `currency_mismatch` (the target has another
-        currency), `conflict` (a credit to be reversed has been used already).
+        currency), `conflict` (the credit to reverse has been used).
         """
 
     async def latest(self, refund_id: str) -> Refund:
-        """The refund as it is kept. Raises Refused: `not_found`."""
+        """Return the stored refund. Raises Refused: `not_found`."""
 
     async def refund_parties(self, order: RefundOrder) -> RefundParties:
-        """Whom the refund concerns, as the directory knows them now."""
+        """Return the people whom the refund concerns, as the directory has them now."""
 
     async def next_lookups(self, order: RefundOrder, after: datetime) -> tuple[datetime, ...]:
-        """The next business days' look-ups after `after`, by the source account's calendar."""
+        """Return the business days' look-ups after `after`, by the source account's calendar."""
 
 
 @dataclass(frozen=True)
 class RefundActivities:
-    """The side effects of the `Refund` workflow."""
+    """The activities of the `Refund` workflow."""
 
     store: RefundStore
     provider: PaymentProvider
     mailer: Mailer
     operators: str | None = None
-    """The address of those who are told of what waits for them."""
+    """The operators' address; None: they get no letters."""
 
     @activity.defn
     async def request_refund(self, order: RequestRefund) -> RefundPart:
-        """Ask for one part, once; after an unclear answer look before asking again (REF-5)."""
+        """Request one part, once; a retry first looks for an earlier request (REF-5)."""
         request = _request(order.order, order.part, order.at)
         try:
             made = None
@@ -110,51 +111,48 @@ class RefundActivities:
             return order.part.model_copy(
                 update={"state": PartState.FAILED, "failure": str(refused)}
             )
-        return _as_told(order.part, made)
+        return _with_status(order.part, made)
 
     @activity.defn
     async def look_up_refund(self, order: LookUpRefund) -> tuple[RefundPart, ...]:
-        """What the provider says of each part that it has taken (REF-2)."""
-        return tuple([await self._looked_up(order.order, part, order.at) for part in order.parts])
+        """Return each part with the provider's status (REF-2)."""
+        return tuple([await self._look_up(order.order, part, order.at) for part in order.parts])
 
-    async def _looked_up(self, order: RefundOrder, part: RefundPart, at: datetime) -> RefundPart:
+    async def _look_up(self, order: RefundOrder, part: RefundPart, at: datetime) -> RefundPart:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
-        told = await self.provider.look_up(_request(order, part, at), part.provider_id)
+        status = await self.provider.look_up(_request(order, part, at), part.provider_id)
         if part.state.settled_otherwise:
-            # Only a late success changes what was settled otherwise (REF-4).
-            return _as_told(part, told) if told.state is PartState.SUCCEEDED else part
-        return _as_told(part, told)
+            # Only a late success changes a part that was converted or closed (REF-4).
+            return _with_status(part, status) if status.state is PartState.SUCCEEDED else part
+        return _with_status(part, status)
 
     @activity.defn
     async def book_refund(self, order: BookRefund) -> None:
-        """Post to the ledger what the parts say, and keep the record."""
+        """Book the record in the ledger, and write it."""
         await self.store.book(order.order, order.refund, order.at)
 
     @activity.defn
-    async def recall_refund(self, order: RecallRefund) -> Refund:
-        """The refund as the store keeps it."""
+    async def read_refund(self, order: ReadRefund) -> Refund:
+        """Return the stored refund."""
         return await self.store.latest(order.refund_id)
 
     @activity.defn
     async def plan_lookups(self, order: PlanLookups) -> tuple[datetime, ...]:
-        """The next look-ups, by the calendar of today; recorded in the history."""
+        """Return the next look-ups by today's calendar; history records them."""
         return await self.store.next_lookups(order.order, order.after)
 
     @activity.defn
-    async def tell_payee(self, order: TellPayee) -> None:
-        """Tell the payee, in their language, where the refund stands (TXT-2).
+    async def notify_payee(self, order: NotifyPayee) -> None:
+        """Notify the payee of the state, in their language (TXT-2).
 
-        The operators, where they have an address, are told when it waits for them.
+        The operators, if they have an address, are notified when the refund waits for them.
         """
         parties = await self.store.refund_parties(order.order)
         for letter in self._letters(order, parties):
-            try:
-                await send_with_retry_delay(self.mailer, letter)
-            except Undeliverable as refused:
-                activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+            await send_or_log(self.mailer, letter)
 
-    def _letters(self, order: TellPayee, parties: RefundParties) -> Iterator[Letter]:
+    def _letters(self, order: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:
             cases = cases_of_refund(order.order, order.refund)
             yield from letters_to_operators(self.operators, cases, parties.account_name)
@@ -178,11 +176,11 @@ def _request(order: RefundOrder, part: RefundPart, at: datetime) -> RefundReques
     )
 
 
-def _as_told(part: RefundPart, told: ProviderRefund) -> RefundPart:
+def _with_status(part: RefundPart, status: ProviderRefund) -> RefundPart:
     return part.model_copy(
         update={
-            "state": told.state,
-            "provider_id": told.provider_id,
-            "failure": told.failure,
+            "state": status.state,
+            "provider_id": status.provider_id,
+            "failure": status.failure,
         }
     )

@@ -1,4 +1,4 @@
-"""What a run of reminders does: it asks each invitation, and tells the inviters (REM)."""
+"""The side effects of a run of reminders: signals to invitations, digests to inviters (REM)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.heartbeat import beating
-from activities.letter import Mailer, Undeliverable, send_with_retry_delay
+from activities.letter import Mailer, send_or_log
 from domain.address import invitee_key
 from domain.letter.base import Reader
 from domain.letter.reminder import DigestLetter, digest_letter
@@ -18,167 +18,164 @@ from domain.model import Value
 from domain.reminder import ReminderRun, StaleInvitation
 
 AT_ONCE: Final = 50
-"""Invitations that are asked at the same time."""
+"""Invitations that are signaled at the same time."""
 
 BEAT_EVERY: Final = timedelta(seconds=5)
-LOOK_EVERY: Final = timedelta(milliseconds=250)
+POLL_EVERY: Final = timedelta(milliseconds=250)
 SETTLED_AFTER: Final = timedelta(seconds=3)
-"""Reminded is who was, once nobody more has been for so long."""
+"""The wait ends when no invitee has been reminded for so long."""
 WAIT_AT_MOST: Final = timedelta(minutes=5)
-"""A slow mail server takes the rest later; their inviters are told nevertheless."""
+"""Longest wait for a slow mail server; inviters are notified all the same."""
 
 
-class AskStale(Value):
-    """Ask the invitations that want an answer whether it is time for a reminder."""
+class SignalStaleInvitations(Value):
+    """Signal the unanswered invitations that a reminder may be due."""
 
     run_id: str
     quiet_before: AwareDatetime | None
-    """Only those that have been quiet since then, by their own clocks; None: all of them."""
+    """Only invitations quiet since then, by their own clocks; None: all."""
 
 
-class StaleAsked(Value):
-    """All of them have been asked."""
+class StaleInvitationsSignaled(Value):
+    """All pages of invitations have been signaled."""
 
     found: int
 
 
 class AwaitReminders(Value):
-    """Wait, within bounds, for the reminders that a run has asked for."""
+    """Wait, within limits, for the reminders of a run."""
 
     run_id: str
-    asked: int
+    signaled: int
 
 
 class RemindersSent(Value):
-    """So many invitees were reminded, as far as the wait went."""
+    """The number of invitees reminded until the wait ended."""
 
     reminded: int
 
 
-class TellInviters(Value):
+class NotifyInviters(Value):
     """Send each inviter one digest of their stale invitations (REM-2)."""
 
     run_id: str
     quiet_before: AwareDatetime
-    quiet_for: timedelta | None = None
-    """How long an invitation has been quiet that is told of; None: by a workflow of before."""
+    quiet_for: timedelta
+    """How long an invitation is quiet before it is stale."""
 
 
-class InvitersTold(Value):
-    """Each inviter has one digest of this run."""
+class InvitersNotified(Value):
+    """Each inviter with news has one digest of this run."""
 
     digests: int
 
 
-class InviterToTell(Value):
-    """Somebody whose invitations are stale."""
+class InviterToNotify(Value):
+    """An inviter and their stale invitations."""
 
     reader: Reader
     account_name: str
     invitations: tuple[StaleInvitation, ...]
 
-    def has_news(self, told_at: datetime | None, quiet_for: timedelta | None) -> bool:
-        """Whether any has been reminded, or become stale since the run of `told_at` looked.
-
-        What cannot be known is news: who was never told, or how long is long enough.
-        """
-        if told_at is None or quiet_for is None:
-            return True
-        return any(
-            each.reminded or each.quiet_since + quiet_for > told_at for each in self.invitations
+    def has_news(self, digest_at: datetime | None, quiet_for: timedelta) -> bool:
+        """Return whether any was reminded or became stale since the last digest, at `digest_at`."""
+        return digest_at is None or any(
+            each.reminded or each.quiet_since + quiet_for > digest_at for each in self.invitations
         )
 
 
 @dataclass(frozen=True)
 class Page:
-    """A part of what was found, and how to go on behind it."""
+    """A page of invitations, and the token of the next page."""
 
     workflow_ids: Sequence[str]
     following: bytes | None
-    """None behind the last page."""
+    """None after the last page."""
 
 
 class RunningInvitations(Protocol):
-    """The invitations that run now."""
+    """The running invitations, found through visibility."""
 
-    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
-        """Those that want an answer, or only those quiet since then; may lag a moment."""
+    async def page(self, quiet_before: datetime | None, token: bytes | None) -> Page:
+        """Return a page of unanswered invitations, optionally only quiet ones; may lag."""
 
     async def remind(self, workflow_id: str, run_id: str) -> None:
-        """Ask one whether it is time for a reminder; nothing if it has ended."""
+        """Signal one that a reminder may be due; do nothing if it has ended."""
 
 
 class ReminderStore(Protocol):
-    """The store, as far as a run of reminders needs it."""
+    """The part of the store that a run of reminders uses."""
 
     async def keep(self, run: ReminderRun) -> None:
-        """Keep the run as it stands."""
+        """Write the run."""
 
     async def reminded(self, run_id: str) -> int:
-        """How many invitees that run has reminded so far."""
+        """Return how many invitees the run has reminded so far."""
 
-    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
-        """The accounts with stale invitations."""
+    async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+        """Return the accounts with stale invitations."""
 
-    async def inviters_to_tell(
+    async def inviters_to_notify(
         self, account: str, run_id: str, quiet_before: datetime
-    ) -> list[InviterToTell]:
-        """Who is told of the account's stale invitations."""
+    ) -> list[InviterToNotify]:
+        """Return the inviters of the account's stale invitations."""
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """When the run began that sent an inviter's last digest, by what its id begins with.
+        """Return the start of the run that sent each series' last digest.
 
-        Those of that run do not count: an attempt before this one may have sent them.
+        Digests of this run do not count: an earlier attempt may have sent them.
         """
 
 
 @dataclass(frozen=True)
 class ReminderActivities:
-    """The side effects of the `StaleInvitationReminders` workflow."""
+    """The activities of the `StaleInvitationReminders` workflow."""
 
     store: ReminderStore
     invitations: RunningInvitations
     mailer: Mailer
     id_key: bytes
     digests_apart: timedelta = timedelta()
-    """Rest after each digest: the mail server has a pace, and one activity sends them all."""
+    """Pause after each digest: one activity sends them all, past the queue's rate limit."""
 
     @activity.defn
-    async def keep_reminder_run(self, run: ReminderRun) -> None:
-        """Keep the run as it stands."""
+    async def record_reminder_run(self, run: ReminderRun) -> None:
+        """Write the run."""
         await self.store.keep(run)
 
     @activity.defn
-    async def ask_stale(self, order: AskStale) -> StaleAsked:
-        """Ask page by page; what a killed worker has asked twice decides by itself (REM-1)."""
-        behind, found = _gone_so_far()
+    async def signal_stale_invitations(
+        self, order: SignalStaleInvitations
+    ) -> StaleInvitationsSignaled:
+        """Signal page by page; a signal repeated after a crash does nothing (REM-1)."""
+        token, found = _continued_from()
         async with beating(BEAT_EVERY) as progress:
             while True:
-                page = await self.invitations.page(order.quiet_before, behind)
-                await self._ask(page.workflow_ids, order.run_id)
-                behind, found = page.following, found + len(page.workflow_ids)
-                if behind is None:
-                    return StaleAsked(found=found)
-                progress.show(behind.hex(), found)
+                page = await self.invitations.page(order.quiet_before, token)
+                await self._signal(page.workflow_ids, order.run_id)
+                token, found = page.following, found + len(page.workflow_ids)
+                if token is None:
+                    return StaleInvitationsSignaled(found=found)
+                progress.show(token.hex(), found)
 
-    async def _ask(self, workflow_ids: Sequence[str], run_id: str) -> None:
-        at_once = asyncio.Semaphore(AT_ONCE)
+    async def _signal(self, workflow_ids: Sequence[str], run_id: str) -> None:
+        limit = asyncio.Semaphore(AT_ONCE)
 
-        async def ask(workflow_id: str) -> None:
-            async with at_once:
+        async def signal(workflow_id: str) -> None:
+            async with limit:
                 await self.invitations.remind(workflow_id, run_id)
 
-        await asyncio.gather(*map(ask, workflow_ids))
+        await asyncio.gather(*map(signal, workflow_ids))
 
     @activity.defn
     async def await_reminders(self, order: AwaitReminders) -> RemindersSent:
-        """Wait until nobody more is reminded; those asked need not be (REM-1)."""
+        """Wait until no more invitees are reminded; not every signal leads to one (REM-1)."""
         clock = asyncio.get_running_loop()
         give_up_at = clock.time() + WAIT_AT_MOST.total_seconds()
         reminded, since = await self.store.reminded(order.run_id), clock.time()
         async with beating(BEAT_EVERY):
-            while reminded < order.asked and clock.time() < give_up_at:
-                await asyncio.sleep(LOOK_EVERY.total_seconds())
+            while reminded < order.signaled and clock.time() < give_up_at:
+                await asyncio.sleep(POLL_EVERY.total_seconds())
                 now = await self.store.reminded(order.run_id)
                 if now != reminded:
                     reminded, since = now, clock.time()
@@ -187,54 +184,45 @@ class ReminderActivities:
         return RemindersSent(reminded=reminded)
 
     @activity.defn
-    async def tell_inviters(self, order: TellInviters) -> InvitersTold:
-        """Send the digests, account by account; each goes out once, however often it is tried.
+    async def notify_inviters(self, order: NotifyInviters) -> InvitersNotified:
+        """Send the digests account by account, each once in spite of retries (REM-2).
 
-        Whom it would only tell what they have been told already gets none (REM-2).
+        An inviter without news since their last digest gets none.
         """
         digests, failure = 0, None
-        told_at = await self.store.last_digests(order.run_id)
+        last_digests = await self.store.last_digests(order.run_id)
         async with beating(BEAT_EVERY):
-            for account in await self.store.accounts_to_tell(order.run_id, order.quiet_before):
-                for inviter in await self.store.inviters_to_tell(
+            for account in await self.store.accounts_to_notify(order.run_id, order.quiet_before):
+                for inviter in await self.store.inviters_to_notify(
                     account, order.run_id, order.quiet_before
                 ):
                     series = self._series(account, inviter)
-                    if not inviter.has_news(told_at.get(series), order.quiet_for):
+                    if not inviter.has_news(last_digests.get(series), order.quiet_for):
                         continue
                     try:
-                        digests += await self._tell(_digest(f"{series}.{order.run_id}", inviter))
-                    except Exception as not_taken:
-                        # One mailbox that is full must not keep the others waiting.
-                        failure = not_taken
+                        letter = _digest(f"{series}.{order.run_id}", inviter)
+                        digests += await send_or_log(self.mailer, letter)
+                    except Exception as error:
+                        # A full mailbox must not delay the other inviters.
+                        failure = error
                     await asyncio.sleep(self.digests_apart.total_seconds())
         if failure:
             raise failure
-        return InvitersTold(digests=digests)
+        return InvitersNotified(digests=digests)
 
-    def _series(self, account: str, inviter: InviterToTell) -> str:
-        """What the ids of an inviter's digests begin with; they are kept, so nobody is named."""
+    def _series(self, account: str, inviter: InviterToNotify) -> str:
+        """Return the prefix of an inviter's digest ids; they are stored, so it has no address."""
         return f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}"
 
-    async def _tell(self, letter: DigestLetter) -> bool:
-        """Whether the mail server has taken it."""
-        try:
-            await send_with_retry_delay(self.mailer, letter)
-        except Undeliverable as refused:
-            # Nobody is left to tell; the operators find it in the worker's log.
-            activity.logger.warning("letter %s was refused: %s", letter.event, refused)
-            return False
-        return True
 
-
-def _digest(id: str, inviter: InviterToTell) -> DigestLetter:
+def _digest(id: str, inviter: InviterToNotify) -> DigestLetter:
     return digest_letter(inviter.reader, inviter.account_name, inviter.invitations, id=id)
 
 
-def _gone_so_far() -> tuple[bytes | None, int]:
-    """Behind which page an earlier attempt was, and how many it had found."""
+def _continued_from() -> tuple[bytes | None, int]:
+    """Return the page token and the count of the previous attempt."""
     details = activity.info().heartbeat_details
     if not details:
         return None, 0
-    behind, found = details
-    return bytes.fromhex(behind), found
+    token, found = details
+    return bytes.fromhex(token), found

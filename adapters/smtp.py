@@ -15,7 +15,7 @@ from typing import Protocol
 from aiosmtplib import SMTP
 from email_validator import validate_email
 
-from activities.letter import Undeliverable, Unwanted, Wanted
+from activities.letter import NoLongerDue, StillDue, Undeliverable
 from adapters.letter.rendering import render_letter
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, smtp_step
 from domain.letter import Letter
@@ -75,12 +75,12 @@ class SmtpMailer:
     Temporal's.
     """
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        `wanted` is called between RCPT and DATA, immediately before the letter is transmitted.
-        Raises `Undeliverable` for a 5xx reply to RCPT or DATA, `Unwanted` when `wanted` returns
-        False, `MailNotAccepted` for every other failure.
+        `still_due` is called between RCPT and DATA, immediately before the letter is transmitted.
+        Raises `Undeliverable` for a 5xx reply to RCPT or DATA, `NoLongerDue` when `still_due`
+        returns False, `MailNotAccepted` for every other failure.
         """
         if await self.sent_letters.taken(letter.id):
             return
@@ -94,8 +94,8 @@ class SmtpMailer:
             with smtp_step("RCPT TO", permanent=True):
                 await client.rcpt(recipient, encoding="utf-8" if unicode else "ascii")
             # A slow server may have taken half a minute until here; the state may have changed.
-            if wanted and not await wanted():
-                raise Unwanted
+            if still_due and not await still_due():
+                raise NoLongerDue
             with smtp_step("DATA", permanent=True):
                 headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
                 await client.data(message.as_bytes(policy=headers))

@@ -10,7 +10,7 @@ from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import Priority, TypedSearchAttributes, WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
-from activities.assignment import TellHolders
+from activities.assignment import NotifyHolders
 from adapters.sql.licenses.assignment import SqlAssignments
 from clients.fairness import fairness_priority
 from clients.workflow_call import START_TIMEOUT, TemporalAccess, temporal_unavailable
@@ -26,8 +26,8 @@ from domain.assignment import (
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from states.assignment import opening
-from workflows.assignment import AddonAssignmentWorkflow, search_attributes
-from workflows.notice import LicenseNoticeWorkflow
+from workflows.assignment import AssignmentWorkflow, search_attributes
+from workflows.notice import NoticeWorkflow, SendNotice
 
 
 class _StartOptions(TypedDict):
@@ -95,9 +95,9 @@ class AssignmentClient:
         while True:
             async with budget.attempt(client):
                 return await client.execute_update_with_start_workflow(
-                    AddonAssignmentWorkflow.report,
+                    AssignmentWorkflow.report,
                     start_workflow_operation=WithStartWorkflowOperation(
-                        AddonAssignmentWorkflow.run,
+                        AssignmentWorkflow.run,
                         StartAssignment(request=request),
                         **self._start_options(request),
                     ),
@@ -108,7 +108,7 @@ class AssignmentClient:
         """Start the assignment's workflow again unless it runs; the store keeps its progress."""
         client = await self.temporal.connect()
         await client.start_workflow(
-            AddonAssignmentWorkflow.run,
+            AssignmentWorkflow.run,
             StartAssignment(request=request),
             **self._start_options(request),
             rpc_timeout=START_TIMEOUT,
@@ -151,7 +151,7 @@ class AssignmentClient:
             if each.state is AssignmentState.RELEASED and each.email in holders
         ]
         if released:
-            notice = TellHolders(
+            notice = NotifyHolders(
                 notice=uuid.uuid4().hex,
                 account=account,
                 sku=sku,
@@ -165,11 +165,11 @@ class AssignmentClient:
         pools = await self.assignments.licenses(account)
         return {holder for pool in pools if pool.sku is sku for holder in pool.holders}
 
-    async def _start_notice(self, client: Client, notice: TellHolders) -> None:
+    async def _start_notice(self, client: Client, notice: NotifyHolders) -> None:
         try:
             await client.start_workflow(
-                LicenseNoticeWorkflow.run,
-                notice,
+                NoticeWorkflow.run,
+                SendNotice(notification=notice),
                 id=notice.workflow_id,
                 task_queue=self.temporal.task_queue,
                 static_summary=f"{notice.sku} of {notice.account}: "

@@ -48,7 +48,7 @@ from domain.invitation import (
 )
 from domain.policy import Policy
 from states.invitation import opening
-from workflows.batch import BulkInviteWorkflow, search_attributes
+from workflows.batch import BatchWorkflow, search_attributes
 
 PROGRESS_INTERVAL = timedelta(milliseconds=200)
 
@@ -116,7 +116,7 @@ class BatchClient:
         client = await self.temporal.connect()
         try:
             await client.start_workflow(
-                BulkInviteWorkflow.run,
+                BatchWorkflow.run,
                 StartBulkInvite(batch=batch, progress=progress),
                 id=batch.workflow_id,
                 task_queue=self.temporal.task_queue,

@@ -11,8 +11,8 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from activities.invitation import RecordInvitation
-from activities.move import MoveAgain, MoveData
+from activities.invitation import NotifyParties
+from activities.move import MoveData, RetryMove
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
@@ -372,7 +372,7 @@ def _handle(
     )
 
 
-def _move_of(filed: FiledInvitation) -> MoveAgain:
+def _move_of(filed: FiledInvitation) -> RetryMove:
     invitation, ordered, now = filed.invitation, filed.ordered, datetime.now(UTC)
     move = MoveData(
         invitation_id=filed.invitation_id,
@@ -382,8 +382,8 @@ def _move_of(filed: FiledInvitation) -> MoveAgain:
         at=now,
         give_up_at=now,
     )
-    closed = RecordInvitation(invite=ordered, invitation=invitation) if ordered else None
-    return MoveAgain(move=move, closed=closed)
+    closed = NotifyParties(invite=ordered, invitation=invitation) if ordered else None
+    return RetryMove(move=move, closed=closed)
 
 
 def _require_accepted(filed: FiledInvitation) -> Invitation:

@@ -35,7 +35,8 @@ from domain.invitation import (
 )
 from domain.policy import Policy
 from states.invitation import opening
-from workflows.invitation import InvitationWorkflow, search_attributes
+from workflows.invitation import InvitationWorkflow
+from workflows.invitation_details import search_attributes
 
 CONCURRENT_ROWS = 10
 """Rows of one request that are invited at the same time."""

@@ -42,7 +42,7 @@ from domain.order import (
 from domain.policy import Policy
 from states.lifecycle import refusal
 from states.order import OrderMachine
-from workflows.order import AddonPurchaseWorkflow, described, search_attributes
+from workflows.order import OrderWorkflow, described, search_attributes
 
 REPEATED_WITHIN = timedelta(days=1)
 """Longest time after an unanswered order in which the same purchase means that order."""
@@ -53,7 +53,7 @@ _UNSTARTED_EVENTS = 2
 _UNDECIDED = frozenset({OrderState.DRAFT, OrderState.PLACED, OrderState.PAID})
 """States before the review and before the first payment attempt."""
 
-AnyOrderHandle = WorkflowHandle[AddonPurchaseWorkflow, Order]
+AnyOrderHandle = WorkflowHandle[OrderWorkflow, Order]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class OrderClient:
     async def _start(self, order: BuyLicenses, kept: Order) -> AnyOrderHandle:
         client = await self.temporal.connect()
         return await client.start_workflow(
-            AddonPurchaseWorkflow.run,
+            OrderWorkflow.run,
             StartPurchase(order=order, carried=kept),
             id=order.workflow_id,
             task_queue=self.temporal.task_queue,
@@ -189,7 +189,7 @@ class OrderClient:
         """Return the order: from its workflow while that runs, then from the store."""
         return await self._caller.call(
             await self.orders.latest(order_id),
-            lambda handle: handle.query(AddonPurchaseWorkflow.view),
+            lambda handle: handle.query(OrderWorkflow.view),
             lambda ended: ended,
         )
 
@@ -201,18 +201,18 @@ class OrderClient:
 
     async def confirm(self, order_id: str) -> Order:
         """Place the reviewed order; return it after its first payment attempt (ADD-3)."""
-        return await self._update(order_id, AddonPurchaseWorkflow.confirm, ConfirmOrder())
+        return await self._update(order_id, OrderWorkflow.confirm, ConfirmOrder())
 
     async def cancel(self, order_id: str, *, release_all: bool = False) -> Order:
         """Cancel the order: at once while nothing is paid, else at the end of its term (ADD-6)."""
         request = CancelOrder(release_all=release_all)
-        return await self._update(order_id, AddonPurchaseWorkflow.cancel, request)
+        return await self._update(order_id, OrderWorkflow.cancel, request)
 
     async def change(self, order_id: str, quantity: int, release: tuple[str, ...] = ()) -> Order:
         """Reduce the quantity from the end of the term on (ADD-6)."""
         users = tuple(dict.fromkeys(normalized(email) for email in release))
         request = ChangeQuantity(quantity=quantity, release=users)
-        return await self._update(order_id, AddonPurchaseWorkflow.change_quantity, request)
+        return await self._update(order_id, OrderWorkflow.change_quantity, request)
 
     async def _update(
         self, order_id: str, update: UpdateMethodMultiParam[..., Order], argument: Value
@@ -222,7 +222,7 @@ class OrderClient:
         )
 
     @property
-    def _caller(self) -> WorkflowCaller[Order, AddonPurchaseWorkflow, Order]:
+    def _caller(self) -> WorkflowCaller[Order, OrderWorkflow, Order]:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
@@ -239,7 +239,7 @@ class OrderClient:
 
 
 def _handle(client: Client, kept: Order) -> AnyOrderHandle:
-    return client.get_workflow_handle_for(AddonPurchaseWorkflow.run, kept.workflow_id)
+    return client.get_workflow_handle_for(OrderWorkflow.run, kept.workflow_id)
 
 
 async def _terminate_unstarted(handle: AnyOrderHandle) -> bool:

@@ -37,7 +37,7 @@ from domain.error import ErrorCode, Refused
 from domain.period import duration_text
 from domain.policy import Policy
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale
-from workflows.reminder import StaleInvitationRemindersWorkflow
+from workflows.reminder import ReminderWorkflow
 
 SCHEDULE_ID: Final = "stale-invitation-reminders"
 JITTER: Final = 0.01
@@ -79,7 +79,7 @@ class ReminderClient:
     def _schedule(self, every: timedelta) -> Schedule:
         return Schedule(
             action=ScheduleActionStartWorkflow(
-                StaleInvitationRemindersWorkflow.run,
+                ReminderWorkflow.run,
                 RemindStale(by="schedule", quiet_for=self.policy.remind_after),
                 id=SCHEDULE_ID,
                 task_queue=self.temporal.task_queue,
@@ -120,7 +120,7 @@ class ReminderClient:
         client = await self.temporal.connect()
         with temporal_errors_as_unavailable():
             handle = await client.start_workflow(
-                StaleInvitationRemindersWorkflow.run,
+                ReminderWorkflow.run,
                 RemindStale(by="operator", quiet_for=self.policy.remind_after),
                 id=f"{SCHEDULE_ID}/{uuid.uuid4().hex[:16]}",
                 task_queue=self.temporal.task_queue,
@@ -129,9 +129,7 @@ class ReminderClient:
             )
             return await self._ended(handle)
 
-    async def _ended(
-        self, handle: WorkflowHandle[StaleInvitationRemindersWorkflow, ReminderRun]
-    ) -> ReminderRun:
+    async def _ended(self, handle: WorkflowHandle[ReminderWorkflow, ReminderRun]) -> ReminderRun:
         try:
             async with asyncio.timeout(self.temporal.wait_seconds):
                 return await handle.result()

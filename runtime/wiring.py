@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.assignment import AssignmentActivities
-from activities.batch import BulkActivities
+from activities.batch import BatchActivities
 from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
@@ -32,20 +32,15 @@ from runtime.recovery import Recovery
 from runtime.sandbox import LightRunner, OwnHeaders
 from runtime.settings import Settings
 from runtime.visibility import VisibleInvitations
-from workflows.assignment import AddonAssignmentWorkflow
-from workflows.batch import BulkInviteWorkflow
+from workflows.assignment import AssignmentWorkflow
+from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-from workflows.notice import (
-    LicenseNoticeWorkflow,
-    NoticeWorkflow,
-    OrderNoticeWorkflow,
-    RefundNoticeWorkflow,
-)
+from workflows.notice import NoticeWorkflow
 from workflows.options import billing_queue, mail_queue
-from workflows.order import AddonPurchaseWorkflow
+from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
-from workflows.reminder import StaleInvitationRemindersWorkflow
+from workflows.reminder import ReminderWorkflow
 
 DRAIN_WITHIN = timedelta(seconds=60)
 """Longer than a transaction, an e-mail or a slice of a batch takes: a drain interrupts none.
@@ -63,18 +58,15 @@ A task of a workflow that has to be replayed takes more than twice the time.
 """
 
 WORKFLOWS = (
-    AddonPurchaseWorkflow,
-    AddonAssignmentWorkflow,
-    BulkInviteWorkflow,
+    OrderWorkflow,
+    AssignmentWorkflow,
+    BatchWorkflow,
     InvitationWorkflow,
-    LicenseNoticeWorkflow,
     MoveWorkflow,
     NoticeWorkflow,
-    OrderNoticeWorkflow,
     RefundWorkflow,
-    RefundNoticeWorkflow,
     RefundWatchWorkflow,
-    StaleInvitationRemindersWorkflow,
+    ReminderWorkflow,
 )
 
 SHARED_WITH_THE_SANDBOX = (
@@ -140,7 +132,7 @@ async def worker_for(
             mailer=mailer,
             links=clients.signer,
             operators=settings.operators_mail,
-            tells_at_once=settings.mail_per_second is None,
+            sends_at_once=settings.mail_per_second is None,
         )
         moves = MoveActivities(
             store=store.invitations,
@@ -158,16 +150,16 @@ async def worker_for(
             id_key=settings.id_key,
             digests_apart=_apart(settings.mail_per_second),
         )
-        bulk = BulkActivities(store=store.batches, inviter=BatchInviter(starter, store.batches))
+        bulk = BatchActivities(store=store.batches, inviter=BatchInviter(starter, store.batches))
         mailing: list[Callable[..., object]] = [
             invitations.announce_invitation,
             invitations.deliver_invitation,
             invitations.close_invitation,
-            invitations.tell_about_invitation,
+            invitations.notify_parties,
             invitations.remind_invitee,
-            refunds.tell_payee,
-            orders.tell_buyer,
-            assignments.tell_holders,
+            refunds.notify_payee,
+            orders.notify_buyer,
+            assignments.notify_holders,
         ]
         mail_worker = Worker(
             client,
@@ -194,31 +186,28 @@ async def worker_for(
             task_queue=settings.task_queue,
             workflows=workflows,
             activities=[
-                # Those of before had no queues of their own.
-                *mailing,
-                *paying,
                 bulk.invite_slice,
                 invitations.join_account,
                 invitations.end_invitation,
-                invitations.look_again,
+                invitations.read_invitation,
                 invitations.record_invitation,
                 invitations.preview_invitation,
                 invitations.authorize_admin,
                 moves.move_data,
                 refunds.book_refund,
-                refunds.recall_refund,
+                refunds.read_refund,
                 refunds.plan_lookups,
                 orders.open_order,
-                orders.keep_order,
+                orders.record_order,
                 orders.plan_reduction,
                 orders.end_term,
                 orders.void_order,
-                assignments.assign_now,
-                assignments.look_at_assignment,
-                reminders.keep_reminder_run,
-                reminders.ask_stale,
+                assignments.commit_assignment,
+                assignments.read_assignment,
+                reminders.record_reminder_run,
+                reminders.signal_stale_invitations,
                 reminders.await_reminders,
-                reminders.tell_inviters,
+                reminders.notify_inviters,
             ],
             interceptors=[OwnHeaders()],
             workflow_runner=workflow_runner(shared),

@@ -11,11 +11,10 @@ from states.lifecycle import LifecycleMachine, allowed, transitions
 
 
 class AssignmentMachine(LifecycleMachine):
-    """One license of a pool on its way to one user, and back.
+    """The assignment of one license to one user, until its release.
 
-    A request of many users stands where the least settled of them stands, and moves as they
-    do: it waits as long as anybody waits (ASG-5). A license is given back long after the request
-    is over, so that `assigned` lasts, but nothing waits there.
+    A request of many users has the state of its least settled user, so it is `waiting` as long
+    as one of them waits (ASG-5). `assigned` lasts until the release, without a running workflow.
     """
 
     _ = States.from_enum(
@@ -32,35 +31,35 @@ class AssignmentMachine(LifecycleMachine):
 
     waits_for = {
         AssignmentState.REQUESTED: "the store to assign what is free",
-        AssignmentState.WAITING: "a license, or a base license, to come free or to be bought",
-        AssignmentState.ASSIGNED: "nothing: it is held until it is given back",
+        AssignmentState.WAITING: "a license, or a base license, to become free or to be bought",
+        AssignmentState.ASSIGNED: "nothing: the license is held until its release",
     }
     moved_by = {
-        "assign": "the store: an admin asked, or a license came free",
-        "wait": "the store: there was no license",
-        "refuse": "the store: a rule said no",
-        "release": "an admin, or the end of what was bought",
+        "assign": "the store: at the request, or when a license becomes free",
+        "wait": "the store: no license is free",
+        "refuse": "the store: a rule refuses it",
+        "release": "an admin, or the end of the order",
     }
     refusals = {state: ErrorCode.CONFLICT for state in AssignmentState}
 
 
 def opening(request: AssignLicenses, *, at: datetime) -> Assignment:
-    """The record of a request that has just been made."""
+    """Return the record of a new request."""
     state = AssignmentState.REQUESTED
-    asked = JournalEntry(at=at, event="request", from_state=None, to_state=state, by=request.by)
+    entry = JournalEntry(at=at, event="request", from_state=None, to_state=state, by=request.by)
     return Assignment(
         request_id=request.request_id,
         workflow_id=request.workflow_id,
         account=request.account,
         sku=request.sku,
         results=tuple(AssignmentResult(email=email, state=state) for email in request.emails),
-        journal=(asked,),
+        journal=(entry,),
         allowed=allowed(AssignmentMachine, state),
     )
 
 
 def event_to(state: AssignmentState) -> str:
-    """The one event that leads to `state`."""
+    """Return the event that leads to `state`."""
     return next(
         event
         for (_, event), target in transitions(AssignmentMachine).items()

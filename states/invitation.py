@@ -12,9 +12,9 @@ from states.lifecycle import LifecycleMachine, allowed
 
 
 class InvitationMachine(LifecycleMachine):
-    """From the first e-mail to one of the ends.
+    """The lifecycle of an invitation, from the first e-mail to its end.
 
-    Starts in `announced` with a heads-up (INV-17), otherwise in `sent`.
+    It starts in `announced` with a heads-up (INV-17), otherwise in `sent`.
     """
 
     _ = States.from_enum(
@@ -59,7 +59,7 @@ class InvitationMachine(LifecycleMachine):
     )
 
     updates = ("accept", "decline", "revoke", "resend")
-    looks = {
+    other_updates = {
         "recheck": frozenset({InvitationState.PENDING, InvitationState.BLOCKED}),
         "quote": frozenset(state for state in InvitationState if state.unanswered),
         "retry_move": frozenset(
@@ -67,8 +67,8 @@ class InvitationMachine(LifecycleMachine):
         ),
     }
     waits_for = {
-        InvitationState.ANNOUNCED: "the day on which the invitation goes out",
-        InvitationState.SENT: "the mail server to take the invitation e-mail",
+        InvitationState.ANNOUNCED: "the day on which the invitation e-mail is sent",
+        InvitationState.SENT: "the mail server to accept the invitation e-mail",
         InvitationState.PENDING: "the invitee's answer",
         InvitationState.BLOCKED: "the blockers to be cleared",
         InvitationState.ACCEPTED: "the settlement and the move to finish",
@@ -111,7 +111,7 @@ class InvitationMachine(LifecycleMachine):
 
 
 def opening(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitation:
-    """The record of an invitation that has just been started."""
+    """Return the record of a new invitation."""
     state = InvitationState.ANNOUNCED if invite.heads_up_days else InvitationState.SENT
     event = "announce" if invite.heads_up_days else "invite"
     return Invitation(

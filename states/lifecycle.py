@@ -1,4 +1,4 @@
-"""What every machine declares beside its states and events, and how a record follows it."""
+"""The declarations that all machines share, and the records that events change."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,38 +13,37 @@ from domain.journal import JournalEntry
 
 
 class LifecycleMachine(StateMachine):
-    """A drawing, with the words that people read beside it.
+    """A state machine, with the texts that people read beside it.
 
-    `StateMachine` rather than its base: what the drawing lacks is an error, never
-    swallowed. Instances stay bare, without callbacks or listeners: whoever takes an
-    event publishes it (`workflows/lifecycle.py`).
+    `StateMachine` rather than its base class, so that an event which is not allowed raises an
+    error. Machines have no callbacks or listeners: `workflows/lifecycle.py` publishes events.
     """
 
     waits_for: ClassVar[Mapping[StrEnum, str]] = {}
-    """For each state that lasts: what it waits for."""
+    """The condition that each lasting state waits for."""
     moved_by: ClassVar[Mapping[str, str]] = {}
-    """For each event: who can make it happen."""
+    """The person or system that causes each event."""
     refusals: ClassVar[Mapping[StrEnum, ErrorCode]] = {}
-    """For each state: the code that answers an event which the drawing lacks there."""
+    """The error code of each state, for events that it does not allow."""
     updates: ClassVar[tuple[str, ...]] = ()
-    """The events that an outsider may ask for, by the update of the same name."""
-    looks: ClassVar[Mapping[str, frozenset[StrEnum]]] = {}
-    """For each update that moves nothing: the states in which it may be sent."""
+    """The events that callers may request, by the update of the same name."""
+    other_updates: ClassVar[Mapping[str, frozenset[StrEnum]]] = {}
+    """The updates that are no event, each with the states in which it may be sent."""
 
 
 class Record(Protocol):
-    """What is known of one lifecycle: its state and how it came there."""
+    """The record of one lifecycle: its state and its journal."""
 
     @property
     def state(self) -> StrEnum:
-        """Where it stands."""
+        """Return the current state."""
 
     @property
     def journal(self) -> tuple[JournalEntry, ...]:
-        """How it came there."""
+        """Return the entries of all events."""
 
     def moved(self, entry: JournalEntry, **changes: object) -> Self:
-        """The record after `entry`."""
+        """Return the record after `entry`."""
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -60,9 +59,9 @@ def after(
     note: str | None = None,
     **changes: object,
 ) -> AnyRecord:
-    """The record as it will stand once `event` has been taken; nothing is taken yet.
+    """Return the record after `event`.
 
-    Raises Refused, with the code that the machine declares, when the drawing lacks it.
+    Raises Refused, with the code that the machine declares, if `event` is not allowed.
     """
     require(machine, record.state, event)
     to_state = transitions(machine)[record.state.value, event]
@@ -73,27 +72,27 @@ def after(
 
 
 def require(machine: type[LifecycleMachine], state: StrEnum, event: str) -> None:
-    """Raise Refused, with the declared code, unless `event` is possible in `state`."""
+    """Raise Refused, with the declared code, unless `event` is allowed in `state`."""
     if (state.value, event) not in transitions(machine):
         raise refusal(machine, state)
 
 
 def refusal(machine: type[LifecycleMachine], state: StrEnum) -> Refused:
-    """The declared answer to whoever asks for what `state` lacks."""
-    return Refused(machine.refusals[state], f"It is {state.value}, which does not allow this.")
+    """Return the declared refusal of an event that `state` does not allow."""
+    return Refused(machine.refusals[state], f"This is not possible in state {state.value}.")
 
 
 @cache
 def allowed(machine: type[LifecycleMachine], state: str) -> tuple[str, ...]:
-    """The updates that an outsider may send in `state`."""
-    moves = (event for event in machine.updates if (state, event) in transitions(machine))
-    looks = (update for update, states in machine.looks.items() if state in states)
-    return (*moves, *looks)
+    """Return the updates that callers may send in `state`."""
+    events = (event for event in machine.updates if (state, event) in transitions(machine))
+    others = (update for update, states in machine.other_updates.items() if state in states)
+    return (*events, *others)
 
 
 @cache
 def transitions(machine: type[LifecycleMachine]) -> Mapping[tuple[str, str], str]:
-    """The drawing as a table: (state, event) → the state it leads to."""
+    """Return the transitions as a table: (state, event) → next state."""
     return {
         (state.value.value, event): transition.target.value.value
         for state in machine.states

@@ -1,4 +1,4 @@
-"""The machine of a purchase (ADD)."""
+"""The machine of an order (ADD)."""
 
 from pydantic import AwareDatetime
 from statemachine.states import States
@@ -10,10 +10,11 @@ from states.lifecycle import LifecycleMachine, allowed
 
 
 class OrderMachine(LifecycleMachine):
-    """From the draft to the end of the last term.
+    """The lifecycle of an order, from the draft to the end of its last term.
 
-    `cancelled` is for what was never paid; what was paid becomes `ended`, its licenses
-    released, when its term is over or its renewal was declined for too long (ADD-6, ADD-7).
+    `cancelled` is for orders that were never paid. A paid order becomes `ended`, and its
+    licenses are released, at the end of its term or after the last retry of a declined renewal
+    (ADD-6, ADD-7).
     """
 
     _ = States.from_enum(
@@ -46,12 +47,12 @@ class OrderMachine(LifecycleMachine):
 
     updates = ("confirm", "cancel", "change_quantity")
     waits_for = {
-        OrderState.DRAFT: "the store to keep it",
+        OrderState.DRAFT: "the store to write the draft",
         OrderState.REVIEW: "the buyer to confirm it",
-        OrderState.PLACED: "the payment provider to take the first payment",
+        OrderState.PLACED: "the payment provider to charge the first payment",
         OrderState.PAID: "the store to list the licenses",
         OrderState.ACTIVE: "the next billing date",
-        OrderState.PAYMENT_FAILED: "the next try of the declined payment",
+        OrderState.PAYMENT_FAILED: "the next retry of the declined payment",
     }
     moved_by = {
         "review": "the store",
@@ -72,7 +73,7 @@ class OrderMachine(LifecycleMachine):
 
 
 def opening(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Order:
-    """The draft of what is bought at `quote`."""
+    """Return the draft of an order at `quote`."""
     state = OrderState.DRAFT
     return Order(
         order_id=order.order_id,
@@ -95,8 +96,8 @@ def opening(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Orde
 
 
 def ending(order: Order) -> str:
-    """The event by which an order is over at once, its licenses released if it had any.
+    """Return the event that ends the order at once and releases its licenses, if any.
 
-    For who closes its account as well; the order must not be over already.
+    Used when its account is closed, too; the order must not have ended already.
     """
     return "end" if order.was_paid else "give_up"

@@ -9,10 +9,10 @@ from states.lifecycle import LifecycleMachine, allowed, transitions
 
 
 class RefundMachine(LifecycleMachine):
-    """From the request to the provider's last word, or an operator's.
+    """The lifecycle of a refund, from the request to its end.
 
-    The state is the provider's word, never our guess (REF-2). `converted` and `closed` are
-    ends for the invitation, but a success that is reported late still settles them (REF-4).
+    The state is what the payment provider reports, never a guess (REF-2). `converted` and
+    `closed` are ends for the invitation, but a success reported later settles them (REF-4).
     """
 
     _ = States.from_enum(
@@ -40,12 +40,12 @@ class RefundMachine(LifecycleMachine):
 
     updates = ("convert", "retry", "close")
     waits_for = {
-        RefundState.REQUESTED: "the payment provider to take the request",
+        RefundState.REQUESTED: "the payment provider to accept the request",
         RefundState.PROCESSING: "the payment provider to settle it",
-        RefundState.OVERDUE: "the payment provider, longer than was promised",
-        RefundState.FAILED: "an operator or the payee to choose: credit, another try, or an end",
-        RefundState.CONVERTED: "nothing: it has become credit; a late success would settle it",
-        RefundState.CLOSED: "nothing: an operator gave up; a late success would settle it",
+        RefundState.OVERDUE: "the payment provider, later than promised",
+        RefundState.FAILED: "an operator or the payee to choose: credit, a retry, or an end",
+        RefundState.CONVERTED: "nothing: it is credit now; a late success would settle it",
+        RefundState.CLOSED: "nothing: an operator closed it; a late success would settle it",
     }
     moved_by = {
         "submit": "the payment provider",
@@ -61,7 +61,7 @@ class RefundMachine(LifecycleMachine):
 
 
 def opening(order: RefundOrder) -> Refund:
-    """The record of a refund that has just been requested."""
+    """Return the record of a new refund."""
     state, amount = RefundState.REQUESTED, amount_open(order.parts)
     return Refund(
         refund_id=order.refund_id,
@@ -82,7 +82,7 @@ def opening(order: RefundOrder) -> Refund:
 
 
 def event_of(refund: Refund) -> str | None:
-    """The event by which a refund follows what the provider says of its parts, if any."""
+    """Return the event that the provider's status of the parts implies, if any."""
     states = {part.state for part in refund.parts}
     if any(state.failed for state in states):
         event = "fail"
@@ -90,6 +90,6 @@ def event_of(refund: Refund) -> str | None:
         event = "submit"
     else:
         event = "settle"
-    asked = PartState.REQUESTED not in states
+    requested = PartState.REQUESTED not in states
     possible = (refund.state.value, event) in transitions(RefundMachine)
-    return event if asked and possible else None
+    return event if requested and possible else None

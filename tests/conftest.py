@@ -15,15 +15,15 @@ from tests.world import World, a_world, databases_in, temporal_server
 LONGEST = {
     "test_a_killed_worker_and_a_killed_command_lose_nothing",
     "test_a_late_success_whose_credit_is_used_waits_for_an_operator",
-    "test_a_run_reminds_all_who_are_quiet_and_the_next_one_nobody",
+    "test_a_run_reminds_all_quiet_invitees_and_the_next_run_none",
     "test_a_worker_killed_between_payment_and_pool_charges_and_grows_once",
     "test_fifty_licenses_are_assigned_fifty_times",
-    "test_giving_up_what_failed_does_not_give_up_what_is_on_its_way",
+    "test_closing_the_failed_part_keeps_the_open_part",
     "test_one_invitation_through_the_whole_stack",
     "test_two_accounts_that_bring_in_one_person_have_one_winner",
     "test_two_years_of_renewals_with_one_decline_keep_the_history_short",
     "test_what_a_new_user_copies_works",
-    "test_what_never_arrives_is_looked_after_for_a_quarter",
+    "test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter",
 }
 
 

@@ -51,7 +51,7 @@ from runtime.wiring import background_task, worker_for
 from tests.database import Databases
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
-from workflows.assignment import AddonAssignmentWorkflow
+from workflows.assignment import AssignmentWorkflow
 
 JANE = "jane@example.com"
 OWNER = "owner@acme.example"
@@ -319,12 +319,12 @@ class World:
         found = [each async for each in self.temporal.client.list_workflows(query)]
         return [each.id for each in sorted(found, key=lambda each: each.start_time)]
 
-    async def last_request(self) -> WorkflowHandle[AddonAssignmentWorkflow, Assignment]:
+    async def last_request(self) -> WorkflowHandle[AssignmentWorkflow, Assignment]:
         """Return the assignment that was started last, once visibility has it."""
         async with asyncio.timeout(PATIENCE.total_seconds()):
             while not (ids := await self.requests()):
                 await asyncio.sleep(LOOK_EVERY)
-        return self.temporal.client.get_workflow_handle_for(AddonAssignmentWorkflow.run, ids[-1])
+        return self.temporal.client.get_workflow_handle_for(AssignmentWorkflow.run, ids[-1])
 
     # Time and history.
 

@@ -1,4 +1,4 @@
-"""Licenses on their way to the users they were asked for, until nobody waits any more."""
+"""The workflow of one request to assign licenses, until no user waits (ASG)."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError
-from temporalio.workflow import ActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
@@ -16,9 +16,9 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.assignment import (
         AssignmentActivities,
-        AssignNow,
-        LookAtAssignment,
-        TellHolders,
+        CommitAssignment,
+        NotifyHolders,
+        ReadAssignment,
     )
     from domain.address import masked
     from domain.assignment import (
@@ -32,26 +32,26 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import ENGINE
     from states.assignment import AssignmentMachine, event_to, opening
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_in
-    from workflows.notice import LicenseNoticeWorkflow
+    from workflows.lifecycle import Lifecycle, refusal_from
+    from workflows.notice import start_notice
     from workflows.options import STORE
 
-LOOK_EVERY = timedelta(days=1)
-"""For what nobody announced: somebody may have changed the store by hand."""
+REFRESH_EVERY = timedelta(days=1)
+"""Interval of refreshes without a signal, for changes made in the store by hand."""
+
+REFRESHES_IN_ONE_RUN = 100
+"""Refreshes before continue-as-new; each takes some ten events."""
 
 _RESULTS = TypeAdapter(tuple[AssignmentResult, ...])
 
-LOOKS_IN_ONE_RUN = 100
-"""Some ten events each; then the history starts anew, whether it was news or a day that passed."""
-
 
 @workflow.defn(name="AddonAssignment", failure_exception_types=[Refused, TransitionNotAllowed])
-class AddonAssignmentWorkflow:
-    """Assigns what is free, and waits with those for whom there was nothing (ASG-5)."""
+class AssignmentWorkflow:
+    """One request: assigns what is free; the other users wait or are refused (ASG-5)."""
 
     @workflow.init
     def __init__(self, start: StartAssignment) -> None:
-        """Stand where the run before stood, or at the beginning."""
+        """Restore the state carried over from the previous run, if any."""
         request = start.request
         self._request = request
         self._lifecycle = Lifecycle(
@@ -61,140 +61,147 @@ class AddonAssignmentWorkflow:
             facts=lambda assignment: facts(request, assignment),
         )
         self._licenses_freed = False
-        self._looks = 0
+        self._refreshes = 0
 
     @property
-    def _now(self) -> Assignment:
+    def _assignment(self) -> Assignment:
         return self._lifecycle.record
 
     @workflow.run
     async def run(self, start: StartAssignment) -> Assignment:
-        """From the request until nobody waits; returns it as it stands then."""
-        if self._now.state is AssignmentState.REQUESTED:
+        """Run the request until no user waits; return its final record."""
+        if self._assignment.state is AssignmentState.REQUESTED:
             await self._assign()
-        while self._now.state is AssignmentState.WAITING:
+        while self._assignment.state is AssignmentState.WAITING:
             self._continue_if_long()
             await self._wait_for_licenses()
-            await self._look()
+            await self._refresh_from_store()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return self._now
+        return self._assignment
 
-    # What happens by itself, in order.
+    # Steps
 
     async def _assign(self) -> None:
-        """Assign to all at once; who gets nothing waits, or is refused (ASG-5)."""
+        """Assign to all users at once (ASG-5)."""
         try:
-            told = await workflow.execute_activity_method(
-                AssignmentActivities.assign_now,
-                AssignNow(request=self._request, at=workflow.now()),
+            stored = await workflow.execute_activity_method(
+                AssignmentActivities.commit_assignment,
+                CommitAssignment(request=self._request, at=workflow.now()),
                 **STORE | ActivityConfig(summary=f"Assign to {len(self._request.emails)} users"),
             )
-        except ActivityError as failed:
-            self._take(_all_refused(self._request, refusal_in(failed)), by=self._request.by)
+        except ActivityError as failure:
+            refused = _all_refused(self._request, refusal_from(failure))
+            self._apply_results(refused, by=self._request.by)
             return
-        if told.state is AssignmentState.RELEASED:
-            # A worker died before it could say so, and the licenses were taken back meanwhile.
-            self._take(_first_assigned(told), by=self._request.by)
-        await self._follow(told, by=self._request.by)
+        if stored.state is AssignmentState.RELEASED:
+            # A retry after a crash; the licenses have been released in between.
+            self._apply_results(_before_release(stored), by=self._request.by)
+        await self._apply_stored(stored, by=self._request.by)
 
     async def _wait_for_licenses(self) -> None:
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._licenses_freed,
-                timeout=LOOK_EVERY,
-                timeout_summary="Look for what nobody announced",
+                timeout=REFRESH_EVERY,
+                timeout_summary="Next refresh from the store",
             )
 
-    async def _look(self) -> None:
-        """Take in what the store has done for those who wait; it serves the oldest first."""
+    async def _refresh_from_store(self) -> None:
+        """Apply what the store has assigned to waiting users; it serves the oldest first."""
         self._licenses_freed = False
-        self._looks += 1
-        told = await workflow.execute_activity_method(
-            AssignmentActivities.look_at_assignment,
-            LookAtAssignment(request=self._request),
-            **STORE | ActivityConfig(summary="Look who was served"),
+        self._refreshes += 1
+        stored = await workflow.execute_activity_method(
+            AssignmentActivities.read_assignment,
+            ReadAssignment(request=self._request),
+            **STORE | ActivityConfig(summary="Read the assignment"),
         )
-        await self._follow(told, by=ENGINE)
+        await self._apply_stored(stored, by=ENGINE)
 
-    async def _follow(self, told: Assignment, *, by: str) -> None:
-        """Let the request stand where the store says, and tell whom that concerns."""
-        before = self._now
-        self._take(told.results, by=by)
-        await self._tell(before)
+    async def _apply_stored(self, stored: Assignment, *, by: str) -> None:
+        before = self._assignment
+        self._apply_results(stored.results, by=by)
+        await self._notify(before)
 
-    def _take(self, results: tuple[AssignmentResult, ...], *, by: str) -> None:
-        told = self._now.model_copy(update={"results": results})
-        told = told.model_copy(update={"waited": _waited(told)})
-        if told.state is not self._now.state:
-            told = self._lifecycle.foresee(
-                event_to(told.state), by=by, note=told.counts, results=results, waited=told.waited
+    def _apply_results(self, results: tuple[AssignmentResult, ...], *, by: str) -> None:
+        assignment = self._assignment.model_copy(update={"results": results})
+        assignment = assignment.model_copy(update={"waited": _waited(assignment)})
+        if assignment.state is not self._assignment.state:
+            assignment = self._lifecycle.next_record(
+                event_to(assignment.state),
+                by=by,
+                note=assignment.counts,
+                results=results,
+                waited=assignment.waited,
             )
-        self._lifecycle.take(told)
+        self._lifecycle.apply(assignment)
 
-    async def _tell(self, before: Assignment) -> None:
-        """Tell who has got a license, and the admin when the last one who waited was served.
+    async def _notify(self, before: Assignment) -> None:
+        """Notify users of assigned licenses, and the admin when no user waits any more.
 
-        No license waits for an e-mail. Who lost one again is told by whoever took it back.
+        A user who loses a license is notified by the release.
         """
-        assigned = self._now.assigned_since(before)
-        over = before.state is AssignmentState.WAITING and not self._now.state.open
+        assigned = self._assignment.assigned_since(before)
+        over = before.state is AssignmentState.WAITING and not self._assignment.state.open
         served = [
             result
-            for result in self._now.results
-            # Whom another request has served is told by that one.
-            if result.email in self._now.waited and not result.held_before
+            for result in self._assignment.results
+            # A user served by another request is notified by that request.
+            if result.email in self._assignment.waited and not result.held_before
         ]
         if assigned or (over and served):
-            order = TellHolders(
-                # Somebody more is settled each time.
-                notice=f"{self._request.request_id}/{len(self._now.settled)}",
+            notification = NotifyHolders(
+                # The number of settled users grows with each notice.
+                notice=f"{self._request.request_id}/{len(self._assignment.settled)}",
                 account=self._request.account,
                 sku=self._request.sku,
                 results=assigned,
                 asked_by=self._request.by,
                 waited=tuple(served) if over else (),
             )
-            await workflow.start_child_workflow(
-                LicenseNoticeWorkflow.run,
-                order,
-                id=order.workflow_id,
-                parent_close_policy=ParentClosePolicy.ABANDON,
-                static_summary=f"{self._request.sku} of {self._request.account}",
+            await start_notice(
+                notification,
+                id=notification.workflow_id,
+                summary=f"{self._request.sku} of {self._request.account}",
             )
 
     def _continue_if_long(self) -> None:
-        long = self._looks >= LOOKS_IN_ONE_RUN or workflow.info().is_continue_as_new_suggested()
+        suggested = workflow.info().is_continue_as_new_suggested()
+        long = suggested or self._refreshes >= REFRESHES_IN_ONE_RUN
         if long and not self._licenses_freed:
-            workflow.continue_as_new(StartAssignment(request=self._request, carried=self._now))
+            workflow.continue_as_new(
+                StartAssignment(request=self._request, carried=self._assignment)
+            )
 
-    # What others may ask for.
+    # Updates
 
     @workflow.update
     async def report(self) -> Assignment:
-        """The request as soon as what is free has been assigned, whoever waits then.
+        """Return the request as soon as free licenses are assigned, even if users still wait.
 
-        It moves nothing, but a hundred callers who look again and again would wear a server out.
+        An update instead of polling: a hundred polling callers would overload a server.
         """
-        await workflow.wait_condition(lambda: self._now.state is not AssignmentState.REQUESTED)
-        return self._now
+        await workflow.wait_condition(
+            lambda: self._assignment.state is not AssignmentState.REQUESTED
+        )
+        return self._assignment
 
-    # What others may tell.
+    # Signals
 
     @workflow.signal
     def licenses_freed(self) -> None:
-        """Somebody who waited may have been served: the store is asked."""
+        """Refresh from the store: a waiting user may have been served."""
         self._licenses_freed = True
 
-    # What others may look at.
+    # Queries
 
     @workflow.query
     def view(self) -> Assignment:
-        """The request as it stands."""
-        return self._now
+        """Return the current record."""
+        return self._assignment
 
 
 def _all_refused(request: AssignLicenses, refused: Refused) -> tuple[AssignmentResult, ...]:
-    """What the refusal says of each user; or it is the same for all of them."""
+    """Return the refusal of each user; without details it is the same for all."""
     if each := refused.details.get("results"):
         return _RESULTS.validate_python(each)
     return tuple(
@@ -203,27 +210,27 @@ def _all_refused(request: AssignLicenses, refused: Refused) -> tuple[AssignmentR
     )
 
 
-def _first_assigned(told: Assignment) -> tuple[AssignmentResult, ...]:
-    """What must have come before: a license that was released had been assigned."""
+def _before_release(stored: Assignment) -> tuple[AssignmentResult, ...]:
+    """Return the results as they were before the release: assigned."""
     return tuple(
         result.model_copy(update={"state": AssignmentState.ASSIGNED})
         if result.state is AssignmentState.RELEASED
         else result
-        for result in told.results
+        for result in stored.results
     )
 
 
-def _waited(told: Assignment) -> tuple[str, ...]:
-    """Who waits now or has waited, in the order asked."""
+def _waited(assignment: Assignment) -> tuple[str, ...]:
+    """Return the users who wait or have waited, in the order requested."""
     return tuple(
         result.email
-        for result in told.results
-        if result.state is AssignmentState.WAITING or result.email in told.waited
+        for result in assignment.results
+        if result.state is AssignmentState.WAITING or result.email in assignment.waited
     )
 
 
 def search_attributes(assignment: Assignment) -> TypedSearchAttributes:
-    """What a request is found by; never an address."""
+    """Return the search attributes of a request; never an address."""
     return TypedSearchAttributes(
         [
             SearchAttributePair(search_attribute.ACCOUNT_ID, assignment.account),
@@ -233,12 +240,12 @@ def search_attributes(assignment: Assignment) -> TypedSearchAttributes:
 
 
 def facts(request: AssignLicenses, assignment: Assignment) -> Mapping[str, str]:
-    """What an operations person wants to know of a request beside its state."""
-    why = Counter(str(result.error["code"]) for result in assignment.results if result.error)
+    """Return the lines of Current Details beside the state."""
+    reasons = Counter(str(result.error["code"]) for result in assignment.results if result.error)
     return {
         "Licenses": f"{request.sku} {request.capacity or ''}".strip(),
         "Users": assignment.counts,
-        "Why not": ", ".join(f"`{code}` ({count})" for code, count in why.items()),
-        "All or none": "yes" if request.atomic else "no: who gets none waits",
-        "Asked by": masked(request.by),
+        "Reasons": ", ".join(f"`{code}` ({count})" for code, count in reasons.items()),
+        "Mode": "atomic" if request.atomic else "best effort",
+        "Requested by": masked(request.by),
     }

@@ -1,4 +1,4 @@
-"""The one mechanism that binds a machine to a running workflow."""
+"""The mechanism that binds a machine to a running workflow."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -24,19 +24,20 @@ with workflow.unsafe.imports_passed_through():
     )
 
 LONGEST_NOTE = 200
-"""How many characters of a note Current Details show."""
+"""Characters of a note that Current Details show."""
 
 RECENT_ENTRIES = 8
-"""How much of the journal Current Details show; they are limited to 20 kB."""
+"""Journal entries that Current Details show; these are limited to 20 kB."""
 
 
 class Lifecycle(Generic[AnyRecord]):
-    """A machine, the record that follows it, and their publication.
+    """A machine, its record, and their publication.
 
-    Taking a record that has moved on publishes it: journal, search attributes (at most
-    one upsert, in a workflow task that happens anyway) and Current Details. No workflow
-    does any of it by hand.
+    Applying a record publishes it: journal, search attributes (at most one upsert, in a
+    workflow task that happens anyway) and Current Details. No workflow does that by hand.
     """
+
+    __slots__ = ("_facts", "_machine", "_search_attributes", "record")
 
     def __init__(
         self,
@@ -46,35 +47,35 @@ class Lifecycle(Generic[AnyRecord]):
         search_attributes: Callable[[AnyRecord], TypedSearchAttributes],
         facts: Callable[[AnyRecord], Mapping[str, str]],
     ) -> None:
-        """Begin with `record`, whose search attributes were given at start, for nothing."""
+        """Start with `record`; its search attributes were set when the workflow was started."""
         self.record = record
-        self._declaration = machine
+        self._machine = machine
         self._search_attributes = search_attributes
         self._facts = facts
         self._describe()
 
     def require(self, event: str) -> None:
-        """Raise Refused unless the drawing allows `event` now; for validators."""
-        require(self._declaration, self.record.state, event)
+        """Raise Refused unless the machine allows `event` now; for validators."""
+        require(self._machine, self.record.state, event)
 
     def require_allowed(self, update: str) -> None:
-        """Raise Refused unless an outsider may send `update` now; for validators."""
-        if update not in allowed(self._declaration, self.record.state.value):
-            raise self.refused()
+        """Raise Refused unless callers may send `update` now; for validators."""
+        if update not in allowed(self._machine, self.record.state.value):
+            raise self.refusal()
 
-    def refused(self) -> Refused:
-        """The declared refusal of whoever asks for what the present state lacks."""
-        return refusal(self._declaration, self.record.state)
+    def refusal(self) -> Refused:
+        """Return the refusal that the machine declares for the current state."""
+        return refusal(self._machine, self.record.state)
 
-    def foresee(
+    def next_record(
         self, event: str, *, by: str, note: str | None = None, **changes: object
     ) -> AnyRecord:
-        """The record as it will stand after `event`; nothing is taken yet.
+        """Return the record after `event` without applying it.
 
-        Raises Refused when the drawing lacks the event here.
+        Raises Refused when the machine does not allow the event now.
         """
         return after(
-            self._declaration,
+            self._machine,
             self.record,
             event,
             at=workflow.now(),
@@ -83,17 +84,17 @@ class Lifecycle(Generic[AnyRecord]):
             **changes,
         )
 
-    def take(self, record: AnyRecord) -> None:
-        """Let the machine follow `record`, by the entries that its journal has more.
+    def apply(self, record: AnyRecord) -> None:
+        """Apply the new journal entries of `record` to the machine, then publish the record.
 
-        Raises TransitionNotAllowed when the drawing lacks one: two truths about one
-        lifecycle, which must be seen rather than smoothed over.
+        Raises TransitionNotAllowed when the machine does not allow one of them: store and
+        workflow disagree, and the failure must be visible.
         """
-        if news := record.journal[len(self.record.journal) :]:
-            # Built for the moment: kept, it would weigh more than all else in a cached run.
-            # Given where it stands, it need not enter that state first.
-            machine = self._declaration(SimpleNamespace(state=self.record.state))
-            for entry in news:
+        if entries := record.journal[len(self.record.journal) :]:
+            # Built for each use: a machine takes more memory than the rest of a cached run.
+            # It starts in the current state instead of entering it.
+            machine = self._machine(SimpleNamespace(state=self.record.state))
+            for entry in entries:
                 machine.send(entry.event)
         before, self.record = self.record, record
         self._publish(self._search_attributes(before), self._search_attributes(record))
@@ -111,22 +112,23 @@ class Lifecycle(Generic[AnyRecord]):
 
     def _describe(self) -> None:
         workflow.set_current_details(
-            current_details(self._declaration, self.record, self._facts(self.record))
+            current_details(self._machine, self.record, self._facts(self.record))
         )
 
 
 def current_details(
     machine: type[LifecycleMachine], record: AnyRecord, facts: Mapping[str, str]
 ) -> str:
-    """What an operations person reads in the UI, in Markdown.
+    """Return the Markdown that the UI shows.
 
-    State, since when, what it waits for, who can move it on, and the last of the journal.
+    It has the state, since when, what it waits for, who can move it, and the last journal
+    entries.
     """
     state = record.state
     rows = {
         "Waiting for": machine.waits_for.get(state, "nothing: it has ended"),
         **facts,
-        "Moved on by": _moved_on_by(machine, state.value),
+        "Moved by": _movers(machine, state.value),
     }
     entered = next(entry for entry in reversed(record.journal) if entry.from_state != state)
     since = f"{entered.at:%Y-%m-%d %H:%M:%S} UTC"
@@ -134,7 +136,7 @@ def current_details(
         (
             f"**{state.value}** since {since}",
             "",
-            # The UI draws the cells of a table without any room between them.
+            # A list, because the UI renders table cells without space between them.
             *(f"- **{name}:** {text}" for name, text in rows.items() if text),
             "",
             "Journal (UTC):",
@@ -144,16 +146,16 @@ def current_details(
     )
 
 
-def refusal_in(failed: ActivityError) -> Refused:
-    """The rule that said no inside an activity; anything else is passed on as it is."""
-    if isinstance(failed.cause, Refused):
-        return failed.cause
-    raise failed
+def refusal_from(failure: ActivityError) -> Refused:
+    """Return the refusal raised by an activity; raise any other failure unchanged."""
+    if isinstance(failure.cause, Refused):
+        return failure.cause
+    raise failure
 
 
 @cache
-def _moved_on_by(machine: type[LifecycleMachine], state: str) -> str:
-    """Who can move it on from `state`, and by which events."""
+def _movers(machine: type[LifecycleMachine], state: str) -> str:
+    """Return who can move it out of `state`, by which events."""
     movers = dict[str, list[str]]()
     for origin, event in transitions(machine):
         if origin == state:
@@ -162,7 +164,7 @@ def _moved_on_by(machine: type[LifecycleMachine], state: str) -> str:
 
 
 def _line(entry: JournalEntry) -> str:
-    """An entry of the journal; people typed its note."""
+    """Return a journal entry as a list item; its note is free text, so it is masked."""
     note = f": {mask_all(entry.note)[:LONGEST_NOTE]}" if entry.note else ""
     moved = f"`{entry.event}` → `{entry.to_state}` by {mask_all(entry.by)}"
     return f"- {entry.at:%Y-%m-%d %H:%M:%S} {moved}{note}"

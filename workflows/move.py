@@ -1,11 +1,11 @@
-"""Data that could not be moved at the time, moved again when somebody asks for it."""
+"""The workflow that moves failed items again, after the invitation has ended (TRF-1)."""
 
 from temporalio import workflow
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
-    from activities.invitation import InvitationActivities, RecordInvitation
-    from activities.move import DataMoved, MoveActivities, MoveAgain
+    from activities.invitation import InvitationActivities, NotifyParties
+    from activities.move import DataMoved, MoveActivities, RetryMove
     from domain.address import masked
     from domain.manifest import Manifest, begun
     from workflows.options import MOVE, mail
@@ -13,12 +13,12 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Move")
 class MoveWorkflow:
-    """One pass over what was given up, for an invitation that is over (TRF-1)."""
+    """One retry of the failed items of an ended invitation (TRF-1)."""
 
     @workflow.run
-    async def run(self, again: MoveAgain) -> DataMoved:
-        """Move what has failed, once; what fails again is given up again."""
-        order, now = again.move, workflow.now()
+    async def run(self, retry: RetryMove) -> DataMoved:
+        """Move the failed items once; an item that fails again stays failed."""
+        order, now = retry.move, workflow.now()
         manifest = begun(order.manifest, again=True)
         workflow.set_current_details(move_details(manifest))
         moved = await workflow.execute_activity_method(
@@ -27,21 +27,21 @@ class MoveWorkflow:
             **MOVE | ActivityConfig(summary=f"Move the data of {masked(order.email)} again"),
         )
         workflow.set_current_details(move_details(moved.manifest))
-        if again.closed:
-            await self._tell(again.closed, moved.manifest)
+        if retry.closed:
+            await self._notify(retry.closed, moved.manifest)
         return moved
 
-    async def _tell(self, closed: RecordInvitation, manifest: Manifest) -> None:
+    async def _notify(self, closed: NotifyParties, manifest: Manifest) -> None:
         invitation = closed.invitation.model_copy(update={"manifest": manifest})
         await workflow.execute_activity_method(
-            InvitationActivities.tell_about_invitation,
+            InvitationActivities.notify_parties,
             closed.model_copy(update={"invitation": invitation}),
-            **mail(f"Tell {masked(invitation.email)} what has moved"),
+            **mail(f"Notify {masked(invitation.email)} of the moved data"),
         )
 
 
 def move_details(manifest: Manifest) -> str:
-    """What an operations person reads in the UI of how far it has come, in Markdown."""
+    """Return the Markdown that the UI shows: the status of each item."""
     return "\n".join(
         f"- {entry.item}: {entry.status} ({entry.count}, {len(entry.changes)} changed)"
         for entry in manifest

@@ -1,73 +1,70 @@
-"""Telling people what has happened, however long the mail server takes."""
+"""Letters about an event, sent by a workflow of their own: nothing waits for the mail server."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 from temporalio import workflow
+from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.assignment import AssignmentActivities, TellHolders
-    from activities.invitation import InvitationActivities, RecordInvitation
-    from activities.order import OrderActivities, TellBuyer
-    from activities.refund import RefundActivities, TellPayee
+    from pydantic import Field
+
+    from activities.assignment import AssignmentActivities, NotifyHolders
+    from activities.invitation import InvitationActivities, NotifyParties
+    from activities.order import NotifyBuyer, OrderActivities
+    from activities.refund import NotifyPayee, RefundActivities
     from domain.address import masked
+    from domain.model import Value
     from workflows.options import mail
+
+Notification = NotifyParties | NotifyPayee | NotifyBuyer | NotifyHolders
+
+_Activities = TypeVar("_Activities")
+_Notification = TypeVar("_Notification")
+
+
+class SendNotice(Value):
+    """The input of a notice: one event and the people whom it concerns."""
+
+    notification: Annotated[Notification, Field(discriminator="kind")]
 
 
 @workflow.defn(name="Notice")
 class NoticeWorkflow:
-    """Outlives the invitation, whose id is free for a new one at once (INV-8)."""
+    """The letters about one event; they may outlive the workflow that the event belongs to."""
 
     @workflow.run
-    async def run(self, order: RecordInvitation) -> None:
-        """Send what has to be said."""
-        # Without the patch once no notice of an earlier release still waits for a mail server.
-        tell = (
-            InvitationActivities.tell_about_invitation
-            if workflow.patched("tell without recording")
-            else InvitationActivities.close_invitation
-        )
-        await workflow.execute_activity_method(
-            tell,
-            order,
-            **mail(f"Tell that {masked(order.invite.email)} is {order.invitation.state}"),
-        )
+    async def run(self, notice: SendNotice) -> None:
+        """Send the letters; a mail server that is down is retried without limit."""
+        match notice.notification:
+            case NotifyParties() as order:
+                summary = f"Invitation of {masked(order.invite.email)}: {order.invitation.state}"
+                await self._send(InvitationActivities.notify_parties, order, summary)
+            case NotifyPayee() as order:
+                summary = f"Refund to {masked(order.order.payee)}: {order.refund.state}"
+                await self._send(RefundActivities.notify_payee, order, summary)
+            case NotifyBuyer() as order:
+                summary = f"Order of {masked(order.order.bought_by)}: {order.order.state}"
+                await self._send(OrderActivities.notify_buyer, order, summary)
+            case NotifyHolders() as order:
+                summary = f"Licenses of {len(order.results)} users of {order.account}"
+                await self._send(AssignmentActivities.notify_holders, order, summary)
+
+    async def _send(
+        self,
+        activity: Callable[[_Activities, _Notification], Awaitable[None]],
+        notification: _Notification,
+        summary: str,
+    ) -> None:
+        await workflow.execute_activity_method(activity, notification, **mail(summary))
 
 
-@workflow.defn(name="RefundNotice")
-class RefundNoticeWorkflow:
-    """Nothing that moves money waits for an e-mail."""
-
-    @workflow.run
-    async def run(self, order: TellPayee) -> None:
-        """Send what has to be said."""
-        await workflow.execute_activity_method(
-            RefundActivities.tell_payee,
-            order,
-            **mail(f"Tell {masked(order.order.payee)}: refund {order.refund.state}"),
-        )
-
-
-@workflow.defn(name="OrderNotice")
-class OrderNoticeWorkflow:
-    """No purchase waits for an e-mail."""
-
-    @workflow.run
-    async def run(self, order: TellBuyer) -> None:
-        """Send what has to be said."""
-        await workflow.execute_activity_method(
-            OrderActivities.tell_buyer,
-            order,
-            **mail(f"Tell {masked(order.order.bought_by)}: order {order.order.state}"),
-        )
-
-
-@workflow.defn(name="LicenseNotice")
-class LicenseNoticeWorkflow:
-    """No license waits for an e-mail."""
-
-    @workflow.run
-    async def run(self, order: TellHolders) -> None:
-        """Send what has to be said."""
-        await workflow.execute_activity_method(
-            AssignmentActivities.tell_holders,
-            order,
-            **mail(f"Tell {len(order.results)} users of {order.account}"),
-        )
+async def start_notice(notification: Notification, *, id: str, summary: str) -> None:
+    """Start a notice as a child that outlives the current workflow."""
+    await workflow.start_child_workflow(
+        NoticeWorkflow.run,
+        SendNotice(notification=notification),
+        id=id,
+        parent_close_policy=ParentClosePolicy.ABANDON,
+        static_summary=summary,
+    )

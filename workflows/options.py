@@ -1,4 +1,4 @@
-"""Activity options, each with its reason."""
+"""Activity options and their reasons."""
 
 from datetime import timedelta
 
@@ -7,9 +7,9 @@ from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 STORE = ActivityConfig(
-    # A transaction takes milliseconds; a killed worker's is taken up again after this.
+    # A transaction takes milliseconds; after a worker is killed, it is retried this much later.
     start_to_close_timeout=timedelta(seconds=15),
-    # Never given up: what the store was asked for must be known before anybody is answered.
+    # Retried without limit: a result must be known before a caller is answered.
     retry_policy=RetryPolicy(
         initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
     ),
@@ -18,89 +18,89 @@ STORE = ActivityConfig(
 
 BILLING = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
-    # Never given up: what was asked of the provider may have been done (REF-5).
+    # Retried without limit: the provider may have carried out the request (REF-5).
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
     ),
 )
-"""A question to the payment provider."""
+"""A request to the payment provider."""
 
 
 def billing_queue(task_queue: str) -> str:
-    """Where questions to the payment provider wait: it sets their pace, and no other."""
+    """Return the task queue of requests to the payment provider, which limits their rate."""
     return f"{task_queue}-billing"
 
 
 def billing(summary: str) -> ActivityConfig:
-    """A question to the payment provider, in the pace that it allows."""
+    """Return the options of a request to the payment provider, at the rate that it allows."""
     queue = billing_queue(workflow.info().task_queue)
     return BILLING | ActivityConfig(task_queue=queue, summary=summary)
 
 
 MAIL = ActivityConfig(
-    # Longer than the mail adapter's own limit of 35 seconds, so that it is its error that is seen.
+    # Longer than the mail adapter's limit of 35 seconds, so that its error is the one reported.
     start_to_close_timeout=timedelta(seconds=40),
-    # Each failed attempt says itself when the next one starts (INV-4).
+    # Each failure carries the delay before the next attempt (INV-4).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
 )
-"""A conversation with the mail server."""
+"""Letters through the mail server."""
 
 
 def mail_queue(task_queue: str) -> str:
-    """Where conversations with the mail server wait: it sets their pace, and no other (REM-3)."""
+    """Return the task queue of letters, which limits their rate (REM-3)."""
     return f"{task_queue}-mail"
 
 
 def mail(summary: str) -> ActivityConfig:
-    """A conversation with the mail server, in the pace that it allows."""
+    """Return the options of letters, at the rate that the mail server allows."""
     queue = mail_queue(workflow.info().task_queue)
     return MAIL | ActivityConfig(task_queue=queue, summary=summary)
 
 
 MOVE = ActivityConfig(
-    # Longer than all seven items may take together, so that none is cut off by another.
+    # Longer than the limits of all seven items together, so that one item cannot cut off another.
     start_to_close_timeout=timedelta(hours=1),
-    # It beats every five seconds, however long an item takes: a killed worker is noticed.
+    # The activity heartbeats every five seconds, so a killed worker is detected.
     heartbeat_timeout=timedelta(seconds=20),
-    # Each failed attempt says itself when the next one starts, and when to give up (TRF-1).
+    # Each failure carries the delay before the next attempt, until the limit (TRF-1).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
 )
-"""A person's data on its way to another account."""
+"""The move of a person's data to another account."""
 
 SLICE = ActivityConfig(
-    # Half a minute of work; on a server that is hardly there, many.
+    # Half a minute of work; much longer on an overloaded server.
     start_to_close_timeout=timedelta(minutes=30),
-    # It beats every two seconds: a killed worker is noticed.
+    # The activity heartbeats every two seconds, so a killed worker is detected.
     heartbeat_timeout=timedelta(seconds=20),
-    # Never given up: each row gets its result (REM-3).
+    # Retried without limit: each row gets its result (REM-3).
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=15)
     ),
 )
-"""Some thousand rows of a batch."""
+"""A slice of a batch: some thousand rows."""
 
-LOOK = LocalActivityConfig(
+READ = LocalActivityConfig(
     start_to_close_timeout=timedelta(seconds=5),
-    # Nothing is changed by looking, so the caller may as well ask again.
+    # Reading changes nothing, so the caller may send the request again.
     schedule_to_close_timeout=timedelta(seconds=30),
 )
-"""A question to our own store that changes nothing."""
+"""A read of our own store, in a local activity."""
 
 REMIND = ActivityConfig(
-    # Hundreds of thousands of invitations are asked at some hundreds a second.
+    # Hundreds of thousands of invitations, some hundreds a second.
     start_to_close_timeout=timedelta(hours=6),
-    # It beats every five seconds: a killed worker is noticed, another goes on from its page.
+    # The activity heartbeats every five seconds; after a crash it continues from its page.
     heartbeat_timeout=timedelta(seconds=30),
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
 )
-"""A walk through all live invitations."""
+"""A pass over all live invitations."""
 
 DIGEST = ActivityConfig(
     start_to_close_timeout=timedelta(hours=6),
-    # Well before the next day's run, which would be skipped: no digest is worth a reminder.
+    # Ends well before the next day's run, which would otherwise be skipped.
     schedule_to_close_timeout=timedelta(hours=12),
     heartbeat_timeout=timedelta(seconds=30),
-    # Each failed attempt says itself when the next one starts (INV-4).
+    # Each failure carries the delay before the next attempt (INV-4).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
 )
-"""An e-mail to each of many inviters."""
+"""A digest to each of many inviters."""

@@ -1,4 +1,4 @@
-"""Licenses that are bought, from the draft to the end of their last term."""
+"""The workflow of one order, from the draft to the end of its last term (ADD)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ActivityError
-from temporalio.workflow import ActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
@@ -16,11 +16,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.order import (
         ChargeOrder,
         EndTerm,
-        KeepOrder,
+        NotifyBuyer,
         OpenOrder,
         OrderActivities,
         PlanReduction,
-        TellBuyer,
+        RecordOrder,
         VoidOrder,
     )
     from domain.address import masked
@@ -44,354 +44,354 @@ with workflow.unsafe.imports_passed_through():
     from states.lifecycle import after
     from states.order import OrderMachine, ending
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_in
-    from workflows.notice import OrderNoticeWorkflow
+    from workflows.lifecycle import Lifecycle, refusal_from
+    from workflows.notice import start_notice
     from workflows.options import STORE, billing
 
 CYCLES_IN_A_RUN = 12
-"""So many payments, then a new run: the history stays short for years (ADD-7)."""
+"""Payments before continue-as-new: the history stays short for years (ADD-7)."""
 
-_UNTIL = {
-    OrderState.REVIEW: "The review lapses",
-    OrderState.ACTIVE: "The next billing date",
-    OrderState.PAYMENT_FAILED: "Try the declined payment again",
+_TIMER_SUMMARIES = {
+    OrderState.REVIEW: "End of the review",
+    OrderState.ACTIVE: "Next billing date",
+    OrderState.PAYMENT_FAILED: "Retry of the declined payment",
 }
 
 
 @workflow.defn(name="AddonPurchase", failure_exception_types=[Refused, TransitionNotAllowed])
-class AddonPurchaseWorkflow:
-    """Charges what is due when it is due, and lets the licenses go when nothing is (ADD)."""
+class OrderWorkflow:
+    """One order: charges what is due on its date, releases licenses that are no longer paid."""
 
     @workflow.init
     def __init__(self, start: StartPurchase) -> None:
-        """Stand where the run before stood, or at the draft."""
-        order = start.order
-        self._order = order
+        """Restore the order carried over from the previous run, or start with the draft."""
+        request = start.order
+        self._request = request
         self._lifecycle = Lifecycle(
             OrderMachine,
             start.carried,
-            search_attributes=lambda record: search_attributes(order, record),
+            search_attributes=lambda order: search_attributes(request, order),
             facts=facts,
         )
         self._account_closed = False
         self._cycles = 0
-        # What moves the order happens one at a time, in the order of arrival.
-        self._turn = asyncio.Lock()
+        # Events are applied one at a time, in the order of arrival.
+        self._update_lock = asyncio.Lock()
 
     @property
-    def _now(self) -> Order:
+    def _order(self) -> Order:
         return self._lifecycle.record
 
     @workflow.run
     async def run(self, start: StartPurchase) -> Order:
-        """From the draft to the end of the last term; returns the order as it stands then."""
-        while not self._now.state.final:
+        """Run the order to the end of its last term; return its final record."""
+        while not self._order.state.final:
             await self._wait_until_due()
-            async with self._turn:
-                await self._go_on()
+            async with self._update_lock:
+                await self._run_due_step()
             await self._continue_if_long()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return self._now
+        return self._order
 
-    # What happens by itself.
+    # Steps
 
     async def _wait_until_due(self) -> None:
-        """Wait for the next moment, or until somebody else has moved it."""
-        before, moment = self._now, next_moment(self._order, self._now)
-        if moment is None:
+        """Wait until the next step is due or the order has changed."""
+        order, due_at = self._order, next_step_at(self._request, self._order)
+        if due_at is None:
             return
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._now is not before or self._account_closed,
-                timeout=max(moment - workflow.now(), timedelta()),
-                timeout_summary=_UNTIL[before.state],
+                lambda: self._order is not order or self._account_closed,
+                timeout=max(due_at - workflow.now(), timedelta()),
+                timeout_summary=_TIMER_SUMMARIES[order.state],
             )
 
-    async def _go_on(self) -> None:
-        """Do what is due now, if anything is."""
+    async def _run_due_step(self) -> None:
+        """Run the step that is due, if any."""
         if self._account_closed:
-            await self._follow_the_account()
-        if self._now.state.final or not self._is_due:
+            await self._apply_account_closure()
+        if self._order.state.final or not self._is_due:
             return
-        match self._now.state:
+        match self._order.state:
             case OrderState.DRAFT:
                 await self._open()
             case OrderState.REVIEW:
-                await self._move("lapse", note=REVIEW_LAPSED)
-                await self._tell()
-            case OrderState.PAYMENT_FAILED if self._now.next_try_at() is None:
-                await self._end(ending(self._now), note=PAYMENT_DECLINED)
-            case OrderState.ACTIVE if self._now.quantity_then == 0:
+                await self._apply_events("lapse", note=REVIEW_LAPSED)
+                await self._notify()
+            case OrderState.PAYMENT_FAILED if self._order.next_try_at() is None:
+                await self._end(ending(self._order), note=PAYMENT_DECLINED)
+            case OrderState.ACTIVE if self._order.quantity_then == 0:
                 await self._end("end", note=ENDS_WITH_TERM)
-            case OrderState.ACTIVE if self._now.quantity_then is not None:
+            case OrderState.ACTIVE if self._order.quantity_then is not None:
                 await self._end("reduce")
             case _:
                 await self._charge()
 
     @property
     def _is_due(self) -> bool:
-        moment = next_moment(self._order, self._now)
-        return moment is None or moment <= workflow.now()
+        due_at = next_step_at(self._request, self._order)
+        return due_at is None or due_at <= workflow.now()
 
     async def _open(self) -> None:
-        """Keep the draft; then it is reviewed, or placed at once (ADD-3)."""
+        """Write the draft, then start the review or place the order at once (ADD-3)."""
         try:
             opened = await workflow.execute_activity_method(
                 OrderActivities.open_order,
-                OpenOrder(order=self._order, at=workflow.now()),
-                **STORE | ActivityConfig(summary=f"Keep the draft: {described(self._now)}"),
+                OpenOrder(order=self._request, at=workflow.now()),
+                **STORE | ActivityConfig(summary=f"Write the draft: {described(self._order)}"),
             )
-        except ActivityError as failed:
-            raise refusal_in(failed) from None
-        if self._order.portal == "account":
-            await self._move("review", known=opened)
-            await self._tell()
+        except ActivityError as failure:
+            raise refusal_from(failure) from None
+        if self._request.portal == "account":
+            await self._apply_events("review", order=opened)
+            await self._notify()
         else:
-            await self._move("place", known=opened)
+            await self._apply_events("place", order=opened)
 
     async def _charge(self) -> None:
-        """Try the payment that is due: the first one, or a renewal (ADD-4, ADD-7)."""
-        before = self._now
+        """Try the payment that is due: the first one or a renewal (ADD-4, ADD-7)."""
+        order = self._order
         charged = await workflow.execute_activity_method(
             OrderActivities.charge_order,
-            ChargeOrder(order=before, at=workflow.now()),
-            **billing(f"Charge, try {before.tries + 1}"),
+            ChargeOrder(order=order, at=workflow.now()),
+            **billing(f"Charge, try {order.tries + 1}"),
         )
         if charged.paid:
-            events = ("renew",) if before.was_paid else ("pay", "activate")
-            await self._move(*events, known=charged.order)
+            events = ("renew",) if order.was_paid else ("pay", "activate")
+            await self._apply_events(*events, order=charged.order)
             self._cycles += 1
         else:
             note = charged.failure or PAYMENT_DECLINED
-            await self._move("decline", known=charged.order, note=note)
-        await self._tell()
+            await self._apply_events("decline", order=charged.order, note=note)
+        await self._notify()
 
     async def _end(self, event: str, *, by: str = ENGINE, note: str | None = None) -> None:
-        """Let go of what is not paid for any more, with its licenses, and tell who lost one."""
-        before, released = self._now, tuple[str, ...]()
-        if before.was_paid:
+        """End or reduce the order, release its licenses and notify their holders."""
+        order, released = self._order, tuple[str, ...]()
+        if order.was_paid:
             ended = await workflow.execute_activity_method(
                 OrderActivities.end_term,
-                EndTerm(order=before, at=workflow.now()),
-                **STORE | ActivityConfig(summary=f"End the term of {before.quantity} licenses"),
+                EndTerm(order=order, at=workflow.now()),
+                **STORE | ActivityConfig(summary=f"End the term of {order.quantity} licenses"),
             )
-            known, released = ended.order, ended.released
-        elif before.invoices:
-            known = await workflow.execute_activity_method(
+            order, released = ended.order, ended.released
+        elif order.invoices:
+            order = await workflow.execute_activity_method(
                 OrderActivities.void_order,
-                VoidOrder(order=before, at=workflow.now()),
-                **STORE | ActivityConfig(summary="Give up the invoice that was never paid"),
+                VoidOrder(order=order, at=workflow.now()),
+                **STORE | ActivityConfig(summary="Void the unpaid invoice"),
             )
-        else:
-            known = before
-        await self._move(event, known=known, by=by, note=note)
-        await self._tell(released)
+        await self._apply_events(event, order=order, by=by, note=note)
+        await self._notify(released)
 
-    async def _follow_the_account(self) -> None:
-        """An account that closes ends its orders itself (SRC-2)."""
+    async def _apply_account_closure(self) -> None:
+        """Apply the end that the store wrote when the account was closed (SRC-2)."""
         self._account_closed = False
-        before = self._now
-        await self._keep(before)
-        if self._now.state is not before.state:
-            await self._tell()
+        before = self._order
+        await self._write(before)
+        if self._order.state is not before.state:
+            await self._notify()
 
-    async def _move(
+    async def _apply_events(
         self,
         *events: str,
-        known: Order | None = None,
+        order: Order | None = None,
         by: str = ENGINE,
         note: str | None = None,
     ) -> None:
-        """Keep what stands after `events`, of what is `known` by now, and then show it."""
-        wanted = known or self._now
-        if len(wanted.journal) > len(self._now.journal):
-            # Ended in the meantime, with its account: nothing moves it any more.
-            self._lifecycle.take(wanted)
+        """Write and apply the record after `events`, starting from `order` or the current one."""
+        order = order or self._order
+        if len(order.journal) > len(self._order.journal):
+            # The store has ended it together with its account.
+            self._lifecycle.apply(order)
             return
-        wanted = wanted.model_copy(update={"note": note})
+        order = order.model_copy(update={"note": note})
         for event in events:
-            wanted = after(OrderMachine, wanted, event, at=workflow.now(), by=by, note=note)
-        await self._keep(wanted)
+            order = after(OrderMachine, order, event, at=workflow.now(), by=by, note=note)
+        await self._write(order)
 
-    async def _keep(self, wanted: Order) -> None:
-        kept = await workflow.execute_activity_method(
-            OrderActivities.keep_order,
-            KeepOrder(order=wanted),
-            **STORE | ActivityConfig(summary=f"Keep the order: {wanted.state}"),
+    async def _write(self, order: Order) -> None:
+        """Write `order` to the store, then apply the stored record."""
+        stored = await workflow.execute_activity_method(
+            OrderActivities.record_order,
+            RecordOrder(order=order),
+            **STORE | ActivityConfig(summary=f"Write the order: {order.state}"),
         )
-        self._lifecycle.take(kept)
+        self._lifecycle.apply(stored)
 
-    async def _tell(self, released: tuple[str, ...] = ()) -> None:
-        """Tell the buyer where it stands; no money waits for an e-mail."""
-        await workflow.start_child_workflow(
-            OrderNoticeWorkflow.run,
-            TellBuyer(
-                order=self._now,
+    async def _notify(self, released: tuple[str, ...] = ()) -> None:
+        """Notify the buyer of the state, and holders of released licenses."""
+        in_review = self._order.state is OrderState.REVIEW
+        await start_notice(
+            NotifyBuyer(
+                order=self._order,
                 released=released,
-                lapses_at=next_moment(self._order, self._now)
-                if self._now.state is OrderState.REVIEW
-                else None,
+                lapses_at=next_step_at(self._request, self._order) if in_review else None,
             ),
-            id=f"notice/{self._order.order_id}/{len(self._now.journal)}",
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Order {self._now.state}: {masked(self._order.bought_by)}",
+            id=f"notice/{self._request.order_id}/{len(self._order.journal)}",
+            summary=f"Order {self._order.state}: {masked(self._request.bought_by)}",
         )
 
     async def _continue_if_long(self) -> None:
         long = self._cycles >= CYCLES_IN_A_RUN or workflow.info().is_continue_as_new_suggested()
-        if not long or self._now.state.final:
+        if not long or self._order.state.final:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if not self._account_closed and not self._now.state.final:
-            workflow.continue_as_new(StartPurchase(order=self._order, carried=self._now))
+        if not self._account_closed and not self._order.state.final:
+            workflow.continue_as_new(StartPurchase(order=self._request, carried=self._order))
 
-    # What others may ask for.
+    # Updates
 
     @workflow.update
     async def confirm(self, answer: ConfirmOrder) -> Order:
-        """Place what was reviewed; returns when its first payment has been tried (ADD-3)."""
-        async with self._turn:
-            # A review that is confirmed at exactly its last moment has lapsed.
-            await self._go_on()
+        """Place the reviewed order; return when its first payment has been tried (ADD-3)."""
+        async with self._update_lock:
+            # A confirmation at exactly the end of the review is late.
+            await self._run_due_step()
             self._lifecycle.require("confirm")
-            await self._move("confirm", by=OPERATOR)
-            await self._go_on()
-            return self._now
+            await self._apply_events("confirm", by=OPERATOR)
+            await self._run_due_step()
+            return self._order
 
     @confirm.validator
-    def _may_confirm(self, answer: ConfirmOrder) -> None:
+    def _validate_confirm(self, answer: ConfirmOrder) -> None:
         self._lifecycle.require("confirm")
 
     @workflow.update
     async def cancel(self, answer: CancelOrder) -> Order:
-        """End it: at once while nothing is paid for, else with its term (ADD-6)."""
-        async with self._turn:
+        """End the order: at once if it is unpaid, else at the end of its term (ADD-6)."""
+        async with self._update_lock:
             self._lifecycle.require("cancel")
-            before = self._now
-            if before.quantity_then == 0:
-                return before
-            planned = await self._planned(0, everybody=answer.release_all)
-            if before.state is OrderState.ACTIVE:
-                await self._move("cancel", known=planned, by=OPERATOR, note=ENDS_WITH_TERM)
-                await self._tell()
+            order = self._order
+            if order.quantity_then == 0:
+                return order
+            planned = await self._plan_reduction(0, release_everybody=answer.release_all)
+            if order.state is OrderState.ACTIVE:
+                await self._apply_events("cancel", order=planned, by=OPERATOR, note=ENDS_WITH_TERM)
+                await self._notify()
             else:
-                # What a declined renewal would have paid for has ended already.
-                await self._end("end" if before.was_paid else "cancel", by=OPERATOR)
-            return self._now
+                # The term before the declined renewal has ended already.
+                await self._end("end" if order.was_paid else "cancel", by=OPERATOR)
+            return self._order
 
     @cancel.validator
-    def _may_cancel(self, answer: CancelOrder) -> None:
+    def _validate_cancel(self, answer: CancelOrder) -> None:
         self._lifecycle.require("cancel")
 
     @workflow.update
     async def change_quantity(self, answer: ChangeQuantity) -> Order:
-        """Have fewer from the end of the term on; as many as now: none fewer (ADD-6)."""
-        async with self._turn:
+        """Reduce the quantity from the next term on; the current quantity keeps it (ADD-6)."""
+        async with self._update_lock:
             self._lifecycle.require("change_quantity")
             self._require_reduction(answer)
-            planned = await self._planned(answer.quantity, release=answer.release)
+            planned = await self._plan_reduction(answer.quantity, release=answer.release)
             fewer = planned.quantity_then is not None
-            await self._move(
+            await self._apply_events(
                 "change_quantity",
-                known=planned,
+                order=planned,
                 by=OPERATOR,
                 note=REDUCED_WITH_TERM if fewer else None,
             )
-            return self._now
+            return self._order
 
     @change_quantity.validator
-    def _may_change(self, answer: ChangeQuantity) -> None:
+    def _validate_change_quantity(self, answer: ChangeQuantity) -> None:
         self._lifecycle.require("change_quantity")
         self._require_reduction(answer)
 
+    # Steps of the updates
+
     def _require_reduction(self, answer: ChangeQuantity) -> None:
-        if not 1 <= answer.quantity <= self._now.quantity:
+        if not 1 <= answer.quantity <= self._order.quantity:
             raise Refused(
                 ErrorCode.INVALID_QUANTITY,
-                f"It can be changed to 1 up to {self._now.quantity}: "
-                "for more, buy them; for none, cancel the order.",
+                f"The quantity can be changed to 1 up to {self._order.quantity}; "
+                "to have more, buy licenses; to have none, cancel the order.",
             )
-        if self._now.quantity_then == 0:
+        if self._order.quantity_then == 0:
             raise Refused(ErrorCode.CONFLICT, "It is cancelled, and ends with its term.")
 
-    async def _planned(
-        self, quantity: int, *, release: tuple[str, ...] = (), everybody: bool = False
+    async def _plan_reduction(
+        self, quantity: int, *, release: tuple[str, ...] = (), release_everybody: bool = False
     ) -> Order:
-        """The order with `quantity` from the end of its term on; refused below what is held."""
-        if not self._now.was_paid:
-            return self._now
+        """Return the order with `quantity` from its next term on.
+
+        Raises Refused if more licenses are assigned than would be left.
+        """
+        if not self._order.was_paid:
+            return self._order
         try:
             return await workflow.execute_activity_method(
                 OrderActivities.plan_reduction,
                 PlanReduction(
-                    order=self._now,
+                    order=self._order,
                     quantity=quantity,
                     release=release,
-                    release_everybody=everybody,
+                    release_everybody=release_everybody,
                 ),
-                **STORE | ActivityConfig(summary=f"See whether {quantity} are enough"),
+                **STORE | ActivityConfig(summary=f"Plan a reduction to {quantity} licenses"),
             )
-        except ActivityError as failed:
-            raise refusal_in(failed) from None
+        except ActivityError as failure:
+            raise refusal_from(failure) from None
 
-    # What others may tell.
+    # Signals
 
     @workflow.signal
     def account_closed(self) -> None:
-        """The account has closed, and its orders have ended with it (SRC-2)."""
+        """Apply the closure of the account, which has ended its orders in the store (SRC-2)."""
         self._account_closed = True
 
-    # What others may look at.
+    # Queries
 
     @workflow.query
     def view(self) -> Order:
-        """The order as it stands."""
-        return self._now
+        """Return the current record."""
+        return self._order
 
 
-def next_moment(order: BuyLicenses, record: Order) -> datetime | None:
-    """When something is due; None: now, or never again."""
-    match record.state:
+def next_step_at(request: BuyLicenses, order: Order) -> datetime | None:
+    """Return when the next step is due; None if it is due now or there is none."""
+    match order.state:
         case OrderState.REVIEW:
-            return record.journal[-1].at + order.policy.review_validity
+            return order.journal[-1].at + request.policy.review_validity
         case OrderState.PAYMENT_FAILED:
-            return record.next_try_at()
+            return order.next_try_at()
         case OrderState.ACTIVE:
-            return record.paid_until
+            return order.paid_until
         case _:
             return None
 
 
-def search_attributes(order: BuyLicenses, record: Order) -> TypedSearchAttributes:
-    """What a purchase is found by; never an amount."""
+def search_attributes(request: BuyLicenses, order: Order) -> TypedSearchAttributes:
+    """Return the search attributes of an order; never an amount."""
     found = [
-        SearchAttributePair(search_attribute.ACCOUNT_ID, order.account),
-        SearchAttributePair(search_attribute.LIFECYCLE_STATE, record.state.value),
+        SearchAttributePair(search_attribute.ACCOUNT_ID, request.account),
+        SearchAttributePair(search_attribute.LIFECYCLE_STATE, order.state.value),
     ]
-    if moment := next_moment(order, record):
-        return TypedSearchAttributes(
-            [*found, SearchAttributePair(search_attribute.DEADLINE, moment)]
-        )
+    if due_at := next_step_at(request, order):
+        found_due = SearchAttributePair(search_attribute.DEADLINE, due_at)
+        return TypedSearchAttributes([*found, found_due])
     return TypedSearchAttributes(found)
 
 
 def described(order: Order) -> str:
-    """What is bought, in a few words."""
+    """Return quantity, product and cycle in a few words."""
     return f"{order.quantity} × {product_of(order)}, {order.cycle}"
 
 
 def facts(order: Order) -> Mapping[str, str]:
-    """What an operations person wants to know of a purchase beside its state."""
+    """Return the lines of Current Details beside the state."""
     try_at = order.next_try_at()
     return {
         "Licenses": described(order),
         "Bought by": masked(order.bought_by),
-        "Due at the purchase": _amount(order.quote.due_now),
-        "Due next": f"{_amount(order.quote.then)} on {order.quote.next_billing_date}",
-        "From then on": "" if order.quantity_then is None else f"{order.quantity_then} licenses",
+        "First amount due": _amount(order.quote.due_now),
+        "Next amount due": f"{_amount(order.quote.then)} on {order.quote.next_billing_date}",
+        "Next term": "" if order.quantity_then is None else f"{order.quantity_then} licenses",
         "Paid until": f"{order.paid_until:%Y-%m-%d %H:%M} UTC" if order.paid_until else "",
         "Declined": f"{order.tries} times" if order.tries else "",
-        "Tried again": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
+        "Next try": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
         "Note": order.note or "",
     }
 

@@ -1,7 +1,7 @@
-"""Money on its way back, from the request to the provider's last word."""
+"""The workflow of one refund, from the request to its end at the payment provider (REF)."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -20,11 +20,11 @@ with workflow.unsafe.imports_passed_through():
     from activities.refund import (
         BookRefund,
         LookUpRefund,
+        NotifyPayee,
         PlanLookups,
-        RecallRefund,
+        ReadRefund,
         RefundActivities,
         RequestRefund,
-        TellPayee,
     )
     from domain.address import masked
     from domain.error import ErrorCode, Refused
@@ -46,24 +46,18 @@ with workflow.unsafe.imports_passed_through():
     )
     from states.refund import RefundMachine, event_of, opening
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_in
-    from workflows.notice import RefundNoticeWorkflow
+    from workflows.lifecycle import Lifecycle, refusal_from
+    from workflows.notice import start_notice
     from workflows.options import STORE, billing
-
-_TOLD_AFTERWARDS = "an-operators-word-is-told"
-"""Earlier runs neither told of `close` and `retry` nor looked on; it can go when none is kept."""
-
-_OPERATORS_TOLD = "a-late-success-is-told"
-"""Earlier runs only kept it; it can go with them."""
 
 
 @workflow.defn(name="Refund", failure_exception_types=[Refused, TransitionNotAllowed])
 class RefundWorkflow:
-    """Asks the provider, looks each business day, and says what the provider says (REF-2)."""
+    """One refund: requests it, looks it up each business day, applies the provider's status."""
 
     @workflow.init
     def __init__(self, start: StartRefund) -> None:
-        """Stand where the run before stood, or at the beginning."""
+        """Restore the state carried over from the previous run, if any."""
         order = start.order
         self._order = order
         self._lifecycle = Lifecycle(
@@ -73,145 +67,156 @@ class RefundWorkflow:
             facts=facts,
         )
         self._lookups = order.lookups
-        self._asking: asyncio.Task[None] | None = None
-        # Who is started again after the end was: a late success has been reported (REF-4).
-        self._notified = self._now.state.resting
-        # What moves the refund happens one at a time, in the order of arrival.
-        self._turn = asyncio.Lock()
+        self._request_task: asyncio.Task[None] | None = None
+        # A refund that is started again after its end is looked up for a late success (REF-4).
+        self._lookup_requested = self._refund.state.resting
+        # Events are applied one at a time, in the order of arrival.
+        self._update_lock = asyncio.Lock()
 
     @property
-    def _now(self) -> Refund:
+    def _refund(self) -> Refund:
         return self._lifecycle.record
 
     @workflow.run
     async def run(self, start: StartRefund) -> Refund:
-        """From the request to its rest; returns the refund as it stands then."""
-        self._asking = asyncio.create_task(self._ask_the_provider())
-        while self._notified or not self._now.state.resting:
-            await self._wait_for_news(await self._next_moment())
-            async with self._turn:
-                await self._follow()
+        """Run the refund until it is settled, converted or closed; return its final record."""
+        self._request_task = asyncio.create_task(self._request())
+        while self._lookup_requested or not self._refund.state.resting:
+            await self._wait_for_change(await self._next_lookup_at())
+            async with self._update_lock:
+                await self._look_up_if_due()
             await self._continue_if_long()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return self._now
+        return self._refund
 
-    # What happens by itself.
+    # Steps
 
-    async def _ask_the_provider(self) -> None:
-        """Ask for each part that has not been asked for, all at once (REF-5)."""
-        asked = [part for part in self._now.parts if part.state is PartState.REQUESTED]
-        if asked:
-            answers = await asyncio.gather(*(self._asked(part) for part in asked))
-            async with self._turn:
-                await self._bring_in(answers)
-                await self._tell()
+    async def _request(self) -> None:
+        """Request each part that has not been requested, all at once (REF-5)."""
+        parts = [part for part in self._refund.parts if part.state is PartState.REQUESTED]
+        if parts:
+            requested = await self._request_parts(parts)
+            async with self._update_lock:
+                await self._apply_provider_status(requested)
+                await self._notify()
 
-    async def _asked(self, part: RefundPart) -> RefundPart:
+    async def _request_parts(self, parts: Sequence[RefundPart]) -> list[RefundPart]:
+        return await asyncio.gather(*(self._request_part(part) for part in parts))
+
+    async def _request_part(self, part: RefundPart) -> RefundPart:
         return await workflow.execute_activity_method(
             RefundActivities.request_refund,
             RequestRefund(order=self._order, part=part, at=workflow.now()),
             **billing(f"Request the refund of {part.payment}"),
         )
 
-    async def _next_moment(self) -> datetime | None:
-        """When to look next; None while no part is open and only an operator can go on."""
-        if not any(part.state.open for part in self._now.parts):
+    async def _next_lookup_at(self) -> datetime | None:
+        """Return the time of the next look-up; None if no part is open."""
+        if not any(part.state.open for part in self._refund.parts):
             return None
         while not self._lookups:
             after = max(workflow.now(), self._order.requested_at)
             self._lookups = await workflow.execute_activity_method(
                 RefundActivities.plan_lookups,
                 PlanLookups(order=self._order, after=after),
-                **STORE | ActivityConfig(summary="Work out the next business days"),
+                **STORE | ActivityConfig(summary="Plan the next business days"),
             )
-        return (
-            min(self._lookups[0], self._order.late_from) if self._is_on_time else self._lookups[0]
-        )
+        if self._is_on_time:
+            return min(self._lookups[0], self._order.late_from)
+        return self._lookups[0]
 
     @property
     def _is_on_time(self) -> bool:
-        """Whether it may still become overdue; what is tried again was late before."""
-        return self._now.state in {RefundState.REQUESTED, RefundState.PROCESSING} and all(
-            part.attempt == 1 for part in self._now.parts
+        """True if it can still become overdue; a retried part was late before."""
+        return self._refund.state in {RefundState.REQUESTED, RefundState.PROCESSING} and all(
+            part.attempt == 1 for part in self._refund.parts
         )
 
-    async def _wait_for_news(self, moment: datetime | None) -> None:
-        state = self._now.state
-        left = moment - workflow.now() if moment else None
+    async def _wait_for_change(self, due_at: datetime | None) -> None:
+        state = self._refund.state
+        left = due_at - workflow.now() if due_at else None
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: (
-                    self._may_look_now()
-                    or self._now.state is not state
-                    or self._failure() is not None
+                    self._lookup_allowed
+                    or self._refund.state is not state
+                    or self._request_failure is not None
                 ),
                 timeout=max(left, timedelta()) if left is not None else None,
-                timeout_summary="Ask the payment provider again",
+                timeout_summary="Next look-up at the payment provider",
             )
-        if failure := self._failure():
-            # Asking is retried for ever, so this is a fault of ours: it must be seen.
+        if failure := self._request_failure:
+            # Requests are retried without limit, so this is a bug of ours: it must be visible.
             raise failure
 
-    def _failure(self) -> BaseException | None:
-        asking = self._asking
-        return asking.exception() if asking and asking.done() and not asking.cancelled() else None
+    @property
+    def _request_failure(self) -> BaseException | None:
+        task = self._request_task
+        return task.exception() if task and task.done() and not task.cancelled() else None
 
-    def _may_look_now(self) -> bool:
-        """A notification that overtakes the provider's answer waits for it."""
-        return self._notified and (self._asking is None or self._asking.done())
+    @property
+    def _is_requested(self) -> bool:
+        return self._request_task is None or self._request_task.done()
 
-    async def _follow(self) -> None:
-        """Look when it is time, or when the provider has sent word; then see whether it is late."""
+    @property
+    def _lookup_allowed(self) -> bool:
+        """True if the provider has sent a notification and its answer to the request is known."""
+        return self._lookup_requested and self._is_requested
+
+    async def _look_up_if_due(self) -> None:
+        """Look the refund up if it is due or notified; then check whether it is overdue (REF-3)."""
         now = workflow.now()
-        due = [moment for moment in self._lookups if moment <= now]
+        due = [lookup for lookup in self._lookups if lookup <= now]
         late = self._is_on_time and self._order.late_from <= now
-        if due or late or self._may_look_now():
+        if due or late or self._lookup_allowed:
             self._lookups = self._lookups[len(due) :]
-            await self._look()
+            await self._look_up()
         if late and self._is_on_time:
-            await self._move("fall_due", self._now)
-            await self._tell()
+            await self._book("fall_due", self._refund)
+            await self._notify()
 
-    async def _look(self) -> None:
-        """Take in what the provider says now (REF-2)."""
-        if self._asking is None or self._asking.done():
-            self._notified = False
-        before = self._now
-        told = await workflow.execute_activity_method(
+    async def _look_up(self) -> None:
+        """Look up the provider's status and apply it (REF-2)."""
+        if self._is_requested:
+            self._lookup_requested = False
+        before = self._refund
+        parts = await workflow.execute_activity_method(
             RefundActivities.look_up_refund,
-            LookUpRefund(order=self._order, parts=self._now.parts, at=workflow.now()),
-            **billing("Ask the provider how it stands"),
+            LookUpRefund(order=self._order, parts=before.parts, at=workflow.now()),
+            **billing("Look up the refund"),
         )
-        await self._bring_in(told)
-        if self._now.state is not before.state:
-            await self._tell()
-        elif before.state is RefundState.SETTLED and self._now.returned != before.returned:
-            await self._tell(about=f"/{self._now.returned.amount:f}")
+        await self._apply_provider_status(parts)
+        if self._refund.state is not before.state:
+            await self._notify()
+        elif before.state is RefundState.SETTLED and self._refund.returned != before.returned:
+            await self._notify(suffix=f"/{self._refund.returned.amount:f}")
 
-    async def _bring_in(self, told: list[RefundPart] | tuple[RefundPart, ...]) -> None:
-        """Let the refund follow the provider's word; the ledger first."""
-        by_payment = {part.payment: part for part in told}
-        parts = tuple(by_payment.get(part.payment, part) for part in self._now.parts)
-        if parts == self._now.parts:
+    async def _apply_provider_status(self, parts: Sequence[RefundPart]) -> None:
+        """Book and apply the provider's status of the parts."""
+        changed = self._with_parts(parts)
+        if changed.parts == self._refund.parts:
             return
-        changed = self._now.with_parts(parts).model_copy(update={"not_reversed": None})
+        changed = changed.model_copy(update={"not_reversed": None})
         try:
-            await self._move(event_of(changed), changed)
+            await self._book(event_of(changed), changed)
         except Refused as refused:
-            # A late success whose credit has been used already: for the operators (REF-4).
-            late = LateSuccess(at=workflow.now(), amount=changed.newly_returned(self._now))
-            known = self._now.not_reversed
-            same = known and known.amount == late.amount
-            noted = {"failure": refused.message, "not_reversed": known if same else late}
-            await self._move(None, self._now.model_copy(update=noted))
-            if not same and workflow.patched(_OPERATORS_TOLD):
-                await self._tell(about=f"/late/{late.amount.amount:f}")
+            await self._record_late_success(changed, refused)
 
-    async def _move(
+    async def _record_late_success(self, changed: Refund, refused: Refused) -> None:
+        """Record a late success whose credit is used already; operators are notified (REF-4)."""
+        late = LateSuccess(at=workflow.now(), amount=changed.newly_returned(self._refund))
+        known = self._refund.not_reversed
+        repeated = known and known.amount == late.amount
+        noted = {"failure": refused.message, "not_reversed": known if repeated else late}
+        await self._book(None, self._refund.model_copy(update=noted))
+        if not repeated:
+            await self._notify(suffix=f"/late/{late.amount.amount:f}")
+
+    async def _book(
         self, event: str | None, changed: Refund, *, by: str = ENGINE, note: str | None = None
     ) -> None:
-        """Bring the ledger to `changed`, by `event` if there is one, and then show it."""
-        wanted = changed
+        """Book `changed` in the ledger, with `event` if there is one, then apply it."""
+        refund = changed
         if event:
             changes: dict[str, object] = {
                 "parts": changed.parts,
@@ -221,197 +226,170 @@ class RefundWorkflow:
             }
             if event == "settle":
                 changes["settled_at"] = workflow.now()
-            wanted = self._lifecycle.foresee(event, by=by, note=note, **changes)
+            refund = self._lifecycle.next_record(event, by=by, note=note, **changes)
         try:
             await workflow.execute_activity_method(
                 RefundActivities.book_refund,
-                BookRefund(order=self._order, refund=wanted, at=workflow.now()),
-                **STORE | ActivityConfig(summary=f"Bring the ledger to: {wanted.state}"),
+                BookRefund(order=self._order, refund=refund, at=workflow.now()),
+                **STORE | ActivityConfig(summary=f"Book the refund: {refund.state}"),
             )
-        except ActivityError as failed:
-            raise refusal_in(failed) from None
-        self._lifecycle.take(wanted)
+        except ActivityError as failure:
+            raise refusal_from(failure) from None
+        self._lifecycle.apply(refund)
 
-    async def _tell(self, *, decided: Money | None = None, about: str = "") -> None:
-        """Tell the payee where it stands; no money waits for an e-mail."""
-        await workflow.start_child_workflow(
-            RefundNoticeWorkflow.run,
-            TellPayee(order=self._order, refund=self._now, decided=decided),
-            id=f"notice/{self._order.refund_id}/{len(self._now.journal)}{about}",
-            parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Refund {self._now.state}: {masked(self._order.payee)}",
+    async def _notify(self, *, decided: Money | None = None, suffix: str = "") -> None:
+        """Notify the payee of the state."""
+        await start_notice(
+            NotifyPayee(order=self._order, refund=self._refund, decided=decided),
+            id=f"notice/{self._order.refund_id}/{len(self._refund.journal)}{suffix}",
+            summary=f"Refund {self._refund.state}: {masked(self._order.payee)}",
         )
 
     async def _continue_if_long(self) -> None:
-        if not workflow.info().is_continue_as_new_suggested() or self._now.state.resting:
+        if not workflow.info().is_continue_as_new_suggested() or self._refund.state.resting:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._asking and self._asking.done():
+        if self._is_requested:
             order = self._order.model_copy(update={"lookups": self._lookups})
-            workflow.continue_as_new(StartRefund(order=order, carried=self._now))
+            workflow.continue_as_new(StartRefund(order=order, carried=self._refund))
 
-    # What others may ask for.
+    # Updates: each looks the refund up first, so that the provider's status decides.
 
     @workflow.update
     async def convert(self, order: ConvertRefund) -> Refund:
-        """Turn what the provider calls failed into credit of the target account (REF-4)."""
-        async with self._turn:
-            # The provider has the last word before its failure becomes credit.
-            await self._look()
+        """Turn the failed parts into credit of the target account (REF-4)."""
+        async with self._update_lock:
+            await self._look_up()
             self._lifecycle.require("convert")
-            failed = {part.payment for part in self._now.parts if part.state.failed}
-            changed = self._with(PartState.CONVERTED, failed)
-            await self._decide("convert", changed)
-            await self._tell()
-            return self._now
+            failed = {part.payment for part in self._refund.parts if part.state.failed}
+            await self._decide("convert", self._with_state(PartState.CONVERTED, failed))
+            await self._notify()
+            return self._refund
 
     @convert.validator
-    def _may_convert(self, order: ConvertRefund) -> None:
+    def _validate_convert(self, order: ConvertRefund) -> None:
         self._lifecycle.require("convert")
 
     @workflow.update
     async def retry(self, order: RetryRefund) -> Refund:
-        """Ask the provider anew for what failed, perhaps with another method (REF-4)."""
-        async with self._turn:
-            await self._look()
+        """Request the failed parts again, optionally to another payment method (REF-4)."""
+        async with self._update_lock:
+            await self._look_up()
             self._lifecycle.require("retry")
-            anew = [
-                part.model_copy(
-                    update={
-                        "state": PartState.REQUESTED,
-                        "provider_id": None,
-                        "failure": None,
-                        "attempt": part.attempt + 1,
-                        "to_method": order.method,
-                    }
-                )
-                for part in self._now.parts
-                if part.state.failed
-            ]
-            answers = {part.payment: part for part in await self._ask_anew(anew)}
-            changed = self._now.with_parts(
-                tuple(answers.get(part.payment, part) for part in self._now.parts)
-            )
-            if all(part.state.failed for part in answers.values()):
-                await self._move(None, self._with_next_attempt())
+            failed = [part for part in self._refund.parts if part.state.failed]
+            parts = await self._request_parts([_retried(part, order.method) for part in failed])
+            changed = self._with_parts(parts)
+            if all(part.state.failed for part in parts):
+                # The attempt counts, so that the next retry is another request to the provider.
+                refused = [_with_next_attempt(part) for part in failed]
+                await self._book(None, self._with_parts(refused))
                 raise Refused(
                     ErrorCode.PAYMENT_DECLINED, f"The provider refused: {changed.failure}."
                 )
-            await self._move("retry", changed, by=OPERATOR, note=order.method)
+            await self._book("retry", changed, by=OPERATOR, note=order.method)
             self._lookups = ()
-            if workflow.patched(_TOLD_AFTERWARDS):
-                taken = {part.payment for part in answers.values() if not part.state.failed}
-                await self._tell(decided=self._now.worth(taken))
-            return self._now
-
-    def _with_next_attempt(self) -> Refund:
-        """What was known stays, but the next try is a request of its own."""
-        return self._now.with_parts(
-            tuple(
-                part.model_copy(update={"attempt": part.attempt + 1}) if part.state.failed else part
-                for part in self._now.parts
-            )
-        )
-
-    async def _ask_anew(self, parts: list[RefundPart]) -> list[RefundPart]:
-        return await asyncio.gather(*(self._asked(part) for part in parts))
+            accepted = {part.payment for part in parts if not part.state.failed}
+            await self._notify(decided=self._refund.worth(accepted))
+            return self._refund
 
     @retry.validator
-    def _may_retry(self, order: RetryRefund) -> None:
+    def _validate_retry(self, order: RetryRefund) -> None:
         self._lifecycle.require("retry")
 
     @workflow.update
     async def close(self, order: CloseRefund) -> Refund:
-        """Give up what is still open (REF-4)."""
-        async with self._turn:
-            # The provider has the last word before anybody gives up.
-            await self._look()
+        """End what is still open, by an operator's decision (REF-4)."""
+        async with self._update_lock:
+            await self._look_up()
             self._lifecycle.require("close")
-            failed = any(part.state.failed for part in self._now.parts)
-            given_up = {
-                part.payment
-                for part in self._now.parts
-                if part.state.failed or (not failed and part.state.open)
-            }
-            changed = self._with(PartState.CLOSED, given_up)
+            parts = self._refund.parts
+            failed = {part.payment for part in parts if part.state.failed}
+            given_up = failed or {part.payment for part in parts if part.state.open}
+            changed = self._with_state(PartState.CLOSED, given_up)
             await self._decide("close", changed, note=order.reason)
-            if workflow.patched(_TOLD_AFTERWARDS):
-                await self._tell(decided=changed.worth(given_up))
-                if not failed:
-                    await self._watch()
-            return self._now
+            await self._notify(decided=changed.worth(given_up))
+            if not failed:
+                await self._start_watch()
+            return self._refund
 
     @close.validator
-    def _may_close(self, order: CloseRefund) -> None:
+    def _validate_close(self, order: CloseRefund) -> None:
         self._lifecycle.require("close")
 
-    async def _decide(self, event: str, changed: Refund, *, note: str | None = None) -> None:
-        """An operator's word on what failed; while a part is still on its way, it goes on."""
-        on_its_way = any(part.state.open for part in changed.parts)
-        await self._move("resume" if on_its_way else event, changed, by=OPERATOR, note=note)
+    # Steps of the updates
 
-    async def _watch(self) -> None:
-        """What the provider still has may arrive after all; nobody waits for that (REF-4)."""
+    async def _decide(self, event: str, changed: Refund, *, note: str | None = None) -> None:
+        """Book an operator's decision; while a part is open at the provider, the refund resumes."""
+        any_open = any(part.state.open for part in changed.parts)
+        await self._book("resume" if any_open else event, changed, by=OPERATOR, note=note)
+
+    async def _start_watch(self) -> None:
+        """Watch for a late success of what was given up (REF-4)."""
         await workflow.start_child_workflow(
             RefundWatchWorkflow.run,
             WatchRefund(order=self._order, closed_at=workflow.now()),
             id=f"watch/{self._order.refund_id}",
             parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Refund that was given up: {masked(self._order.payee)}",
+            static_summary=f"Closed refund: {masked(self._order.payee)}",
         )
 
-    def _with(self, state: PartState, payments: Collection[str]) -> Refund:
-        return self._now.with_parts(
-            tuple(
-                part.model_copy(update={"state": state}) if part.payment in payments else part
-                for part in self._now.parts
-            )
+    def _with_parts(self, parts: Sequence[RefundPart]) -> Refund:
+        by_payment = {part.payment: part for part in parts}
+        return self._refund.with_parts(
+            tuple(by_payment.get(part.payment, part) for part in self._refund.parts)
         )
 
-    # What others may tell.
+    def _with_state(self, state: PartState, payments: Collection[str]) -> Refund:
+        return self._with_parts(
+            [
+                part.model_copy(update={"state": state})
+                for part in self._refund.parts
+                if part.payment in payments
+            ]
+        )
+
+    # Signals
 
     @workflow.signal
     def provider_notified(self, provider_id: str) -> None:
-        """The provider has news; it is asked, for a notification may be old or forged."""
-        self._notified = True
+        """Look the refund up: a notification may be old or forged, so only the look-up counts."""
+        self._lookup_requested = True
 
-    # What others may look at.
+    # Queries
 
     @workflow.query
     def view(self) -> Refund:
-        """The refund as it stands."""
-        return self._now
+        """Return the current record."""
+        return self._refund
 
 
 @workflow.defn(name="RefundWatch")
 class RefundWatchWorkflow:
-    """Looks for a while whether what an operator gave up has arrived after all (REF-4)."""
+    """Look-ups of a closed refund, for a late success (REF-4)."""
 
     @workflow.run
     async def run(self, watch: WatchRefund) -> None:
-        """Wake the refund at each moment; it looks, and settles if the provider says so."""
+        """Start the refund again at each planned time; it settles if the provider says so."""
         order = watch.order
         business_days = await workflow.execute_activity_method(
             RefundActivities.plan_lookups,
             PlanLookups(order=order, after=max(watch.closed_at, order.requested_at)),
-            **STORE | ActivityConfig(summary="Work out the next business days"),
+            **STORE | ActivityConfig(summary="Plan the next business days"),
         )
-        for moment in watched_at(watch.closed_at, business_days):
-            left = moment - workflow.now()
-            await workflow.sleep(
-                max(left, timedelta()), summary="Look whether it has arrived after all"
+        for lookup_at in watched_at(watch.closed_at, business_days):
+            left = lookup_at - workflow.now()
+            await workflow.sleep(max(left, timedelta()), summary="Next look-up for a late success")
+            stored = await workflow.execute_activity_method(
+                RefundActivities.read_refund,
+                ReadRefund(refund_id=order.refund_id),
+                **STORE | ActivityConfig(summary="Read the refund"),
             )
-            kept = await workflow.execute_activity_method(
-                RefundActivities.recall_refund,
-                RecallRefund(refund_id=order.refund_id),
-                **STORE | ActivityConfig(summary="Look how the refund stands"),
-            )
-            if not kept.may_arrive_late:
+            if not stored.may_arrive_late:
                 return
-            await self._wake(StartRefund(order=order, carried=kept))
+            await self._run_refund(StartRefund(order=order, carried=stored))
 
-    async def _wake(self, start: StartRefund) -> None:
-        # Who has woken it already, or ended it from outside, will not keep us from the next time.
+    async def _run_refund(self, start: StartRefund) -> None:
+        # The refund may run already or be ended from outside; the next look-up follows anyway.
         with suppress(ChildWorkflowError, WorkflowAlreadyStartedError):
             await workflow.execute_child_workflow(
                 RefundWorkflow.run,
@@ -425,8 +403,23 @@ class RefundWatchWorkflow:
             )
 
 
+def _retried(part: RefundPart, method: str | None) -> RefundPart:
+    return _with_next_attempt(part).model_copy(
+        update={
+            "state": PartState.REQUESTED,
+            "provider_id": None,
+            "failure": None,
+            "to_method": method,
+        }
+    )
+
+
+def _with_next_attempt(part: RefundPart) -> RefundPart:
+    return part.model_copy(update={"attempt": part.attempt + 1})
+
+
 def search_attributes(order: RefundOrder, refund: Refund) -> TypedSearchAttributes:
-    """What a refund is found by; never an amount."""
+    """Return the search attributes of a refund; never an amount."""
     return TypedSearchAttributes(
         [
             SearchAttributePair(search_attribute.ACCOUNT_ID, order.target),
@@ -437,7 +430,7 @@ def search_attributes(order: RefundOrder, refund: Refund) -> TypedSearchAttribut
 
 
 def facts(refund: Refund) -> Mapping[str, str]:
-    """What an operations person wants to know of a refund beside its state."""
+    """Return the lines of Current Details beside the state."""
     first, last = refund.arrives_between
     return {
         "Amount": f"{refund.amount.amount:f} {refund.amount.currency}",

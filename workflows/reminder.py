@@ -1,4 +1,4 @@
-"""One run of reminders: every stale invitation is asked, every inviter told once (REM)."""
+"""The workflow of one run of reminders: invitees are reminded, inviters get a digest (REM)."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -9,96 +9,95 @@ from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from activities.reminder import (
-        AskStale,
         AwaitReminders,
+        NotifyInviters,
         ReminderActivities,
-        TellInviters,
+        SignalStaleInvitations,
     )
     from domain.reminder import ReminderRun, RemindStale
     from workflows.options import DIGEST, REMIND, STORE
 
 
 @workflow.defn(name="StaleInvitationReminders")
-class StaleInvitationRemindersWorkflow:
-    """Asks; whether it is time for a reminder each invitation decides by its own clock.
+class ReminderWorkflow:
+    """One run: signals each stale invitation, which decides by its own clock if one is due.
 
-    So a run that is late, doubled or repeated reminds nobody too often. However many
-    invitations there are, the history has the same few steps: the pages that an activity
-    goes through are in its heartbeats.
+    A late or repeated run therefore reminds nobody too often. The history has the same few
+    steps for any number of invitations: the pages of an activity are in its heartbeats.
     """
 
     @workflow.init
     def __init__(self, order: RemindStale) -> None:
-        """Begin with nobody asked."""
+        """Start with no invitation signaled."""
         self._order = order
         self._run = ReminderRun(
             run_id=workflow.info().first_execution_run_id, started_at=workflow.now(), by=order.by
         )
-        self._show("asks the invitations")
+        self._publish("signaling the invitations")
 
     @workflow.run
     async def run(self, order: RemindStale) -> ReminderRun:
-        """Ask, wait a while for the reminders, tell the inviters."""
-        await self._keep()
-        await self._ask()
-        await self._keep()
-        await self._wait()
-        await self._tell()
+        """Signal the invitations, wait for their reminders, send the digests."""
+        await self._record()
+        await self._signal_invitations()
+        await self._record()
+        await self._await_reminders()
+        await self._notify_inviters()
         self._run = self._run.model_copy(update={"ended_at": workflow.now()})
-        await self._keep()
-        self._show("has ended")
+        await self._record()
+        self._publish("completed")
         return self._run
 
-    async def _ask(self) -> None:
-        # An operator asks all: their clocks may have been moved on.
-        everyone = self._order.by == "operator"
-        asked = await workflow.execute_activity_method(
-            ReminderActivities.ask_stale,
-            AskStale(
-                run_id=self._run.run_id, quiet_before=None if everyone else self._quiet_before
+    async def _signal_invitations(self) -> None:
+        # A run by an operator signals all invitations: their clocks may be ahead of this one.
+        by_operator = self._order.by == "operator"
+        signaled = await workflow.execute_activity_method(
+            ReminderActivities.signal_stale_invitations,
+            SignalStaleInvitations(
+                run_id=self._run.run_id, quiet_before=None if by_operator else self._quiet_before
             ),
-            **REMIND | ActivityConfig(summary="Ask whether it is time for a reminder"),
+            **REMIND | ActivityConfig(summary="Signal the stale invitations"),
         )
-        self._run = self._run.model_copy(update={"found": asked.found})
+        self._run = self._run.model_copy(update={"found": signaled.found})
 
-    async def _wait(self) -> None:
-        self._show("waits for the reminders")
+    async def _await_reminders(self) -> None:
+        self._publish("waiting for the reminders")
         sent = await workflow.execute_activity_method(
             ReminderActivities.await_reminders,
-            AwaitReminders(run_id=self._run.run_id, asked=self._run.found),
+            AwaitReminders(run_id=self._run.run_id, signaled=self._run.found),
             **REMIND | ActivityConfig(summary="Wait for the reminders"),
         )
         self._run = self._run.model_copy(update={"reminded": sent.reminded})
 
-    async def _tell(self) -> None:
-        self._show("tells the inviters")
-        # Given up some time, so that the next run is not skipped; a worker's log says why.
+    async def _notify_inviters(self) -> None:
+        self._publish("sending the digests")
+        # A failure must not skip the next run; the worker's log has the reason.
         with suppress(ActivityError):
-            told = await workflow.execute_activity_method(
-                ReminderActivities.tell_inviters,
-                TellInviters(
+            notified = await workflow.execute_activity_method(
+                ReminderActivities.notify_inviters,
+                NotifyInviters(
                     run_id=self._run.run_id,
                     quiet_before=self._quiet_before,
                     quiet_for=self._order.quiet_for,
                 ),
-                **DIGEST | ActivityConfig(summary="Send each inviter a digest"),
+                **DIGEST | ActivityConfig(summary="Send a digest to each inviter"),
             )
-            self._run = self._run.model_copy(update={"digests": told.digests})
+            self._run = self._run.model_copy(update={"digests": notified.digests})
 
     @property
     def _quiet_before(self) -> datetime:
         return self._run.started_at - self._order.quiet_for
 
-    async def _keep(self) -> None:
+    async def _record(self) -> None:
         await workflow.execute_activity_method(
-            ReminderActivities.keep_reminder_run,
+            ReminderActivities.record_reminder_run,
             self._run,
-            **STORE | ActivityConfig(summary="Keep the run"),
+            **STORE | ActivityConfig(summary="Write the run"),
         )
 
-    def _show(self, doing: str) -> None:
+    def _publish(self, step: str) -> None:
         run = self._run
         workflow.set_current_details(
-            f"**{doing}**\n\n- **Started by:** {run.by}\n- **Asked:** {run.found}\n"
-            f"- **Reminded:** {run.reminded}\n- **Inviters told:** {run.digests}"
+            f"**{step}**\n\n- **Started by:** {run.by}\n- **Signaled:** {run.found}\n"
+            f"- **Reminded:** {run.reminded}\n- **Digests:** {run.digests}"
         )

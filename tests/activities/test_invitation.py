@@ -1,4 +1,4 @@
-"""What the activities of an invitation send, and what they record."""
+"""Tests of the invitation's activities: letters sent and records written."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from activities.invitation import (
     AccountJoined,
     AnnounceInvitation,
     InvitationActivities,
-    InvitationAnnounced,
     InvitationPreviewed,
+    InvitationRead,
     JoinAccount,
+    NotifyParties,
     PreviewInvitation,
     RecordInvitation,
-    Standing,
 )
-from activities.letter import Undeliverable, Wanted
+from activities.letter import LetterSent, StillDue, Undeliverable
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
@@ -43,7 +43,7 @@ INVITE = Invite(
 
 
 class RecordingStore:
-    """Knows whom an invitation concerns, and keeps what it is told to record."""
+    """A store that returns the parties and keeps the written records."""
 
     def __init__(self) -> None:
         self.recorded: list[Invitation] = []
@@ -64,9 +64,9 @@ class RecordingStore:
         assert self.kept is not None
         return AccountJoined(invitation=self.kept)
 
-    async def standing(self, invite: Invite) -> Standing:
+    async def standing(self, invite: Invite) -> InvitationRead:
         assert self.kept is not None
-        return Standing(invitation=self.kept)
+        return InvitationRead(invitation=self.kept)
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
         unasked()
@@ -89,13 +89,13 @@ def unasked() -> NoReturn:
 
 
 class Outbox:
-    """A mail server that takes everything, or fails in one way."""
+    """A mail server that takes every letter, or fails in one way."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
         self.sent: list[Letter] = []
 
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         if self.failure:
             raise self.failure
         self.sent.append(letter)
@@ -107,14 +107,14 @@ class NumberedLinks:
 
 
 class Desk:
-    """The activities, with what they send and record."""
+    """The activities with their mail server and store."""
 
     def __init__(
         self,
         failure: Exception | None = None,
         operators: str | None = None,
         *,
-        tells_at_once: bool = True,
+        sends_at_once: bool = True,
     ) -> None:
         self.store, self.outbox = RecordingStore(), Outbox(failure)
         self.activities = InvitationActivities(
@@ -122,7 +122,7 @@ class Desk:
             mailer=self.outbox,
             links=NumberedLinks(),
             operators=operators,
-            tells_at_once=tells_at_once,
+            sends_at_once=sends_at_once,
         )
 
     def use(self, outbox: Outbox) -> None:
@@ -134,14 +134,14 @@ class Desk:
         order = JoinAccount(invite=INVITE, invitation=kept, choice=None)
         return await ActivityEnvironment().run(self.activities.join_account, order)
 
-    async def announce(self, invitation: Invitation) -> InvitationAnnounced:
+    async def announce(self, invitation: Invitation) -> LetterSent:
         order = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
         return await ActivityEnvironment().run(self.activities.announce_invitation, order)
 
     async def tell(self, invitation: Invitation, *, kept: Invitation | None = None) -> None:
         self.store.kept = kept or invitation
-        order = RecordInvitation(invite=INVITE, invitation=invitation)
-        await ActivityEnvironment().run(self.activities.tell_about_invitation, order)
+        order = NotifyParties(invite=INVITE, invitation=invitation)
+        await ActivityEnvironment().run(self.activities.notify_parties, order)
 
     async def close(self, invitation: Invitation) -> None:
         order = RecordInvitation(invite=INVITE, invitation=invitation)
@@ -173,7 +173,7 @@ DECLINED = an_invitation(InvitationState.DECLINED, ["invite", "deliver", "declin
 
 
 async def test_a_heads_up_goes_to_the_invitee_and_records_nothing() -> None:
-    """INV-17: only a plain notice; the invitation follows."""
+    """INV-17: a plain notice; the invitation follows."""
     desk = Desk()
     announced = await desk.announce(ANNOUNCED)
     [letter] = desk.outbox.sent
@@ -184,36 +184,36 @@ async def test_a_heads_up_goes_to_the_invitee_and_records_nothing() -> None:
     assert desk.store.recorded == []
 
 
-async def test_a_heads_up_that_is_refused_says_with_which_words() -> None:
+async def test_a_refused_heads_up_has_the_servers_answer() -> None:
     """INV-4, INV-17."""
     desk = Desk(Undeliverable("550 unknown"))
     assert (await desk.announce(ANNOUNCED)).refused == "550 unknown"
 
 
-async def test_a_heads_up_that_was_not_taken_is_tried_again() -> None:
+async def test_a_heads_up_that_was_not_taken_is_retried() -> None:
     """INV-4."""
     with pytest.raises(ApplicationError) as failure:
         await Desk(OSError("down")).announce(ANNOUNCED)
     assert failure.value.type == "mail_not_taken"
 
 
-async def test_what_is_told_later_is_not_recorded() -> None:
-    """It may have gone on while the mail server was down."""
+async def test_notifying_records_nothing() -> None:
+    """OPS-2: the invitation may have changed while the mail server was down."""
     desk = Desk()
     await desk.tell(DECLINED)
     assert [letter.event for letter in desk.outbox.sent] == ["declined"]
     assert desk.store.recorded == []
 
 
-async def test_what_is_closed_is_recorded_and_told() -> None:
+async def test_closing_records_and_notifies() -> None:
     desk = Desk()
     await desk.close(DECLINED)
     assert [letter.event for letter in desk.outbox.sent] == ["declined"]
     assert desk.store.recorded == [DECLINED]
 
 
-async def test_who_is_unblocked_gets_the_last_link() -> None:
-    """BLK-4, INV-9: an older one is dead."""
+async def test_the_letter_of_an_unblocked_invitation_has_the_last_link() -> None:
+    """BLK-4, INV-9: an older link is no longer valid."""
     desk = Desk()
     await desk.tell(UNBLOCKED)
     [letter] = desk.outbox.sent
@@ -221,21 +221,21 @@ async def test_who_is_unblocked_gets_the_last_link() -> None:
     assert letter.link == "https://seatflow.example/i/run-1.2"
 
 
-async def test_who_has_gone_on_is_not_told_to_accept() -> None:
-    """BLK-4: a mail server that was down must not send old news after the welcome."""
+async def test_an_invitee_who_has_accepted_is_not_notified_of_earlier_blockers() -> None:
+    """BLK-4: letters that were delayed are checked again before they are sent."""
     desk = Desk()
     events = [entry.event for entry in UNBLOCKED.journal]
     await desk.tell(UNBLOCKED, kept=an_invitation(InvitationState.ACCEPTED, [*events, "accept"]))
     assert desk.outbox.sent == []
 
 
-async def test_a_letter_that_nobody_takes_holds_nothing_up() -> None:
+async def test_a_refused_letter_does_not_fail_the_activity() -> None:
     await Desk(Undeliverable("550 unknown")).tell(DECLINED)
 
 
 @pytest.mark.parametrize("operators", ["ops@example.com", None])
-async def test_operators_are_told_of_what_was_not_moved(operators: str | None) -> None:
-    """TRF-1: once, where they have an address."""
+async def test_operators_are_notified_of_failed_items(operators: str | None) -> None:
+    """TRF-1: once, if they have an address."""
     desk = Desk(operators=operators)
     completed = an_invitation(InvitationState.ACCEPTED, ["accept"]).model_copy(
         update={
@@ -256,46 +256,50 @@ COMPLETED = an_invitation(InvitationState.COMPLETED, ["invite", "deliver", "acce
     ("kept", "told"),
     [(COMPLETED, True), (an_invitation(InvitationState.ACCEPTED, ["accept"]), False)],
 )
-async def test_who_has_nothing_left_to_do_is_told_at_once(kept: Invitation, told: bool) -> None:
-    """Everybody else is told when the move and the settlement have been done, or take long."""
+async def test_a_completed_acceptance_notifies_everyone_at_once(
+    kept: Invitation, told: bool
+) -> None:
+    """INV-11: otherwise everyone is notified after the move and the settlement."""
     desk = Desk()
-    assert (await desk.join(kept)).told is told
+    assert (await desk.join(kept)).notified is told
     assert bool(desk.outbox.sent) is told
 
 
 @pytest.mark.parametrize("failure", [OSError("down"), TimeoutError()])
-async def test_a_mail_server_that_is_down_holds_up_no_acceptance(failure: Exception) -> None:
+async def test_an_unavailable_mail_server_does_not_delay_an_acceptance(failure: Exception) -> None:
     joined = await Desk(failure).join(COMPLETED)
-    assert (joined.invitation, joined.told) == (COMPLETED, False)
+    assert (joined.invitation, joined.notified) == (COMPLETED, False)
 
 
-async def test_where_the_mail_server_has_a_pace_nothing_goes_out_beside_it() -> None:
-    """REM-3: only the queue can keep it."""
-    desk = Desk(tells_at_once=False)
-    assert not (await desk.join(COMPLETED)).told
+async def test_with_a_rate_limit_no_letter_bypasses_the_queue() -> None:
+    """REM-3: only the queue limits the rate."""
+    desk = Desk(sends_at_once=False)
+    assert not (await desk.join(COMPLETED)).notified
     assert desk.outbox.sent == []
 
 
-async def test_a_slow_mail_server_is_left_to_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But a letter that is being handed over is not broken off."""
+async def test_a_letter_to_a_slow_mail_server_is_left_to_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """INV-11: a letter in transfer is not cancelled."""
     monkeypatch.setattr(letters, "AT_ONCE", timedelta(milliseconds=50))
 
     class Slow(Outbox):
-        """Slow to greet, or to take what it has got."""
+        """A mail server that is slow to greet, or to take a letter."""
 
         def __init__(self, *, to_greet: float = 0, to_take: float = 0) -> None:
             super().__init__()
             self.to_greet, self.to_take = to_greet, to_take
 
-        async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+        async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
             await asyncio.sleep(self.to_greet)
-            assert wanted is not None
-            assert await wanted()
+            assert still_due is not None
+            assert await still_due()
             await asyncio.sleep(self.to_take)
             await super().send(letter)
 
     desk = Desk()
     desk.use(Slow(to_greet=5))
-    assert not (await desk.join(COMPLETED)).told
+    assert not (await desk.join(COMPLETED)).notified
     desk.use(Slow(to_take=0.1))
-    assert (await desk.join(COMPLETED)).told
+    assert (await desk.join(COMPLETED)).notified

@@ -1,4 +1,4 @@
-"""When the next attempt to send starts."""
+"""Tests of the delays between attempts to send a letter."""
 
 from datetime import timedelta
 
@@ -23,8 +23,6 @@ from activities.letter import retry_delay
         (400, 90_000, 900),
     ],
 )
-def test_a_failed_attempt_is_followed_by_another_later_and_later(
-    attempt: int, waited: int, delay: int
-) -> None:
+def test_retry_delays_grow(attempt: int, waited: int, delay: int) -> None:
     """INV-4: 2, 4, 8 s, at most 30 s for ten minutes, at most 15 minutes afterwards."""
     assert retry_delay(attempt, timedelta(seconds=waited)) == timedelta(seconds=delay)

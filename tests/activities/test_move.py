@@ -1,4 +1,4 @@
-"""One pass after the other, until everything has moved or is given up."""
+"""Tests of the move activity: retries until every item has moved or failed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ MANIFEST = opening_manifest(
         }
     )
 )
-"""Recordings, contacts and settings wait; there is nothing of the rest."""
+"""Recordings, contacts and settings are pending; the other items are empty."""
 LOCKED = Change(name="theme", old="dark", new="light", locked_by="acme")
 
 
@@ -76,7 +76,7 @@ class KeptInMemory:
 
 @dataclass
 class Services:
-    """`ContentServices` that are down for a while, and know the time that it is."""
+    """`ContentServices` that fail for a while, with a clock."""
 
     down_until: Mapping[Item, datetime] = field(default_factory=dict)
     never: frozenset[Item] = frozenset()
@@ -96,7 +96,7 @@ class Services:
 
 @dataclass
 class Moving:
-    """A move, tried as often as Temporal would try it."""
+    """A move with the retries that Temporal would make."""
 
     services: Services = field(default_factory=Services)
     store: KeptInMemory = field(default_factory=KeptInMemory)
@@ -121,7 +121,7 @@ class Moving:
         )
 
     async def run(self, give_up_at: datetime | None = NOON + DAY) -> dict[Item, ItemStatus]:
-        """What became of each item in the end."""
+        """Return the final status of each item."""
         order = an_order(give_up_at)
         while True:
             try:
@@ -151,8 +151,8 @@ def an_order(give_up_at: datetime | None = NOON + DAY, **more: Any) -> MoveData:
 ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
 
 
-async def test_what_there_is_moves_in_one_pass() -> None:
-    """TRF-1: each item shows as running, then as moved, with what became of it."""
+async def test_all_items_move_in_one_pass() -> None:
+    """TRF-1: each item is running, then moved, with its result."""
     moving = Moving()
     assert await moving.run() == ALL_MOVED
     assert moving.store.written == [
@@ -165,7 +165,7 @@ async def test_what_there_is_moves_in_one_pass() -> None:
 
 
 async def test_a_service_that_is_down_for_an_hour_stops_none_of_the_others() -> None:
-    """TRF-1: tried again, later and later, until it works."""
+    """TRF-1: retried at growing intervals until it works."""
     moving = Moving(Services(down_until={Item.RECORDINGS: NOON + HOUR}))
     assert await moving.run() == ALL_MOVED
     assert moving.services.tried[:3] == [Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS]
@@ -176,8 +176,8 @@ async def test_a_service_that_is_down_for_an_hour_stops_none_of_the_others() -> 
     assert set(moving.errors) == {"Not moved yet: recordings"}
 
 
-async def test_what_a_service_will_never_move_is_given_up_at_once() -> None:
-    """TRF-1: and is not asked for again while the others are tried again."""
+async def test_an_unmovable_item_fails_at_once() -> None:
+    """TRF-1: it is not requested again while the others are retried."""
     services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
     moving = Moving(services)
     assert await moving.run() == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
@@ -185,14 +185,14 @@ async def test_what_a_service_will_never_move_is_given_up_at_once() -> None:
     assert services.tried.count(Item.CONTACTS) > 10
 
 
-async def test_what_keeps_failing_is_given_up_when_the_time_is_up() -> None:
-    """TRF-1: tried once more at that instant, in the time of the workflow."""
+async def test_an_item_that_keeps_failing_fails_at_the_limit() -> None:
+    """TRF-1: tried once more at the limit, in workflow time."""
     moving = Moving(Services(down_until={Item.RECORDINGS: NOON + 2 * DAY}))
     assert await moving.run(NOON + DAY) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
     assert moving.waited == DAY
 
 
-async def test_without_a_time_to_give_up_there_is_one_try_and_the_rest_waits() -> None:
+async def test_without_a_limit_each_item_is_tried_once_and_stays_pending() -> None:
     """TRF-1."""
     services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
     moving = Moving(services)
@@ -204,8 +204,8 @@ async def test_without_a_time_to_give_up_there_is_one_try_and_the_rest_waits() -
     assert moving.delays == []
 
 
-async def test_a_repeat_after_a_crash_goes_on_from_what_is_kept() -> None:
-    """TRF-1: what has moved is not asked for again, although the order still names it."""
+async def test_a_retry_after_a_crash_continues_from_the_stored_items() -> None:
+    """TRF-1: a moved item is not requested again, although the input still has it."""
     contacts = ManifestItem(item=Item.CONTACTS, count=11, status=ItemStatus.MOVED)
     moving = Moving(store=KeptInMemory(with_item(MANIFEST, contacts)))
     assert await moving.run() == ALL_MOVED
@@ -213,8 +213,8 @@ async def test_a_repeat_after_a_crash_goes_on_from_what_is_kept() -> None:
     assert contacts in moving.store.manifest
 
 
-async def test_heartbeats_tell_the_status_of_each_item() -> None:
-    """TRF-1: what Temporal's UI shows."""
+async def test_heartbeats_have_the_status_of_each_item() -> None:
+    """TRF-1: for Temporal's UI."""
     moving = Moving(Services(never=frozenset({Item.RECORDINGS})))
     await moving.run()
     assert moving.beats[0] == {
@@ -229,10 +229,10 @@ async def test_heartbeats_tell_the_status_of_each_item() -> None:
     assert {**moving.beats[-1], "recordings": "moved"} == dict.fromkeys(Item, "moved")
 
 
-async def test_a_service_that_hangs_is_cut_off_and_beats_meanwhile(
+async def test_a_service_that_hangs_is_cancelled_while_heartbeats_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """TRF-1: a silent worker is a dead one, and no item waits for another for ever."""
+    """TRF-1: a worker without heartbeats counts as dead, and no item waits for another forever."""
     monkeypatch.setattr(move, "BEAT_EVERY", timedelta(milliseconds=10))
     monkeypatch.setattr(move, "ITEM_WITHIN", timedelta(milliseconds=100))
 
@@ -249,7 +249,7 @@ async def test_a_service_that_hangs_is_cut_off_and_beats_meanwhile(
     assert len(running) > 3
 
 
-async def test_no_address_shows_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_address_appears_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
     await Moving(services).run(give_up_at=None)
     told = [record.getMessage() for record in caplog.records if "i-1" in record.getMessage()]

@@ -1,4 +1,4 @@
-"""What is recorded: one life for each ending, of invitations for each blocker too."""
+"""Scenarios whose histories are recorded: one for each end, and for each way to it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,17 +38,12 @@ Purchase = Callable[[World], Awaitable[Order]]
 
 
 async def completed(world: World) -> None:
-    """Recorded when the end had to wait for an activity of its own."""
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
     await world.until(JANE, "completed")
 
 
-async def completed_at_once(world: World) -> None:
-    await completed(world)
-
-
-async def completed_and_told_later(world: World) -> None:
+async def completed_and_notified_later(world: World) -> None:
     await world.pending(JANE)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.client.accept(world.account, JANE)
@@ -104,28 +99,28 @@ async def blocked_by_1009_and_declined(world: World) -> None:
 
 
 async def refunded_and_completed(world: World) -> None:
-    refund_id = await _accepted(world, Choice.REFUND)
+    refund_id = await _accept(world, Choice.REFUND)
     refund = await world.refund_until(refund_id, RefundState.PROCESSING)
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     await world.until(JANE, "completed")
 
 
 async def refund_converted_and_completed(world: World) -> None:
-    refund_id = await _accepted(world, Choice.REFUND, refundable=False)
+    refund_id = await _accept(world, Choice.REFUND, refundable=False)
     await world.refund_until(refund_id, RefundState.FAILED)
     await world.refunds.convert(refund_id)
     await world.until(JANE, "completed")
 
 
 async def refund_closed_and_completed(world: World) -> None:
-    refund_id = await _accepted(world, Choice.REFUND, refundable=False)
+    refund_id = await _accept(world, Choice.REFUND, refundable=False)
     await world.refund_until(refund_id, RefundState.FAILED)
     await world.refunds.close(refund_id, "paid by hand")
     await world.until(JANE, "completed")
 
 
 async def refund_terminated_closed_and_completed(world: World) -> None:
-    refund_id = await _accepted(world, Choice.REFUND, refundable=False)
+    refund_id = await _accept(world, Choice.REFUND, refundable=False)
     failed = await world.refund_until(refund_id, RefundState.FAILED)
     handle = world.temporal.client.get_workflow_handle(failed.workflow_id)
     before = (await handle.describe()).run_id
@@ -137,7 +132,7 @@ async def refund_terminated_closed_and_completed(world: World) -> None:
 
 
 async def transferred_and_completed(world: World) -> None:
-    await _accepted(world, Choice.TRANSFER)
+    await _accept(world, Choice.TRANSFER)
     await world.until(JANE, "completed")
 
 
@@ -151,7 +146,7 @@ async def quote_expired_and_declined(world: World) -> None:
 
 
 async def unblocked_and_completed(world: World) -> None:
-    await _blocked(world)
+    await _block(world)
     await world.remove_user("club", "b@c.example")
     await world.until(JANE, "pending")
     await world.client.accept(world.account, JANE)
@@ -161,7 +156,7 @@ async def unblocked_and_completed(world: World) -> None:
 async def rechecked_while_paused_and_revoked(world: World) -> None:
     paused = replace(world.client, policy=Policy(pause_while_blocked=True))
     world.clients.invitations = paused
-    await _blocked(world)
+    await _block(world)
     await world.pass_time(JANE, timedelta(days=2))
     await paused.resend(world.account, JANE, ADMIN)
     await world.mailed("invitation", JANE, times=2)
@@ -194,13 +189,13 @@ async def announced_and_undeliverable(world: World) -> None:
     await world.until(JANE, "undeliverable")
 
 
-async def joined_unasked(world: World) -> None:
+async def joined_without_answer(world: World) -> None:
     await world.imported(world.account, managed_domains=[JANE.partition("@")[2]])
     await world.invite(JANE)
     await world.until(JANE, "completed")
 
 
-async def asked_in_a_managed_domain_and_completed(world: World) -> None:
+async def answered_in_a_managed_domain_and_completed(world: World) -> None:
     await world.imported(world.account, managed_domains=[JANE.partition("@")[2]])
     await world.imported("jane-pro", plan="pro", users=[(JANE, "owner")])
     await world.pending(JANE)
@@ -209,15 +204,17 @@ async def asked_in_a_managed_domain_and_completed(world: World) -> None:
 
 
 async def moved_and_completed(world: World) -> None:
-    await world.imported("jane-free", plan="free", users=[(JANE, "owner")])
+    await world.imported("jane-free", plan="free", users=[])
+    owner = {"email": JANE, "role": "owner", "recordings": 3, "contacts": 7}
+    await world.import_users("jane-free", [owner])
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
     await world.until(JANE, "completed")
 
 
 async def cleared_during_a_delivery_and_revoked(world: World) -> None:
-    """What was cleared is kept behind the delivery."""
-    await _blocked(world)
+    """The cleared blocker is written after the delivery."""
+    await _block(world)
     await world.pass_time(JANE, timedelta(hours=2))
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
     await world.client.resend(world.account, JANE, ADMIN)
@@ -228,13 +225,13 @@ async def cleared_during_a_delivery_and_revoked(world: World) -> None:
         await asyncio.sleep(0.1)
     world.smtp.go_on()
     await world.mailed("invitation", JANE, times=2)
-    # By a minute, so that what follows the delivery has happened.
+    # By a minute, so that the steps after the delivery have run.
     await world.pass_time(JANE, timedelta(minutes=1))
     await world.client.revoke(world.account, JANE, ADMIN)
 
 
-async def quoted_behind_an_answer_and_completed(world: World) -> None:
-    """The preview waits for the acceptance, and is refused then."""
+async def quoted_after_an_answer_and_completed(world: World) -> None:
+    """The preview waits for the acceptance and is refused."""
     await a_paying_owner(world)
     await asyncio.gather(
         world.client.accept(world.account, JANE, Choice.TRANSFER),
@@ -244,9 +241,9 @@ async def quoted_behind_an_answer_and_completed(world: World) -> None:
     await world.until(JANE, "completed")
 
 
-async def taken_up_and_completed(world: World) -> None:
-    """Its first run was terminated after the acceptance."""
-    refund = await _accepted(world, Choice.REFUND)
+async def terminated_restarted_and_completed(world: World) -> None:
+    """The first run is terminated after the acceptance."""
+    refund = await _accept(world, Choice.REFUND)
     client, invitation = world.temporal.client, await world.show(JANE)
     handle = client.get_workflow_handle(invitation.workflow_id)
     await handle.terminate("by hand")
@@ -259,50 +256,50 @@ async def taken_up_and_completed(world: World) -> None:
 
 
 async def lapsed_and_cancelled(world: World) -> Order:
-    order = await _bought(world, portal="account")
+    order = await _buy(world, portal="account")
     await world.clock.pass_time(order.workflow_id, timedelta(hours=24))
     return await world.order_until(order.order_id, OrderState.CANCELLED)
 
 
 async def declined_for_a_week_and_cancelled(world: World) -> Order:
-    await _pays_by_a_card(world, declines=9)
-    order = await _bought(world)
+    await _import_card(world, declines=9)
+    order = await _buy(world)
     await world.clock.pass_time(order.workflow_id, timedelta(days=7))
     return await world.order_until(order.order_id, OrderState.CANCELLED)
 
 
 async def declined_and_cancelled_by_the_buyer(world: World) -> Order:
-    await _pays_by_a_card(world, declines=1)
-    order = await _bought(world)
+    await _import_card(world, declines=1)
+    order = await _buy(world)
     return await world.orders.cancel(order.order_id)
 
 
 async def confirmed_reduced_renewed_and_ended(world: World) -> Order:
-    order = await _bought(world, portal="account")
+    order = await _buy(world, portal="account")
     await world.orders.confirm(order.order_id)
     reduced = await world.orders.change(order.order_id, 1)
-    await _to_the_next_moment(world, reduced)
+    await _pass_to_due_time(world, reduced)
     await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     cancelled = await world.orders.cancel(order.order_id)
-    await _to_the_next_moment(world, cancelled)
+    await _pass_to_due_time(world, cancelled)
     return await world.order_until(order.order_id, OrderState.ENDED)
 
 
 async def renewal_declined_recovered_and_ended(world: World) -> Order:
-    order = await _bought(world)
-    await _pays_by_a_card(world, declines=1)
-    await _to_the_next_moment(world, order)
+    order = await _buy(world)
+    await _import_card(world, declines=1)
+    await _pass_to_due_time(world, order)
     failed = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED)
-    await _to_the_next_moment(world, failed)
+    await _pass_to_due_time(world, failed)
     order = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
-    await _pays_by_a_card(world, declines=9)
-    await _to_the_next_moment(world, order)
+    await _import_card(world, declines=9)
+    await _pass_to_due_time(world, order)
     failed = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED)
     await world.clock.pass_time(order.workflow_id, timedelta(days=7))
     return await world.order_until(order.order_id, OrderState.ENDED)
 
 
-async def _bought(world: World, portal: Portal = "plans") -> Order:
+async def _buy(world: World, portal: Portal = "plans") -> Order:
     return await world.orders.buy(
         world.account,
         Sku.LARGE_MEETING,
@@ -314,15 +311,15 @@ async def _bought(world: World, portal: Portal = "plans") -> Order:
     )
 
 
-async def _pays_by_a_card(world: World, declines: int) -> None:
+async def _import_card(world: World, declines: int) -> None:
     card = {"id": "card-1", "kind": "card", "declines": declines}
     await world.imported(world.account, payment_methods=[card])
 
 
-async def _to_the_next_moment(world: World, order: Order) -> None:
-    moment = order.next_try_at() or order.paid_until
-    assert moment
-    await world.clock.go_to(order.workflow_id, moment)
+async def _pass_to_due_time(world: World, order: Order) -> None:
+    due = order.next_try_at() or order.paid_until
+    assert due
+    await world.clock.go_to(order.workflow_id, due)
 
 
 async def assigned(world: World) -> None:
@@ -373,14 +370,14 @@ async def reminded_and_completed(world: World) -> None:
 
 
 async def reminded_while_blocked_and_revoked(world: World) -> None:
-    await _blocked(world)
+    await _block(world)
     await world.pass_time(JANE, timedelta(days=3))
     await _remind(world)
     await world.mailed("reminder", JANE)
     await world.client.revoke(world.account, JANE, ADMIN)
 
 
-async def reminded_in_vain_and_undeliverable(world: World) -> None:
+async def reminder_refused_and_undeliverable(world: World) -> None:
     await world.pending(JANE)
     await world.pass_time(JANE, timedelta(days=3))
     world.smtp.unknown.add(JANE)
@@ -404,25 +401,25 @@ async def _remind(world: World) -> None:
     await world.show(JANE)
 
 
-async def asked_by_an_operator(world: World) -> ReminderRun:
+async def requested_by_an_operator(world: World) -> ReminderRun:
     await world.pending(JANE)
     await world.pass_time(JANE, timedelta(days=3))
     return await world.reminders.run()
 
 
-async def nobody_was_asked(world: World) -> ReminderRun:
+async def no_invitation_was_stale(world: World) -> ReminderRun:
     return await world.reminders.run()
 
 
-async def _blocked(world: World) -> None:
+async def _block(world: World) -> None:
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
     await world.pending(JANE)
     with suppress(Refused):
         await world.client.accept(world.account, JANE)
 
 
-async def invited_in_bulk(world: World) -> str:
-    """The id of a batch whose history has several slices."""
+async def invited_in_batch(world: World) -> str:
+    """Return the id of a batch with several slices."""
     rows = [
         BatchRow(position=position, person=Person(email=email))
         for position, email in enumerate((JANE, MEMBER, "bob@example.com"))
@@ -433,19 +430,18 @@ async def invited_in_bulk(world: World) -> str:
     return batch.workflow_id
 
 
-async def _accepted(world: World, choice: Choice, *, refundable: bool = True) -> str:
+async def _accept(world: World, choice: Choice, *, refundable: bool = True) -> str:
     await a_paying_owner(world, refundable=refundable)
     accepted = await world.client.accept(world.account, JANE, choice)
     settlement = accepted.settlement
     return (settlement and settlement.refund_id) or ""
 
 
-SCENARIOS: dict[str, Scenario] = {
+INVITATIONS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         completed,
-        completed_at_once,
-        completed_and_told_later,
+        completed_and_notified_later,
         declined,
         revoked,
         revoked_before_it_went_out,
@@ -464,15 +460,15 @@ SCENARIOS: dict[str, Scenario] = {
         superseded,
         announced_and_completed,
         announced_and_undeliverable,
-        joined_unasked,
-        asked_in_a_managed_domain_and_completed,
+        joined_without_answer,
+        answered_in_a_managed_domain_and_completed,
         moved_and_completed,
         cleared_during_a_delivery_and_revoked,
-        quoted_behind_an_answer_and_completed,
-        taken_up_and_completed,
+        quoted_after_an_answer_and_completed,
+        terminated_restarted_and_completed,
         reminded_and_completed,
         reminded_while_blocked_and_revoked,
-        reminded_in_vain_and_undeliverable,
+        reminder_refused_and_undeliverable,
         reminder_overtaken_and_declined,
     )
 }
@@ -487,7 +483,7 @@ ORDERS: dict[str, Purchase] = {
         renewal_declined_recovered_and_ended,
     )
 }
-"""One life of an order for each way to its end."""
+"""One order for each way to its end."""
 
 ASSIGNMENTS: dict[str, Scenario] = {
     scenario.__name__: scenario
@@ -500,6 +496,6 @@ ASSIGNMENTS: dict[str, Scenario] = {
     )
 }
 
-RUNS_OF_REMINDERS: dict[str, Callable[[World], Awaitable[ReminderRun]]] = {
-    scenario.__name__: scenario for scenario in (asked_by_an_operator, nobody_was_asked)
+REMINDER_RUNS: dict[str, Callable[[World], Awaitable[ReminderRun]]] = {
+    scenario.__name__: scenario for scenario in (requested_by_an_operator, no_invitation_was_stale)
 }

@@ -1,4 +1,4 @@
-"""The lifecycles as the domain's rules tell them."""
+"""The lifecycles as the domain's rules define them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Drawing:
-    """A lifecycle as the domain's rules tell it."""
+    """A lifecycle as the domain's rules define it."""
 
     machine: type[LifecycleMachine]
     states: type[StrEnum]
     moves: Mapping[str, Mapping[str, str]]
-    """What is not here is refused."""
+    """All other events are refused."""
     codes: Mapping[str, ErrorCode] = field(default_factory=dict)
-    """The answer to what a state lacks, where it is not `conflict`."""
+    """The refusal codes of states where it is not `conflict`."""
 
     @property
     def events(self) -> list[str]:

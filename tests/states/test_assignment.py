@@ -1,4 +1,4 @@
-"""What the states of an assignment mean."""
+"""Tests of the states of an assignment."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def an_assignment(*states: str) -> Assignment:
-    """A request whose users stand at `states`."""
+    """Return a request whose users have these `states`."""
     emails = tuple(f"user-{number}@acme.example" for number, _ in enumerate(states))
     request = AssignLicenses(
         request_id="1", account="acme", sku=Sku.WORKPLACE, emails=emails, by="owner@acme.example"
@@ -54,14 +54,14 @@ def _targets() -> list[tuple[str, str]]:
         (("refused", "refused"), "refused"),
     ],
 )
-def test_a_request_stands_where_the_least_settled_of_its_users_stands(
+def test_a_request_has_the_state_of_its_least_settled_user(
     users: tuple[str, ...], request_stands_at: str
 ) -> None:
-    """ASG-5: it waits as long as anybody waits, and is refused only when all were."""
+    """ASG-5: it waits as long as one user waits, and is refused only if all are."""
     assert an_assignment(*users).state == request_stands_at
 
 
-def test_a_request_tells_how_many_stand_where_and_who_has_just_got_a_license() -> None:
+def test_a_request_counts_its_users_by_state_and_names_those_newly_assigned() -> None:
     before = an_assignment("assigned", "waiting", "waiting")
     now = an_assignment("assigned", "assigned", "waiting")
     assert now.counts == "1 waiting, 2 assigned"

@@ -1,4 +1,4 @@
-"""Every machine is its drawing, event by event; what the drawing lacks has a code."""
+"""Every machine equals the table of rules; an event that is not allowed has a refusal code."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The least record that follows a machine."""
+class PlainRecord:
+    """A minimal record for any machine."""
 
     state: StrEnum
     journal: tuple[JournalEntry, ...] = ()
 
-    def moved(self, entry: JournalEntry, **changes: object) -> "Standing":
-        return Standing(type(self.state)(entry.to_state), (*self.journal, entry))
+    def moved(self, entry: JournalEntry, **changes: object) -> "PlainRecord":
+        return PlainRecord(type(self.state)(entry.to_state), (*self.journal, entry))
 
 
 each_drawing = pytest.mark.parametrize(
@@ -41,7 +41,7 @@ every_event_in_every_state = pytest.mark.parametrize(
 
 
 @every_event_in_every_state
-def test_every_event_in_every_state_moves_the_machine_as_drawn_or_not_at_all(
+def test_every_event_in_every_state_follows_the_table_or_raises(
     drawing: Drawing, state: StrEnum, event: str
 ) -> None:
     machine = drawing.machine(start_value=state)
@@ -56,10 +56,10 @@ def test_every_event_in_every_state_moves_the_machine_as_drawn_or_not_at_all(
 
 
 @every_event_in_every_state
-def test_a_record_foresees_what_the_machine_will_do_or_gives_the_code(
+def test_the_next_record_equals_the_machine_or_is_refused_with_the_code(
     drawing: Drawing, state: StrEnum, event: str
 ) -> None:
-    record = Standing(state)
+    record = PlainRecord(state)
     target = drawing.moves.get(state, {}).get(event)
     if target is None:
         with pytest.raises(Refused) as refused:
@@ -73,7 +73,7 @@ def test_a_record_foresees_what_the_machine_will_do_or_gives_the_code(
 
 
 @each_drawing
-def test_the_machine_and_the_table_of_rules_are_the_same_drawing(drawing: Drawing) -> None:
+def test_the_machine_has_the_transitions_of_the_table_and_no_others(drawing: Drawing) -> None:
     assert transitions(drawing.machine) == {
         (state, event): target
         for state, moves in drawing.moves.items()

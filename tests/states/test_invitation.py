@@ -1,4 +1,4 @@
-"""What the states of an invitation mean."""
+"""Tests of the states of an invitation."""
 
 import pytest
 
@@ -20,13 +20,13 @@ from tests.states.drawing import INVITATION
         ("expired", ()),
     ],
 )
-def test_an_outsider_is_told_which_updates_may_be_sent(
+def test_a_record_lists_the_updates_that_callers_may_send(
     state: str, updates: tuple[str, ...]
 ) -> None:
     assert allowed(InvitationMachine, state) == updates
 
 
-def test_a_state_is_unanswered_accepted_or_a_refused_end_and_never_two_of_them() -> None:
+def test_a_state_is_exactly_one_of_unanswered_accepted_and_ended_without_acceptance() -> None:
     final = {state for state in InvitationState if state not in INVITATION.moves}
     assert final == {state for state in InvitationState if state.final}
     assert not any(state.unanswered and state.accepted for state in InvitationState)

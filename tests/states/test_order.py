@@ -1,4 +1,4 @@
-"""What the states of a purchase mean."""
+"""Tests of the states of an order."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -40,14 +40,14 @@ def an_order(state: OrderState) -> Order:
         ("ended", ()),
     ],
 )
-def test_an_outsider_is_told_which_updates_may_be_sent(
+def test_a_record_lists_the_updates_that_callers_may_send(
     state: str, updates: tuple[str, ...]
 ) -> None:
     assert allowed(OrderMachine, state) == updates
 
 
 @pytest.mark.parametrize("state", [state for state in OrderState if not state.final])
-def test_what_is_over_at_once_has_ended_only_if_it_was_paid(state: OrderState) -> None:
+def test_an_order_that_ends_at_once_is_ended_only_if_it_was_paid(state: OrderState) -> None:
     """ADD-6: `cancelled` is for orders that were never paid."""
     paid = state in {OrderState.PAID, OrderState.ACTIVE}
     order = an_order(state).model_copy(update={"paid_until": NOON if paid else None})

@@ -1,4 +1,4 @@
-"""Licenses for many users: who gets one, who waits, who is told (ASG)."""
+"""Tests of the AddonAssignment workflow: results, waiting and letters (ASG)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ from tests.world import (
     refusal_of,
 )
 from workflows import assignment as workflow
-from workflows.assignment import AddonAssignmentWorkflow
+from workflows.assignment import AssignmentWorkflow
 
 
 @pytest.fixture
 async def acme(world: World) -> World:
-    """Three licensed users and a basic one, with two Large Meeting licenses among them."""
+    """Return a world with three licensed users, a basic one, and two Large Meeting licenses."""
     await licensed_users(world)
     return world
 
@@ -61,18 +61,18 @@ def reasons(results: Sequence[AssignmentResult]) -> list[object]:
 
 
 async def until(world: World, *wanted: str) -> Assignment:
-    """The last request, once its users stand at `wanted`."""
+    """Return the last request when its users have the states `wanted`."""
     handle = await world.last_request()
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while True:
-            seen = await handle.query(AddonAssignmentWorkflow.view)
+            seen = await handle.query(AssignmentWorkflow.view)
             if states(seen.results) == list(wanted):
                 return seen
             await asyncio.sleep(0.02)
 
 
 async def test_two_licenses_for_three_users_serve_the_third_after_a_purchase(acme: World) -> None:
-    """ASG-5: nobody asks again; users and the admin are told, who waits is not."""
+    """ASG-5: without another request; users and admin are notified, waiting users are not."""
     results = await assign(acme, *LICENSED)
     assert states(results) == ["assigned", "assigned", "waiting"]
     assert reasons(results) == [None, None, "insufficient_licenses"]
@@ -92,7 +92,7 @@ async def test_two_licenses_for_three_users_serve_the_third_after_a_purchase(acm
     assert await acme.audit() == ()
 
 
-async def test_all_or_none_of_two_licenses_for_three_users_is_none(acme: World) -> None:
+async def test_an_atomic_request_for_three_users_and_two_licenses_assigns_none(acme: World) -> None:
     """ASG-5: `atomic`."""
     results = await assign(acme, *LICENSED, atomic=True)
     assert states(results) == ["refused"] * 3
@@ -117,30 +117,30 @@ async def test_a_basic_user_waits_for_a_base_license_and_is_served_when_it_arriv
     await acme.mailed("license_served", ADMIN)
 
 
-async def test_a_basic_user_is_refused_where_it_is_all_or_none(acme: World) -> None:
-    """ASG-1: with words that an admin knows."""
+async def test_an_atomic_request_refuses_a_basic_user(acme: World) -> None:
+    """ASG-1: `base_license_required`, with its message."""
     [result] = await assign(acme, BASIC, atomic=True)
     assert result.error
     assert result.error["code"] == "base_license_required"
     assert "Only paid users can enable this feature" in str(result.error["message"])
 
 
-async def test_a_row_for_each_user_in_the_order_asked(acme: World) -> None:
-    """ASG-5: repeats once; who is refused is shown as given, and spoils nobody else."""
+async def test_each_user_has_one_row_in_the_order_requested(acme: World) -> None:
+    """ASG-5: repeats once; a refused user is shown as given and affects no other."""
     results = await assign(acme, " Nobody@acme.example ", "no address", BOB, BOB.upper())
     assert [result.email for result in results] == ["Nobody@acme.example", "no address", BOB]
     assert states(results) == ["refused", "refused", "assigned"]
     assert reasons(results) == ["not_found", "invalid_email", None]
 
 
-async def test_who_may_not_assign_starts_no_workflow(acme: World) -> None:
+async def test_an_unauthorized_request_starts_no_workflow(acme: World) -> None:
     refused = acme.licenses.assign(acme.account, Sku.LARGE_MEETING, [ANN], MEMBER)
     assert await refusal_of(refused) == "not_authorized"
     assert await acme.requests() == []
 
 
 @pytest.mark.parametrize("count", [0, 101])
-async def test_one_to_a_hundred_users_may_be_named(acme: World, count: int) -> None:
+async def test_a_request_has_one_to_a_hundred_users(acme: World, count: int) -> None:
     """ASG-5."""
     emails = [f"user-{number}@acme.example" for number in range(count)]
     assert await refusal_of(assign(acme, *emails)) == "invalid_input"
@@ -156,10 +156,10 @@ async def test_a_capacity_that_is_not_sold_is_refused_for_every_user(acme: World
     assert reasons(results) == ["invalid_capacity"] * 2
 
 
-async def test_a_license_that_nobody_announced_is_found_within_a_day(
+async def test_a_license_without_a_signal_is_found_within_a_day(
     world_without_worker: World,
 ) -> None:
-    """The relay may be down, or somebody may have changed the store by hand."""
+    """ASG-5: the relay may be down, or the store was changed by hand."""
     world = world_without_worker.patient()
     await licensed_users(world)
     async with worker_for(world.temporal.client, world.settings, world.store):
@@ -182,17 +182,17 @@ async def test_without_a_worker_the_outcome_is_unknown_and_the_request_is_carrie
         assert states((await (await world.last_request()).result()).results) == ["assigned"]
 
 
-async def test_a_long_wait_begins_anew_and_nothing_is_lost(
+async def test_a_long_wait_continues_as_new_and_loses_nothing(
     acme: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Continue-as-new: journal, results and who waited stay."""
-    monkeypatch.setattr(workflow, "LOOKS_IN_ONE_RUN", 2)
+    """ASG-5: journal, results and waiting users are carried over."""
+    monkeypatch.setattr(workflow, "REFRESHES_IN_ONE_RUN", 2)
     await assign(acme, *LICENSED)
     request = await acme.last_request()
     runs = set[str]()
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while len(runs) < 3:
-            await request.signal(AddonAssignmentWorkflow.licenses_freed)
+            await request.signal(AssignmentWorkflow.licenses_freed)
             await asyncio.sleep(0.02)
             runs.add((await request.describe()).run_id)
     seen = await until(acme, "assigned", "assigned", "waiting")
@@ -212,13 +212,13 @@ async def test_no_license_waits_for_a_mail_server(acme: World) -> None:
     await acme.mailed("license_assigned", ANN)
 
 
-async def test_one_whose_address_is_refused_keeps_nobody_from_being_told(acme: World) -> None:
+async def test_a_refused_address_does_not_keep_others_from_being_notified(acme: World) -> None:
     acme.smtp.unknown.add(ANN)
     await assign(acme, ANN, BOB)
     await acme.mailed("license_assigned", BOB)
 
 
-async def test_what_an_operations_person_sees_names_no_address(acme: World) -> None:
+async def test_the_ui_shows_no_address(acme: World) -> None:
     """PRI: neither in Current Details nor in search attributes or summaries."""
     await assign(acme, *LICENSED, BASIC)
     request = await acme.last_request()
@@ -232,7 +232,7 @@ async def test_what_an_operations_person_sees_names_no_address(acme: World) -> N
     assert not any(email in shown for email in (*LICENSED, BASIC, ADMIN))
 
 
-async def test_who_loses_a_license_is_told_and_who_had_none_is_not(acme: World) -> None:
+async def test_a_user_who_loses_a_license_is_notified_and_one_without_is_not(acme: World) -> None:
     """ASG-3: effective at once."""
     await assign(acme, ANN)
     results = await acme.licenses.unassign(
@@ -243,7 +243,7 @@ async def test_who_loses_a_license_is_told_and_who_had_none_is_not(acme: World) 
     assert not acme.mails(to=BOB)
 
 
-async def test_a_base_license_under_an_add_on_stays_unless_both_are_taken(acme: World) -> None:
+async def test_a_base_license_under_an_add_on_is_kept_unless_cascaded(acme: World) -> None:
     """ASG-7."""
     await assign(acme, ANN)
     [kept] = await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN)
@@ -254,8 +254,8 @@ async def test_a_base_license_under_an_add_on_stays_unless_both_are_taken(acme: 
     assert "you are a basic user now" in letter.text
 
 
-async def test_who_is_taken_back_while_waiting_waits_no_longer(acme: World) -> None:
-    """The admin is told that nobody waits any more; the user never had anything to lose."""
+async def test_a_waiting_user_who_is_unassigned_waits_no_longer(acme: World) -> None:
+    """ASG-5: the admin is notified that no user waits; the user had no license to lose."""
     await assign(acme, *LICENSED)
     await acme.licenses.unassign(acme.account, Sku.LARGE_MEETING, [CLEO], ADMIN)
     ended = await (await acme.last_request()).result()
@@ -265,7 +265,7 @@ async def test_who_is_taken_back_while_waiting_waits_no_longer(acme: World) -> N
     assert not acme.mails(to=CLEO)
 
 
-async def test_a_repeat_of_the_same_consumes_nothing(acme: World) -> None:
+async def test_assigning_the_same_license_again_consumes_nothing(acme: World) -> None:
     """ASG-4."""
     for _ in range(2):
         assert states(await assign(acme, ANN)) == ["assigned"]
@@ -273,8 +273,8 @@ async def test_a_repeat_of_the_same_consumes_nothing(acme: World) -> None:
     assert pool.assigned == 1
 
 
-async def test_who_holds_the_license_already_is_not_told_again(acme: World) -> None:
-    """Repeating is safe: also for those who waited twice, and for the admin."""
+async def test_a_user_who_holds_the_license_is_not_notified_again(acme: World) -> None:
+    """ASG-4: also users who waited twice, and the admin."""
     await assign(acme, ANN)
     await assign(acme, ANN, BOB)
     for _ in range(2):
@@ -290,10 +290,10 @@ async def test_who_holds_the_license_already_is_not_told_again(acme: World) -> N
     assert len(acme.mails(to=ADMIN, event="license_served")) == 1
 
 
-async def test_a_request_whose_workflow_was_ended_from_outside_is_taken_up(
+async def test_a_request_whose_workflow_was_terminated_is_restarted(
     acme: World,
 ) -> None:
-    """ASG-5: who waits is served and told all the same, and nobody else is told again."""
+    """ASG-5: waiting users are served and notified, and nobody is notified twice."""
     recovery = Recovery(acme.clients, restart_after=timedelta())
     await assign(acme, *LICENSED)
     await acme.mailed("license_assigned", BOB)

@@ -1,4 +1,4 @@
-"""REM-3: many people invited at once, each once, whatever is killed meanwhile."""
+"""Tests of the BulkInvite workflow: each person is invited once, in spite of crashes (REM-3)."""
 
 import asyncio
 from collections import Counter
@@ -16,14 +16,14 @@ from tests.runtime.test_recovery import a_claim
 from tests.test_killed_worker import a_worker, killed
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import batch as bulk_invite
-from workflows.batch import BulkInviteWorkflow
+from workflows.batch import BatchWorkflow
 
 CROWD = 2 * bulk.LANES * bulk.PORTION
-"""Twice as many as are invited at the same time."""
+"""Twice the number of rows that are invited at the same time."""
 
 
 def nobody(done: int, total: int) -> None:
-    """Nobody watches."""
+    """Ignore the progress."""
 
 
 def a_crowd(count: int, license: License = License.BASIC) -> list[BatchRow]:
@@ -54,12 +54,12 @@ async def all_out(world: World, batch: Batch) -> None:
 
 
 def told(world: World) -> Counter[str]:
-    """How many invitation e-mails each person got."""
+    """Count the invitation e-mails of each person."""
     return Counter(mail.to for mail in world.mails(event="invitation"))
 
 
-async def test_each_row_has_its_own_result_in_the_order_asked(world: World) -> None:
-    """INV-2: a bad row spoils no other."""
+async def test_each_row_has_its_own_result_in_the_order_requested(world: World) -> None:
+    """INV-2: an invalid row does not affect the others."""
     await world.invite(JANE)
     asked = rows("a@example.com", MEMBER, "nobody", JANE, "b@example.com")
     batch = await done(world, asked)
@@ -80,7 +80,7 @@ async def test_each_row_has_its_own_result_in_the_order_asked(world: World) -> N
     assert await world.audit() == ()
 
 
-async def test_who_is_named_first_gets_the_seat(world: World) -> None:
+async def test_the_first_row_gets_the_seat(world: World) -> None:
     """INV-15."""
     found = await results(world, a_crowd(5, License.LICENSED))
     assert [each.result for each in found] == ["invited"] * 2 + ["refused"] * 3
@@ -88,13 +88,13 @@ async def test_who_is_named_first_gets_the_seat(world: World) -> None:
     assert await world.free_seats() == 0
 
 
-async def test_whoever_may_not_invite_gets_no_rows(world: World) -> None:
+async def test_an_unauthorized_caller_gets_no_rows(world: World) -> None:
     asked = a_crowd(2)
     assert await refusal_of(world.bulk.submit(world.account, asked, MEMBER)) == "not_authorized"
     assert await refusal_of(world.bulk.submit("nowhere", asked, ADMIN)) == "not_found"
 
 
-async def test_asking_again_before_the_results_were_given_means_the_same_batch(
+async def test_a_repeated_request_without_results_joins_the_same_batch(
     world: World,
 ) -> None:
     asked = a_crowd(3)
@@ -110,7 +110,7 @@ async def test_asking_again_before_the_results_were_given_means_the_same_batch(
     assert set(told(world).values()) == {1}
 
 
-async def test_a_batch_with_a_name_is_always_that_batch(world: World) -> None:
+async def test_a_batch_id_always_names_the_same_batch(world: World) -> None:
     name = f"spring-{world.account}"
     first = await done(world, a_crowd(2), name)
     await world.bulk.report(first)
@@ -121,7 +121,7 @@ async def test_a_batch_with_a_name_is_always_that_batch(world: World) -> None:
     assert await refusal_of(by_another) == "conflict"
 
 
-async def test_rows_that_were_refused_before_stay_refused(world: World) -> None:
+async def test_rows_refused_before_the_batch_stay_refused(world: World) -> None:
     bad = BatchRow(
         position=1, person=Person(email="?"), refused={"code": "invalid_input", "message": "row 3"}
     )
@@ -130,26 +130,24 @@ async def test_rows_that_were_refused_before_stay_refused(world: World) -> None:
     assert found[1].error == bad.refused
 
 
-async def test_history_stays_short_and_progress_can_be_asked(
+async def test_history_stays_short_and_progress_can_be_queried(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred slices in one run; then it starts anew."""
+    """REM-3: a run has a hundred slices, then it continues as new."""
     monkeypatch.setattr(bulk, "SLICE", 4)
     monkeypatch.setattr(bulk, "PORTION", 2)
     monkeypatch.setattr(bulk_invite, "SLICES_IN_ONE_RUN", 2)
     batch = await done(world, a_crowd(22))
-    handle = world.temporal.client.get_workflow_handle_for(
-        BulkInviteWorkflow.run, batch.workflow_id
-    )
+    handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
     assert await handle.result() == BatchProgress(total=22, invited=22)
-    assert await handle.query(BulkInviteWorkflow.progress) == BatchProgress(total=22, invited=22)
+    assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
     history = await handle.fetch_history()
     assert len(history.events) < 20
     await all_out(world, batch)
     assert len(told(world)) == 22
 
 
-async def test_without_a_worker_the_command_gives_up_and_the_batch_goes_on(
+async def test_without_a_worker_the_command_gives_up_and_the_batch_continues(
     world_without_worker: World,
 ) -> None:
     world = world_without_worker
@@ -166,10 +164,10 @@ async def test_without_a_worker_the_command_gives_up_and_the_batch_goes_on(
     assert set(told(world).values()) == {1}
 
 
-async def test_a_worker_that_dies_between_claim_and_result_leaves_nothing_twice(
+async def test_a_worker_killed_between_claim_and_result_duplicates_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next one knows the claims and the runs of the one before as its own."""
+    """REM-3: the next worker recognizes the claims and the runs of the killed one."""
     asked = a_crowd(6)
     keep, failures = world.store.batches.keep, iter([True, True])
 
@@ -186,10 +184,10 @@ async def test_a_worker_that_dies_between_claim_and_result_leaves_nothing_twice(
     assert await world.audit() == ()
 
 
-async def test_a_database_that_is_away_for_a_moment_is_no_answer_to_a_row(
+async def test_a_transient_database_error_is_retried_and_refuses_no_row(
     world_without_worker: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The row waits for what a command left behind; then its start cannot be kept at once."""
+    """REM-3: the row waits for an earlier claim; then the record of its start fails once."""
     world = world_without_worker.patient()
     bind, failures = world.store.invitations.bind, iter([True])
 
@@ -207,10 +205,10 @@ async def test_a_database_that_is_away_for_a_moment_is_no_answer_to_a_row(
     assert await world.audit() == ()
 
 
-async def test_a_claim_that_is_taken_up_again_is_not_swept(
+async def test_a_claim_in_use_is_not_recovered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """INV-15: the sweep takes only what nobody has taken up since it looked."""
+    """INV-15: recovery releases only claims that are still unused."""
     client, invitations = world.temporal.client, world.store.invitations
     start = client.start_workflow
 
@@ -237,7 +235,7 @@ async def test_a_claim_that_is_taken_up_again_is_not_swept(
 async def test_a_killed_worker_and_a_killed_command_lose_nothing(
     world_without_worker: World,
 ) -> None:
-    """Every row once, no e-mail twice, and each row with its result."""
+    """REM-3: every row is invited once, has its result, and gets one e-mail."""
     world = world_without_worker.patient()
     asked = a_crowd(CROWD)
     async with a_worker(world) as worker:
@@ -253,7 +251,7 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
     assert [each.email for each in found] == [row.person.email for row in asked]
     assert {each.result for each in found} == {"invited"}
     assert len(told(world)) == CROWD
-    # What the mail server took just as the worker was killed comes again, as the same message.
+    # A letter taken just as the worker was killed is sent again with the same message id.
     letters = [letter.message for letter in world.smtp.received]
     assert len({letter["Message-ID"] for letter in letters}) == CROWD
     assert len(letters) <= CROWD + world.settings.mails_at_once

@@ -1,4 +1,4 @@
-"""An invitation from its first e-mail to each of its ends, on a real server and store."""
+"""Tests of the Invitation workflow, from its first e-mail to each of its ends."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,11 @@ BILLED = {
     "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED",
     "EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED",
 }
-"""What an invitation does that Temporal Cloud counts as an action; an update for each accepted."""
+"""Events that Temporal Cloud bills as actions."""
 
 
-async def test_an_invitation_goes_out_and_waits_for_its_answer(world: World) -> None:
-    """INV-4, INV-6: pending once the mail server has taken it, for thirty days from then."""
+async def test_an_invitation_is_sent_and_waits_for_an_answer(world: World) -> None:
+    """INV-4, INV-6: pending from the delivery on, for thirty days."""
     row = await world.invite(JANE)
     assert (row.result, row.error) == ("invited", None)
     assert row.invitation is not None
@@ -43,8 +43,8 @@ async def test_an_invitation_goes_out_and_waits_for_its_answer(world: World) -> 
     assert pending.run_id == row.invitation.run_id
 
 
-async def test_who_accepts_becomes_a_member_and_everybody_is_told(world: World) -> None:
-    """INV-11: membership and `accepted` are one thing."""
+async def test_an_acceptance_adds_the_member_and_notifies_everyone(world: World) -> None:
+    """INV-11: membership and `accepted` are committed together."""
     await world.pending(JANE)
     accepted = await world.client.accept(world.account, JANE)
     assert accepted.state.accepted
@@ -57,8 +57,8 @@ async def test_who_accepts_becomes_a_member_and_everybody_is_told(world: World) 
     assert (await world.audit()) == ()
 
 
-async def test_the_acceptance_of_a_free_account_costs_what_it_should(world: World) -> None:
-    """In a history of its own, and in what Temporal bills; docs/performance.md has the figures."""
+async def test_the_acceptance_of_a_free_account_costs_few_billed_actions(world: World) -> None:
+    """The number of events and of billed actions; docs/performance.md has the figures."""
     await world.imported(f"{world.account}.free", plan="free", users=[(JANE, "owner")])
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
@@ -71,7 +71,7 @@ async def test_the_acceptance_of_a_free_account_costs_what_it_should(world: Worl
 
 
 async def test_an_acceptance_waits_for_no_mail_server(world: World) -> None:
-    """The letters go out later; the invitation has ended, and its id is free."""
+    """OPS-2: the letters are sent later; the invitation has ended, and its id is free (INV-8)."""
     await world.pending(JANE)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     accepted = await world.client.accept(world.account, JANE)
@@ -83,7 +83,7 @@ async def test_an_acceptance_waits_for_no_mail_server(world: World) -> None:
     await world.mailed("accepted", ADMIN)
 
 
-async def test_who_declines_tells_the_inviter_why(world: World) -> None:
+async def test_a_decline_sends_its_reason_to_the_inviter(world: World) -> None:
     """INV-7: the reason reaches the inviter."""
     await world.pending(JANE)
     declined = await world.client.decline(world.account, JANE, "I have left\r\nBcc: x@y.example")
@@ -94,7 +94,7 @@ async def test_who_declines_tells_the_inviter_why(world: World) -> None:
     assert await world.members() == {OWNER, ADMIN, MEMBER}
 
 
-async def test_an_admin_takes_an_invitation_back(world: World) -> None:
+async def test_only_an_owner_or_admin_revokes_an_invitation(world: World) -> None:
     """INV-7: only an owner or admin of the target revokes."""
     await world.pending(JANE)
     by_member = world.client.revoke(world.account, JANE, MEMBER)
@@ -108,7 +108,7 @@ async def test_an_admin_takes_an_invitation_back(world: World) -> None:
 async def test_an_invitation_expires_at_its_deadline_and_not_a_second_before(
     world: World,
 ) -> None:
-    """INV-6: expiry is a transition, the inviter is told once, accepting is over for ever."""
+    """INV-6: expiry is a transition, the inviter is notified once, accepting is refused."""
     pending = await world.pending(JANE, License.LICENSED)
     await world.go_to(JANE, pending.deadline - SECOND)
     assert (await world.show(JANE)).state is InvitationState.PENDING
@@ -121,13 +121,13 @@ async def test_an_invitation_expires_at_its_deadline_and_not_a_second_before(
 
 
 async def test_an_answer_before_the_deadline_counts(world: World) -> None:
-    """INV-6: one taken in before it is finished."""
+    """INV-6: an answer received before the deadline is finished."""
     pending = await world.pending(JANE)
     await world.go_to(JANE, pending.deadline - SECOND)
     assert (await world.client.accept(world.account, JANE)).state.accepted
 
 
-async def test_an_address_that_bounces_is_told_to_the_inviter(world: World) -> None:
+async def test_a_bounce_ends_the_invitation_and_notifies_the_inviter(world: World) -> None:
     """INV-4: a 5xx to RCPT ends in `undeliverable`."""
     world.smtp.unknown.add(JANE)
     await world.invite(JANE, License.LICENSED)
@@ -139,7 +139,7 @@ async def test_an_address_that_bounces_is_told_to_the_inviter(world: World) -> N
 
 
 async def test_a_mail_server_that_is_down_delays_the_invitation(world: World) -> None:
-    """INV-4: anything but a 5xx to RCPT or DATA is tried again; the deadline counts from then."""
+    """INV-4: any failure but a 5xx to RCPT or DATA is retried; then the deadline starts."""
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
     await asyncio.sleep(0.5)
@@ -152,8 +152,10 @@ async def test_a_mail_server_that_is_down_delays_the_invitation(world: World) ->
     assert len(world.mails(to=JANE)) == 1
 
 
-async def test_who_has_read_that_it_is_out_may_answer_at_once(world: World) -> None:
-    """The store knows it a moment before the workflow does."""
+async def test_an_answer_before_the_workflow_knows_of_the_delivery_is_accepted(
+    world: World,
+) -> None:
+    """INV-4: the store has the delivery a moment before the workflow."""
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
     filed = await world.store.invitations.latest(world.account, JANE)
@@ -166,7 +168,7 @@ async def test_who_has_read_that_it_is_out_may_answer_at_once(world: World) -> N
     assert (await accepting).state.accepted
 
 
-async def test_what_was_revoked_before_it_went_out_never_goes_out(world: World) -> None:
+async def test_an_invitation_revoked_before_its_delivery_is_never_sent(world: World) -> None:
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
     await world.client.revoke(world.account, JANE, ADMIN)
@@ -175,8 +177,8 @@ async def test_what_was_revoked_before_it_went_out_never_goes_out(world: World) 
     assert world.mails(to=JANE) == []
 
 
-async def test_a_resend_makes_a_new_link_and_kills_the_old_one(world: World) -> None:
-    """INV-9: the count goes up, the deadline counts anew, within the hour it is refused."""
+async def test_a_resend_makes_a_new_link_and_disables_the_old_one(world: World) -> None:
+    """INV-9: the deadline starts again; a second resend within the hour is refused."""
     first = await world.pending(JANE)
     assert first.link is not None
     with pytest.raises(Refused) as refused:
@@ -205,13 +207,15 @@ async def test_a_resend_that_bounces_ends_the_invitation(world: World) -> None:
 
 
 async def test_an_ended_invitation_is_not_resent(world: World) -> None:
-    """INV-9: refused with how it ended."""
+    """INV-9: the refusal has the code of its end."""
     await world.pending(JANE)
     await world.client.decline(world.account, JANE)
     assert await refusal_of(world.client.resend(world.account, JANE, ADMIN)) == "declined"
 
 
-async def test_accepting_again_is_the_same_answer_before_and_after_the_end(world: World) -> None:
+async def test_accepting_again_returns_the_same_result_before_and_after_the_end(
+    world: World,
+) -> None:
     """INV-10: the same choice, or none, returns the same invitation."""
     pending = await world.pending(JANE)
     await world.client.accept(world.account, JANE)
@@ -223,7 +227,7 @@ async def test_accepting_again_is_the_same_answer_before_and_after_the_end(world
     assert await refusal_of(world.client.decline(world.account, JANE)) == "already_accepted"
 
 
-async def test_fifty_who_accept_at_once_make_one_membership(world: World) -> None:
+async def test_fifty_concurrent_acceptances_make_one_membership(world: World) -> None:
     """INV-10: the server takes ten updates at a time; every caller gets the same invitation."""
     pending = await world.pending(JANE)
     answers = await asyncio.gather(*(world.client.accept(world.account, JANE) for _ in range(50)))
@@ -234,8 +238,8 @@ async def test_fifty_who_accept_at_once_make_one_membership(world: World) -> Non
     assert await world.audit() == ()
 
 
-async def test_answers_that_race_have_one_winner(world: World) -> None:
-    """INV-10: the others get a code."""
+async def test_one_of_several_concurrent_answers_wins(world: World) -> None:
+    """INV-10: the other answers get a code."""
     await world.pending(JANE, License.LICENSED)
     answers = await asyncio.gather(
         world.client.accept(world.account, JANE),
@@ -251,7 +255,7 @@ async def test_answers_that_race_have_one_winner(world: World) -> None:
 
 
 async def test_the_same_person_is_invited_again_at_once_after_an_end(world: World) -> None:
-    """INV-8: a new run with a new link; the old link tells how the old one ended."""
+    """INV-8: a new run with a new link; the old link has the code of the old end."""
     first = await world.pending(JANE)
     await world.client.decline(world.account, JANE)
     row = await world.invite(JANE)
@@ -266,7 +270,7 @@ async def test_the_same_person_is_invited_again_at_once_after_an_end(world: Worl
 async def test_the_same_person_is_invited_again_while_the_mail_server_is_down(
     world: World,
 ) -> None:
-    """INV-8: what is still to be told of the old one does not hold up the new one."""
+    """INV-8: unsent letters of the old invitation do not delay the new one."""
     await world.pending(JANE)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.client.decline(world.account, JANE)
@@ -276,15 +280,15 @@ async def test_the_same_person_is_invited_again_while_the_mail_server_is_down(
 
 
 async def test_inviting_twice_at_once_starts_one_invitation(world: World) -> None:
-    """INV-3: the live one is returned as it is."""
+    """INV-3: the live invitation is returned unchanged."""
     rows = await asyncio.gather(*(world.invite(JANE, License.LICENSED) for _ in range(5)))
     assert sorted(row.result for row in rows) == ["already_invited"] * 4 + ["invited"]
     assert len({row.invitation.run_id for row in rows if row.invitation}) == 1
     assert await world.free_seats() == 1
 
 
-async def test_a_bad_row_never_spoils_the_others(world: World) -> None:
-    """INV-2, INV-3, SRC-4: each row has its own result, in the order asked, repeats once."""
+async def test_an_invalid_row_does_not_affect_the_others(world: World) -> None:
+    """INV-2, INV-3, SRC-4: one result for each row, in the order requested, repeats once."""
     await world.imported("other", plan="pro", users=[("m@other.example", "member")])
     rows = await world.invite_all(
         " JANE@example.com ", "no address", MEMBER, "m@other.example", JANE, "joe@example.com"
@@ -309,7 +313,7 @@ async def test_only_owners_and_admins_invite(world: World, by: str, code: str) -
 
 
 async def test_a_licensed_invitation_needs_a_free_seat(world: World) -> None:
-    """INV-15: none free, no workflow; released by every end."""
+    """INV-15: without a free seat no workflow starts; every end releases the seat."""
     rows = await world.invite_all("a@x.example", "b@x.example", "c@x.example", licensed=True)
     assert sorted(row.result for row in rows) == ["invited", "invited", "refused"]
     [refused] = [row for row in rows if row.result == "refused"]
@@ -320,8 +324,8 @@ async def test_a_licensed_invitation_needs_a_free_seat(world: World) -> None:
     assert await world.audit() == ()
 
 
-async def test_a_target_that_stopped_paying_accepts_nobody(world: World) -> None:
-    """INV-12: looked at again at acceptance; the invitation stays valid."""
+async def test_a_target_that_stopped_paying_accepts_no_member(world: World) -> None:
+    """INV-12: checked again at acceptance; the invitation stays valid."""
     await world.pending(JANE)
     await world.imported(world.account, suspended=True)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "target_not_paid"
@@ -330,7 +334,7 @@ async def test_a_target_that_stopped_paying_accepts_nobody(world: World) -> None
 
 
 async def test_the_owner_of_a_free_account_joins_and_the_account_closes(world: World) -> None:
-    """SRC-2: no users any more, closed."""
+    """SRC-2: the account has no users and is closed."""
     await world.imported("solo", plan="free", users=[(JANE, "owner")])
     await world.pending(JANE)
     await world.client.accept(world.account, JANE)
@@ -339,7 +343,7 @@ async def test_the_owner_of_a_free_account_joins_and_the_account_closes(world: W
     assert await world.audit() == ()
 
 
-async def test_a_member_of_a_free_account_just_leaves_it(world: World) -> None:
+async def test_a_member_of_a_free_account_leaves_it_open(world: World) -> None:
     """SRC-3: the others stay, the account stays open."""
     await world.imported("club", plan="free", users=[("o@c.example", "owner"), (JANE, "member")])
     await world.pending(JANE)
@@ -348,10 +352,10 @@ async def test_a_member_of_a_free_account_just_leaves_it(world: World) -> None:
     assert (club.state, [user.email for user in club.users]) == ("open", ["o@c.example"])
 
 
-async def test_the_owner_of_a_paid_account_that_is_worth_nothing_is_not_asked(
+async def test_the_owner_of_a_paid_account_without_value_needs_no_choice(
     world: World,
 ) -> None:
-    """QUO-4: paid without a subscription: a choice that is given is ignored."""
+    """QUO-4: without a subscription a given choice is ignored."""
     await world.imported("firm", plan="pro", users=[(JANE, "owner")])
     await world.pending(JANE)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
@@ -359,8 +363,8 @@ async def test_the_owner_of_a_paid_account_that_is_worth_nothing_is_not_asked(
     assert await world.audit() == ()
 
 
-async def test_an_owner_whose_account_is_not_clean_is_blocked(world: World) -> None:
-    """BLK-1, BLK-4: every blocker is named, the state says so."""
+async def test_an_owner_with_other_users_is_blocked(world: World) -> None:
+    """BLK-1, BLK-4: every blocker is listed, and the state is `blocked`."""
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("bob@c.example", "member")])
     await world.pending(JANE)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
@@ -372,7 +376,7 @@ async def test_an_owner_whose_account_is_not_clean_is_blocked(world: World) -> N
 
 
 async def test_the_inviters_removal_does_not_stop_the_invitation(world: World) -> None:
-    """INV-12: the journal says so."""
+    """INV-12: the journal notes it."""
     await world.pending(JANE)
     await world.imported(world.account, users=[(ADMIN, "member")])
     accepted = await world.client.accept(world.account, JANE)
@@ -380,7 +384,7 @@ async def test_the_inviters_removal_does_not_stop_the_invitation(world: World) -
 
 
 async def test_the_link_is_for_the_invited_address(world: World) -> None:
-    """INV-13: nothing is consumed by somebody else; a forged link is none."""
+    """INV-13: another address does not use it up; a forged link is not found."""
     pending = await world.pending(JANE)
     assert pending.link is not None
     other = world.client.accept_link(pending.link, "eve@example.com")
@@ -390,7 +394,7 @@ async def test_the_link_is_for_the_invited_address(world: World) -> None:
     assert (await world.client.accept_link(pending.link, " Jane@Example.com")).state.accepted
 
 
-async def test_a_licensed_person_invited_as_basic_is_told_what_they_lose(world: World) -> None:
+async def test_a_licensed_person_invited_as_basic_sees_what_they_lose(world: World) -> None:
     """INV-16: before accepting, in the preview and in the e-mail."""
     await world.imported("firm", plan="pro", users=[(JANE, "owner", True)])
     await world.pending(JANE)
@@ -400,8 +404,8 @@ async def test_a_licensed_person_invited_as_basic_is_told_what_they_lose(world: 
     assert "40" in mail.text
 
 
-async def test_a_closed_invitation_answers_when_temporal_has_forgotten_it(world: World) -> None:
-    """INV-7: from the store, long after Temporal's retention."""
+async def test_an_ended_invitation_answers_after_temporals_retention(world: World) -> None:
+    """INV-7: the answer comes from the store."""
     pending = await world.pending(JANE)
     await world.client.accept(world.account, JANE)
     closed = await world.until(JANE, "completed")
@@ -413,8 +417,8 @@ async def test_a_closed_invitation_answers_when_temporal_has_forgotten_it(world:
     assert await refusal_of(world.client.revoke(world.account, JANE, ADMIN)) == "already_accepted"
 
 
-async def test_the_pending_list_shows_what_is_live(world: World) -> None:
-    """INV-5: with state and deadline; ended ones only when asked for."""
+async def test_the_list_shows_live_invitations(world: World) -> None:
+    """INV-5: with state and deadline; ended ones only on request."""
     await world.pending(JANE)
     await world.pending("joe@example.com")
     await world.client.decline(world.account, "joe@example.com")
@@ -426,10 +430,10 @@ async def test_the_pending_list_shows_what_is_live(world: World) -> None:
     assert declined.email == "joe@example.com"
 
 
-async def test_nobody_who_asks_without_a_worker_is_told_that_it_was_not_done(
+async def test_without_a_worker_the_outcome_is_unknown(
     world_without_worker: World,
 ) -> None:
-    """Reachable, but nobody answers: the outcome is unknown, and asking again is safe."""
+    """Temporal is reachable, but no worker answers; repeating the request is safe."""
     world = world_without_worker
     await world.invite(JANE)
     for ask in (
@@ -443,29 +447,29 @@ async def test_nobody_who_asks_without_a_worker_is_told_that_it_was_not_done(
 
 
 async def test_a_letter_goes_to_the_address_as_it_was_written(world: World) -> None:
-    """INV-3: folded for comparing; whose mailbox it is, is the mail server's business."""
+    """INV-3: the address is folded for comparison only."""
     await world.invite("Jane.Strauß@Example.com")
     await world.until("jane.strauss@example.com", "pending")
     [mail] = world.mails()
     assert mail.to == "Jane.Strauß@example.com"
 
 
-async def test_no_address_reaches_a_failure_that_temporal_shows(world: World) -> None:
-    """Failure messages are not encrypted by themselves: addresses are masked."""
+async def test_no_address_appears_in_a_failure_that_temporal_shows(world: World) -> None:
+    """Failure messages are not encrypted by default, so addresses are masked."""
     await world.pending(JANE)
     await world.imported(world.account, users=[(JANE, "member")])
     assert await refusal_of(world.client.accept(world.account, JANE)) == "already_member"
     assert JANE not in await world.failures(JANE)
 
 
-async def test_a_blank_reason_is_none(world: World) -> None:
+async def test_a_blank_reason_is_stored_as_none(world: World) -> None:
     await world.pending(JANE)
     declined = await world.client.decline(world.account, JANE, " ")
     assert declined.journal[-1].note is None
 
 
-async def test_a_reason_is_no_book(world: World) -> None:
-    """Whatever is written by an invitee, it holds up nobody."""
+async def test_a_reason_has_at_most_two_thousand_characters(world: World) -> None:
+    """INV-7: longer text is refused."""
     await world.pending(JANE)
     declining = world.client.decline(world.account, JANE, "x" * 2_001)
     assert await refusal_of(declining) == "invalid_input"
@@ -473,14 +477,14 @@ async def test_a_reason_is_no_book(world: World) -> None:
     assert declined.journal[-1].note == "x" * 2_000
 
 
-async def test_an_e_mail_that_is_overtaken_by_the_end_is_not_sent(world: World) -> None:
-    """INV-7: the store is looked at with the mail server waiting for the letter."""
+async def test_an_e_mail_is_not_sent_if_the_invitation_ends_first(world: World) -> None:
+    """INV-7: the store is checked when the mail server is ready for the letter."""
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
     await world.invite(JANE)
     await world.smtp.hesitates_at("RCPT")
     await world.client.revoke(world.account, JANE, ADMIN)
     world.smtp.go_on()
     await world.until(JANE, "revoked")
-    # The letter of somebody else is handed over after it.
+    # A later letter to another person is delivered.
     await world.pending("sue@solo.example")
     assert world.mails(to=JANE, event="invitation") == []

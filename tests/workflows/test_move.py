@@ -1,4 +1,4 @@
-"""A move on the real server: what failed is moved again, and a repeat goes on."""
+"""Tests of the Move workflow: failed items are moved again (TRF-1)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,9 +14,9 @@ from activities.move import (
     DataMoved,
     ItemMoved,
     MoveActivities,
-    MoveAgain,
     MoveData,
     MoveItem,
+    RetryMove,
 )
 from adapters.sql.content import SqlContent
 from domain.manifest import Item, ItemStatus, ManifestItem
@@ -34,7 +34,7 @@ THEIRS = {
 
 @dataclass
 class FailingFor:
-    """The built-in services, whose recordings are down for the first `tries`."""
+    """The built-in services; recordings fail in the first `tries`."""
 
     services: ContentServices
     tries: int
@@ -51,7 +51,7 @@ class FailingFor:
 
 
 class Hanging(FailingFor):
-    """The same, which answer no question for recordings the first `tries` times."""
+    """The built-in services; recordings hang in the first `tries`."""
 
     async def move(self, order: MoveItem) -> ItemMoved:
         try:
@@ -63,7 +63,7 @@ class Hanging(FailingFor):
 
 @asynccontextmanager
 async def moving(world: World, services: ContentServices) -> AsyncIterator[Worker]:
-    """A worker that moves data by means of `services`."""
+    """Run a worker with `services` beside the body."""
     activities = MoveActivities(store=world.store.invitations, services=services)
     async with Worker(
         world.temporal.client,
@@ -77,7 +77,7 @@ async def moving(world: World, services: ContentServices) -> AsyncIterator[Worke
 
 
 async def a_move(world: World) -> MoveData:
-    """Jane has come to Acme with some data of hers, of which the recordings were given up."""
+    """Return the move of Jane's data to Acme; the recordings have failed."""
     town = Town(world.store.engine, world.store)
     target = {**ACME, "vanity_url": "acme"}
     await town.store.directory.import_(
@@ -99,7 +99,7 @@ async def a_move(world: World) -> MoveData:
 async def started(world: World, order: MoveData) -> WorkflowHandle[MoveWorkflow, DataMoved]:
     return await world.temporal.client.start_workflow(
         MoveWorkflow.run,
-        MoveAgain(move=order),
+        RetryMove(move=order),
         id=f"move/{order.account}/{order.invitation_id}",
         task_queue=f"{world.settings.task_queue}-move",
     )
@@ -112,8 +112,8 @@ def statuses(moved: DataMoved) -> dict[Item, ItemStatus]:
 ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
 
 
-async def test_what_failed_is_moved_again_in_one_pass(world_without_worker: World) -> None:
-    """TRF-1: what fails again is given up again, and stops none of the others."""
+async def test_failed_items_are_moved_again_in_one_pass(world_without_worker: World) -> None:
+    """TRF-1: an item that fails again stays failed and stops no other."""
     world = world_without_worker
     order = await a_move(world)
     services = FailingFor(SqlContent(world.store.engine, "meet.example"), tries=1)
@@ -131,8 +131,8 @@ async def test_what_failed_is_moved_again_in_one_pass(world_without_worker: Worl
     assert [meeting.join_url for meeting in jane.meetings] == ["https://acme.meet.example/j/801"]
 
 
-async def test_temporal_shows_how_far_it_has_come(world_without_worker: World) -> None:
-    """TRF-1: while it runs; a worker that is stopped hands over what has moved."""
+async def test_heartbeats_show_the_progress_in_temporal(world_without_worker: World) -> None:
+    """TRF-1: also while it runs; a stopped worker passes on the moved items."""
     world = world_without_worker
     order = await a_move(world)
     services = Hanging(SqlContent(world.store.engine, "meet.example"), tries=1)
@@ -149,7 +149,7 @@ async def test_temporal_shows_how_far_it_has_come(world_without_worker: World) -
 
 
 async def heartbeat(handle: WorkflowHandle[MoveWorkflow, DataMoved]) -> dict[str, str]:
-    """What the pending activity has said last."""
+    """Return the last heartbeat details of the pending activity."""
     description = await handle.describe()
     for pending in description.raw_description.pending_activities:
         found = await description.data_converter.decode(pending.heartbeat_details.payloads)

@@ -1,4 +1,4 @@
-"""A purchase is charged when it is due, and lets its licenses go when nothing is (ADD)."""
+"""Tests of the AddonPurchase workflow: charges, renewals and ends (ADD)."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refus
 from workflows.order import CYCLES_IN_A_RUN
 
 LONGEST_RUN = 450
-"""Events of a run, at most, however long the order lives (ADD-7)."""
+"""Upper limit of the events of a run (ADD-7)."""
 
 A_YEAR = 12
 
@@ -37,13 +37,13 @@ async def an_order(world: World, quantity: int = 3, portal: Portal = "plans") ->
 
 
 async def pays_by_a_card(world: World, declines: int) -> None:
-    """The account has one card, which declines its next `declines` charges."""
+    """Import one card for the account; it declines the next `declines` charges."""
     card = {"id": "card-1", "kind": "card", "declines": declines}
     await world.imported(world.account, payment_methods=[card])
 
 
 async def to_the_next_moment(world: World, order: Order) -> None:
-    """Let time pass until the order is renewed or its payment is tried again."""
+    """Let time pass until the next renewal or retry."""
     moment = order.next_try_at() or order.paid_until
     assert moment
     await world.clock.go_to(order.workflow_id, moment)
@@ -53,7 +53,7 @@ def events_of(order: Order) -> list[str]:
     return [entry.event for entry in order.journal]
 
 
-async def test_a_purchase_is_paid_at_once_and_the_buyer_is_told(world: World) -> None:
+async def test_an_order_is_paid_at_once_and_the_buyer_is_notified(world: World) -> None:
     """ADD-4, ADD-5."""
     order = await an_order(world)
     assert order.state is OrderState.ACTIVE
@@ -78,8 +78,8 @@ async def test_a_review_charges_nothing_until_it_is_confirmed(world: World) -> N
     assert await refusal_of(world.orders.confirm(order.order_id)) == "conflict"
 
 
-async def test_a_review_that_nobody_confirms_lapses(world: World) -> None:
-    """ADD-3: confirming at its last moment is too late."""
+async def test_an_unconfirmed_review_lapses(world: World) -> None:
+    """ADD-3: confirming at exactly its end is too late."""
     order = await an_order(world, portal="account")
     await world.clock.pass_time(order.workflow_id, timedelta(hours=24))
     lapsed = await world.order_until(order.order_id, OrderState.CANCELLED)
@@ -97,7 +97,7 @@ async def test_a_review_may_be_cancelled(world: World) -> None:
 
 
 async def test_a_declined_card_pays_on_the_third_try(world: World) -> None:
-    """ADD-4: no refusal; tried again after 1 and 3 days, and the buyer is told each time."""
+    """ADD-4: not refused; retried after 1 and 3 days, and the buyer is notified each time."""
     await pays_by_a_card(world, declines=2)
     order = await an_order(world)
     assert (order.state, order.tries) == (OrderState.PAYMENT_FAILED, 1)
@@ -116,8 +116,8 @@ async def test_a_declined_card_pays_on_the_third_try(world: World) -> None:
     assert await world.audit() == ()
 
 
-async def test_what_is_declined_for_a_week_is_cancelled(world: World) -> None:
-    """ADD-4: after the tries of 1, 3, 5 and 7 days."""
+async def test_an_order_declined_for_a_week_is_cancelled(world: World) -> None:
+    """ADD-4: after the retries on days 1, 3, 5 and 7."""
     await pays_by_a_card(world, declines=9)
     order = await an_order(world)
     await world.clock.pass_time(order.workflow_id, timedelta(days=7))
@@ -133,7 +133,7 @@ async def test_what_is_declined_for_a_week_is_cancelled(world: World) -> None:
 async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
     world: World,
 ) -> None:
-    """ADD-7: each in its time and once; the history stays under a bound."""
+    """ADD-7: each on its date and once; the history stays under a limit."""
     order = await an_order(world)
     for month in range(1, 2 * A_YEAR + 1):
         if month == A_YEAR // 2:
@@ -154,7 +154,7 @@ async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
 
 
 async def lengths_of_runs(world: World, order: Order) -> list[int]:
-    """The events of each run, the last one's as well, which begins after its year."""
+    """Return the number of events of each run."""
     client, found = world.temporal.client, dict[str, int]()
     async for run in client.list_workflows(f"WorkflowId = '{order.workflow_id}'"):
         handle = client.get_workflow_handle(order.workflow_id, run_id=run.run_id)
@@ -163,7 +163,7 @@ async def lengths_of_runs(world: World, order: Order) -> list[int]:
 
 
 async def test_missed_renewals_are_billed_one_by_one(world_without_worker: World) -> None:
-    """ADD-7: nobody worked for three months."""
+    """ADD-7: no worker ran for three months."""
     world = world_without_worker.patient()
     async with world.working():
         order = await an_order(world)
@@ -174,8 +174,8 @@ async def test_missed_renewals_are_billed_one_by_one(world_without_worker: World
     assert billed == [f"{order.order_id}/{number}" for number in range(1, 5)]
 
 
-async def test_a_cancelled_order_works_until_its_term_is_over(world: World) -> None:
-    """ADD-6: then it has ended, and nothing more is charged."""
+async def test_a_cancelled_order_is_active_until_its_term_ends(world: World) -> None:
+    """ADD-6: then it is ended, and nothing more is charged."""
     order = await an_order(world)
     cancelled = await world.orders.cancel(order.order_id)
     assert (cancelled.state, cancelled.note) == (OrderState.ACTIVE, "ends_with_term")
@@ -193,7 +193,7 @@ async def test_a_cancelled_order_works_until_its_term_is_over(world: World) -> N
 
 
 async def test_a_reduction_takes_effect_at_the_end_of_the_term(world: World) -> None:
-    """ADD-6: paid for fewer from then on, and no refund."""
+    """ADD-6: the next term is charged for fewer, without a refund."""
     order = await an_order(world)
     changed = await world.orders.change(order.order_id, 1)
     assert (changed.quantity, changed.quantity_then) == (3, 1)
@@ -205,7 +205,7 @@ async def test_a_reduction_takes_effect_at_the_end_of_the_term(world: World) -> 
     assert await world.audit() == ()
 
 
-async def test_a_reduction_may_be_taken_back_and_more_is_another_order(world: World) -> None:
+async def test_a_reduction_can_be_undone_and_more_licenses_need_another_order(world: World) -> None:
     """ADD-6."""
     order = await an_order(world)
     await world.orders.change(order.order_id, 1)
@@ -217,7 +217,7 @@ async def test_a_reduction_may_be_taken_back_and_more_is_another_order(world: Wo
 
 
 async def test_a_renewal_declined_for_a_week_ends_the_order(world: World) -> None:
-    """ADD-7: the licenses go on working while it is tried, and are released then."""
+    """ADD-7: the licenses stay assigned during the retries, then they are released."""
     order = await an_order(world)
     await pays_by_a_card(world, declines=9)
     await to_the_next_moment(world, order)
@@ -231,7 +231,7 @@ async def test_a_renewal_declined_for_a_week_ends_the_order(world: World) -> Non
     assert await world.audit() == ()
 
 
-async def test_what_is_not_sold_or_not_allowed_starts_nothing(world: World) -> None:
+async def test_an_invalid_or_unauthorized_order_starts_nothing(world: World) -> None:
     """ADD-1, ADD-2."""
     for capacity, by, code in ((750, ADMIN, "invalid_capacity"), (500, MEMBER, "not_authorized")):
         bought = world.orders.buy(
@@ -241,10 +241,10 @@ async def test_what_is_not_sold_or_not_allowed_starts_nothing(world: World) -> N
     assert await world.orders.list(world.account) == []
 
 
-async def test_an_order_that_nobody_took_up_is_not_bought_twice(
+async def test_an_unanswered_order_is_not_bought_twice(
     world_without_worker: World,
 ) -> None:
-    """Repeating is safe: what nobody answered was taken back."""
+    """Repeating is safe: the unanswered order was withdrawn."""
     world = world_without_worker
     with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
@@ -255,8 +255,8 @@ async def test_an_order_that_nobody_took_up_is_not_bought_twice(
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
 
 
-async def test_an_order_that_was_opened_late_is_not_bought_twice(world: World) -> None:
-    """Repeating is safe at once, however shortly before the first had been taken up."""
+async def test_an_order_opened_late_is_not_bought_twice(world: World) -> None:
+    """Repeating is safe, even right after the first order was opened."""
     now = datetime.now(UTC)
     order = BuyLicenses(
         order_id=f"or-{uuid.uuid4().hex[:16]}",
@@ -270,23 +270,23 @@ async def test_an_order_that_was_opened_late_is_not_bought_twice(world: World) -
     )
     await world.store.orders.open(order, now + timedelta(seconds=1))
     with pytest.raises(Unavailable):
-        # Its workflow does not go on.
+        # Its workflow does not continue.
         await an_order(world.waiting(1))
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
 
 
 @pytest.mark.parametrize("opened", [True, False])
-async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
+async def test_repeating_an_unanswered_purchase_continues_the_same_order(
     world_without_worker: World, monkeypatch: pytest.MonkeyPatch, *, opened: bool
 ) -> None:
-    """Repeating is safe, also when the first was paid meanwhile; then it is another purchase."""
+    """Repeating is safe until the first order is paid; after that it is another order."""
     world = world_without_worker
 
     async def too_late(handle: object) -> bool:
         return False
 
-    # As if a worker had taken it up in the last moment, and died.
-    monkeypatch.setattr(order_client, "_terminate_unstarted", too_late)
+    # As if a worker had opened it at the last moment, then died.
+    monkeypatch.setattr(order_client, "_withdrawn", too_late)
     with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
     assert unanswered.value.outcome_unknown
@@ -305,10 +305,10 @@ async def test_to_repeat_what_nobody_answered_goes_on_with_the_same_order(
 
 @pytest.mark.parametrize("for_good", [False, True])
 @pytest.mark.parametrize("status", [RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE])
-async def test_a_start_whose_answer_is_lost_buys_once(
+async def test_a_start_whose_response_is_lost_buys_once(
     world: World, monkeypatch: pytest.MonkeyPatch, status: RPCStatusCode, *, for_good: bool
 ) -> None:
-    """Repeating is safe: the start is asked for again, and then the order can be found."""
+    """Repeating is safe: the start is sent again, and then the order is found."""
     client = world.temporal.client
     start, started = client.start_workflow, list[object]()
 
@@ -335,14 +335,14 @@ async def test_a_start_whose_answer_is_lost_buys_once(
 
 
 async def until_answered(buy: Callable[[], Awaitable[Order]]) -> Order:
-    """As whoever has a script that repeats it."""
+    """Repeat the purchase until it is answered, as a script would."""
     while True:
         with suppress(Unavailable):
             return await buy()
 
 
 async def assigned_to(world: World, *users: tuple[str, str]) -> None:
-    """These users of that role have a base license, and now a Large Meeting license."""
+    """Assign base licenses and Large Meeting licenses to `users`."""
     licensed = [(email, role, True) for email, role in users]
     await world.imported(world.account, users=licensed, licenses=len(users))
     request = AssignLicenses(
@@ -356,8 +356,8 @@ async def assigned_to(world: World, *users: tuple[str, str]) -> None:
     await world.store.assignments.assign(request, datetime.now(UTC))
 
 
-async def test_what_is_assigned_is_not_given_up_unless_it_is_said_whose(world: World) -> None:
-    """ADD-6: and who loses a license is told when it happens."""
+async def test_assigned_licenses_are_reduced_only_with_named_holders(world: World) -> None:
+    """ADD-6: holders are notified when they lose a license."""
     order = await an_order(world)
     await assigned_to(world, (OWNER, "owner"), (MEMBER, "member"))
     with pytest.raises(Refused) as refused:
@@ -381,7 +381,7 @@ async def test_what_is_assigned_is_not_given_up_unless_it_is_said_whose(world: W
 
 
 async def test_an_order_ends_with_its_account(world: World) -> None:
-    """SRC-2: the owner has accepted elsewhere; nothing is charged any more."""
+    """SRC-2: the owner has accepted elsewhere; nothing more is charged."""
     await a_paying_owner(world)
     order = await world.orders.buy(
         "jane-pro", Sku.WORKPLACE, quantity=2, cycle="annual", by=JANE, portal="plans"
@@ -402,10 +402,10 @@ async def test_an_order_ends_with_its_account(world: World) -> None:
     assert await world.audit() == ()
 
 
-async def test_an_order_whose_workflow_was_ended_from_outside_is_taken_up(
+async def test_an_order_whose_workflow_was_terminated_is_restarted(
     world: World,
 ) -> None:
-    """ADD-7: it is renewed all the same."""
+    """ADD-7: it is renewed."""
     order = await an_order(world)
     client = world.temporal.client
     await client.get_workflow_handle(order.workflow_id).terminate("by hand")
@@ -415,5 +415,5 @@ async def test_an_order_whose_workflow_was_ended_from_outside_is_taken_up(
     assert renewed.journal[: len(order.journal)] == order.journal
 
 
-def test_a_run_lasts_for_a_year_of_months() -> None:
+def test_a_run_lasts_twelve_monthly_cycles() -> None:
     assert CYCLES_IN_A_RUN == A_YEAR

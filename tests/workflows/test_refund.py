@@ -1,4 +1,4 @@
-"""A refund follows the provider's word, whatever the provider does."""
+"""Tests of the Refund workflow: its state is what the provider reports (REF)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ WorldWhereTheProvider = Callable[[str], AbstractAsyncContextManager[World]]
 def where_the_provider(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> WorldWhereTheProvider:
-    """A world whose payment provider has a fault."""
+    """Return a factory of worlds whose payment provider has a fault."""
 
     @asynccontextmanager
     async def world(fault: str) -> AsyncIterator[World]:
@@ -42,7 +42,7 @@ def where_the_provider(
 
 
 async def a_refund(world: World) -> Refund:
-    """Jane has accepted with a refund, and the provider has taken it."""
+    """Return Jane's refund after the provider has accepted it."""
     await a_paying_owner(world)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
@@ -51,13 +51,13 @@ async def a_refund(world: World) -> Refund:
 
 
 async def run_of(world: World, refund: Refund) -> str:
-    """The run that is open now, or was last."""
+    """Return the id of the current or last run."""
     handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
     return (await handle.describe()).run_id
 
 
 async def terminated(world: World, refund: Refund) -> None:
-    """An operator has ended it in the UI, and it runs again."""
+    """Terminate the refund, as in the UI, and wait for its next run."""
     before = await run_of(world, refund)
     await world.temporal.client.get_workflow_handle(refund.workflow_id).terminate("by hand")
     async with asyncio.timeout(PATIENCE.total_seconds()):
@@ -66,16 +66,16 @@ async def terminated(world: World, refund: Refund) -> None:
 
 
 async def a_failed_refund(world: World) -> Refund:
-    """As above; on the third business day the provider says that it failed."""
+    """Return Jane's refund after the provider has reported a failure on the third business day."""
     refund = await a_refund(world)
     await world.clock.pass_time(refund.workflow_id, WEEK)
     return await world.refund_until(refund.refund_id, RefundState.FAILED)
 
 
-async def test_a_refund_that_is_late_is_overdue_and_settles_in_the_end(
+async def test_a_late_refund_is_overdue_and_settles_later(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
-    """REF-3: told when the fifth business day has ended; looking goes on."""
+    """REF-3: notified when the fifth business day has ended; look-ups continue."""
     async with where_the_provider("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
@@ -91,7 +91,7 @@ async def test_a_refund_that_is_late_is_overdue_and_settles_in_the_end(
         assert await world.audit() == ()
 
 
-async def test_a_refund_that_failed_becomes_credit_once(
+async def test_a_failed_refund_becomes_credit_once(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
     """REF-4, REF-6: credit of the target account; the membership stays."""
@@ -114,7 +114,7 @@ async def test_a_refund_that_failed_becomes_credit_once(
         assert await world.audit() == ()
 
 
-async def test_an_answer_that_was_lost_is_looked_up_and_not_asked_again(
+async def test_an_unknown_outcome_is_looked_up_and_not_requested_again(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
     """REF-5: exactly one refund for each payment."""
@@ -126,8 +126,8 @@ async def test_an_answer_that_was_lost_is_looked_up_and_not_asked_again(
         assert await world.audit() == ()
 
 
-async def test_an_operator_gives_up(where_the_provider: WorldWhereTheProvider) -> None:
-    """REF-4: with a reason; the invitation is done."""
+async def test_an_operator_closes_a_refund(where_the_provider: WorldWhereTheProvider) -> None:
+    """REF-4: with a reason; the invitation is completed."""
     async with where_the_provider("fail") as world:
         failed = await a_failed_refund(world)
         closed = await world.refunds.close(failed.refund_id, "paid by hand")
@@ -138,10 +138,10 @@ async def test_an_operator_gives_up(where_the_provider: WorldWhereTheProvider) -
         assert await world.audit() == ()
 
 
-async def test_a_notification_short_cuts_the_wait_and_a_repeated_one_is_harmless(
+async def test_a_notification_triggers_a_look_up_and_a_repeat_is_harmless(
     world: World,
 ) -> None:
-    """REF-2: the provider is asked at once; it has the last word."""
+    """REF-2: the refund is looked up at once."""
     refund = await a_refund(world)
     for _ in range(3):
         await world.refunds.notify(refund.refund_id, "news")
@@ -150,10 +150,10 @@ async def test_a_notification_short_cuts_the_wait_and_a_repeated_one_is_harmless
     assert await refusal_of(world.refunds.show("rf-none")) == "not_found"
 
 
-async def test_of_a_refund_that_failed_in_part_each_letter_names_its_own_amount(
+async def test_each_letter_about_a_partly_failed_refund_has_its_own_amount(
     world: World,
 ) -> None:
-    """TXT-2, CRD-2: what failed is credited, what arrives is refunded, and nobody mixes them."""
+    """TXT-2, CRD-2: the failed part is credited, the other part is refunded."""
     await a_paying_owner(world, refundable=False, bank=True)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
@@ -174,8 +174,8 @@ async def test_of_a_refund_that_failed_in_part_each_letter_names_its_own_amount(
     assert await world.audit() == ()
 
 
-async def test_giving_up_what_failed_does_not_give_up_what_is_on_its_way(world: World) -> None:
-    """REF-4: the provider still has the last word on the other part."""
+async def test_closing_the_failed_part_keeps_the_open_part(world: World) -> None:
+    """REF-4: the provider still reports on the other part."""
     await a_paying_owner(world, refundable=False, bank=True)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
@@ -193,8 +193,8 @@ async def test_giving_up_what_failed_does_not_give_up_what_is_on_its_way(world: 
     assert await world.audit() == ()
 
 
-async def test_a_mistyped_method_loses_nothing_of_what_is_known(world: World) -> None:
-    """REF-4: declined, and the refund can still be converted."""
+async def test_a_retry_to_an_invalid_method_changes_nothing(world: World) -> None:
+    """REF-4: the retry is declined, and the refund can still be converted."""
     await a_paying_owner(world, refundable=False)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
@@ -209,10 +209,10 @@ async def test_a_mistyped_method_loses_nothing_of_what_is_known(world: World) ->
     assert await world.audit() == ()
 
 
-async def test_a_refund_that_was_terminated_goes_on_and_the_invitation_waits_for_it(
+async def test_a_terminated_refund_is_restarted_and_the_invitation_waits_for_it(
     world: World,
 ) -> None:
-    """REF-5, REF-6: from the record that the store keeps; nothing is asked for twice."""
+    """REF-5, REF-6: from the stored record; nothing is requested twice."""
     refund = await a_refund(world)
     await terminated(world, refund)
     again = await world.refund_until(refund.refund_id, RefundState.PROCESSING)
@@ -226,7 +226,7 @@ async def test_a_refund_that_was_terminated_goes_on_and_the_invitation_waits_for
     assert await world.audit() == ()
 
 
-async def test_a_failed_refund_that_was_terminated_can_still_be_decided_about(
+async def test_a_failed_and_terminated_refund_can_still_be_decided(
     world: World,
 ) -> None:
     """REF-4, REF-6."""
@@ -242,7 +242,7 @@ async def test_a_failed_refund_that_was_terminated_can_still_be_decided_about(
 
 
 async def test_a_refund_that_runs_already_is_waited_for(world: World) -> None:
-    """REF-6: a worker was quicker to take it up; the invitation looks from time to time."""
+    """REF-6: another worker restarted it first; the invitation checks it at intervals."""
     await a_paying_owner(world)
     client, invitation = world.temporal.client, await world.show(JANE)
     filed = await world.store.invitations.latest(world.account, JANE)
@@ -256,17 +256,17 @@ async def test_a_refund_that_runs_already_is_waited_for(world: World) -> None:
     await world.pass_time(JANE, timedelta(minutes=2))
     await other.terminate("by hand")
     await world.pass_time(JANE, timedelta(hours=1))
-    # What begins while a clock is moved on moves on with it.
+    # A workflow started during a time skip skips, too.
     await world.refund_until(accepted.settlement.refund_id or "", RefundState.SETTLED)
     await world.until(JANE, "completed")
     assert (await world.show(JANE)).run_id == invitation.run_id
     assert await world.audit() == ()
 
 
-async def test_what_was_given_up_on_its_way_is_looked_after_and_may_arrive(
+async def test_a_closed_open_refund_is_watched_and_may_arrive(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
-    """REF-4: on the next business days; the invitation does not wait for it."""
+    """REF-4: looked up on the next business days; the invitation does not wait."""
     async with where_the_provider("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
@@ -282,10 +282,10 @@ async def test_what_was_given_up_on_its_way_is_looked_after_and_may_arrive(
         assert await world.audit() == ()
 
 
-async def test_what_never_arrives_is_looked_after_for_a_quarter(
+async def test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
-    """REF-4: a bounded history, and then an end."""
+    """REF-4: with a bounded history."""
     async with where_the_provider("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
@@ -296,7 +296,7 @@ async def test_what_never_arrives_is_looked_after_for_a_quarter(
         await world.refunds.close(refund.refund_id, "sent by cheque")
         watch = world.temporal.client.get_workflow_handle(f"watch/{refund.refund_id}")
         with suppress(RPCError):
-            # Until there is nothing left that time could pass for.
+            # Until no timer is left.
             for _ in range(14):
                 await world.clock.pass_time(watch.id, WEEK)
         await watch.result()
@@ -305,10 +305,10 @@ async def test_what_never_arrives_is_looked_after_for_a_quarter(
         assert not world.mails(event="refund_settled")
 
 
-async def test_each_part_that_was_given_up_is_told_of_when_it_arrives(
+async def test_each_closed_part_that_arrives_notifies_the_payee(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
-    """REF-2, REF-4: the second one too, though the first has settled the refund."""
+    """REF-2, REF-4: also the second part, after the first has settled the refund."""
     async with where_the_provider("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
@@ -324,8 +324,10 @@ async def test_each_part_that_was_given_up_is_told_of_when_it_arrives(
         assert await world.audit() == ()
 
 
-async def test_a_retry_is_told_without_a_promise(where_the_provider: WorldWhereTheProvider) -> None:
-    """REF-4: another payment method is asked, and settles."""
+async def test_a_retry_notifies_the_payee_without_dates(
+    where_the_provider: WorldWhereTheProvider,
+) -> None:
+    """REF-4: another payment method gets the refund, which settles."""
     async with where_the_provider("fail") as world:
         failed = await a_failed_refund(world)
         await world.imported(
@@ -348,7 +350,7 @@ async def test_a_retry_is_told_without_a_promise(where_the_provider: WorldWhereT
 async def test_a_late_success_whose_credit_is_used_waits_for_an_operator(
     where_the_provider: WorldWhereTheProvider,
 ) -> None:
-    """REF-4: told once, and settled when the account has that much credit again."""
+    """REF-4: notified once, and settled when the account has that much credit again."""
     async with where_the_provider("fail") as world:
         failed = await a_failed_refund(world)
         await world.refunds.convert(failed.refund_id)

@@ -1,4 +1,4 @@
-"""Invitees who are quiet are reminded, never too often and never after the end (REM-1)."""
+"""Tests of the reminders of one invitation (REM-1)."""
 
 import asyncio
 from dataclasses import replace
@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 
 
 async def signal(world: World, *arguments: object) -> None:
-    """Tell the workflow; the answer to a query shows that the signal was dealt with."""
+    """Signal the workflow, and wait until the signal is handled."""
     invitation = await world.show(JANE)
     handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
     await handle.signal("remind", args=arguments)
@@ -27,7 +27,7 @@ async def signal(world: World, *arguments: object) -> None:
 
 
 async def reminded(world: World, times: int) -> Invitation:
-    """The invitation with so many reminders, each of which was sent."""
+    """Return the invitation after `times` reminders."""
     await world.mailed("reminder", JANE, times)
     async with asyncio.timeout(15):
         while (invitation := await world.show(JANE)).reminders_sent != times:
@@ -35,8 +35,10 @@ async def reminded(world: World, times: int) -> Invitation:
     return invitation
 
 
-async def test_who_is_quiet_for_three_days_is_reminded_at_most_three_times(world: World) -> None:
-    """REM-1: after 3 days of quiet, 4 days apart, with the link that works and the deadline."""
+async def test_an_invitee_quiet_for_three_days_is_reminded_at_most_three_times(
+    world: World,
+) -> None:
+    """REM-1: after 3 quiet days, 4 days apart, with the valid link and the deadline."""
     pending = await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY - HOUR)
     await signal(world)
@@ -61,8 +63,8 @@ async def test_who_is_quiet_for_three_days_is_reminded_at_most_three_times(world
     assert len(world.mails(event="reminder")) == 3
 
 
-async def test_many_signals_at_once_are_one_reminder(world: World) -> None:
-    """REM-1: a doubled run, or one after an outage, does not remind twice."""
+async def test_concurrent_signals_send_one_reminder(world: World) -> None:
+    """REM-1: a repeated run, or one after an outage, does not remind twice."""
     await world.pending(JANE)
     await world.pass_time(JANE, 12 * DAY)
     await asyncio.gather(*(signal(world, f"run-{number}") for number in range(5)))
@@ -72,8 +74,8 @@ async def test_many_signals_at_once_are_one_reminder(world: World) -> None:
     assert len(world.mails(event="reminder")) == 1
 
 
-async def test_who_is_blocked_is_reminded_of_the_remedies(world: World) -> None:
-    """REM-1: and stays blocked, with the same blockers."""
+async def test_a_blocked_invitee_is_reminded_of_the_remedies(world: World) -> None:
+    """REM-1: the invitation stays blocked with the same blockers."""
     await world.imported("club", plan="free", users=[(JANE, "owner"), ("b@c.example", "member")])
     await world.pending(JANE)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
@@ -87,8 +89,8 @@ async def test_who_is_blocked_is_reminded_of_the_remedies(world: World) -> None:
     await world.until(JANE, "pending")
 
 
-async def test_an_answer_or_a_resend_is_news_too(world: World) -> None:
-    """REM-1: quiet counts from the last e-mail to the invitee."""
+async def test_an_answer_or_a_resend_postpones_the_reminder(world: World) -> None:
+    """REM-1: the quiet days count from the last e-mail to the invitee."""
     await world.pending(JANE)
     await world.pass_time(JANE, 2 * DAY)
     await world.client.resend(world.account, JANE, ADMIN)
@@ -113,13 +115,13 @@ async def test_a_reminder_that_bounces_ends_in_undeliverable(world: World) -> No
 
 
 @pytest.mark.parametrize("end", ["declined", "revoked", "completed", "expired"])
-async def test_what_waits_for_the_mail_server_does_not_go_out_after_the_end(
+async def test_a_reminder_waiting_for_the_mail_server_is_not_sent_after_the_end(
     world: World, end: str
 ) -> None:
-    """REM-1: an invitation that has ended stops its reminder."""
+    """REM-1: the end cancels the reminder."""
     world.clients.invitations = replace(world.client, policy=Policy(invitation_ttl_days=4))
     pending = await world.pending(JANE)
-    # Attempts on the way of a jump are made at once, so it must be a short one.
+    # A time skip runs the retries within it at once, so it must be short.
     await world.go_to(JANE, pending.deadline - MINUTE)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await signal(world)
@@ -143,8 +145,8 @@ async def test_what_waits_for_the_mail_server_does_not_go_out_after_the_end(
     assert ended.reminders_sent == 0
 
 
-async def test_an_end_while_the_mail_server_hesitates_comes_first(world: World) -> None:
-    """REM-1: the store is looked at with the mail server waiting for the letter."""
+async def test_an_end_while_the_mail_server_is_slow_stops_the_reminder(world: World) -> None:
+    """REM-1: the store is checked when the mail server is ready for the letter."""
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
@@ -156,8 +158,8 @@ async def test_an_end_while_the_mail_server_hesitates_comes_first(world: World) 
     assert world.mails(event="reminder") == []
 
 
-async def test_a_reminder_that_was_overtaken_is_not_sent(world: World) -> None:
-    """REM-1: the resend was an e-mail of its own; the next reminder waits for its time."""
+async def test_a_reminder_overtaken_by_a_resend_is_not_sent(world: World) -> None:
+    """REM-1: the resend counts as an e-mail; the next reminder is due later."""
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
@@ -170,8 +172,8 @@ async def test_a_reminder_that_was_overtaken_is_not_sent(world: World) -> None:
     await reminded(world, 1)
 
 
-async def test_ends_and_reminders_in_the_same_moment(world: World) -> None:
-    """REM-1: whatever wins, no reminder stands after the end."""
+async def test_no_reminder_is_recorded_after_a_concurrent_end(world: World) -> None:
+    """REM-1: whichever is first."""
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
 

@@ -1,4 +1,4 @@
-"""Runs of reminders over all invitations, and the schedule that starts them (REM)."""
+"""Tests of the StaleInvitationReminders workflow and its schedule (REM)."""
 
 import asyncio
 from collections import Counter
@@ -21,12 +21,12 @@ from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 DAY = timedelta(days=1)
 MANY = 24
 AT_ONCE = 20
-"""Fewer are reminded at the same time than there are."""
+"""More invitations than are signaled at the same time."""
 
 
 @pytest.fixture
 async def schedule(temporal: WorkflowEnvironment) -> AsyncIterator[ScheduleHandle]:
-    """The schedule of the namespace, gone afterwards."""
+    """Return the schedule of the namespace; delete it afterwards."""
     handle = temporal.client.get_schedule_handle(SCHEDULE_ID)
     yield handle
     try:
@@ -36,7 +36,7 @@ async def schedule(temporal: WorkflowEnvironment) -> AsyncIterator[ScheduleHandl
 
 
 async def quiet(world: World, number: int, by: str = ADMIN) -> list[str]:
-    """So many people who were invited and have not answered for three days."""
+    """Invite `number` people and let three days pass."""
     emails = [f"p{n}-{by.partition('@')[0]}@new.example" for n in range(number)]
     rows = await world.client.invite(world.account, [Person(email=email) for email in emails], by)
     await world.waiting(120).client.wait_until_out(rows)
@@ -60,7 +60,7 @@ def reminders_to(world: World) -> Counter[str]:
 
 
 async def until_found(world: World, number: int) -> None:
-    """Visibility lags a moment."""
+    """Wait until visibility has `number` invitations."""
     queue = world.settings.task_queue
     query = f"TaskQueue = '{queue}' AND LifecycleState IN ('pending', 'blocked')"
     async with asyncio.timeout(15):
@@ -68,10 +68,10 @@ async def until_found(world: World, number: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_run_reminds_all_who_are_quiet_and_the_next_one_nobody(
+async def test_a_run_reminds_all_quiet_invitees_and_the_next_run_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """REM-1, REM-2: each invitee once, each inviter one digest a run."""
+    """REM-1, REM-2: each invitee once, each inviter one digest."""
     monkeypatch.setattr(reminder, "AT_ONCE", AT_ONCE)
     emails = await quiet(world, MANY)
     await until_found(world, MANY)
@@ -91,7 +91,7 @@ async def test_a_run_reminds_all_who_are_quiet_and_the_next_one_nobody(
 
 
 async def test_after_an_outage_of_two_periods_there_is_one_reminder(world: World) -> None:
-    """REM-1: however many were missed; the next one keeps its distance."""
+    """REM-1: missed reminders are not sent; the next one keeps its distance."""
     [email] = await quiet(world, 1)
     await let_pass(world, [email], 8 * DAY)
     assert (await world.reminders.run()).reminded == 1
@@ -103,8 +103,8 @@ async def test_after_an_outage_of_two_periods_there_is_one_reminder(world: World
     assert reminders_to(world) == {email: 2}
 
 
-async def test_runs_side_by_side_remind_once(world: World) -> None:
-    """REM-1: a doubled run finds the same invitations, and each decides by itself."""
+async def test_concurrent_runs_remind_once(world: World) -> None:
+    """REM-1: both runs signal the same invitations, and each decides by itself."""
     emails = await quiet(world, 5)
     await until_found(world, 5)
     runs = await asyncio.gather(*(world.reminders.run() for _ in range(3)))
@@ -116,7 +116,7 @@ async def test_runs_side_by_side_remind_once(world: World) -> None:
 
 
 async def test_each_inviter_has_one_digest_of_their_own(world: World) -> None:
-    """REM-2: who has left is replaced by the owner of the account."""
+    """REM-2: the owner replaces an inviter who has left."""
     await quiet(world, 2, by=ADMIN)
     await quiet(world, 3, by=OWNER)
     await until_found(world, 5)
@@ -132,8 +132,8 @@ async def test_each_inviter_has_one_digest_of_their_own(world: World) -> None:
     assert "2 of your invitations" in (await world.mailed("digest", OWNER, times=2)).text
 
 
-async def test_an_inviter_is_told_once_of_what_stays_as_it_is(world: World) -> None:
-    """REM-2: another run has no news of it, and so no digest."""
+async def test_an_inviter_without_news_gets_no_second_digest(world: World) -> None:
+    """REM-2: the next run has no news."""
     pending = await world.pending(JANE)
     long_ago = datetime.now(UTC) - 4 * DAY
     async with writing(world.store.engine) as session:
@@ -143,8 +143,8 @@ async def test_an_inviter_is_told_once_of_what_stays_as_it_is(world: World) -> N
     assert pending.email in (await world.mailed("digest", ADMIN)).text
 
 
-async def test_what_has_ended_is_not_asked(world: World) -> None:
-    """REM-1: nor is what still waits for its invitation e-mail."""
+async def test_an_ended_invitation_is_not_signaled(world: World) -> None:
+    """REM-1: nor is an invitation that is not delivered yet."""
     await quiet(world, 2)
     await world.client.decline(world.account, "p0-admin@new.example")
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
@@ -172,10 +172,10 @@ async def test_the_schedule_is_installed_paused_and_resumed(world: World) -> Non
     assert (await world.reminders.show()).schedule == await world.reminders.resume()
 
 
-async def test_a_scheduled_run_asks_those_only_who_are_quiet(
+async def test_a_scheduled_run_signals_only_quiet_invitations(
     world: World, schedule: ScheduleHandle
 ) -> None:
-    """REM-1: by `QuietSince`; whoever was heard of a moment ago is not asked."""
+    """REM-1: found by `QuietSince`."""
     await world.pending(JANE)
     await until_found(world, 1)
     await world.reminders.install(DAY)

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from activities.invitation import (
     AccountJoined,
     InvitationPreviewed,
+    InvitationRead,
     JoinAccount,
     PreviewInvitation,
-    Standing,
 )
 from adapters.sql.announcement import announce_change
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
@@ -259,7 +259,7 @@ class SqlInvitations:
             keep(row, row.record.model_copy(update=changes))
             return row.record
 
-    async def standing(self, invite: Invite) -> Standing:
+    async def standing(self, invite: Invite) -> InvitationRead:
         """Return the record and what blocks its acceptance; changes nothing (BLK-4)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invite.invitation_id)
@@ -267,7 +267,7 @@ class SqlInvitations:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
             owned = source is not None and source.owned_by(invite.email)
-            return Standing(
+            return InvitationRead(
                 invitation=row.record,
                 blockers=blockers(source, invite.email) if source and owned else (),
             )

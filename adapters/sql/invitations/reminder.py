@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from activities.reminder import InviterToTell
+from activities.reminder import InviterToNotify
 from adapters.sql.database.schema import InvitationRow, LetterRow, PersonRow, ReminderRunRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import known_account, user_or_owner
@@ -48,7 +48,7 @@ class SqlReminders:
         async with reading(self._engine) as session:
             return (await _reminded(session, [run_id])).get(run_id, 0)
 
-    async def accounts_to_tell(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
+    async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         """Return the accounts with stale invitations, in order."""
         async with reading(self._engine) as session:
             found = await session.scalars(
@@ -59,9 +59,9 @@ class SqlReminders:
             )
             return list(found)
 
-    async def inviters_to_tell(
+    async def inviters_to_notify(
         self, account: str, run_id: str, quiet_before: datetime
-    ) -> list[InviterToTell]:
+    ) -> list[InviterToNotify]:
         """Return the readers of the account's digests, with their stale invitations (REM-2).
 
         A reader is an inviter, or the account's owner if the inviter has left. Invitations
@@ -76,14 +76,14 @@ class SqlReminders:
                 .order_by(InvitationRow.quiet_since, InvitationRow.invitation_id)
             ):
                 by_inviter[row.record.invited_by].append(row)
-            digests = dict[str, InviterToTell]()
+            digests = dict[str, InviterToNotify]()
             for inviter, theirs in by_inviter.items():
                 user = await user_or_owner(session, account, inviter)
                 person = user.person if user else PersonRow(email=inviter)
                 stale = [_stale_invitation(row, run_id) for row in theirs]
                 # An owner reads the invitations of all inviters who have left in one digest.
                 before = digests.get(person.email)
-                digests[person.email] = InviterToTell(
+                digests[person.email] = InviterToNotify(
                     reader=_reader(person, target.time_zone),
                     account_name=target.name,
                     invitations=_by_quiet([*(before.invitations if before else ()), *stale]),

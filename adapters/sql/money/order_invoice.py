@@ -127,7 +127,7 @@ async def pay_invoice(
     payment: OrderPayment | None,
     at: datetime,
 ) -> None:
-    """Post the payment, and list the licenses for the term that is paid (ADD-5).
+    """Mailer the payment, and list the licenses for the term that is paid (ADD-5).
 
     The payments of the term before become revenue.
     """
@@ -161,7 +161,7 @@ async def credit_instead(
 
 
 async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
-    """Post the payments of the last paid term as revenue."""
+    """Mailer the payments of the last paid term as revenue."""
     line = await order_line(session, order)
     paid = [each for each in await invoices_of(session, order.order_id) if each.state == "paid"]
     if line is None or not paid:

@@ -31,7 +31,7 @@ class SqlRefunds:
         self._engine = engine
 
     async def book(self, order: RefundOrder, refund: Refund, at: datetime) -> None:
-        """Post the transfers of each part's state, once each, and store the record."""
+        """Mailer the transfers of each part's state, once each, and store the record."""
         async with writing(self._engine) as session:
             row = await _known(session, order.refund_id, lock=True)
             if len(row.record.journal) > len(refund.journal):

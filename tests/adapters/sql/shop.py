@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.letter import Wanted
+from activities.letter import StillDue
 from activities.order import ChargeOrder, OrderActivities, OrderCharged
 from adapters.provider import LedgerProvider
 from domain.assignment import AssignLicenses
@@ -28,7 +28,7 @@ STAFF = ("ann@firm.example", "ben@firm.example", "cat@firm.example")
 
 
 class _NoPost:
-    async def send(self, letter: Letter, wanted: Wanted | None = None) -> None:
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         raise AssertionError("nobody is told here")
 
 

@@ -58,8 +58,8 @@ async def test_each_inviter_is_told_of_what_is_stale_and_of_nothing_else(town: T
     await town.pending(by_owner)
     await town.pending(news, at=NOON + DAY)
     await town.store.invitations.end(answered.invitation_id, ended(await town.pending(answered)))
-    assert list(await reminders.accounts_to_tell(RUN.run_id, quiet_before)) == ["acme"]
-    told = await reminders.inviters_to_tell("acme", RUN.run_id, quiet_before)
+    assert list(await reminders.accounts_to_notify(RUN.run_id, quiet_before)) == ["acme"]
+    told = await reminders.inviters_to_notify("acme", RUN.run_id, quiet_before)
     assert {
         inviter.reader.email: [(each.email, each.reminded) for each in inviter.invitations]
         for inviter in told
@@ -67,7 +67,7 @@ async def test_each_inviter_is_told_of_what_is_stale_and_of_nothing_else(town: T
         ADMIN: [("quiet@example.com", False), ("just@example.com", True)],
         OWNER: [("o@example.com", False)],
     }
-    assert await reminders.inviters_to_tell("acme", "another run", NOON - DAY) == []
+    assert await reminders.inviters_to_notify("acme", "another run", NOON - DAY) == []
 
 
 async def test_when_an_inviter_was_told_last_is_known_beyond_the_run(town: Town) -> None:

@@ -1,0 +1,289 @@
+"""Tests of blocked invitations and of how they resume (BLK)."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.error import Refused
+from domain.invitation import Choice, Invitation, InvitationState, Person
+from domain.policy import Policy
+from domain.remedy import Removal
+from tests.smtp_server import Misbehaviour
+from tests.world import ADMIN, JANE, MEMBER, World, refusal_of
+
+BOB = "bob@club.example"
+CARL = "carl@club.example"
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+
+
+async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object] = ()) -> None:
+    """Import a club that Jane owns, with two other users and a room, and invite her."""
+    await world.imported(
+        "club",
+        plan=plan,
+        users=[(JANE, "owner"), (BOB, "member"), (CARL, "member")],
+        rooms=[{"id": "room-1"}],
+        subscriptions=subscriptions,
+    )
+    await world.pending(JANE)
+
+
+async def blocked(world: World, plan: str = "pro") -> Invitation:
+    await a_club(world, plan)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    return await world.show(JANE)
+
+
+def named(invitation: Invitation) -> list[str]:
+    return [item.id for blocker in invitation.blockers for item in blocker.items]
+
+
+async def until_named(world: World, *items: str) -> None:
+    async with asyncio.timeout(15):
+        while named(await world.show(JANE)) != list(items):
+            await asyncio.sleep(0.05)
+
+
+async def clear(world: World) -> None:
+    await world.remove_user("club", BOB)
+    await world.remove_user("club", CARL, Removal.DELETE)
+    await world.remove_room("club", "room-1")
+
+
+async def test_the_invitation_resumes_when_the_last_blocker_is_cleared(
+    world: World,
+) -> None:
+    """BLK-1, BLK-4: each remedy leaves the rest listed; then the invitee is notified."""
+    first = await blocked(world)
+    assert named(first) == [BOB, CARL, "room-1"]
+    await world.mailed("blocked", JANE)
+    await world.remove_user("club", BOB)
+    await until_named(world, CARL, "room-1")
+    await world.remove_user("club", CARL, Removal.DELETE)
+    await until_named(world, "room-1")
+    await world.remove_room("club", "room-1")
+    again = await world.until(JANE, "pending")
+    assert again.blockers == ()
+    await world.mailed("unblocked", JANE)
+    accepted = await world.client.accept(world.account, JANE)
+    assert (accepted.run_id, accepted.state.accepted) == (first.run_id, True)
+    assert await world.audit() == ()
+
+
+async def test_accepting_while_blocked_checks_again_at_once(world: World) -> None:
+    """BLK-4: another e-mail is sent only if the list has changed."""
+    await blocked(world)
+    await world.mailed("blocked", JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    assert [entry.event for entry in (await world.show(JANE)).journal].count("block") == 1
+    await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
+    await until_named(world, BOB, CARL, "room-1", "room-2")
+    # The list has changed since the invitee was notified.
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    assert "room-2" in (await world.mailed("blocked", JANE, times=2)).text
+    await clear(world)
+    await world.remove_room("club", "room-2")
+    # The acceptance succeeds before or after the signal.
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+
+
+async def test_a_refusal_that_is_checked_after_the_blockers_unblocks_the_invitation(
+    world: World,
+) -> None:
+    """BLK-4: a choice is only required without blockers."""
+    await a_club(
+        world,
+        subscriptions=[
+            {
+                "id": "sub-1",
+                "product": "Pro",
+                "kind": "plan",
+                "quantity": 1,
+                "cycle": "annual",
+                "period_start": str(datetime.now(UTC).date() - timedelta(days=10)),
+                "period_end": str(datetime.now(UTC).date() + timedelta(days=10)),
+                "payments": [{"id": "pay-1", "method": "card", "amount": "100.00"}],
+            }
+        ],
+    )
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    await clear(world)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "choice_required"
+    assert (await world.show(JANE)).state is InvitationState.PENDING
+    assert (await world.client.accept(world.account, JANE, Choice.REFUND)).state.accepted
+
+
+async def test_a_recheck_detects_a_cleared_blocker_without_a_signal(world: World) -> None:
+    """BLK-4: after 1, 5, 15 minutes, 1, 6 hours, then every 24 hours."""
+    first = await blocked(world)
+    since = first.journal[-1].at
+    await clear(world)
+    async with asyncio.timeout(15):
+        while waiting := await world.store.announcements.oldest(10):
+            await world.store.announcements.done(waiting[0].number)
+    await world.go_to(JANE, since + MINUTE)
+    again = await world.until(JANE, "pending")
+    assert again.journal[-1].at - since < 2 * MINUTE
+
+
+async def test_an_operator_requests_a_recheck(world: World) -> None:
+    """BLK-4: `recheck` returns the current state, or is refused with the code of the end."""
+    await blocked(world)
+    assert (await world.client.recheck(world.account, JANE)).state is InvitationState.BLOCKED
+    await clear(world)
+    assert (await world.client.recheck(world.account, JANE)).state is InvitationState.PENDING
+    assert (await world.client.recheck(world.account, JANE)).state is InvitationState.PENDING
+    await world.client.decline(world.account, JANE)
+    assert await refusal_of(world.client.recheck(world.account, JANE)) == "declined"
+
+
+async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: World) -> None:
+    """OPS-1: the signal waits in the outbox, even if the same remedy is repeated."""
+    world = world_without_worker.patient()
+    async with world.working():
+        await blocked(world)
+    await clear(world)
+    await world.remove_user("club", BOB)
+    async with world.working():
+        await world.until(JANE, "pending")
+        await world.mailed("unblocked", JANE)
+        assert (await world.client.accept(world.account, JANE)).state.accepted
+    assert [mail.event for mail in world.mails(to=JANE)].count("unblocked") == 1
+
+
+async def test_clearing_a_blocker_concurrently_with_an_acceptance_is_safe(world: World) -> None:
+    """BLK-4: it is accepted, or blocked and then resumed; never stuck, never twice."""
+    await a_club(world)
+
+    async def accept() -> str:
+        try:
+            return (await world.client.accept(world.account, JANE)).state.value
+        except Refused as refused:
+            return refused.code.value
+
+    _, answer = await asyncio.gather(clear(world), accept())
+    if answer == "blocked":
+        await world.until(JANE, "pending")
+        assert (await world.client.accept(world.account, JANE)).state.accepted
+    await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_the_deadline_continues_or_is_paused_while_blocked(
+    world: World, paused: bool
+) -> None:
+    """BLK-5: to the second; a paused deadline keeps the time left."""
+    client = replace(world.client, policy=Policy(pause_while_blocked=paused))
+    world.clients.invitations = client
+    await a_club(world)
+    before = await world.show(JANE)
+    await world.go_to(JANE, before.deadline - timedelta(days=2))
+    assert await refusal_of(client.accept(world.account, JANE)) == "blocked"
+    now = await world.show(JANE)
+    blocked_at = now.journal[-1].at
+    left = before.deadline - blocked_at
+    if not paused:
+        assert now.expires_at == before.expires_at
+        await world.go_to(JANE, before.deadline - SECOND)
+        assert (await world.show(JANE)).state is InvitationState.BLOCKED
+        await world.go_to(JANE, before.deadline)
+        await world.until(JANE, "expired")
+        return
+    assert (now.expires_at, now.time_left) == (None, left)
+    await world.pass_time(JANE, left + timedelta(days=1))
+    assert (await world.show(JANE)).state is InvitationState.BLOCKED
+    await clear(world)
+    after = await world.until(JANE, "pending")
+    assert after.deadline - after.journal[-1].at == left
+    await world.go_to(JANE, after.deadline - SECOND)
+    assert (await world.show(JANE)).state is InvitationState.PENDING
+    await world.go_to(JANE, after.deadline)
+    await world.until(JANE, "expired")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) -> None:
+    """INV-9, BLK-5: the deadline starts again, and stays paused if it was."""
+    client = replace(world.client, policy=Policy(pause_while_blocked=paused))
+    world.clients.invitations = client
+    await blocked(world)
+    await world.pass_time(JANE, timedelta(hours=2))
+    await client.resend(world.account, JANE, ADMIN)
+    await world.mailed("invitation", JANE, times=2)
+    resent = await world.show(JANE)
+    assert (resent.state, resent.sent_count) == (InvitationState.BLOCKED, 2)
+    assert (resent.expires_at is None, resent.time_left) == (
+        (True, timedelta(days=30)) if paused else (False, None)
+    )
+
+
+async def test_a_resend_does_not_replace_the_letter_with_the_remedies(world: World) -> None:
+    """BLK-4: the remedies are sent, even if the mail server takes them only after a resend."""
+    await a_club(world)
+    await world.pass_time(JANE, timedelta(hours=2))
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    await world.client.resend(world.account, JANE, ADMIN)
+    world.smtp.answers.clear()
+    await world.mailed("blocked", JANE)
+    await world.mailed("invitation", JANE, times=2)
+
+
+async def test_a_blocker_cleared_during_a_delivery_stays_cleared(world: World) -> None:
+    """BLK-4: the delivery does not restore the blockers in its input."""
+    await blocked(world)
+    await world.mailed("blocked", JANE)
+    await world.pass_time(JANE, timedelta(hours=2))
+    world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
+    await world.client.resend(world.account, JANE, ADMIN)
+    await world.smtp.hesitates_at("RCPT")
+    await world.remove_user("club", BOB)
+    await until_named(world, CARL, "room-1")
+    world.smtp.go_on()
+    handle = world.temporal.client.get_workflow_handle((await world.show(JANE)).workflow_id)
+    async with asyncio.timeout(15):
+        while (await handle.describe()).raw_description.pending_activities:
+            await asyncio.sleep(0.05)
+        while named(await world.filed(JANE)) != [CARL, "room-1"]:
+            await asyncio.sleep(0.05)
+    assert named(await world.show(JANE)) == [CARL, "room-1"]
+
+
+async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:
+    """BLK-6, SRC-4: the owner's invitation resumes when the last of them has left."""
+    await a_club(world)
+    members = world.client.invite_members(world.account, JANE, ADMIN)
+    assert await refusal_of(members) == "conflict"
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    [alone] = await world.client.invite(world.account, [Person(email=BOB)], ADMIN)
+    assert alone.error and alone.error["code"] == "belongs_to_other_account"
+    by_member = world.client.invite_members(world.account, JANE, MEMBER)
+    assert await refusal_of(by_member) == "not_authorized"
+    rows = await world.client.invite_members(world.account, JANE, ADMIN)
+    assert [(row.email, row.result) for row in rows] == [(BOB, "invited"), (CARL, "invited")]
+    rows = await world.client.invite_members(world.account, JANE, ADMIN)
+    assert {row.result for row in rows} == {"already_invited"}
+    for member in (BOB, CARL):
+        await world.until(member, "pending")
+        assert (await world.client.accept(world.account, member)).state.accepted
+    await until_named(world, "room-1")
+    await world.remove_room("club", "room-1")
+    await world.until(JANE, "pending")
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+    assert {JANE, BOB, CARL} <= await world.members()
+    assert await world.audit() == ()
+
+
+async def test_members_cannot_leave_an_account_whose_owner_stays(world: World) -> None:
+    """SRC-4: their invitations are valid only as long as the owner's is."""
+    await blocked(world)
+    await world.client.invite_members(world.account, JANE, ADMIN)
+    await world.until(BOB, "pending")
+    await world.client.decline(world.account, JANE)
+    bobs = world.client.accept(world.account, BOB)
+    assert await refusal_of(bobs) == "belongs_to_other_account"

@@ -1,0 +1,145 @@
+"""The blockers of an invitation: how they are recorded, rechecked and cleared (BLK)."""
+
+from datetime import datetime
+from typing import TypedDict
+
+from temporalio import workflow
+from temporalio.workflow import ActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import TypeAdapter
+
+    from activities.invitation import InvitationActivities, ReadInvitation
+    from domain.blocker import recheck_at
+    from domain.error import ErrorCode, Refused
+    from domain.invitation import Blocker, CarriedInvitation, InvitationState
+    from domain.journal import ENGINE, INVITEE
+    from workflows.invitation_details import InvitationLifecycle
+    from workflows.options import STORE
+
+_BLOCKERS = TypeAdapter(tuple[Blocker, ...])
+
+_CHECKED_AFTER_BLOCKERS = frozenset(
+    {ErrorCode.CHOICE_REQUIRED, ErrorCode.CURRENCY_MISMATCH, ErrorCode.QUOTE_EXPIRED}
+)
+"""Refusals of the store that imply that no blocker is left."""
+
+
+class CarriedBlockers(TypedDict):
+    """The share of continue-as-new."""
+
+    blocked_since: datetime | None
+    rechecks: int
+    blockers_told: tuple[Blocker, ...]
+
+
+class InvitationBlockers:
+    """The blockers of one invitation, their rechecks, and what the invitee was notified of."""
+
+    __slots__ = ("_blocked_since", "_lifecycle", "_notified", "_rechecks", "recheck_requested")
+
+    def __init__(self, lifecycle: InvitationLifecycle, carried: CarriedInvitation | None) -> None:
+        self._lifecycle = lifecycle
+        self._blocked_since = carried.blocked_since if carried else None
+        self._rechecks = carried.rechecks if carried else 0
+        self._notified = carried.blockers_told if carried else ()
+        self.recheck_requested = False
+
+    def carried(self) -> CarriedBlockers:
+        """Return the share of continue-as-new."""
+        return CarriedBlockers(
+            blocked_since=self._blocked_since,
+            rechecks=self._rechecks,
+            blockers_told=self._notified,
+        )
+
+    def request_recheck(self) -> None:
+        """Have the waiting loop refresh the invitation from the store."""
+        self.recheck_requested = True
+
+    @property
+    def recheck_at(self) -> datetime | None:
+        """The time of the next recheck; None unless blocked."""
+        if self._lifecycle.record.state is InvitationState.BLOCKED and self._blocked_since:
+            return recheck_at(self._blocked_since, self._rechecks)
+        return None
+
+    async def recheck(self) -> None:
+        """Refresh from the store because a recheck was due."""
+        self._rechecks += 1
+        await self.refresh_from_store()
+
+    async def refresh_from_store(self) -> None:
+        """Refresh from the store, under the update lock."""
+        async with self._lifecycle.update_lock:
+            await self.refresh_locked()
+
+    async def refresh_locked(self) -> None:
+        """Apply the end or the blockers that the store has; the caller holds the update lock."""
+        lifecycle = self._lifecycle
+        self.recheck_requested = False
+        if not lifecycle.record.state.unanswered:
+            return
+        stored = await workflow.execute_activity_method(
+            InvitationActivities.read_invitation,
+            ReadInvitation(invite=lifecycle.invite),
+            **STORE | ActivityConfig(summary="Read state and blockers"),
+        )
+        if not stored.invitation.state.unanswered:
+            lifecycle.apply(stored.invitation)
+        elif lifecycle.record.state is InvitationState.BLOCKED:
+            await self._apply_blockers(stored.blockers)
+
+    async def apply_refusal(self, refused: Refused) -> None:
+        """Block or unblock the invitation, as a refused acceptance implies."""
+        if refused.code is ErrorCode.BLOCKED:
+            await self._block(_BLOCKERS.validate_python(refused.details["blockers"]))
+        elif (
+            refused.code in _CHECKED_AFTER_BLOCKERS
+            and self._lifecycle.record.state is InvitationState.BLOCKED
+        ):
+            await self._unblock()
+
+    async def _apply_blockers(self, blockers: tuple[Blocker, ...]) -> None:
+        """Unblock the invitation when no blocker is left, else record those left (BLK-4)."""
+        invitation = self._lifecycle.record
+        if not blockers:
+            await self._unblock()
+        elif blockers != invitation.blockers:
+            self._blocked_since, self._rechecks = workflow.now(), 0
+            await self._lifecycle.write(invitation.model_copy(update={"blockers": blockers}))
+
+    async def _block(self, blockers: tuple[Blocker, ...]) -> None:
+        """Record the blockers, and notify the invitee if they have changed (BLK-4)."""
+        invitation = self._lifecycle.record
+        if blockers == invitation.blockers == self._notified:
+            return
+        if self._lifecycle.invite.policy.pause_while_blocked:
+            invitation = invitation.paused(workflow.now())
+        self._blocked_since, self._rechecks = workflow.now(), 0
+        await self._lifecycle.write(
+            self._lifecycle.next_record(
+                "block",
+                by=INVITEE,
+                blockers=blockers,
+                expires_at=invitation.expires_at,
+                time_left=invitation.time_left,
+            )
+        )
+        self._notified = blockers
+        await self._notify()
+
+    async def _unblock(self) -> None:
+        resumed = self._lifecycle.record.resumed(workflow.now())
+        self._blocked_since, self._notified = None, ()
+        await self._lifecycle.write(
+            self._lifecycle.next_record("unblock", by=ENGINE, expires_at=resumed.expires_at)
+        )
+        await self._notify()
+
+    async def _notify(self) -> None:
+        """Notify the invitee that the invitation is blocked, or no longer is (BLK-4)."""
+        invite, entries = self._lifecycle.invite, len(self._lifecycle.record.journal)
+        await self._lifecycle.start_notice(
+            f"notice/{invite.account}/{invite.invitation_id}/{entries}"
+        )
