@@ -27,8 +27,13 @@ from domain.invitation import (
 )
 from domain.journal import ENGINE
 from domain.letter import Letter
-from domain.letter.attention import letters_to_operators
-from domain.letter.invitation import Parties, heads_up_letter, invitation_letter, letters_about
+from domain.letter.attention import operator_letters
+from domain.letter.invitation import (
+    InvitationParties,
+    heads_up_letter,
+    invitation_letter,
+    invitation_letters,
+)
 from domain.letter.reminder import reminder_letter
 from domain.model import Value
 from domain.policy import Policy
@@ -201,7 +206,7 @@ class InvitationStore(Protocol):
     async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether its e-mail is no longer due: answered, ended, or a newer link."""
 
-    async def parties(self, invite: Invite) -> Parties:
+    async def parties(self, invite: Invite) -> InvitationParties:
         """Return the people whom the invitation concerns, as the directory has them now.
 
         Raises Refused(conflict) when the store does not have this invitation: its claim
@@ -236,7 +241,7 @@ def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invita
             by=ENGINE,
             expires_at=at + policy.ttl,
         )
-    return invitation.expiring(policy.ttl, since=at)
+    return invitation.with_time_left(policy.ttl, since=at)
 
 
 @dataclass(frozen=True)
@@ -380,6 +385,6 @@ class InvitationActivities:
         letters = list[Letter]()
         if self.operators:
             cases = cases_of_move(invitation)
-            letters += letters_to_operators(self.operators, cases, parties.account_name)
+            letters += operator_letters(self.operators, cases, parties.account_name)
         link = self.links.link(invite.invitation_id, invitation.sent_count)
-        return [*letters, *letters_about(invite, invitation, parties, link)]
+        return [*letters, *invitation_letters(invite, invitation, parties, link)]

@@ -10,10 +10,10 @@ from temporalio import activity
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
 from activities.letter import Mailer, send_or_log
 from domain.charge import ChargeState
-from domain.letter.order import OrderParties, letters_about_the_order
+from domain.letter.order import OrderParties, order_letters
 from domain.model import Value
 from domain.money import Money
-from domain.order import BuyLicenses, Order, product_of
+from domain.order import BuyLicenses, Order, product_name
 
 
 class OpenOrder(Value):
@@ -258,7 +258,7 @@ class OrderActivities:
     async def notify_buyer(self, order: NotifyBuyer) -> None:
         """Notify the buyer of the state, and holders of their released licenses (TXT-2)."""
         parties = await self.store.order_parties(order.order, order.released)
-        for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
+        for letter in order_letters(order.order, parties, lapses_at=order.lapses_at):
             await send_or_log(self.mailer, letter)
 
 
@@ -270,6 +270,6 @@ def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> C
         billing_customer=due.billing_customer,
         method=method,
         amount=due.amount,
-        description=f"{order.quantity} × {product_of(order)}, {due.invoice}",
+        description=f"{order.quantity} × {product_name(order)}, {due.invoice}",
         at=at,
     )

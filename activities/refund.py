@@ -12,8 +12,8 @@ from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, R
 from activities.letter import Mailer, send_or_log
 from domain.attention import cases_of_refund
 from domain.letter import Letter
-from domain.letter.attention import letters_to_operators
-from domain.letter.refund import RefundParties, letters_about_the_refund
+from domain.letter.attention import operator_letters
+from domain.letter.refund import RefundParties, refund_letters
 from domain.model import Value
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder, RefundPart
@@ -122,7 +122,7 @@ class RefundActivities:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
         status = await self.provider.look_up(_request(order, part, at), part.provider_id)
-        if part.state.settled_otherwise:
+        if part.state.converted_or_closed:
             # Only a late success changes a part that was converted or closed (REF-4).
             return _with_status(part, status) if status.state is PartState.SUCCEEDED else part
         return _with_status(part, status)
@@ -155,8 +155,8 @@ class RefundActivities:
     def _letters(self, order: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:
             cases = cases_of_refund(order.order, order.refund)
-            yield from letters_to_operators(self.operators, cases, parties.account_name)
-        yield from letters_about_the_refund(
+            yield from operator_letters(self.operators, cases, parties.account_name)
+        yield from refund_letters(
             order.order,
             order.refund,
             parties,

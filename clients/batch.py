@@ -32,19 +32,19 @@ from domain.batch import (
     Batch,
     BatchProgress,
     BatchRow,
-    RowDone,
+    FinishedRow,
     RowOutcome,
-    StartBulkInvite,
-    digest,
+    StartBatch,
     refused_row,
+    request_digest,
 )
 from domain.error import Refused, Unavailable
 from domain.invitation import (
-    FiledInvitation,
     Invitation,
     InvitationState,
     Invite,
     InviteResult,
+    StoredInvitation,
 )
 from domain.policy import Policy
 from states.invitation import opening
@@ -92,17 +92,17 @@ class BatchClient:
         """
         admin = normalized(by)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
-        request_digest = digest(account, admin, heads_up_days, rows)
+        digest = request_digest(account, admin, heads_up_days, rows)
         batch = await self.batches.file(
             Batch(
-                batch_id=batch_id or await self.batches.named(request_digest),
+                batch_id=batch_id or await self.batches.named(digest),
                 account=account,
                 by=admin,
                 managed_domains=managed_domains,
                 heads_up_days=heads_up_days,
                 policy=self.policy,
             ),
-            request_digest,
+            digest,
             rows,
             datetime.now(UTC),
         )
@@ -117,7 +117,7 @@ class BatchClient:
         try:
             await client.start_workflow(
                 BatchWorkflow.run,
-                StartBulkInvite(batch=batch, progress=progress),
+                StartBatch(batch=batch, progress=progress),
                 id=batch.workflow_id,
                 task_queue=self.temporal.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -181,10 +181,10 @@ class BatchClient:
         """Record that the results were given: the same request then starts a new batch."""
         await self.batches.report(batch.batch_id, datetime.now(UTC))
 
-    def _result(self, row: RowDone, *, waited: bool) -> InviteResult:
-        if row.filed is None:
+    def _result(self, row: FinishedRow, *, waited: bool) -> InviteResult:
+        if row.stored is None:
             return InviteResult(email=row.person.email.strip(), result=row.result, error=row.error)
-        invitation = with_link(self.signer, row.filed)
+        invitation = with_link(self.signer, row.stored)
         not_out = waited and invitation.state is InvitationState.SENT
         return InviteResult(
             email=invitation.email,
@@ -263,7 +263,7 @@ class BatchInviter:
     async def _invite_claimed(
         self,
         request: "_RowRequest",
-        claim: FiledInvitation | Refused | None,
+        claim: StoredInvitation | Refused | None,
         terms: InvitationTerms,
         claims_in_order: asyncio.Lock,
     ) -> RowOutcome:

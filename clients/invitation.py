@@ -37,7 +37,6 @@ from domain.invitation import (
     CarriedInvitation,
     Choice,
     DeclineInvitation,
-    FiledInvitation,
     Invitation,
     InvitationState,
     Invite,
@@ -45,6 +44,7 @@ from domain.invitation import (
     Person,
     ResendInvitation,
     RevokeInvitation,
+    StoredInvitation,
 )
 from domain.manifest import failed
 from domain.model import Value
@@ -103,10 +103,10 @@ class InvitationClient:
         The owner's invitation continues by itself when the last of them has left. Raises
         Refused: `conflict`, when that invitation is not blocked.
         """
-        filed, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
-        members = await self.invitations.invitees_beside(filed.invitation_id)
-        terms = InvitationTerms(account, admin, self.policy, beside=filed.invitation_id)
+        members = await self.invitations.invitees_beside(stored.invitation_id)
+        terms = InvitationTerms(account, admin, self.policy, beside=stored.invitation_id)
         return await self.starter.invite_each([Person(email=member) for member in members], terms)
 
     async def wait_until_out(self, results: Iterable[InviteResult]) -> list[InviteResult]:
@@ -121,9 +121,9 @@ class InvitationClient:
         if result.invitation is None:
             return result
         while True:
-            filed = await self._latest(result.invitation.account, result.email)
-            waited = result.model_copy(update={"invitation": self._with_link(filed)})
-            if filed.invitation.state is not InvitationState.SENT:
+            stored = await self._latest(result.invitation.account, result.email)
+            waited = result.model_copy(update={"invitation": self._with_link(stored)})
+            if stored.invitation.state is not InvitationState.SENT:
                 return waited
             try:
                 await budget.pause()
@@ -134,13 +134,13 @@ class InvitationClient:
 
     async def show(self, account: str, email: str) -> Invitation:
         """Return the latest invitation: from its workflow while that runs, then from the store."""
-        filed = await self._latest(account, normalized(email))
+        stored = await self._latest(account, normalized(email))
         viewed = await self._caller.call(
-            filed,
+            stored,
             lambda handle: handle.query(InvitationWorkflow.view),
             lambda ended: ended.invitation,
         )
-        return self._with_link(filed, viewed)
+        return self._with_link(stored, viewed)
 
     async def list(
         self,
@@ -154,42 +154,42 @@ class InvitationClient:
             datetime.now(UTC) - timedelta(days=stale_days) if stale_days is not None else None
         )
         listed = await self.invitations.listed(account, states, quiet_before, everything)
-        return [self._with_link(filed) for filed in listed]
+        return [self._with_link(stored) for stored in listed]
 
     async def preview(self, account: str, email: str) -> Preview:
         """Return the effects of accepting a live invitation, by the workflow's clock (QUO-8)."""
-        filed = await self._latest(account, normalized(email))
-        return await self._caller.update(filed, InvitationWorkflow.quote, [], _refuse_ended)
+        stored = await self._latest(account, normalized(email))
+        return await self._caller.update(stored, InvitationWorkflow.quote, [], _refuse_ended)
 
     # Answer.
 
     async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
         """Accept on the invitee's behalf (INV-10)."""
-        filed = await self._latest(account, normalized(email))
-        return await self._accept(filed, AcceptInvitation(choice=choice))
+        stored = await self._latest(account, normalized(email))
+        return await self._accept(stored, AcceptInvitation(choice=choice))
 
     async def accept_link(
         self, url: str, signed_in_as: str | None, choice: Choice | None = None
     ) -> Invitation:
         """Accept by the link of the e-mail, as the invitee's page does (INV-13)."""
         claim = self.starter.signer.read(url)
-        filed = await self._filed(claim.invitation_id)
-        invitation = filed.invitation
+        stored = await self._stored(claim.invitation_id)
+        invitation = stored.invitation
         if claim.number != invitation.sent_count:
             raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
         if invitation.state.final and not invitation.state.accepted:
             raise refusal(InvitationMachine, invitation.state)
         if signed_in_as is not None and normalized(signed_in_as) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
-        return await self._accept(filed, AcceptInvitation(choice=choice, link_number=claim.number))
+        return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
 
-    async def _accept(self, filed: FiledInvitation, answer: AcceptInvitation) -> Invitation:
-        def repeated(ended: FiledInvitation) -> Invitation:
+    async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
+        def repeated(ended: StoredInvitation) -> Invitation:
             accepted = _require_accepted(ended)
             accepted.require_same_choice(answer.choice)
             return accepted
 
-        return await self._update(filed, InvitationWorkflow.accept, answer, repeated)
+        return await self._update(stored, InvitationWorkflow.accept, answer, repeated)
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
@@ -197,81 +197,83 @@ class InvitationClient:
             raise Refused(
                 ErrorCode.INVALID_INPUT, f"A reason has at most {LONGEST_REASON:,} characters."
             )
-        filed = await self._latest(account, normalized(email))
+        stored = await self._latest(account, normalized(email))
         answer = DeclineInvitation(reason=(reason or "").strip() or None)
-        return await self._caller.update(filed, InvitationWorkflow.decline, [answer], _refuse_ended)
+        return await self._caller.update(
+            stored, InvitationWorkflow.decline, [answer], _refuse_ended
+        )
 
     # Requests of admins and operators.
 
     async def revoke(self, account: str, email: str, by: str) -> Invitation:
         """Revoke an invitation (INV-7), also one whose workflow Temporal has lost."""
-        filed, admin = await self._for_admin(account, email, by)
-        if await self._workflow_is_lost(filed):
+        stored, admin = await self._for_admin(account, email, by)
+        if await self._workflow_is_lost(stored):
             note = "Temporal no longer knew its workflow."
-            ended = await self.revoke_in_store(filed, by=admin, note=note)
+            ended = await self.revoke_in_store(stored, by=admin, note=note)
             return ended if ended.state is InvitationState.REVOKED else _refuse(ended)
         return await self._caller.update(
-            filed, InvitationWorkflow.revoke, [RevokeInvitation(by=admin)], _refuse_ended
+            stored, InvitationWorkflow.revoke, [RevokeInvitation(by=admin)], _refuse_ended
         )
 
-    async def _workflow_is_lost(self, filed: FiledInvitation) -> bool:
+    async def _workflow_is_lost(self, stored: StoredInvitation) -> bool:
         """Return whether Temporal has no workflow for an invitation that is still unanswered.
 
         It was deleted, or Temporal's database was replaced.
         """
-        if not filed.started or not filed.invitation.state.unanswered:
+        if not stored.started or not stored.invitation.state.unanswered:
             return False
         client = await self.temporal.connect()
         try:
-            handle = client.get_workflow_handle(filed.invitation.workflow_id)
+            handle = client.get_workflow_handle(stored.invitation.workflow_id)
             await handle.describe(rpc_timeout=START_TIMEOUT)
         except RPCError as failure:
             # The update that follows reports every other error.
             return failure.status is RPCStatusCode.NOT_FOUND
         return False
 
-    async def revoke_in_store(self, filed: FiledInvitation, *, by: str, note: str) -> Invitation:
+    async def revoke_in_store(self, stored: StoredInvitation, *, by: str, note: str) -> Invitation:
         """Revoke an invitation that has no workflow; return it as it ended, however it did."""
         revoked = after(
-            InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
+            InvitationMachine, stored.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
         )
-        return await self.invitations.end(filed.invitation_id, revoked)
+        return await self.invitations.end(stored.invitation_id, revoked)
 
     async def resend(self, account: str, email: str, by: str) -> Invitation:
         """Send a new link; the old one is invalid when this returns (INV-9)."""
-        filed, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._for_admin(account, email, by)
         return await self._update(
-            filed, InvitationWorkflow.resend, ResendInvitation(by=admin), _refuse_ended
+            stored, InvitationWorkflow.resend, ResendInvitation(by=admin), _refuse_ended
         )
 
     async def recheck(self, account: str, email: str) -> Invitation:
         """Check at once whether the invitation is still blocked (BLK-4)."""
-        filed = await self._latest(account, normalized(email))
-        return await self._update(filed, InvitationWorkflow.recheck, None, _refuse_ended)
+        stored = await self._latest(account, normalized(email))
+        return await self._update(stored, InvitationWorkflow.recheck, None, _refuse_ended)
 
     async def retry_move(self, account: str, email: str) -> Invitation:
         """Retry the failed items of the manifest, also after the workflow's end (TRF-1)."""
         budget = self.temporal.wait_budget()
-        filed = await self._latest(account, normalized(email))
-        if not filed.invitation.state.final:
+        stored = await self._latest(account, normalized(email))
+        if not stored.invitation.state.final:
             moved = await self._caller.update(
-                filed, InvitationWorkflow.retry_move, [], _require_accepted, budget
+                stored, InvitationWorkflow.retry_move, [], _require_accepted, budget
             )
-            filed = filed.model_copy(update={"invitation": moved})
-        if _require_accepted(filed).state.final and failed(filed.invitation.manifest):
-            await self._move_failed_items(filed, budget)
-            filed = await self._filed(filed.invitation_id)
-        return self._with_link(filed)
+            stored = stored.model_copy(update={"invitation": moved})
+        if _require_accepted(stored).state.final and failed(stored.invitation.manifest):
+            await self._move_failed_items(stored, budget)
+            stored = await self._stored(stored.invitation_id)
+        return self._with_link(stored)
 
-    async def _move_failed_items(self, filed: FiledInvitation, budget: WaitBudget) -> None:
+    async def _move_failed_items(self, stored: StoredInvitation, budget: WaitBudget) -> None:
         """Move the failed items of an invitation whose own workflow has ended."""
-        invitation, client = filed.invitation, await self.temporal.connect()
+        invitation, client = stored.invitation, await self.temporal.connect()
         try:
             async with asyncio.timeout(budget.left):
                 await client.execute_workflow(
                     MoveWorkflow.run,
-                    _move_of(filed),
-                    id=f"move/{invitation.account}/{filed.invitation_id}",
+                    _move_of(stored),
+                    id=f"move/{invitation.account}/{stored.invitation_id}",
                     task_queue=self.temporal.task_queue,
                     # A second command at the same time waits for the same result.
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -286,7 +288,7 @@ class InvitationClient:
         except RPCError as failure:
             raise temporal_unavailable(failure) from failure
 
-    async def _for_admin(self, account: str, email: str, by: str) -> tuple[FiledInvitation, str]:
+    async def _for_admin(self, account: str, email: str, by: str) -> tuple[StoredInvitation, str]:
         admin = normalized(by)
         await self.invitations.authorize(account, admin)
         return await self._latest(account, normalized(email)), admin
@@ -309,28 +311,28 @@ class InvitationClient:
 
     async def _update(
         self,
-        filed: FiledInvitation,
+        stored: StoredInvitation,
         update: UpdateMethodMultiParam[..., Invitation],
         argument: Value | None,
-        from_store: Callable[[FiledInvitation], Invitation],
+        from_store: Callable[[StoredInvitation], Invitation],
     ) -> Invitation:
         """Send an update; return the invitation with the link of its last e-mail."""
         arguments = [argument] if argument else []
         return self._with_link(
-            filed, await self._caller.update(filed, update, arguments, from_store)
+            stored, await self._caller.update(stored, update, arguments, from_store)
         )
 
     @property
-    def _caller(self) -> WorkflowCaller[FiledInvitation, InvitationWorkflow, Invitation]:
+    def _caller(self) -> WorkflowCaller[StoredInvitation, InvitationWorkflow, Invitation]:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
-            reread=lambda filed: self._filed(filed.invitation_id),
-            ended=lambda filed: filed.invitation.state.final,
+            reread=lambda stored: self._stored(stored.invitation_id),
+            ended=lambda stored: stored.invitation.state.final,
             outdated=self._is_outdated,
         )
 
-    async def _is_outdated(self, filed: FiledInvitation, refused: Refused) -> bool:
+    async def _is_outdated(self, stored: StoredInvitation, refused: Refused) -> bool:
         """Return whether the workflow refuses as not pending, although the e-mail is out.
 
         The store records a moment before the workflow that the e-mail is out. A caller who read
@@ -338,31 +340,31 @@ class InvitationClient:
         """
         if refused.code is not ErrorCode.NOT_PENDING:
             return False
-        state = (await self._filed(filed.invitation_id)).invitation.state
+        state = (await self._stored(stored.invitation_id)).invitation.state
         return state not in {InvitationState.ANNOUNCED, InvitationState.SENT}
 
-    async def _latest(self, account: str, email: str) -> FiledInvitation:
-        filed = await self.invitations.latest(account, email)
-        if filed is None:
+    async def _latest(self, account: str, email: str) -> StoredInvitation:
+        stored = await self.invitations.latest(account, email)
+        if stored is None:
             raise Refused(ErrorCode.NOT_FOUND, f"{account} has not invited this person.")
-        return filed
+        return stored
 
-    async def _filed(self, invitation_id: str) -> FiledInvitation:
-        filed = await self.invitations.by_id(invitation_id)
-        if filed is None:
+    async def _stored(self, invitation_id: str) -> StoredInvitation:
+        stored = await self.invitations.by_id(invitation_id)
+        if stored is None:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
-        return filed
+        return stored
 
-    def _with_link(self, filed: FiledInvitation, now: Invitation | None = None) -> Invitation:
+    def _with_link(self, stored: StoredInvitation, now: Invitation | None = None) -> Invitation:
         if now:
-            filed = filed.model_copy(update={"invitation": now})
-        return with_link(self.starter.signer, filed)
+            stored = stored.model_copy(update={"invitation": now})
+        return with_link(self.starter.signer, stored)
 
 
 def _handle(
-    client: Client, filed: FiledInvitation
+    client: Client, stored: StoredInvitation
 ) -> WorkflowHandle[InvitationWorkflow, Invitation]:
-    invitation = filed.invitation
+    invitation = stored.invitation
     return client.get_workflow_handle_for(
         InvitationWorkflow.run,
         invitation.workflow_id,
@@ -372,10 +374,10 @@ def _handle(
     )
 
 
-def _move_of(filed: FiledInvitation) -> RetryMove:
-    invitation, ordered, now = filed.invitation, filed.ordered, datetime.now(UTC)
+def _move_of(stored: StoredInvitation) -> RetryMove:
+    invitation, ordered, now = stored.invitation, stored.ordered, datetime.now(UTC)
     move = MoveData(
-        invitation_id=filed.invitation_id,
+        invitation_id=stored.invitation_id,
         account=invitation.account,
         email=invitation.email,
         manifest=invitation.manifest,
@@ -386,12 +388,12 @@ def _move_of(filed: FiledInvitation) -> RetryMove:
     return RetryMove(move=move, closed=closed)
 
 
-def _require_accepted(filed: FiledInvitation) -> Invitation:
+def _require_accepted(stored: StoredInvitation) -> Invitation:
     """Return the invitation if it was accepted. Raises Refused, with how it ended, otherwise."""
-    return filed.invitation if filed.invitation.state.accepted else _refuse(filed.invitation)
+    return stored.invitation if stored.invitation.state.accepted else _refuse(stored.invitation)
 
 
-def _refuse_ended(ended: FiledInvitation) -> NoReturn:
+def _refuse_ended(ended: StoredInvitation) -> NoReturn:
     _refuse(ended.invitation)
 
 

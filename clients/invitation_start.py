@@ -26,12 +26,12 @@ from domain.address import as_written, domain_of, invitee_key, masked, normalize
 from domain.error import Refused, Unavailable
 from domain.invitation import (
     CarriedInvitation,
-    FiledInvitation,
     Invitation,
     Invite,
     InviteResult,
     Person,
     StartInvitation,
+    StoredInvitation,
 )
 from domain.policy import Policy
 from states.invitation import opening
@@ -114,7 +114,7 @@ class InvitationStarter:
         *,
         invitation_id: str | None = None,
         budget: WaitBudget | None = None,
-    ) -> tuple[Literal["invited", "already_invited"], FiledInvitation]:
+    ) -> tuple[Literal["invited", "already_invited"], StoredInvitation]:
         """Invite one person; wait while another command's claim or an earlier run is in the way."""
         budget = budget or self.temporal.wait_budget()
         while True:
@@ -153,7 +153,7 @@ class InvitationStarter:
             policy=terms.policy,
         )
 
-    async def _start_claimed(self, invite: Invite, begun: Invitation) -> FiledInvitation | None:
+    async def _start_claimed(self, invite: Invite, begun: Invitation) -> StoredInvitation | None:
         """Start the workflow of a claim; return None while an earlier run has yet to close."""
         try:
             run_id = await self.start_workflow(invite, begun)
@@ -170,7 +170,7 @@ class InvitationStarter:
         except Unavailable as failure:
             # The workflow runs, and recovery binds it within a minute.
             raise Unavailable(failure.message, outcome_unknown=True) from failure
-        return FiledInvitation(
+        return StoredInvitation(
             invitation_id=invite.invitation_id,
             invitation=begun.model_copy(update={"run_id": run_id}),
             started=True,
@@ -202,12 +202,12 @@ class InvitationStarter:
     async def settle_unstarted(self) -> None:
         """Bind each abandoned claim to the workflow that runs for it, or release it (INV-15)."""
         abandoned = datetime.now(UTC) - self.abandoned_after
-        for filed in await self.invitations.unstarted(abandoned):
-            run_id = await self.running_for(filed.invitation.workflow_id, filed.invitation_id)
+        for stored in await self.invitations.unstarted(abandoned):
+            run_id = await self.running_for(stored.invitation.workflow_id, stored.invitation_id)
             if run_id:
-                await self.invitations.bind(filed.invitation_id, run_id)
+                await self.invitations.bind(stored.invitation_id, run_id)
             else:
-                await self.invitations.release(filed.invitation_id, abandoned)
+                await self.invitations.release(stored.invitation_id, abandoned)
 
     async def running_for(self, workflow_id: str, invitation_id: str) -> str | None:
         """Return the last run of the workflow if it was started for this claim. Raises RPCError."""
@@ -223,12 +223,12 @@ class InvitationStarter:
         return described.run_id if claim == invitation_id else None
 
 
-def with_link(signer: LinkSigner, filed: FiledInvitation) -> Invitation:
+def with_link(signer: LinkSigner, stored: StoredInvitation) -> Invitation:
     """Return the invitation with the link of its last e-mail, unless it has ended."""
-    invitation = filed.invitation
+    invitation = stored.invitation
     if invitation.state.final:
         return invitation
-    link = signer.link(filed.invitation_id, invitation.sent_count)
+    link = signer.link(stored.invitation_id, invitation.sent_count)
     return invitation.model_copy(update={"link": link})
 
 

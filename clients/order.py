@@ -37,7 +37,7 @@ from domain.order import (
     Order,
     OrderState,
     Portal,
-    StartPurchase,
+    StartOrder,
 )
 from domain.policy import Policy
 from states.lifecycle import refusal
@@ -144,7 +144,7 @@ class OrderClient:
         client = await self.temporal.connect()
         return await client.start_workflow(
             OrderWorkflow.run,
-            StartPurchase(order=order, carried=kept),
+            StartOrder(order=order, carried=kept),
             id=order.workflow_id,
             task_queue=self.temporal.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

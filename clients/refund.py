@@ -81,7 +81,7 @@ class RefundClient:
             temporal=self.temporal,
             handle=_handle,
             reread=lambda kept: self.refunds.latest(kept.refund_id),
-            ended=lambda kept: kept.state.resting,
+            ended=lambda kept: kept.state.finished,
         )
 
     # Notifications and recovery.

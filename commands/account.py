@@ -16,7 +16,7 @@ from commands.answer import DONE, Answer, as_json, print_json
 from commands.call import with_clients
 from commands.source import content_of
 from domain.account import Directory
-from domain.account_file import Mistake, read_accounts
+from domain.account_file import InputError, read_accounts
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused, Unavailable
 
@@ -74,15 +74,15 @@ def audit(context: typer.Context) -> int:
 def _read(context: typer.Context, file: str) -> Directory:
     """Return the accounts of the file. Raises Refused, with every mistake in it."""
     read = read_accounts(_document(file))
-    if not read.mistakes:
+    if not read.errors:
         return read.directory
-    found: list[Mistake] = []
+    found: list[InputError] = []
     # The mistakes in the file itself are reported without the store.
     with suppress(Unavailable):
         found = with_clients(
-            context, "Checking", lambda clients: clients.store.directory.mistakes(read.directory)
+            context, "Checking", lambda clients: clients.store.directory.errors(read.directory)
         )
-    raise _bad_file(file, read.told(found))
+    raise _bad_file(file, read.all_errors(found))
 
 
 def _document(file: str) -> JsonValue:
@@ -109,7 +109,7 @@ def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return once
 
 
-def _bad_file(file: str, mistakes: Iterable[Mistake]) -> Refused:
+def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:
     listed: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     return Refused(
         ErrorCode.INVALID_INPUT, f"{file} cannot be imported; nothing was.", mistakes=listed

@@ -10,8 +10,8 @@ from rich.text import Text
 from commands.answer import Answer, as_json
 from commands.call import Account, By, with_clients
 from commands.render import facts, journal, money, state, table, text, time
-from domain.license import Sku, capacity_of, quantity_of
-from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
+from domain.license import Sku, parse_capacity, parse_quantity
+from domain.order import Order, OrderInvoice, Portal, parse_cycle, product_name
 
 if TYPE_CHECKING:
     from clients.order import OrderClient
@@ -72,7 +72,7 @@ def buy(
     Repeating the command after status 3 is safe: within a day, the same purchase by the same
     admin continues the first order.
     """
-    terms = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
+    terms = parse_capacity(capacity), parse_quantity(quantity), parse_cycle(cycle)
     _call(
         context,
         "Buying",
@@ -124,7 +124,7 @@ def change(
     ] = None,
 ) -> None:
     """Reduce the quantity from the end of the term on; without a refund."""
-    reduced = quantity_of(quantity)
+    reduced = parse_quantity(quantity)
     _call(
         context, "Changing", lambda client: client.change(order_id, reduced, tuple(release or ()))
     )
@@ -197,4 +197,4 @@ def _listed(found: Sequence[Order]) -> RenderableType:
 
 
 def _licenses(order: Order) -> str:
-    return f"{order.quantity} × {product_of(order)}, {order.cycle}"
+    return f"{order.quantity} × {product_name(order)}, {order.cycle}"

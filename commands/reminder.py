@@ -12,7 +12,7 @@ from commands.answer import Answer, as_json
 from commands.call import with_clients
 from commands.render import facts, table, time
 from domain.error import ErrorCode, Refused
-from domain.period import duration
+from domain.period import parse_duration
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def install(
     every: Annotated[str, typer.Option(metavar="SPAN", help="The interval: 1d, 12h, 90m.")] = "1d",
 ) -> None:
     """Install the reminder schedule, or change its interval."""
-    span = duration(every)
+    span = parse_duration(every)
     if span > LONGEST_INTERVAL:
         raise Refused(
             ErrorCode.INVALID_INPUT, f"--every {every} is too long; the longest interval is 365d."

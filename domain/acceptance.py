@@ -10,12 +10,12 @@ from datetime import datetime
 
 from domain.account import Account
 from domain.address import domain_of
-from domain.blocker import blockers
-from domain.business_day import BusinessCalendar, late_from
+from domain.blocker import find_blockers
+from domain.business_day import BusinessCalendar, overdue_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, Invite, License, Settlement
-from domain.ledger import Parting, Transfer, refund_id_of
-from domain.manifest import leaver, opening_manifest, unfinished
+from domain.ledger import AccountClosure, Transfer, refund_id_of
+from domain.manifest import initial_manifest, leaver, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
 from domain.quote import Quote, RecordedQuote, must_choose, quote, terms_of
@@ -68,7 +68,7 @@ class AcceptanceFacts:
 class Closing:
     """The end of a source account that its owner leaves, and of its money (SRC-2)."""
 
-    parting: Parting
+    closure: AccountClosure
     quote: Quote
     source_paid: bool
     """True if the account was a paid one: its settlement is recorded, even without a choice."""
@@ -83,10 +83,12 @@ class Closing:
         `prepaid` and `credit` are its balances after its orders have ended. The settled value
         is transferred first; the rest of `prepaid` is earned.
         """
-        settled = tuple(self.parting.settled(self.quote, self.choice)) if self.choice else ()
+        settled = (
+            tuple(self.closure.settlement_transfers(self.quote, self.choice)) if self.choice else ()
+        )
         given = total((transfer.amount for transfer in settled), prepaid.currency)
         rest = Money(amount=prepaid.amount - given.amount, currency=prepaid.currency)
-        return (*settled, *self.parting.rest(rest, credit))
+        return (*settled, *self.closure.remaining_transfers(rest, credit))
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def decide_acceptance(facts: AcceptanceFacts) -> Acceptance:
     require_invitable(invite, facts.membership)
     takes_seat = _takes_seat(facts)
     closing = _close(facts, source) if source and source.owned_by(invite.email) else None
-    manifest = opening_manifest(leaver(source, invite.email, facts.chat_messages))
+    manifest = initial_manifest(leaver(source, invite.email, facts.chat_messages))
     settlement = closing.settlement if closing else None
     record = _with_inviter_noted(facts).model_copy(
         update={
@@ -160,7 +162,7 @@ def _require_managed(facts: AcceptanceFacts) -> None:
     email, source = facts.invite.email, facts.source
     managed = domain_of(email) in facts.target.managed_domains
     only_user = source is None or (
-        source.owned_by(email) and not source.paid and not blockers(source, email)
+        source.owned_by(email) and not source.paid and not find_blockers(source, email)
     )
     if not managed or not only_user:
         raise Refused(ErrorCode.CONFLICT, f"{email} must accept the invitation to join.")
@@ -168,7 +170,7 @@ def _require_managed(facts: AcceptanceFacts) -> None:
 
 def _require_unblocked(source: Account, owner: str) -> None:
     """Raise Refused(blocked), with all blockers, if the owner cannot leave (BLK-4)."""
-    found = blockers(source, owner)
+    found = find_blockers(source, owner)
     if found:
         raise Refused(
             ErrorCode.BLOCKED,
@@ -183,7 +185,7 @@ def _close(facts: AcceptanceFacts, source: Account) -> Closing:
     _require_unblocked(source, invite.email)
     quoted = _agreed_quote(facts, source)
     closing = Closing(
-        parting=Parting(
+        closure=AccountClosure(
             invitation_id=invite.invitation_id,
             source=source.id,
             target=target.id,
@@ -249,7 +251,7 @@ def _refund(facts: AcceptanceFacts, source: Account, quoted: Quote) -> RefundOrd
         requested_at=at,
         arrives_between=window,
         lookups=calendar.first_lookups(invite.policy, at),
-        late_from=late_from(window, source.time_zone),
+        late_from=overdue_from(window, source.time_zone),
     )
 
 

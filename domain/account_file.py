@@ -1,4 +1,4 @@
-"""An import file, read as far as it can be: all that is wrong with it is told at once."""
+"""An import file, read as far as it can be: all that is wrong with it is all_errors at once."""
 
 import re
 from collections.abc import Iterator, Sequence, Set
@@ -11,10 +11,10 @@ from pydantic_core import ErrorDetails
 
 from domain.account import FIELDS_ONLY, Directory
 
-Mistake = tuple[str, str]
+InputError = tuple[str, str]
 """Where in the file, and what is wrong there."""
 
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 """The steps from the whole file to one of its parts."""
 
 _ENTRY: Final = re.compile(r"(\w+)\[(\d+)\]")
@@ -28,19 +28,19 @@ class AccountFile:
 
     directory: Directory
     """Without what could not be read, and unchecked as a whole."""
-    left_out: frozenset[Place]
+    left_out: frozenset[Location]
     """What could not be read: an entry of a list, or a member of an account."""
-    mistakes: tuple[Mistake, ...]
+    errors: tuple[InputError, ...]
 
-    def told(self, found: Sequence[Mistake]) -> list[Mistake]:
-        """All mistakes, with those that were `found` in `directory`.
+    def all_errors(self, found: Sequence[InputError]) -> list[InputError]:
+        """All errors, with those that were `found` in `directory`.
 
-        What was left out may be the reason why something is wrong around it: not told.
+        What was left out may be the reason why something is wrong around it: not all_errors.
         """
-        known = [path for path, _ in self.mistakes]
+        known = [path for path, _ in self.errors]
         placed = [(self.path_in_file(path), reason) for path, reason in found]
         return [
-            *self.mistakes,
+            *self.errors,
             *(
                 (path, reason)
                 for path, reason in placed
@@ -52,12 +52,12 @@ class AccountFile:
 
     def path_in_file(self, path: str) -> str:
         """Where the file has what is at `path` in the directory."""
-        place, steps, rest = Place(), list[str](), path
+        location, steps, rest = Location(), list[str](), path
         while entry := _ENTRY.match(rest):
-            place = (*place, entry[1])
-            there = (number for number in count() if (*place, number) not in self.left_out)
+            location = (*location, entry[1])
+            there = (number for number in count() if (*location, number) not in self.left_out)
             number = next(islice(there, int(entry[2]), None))
-            place = (*place, number)
+            location = (*location, number)
             steps.append(f"{entry[1]}[{number}]")
             rest = rest[entry.end() :].removeprefix(".")
         return ".".join([*steps, rest] if rest else steps)
@@ -66,7 +66,7 @@ class AccountFile:
 def read_accounts(document: JsonValue) -> AccountFile:
     """Read single fields, and what can be read of the rest as a whole."""
     try:
-        directory, left_out, unread = _directory(document, frozenset()), frozenset[Place](), []
+        directory, left_out, unread = _directory(document, frozenset()), frozenset[Location](), []
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False)
         left_out = frozenset(_unreadable(document, error) for error in errors)
@@ -81,35 +81,35 @@ def read_accounts(document: JsonValue) -> AccountFile:
         *(
             (file.path_in_file(f"accounts[{number}]"), reason)
             for number, account in enumerate(directory.accounts)
-            for reason in account.mistakes()
+            for reason in account.errors()
         ),
-        *(("$", reason) for reason in directory.mistakes()),
+        *(("$", reason) for reason in directory.errors()),
     ]
     return AccountFile(directory, left_out, (*unread, *whole))
 
 
-def _directory(document: JsonValue, left_out: Set[Place]) -> Directory:
+def _directory(document: JsonValue, left_out: Set[Location]) -> Directory:
     return Directory.model_validate(_rest(document, (), left_out), context=FIELDS_ONLY)
 
 
-def _rest(value: JsonValue, place: Place, left_out: Set[Place]) -> JsonValue:
+def _rest(value: JsonValue, location: Location, left_out: Set[Location]) -> JsonValue:
     """The value without what is left out; an account is given what every account says."""
     match value:
         case dict():
             members = {
-                name: _rest(member, (*place, name), left_out)
+                name: _rest(member, (*location, name), left_out)
                 for name, member in value.items()
-                if (*place, name) not in left_out
+                if (*location, name) not in left_out
             }
-            assumed = _assumed(place[1]) if len(place) == _ACCOUNT else {}
+            assumed = _assumed(location[1]) if len(location) == _ACCOUNT else {}
             return members | {
-                name: member for name, member in assumed.items() if (*place, name) in left_out
+                name: member for name, member in assumed.items() if (*location, name) in left_out
             }
         case list():
             return [
-                _rest(entry, (*place, number), left_out)
+                _rest(entry, (*location, number), left_out)
                 for number, entry in enumerate(value)
-                if (*place, number) not in left_out
+                if (*location, number) not in left_out
             ]
         case _:
             return value
@@ -128,16 +128,16 @@ def _assumed(number: str | int) -> dict[str, JsonValue]:
     }
 
 
-def _unreadable(document: JsonValue, error: ErrorDetails) -> Place:
+def _unreadable(document: JsonValue, error: ErrorDetails) -> Location:
     """What has to be left out: a member of an account, or the whole of a smaller entry."""
     steps = tuple(_steps(document, error))
-    numbers = [place for place, step in enumerate(steps) if isinstance(step, int)]
+    numbers = [location for location, step in enumerate(steps) if isinstance(step, int)]
     if not numbers:
         return steps[:1]
     return steps[: _ACCOUNT + 1] if numbers[-1] < _ACCOUNT else steps[: numbers[-1] + 1]
 
 
-def _by_path(document: JsonValue, errors: Sequence[ErrorDetails]) -> list[Mistake]:
+def _by_path(document: JsonValue, errors: Sequence[ErrorDetails]) -> list[InputError]:
     """What each alternative of one value lacks is one reason."""
     found: dict[str, list[str]] = {}
     for error in errors:

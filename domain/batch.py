@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue, TypeAdapter
 
 from domain.error import Refused
-from domain.invitation import FiledInvitation, Person
+from domain.invitation import Person, StoredInvitation
 from domain.model import Value
 from domain.policy import Policy
 
@@ -59,13 +59,13 @@ class RowOutcome(Value):
     """The run that was started for it; None when another is bound already."""
 
 
-class RowDone(Value):
+class FinishedRow(Value):
     """A row and what became of it, with its invitation as it stands now."""
 
     person: Person
     result: RowResult
     error: dict[str, JsonValue] | None = None
-    filed: FiledInvitation | None = None
+    stored: StoredInvitation | None = None
 
 
 class BatchProgress(Value):
@@ -87,7 +87,7 @@ class BatchProgress(Value):
         return self.done >= self.total
 
 
-class StartBulkInvite(Value):
+class StartBatch(Value):
     """The input of one run: the batch, and how far the runs before have come."""
 
     batch: Batch
@@ -99,7 +99,7 @@ def refused_row(position: int, refused: Refused) -> RowOutcome:
     return RowOutcome(position=position, result="refused", error=refused.as_json())
 
 
-def digest(account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow]) -> str:
+def request_digest(account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow]) -> str:
     """Tells one request from another; who repeats a request means the same batch."""
     content = _ROWS.dump_json(tuple(rows))
     return hashlib.sha256(f"{account}\n{by}\n{heads_up_days}\n".encode() + content).hexdigest()

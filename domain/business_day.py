@@ -44,7 +44,7 @@ class BusinessCalendar:
 
         The first one is on the first day on which the refund may arrive.
         """
-        return lookups(
+        return lookup_times(
             at, self.time_zone, self.is_day_off, policy.refund_business_days_min, LOOKUPS
         )
 
@@ -52,7 +52,7 @@ class BusinessCalendar:
         """Return the look-ups that follow `after`, at the same time of day."""
         # There are no more business days than days.
         enough = (after - requested_at).days + 1 + LOOKUPS
-        days = lookups(requested_at, self.time_zone, self.is_day_off, 1, enough)
+        days = lookup_times(requested_at, self.time_zone, self.is_day_off, 1, enough)
         return tuple(moment for moment in days if moment > after)[:LOOKUPS]
 
 
@@ -67,12 +67,12 @@ def arrival_window(
     return days[first], days[last]
 
 
-def late_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
+def overdue_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
     """The instant from which an unsettled refund is overdue: its last day is over (REF-3)."""
     return day.end(arrives_between[1], time_zone)
 
 
-def lookups(
+def lookup_times(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int, times: int
 ) -> tuple[datetime, ...]:
     """When to ask about a refund: the earliest `times` instants, in UTC (REF-2).

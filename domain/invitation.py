@@ -71,7 +71,7 @@ _ACCEPTED = frozenset(
 REMINDABLE = frozenset({InvitationState.PENDING, InvitationState.BLOCKED})
 """Where an invitee may be reminded, and an invitation can be stale (REM-1)."""
 
-_HEARD_OF = frozenset(
+_CONTACT_EVENTS = frozenset(
     {"deliver", "resend", "remind", "block", "unblock", "accept", "join", "decline"}
 )
 
@@ -186,7 +186,7 @@ class Invitation(Value):
     allowed: tuple[str, ...] = Field(default=())
     """The updates that an outsider may send now."""
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """The invitation after `entry`: the one way in which it changes state.
 
         Blockers are named, and a deadline is paused, only while they block.
@@ -233,7 +233,7 @@ class Invitation(Value):
     def quiet_since(self) -> datetime | None:
         """The last e-mail to the invitee or their last answer (REM-1); None before the first."""
         return next(
-            (entry.at for entry in reversed(self.journal) if entry.event in _HEARD_OF), None
+            (entry.at for entry in reversed(self.journal) if entry.event in _CONTACT_EVENTS), None
         )
 
     def remindable_from(self, policy: Policy) -> datetime | None:
@@ -246,7 +246,7 @@ class Invitation(Value):
         quiet_enough = quiet_since + policy.remind_after
         return max(quiet_enough, last + policy.remind_every) if last else quiet_enough
 
-    def expiring(self, after: timedelta, since: datetime) -> Self:
+    def with_time_left(self, after: timedelta, since: datetime) -> Self:
         """The same invitation with `after` left from `since`; while blocked perhaps paused."""
         if self.time_left is not None:
             return self.model_copy(update={"time_left": after})
@@ -271,7 +271,7 @@ class Invitation(Value):
         return self.expires_at
 
 
-class FiledInvitation(Value):
+class StoredInvitation(Value):
     """An invitation as the store keeps it."""
 
     invitation_id: str

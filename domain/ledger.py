@@ -188,7 +188,7 @@ def refund_id_of(invitation_id: str) -> str:
     return f"rf-{invitation_id}"
 
 
-def credited_by(invitation_id: str) -> tuple[str, str, str]:
+def credit_transfer_ids(invitation_id: str) -> tuple[str, str, str]:
     """The entries by which an acceptance may credit the target."""
     return (
         f"{TransferKind.TRANSFER}/{invitation_id}",
@@ -197,7 +197,7 @@ def credited_by(invitation_id: str) -> tuple[str, str, str]:
     )
 
 
-class Parting(Value):
+class AccountClosure(Value):
     """The owner of `source` leaves it for `target`, and its money has to go somewhere."""
 
     invitation_id: str
@@ -206,7 +206,7 @@ class Parting(Value):
     same_currency: bool
     at: AwareDatetime
 
-    def settled(self, quoted: Quote, choice: Choice) -> Iterator[Transfer]:
+    def settlement_transfers(self, quoted: Quote, choice: Choice) -> Iterator[Transfer]:
         """What becomes of the unused value: refund or credit, as was chosen (QUO-3, QUO-4)."""
         if choice is Choice.REFUND:
             for share in quoted.to_methods:
@@ -229,7 +229,7 @@ class Parting(Value):
             TransferKind.CREDIT_RETURNED, prepaid_of, credit_of(keeper), returned
         )
 
-    def rest(self, prepaid: Money, credit: Money) -> Iterator[Transfer]:
+    def remaining_transfers(self, prepaid: Money, credit: Money) -> Iterator[Transfer]:
         """What is left is earned, and the credit balance goes along (QUO-6)."""
         yield from self._entry(TransferKind.EARNED, prepaid_of, revenue_of(self.source), prepaid)
         if self.same_currency:
@@ -254,7 +254,7 @@ class Parting(Value):
 # What becomes of a refund, part by part.
 
 
-def of_part(
+def part_transfer(
     order: RefundOrder, part: RefundPart, state: PartState, at: datetime
 ) -> Transfer | None:
     """What has to be posted once `part` is in `state`; None while nothing has come of it."""
@@ -296,7 +296,9 @@ _SETTLED_STATES: Final = (PartState.SUCCEEDED, PartState.CONVERTED, PartState.CL
 
 def possible_part_ids(order: RefundOrder, parts: Iterable[RefundPart], at: datetime) -> list[str]:
     """Return the ids of all transfers that may have been posted for the parts of a refund."""
-    transfers = (of_part(order, part, state, at) for part in parts for state in _SETTLED_STATES)
+    transfers = (
+        part_transfer(order, part, state, at) for part in parts for state in _SETTLED_STATES
+    )
     return [transfer.id for transfer in transfers if transfer]
 
 
@@ -305,11 +307,11 @@ def due_for_parts(
 ) -> Iterator[Transfer]:
     """Return the transfers to post for the parts of a refund, given those already posted."""
     for part in parts:
-        due = of_part(order, part, part.state, at)
+        due = part_transfer(order, part, part.state, at)
         if due is None or due.id in posted:
             continue
         for state in _SETTLED_STATES:
-            other = of_part(order, part, state, at)
+            other = part_transfer(order, part, state, at)
             if other and other.id in posted:
                 # Converted or closed before, and the refund has arrived after all (REF-4).
                 yield reversal(posted[other.id], at)

@@ -11,7 +11,7 @@ from domain.model import Value
 CAPACITIES = (500, 1000, 3000, 5000)
 """How many participants a Large Meeting license allows (ADD-1)."""
 
-WITHOUT_ADDON = 100
+CAPACITY_WITHOUT_ADDON = 100
 """How many participants a meeting has without an add-on (ASG-3)."""
 
 
@@ -53,7 +53,7 @@ def require_capacity(sku: Sku, capacity: int | None) -> None:
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Large Meeting is sold for {sold} participants.")
 
 
-def quantity_of(typed: str) -> int:
+def parse_quantity(typed: str) -> int:
     """How many licenses somebody has typed. Raises Refused: `invalid_quantity` (ADD-1)."""
     if not re.fullmatch(r"\+?0*[1-9][0-9]{0,8}", typed.strip()):
         raise Refused(
@@ -62,7 +62,7 @@ def quantity_of(typed: str) -> int:
     return int(typed)
 
 
-def capacity_of(typed: str | None) -> int | None:
+def parse_capacity(typed: str | None) -> int | None:
     """The capacity that somebody has typed. Raises Refused: `invalid_capacity` (ADD-1)."""
     if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
         raise Refused(ErrorCode.INVALID_CAPACITY, f"{typed!r} is no capacity.")

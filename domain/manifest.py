@@ -69,7 +69,7 @@ class ManifestItem(Value):
 Manifest = tuple[ManifestItem, ...]
 
 
-def opening_manifest(user: User | None) -> Manifest:
+def initial_manifest(user: User | None) -> Manifest:
     """Everything that `user` takes along when the membership has been committed.
 
     The profile lies in the directory, as the membership does, and has moved with it. Where
@@ -110,7 +110,7 @@ def counts_of(user: User | None) -> Mapping[Item, int]:
     }
 
 
-def overridden(
+def overridden_settings(
     settings: Mapping[str, JsonValue], locked: Mapping[str, JsonValue], locked_by: str
 ) -> tuple[Change, ...]:
     """The settings of a person that take the value which the account locks (TRF-2)."""
@@ -121,17 +121,17 @@ def overridden(
     )
 
 
-def relinked(
+def changed_join_links(
     meetings: Iterable[Meeting], source: str | None, target: str | None, meeting_domain: str
 ) -> tuple[Change, ...]:
     """The join links that change with the vanity URL of the target account (TRF-5).
 
     `source` and `target` are the vanity URLs; without one of the target's, links stay.
     """
-    return tuple(_relinked(meetings, source, target, meeting_domain)) if target else ()
+    return tuple(_changed_join_links(meetings, source, target, meeting_domain)) if target else ()
 
 
-def _relinked(
+def _changed_join_links(
     meetings: Iterable[Meeting], source: str | None, target: str, meeting_domain: str
 ) -> Iterator[Change]:
     for meeting in meetings:
@@ -158,7 +158,7 @@ def failed(manifest: Iterable[ManifestItem]) -> bool:
     return any(item.status is ItemStatus.FAILED for item in manifest)
 
 
-def begun(manifest: Manifest, *, again: bool = False) -> Manifest:
+def with_running_items(manifest: Manifest, *, again: bool = False) -> Manifest:
     """The manifest while its unfinished items move; `again`: the failed ones too."""
     return tuple(
         item.with_status(ItemStatus.RUNNING)

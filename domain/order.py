@@ -25,7 +25,7 @@ Portal = Literal["plans", "account"]
 RETRY_AFTER = (timedelta(days=1), timedelta(days=3), timedelta(days=5), timedelta(days=7))
 """When a declined payment is tried again, counted from its first failure (ADD-4)."""
 
-MOST_LICENSES: Final = 1_000_000
+MAX_LICENSES_PER_ORDER: Final = 1_000_000
 """Of one order: what is more is a slip of the finger, and more than the ledger can count."""
 
 REVIEW_LAPSED = "review_lapsed"
@@ -142,7 +142,7 @@ class Order(Value):
         """Whether any payment of it has succeeded."""
         return self.paid_until is not None
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """The order after `entry`: the one way in which it changes state."""
         moved = self.model_copy(
             update={
@@ -191,7 +191,7 @@ class PlanTerm(Value):
     annual: bool
 
 
-class StartPurchase(Value):
+class StartOrder(Value):
     """The input of one run."""
 
     order: BuyLicenses
@@ -225,7 +225,7 @@ def price_of(
     return rounded(Fraction(full) * share, currency)
 
 
-def cycle_of(typed: str) -> Cycle:
+def parse_cycle(typed: str) -> Cycle:
     """The cycle that somebody has typed. Raises Refused: `invalid_cycle` (ADD-1)."""
     match typed.strip():
         case "monthly":
@@ -235,17 +235,18 @@ def cycle_of(typed: str) -> Cycle:
     raise Refused(ErrorCode.INVALID_CYCLE, f"Unknown cycle {typed!r}; use monthly or annual.")
 
 
-def product_of(order: Order) -> str:
+def product_name(order: Order) -> str:
     """What its subscription line is called."""
     return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
 
 
-def require_sold(order: BuyLicenses) -> None:
+def require_valid_order(order: BuyLicenses) -> None:
     """Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1)."""
     require_capacity(order.sku, order.capacity)
-    if order.quantity > MOST_LICENSES:
+    if order.quantity > MAX_LICENSES_PER_ORDER:
         raise Refused(
-            ErrorCode.INVALID_QUANTITY, f"An order is for {MOST_LICENSES} licenses at most."
+            ErrorCode.INVALID_QUANTITY,
+            f"An order is for {MAX_LICENSES_PER_ORDER} licenses at most.",
         )
 
 

@@ -14,7 +14,7 @@ from domain.text import LOCALE, one_line
 
 NOT_UTF8: Final = "not UTF-8: save the file as “CSV UTF-8”"
 
-_GARBLED: Final = "\N{REPLACEMENT CHARACTER}"
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 """What stands where bytes were no UTF-8."""
 
 
@@ -27,7 +27,7 @@ class Column(StrEnum):
     NAME = "name"
 
 
-class FileMistake(Value):
+class CsvError(Value):
     """One thing that is wrong with a file."""
 
     row: int
@@ -43,13 +43,13 @@ class FileMistake(Value):
         return f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
 
 
-class FiledPerson(Value):
+class CsvRow(Value):
     """One row of a file."""
 
     row: int
     person: Person
-    """With mistakes, only the address is as it was given."""
-    mistakes: tuple[FileMistake, ...] = ()
+    """With errors, only the address is as it was given."""
+    errors: tuple[CsvError, ...] = ()
 
 
 class RepeatedPerson(Value):
@@ -63,17 +63,17 @@ class RepeatedPerson(Value):
 class PeopleFile(Value):
     """What a file says."""
 
-    rows: tuple[FiledPerson, ...] = ()
-    """Each address once, and every row that has a mistake."""
+    rows: tuple[CsvRow, ...] = ()
+    """Each address once, and every row that has a error."""
     repeated: tuple[RepeatedPerson, ...] = ()
-    unreadable: tuple[FileMistake, ...] = ()
+    unreadable: tuple[CsvError, ...] = ()
     """Mistakes of the whole file, such as a column that is missing: no row can be trusted."""
 
     @property
-    def mistakes(self) -> tuple[FileMistake, ...]:
+    def errors(self) -> tuple[CsvError, ...]:
         """All of them, from top to bottom."""
-        of_rows = (mistake for row in self.rows for mistake in row.mistakes)
-        return tuple(sorted((*self.unreadable, *of_rows), key=lambda mistake: mistake.row))
+        of_rows = (error for row in self.rows for error in row.errors)
+        return tuple(sorted((*self.unreadable, *of_rows), key=lambda error: error.row))
 
 
 class _Record(NamedTuple):
@@ -94,26 +94,26 @@ def read_people(
     The first row names the columns, in any order. `license` and `locale` are those of rows
     that leave them empty.
     """
-    text, garbled = _text(content)
+    text, has_invalid_bytes = _text(content)
     records = _records(text)
     header = next(records, None)
     if header is None:
         return _unreadable(1, None, "the file is empty")
-    if garbled and any(_GARBLED in cell for cell in header.cells):
+    if has_invalid_bytes and any(_REPLACEMENT in cell for cell in header.cells):
         return _unreadable(header.row, None, NOT_UTF8)
     columns = [cell.strip().casefold() for cell in header.cells]
-    filed = PeopleFile(unreadable=tuple(_header_mistakes(header, columns)))
+    file = PeopleFile(unreadable=tuple(_header_errors(header, columns)))
     if Column.EMAIL not in columns:
-        return filed
+        return file
     read = list(records)
-    doubtful = tuple(_doubtful(read, columns, garbled=garbled))
-    filed = filed.model_copy(update={"unreadable": (*filed.unreadable, *doubtful)})
-    unread = {mistake.row for mistake in doubtful}
+    unreliable = tuple(_unreliable_rows(read, columns, has_invalid_bytes=has_invalid_bytes))
+    file = file.model_copy(update={"unreadable": (*file.unreadable, *unreliable)})
+    unread = {error.row for error in unreliable}
     defaults = Person(email="", license=license, locale=locale)
     rows = [_person(record, columns, defaults) for record in read if record.row not in unread]
-    if not rows and not filed.unreadable:
+    if not rows and not file.unreadable:
         return _unreadable(header.row, None, "the file names nobody")
-    return _each_once(filed, rows)
+    return _each_once(file, rows)
 
 
 def _text(content: bytes) -> tuple[str, bool]:
@@ -125,7 +125,7 @@ def _text(content: bytes) -> tuple[str, bool]:
 
 
 def _unreadable(row: int, column: str | None, reason: str) -> PeopleFile:
-    return PeopleFile(unreadable=(FileMistake(row=row, column=column, reason=reason),))
+    return PeopleFile(unreadable=(CsvError(row=row, column=column, reason=reason),))
 
 
 def _records(text: str) -> Iterator[_Record]:
@@ -155,46 +155,46 @@ def _separator(text: str) -> str:
     return ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
 
 
-def _doubtful(
-    records: Sequence[_Record], columns: Sequence[str], *, garbled: bool
-) -> Iterator[FileMistake]:
-    """What makes the whole file doubtful, and not only a row."""
+def _unreliable_rows(
+    records: Sequence[_Record], columns: Sequence[str], *, has_invalid_bytes: bool
+) -> Iterator[CsvError]:
+    """What makes the whole file unreliable, and not only a row."""
     for record in records:
         if record.last:
             reason = f"{record.malformed}; nothing below it can be read"
-            yield FileMistake(row=record.row, column=None, reason=reason)
+            yield CsvError(row=record.row, column=None, reason=reason)
         for number, cell in enumerate(record.cells):
-            if garbled and _GARBLED in cell:
+            if has_invalid_bytes and _REPLACEMENT in cell:
                 column = columns[number] if number < len(columns) else f"column {number + 1}"
-                yield FileMistake(row=record.row, column=column, reason=NOT_UTF8)
+                yield CsvError(row=record.row, column=column, reason=NOT_UTF8)
 
 
-def _header_mistakes(header: _Record, columns: Sequence[str]) -> Iterator[FileMistake]:
+def _header_errors(header: _Record, columns: Sequence[str]) -> Iterator[CsvError]:
     known = ", ".join(Column)
     if header.malformed:
-        yield FileMistake(row=header.row, column=None, reason=header.malformed)
+        yield CsvError(row=header.row, column=None, reason=header.malformed)
     elif Column.EMAIL not in columns:
-        yield FileMistake(
+        yield CsvError(
             row=header.row, column=Column.EMAIL, reason=f"the column is missing; known are {known}"
         )
     for number, column in enumerate(columns):
         if column not in list(Column):
             shown = one_line(column) or f"column {number + 1}"
-            yield FileMistake(row=header.row, column=shown, reason=f"unknown; known are {known}")
+            yield CsvError(row=header.row, column=shown, reason=f"unknown; known are {known}")
         elif column in columns[:number]:
-            yield FileMistake(row=header.row, column=column, reason="named twice")
+            yield CsvError(row=header.row, column=column, reason="named twice")
 
 
-def _person(record: _Record, columns: Sequence[str], defaults: Person) -> FiledPerson:
+def _person(record: _Record, columns: Sequence[str], defaults: Person) -> CsvRow:
     """The row; cells that a spreadsheet has left out at its end are empty."""
     cells = [one_line(cell) for cell in record.cells]
     said = dict(zip(columns, cells, strict=False))
     email = said.get(Column.EMAIL, "")
-    mistakes = tuple(_row_mistakes(record, len(columns), said))
-    if mistakes:
-        return FiledPerson(row=record.row, person=Person(email=email), mistakes=mistakes)
+    errors = tuple(_row_errors(record, len(columns), said))
+    if errors:
+        return CsvRow(row=record.row, person=Person(email=email), errors=errors)
     license = said.get(Column.LICENSE)
-    return FiledPerson(
+    return CsvRow(
         row=record.row,
         person=Person(
             email=email,
@@ -205,32 +205,32 @@ def _person(record: _Record, columns: Sequence[str], defaults: Person) -> FiledP
     )
 
 
-def _row_mistakes(record: _Record, width: int, said: dict[str, str]) -> Iterator[FileMistake]:
+def _row_errors(record: _Record, width: int, said: dict[str, str]) -> Iterator[CsvError]:
     if record.malformed:
-        yield FileMistake(row=record.row, column=None, reason=record.malformed)
+        yield CsvError(row=record.row, column=None, reason=record.malformed)
         return
     if any(record.cells[width:]):
         reason = f"{len(record.cells)} cells under {width} columns"
-        yield FileMistake(row=record.row, column=None, reason=reason)
+        yield CsvError(row=record.row, column=None, reason=reason)
     try:
         normalized(said.get(Column.EMAIL, ""))
     except Refused as refused:
         reason = refused.message if said.get(Column.EMAIL) else "missing"
-        yield FileMistake(row=record.row, column=Column.EMAIL, reason=reason, code=refused.code)
+        yield CsvError(row=record.row, column=Column.EMAIL, reason=reason, code=refused.code)
     license, locale = said.get(Column.LICENSE), said.get(Column.LOCALE)
     if license and license.casefold() not in list(License):
         reason = f"neither {' nor '.join(License)}: {license}"
-        yield FileMistake(row=record.row, column=Column.LICENSE, reason=reason)
+        yield CsvError(row=record.row, column=Column.LICENSE, reason=reason)
     if locale and not LOCALE.fullmatch(locale):
-        yield FileMistake(row=record.row, column=Column.LOCALE, reason=f"no such locale: {locale}")
+        yield CsvError(row=record.row, column=Column.LOCALE, reason=f"no such locale: {locale}")
 
 
-def _each_once(filed: PeopleFile, rows: Sequence[FiledPerson]) -> PeopleFile:
+def _each_once(file: PeopleFile, rows: Sequence[CsvRow]) -> PeopleFile:
     """Each address once, by its normalized spelling; the first row counts (INV-2)."""
     first = dict[str, int]()
-    kept, repeated = list[FiledPerson](), list[RepeatedPerson]()
+    kept, repeated = list[CsvRow](), list[RepeatedPerson]()
     for row in rows:
-        if row.mistakes:
+        if row.errors:
             kept.append(row)
             continue
         email = normalized(row.person.email)
@@ -239,4 +239,4 @@ def _each_once(filed: PeopleFile, rows: Sequence[FiledPerson]) -> PeopleFile:
         else:
             first[email] = row.row
             kept.append(row)
-    return filed.model_copy(update={"rows": tuple(kept), "repeated": tuple(repeated)})
+    return file.model_copy(update={"rows": tuple(kept), "repeated": tuple(repeated)})

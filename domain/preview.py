@@ -8,10 +8,10 @@ from typing import Final
 from pydantic import AwareDatetime
 
 from domain.account import Account, Subscription, User
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.business_day import BusinessCalendar
 from domain.invitation import Blocker, Invite, License
-from domain.manifest import Item, counts_of, leaver, overridden
+from domain.manifest import Item, counts_of, leaver, overridden_settings
 from domain.model import Value
 from domain.money import Money, rounded, total
 from domain.proration import ProrationTerms
@@ -71,7 +71,7 @@ class Preview(Value):
     blockers: tuple[Blocker, ...] = ()
 
 
-FEATURES_OF_A_BASE_LICENSE = (
+BASE_LICENSE_FEATURES = (
     Notice(item="cloud_recording", message="Recording meetings to the cloud."),
     Notice(item="long_meetings", message="Meetings of more than 40 minutes."),
     Notice(item="participants", message="Meetings of more than 100 participants."),
@@ -84,13 +84,13 @@ PARTICIPANTS_AT_MOST: Final = 100
 """How many people a meeting holds without a Large Meeting license (ASG-3)."""
 
 
-def losses(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
+def loss_notices(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
     """What a person gives up who is invited as basic (INV-16) or held more than moves (TRF-3)."""
     user = source.user(invitee) if source else None
     if user is None:
         return ()
     to_basic = user.licensed and license is not License.LICENSED
-    features = FEATURES_OF_A_BASE_LICENSE if to_basic else ()
+    features = BASE_LICENSE_FEATURES if to_basic else ()
     if not user.addons:
         return features
     smaller = Notice(
@@ -102,23 +102,23 @@ def losses(source: Account | None, invitee: str, license: License) -> tuple[Noti
     return (*(feature for feature in features if feature.item != smaller.item), smaller)
 
 
-def moves_along(user: User | None, target: Account) -> tuple[Notice, ...]:
+def moving_notices(user: User | None, target: Account) -> tuple[Notice, ...]:
     """Everything of a person that moves, and what becomes of it on `target` (TRF-1)."""
     if user is None:
         return ()
     return tuple(
-        Notice(item=item.value, message=_moving(item, user, target), count=count)
+        Notice(item=item.value, message=_moving_text(item, user, target), count=count)
         for item, count in counts_of(user).items()
         if count
     )
 
 
-def _moving(item: Item, user: User, target: Account) -> str:
+def _moving_text(item: Item, user: User, target: Account) -> str:
     match item:
         case Item.PROFILE:
             return "Your profile; you sign in as before."
         case Item.MEETINGS | Item.WEBINARS:
-            return f"Your scheduled {item}. {_joining(target)}"
+            return f"Your scheduled {item}. {_join_links_text(target)}"
         case Item.RECORDINGS:
             return "Your cloud recordings."
         case Item.CHAT_HISTORY:
@@ -129,10 +129,10 @@ def _moving(item: Item, user: User, target: Account) -> str:
         case Item.CONTACTS:
             return "Your contacts."
         case Item.SETTINGS:
-            return f"Your settings. {_locking(user, target)}"
+            return f"Your settings. {_locked_settings_text(user, target)}"
 
 
-def _joining(target: Account) -> str:
+def _join_links_text(target: Account) -> str:
     """What becomes of ids and links (TRF-5)."""
     if not target.vanity_url:
         return "Their ids and join links stay."
@@ -143,16 +143,16 @@ def _joining(target: Account) -> str:
     )
 
 
-def _locking(user: User, target: Account) -> str:
+def _locked_settings_text(user: User, target: Account) -> str:
     """Which settings take the value of the account (TRF-2)."""
-    changes = overridden(user.settings, target.locked_settings, target.id)
+    changes = overridden_settings(user.settings, target.locked_settings, target.id)
     if not changes:
         return "None of them changes."
     names = ", ".join(change.name for change in changes)
     return f"{target.name} locks these, which take its values: {names}."
 
 
-def stays(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
+def staying_notices(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
     """What of a person or of the account that they close does not move to `target` (TRF-3).
 
     `target` is the name of the account.
@@ -160,10 +160,10 @@ def stays(source: Account | None, invitee: str, target: str) -> tuple[Notice, ..
     user = source.user(invitee) if source else None
     if source is None or user is None:
         return ()
-    return tuple(_staying(source, user, target))
+    return tuple(_staying_notices(source, user, target))
 
 
-def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
+def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notice]:
     anew = f"an admin of {target} must assign you a new one"
     for capacity, held in sorted(Counter(addon.capacity for addon in user.addons).items()):
         yield Notice(
@@ -176,7 +176,7 @@ def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
     for line in lines:
         if line.kind == "addon":
             yield Notice(
-                item=_addon(line),
+                item=_addon_item(line),
                 message=f"{line.product}, which ends with {source.name}: {anew} if you need it.",
                 count=line.quantity,
             )
@@ -186,7 +186,7 @@ def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
     )
 
 
-def _addon(line: Subscription) -> str:
+def _addon_item(line: Subscription) -> str:
     return "webinar_license" if "webinar" in line.product.casefold() else "addon_subscription"
 
 
@@ -197,7 +197,7 @@ def transfer_offer(quoted: Quote, target: Account) -> TransferOffer | TransferRe
     return TransferOffer(amount=quoted.total, to=target.id)
 
 
-def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
+def staying_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
     """Credit of `source` that cannot follow into another currency (QUO-3, QUO-6).
 
     Its balance, and what the quote owes to credit.
@@ -214,7 +214,7 @@ def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple
     )
 
 
-def credit_taken_along(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
+def moving_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
     """Credit of `source` that becomes the target's, whatever is chosen (QUO-3, QUO-6)."""
     credit = _credit(source, quoted)
     if source.currency != target.currency or not credit.amount:
@@ -281,9 +281,9 @@ def preview_acceptance(
         # Only an owner leaves money behind (SRC-3).
         currency = (source or target).currency
         found = preview(nothing(at, terms_of(invite.policy, source), currency))
-    moves = (*moves_along(user, target), *found.moves)
-    stay = (*stays(source, invite.email, target.name), *found.stays_behind)
-    loses = losses(source, invite.email, invite.license)
+    moves = (*moving_notices(user, target), *found.moves)
+    stay = (*staying_notices(source, invite.email, target.name), *found.stays_behind)
+    loses = loss_notices(source, invite.email, invite.license)
     changes = {"moves": moves, "stays_behind": stay, "loses": loses}
     return found.model_copy(update=changes), recorded
 
@@ -300,8 +300,8 @@ def _preview_closing(
     choose = must_choose(source, invite.email, quoted)
     found = preview(quoted, arrives_between, target, recorded.valid_until if choose else None)
     owners = {
-        "moves": credit_taken_along(source, target, quoted),
-        "stays_behind": credit_left_behind(source, target, quoted),
-        "blockers": blockers(source, invite.email),
+        "moves": moving_credit_notices(source, target, quoted),
+        "stays_behind": staying_credit_notices(source, target, quoted),
+        "blockers": find_blockers(source, invite.email),
     }
     return found.model_copy(update=owners)

@@ -12,9 +12,9 @@ from domain.model import Value
 from domain.money import Money
 from domain.text import OneLine
 
-WATCHED_EVERY: Final = timedelta(weeks=1)
+LATE_LOOKUP_INTERVAL: Final = timedelta(weeks=1)
 """Once the next business days are over: what was merely late has arrived by then."""
-WATCHED_FOR: Final = timedelta(days=90)
+LATE_LOOKUP_PERIOD: Final = timedelta(days=90)
 """A quarter: its accounts are then closed, and only a notification is still believed."""
 
 
@@ -30,7 +30,7 @@ class RefundState(StrEnum):
     CLOSED = "closed"
 
     @property
-    def resting(self) -> bool:
+    def finished(self) -> bool:
         """Nothing is waited for: the invitation is no longer refunding (REF-6).
 
         A success that the provider reports later still moves it on (REF-4).
@@ -64,7 +64,7 @@ class PartState(StrEnum):
         return self in {PartState.FAILED, PartState.CANCELED}
 
     @property
-    def settled_otherwise(self) -> bool:
+    def converted_or_closed(self) -> bool:
         """Ours, not the provider's: only a late success changes it (REF-4)."""
         return self in {PartState.CONVERTED, PartState.CLOSED}
 
@@ -160,27 +160,27 @@ class Refund(Value):
         """What has become credit of the target account (REF-4)."""
         return self._sum_of(lambda state: state is PartState.CONVERTED)
 
-    def worth(self, payments: Collection[str]) -> Money:
+    def total_of(self, payments: Collection[str]) -> Money:
         """What the parts of these payments come to."""
         parts = tuple(part for part in self.parts if part.payment in payments)
         return _sum_of(parts or self.parts, lambda state: bool(parts))
 
-    def newly_returned(self, before: Self) -> Money:
+    def returned_since(self, before: Self) -> Money:
         """What has arrived since it stood as `before`."""
         known = {part.payment for part in before.parts if part.state is PartState.SUCCEEDED}
-        return self.worth(
+        return self.total_of(
             {part.payment for part in self.parts if part.state is PartState.SUCCEEDED} - known
         )
 
     @property
     def may_arrive_late(self) -> bool:
         """Something was settled otherwise that the provider may still report as arrived (REF-4)."""
-        return any(part.provider_id and part.state.settled_otherwise for part in self.parts)
+        return any(part.provider_id and part.state.converted_or_closed for part in self.parts)
 
     def _sum_of(self, these: Callable[[PartState], bool]) -> Money:
         return _sum_of(self.parts, these)
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """The refund after `entry`: the one way in which it changes state."""
         return self.model_copy(
             update={
@@ -238,11 +238,11 @@ class WatchRefund(Value):
     closed_at: AwareDatetime
 
 
-def watched_at(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
+def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
     """When to look after what was given up: on the next business days, and then weekly."""
     yield from business_days
     moment = max(business_days, default=closed_at)
-    while (moment := moment + WATCHED_EVERY) <= closed_at + WATCHED_FOR:
+    while (moment := moment + LATE_LOOKUP_INTERVAL) <= closed_at + LATE_LOOKUP_PERIOD:
         yield moment
 
 

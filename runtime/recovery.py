@@ -13,7 +13,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from clients.invitation_start import INVITATION_ID
-from domain.invitation import FiledInvitation, Invitation, Invite
+from domain.invitation import Invitation, Invite, StoredInvitation
 from domain.journal import ENGINE
 from runtime.clients import Clients
 
@@ -78,19 +78,19 @@ class Recovery:
         async for execution in client.list_workflows(_CLOSED_INVITATIONS):
             invitation_id = await execution.memo_value(INVITATION_ID, default=None)
             invitations = self.clients.store.invitations
-            filed = await invitations.by_id(invitation_id) if invitation_id else None
-            if filed and not filed.invitation.state.final:
-                await self._recover_invitation(client, execution, filed)
+            stored = await invitations.by_id(invitation_id) if invitation_id else None
+            if stored and not stored.invitation.state.final:
+                await self._recover_invitation(client, execution, stored)
 
     async def _recover_invitation(
-        self, client: Client, execution: WorkflowExecution, filed: FiledInvitation
+        self, client: Client, execution: WorkflowExecution, stored: StoredInvitation
     ) -> None:
-        if filed.invitation.state.unanswered:
+        if stored.invitation.state.unanswered:
             if not await _is_running(client, execution.id):
                 note = "Its workflow was ended from outside."
-                await self.clients.invitations.revoke_in_store(filed, by=ENGINE, note=note)
-        elif filed.ordered:
-            restart = partial(self._restart_accepted, filed.ordered, filed.invitation)
+                await self.clients.invitations.revoke_in_store(stored, by=ENGINE, note=note)
+        elif stored.ordered:
+            restart = partial(self._restart_accepted, stored.ordered, stored.invitation)
             await self._restart(client, _Unfinished(execution.id, execution.start_time, restart))
 
     async def _restart_accepted(self, invite: Invite, invitation: Invitation) -> None:

@@ -42,7 +42,7 @@ class Record(Protocol):
     def journal(self) -> tuple[JournalEntry, ...]:
         """Return the entries of all events."""
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the record after `entry`."""
 
 
@@ -68,7 +68,7 @@ def after(
     entry = JournalEntry(
         at=at, event=event, from_state=record.state.value, to_state=to_state, by=by, note=note
     )
-    return record.moved(entry, allowed=allowed(machine, to_state), **changes)
+    return record.with_entry(entry, allowed=allowed(machine, to_state), **changes)
 
 
 def require(machine: type[LifecycleMachine], state: StrEnum, event: str) -> None:

@@ -176,11 +176,11 @@ class World:
         async with worker, background_task(relay):
             yield
 
-    async def filed(self, email: str) -> Invitation:
+    async def stored(self, email: str) -> Invitation:
         """Return the invitation in the store."""
-        filed = await self.store.invitations.latest(self.account, email)
-        assert filed is not None
-        return filed.invitation
+        stored = await self.store.invitations.latest(self.account, email)
+        assert stored is not None
+        return stored.invitation
 
     # Arrange and read.
 

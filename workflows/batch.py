@@ -7,7 +7,7 @@ from temporalio.workflow import ActivityConfig
 with workflow.unsafe.imports_passed_through():
     from activities.batch import BatchActivities
     from domain.address import masked
-    from domain.batch import Batch, BatchProgress, StartBulkInvite
+    from domain.batch import Batch, BatchProgress, StartBatch
     from workflows import search_attribute
     from workflows.options import SLICE
 
@@ -23,7 +23,7 @@ class BatchWorkflow:
     """
 
     @workflow.init
-    def __init__(self, start: StartBulkInvite) -> None:
+    def __init__(self, start: StartBatch) -> None:
         """Restore the progress carried over from the previous run, if any."""
         self._batch = start.batch
         self._progress = start.progress
@@ -31,13 +31,11 @@ class BatchWorkflow:
         self._publish()
 
     @workflow.run
-    async def run(self, start: StartBulkInvite) -> BatchProgress:
+    async def run(self, start: StartBatch) -> BatchProgress:
         """Invite the rows slice by slice; return the final counts."""
         while not self._progress.finished:
             if self._history_is_long():
-                workflow.continue_as_new(
-                    StartBulkInvite(batch=self._batch, progress=self._progress)
-                )
+                workflow.continue_as_new(StartBatch(batch=self._batch, progress=self._progress))
             await self._invite_slice()
         return self._progress
 

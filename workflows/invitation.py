@@ -222,7 +222,7 @@ class InvitationWorkflow:
                 "resend", by=order.by, sent_count=self._invitation.sent_count + 1
             )
             ttl = self._lifecycle.invite.policy.ttl
-            await self._lifecycle.write(resent.expiring(ttl, since=workflow.now()))
+            await self._lifecycle.write(resent.with_time_left(ttl, since=workflow.now()))
             self._mail.start_delivery()
             return self._invitation
 

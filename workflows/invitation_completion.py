@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.error import Refused
     from domain.invitation import CarriedInvitation, Choice, InvitationState
     from domain.journal import ENGINE
-    from domain.manifest import GIVE_UP_AFTER, Manifest, begun, failed, unfinished
+    from domain.manifest import GIVE_UP_AFTER, Manifest, failed, unfinished, with_running_items
     from domain.preview import Preview
     from domain.quote import RecordedQuote
     from domain.refund import Refund, RefundOrder, StartRefund
@@ -137,7 +137,7 @@ class InvitationCompletion:
         """
         stored = await self._refund_result(StartRefund(order=order))
         for pause in chain(REFUND_RESTARTED_AFTER, repeat(REFUND_RESTARTED_AFTER[-1])):
-            if stored and stored.state.resting:
+            if stored and stored.state.finished:
                 return
             if pause:
                 await workflow.sleep(pause, summary="Check the refund again")
@@ -146,7 +146,7 @@ class InvitationCompletion:
                 ReadRefund(refund_id=order.refund_id),
                 **STORE | ActivityConfig(summary="Read the refund"),
             )
-            if not stored.state.resting:
+            if not stored.state.finished:
                 stored = await self._refund_result(StartRefund(order=order, carried=stored))
 
     async def _refund_result(self, start: StartRefund) -> Refund | None:
@@ -169,17 +169,21 @@ class InvitationCompletion:
     async def move(self) -> None:
         """Move the person's data; nobody waits for what has to be retried (TRF-1)."""
         if unfinished(self._lifecycle.record.manifest):
-            await self._move_data(begun(self._lifecycle.record.manifest))
+            await self._move_data(with_running_items(self._lifecycle.record.manifest))
         if unfinished(self._lifecycle.record.manifest):
             give_up_at = workflow.now() + GIVE_UP_AFTER
-            retry = self._move_data(begun(self._lifecycle.record.manifest), give_up_at=give_up_at)
+            retry = self._move_data(
+                with_running_items(self._lifecycle.record.manifest), give_up_at=give_up_at
+            )
             await asyncio.gather(self._notify_early(), retry)
 
     async def retry_move(self) -> None:
         """Move the failed items once more (TRF-1)."""
         manifest = self._lifecycle.record.manifest
         if failed(manifest):
-            await self._move_data(begun(manifest, again=True), give_up_at=workflow.now())
+            await self._move_data(
+                with_running_items(manifest, again=True), give_up_at=workflow.now()
+            )
             if self._lifecycle.record.state.final:
                 await self._notify_everyone()
 

@@ -38,8 +38,8 @@ with workflow.unsafe.imports_passed_through():
         ConfirmOrder,
         Order,
         OrderState,
-        StartPurchase,
-        product_of,
+        StartOrder,
+        product_name,
     )
     from states.lifecycle import after
     from states.order import OrderMachine, ending
@@ -63,7 +63,7 @@ class OrderWorkflow:
     """One order: charges what is due on its date, releases licenses that are no longer paid."""
 
     @workflow.init
-    def __init__(self, start: StartPurchase) -> None:
+    def __init__(self, start: StartOrder) -> None:
         """Restore the order carried over from the previous run, or start with the draft."""
         request = start.order
         self._request = request
@@ -83,7 +83,7 @@ class OrderWorkflow:
         return self._lifecycle.record
 
     @workflow.run
-    async def run(self, start: StartPurchase) -> Order:
+    async def run(self, start: StartOrder) -> Order:
         """Run the order to the end of its last term; return its final record."""
         while not self._order.state.final:
             await self._wait_until_due()
@@ -239,7 +239,7 @@ class OrderWorkflow:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         if not self._account_closed and not self._order.state.final:
-            workflow.continue_as_new(StartPurchase(order=self._request, carried=self._order))
+            workflow.continue_as_new(StartOrder(order=self._request, carried=self._order))
 
     # Updates
 
@@ -377,7 +377,7 @@ def search_attributes(request: BuyLicenses, order: Order) -> TypedSearchAttribut
 
 def described(order: Order) -> str:
     """Return quantity, product and cycle in a few words."""
-    return f"{order.quantity} × {product_of(order)}, {order.cycle}"
+    return f"{order.quantity} × {product_name(order)}, {order.cycle}"
 
 
 def facts(order: Order) -> Mapping[str, str]:

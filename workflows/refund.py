@@ -42,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
         RetryRefund,
         StartRefund,
         WatchRefund,
-        watched_at,
+        late_lookups,
     )
     from states.refund import RefundMachine, event_of, opening
     from workflows import search_attribute
@@ -69,7 +69,7 @@ class RefundWorkflow:
         self._lookups = order.lookups
         self._request_task: asyncio.Task[None] | None = None
         # A refund that is started again after its end is looked up for a late success (REF-4).
-        self._lookup_requested = self._refund.state.resting
+        self._lookup_requested = self._refund.state.finished
         # Events are applied one at a time, in the order of arrival.
         self._update_lock = asyncio.Lock()
 
@@ -81,7 +81,7 @@ class RefundWorkflow:
     async def run(self, start: StartRefund) -> Refund:
         """Run the refund until it is settled, converted or closed; return its final record."""
         self._request_task = asyncio.create_task(self._request())
-        while self._lookup_requested or not self._refund.state.resting:
+        while self._lookup_requested or not self._refund.state.finished:
             await self._wait_for_change(await self._next_lookup_at())
             async with self._update_lock:
                 await self._look_up_if_due()
@@ -204,7 +204,7 @@ class RefundWorkflow:
 
     async def _record_late_success(self, changed: Refund, refused: Refused) -> None:
         """Record a late success whose credit is used already; operators are notified (REF-4)."""
-        late = LateSuccess(at=workflow.now(), amount=changed.newly_returned(self._refund))
+        late = LateSuccess(at=workflow.now(), amount=changed.returned_since(self._refund))
         known = self._refund.not_reversed
         repeated = known and known.amount == late.amount
         noted = {"failure": refused.message, "not_reversed": known if repeated else late}
@@ -246,7 +246,7 @@ class RefundWorkflow:
         )
 
     async def _continue_if_long(self) -> None:
-        if not workflow.info().is_continue_as_new_suggested() or self._refund.state.resting:
+        if not workflow.info().is_continue_as_new_suggested() or self._refund.state.finished:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._is_requested:
@@ -289,7 +289,7 @@ class RefundWorkflow:
             await self._book("retry", changed, by=OPERATOR, note=order.method)
             self._lookups = ()
             accepted = {part.payment for part in parts if not part.state.failed}
-            await self._notify(decided=self._refund.worth(accepted))
+            await self._notify(decided=self._refund.total_of(accepted))
             return self._refund
 
     @retry.validator
@@ -307,7 +307,7 @@ class RefundWorkflow:
             given_up = failed or {part.payment for part in parts if part.state.open}
             changed = self._with_state(PartState.CLOSED, given_up)
             await self._decide("close", changed, note=order.reason)
-            await self._notify(decided=changed.worth(given_up))
+            await self._notify(decided=changed.total_of(given_up))
             if not failed:
                 await self._start_watch()
             return self._refund
@@ -376,7 +376,7 @@ class RefundWatchWorkflow:
             PlanLookups(order=order, after=max(watch.closed_at, order.requested_at)),
             **STORE | ActivityConfig(summary="Plan the next business days"),
         )
-        for lookup_at in watched_at(watch.closed_at, business_days):
+        for lookup_at in late_lookups(watch.closed_at, business_days):
             left = lookup_at - workflow.now()
             await workflow.sleep(max(left, timedelta()), summary="Next look-up for a late success")
             stored = await workflow.execute_activity_method(

@@ -16,7 +16,7 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.invitations.record import locked_invitation
 from adapters.sql.membership import left_behind, load_account
 from domain.account import Account, Meeting, User
-from domain.manifest import Change, Item, counts_of, overridden, relinked
+from domain.manifest import Change, Item, changed_join_links, counts_of, overridden_settings
 
 
 class SqlContent:
@@ -70,7 +70,7 @@ class SqlContent:
         """Apply the changes that the target account makes to the item."""
         match order.item:
             case Item.SETTINGS:
-                changes = overridden(user.settings, target.locked_settings, target.id)
+                changes = overridden_settings(user.settings, target.locked_settings, target.id)
                 taken = {change.name: change.new for change in changes}
                 person.settings = {**person.settings, **taken}
                 return changes
@@ -89,7 +89,7 @@ class SqlContent:
         meetings: Sequence[Meeting],
         rows: Sequence[MeetingRow | WebinarRow],
     ) -> tuple[Change, ...]:
-        changes = relinked(
+        changes = changed_join_links(
             meetings,
             await _source_vanity_url(session, order.invitation_id),
             target.vanity_url,

@@ -14,7 +14,7 @@ class AttentionLetter(BaseLetter):
     case: AttentionCase
 
 
-def letters_to_operators(
+def operator_letters(
     address: str, cases: Iterable[AttentionCase], account_name: str
 ) -> Iterator[AttentionLetter]:
     """One for each case, in English, once as long as it stands."""

@@ -38,10 +38,10 @@ class CreditReceivedLetter(BaseLetter):
     """`autopay`: used for the next invoice by itself; `net_terms`: when an operator says so."""
 
 
-AboutCredit = TransferredLetter | CreditReceivedLetter
+AnyCreditLetter = TransferredLetter | CreditReceivedLetter
 
 
-def letters_about_the_credit(
+def credit_letters(
     about: str, amount: Money, brought_by: Reader, parties: CreditParties
 ) -> Iterator[CreditReceivedLetter]:
     """To the account's owner and each admin: the exact amount, and from whom (CRD-2)."""

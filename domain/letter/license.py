@@ -5,7 +5,7 @@ from typing import Literal
 
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.letter.base import BaseLetter, Reader
-from domain.license import WITHOUT_ADDON, Sku
+from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 from domain.model import Value
 from domain.text import OneLine
 
@@ -16,7 +16,7 @@ class HolderParties(Value):
     account_name: OneLine
     holders: tuple[Reader, ...]
     """The users who have got or lost a license."""
-    asked_by: Reader | None = None
+    requested_by: Reader | None = None
     """The admin who asked; None when the directory does not know them any more."""
 
 
@@ -49,16 +49,16 @@ class LicenseServedLetter(BaseLetter):
     """Who waits no longer and was given none."""
 
 
-AboutLicense = LicenseAssignedLetter | LicenseReleasedLetter | LicenseServedLetter
+AnyLicenseLetter = LicenseAssignedLetter | LicenseReleasedLetter | LicenseServedLetter
 
 
-def letters_about_licenses(
+def license_letters(
     notice: str,
     sku: Sku,
     results: Iterable[AssignmentResult],
     waited: Sequence[AssignmentResult],
     parties: HolderParties,
-) -> Iterator[AboutLicense]:
+) -> Iterator[AnyLicenseLetter]:
     """What users are told of a license that they have got or lost, and the admin who asked.
 
     `waited`: those who had to wait, once nobody waits any more. Who waits is not told: the admin
@@ -85,14 +85,14 @@ def letters_about_licenses(
                     account_name=parties.account_name,
                     sku=sku,
                     # With a base license an add-on may be gone as well (ASG-7).
-                    without=WITHOUT_ADDON if result.capacity or result.meetings else None,
+                    without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
                 )
-    if waited and parties.asked_by:
+    if waited and parties.requested_by:
         served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}
         emails = [each.email for each in waited]
         yield LicenseServedLetter(
             id=f"license_served.{notice}",
-            reader=parties.asked_by,
+            reader=parties.requested_by,
             account_name=parties.account_name,
             sku=sku,
             served=tuple(email for email in emails if email in served),

@@ -18,7 +18,7 @@ from adapters.letter.language import CATALOGS, language_for
 from adapters.letter.rendering import TEMPLATES, render_letter
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.invitation import Blocker, BlockerItem, InvitationState, License
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
@@ -63,7 +63,7 @@ from domain.letter.reminder import DigestLetter, ReminderLetter, digest_letter
 from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money
-from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
+from domain.preview import BASE_LICENSE_FEATURES, Notice, staying_notices
 from domain.reminder import StaleInvitation
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
@@ -187,7 +187,7 @@ def all_blockers(
             for n in range(invoices)
         ],
     )
-    return blockers(club, "ann@example.com")
+    return find_blockers(club, "ann@example.com")
 
 
 def items_that_stay() -> tuple[Notice, ...]:
@@ -199,7 +199,7 @@ def items_that_stay() -> tuple[Notice, ...]:
             {"product": "Storage", "kind": "addon", "quantity": 1},
         ],
     )
-    return stays(club, "ann@example.com", "Acme")
+    return staying_notices(club, "ann@example.com", "Acme")
 
 
 def a_blocked(
@@ -358,7 +358,7 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=items_that_stay()),
+        an_invitation(reader, loses=BASE_LICENSE_FEATURES, stays=items_that_stay()),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
         a_blocked(reader, all_blockers()),
@@ -509,7 +509,7 @@ def test_a_time_is_in_the_reader_s_zone_and_names_the_zone(
 
 def test_an_invitation_states_the_consequences_of_accepting() -> None:
     """INV-16, SRC-2: inviter, account, license, deadline, losses and refund or credit."""
-    rendered = render_letter(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
+    rendered = render_letter(an_invitation(loses=BASE_LICENSE_FEATURES))
     assert rendered.subject == "You are invited to join Acme"
     for expected in (
         "Eve invites you to join the account Acme.",
@@ -547,15 +547,15 @@ def test_a_licensed_invitation_lists_no_losses() -> None:
 )
 def test_losses_use_singular_and_plural(language: str, one: str, many: str) -> None:
     """TXT-1: in every language."""
-    losses, reader = FEATURES_OF_A_BASE_LICENSE, a_reader(language)
+    losses, reader = BASE_LICENSE_FEATURES, a_reader(language)
     assert one in render_letter(an_invitation(reader, loses=losses[:1])).text
     assert many in render_letter(an_invitation(reader, loses=losses)).text
 
 
 def test_every_loss_is_translated() -> None:
     """TXT-1, INV-16: no English text of the domain in a German letter."""
-    german = render_letter(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
-    assert not [loss for loss in FEATURES_OF_A_BASE_LICENSE if loss.message in german]
+    german = render_letter(an_invitation(a_reader("de"), loses=BASE_LICENSE_FEATURES)).text
+    assert not [loss for loss in BASE_LICENSE_FEATURES if loss.message in german]
 
 
 def test_an_unknown_loss_is_shown_with_its_own_message() -> None:

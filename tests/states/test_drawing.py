@@ -22,7 +22,7 @@ class PlainRecord:
     state: StrEnum
     journal: tuple[JournalEntry, ...] = ()
 
-    def moved(self, entry: JournalEntry, **changes: object) -> "PlainRecord":
+    def with_entry(self, entry: JournalEntry, **changes: object) -> "PlainRecord":
         return PlainRecord(type(self.state)(entry.to_state), (*self.journal, entry))
 
 

@@ -158,10 +158,10 @@ async def test_an_answer_before_the_workflow_knows_of_the_delivery_is_accepted(
     """INV-4: the store has the delivery a moment before the workflow."""
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
-    filed = await world.store.invitations.latest(world.account, JANE)
-    assert filed is not None
-    out = as_delivered(filed.invitation, datetime.now(UTC), Policy())
-    await world.store.invitations.record(filed.invitation_id, out)
+    stored = await world.store.invitations.latest(world.account, JANE)
+    assert stored is not None
+    out = as_delivered(stored.invitation, datetime.now(UTC), Policy())
+    await world.store.invitations.record(stored.invitation_id, out)
     accepting = asyncio.create_task(world.client.accept(world.account, JANE))
     await asyncio.sleep(0.5)
     world.smtp.answers.clear()

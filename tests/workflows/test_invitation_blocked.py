@@ -249,7 +249,7 @@ async def test_a_blocker_cleared_during_a_delivery_stays_cleared(world: World) -
     async with asyncio.timeout(15):
         while (await handle.describe()).raw_description.pending_activities:
             await asyncio.sleep(0.05)
-        while named(await world.filed(JANE)) != [CARL, "room-1"]:
+        while named(await world.stored(JANE)) != [CARL, "room-1"]:
             await asyncio.sleep(0.05)
     assert named(await world.show(JANE)) == [CARL, "room-1"]
 

@@ -58,7 +58,7 @@ from domain.account import (
     Subscription,
     User,
 )
-from domain.account_file import Mistake
+from domain.account_file import InputError
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
 from domain.license import ImportedCount, imported_count
@@ -119,7 +119,7 @@ class SqlDirectory:
                 await keep_catalog(session, directory.catalog)
         return ids
 
-    async def mistakes(self, directory: Directory) -> list[Mistake]:
+    async def errors(self, directory: Directory) -> list[InputError]:
         """Return the mistakes that an import would report; change nothing."""
         async with reading(self._engine) as session:
             ids = [account.id for account in directory.accounts]
@@ -154,7 +154,7 @@ def _exported(row: AccountRow) -> Account:
     return account.model_copy(update={"subscriptions": lines}) if ended else account
 
 
-def _refuse(mistakes: Iterable[Mistake]) -> None:
+def _refuse(mistakes: Iterable[InputError]) -> None:
     found: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     if found:
         raise Refused(
@@ -164,9 +164,9 @@ def _refuse(mistakes: Iterable[Mistake]) -> None:
         )
 
 
-async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[Mistake]:
+async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[InputError]:
     """Return the mistakes of the accounts that resulted from the import."""
-    found: list[Mistake] = []
+    found: list[InputError] = []
     for number, account in enumerate(ids):
         try:
             await load_account(session, account)

@@ -18,7 +18,7 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
 )
 from domain.account import Account, Directory, Meeting, Role, User
-from domain.account_file import Mistake
+from domain.account_file import InputError
 from domain.license import imported_count
 
 _LARGEST: Final = 2**63 - 1
@@ -29,7 +29,7 @@ def mistakes(
     accounts: Mapping[str, AccountRow],
     current: Mapping[str, str],
     ordered: Ordered,
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     """Find the mistakes of a file, given the known accounts.
 
     `current` has the account of each person, `ordered` the lines that orders have bought.
@@ -46,7 +46,7 @@ def mistakes(
     yield from _not_storable("", directory.model_dump())
 
 
-def _of_users(path: str, account: Account, current: Mapping[str, str]) -> Iterator[Mistake]:
+def _of_users(path: str, account: Account, current: Mapping[str, str]) -> Iterator[InputError]:
     for number, user in enumerate(account.users):
         place = f"{path}.users[{number}]"
         if current.get(user.email, account.id) != account.id:
@@ -57,7 +57,7 @@ def _of_users(path: str, account: Account, current: Mapping[str, str]) -> Iterat
 
 def _of_addons(
     path: str, account: Account, known: AccountRow | None, ordered: Counter[tuple[str, int]]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     """Check that add-ons have a base license (ASG-1), do not stack (ASG-4), and fit the pool."""
     users: dict[str, MembershipRow | User] = {
         user.email: user for user in (known.users if known else ())
@@ -87,7 +87,7 @@ def _of_addons(
 
 def _of_bought(
     path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     """Check that the pool keeps the licenses in use and those bought by orders (ADD-5)."""
     count, what = needed
     bought = named
@@ -99,7 +99,7 @@ def _of_bought(
         yield path, f"{ordered} licenses were bought by its orders"
 
 
-def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
+def _of_domains(path: str, account: Account) -> Iterator[InputError]:
     """Check that no managed domain is a public mail domain (INV-18)."""
     for number, domain in enumerate(account.managed_domains):
         labels = domain.split(".")
@@ -107,7 +107,7 @@ def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
             yield f"{path}.managed_domains[{number}]", f"{domain} belongs to a public mail service"
 
 
-def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
+def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[InputError]:
     for name, times in Counter(meeting.id for meeting in meetings).items():
         if times > 1:
             yield path, f"{name} is listed twice"
@@ -115,7 +115,7 @@ def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
 
 def _of_account(
     path: str, account: Account, known: AccountRow, ordered: Counter[tuple[str, int]]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     state = account.state if "state" in account.model_fields_set else known.state
     if known.state == "closed" and state == "open":
         yield f"{path}.state", "a closed account is never opened again"
@@ -136,7 +136,7 @@ def _of_account(
     yield from _of_money(path, account, known)
 
 
-def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[Mistake]:
+def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
     paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
     if account.currency != known.currency and (
         known.credit or any(payment.amount for payment in paid.values())
@@ -159,7 +159,7 @@ def names_other_credit(account: Account, known: AccountRow) -> bool:
 
 def _changed_payments(
     path: str, account: Account, paid: Mapping[str, PaymentRow]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     for number, line in enumerate(account.subscriptions):
         for place, payment in enumerate(line.payments):
             known = paid.get(payment.id)
@@ -188,7 +188,7 @@ def _licensed(account: Account, known: AccountRow) -> int:
 
 def _moved_payments(
     path: str, account: Account, lines: Sequence[SubscriptionRow]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     paid_for = {payment.id: line.id for line in lines for payment in line.payments}
     for number, line in enumerate(account.subscriptions):
         for place, payment in enumerate(line.payments):
@@ -199,7 +199,7 @@ def _moved_payments(
                 )
 
 
-def _not_storable(path: str, value: object) -> Iterator[Mistake]:
+def _not_storable(path: str, value: object) -> Iterator[InputError]:
     """Find values that JSON allows and a database cannot store."""
     match value:
         case dict():

@@ -205,7 +205,7 @@ async def _close(
     session: AsyncSession, accounts: Mapping[str, AccountRow], closing: Closing, at: datetime
 ) -> list[Order]:
     """Close the source account and settle its money; return its paid orders, ended here."""
-    source, target = accounts[closing.parting.source], accounts[closing.parting.target]
+    source, target = accounts[closing.closure.source], accounts[closing.closure.target]
     # Before the money moves: credit that was reserved for an order moves with the rest.
     ended = await end_orders(session, source, at)
     await write_settlement(session, closing, target, at)

@@ -11,8 +11,8 @@ from adapters.sql.database.schema import BatchPersonRow, InvitationRow
 from adapters.sql.database.schema import BatchRow as FiledBatchRow
 from adapters.sql.database.transaction import advisory_lock, reading, writing
 from adapters.sql.invitations.invitation import bind_run
-from adapters.sql.invitations.record import filed
-from domain.batch import Batch, BatchProgress, BatchRow, RowDone, RowOutcome
+from adapters.sql.invitations.record import stored_invitation
+from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState
 
@@ -138,9 +138,9 @@ class SqlBatches:
             query = _invitations_of(batch_id).where(InvitationRow.state == InvitationState.SENT)
             return await session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
-    async def results(self, batch_id: str) -> list[RowDone]:
+    async def results(self, batch_id: str) -> list[FinishedRow]:
         """Return every row with a result, in the order of the request, with its invitation."""
-        found = list[RowDone]()
+        found = list[FinishedRow]()
         async with reading(self._engine) as session:
             rows = await session.stream(
                 select(BatchPersonRow, InvitationRow)
@@ -154,11 +154,11 @@ class SqlBatches:
             async for row, invitation in rows:
                 assert row.result is not None, "the query excludes rows without a result"
                 found.append(
-                    RowDone(
+                    FinishedRow(
                         person=row.person,
                         result=row.result,
                         error=row.error,
-                        filed=filed(invitation) if invitation else None,
+                        stored=stored_invitation(invitation) if invitation else None,
                     )
                 )
         return found

@@ -19,11 +19,11 @@ from adapters.sql.database.transaction import advisory_lock_on_invitee, reading,
 from adapters.sql.invitations.acceptance import commit_acceptance
 from adapters.sql.invitations.preview import previewed, source_of
 from adapters.sql.invitations.record import (
-    filed,
     keep,
     locked_invitation,
     release_seat,
     reserve_seat,
+    stored_invitation,
     unknown_invitation,
 )
 from adapters.sql.membership import (
@@ -37,22 +37,22 @@ from adapters.sql.membership import (
 )
 from adapters.sql.money.ledger import posted
 from domain.account import Role
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
-    FiledInvitation,
     Invitation,
     InvitationState,
     Invite,
+    StoredInvitation,
 )
-from domain.ledger import credit_of, credited_by
+from domain.ledger import credit_of, credit_transfer_ids
 from domain.letter.base import Reader
-from domain.letter.invitation import Parties
+from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
 from domain.membership import require_invitable, require_paid
 from domain.money import Money, total
-from domain.preview import losses, stays
+from domain.preview import loss_notices, staying_notices
 
 
 class SqlInvitations:
@@ -63,7 +63,7 @@ class SqlInvitations:
 
     async def claim(
         self, invite: Invite, opening: Invitation, at: datetime
-    ) -> FiledInvitation | None:
+    ) -> StoredInvitation | None:
         """Insert an invitation before its workflow starts, and reserve its seat (INV-15).
 
         Returns None, or the live invitation if there is one (INV-3). Raises Refused:
@@ -80,7 +80,7 @@ class SqlInvitations:
 
     async def claim_all(
         self, claims: Sequence[tuple[Invite, Invitation]], at: datetime
-    ) -> list[FiledInvitation | Refused | None]:
+    ) -> list[StoredInvitation | Refused | None]:
         """Claim the rows of one request in order; a refusal affects no other row (INV-2).
 
         A row that was claimed under the same id before returns its invitation, even if that
@@ -92,13 +92,13 @@ class SqlInvitations:
             own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
             refusal = await _refusal(session, claims[0][0])
             known = await _known(session, [invite for invite, _ in claims])
-            results = list[FiledInvitation | Refused | None]()
+            results = list[StoredInvitation | Refused | None]()
             for invite, opening in claims:
                 row = own.get(invite.invitation_id)
                 if row and row.run_id is None:
                     row.claimed_at = at
                 if row or refusal:
-                    results.append(filed(row) if row else refusal)
+                    results.append(stored_invitation(row) if row else refusal)
                     continue
                 is_known = invite.email in known
                 try:
@@ -127,7 +127,7 @@ class SqlInvitations:
                 await release_seat(session, row, datetime.now(UTC))
                 await session.delete(row)
 
-    async def unstarted(self, claimed_before: datetime) -> list[FiledInvitation]:
+    async def unstarted(self, claimed_before: datetime) -> list[StoredInvitation]:
         """Return the claims that are older than that and not bound to a run, oldest first."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
@@ -139,9 +139,9 @@ class SqlInvitations:
                 )
                 .order_by(InvitationRow.claimed_at)
             )
-            return [filed(row) for row in rows]
+            return [stored_invitation(row) for row in rows]
 
-    async def latest(self, account: str, email: str) -> FiledInvitation | None:
+    async def latest(self, account: str, email: str) -> StoredInvitation | None:
         """Return the live invitation of the person into the account, else the last ended one."""
         async with reading(self._engine) as session:
             row = await session.scalar(
@@ -154,13 +154,13 @@ class SqlInvitations:
                 )
                 .limit(1)
             )
-            return filed(row) if row else None
+            return stored_invitation(row) if row else None
 
-    async def by_id(self, invitation_id: str) -> FiledInvitation | None:
+    async def by_id(self, invitation_id: str) -> StoredInvitation | None:
         """Return the invitation of that id, if any."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            return filed(row) if row else None
+            return stored_invitation(row) if row else None
 
     async def listed(
         self,
@@ -168,7 +168,7 @@ class SqlInvitations:
         states: Sequence[InvitationState],
         quiet_before: datetime | None,
         everything: bool,
-    ) -> list[FiledInvitation]:
+    ) -> list[StoredInvitation]:
         """Return the account's invitations, oldest first (INV-5).
 
         Those in `states`; without any, the live ones, or `everything`. With
@@ -191,7 +191,7 @@ class SqlInvitations:
                 .where(*listed)
                 .order_by(InvitationRow.claimed_at, InvitationRow.invitation_id)
             )
-            return [filed(row) for row in rows]
+            return [stored_invitation(row) for row in rows]
 
     async def authorize_inviter(self, account: str, admin: str) -> tuple[str, ...]:
         """Return the account's managed domains, whose people may join at once (INV-18).
@@ -269,7 +269,7 @@ class SqlInvitations:
             owned = source is not None and source.owned_by(invite.email)
             return InvitationRead(
                 invitation=row.record,
-                blockers=blockers(source, invite.email) if source and owned else (),
+                blockers=find_blockers(source, invite.email) if source and owned else (),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
@@ -296,7 +296,7 @@ class SqlInvitations:
             row = await session.get(InvitationRow, invitation_id)
             return row is None or row.record.overtakes(invitation)
 
-    async def parties(self, invite: Invite) -> Parties:
+    async def parties(self, invite: Invite) -> InvitationParties:
         """Return the recipients of the invitation's letters, from the directory (TXT-1).
 
         Raises Refused: `conflict`, if the claim was released before the workflow started.
@@ -308,7 +308,7 @@ class SqlInvitations:
             inviter = await user_or_owner(session, invite.account, invite.invited_by)
             invitee = await session.get(PersonRow, invite.email)
             source = await source_of(session, invite)
-            parties = Parties(
+            parties = InvitationParties(
                 account_name=target.name,
                 inviter=_reader(
                     inviter.person if inviter else PersonRow(email=invite.invited_by),
@@ -320,8 +320,8 @@ class SqlInvitations:
                     invite,
                     source.time_zone if source else target.time_zone,
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
-                loses=losses(source, invite.email, invite.license),
-                stays=stays(source, invite.email, target.name),
+                loses=loss_notices(source, invite.email, invite.license),
+                stays=staying_notices(source, invite.email, target.name),
                 collection=target.collection,
             )
             left = await left_behind(session, invite.invitation_id)
@@ -342,7 +342,7 @@ def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
 
 async def _claim(
     session: AsyncSession, invite: Invite, opening: Invitation, at: datetime, *, known: bool = True
-) -> FiledInvitation | None:
+) -> StoredInvitation | None:
     """Insert the invitation, or return the live one; the inviter has been authorized.
 
     Unless the person is `known`, there is nothing that could refuse them but the seats.
@@ -354,13 +354,13 @@ async def _claim(
     return live
 
 
-async def _find_live(session: AsyncSession, invite: Invite) -> FiledInvitation | None:
+async def _find_live(session: AsyncSession, invite: Invite) -> StoredInvitation | None:
     """Return the live invitation, if any; raise Refused if the person cannot be invited."""
     membership = await current_membership(session, invite.email)
     require_invitable(invite, await membership_of(session, invite, membership))
     live = await _live(session, invite)
     if live:
-        return filed(live)
+        return stored_invitation(live)
     if invite.beside:
         await _blocked(session, invite.beside)
     return None
@@ -474,8 +474,12 @@ def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
 
 
 async def _with_admins(
-    session: AsyncSession, parties: Parties, invite: Invite, target: AccountRow, left: MembershipRow
-) -> Parties:
+    session: AsyncSession,
+    parties: InvitationParties,
+    invite: Invite,
+    target: AccountRow,
+    left: MembershipRow,
+) -> InvitationParties:
     """Add the target's admins, and what the acceptance left behind and credited (CRD-2, TRF-3)."""
     admins = await admins_of(session, target.id)
     return parties.model_copy(
@@ -489,7 +493,7 @@ async def _with_admins(
 
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
     """Return what the acceptance credited to the target, with either choice."""
-    entries = await posted(session, credited_by(invite.invitation_id))
+    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
     receiver = credit_of(invite.account)
     credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
     return total(credited, currency) if credited else None

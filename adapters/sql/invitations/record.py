@@ -10,7 +10,7 @@ from adapters.sql.database.schema import NO_CAPACITY, WORKPLACE, InvitationRow, 
 from adapters.sql.licenses.pool import serve_waiting
 from adapters.sql.membership import locked_accounts
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invitation, InvitationState, Invite, License
+from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
 
 UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
 """Neither accepted nor ended: a seat may still be reserved for it."""
@@ -29,9 +29,9 @@ def keep(row: InvitationRow, invitation: Invitation) -> None:
     row.ended_at = invitation.journal[-1].at if invitation.state.final else None
 
 
-def filed(row: InvitationRow) -> FiledInvitation:
+def stored_invitation(row: InvitationRow) -> StoredInvitation:
     """Return the invitation as the store keeps it."""
-    return FiledInvitation(
+    return StoredInvitation(
         invitation_id=row.invitation_id,
         ordered=row.ordered,
         invitation=row.record,

@@ -22,7 +22,7 @@ from adapters.sql.database.transaction import batches
 from adapters.sql.licenses.counter import claim, put_back
 from domain.account import Meeting
 from domain.assignment import AssignmentState
-from domain.license import WITHOUT_ADDON, Sku
+from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 
 
 async def users_of(
@@ -77,7 +77,7 @@ async def take_addon(session: AsyncSession, user: MembershipRow) -> int | None:
         return None
     user.held = None
     await put_back(session, user.account_id, Sku.LARGE_MEETING, capacity)
-    await resize_meetings(session, user.email, WITHOUT_ADDON)
+    await resize_meetings(session, user.email, CAPACITY_WITHOUT_ADDON)
     await _release_assignments(session, user, Sku.LARGE_MEETING)
     return capacity
 

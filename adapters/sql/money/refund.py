@@ -83,7 +83,7 @@ class SqlRefunds:
 
     async def unfinished(self) -> list[Refund]:
         """Return the refunds with a running workflow, the oldest first (REF-6)."""
-        resting = [state for state in RefundState if state.resting]
+        resting = [state for state in RefundState if state.finished]
         query = (
             select(RefundRow)
             .where(RefundRow.state.not_in(resting))

@@ -21,15 +21,15 @@ async def write_settlement(
 
     Both accounts are locked.
     """
-    parting, currency = closing.parting, closing.quote.total.currency
-    prepaid = await balance(session, prepaid_of(parting.source), currency)
-    credit = await balance(session, credit_of(parting.source), currency)
+    closure, currency = closing.closure, closing.quote.total.currency
+    prepaid = await balance(session, prepaid_of(closure.source), currency)
+    credit = await balance(session, credit_of(closure.source), currency)
     await post(session, closing.transfers(prepaid, credit))
     if closing.source_paid:
         session.add(
             SettlementRow(
-                invitation_id=parting.invitation_id,
-                account_id=parting.source,
+                invitation_id=closure.invitation_id,
+                account_id=closure.source,
                 kind=closing.choice,
                 quote=closing.quote,
             )
