@@ -84,7 +84,7 @@ async def _as_a_batch(stand: Stand, name: str, count: int) -> Sent:
 
 
 async def _bare(stand: Stand, name: str, count: int) -> Sent:
-    """Only starts, of the floor's workflow, for claims that were filed before the clock runs."""
+    """Only starts, of the floor's workflow, for claims that were stored before the clock runs."""
     side = stand.sides[FLOOR]
     inviting = _inviting(stand, side)
     terms = Terms(account=TARGET, by=ADMIN, policy=side.settings.policy)
@@ -137,8 +137,8 @@ async def _lone(side: Side, name: str) -> float:
     [invited] = await side.client.invite(OTHER, [Person(email=email)], OTHERS_ADMIN)
     assert invited.result == "invited", invited
     while True:
-        filed = await side.store.invitations.latest(OTHER, email)
-        if filed and filed.invitation.state is InvitationState.PENDING:
+        stored = await side.store.invitations.latest(OTHER, email)
+        if stored and stored.invitation.state is InvitationState.PENDING:
             return time.monotonic() - began
         await asyncio.sleep(_LOOK_CLOSELY)
 

@@ -119,10 +119,10 @@ async def a_history(stand: Stand, side: Side) -> WorkflowHistory:
     [email] = await free_users(side, uuid.uuid4().hex, 1)
     await _live(side, [email])
     await all_closed(stand, side)
-    filed = await side.store.invitations.latest(TARGET, email)
-    assert filed is not None
+    stored = await side.store.invitations.latest(TARGET, email)
+    assert stored is not None
     handle = stand.temporal.get_workflow_handle(
-        filed.invitation.workflow_id, run_id=filed.invitation.run_id
+        stored.invitation.workflow_id, run_id=stored.invitation.run_id
     )
     return await handle.fetch_history()
 

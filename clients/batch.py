@@ -151,9 +151,9 @@ class BulkClient:
         await self.batches.report(batch.batch_id, datetime.now(UTC))
 
     def _result(self, row: RowDone, *, waited: bool) -> InviteResult:
-        if row.filed is None:
+        if row.stored is None:
             return InviteResult(email=row.person.email.strip(), result=row.result, error=row.error)
-        invitation = with_link(self.signer, row.filed)
+        invitation = with_link(self.signer, row.stored)
         error = STILL_OUT.as_json() if waited and invitation.state is InvitationState.SENT else None
         return InviteResult(
             email=invitation.email, result=row.result, error=error, invitation=invitation

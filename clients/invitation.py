@@ -32,13 +32,13 @@ from domain.invitation import (
     AcceptInvitation,
     Choice,
     DeclineInvitation,
-    FiledInvitation,
     Invitation,
     InvitationState,
     InviteResult,
     Person,
     ResendInvitation,
     RevokeInvitation,
+    StoredInvitation,
 )
 from domain.manifest import failed
 from domain.model import Value
@@ -90,10 +90,10 @@ class SeatflowClient:
         The owner's invitation goes on by itself when the last of them has gone. Raises
         Refused: `conflict`, when that invitation is not blocked.
         """
-        filed, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
-        members = await self.invitations.invitees_beside(filed.invitation_id)
-        terms = Terms(account, admin, self.policy, beside=filed.invitation_id)
+        members = await self.invitations.invitees_beside(stored.invitation_id)
+        terms = Terms(account, admin, self.policy, beside=stored.invitation_id)
         people = [Person(email=member) for member in members]
         return await self._inviting.invite_each(people, terms)
 
@@ -120,9 +120,9 @@ class SeatflowClient:
         if result.invitation is None:
             return result
         while True:
-            filed = await self._latest(result.invitation.account, result.email)
-            waited = result.model_copy(update={"invitation": self._with_link(filed)})
-            if filed.invitation.state is not InvitationState.SENT:
+            stored = await self._latest(result.invitation.account, result.email)
+            waited = result.model_copy(update={"invitation": self._with_link(stored)})
+            if stored.invitation.state is not InvitationState.SENT:
                 return waited
             try:
                 await patience.pause()
@@ -133,13 +133,13 @@ class SeatflowClient:
 
     async def show(self, account: str, email: str) -> Invitation:
         """The latest invitation: from its workflow while that runs, then from the store."""
-        filed = await self._latest(account, normalized(email))
+        stored = await self._latest(account, normalized(email))
         viewed = await self._asking.ask(
-            filed,
+            stored,
             lambda handle: handle.query(InvitationWorkflow.view),
             lambda ended: ended.invitation,
         )
-        return self._with_link(filed.model_copy(update={"invitation": viewed}))
+        return self._with_link(stored.model_copy(update={"invitation": viewed}))
 
     async def list(
         self,
@@ -153,47 +153,47 @@ class SeatflowClient:
             datetime.now(UTC) - timedelta(days=stale_days) if stale_days is not None else None
         )
         listed = await self.invitations.listed(account, states, quiet_before, everything)
-        return [self._with_link(filed) for filed in listed]
+        return [self._with_link(stored) for stored in listed]
 
     async def preview(self, account: str, email: str) -> Preview:
         """What accepting would do; needs a live invitation and uses its clock (QUO-8)."""
-        filed = await self._latest(account, normalized(email))
-        return await self._ask(filed, InvitationWorkflow.quote, [], _ended)
+        stored = await self._latest(account, normalized(email))
+        return await self._ask(stored, InvitationWorkflow.quote, [], _ended)
 
     # Answering.
 
     async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
         """Accept on the invitee's behalf (INV-10)."""
-        filed = await self._latest(account, normalized(email))
-        return await self._accept(filed, AcceptInvitation(choice=choice))
+        stored = await self._latest(account, normalized(email))
+        return await self._accept(stored, AcceptInvitation(choice=choice))
 
     async def accept_link(
         self, url: str, signed_in_as: str | None, choice: Choice | None = None
     ) -> Invitation:
         """Accept by the link of the e-mail, as the invitee's page does (INV-13)."""
         claim = self.signer.read(url)
-        filed = await self._filed(claim.invitation_id)
-        invitation = filed.invitation
+        stored = await self._stored(claim.invitation_id)
+        invitation = stored.invitation
         if claim.number != invitation.sent_count:
             raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
         if invitation.state.final and not invitation.state.accepted:
             raise refusal(InvitationMachine, invitation.state)
         if signed_in_as is not None and normalized(signed_in_as) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
-        return await self._accept(filed, AcceptInvitation(choice=choice, link_number=claim.number))
+        return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
 
-    async def _accept(self, filed: FiledInvitation, answer: AcceptInvitation) -> Invitation:
+    async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
         def settled(invitation: Invitation) -> Invitation:
             _as_accepted(invitation).require_same_choice(answer.choice)
             return invitation
 
         accepted = await self._ask(
-            filed,
+            stored,
             InvitationWorkflow.accept,
             [answer],
             settled,
         )
-        return self._with_link(filed.model_copy(update={"invitation": accepted}))
+        return self._with_link(stored.model_copy(update={"invitation": accepted}))
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
@@ -201,10 +201,10 @@ class SeatflowClient:
             raise Refused(
                 ErrorCode.INVALID_INPUT, f"A reason has at most {LONGEST_REASON:,} characters."
             )
-        filed = await self._latest(account, normalized(email))
+        stored = await self._latest(account, normalized(email))
         answer = DeclineInvitation(reason=(reason or "").strip() or None)
         return await self._ask(
-            filed,
+            stored,
             InvitationWorkflow.decline,
             [answer],
             _ended,
@@ -212,28 +212,28 @@ class SeatflowClient:
 
     async def revoke(self, account: str, email: str, by: str) -> Invitation:
         """Take an invitation back (INV-7), also one that Temporal has lost."""
-        filed, admin = await self._for_admin(account, email, by)
-        if await self._is_lost(filed):
+        stored, admin = await self._for_admin(account, email, by)
+        if await self._is_lost(stored):
             note = "Temporal no longer knew its workflow."
-            ended = await take_back(self.invitations, filed, by=admin, note=note)
+            ended = await take_back(self.invitations, stored, by=admin, note=note)
             return ended if ended.state is InvitationState.REVOKED else _ended(ended)
         order = RevokeInvitation(by=admin)
         return await self._ask(
-            filed,
+            stored,
             InvitationWorkflow.revoke,
             [order],
             _ended,
         )
 
-    async def _is_lost(self, filed: FiledInvitation) -> bool:
+    async def _is_lost(self, stored: StoredInvitation) -> bool:
         """Whether it wants an answer, and Temporal knows no workflow that could take one.
 
         Somebody has deleted it, or Temporal's own database is not the one of before.
         """
-        if not filed.started or not filed.invitation.state.unanswered:
+        if not stored.started or not stored.invitation.state.unanswered:
             return False
         try:
-            handle = (await self.connect()).get_workflow_handle(filed.invitation.workflow_id)
+            handle = (await self.connect()).get_workflow_handle(stored.invitation.workflow_id)
             await handle.describe(rpc_timeout=START_TIMEOUT)
         except RPCError as failure:
             # Whatever else is wrong, whoever asks the workflow hears as well.
@@ -242,39 +242,39 @@ class SeatflowClient:
 
     async def resend(self, account: str, email: str, by: str) -> Invitation:
         """Send a new link; the old one is dead when this returns (INV-9)."""
-        filed, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._for_admin(account, email, by)
         order = ResendInvitation(by=admin)
         resent = await self._ask(
-            filed,
+            stored,
             InvitationWorkflow.resend,
             [order],
             _ended,
         )
-        return self._with_link(filed.model_copy(update={"invitation": resent}))
+        return self._with_link(stored.model_copy(update={"invitation": resent}))
 
     async def recheck(self, account: str, email: str) -> Invitation:
         """Look at once whether it is still blocked (BLK-4)."""
-        filed = await self._latest(account, normalized(email))
-        looked = await self._ask(filed, InvitationWorkflow.recheck, [], _ended)
-        return self._with_link(filed.model_copy(update={"invitation": looked}))
+        stored = await self._latest(account, normalized(email))
+        looked = await self._ask(stored, InvitationWorkflow.recheck, [], _ended)
+        return self._with_link(stored.model_copy(update={"invitation": looked}))
 
     async def retry_move(self, account: str, email: str) -> Invitation:
         """Try what could not be moved once more, also when all else is over (TRF-1)."""
-        filed = await self._latest(account, normalized(email))
-        if not filed.invitation.state.final:
-            moved = await self._ask(filed, InvitationWorkflow.retry_move, [], _as_accepted)
-            filed = filed.model_copy(update={"invitation": moved})
-        if _as_accepted(filed.invitation).state.final and failed(filed.invitation.manifest):
-            await self._move_again(filed)
-            filed = await self._filed(filed.invitation_id)
-        return self._with_link(filed)
+        stored = await self._latest(account, normalized(email))
+        if not stored.invitation.state.final:
+            moved = await self._ask(stored, InvitationWorkflow.retry_move, [], _as_accepted)
+            stored = stored.model_copy(update={"invitation": moved})
+        if _as_accepted(stored.invitation).state.final and failed(stored.invitation.manifest):
+            await self._move_again(stored)
+            stored = await self._stored(stored.invitation_id)
+        return self._with_link(stored)
 
-    async def _move_again(self, filed: FiledInvitation) -> None:
+    async def _move_again(self, stored: StoredInvitation) -> None:
         """Run the failed items of an invitation whose own workflow is over."""
-        invitation, client = filed.invitation, await self.connect()
-        now, ordered = datetime.now(UTC), filed.ordered
+        invitation, client = stored.invitation, await self.connect()
+        now, ordered = datetime.now(UTC), stored.ordered
         order = MoveData(
-            invitation_id=filed.invitation_id,
+            invitation_id=stored.invitation_id,
             account=invitation.account,
             email=invitation.email,
             manifest=invitation.manifest,
@@ -287,7 +287,7 @@ class SeatflowClient:
                 await client.execute_workflow(
                     MoveWorkflow.run,
                     MoveAgain(move=order, closed=closed),
-                    id=f"move/{invitation.account}/{filed.invitation_id}",
+                    id=f"move/{invitation.account}/{stored.invitation_id}",
                     task_queue=self.task_queue,
                     # Whoever asks at the same time waits for the same answer.
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -302,7 +302,7 @@ class SeatflowClient:
         except RPCError as failure:
             raise unreachable(failure) from failure
 
-    async def _for_admin(self, account: str, email: str, by: str) -> tuple[FiledInvitation, str]:
+    async def _for_admin(self, account: str, email: str, by: str) -> tuple[StoredInvitation, str]:
         admin = normalized(by)
         await self.invitations.authorize(account, admin)
         return await self._latest(account, normalized(email)), admin
@@ -311,7 +311,7 @@ class SeatflowClient:
 
     async def _ask(
         self,
-        filed: FiledInvitation,
+        stored: StoredInvitation,
         update: UpdateMethodMultiParam[..., Answer],
         arguments: Sequence[Value],
         settled: Callable[[Invitation], Answer],
@@ -320,31 +320,31 @@ class SeatflowClient:
         while True:
             try:
                 return await self._asking.update(
-                    filed, update, arguments, lambda ended: settled(ended.invitation)
+                    stored, update, arguments, lambda ended: settled(ended.invitation)
                 )
             except Refused as refused:
                 # The store knows a moment before the workflow that the e-mail is out: whoever
                 # has read it there, or in the mailbox, need not hear that it is not.
-                if refused.code is not ErrorCode.NOT_PENDING or not await self._is_out(filed):
+                if refused.code is not ErrorCode.NOT_PENDING or not await self._is_out(stored):
                     raise
             await patience.pause()
 
-    async def _is_out(self, filed: FiledInvitation) -> bool:
-        state = (await self._filed(filed.invitation_id)).invitation.state
+    async def _is_out(self, stored: StoredInvitation) -> bool:
+        state = (await self._stored(stored.invitation_id)).invitation.state
         return state not in {InvitationState.ANNOUNCED, InvitationState.SENT}
 
     @property
-    def _asking(self) -> Asking[FiledInvitation, InvitationWorkflow, Invitation]:
+    def _asking(self) -> Asking[StoredInvitation, InvitationWorkflow, Invitation]:
         return Asking(
             connect=self.connect,
             handle=self._handle,
-            reread=lambda filed: self._filed(filed.invitation_id),
-            ended=lambda filed: filed.invitation.state.final,
+            reread=lambda stored: self._stored(stored.invitation_id),
+            ended=lambda stored: stored.invitation.state.final,
             wait_seconds=self.wait_seconds,
         )
 
-    async def _handle(self, filed: FiledInvitation) -> AnyInvitationHandle:
-        client, invitation = await self.connect(), filed.invitation
+    async def _handle(self, stored: StoredInvitation) -> AnyInvitationHandle:
+        client, invitation = await self.connect(), stored.invitation
         return client.get_workflow_handle_for(
             InvitationWorkflow.run,
             invitation.workflow_id,
@@ -353,20 +353,20 @@ class SeatflowClient:
             first_execution_run_id=None if invitation.state.accepted else invitation.run_id or None,
         )
 
-    async def _latest(self, account: str, email: str) -> FiledInvitation:
-        filed = await self.invitations.latest(account, email)
-        if filed is None:
+    async def _latest(self, account: str, email: str) -> StoredInvitation:
+        stored = await self.invitations.latest(account, email)
+        if stored is None:
             raise Refused(ErrorCode.NOT_FOUND, f"{account} has not invited this person.")
-        return filed
+        return stored
 
-    async def _filed(self, invitation_id: str) -> FiledInvitation:
-        filed = await self.invitations.by_id(invitation_id)
-        if filed is None:
+    async def _stored(self, invitation_id: str) -> StoredInvitation:
+        stored = await self.invitations.by_id(invitation_id)
+        if stored is None:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
-        return filed
+        return stored
 
-    def _with_link(self, filed: FiledInvitation) -> Invitation:
-        return with_link(self.signer, filed)
+    def _with_link(self, stored: StoredInvitation) -> Invitation:
+        return with_link(self.signer, stored)
 
 
 def _as_accepted(invitation: Invitation) -> Invitation:

@@ -21,12 +21,12 @@ from domain.address import as_written, domain_of, invitee_key, masked, normalize
 from domain.batch import Batch, BatchRow, RowOutcome, refused_row
 from domain.error import Refused, Unavailable
 from domain.invitation import (
-    FiledInvitation,
     Invitation,
     Invite,
     InviteResult,
     Person,
     StartInvitation,
+    StoredInvitation,
 )
 from domain.policy import Policy
 from states.invitation import InvitationMachine, opening
@@ -113,7 +113,7 @@ class Inviting:
 
     async def invite(
         self, person: Person, terms: Terms, in_order: asyncio.Lock, invitation_id: str | None = None
-    ) -> tuple[Literal["invited", "already_invited"], FiledInvitation]:
+    ) -> tuple[Literal["invited", "already_invited"], StoredInvitation]:
         """Invite one person, and wait while another command or an earlier run is in the way."""
         patience = Patience(self.wait_seconds)
         while True:
@@ -152,7 +152,7 @@ class Inviting:
             policy=terms.policy,
         )
 
-    async def _start(self, invite: Invite, begun: Invitation) -> FiledInvitation | None:
+    async def _start(self, invite: Invite, begun: Invitation) -> StoredInvitation | None:
         """Start the workflow of a claim; None while an earlier run has yet to close."""
         try:
             run_id = await self.start_workflow(invite, begun)
@@ -169,7 +169,7 @@ class Inviting:
         except Unavailable as failure:
             # It runs, and a worker binds it within a minute.
             raise Unavailable(failure.message, outcome_unknown=True) from failure
-        return FiledInvitation(
+        return StoredInvitation(
             invitation_id=invite.invitation_id,
             invitation=begun.model_copy(update={"run_id": run_id}),
             started=True,
@@ -247,7 +247,7 @@ class BatchInviter:
     async def _outcome(
         self,
         taken: "_Taken",
-        standing: FiledInvitation | Refused | None,
+        standing: StoredInvitation | Refused | None,
         terms: Terms,
         in_order: asyncio.Lock,
     ) -> RowOutcome:
@@ -312,12 +312,12 @@ class _Taken:
     begun: Invitation
 
 
-def with_link(signer: LinkSigner, filed: FiledInvitation) -> Invitation:
+def with_link(signer: LinkSigner, stored: StoredInvitation) -> Invitation:
     """The invitation with the link of its last e-mail, unless it has ended."""
-    invitation = filed.invitation
+    invitation = stored.invitation
     if invitation.state.final:
         return invitation
-    link = signer.link(filed.invitation_id, invitation.sent_count)
+    link = signer.link(stored.invitation_id, invitation.sent_count)
     return invitation.model_copy(update={"link": link})
 
 
@@ -340,27 +340,27 @@ def _refused(person: Person, error: Refused | Unavailable) -> InviteResult:
 async def settle_unstarted(client: Client, invitations: SqlInvitations) -> None:
     """Bind each abandoned claim to the workflow that runs for it, or release it."""
     abandoned = datetime.now(UTC) - ABANDONED_AFTER
-    for filed in await invitations.unstarted(abandoned):
-        handle = client.get_workflow_handle(filed.invitation.workflow_id)
+    for stored in await invitations.unstarted(abandoned):
+        handle = client.get_workflow_handle(stored.invitation.workflow_id)
         try:
             described = await handle.describe()
         except RPCError as failure:
             if failure.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            await invitations.release(filed.invitation_id, abandoned)
+            await invitations.release(stored.invitation_id, abandoned)
         else:
             running = await described.memo_value(INVITATION_ID, default=None)
-            if running == filed.invitation_id:
-                await invitations.bind(filed.invitation_id, described.run_id)
+            if running == stored.invitation_id:
+                await invitations.bind(stored.invitation_id, described.run_id)
             else:
-                await invitations.release(filed.invitation_id, abandoned)
+                await invitations.release(stored.invitation_id, abandoned)
 
 
 async def take_back(
-    invitations: SqlInvitations, filed: FiledInvitation, *, by: str, note: str
+    invitations: SqlInvitations, stored: StoredInvitation, *, by: str, note: str
 ) -> Invitation:
     """Revoke it in the store, where no workflow can; returns it as it ended, perhaps otherwise."""
     revoked = after(
-        InvitationMachine, filed.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
+        InvitationMachine, stored.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
     )
-    return await invitations.end(filed.invitation_id, revoked)
+    return await invitations.end(stored.invitation_id, revoked)

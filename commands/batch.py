@@ -136,14 +136,14 @@ def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
 
 def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
     seen, position = set[str](), 0
-    for filed in (*(FiledPerson(row=0, person=person) for person in given), *file.rows):
-        if not filed.mistakes:
-            spelling = _spelling(filed.person)
+    for row in (*(FiledPerson(row=0, person=person) for person in given), *file.rows):
+        if not row.mistakes:
+            spelling = _spelling(row.person)
             if spelling in seen:
                 continue
             seen.add(spelling)
-        refused = _refusal(filed.mistakes).as_json() if filed.mistakes else None
-        yield BatchRow(position=position, person=filed.person, refused=refused)
+        refused = _refusal(row.mistakes).as_json() if row.mistakes else None
+        yield BatchRow(position=position, person=row.person, refused=refused)
         position += 1
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue, TypeAdapter
 
 from domain.error import Refused
-from domain.invitation import FiledInvitation, Person
+from domain.invitation import Person, StoredInvitation
 from domain.model import Value
 from domain.policy import Policy
 
@@ -65,7 +65,7 @@ class RowDone(Value):
     person: Person
     result: RowResult
     error: dict[str, JsonValue] | None = None
-    filed: FiledInvitation | None = None
+    stored: StoredInvitation | None = None
 
 
 class BatchProgress(Value):

@@ -247,7 +247,7 @@ class Invitation(Value):
         return self.expires_at
 
 
-class FiledInvitation(Value):
+class StoredInvitation(Value):
     """An invitation with the data that only the store keeps."""
 
     invitation_id: str

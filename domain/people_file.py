@@ -102,18 +102,18 @@ def read_people(
     if garbled and any(_GARBLED in cell for cell in header.cells):
         return _unreadable(header.row, None, NOT_UTF8)
     columns = [cell.strip().casefold() for cell in header.cells]
-    filed = PeopleFile(unreadable=tuple(_header_mistakes(header, columns)))
+    file = PeopleFile(unreadable=tuple(_header_mistakes(header, columns)))
     if Column.EMAIL not in columns:
-        return filed
+        return file
     read = list(records)
     doubtful = tuple(_doubtful(read, columns, garbled=garbled))
-    filed = filed.model_copy(update={"unreadable": (*filed.unreadable, *doubtful)})
+    file = file.model_copy(update={"unreadable": (*file.unreadable, *doubtful)})
     unread = {mistake.row for mistake in doubtful}
     defaults = Person(email="", license=license, locale=locale)
     rows = [_person(record, columns, defaults) for record in read if record.row not in unread]
-    if not rows and not filed.unreadable:
+    if not rows and not file.unreadable:
         return _unreadable(header.row, None, "the file has no rows below the header")
-    return _each_once(filed, rows)
+    return _each_once(file, rows)
 
 
 def _text(content: bytes) -> tuple[str, bool]:
@@ -227,7 +227,7 @@ def _row_mistakes(record: _Record, width: int, values: dict[str, str]) -> Iterat
         yield FileMistake(row=record.row, column=Column.LOCALE, reason=reason)
 
 
-def _each_once(filed: PeopleFile, rows: Sequence[FiledPerson]) -> PeopleFile:
+def _each_once(file: PeopleFile, rows: Sequence[FiledPerson]) -> PeopleFile:
     """Return the file with the first row of each normalized address (INV-2)."""
     first = dict[str, int]()
     kept, repeated = list[FiledPerson](), list[RepeatedPerson]()
@@ -241,4 +241,4 @@ def _each_once(filed: PeopleFile, rows: Sequence[FiledPerson]) -> PeopleFile:
         else:
             first[email] = row.row
             kept.append(row)
-    return filed.model_copy(update={"rows": tuple(kept), "repeated": tuple(repeated)})
+    return file.model_copy(update={"rows": tuple(kept), "repeated": tuple(repeated)})

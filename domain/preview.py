@@ -70,7 +70,6 @@ FEATURES_OF_A_BASE_LICENSE = (
 """The features that a licensed person has and a basic one has not (INV-16)."""
 
 
-
 def losses(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
     """Return the features and licenses that a person loses by accepting (INV-16, TRF-3)."""
     user = source.user(invitee) if source else None

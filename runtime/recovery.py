@@ -18,9 +18,9 @@ from clients.refund import TOLD_WITHIN, RefundClient
 from domain.address import masked
 from domain.invitation import (
     CarriedInvitation,
-    FiledInvitation,
     Invite,
     StartInvitation,
+    StoredInvitation,
 )
 from domain.journal import ENGINE
 from workflows.invitation import InvitationWorkflow, search_attributes
@@ -57,22 +57,22 @@ async def take_up_invitations(
     """
     async for execution in client.list_workflows(_ENDED_FROM_OUTSIDE):
         invitation_id = await execution.memo_value(INVITATION_ID, default=None)
-        filed = await invitations.by_id(invitation_id) if invitation_id else None
-        if filed is None or filed.invitation.state.final:
+        stored = await invitations.by_id(invitation_id) if invitation_id else None
+        if stored is None or stored.invitation.state.final:
             continue
-        if filed.invitation.state.unanswered:
+        if stored.invitation.state.unanswered:
             if not await _runs(client, execution.id):
                 note = "Its workflow was ended from outside."
-                await take_back(invitations, filed, by=ENGINE, note=note)
-        elif filed.ordered and await _is_left_alone(client, execution.id, execution.start_time):
+                await take_back(invitations, stored, by=ENGINE, note=note)
+        elif stored.ordered and await _is_left_alone(client, execution.id, execution.start_time):
             log.warning("%s was ended from outside and is taken up", execution.id)
-            await _go_on(client, filed.ordered, filed, refunds)
+            await _go_on(client, stored.ordered, stored, refunds)
 
 
 async def _go_on(
-    client: Client, invite: Invite, filed: FiledInvitation, refunds: RefundClient
+    client: Client, invite: Invite, stored: StoredInvitation, refunds: RefundClient
 ) -> None:
-    invitation, refund = filed.invitation, None
+    invitation, refund = stored.invitation, None
     if invitation.settlement and invitation.settlement.refund_id:
         refund = await refunds.refunds.order_of(invitation.settlement.refund_id)
     carried = CarriedInvitation(
@@ -86,7 +86,7 @@ async def _go_on(
             id=invite.workflow_id,
             task_queue=refunds.task_queue,
             search_attributes=search_attributes(invite, invitation),
-            memo={INVITATION_ID: filed.invitation_id},
+            memo={INVITATION_ID: stored.invitation_id},
             static_summary=f"{masked(invite.email)} into {invite.account}",
             priority=caused_by(invite.account),
             rpc_timeout=TOLD_WITHIN,

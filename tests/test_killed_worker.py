@@ -82,7 +82,7 @@ async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     async with a_worker(world) as worker:
         await a_paying_owner(world)
         accepting = asyncio.create_task(world.client.accept(world.account, JANE, Choice.REFUND))
-        while not (await world.filed(JANE)).state.accepted:
+        while not (await world.stored(JANE)).state.accepted:
             await asyncio.sleep(0)
         await killed(worker)
     async with a_worker(world):

@@ -167,11 +167,11 @@ class World:
         ):
             yield
 
-    async def filed(self, email: str) -> Invitation:
+    async def stored(self, email: str) -> Invitation:
         """The invitation as the store keeps it."""
-        filed = await self.store.invitations.latest(self.account, email)
-        assert filed is not None
-        return filed.invitation
+        stored = await self.store.invitations.latest(self.account, email)
+        assert stored is not None
+        return stored.invitation
 
     # What stands.
 

@@ -244,7 +244,7 @@ async def test_what_is_cleared_during_a_delivery_is_kept(world: World) -> None:
     async with asyncio.timeout(15):
         while (await handle.describe()).raw_description.pending_activities:
             await asyncio.sleep(0.05)
-        while named(await world.filed(JANE)) != [CARL, "room-1"]:
+        while named(await world.stored(JANE)) != [CARL, "room-1"]:
             await asyncio.sleep(0.05)
     assert named(await world.show(JANE)) == [CARL, "room-1"]
 

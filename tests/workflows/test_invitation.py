@@ -156,10 +156,10 @@ async def test_who_has_read_that_it_is_out_may_answer_at_once(world: World) -> N
     """The store knows it a moment before the workflow does."""
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
-    filed = await world.store.invitations.latest(world.account, JANE)
-    assert filed is not None
-    out = as_delivered(filed.invitation, datetime.now(UTC), Policy())
-    await world.store.invitations.record(filed.invitation_id, out)
+    stored = await world.store.invitations.latest(world.account, JANE)
+    assert stored is not None
+    out = as_delivered(stored.invitation, datetime.now(UTC), Policy())
+    await world.store.invitations.record(stored.invitation_id, out)
     accepting = asyncio.create_task(world.client.accept(world.account, JANE))
     await asyncio.sleep(0.5)
     world.smtp.answers.clear()

@@ -245,10 +245,10 @@ async def test_a_refund_that_runs_already_is_waited_for(world: World) -> None:
     """REF-6: a worker was quicker to take it up; the invitation looks from time to time."""
     await a_paying_owner(world)
     client, invitation = world.temporal.client, await world.show(JANE)
-    filed = await world.store.invitations.latest(world.account, JANE)
-    assert filed is not None
+    stored = await world.store.invitations.latest(world.account, JANE)
+    assert stored is not None
     other = await client.start_workflow(
-        "Refund", id=f"refund/rf-{filed.invitation_id}", task_queue="nobody"
+        "Refund", id=f"refund/rf-{stored.invitation_id}", task_queue="nobody"
     )
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None

@@ -46,7 +46,7 @@ async def test_who_is_quiet_for_three_days_is_reminded_at_most_three_times(world
     first = await reminded(world, 1)
     assert str(pending.link) in world.mails(event="reminder")[0].text
     assert (first.state, first.reminded_by) == (pending.state, "run-1")
-    assert (await world.filed(JANE)).reminders_sent == 1
+    assert (await world.stored(JANE)).reminders_sent == 1
     await world.pass_time(JANE, 4 * DAY - HOUR)
     await signal(world)
     assert (await world.show(JANE)).reminders_sent == 1

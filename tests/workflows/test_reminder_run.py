@@ -51,8 +51,8 @@ async def let_pass(world: World, emails: list[str], span: timedelta) -> None:
 
     async def one(email: str) -> None:
         async with at_once:
-            filed = await world.filed(email)
-            await world.clock.pass_time(filed.workflow_id, span)
+            stored = await world.stored(email)
+            await world.clock.pass_time(stored.workflow_id, span)
 
     await asyncio.gather(*map(one, emails))
 

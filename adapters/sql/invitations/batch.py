@@ -1,4 +1,4 @@
-"""Batches in the store: filed whole, done row by row, reported at the end (REM-3)."""
+"""Batches in the store: stored whole, done row by row, reported at the end (REM-3)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from adapters.sql.database.schema import BatchPersonRow, InvitationRow
 from adapters.sql.database.schema import BatchRow as FiledBatchRow
 from adapters.sql.database.transaction import alone, reading, writing
 from adapters.sql.invitations.invitation import bind_run
-from adapters.sql.invitations.record import filed
+from adapters.sql.invitations.record import stored_invitation
 from domain.batch import Batch, BatchProgress, BatchRow, RowDone, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState
@@ -52,7 +52,7 @@ class SqlBatches:
                 raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")
             if kept:
                 if not await _was_begun(session, batch.batch_id):
-                    # It was filed and never started: the terms of now hold.
+                    # It was stored and never started: the terms of now hold.
                     kept.ordered = batch
                 return kept.ordered
             session.add(
@@ -166,7 +166,7 @@ class SqlBatches:
                         person=row.person,
                         result=row.result,
                         error=row.error,
-                        filed=filed(invitation) if invitation else None,
+                        stored=stored_invitation(invitation) if invitation else None,
                     )
                 )
         return found

@@ -19,10 +19,10 @@ from adapters.sql.database.transaction import alone_about, reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
 from adapters.sql.invitations.preview import owned, previewed, source_of
 from adapters.sql.invitations.record import (
-    filed,
     keep,
     locked_invitation,
     release_seat,
+    stored_invitation,
     unknown_invitation,
 )
 from adapters.sql.membership import (
@@ -42,11 +42,11 @@ from domain.blocker import blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
-    FiledInvitation,
     Invitation,
     InvitationState,
     Invite,
     License,
+    StoredInvitation,
 )
 from domain.ledger import credit_of, credited_by
 from domain.letter.base import Reader
@@ -64,7 +64,7 @@ class SqlInvitations:
 
     async def claim(
         self, invite: Invite, opening: Invitation, at: datetime
-    ) -> FiledInvitation | None:
+    ) -> StoredInvitation | None:
         """File an invitation before its workflow starts, with its seat (INV-15).
 
         None when it was; otherwise the live one that stands (INV-3). Raises Refused:
@@ -81,7 +81,7 @@ class SqlInvitations:
 
     async def claim_all(
         self, claims: Sequence[tuple[Invite, Invitation]], at: datetime
-    ) -> list[FiledInvitation | Refused | None]:
+    ) -> list[StoredInvitation | Refused | None]:
         """As `claim`, for rows of one request, in order; a refusal spoils no other row (INV-2).
 
         What was claimed under the same id before is found as it stands, also when it has
@@ -93,13 +93,13 @@ class SqlInvitations:
             own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
             unable = await _unable(session, claims[0][0])
             known = await _known(session, [invite for invite, _ in claims])
-            standings = list[FiledInvitation | Refused | None]()
+            standings = list[StoredInvitation | Refused | None]()
             for invite, opening in claims:
                 row = own.get(invite.invitation_id)
                 if row and row.run_id is None:
                     row.claimed_at = at
                 if row or unable:
-                    standings.append(filed(row) if row else unable)
+                    standings.append(stored_invitation(row) if row else unable)
                     continue
                 try:
                     if invite.email in known:
@@ -131,7 +131,7 @@ class SqlInvitations:
                 await release_seat(session, row, datetime.now(UTC))
                 await session.delete(row)
 
-    async def unstarted(self, claimed_before: datetime) -> list[FiledInvitation]:
+    async def unstarted(self, claimed_before: datetime) -> list[StoredInvitation]:
         """Claims that are older than that and were not bound, oldest first."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
@@ -143,9 +143,9 @@ class SqlInvitations:
                 )
                 .order_by(InvitationRow.claimed_at)
             )
-            return [filed(row) for row in rows]
+            return [stored_invitation(row) for row in rows]
 
-    async def latest(self, account: str, email: str) -> FiledInvitation | None:
+    async def latest(self, account: str, email: str) -> StoredInvitation | None:
         """The live invitation of that person into that account, else the last that ended."""
         async with reading(self._engine) as session:
             row = await session.scalar(
@@ -158,13 +158,13 @@ class SqlInvitations:
                 )
                 .limit(1)
             )
-            return filed(row) if row else None
+            return stored_invitation(row) if row else None
 
-    async def by_id(self, invitation_id: str) -> FiledInvitation | None:
+    async def by_id(self, invitation_id: str) -> StoredInvitation | None:
         """The invitation of that id."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            return filed(row) if row else None
+            return stored_invitation(row) if row else None
 
     async def listed(
         self,
@@ -172,7 +172,7 @@ class SqlInvitations:
         states: Sequence[InvitationState],
         quiet_before: datetime | None,
         everything: bool,
-    ) -> list[FiledInvitation]:
+    ) -> list[StoredInvitation]:
         """The account's invitations, oldest first (INV-5).
 
         Those in `states`; without any, the live ones, or `everything`. With
@@ -197,7 +197,7 @@ class SqlInvitations:
             rows = await session.scalars(
                 query.order_by(InvitationRow.claimed_at, InvitationRow.invitation_id)
             )
-            return [filed(row) for row in rows]
+            return [stored_invitation(row) for row in rows]
 
     async def authorize_inviter(self, account: str, admin: str) -> tuple[str, ...]:
         """The domains that the account manages, whose people may join unasked (INV-18).
@@ -366,7 +366,7 @@ def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
 
 async def _claim(
     session: AsyncSession, invite: Invite, opening: Invitation, at: datetime
-) -> FiledInvitation | None:
+) -> StoredInvitation | None:
     """File it, unless a live one stands; whoever asks may invite into the account.
 
     Raises Refused with nothing changed.
@@ -374,7 +374,7 @@ async def _claim(
     await require_invitable(session, invite)
     standing = await _live(session, invite)
     if standing:
-        return filed(standing)
+        return stored_invitation(standing)
     if invite.beside:
         await _blocked(session, invite.beside)
     await _file(session, invite, opening, at)
@@ -397,7 +397,7 @@ async def _file(session: AsyncSession, invite: Invite, opening: Invitation, at: 
 
 
 async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
-    """Those who are on an account or have a live invitation into this one: not simply filed.
+    """Those who are on an account or have a live invitation into this one: not simply stored.
 
     Most people of a batch are neither, and every question would hold up all others on SQLite.
     """

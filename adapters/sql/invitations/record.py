@@ -9,7 +9,7 @@ from adapters.sql.database.schema import InvitationRow
 from adapters.sql.licenses.pool import serve_waiting
 from adapters.sql.membership import base_licenses, locked_accounts
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invitation, InvitationState
+from domain.invitation import Invitation, InvitationState, StoredInvitation
 
 UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
 """Neither accepted nor ended: a seat may still be reserved for it."""
@@ -26,9 +26,9 @@ def keep(row: InvitationRow, invitation: Invitation) -> None:
     row.ended_at = invitation.journal[-1].at if invitation.state.final else None
 
 
-def filed(row: InvitationRow) -> FiledInvitation:
+def stored_invitation(row: InvitationRow) -> StoredInvitation:
     """The invitation as the store gives it out."""
-    return FiledInvitation(
+    return StoredInvitation(
         invitation_id=row.invitation_id,
         ordered=row.ordered,
         invitation=row.record,

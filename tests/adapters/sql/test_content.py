@@ -58,9 +58,9 @@ async def theirs(town: Town, name: str = "acme") -> User:
 
 
 async def kept(town: Town, invite: Invite) -> Invitation:
-    filed = await town.store.invitations.by_id(invite.invitation_id)
-    assert filed
-    return filed.invitation
+    stored = await town.store.invitations.by_id(invite.invitation_id)
+    assert stored
+    return stored.invitation
 
 
 async def test_join_links_become_those_of_the_vanity_url_and_ids_stay(town: Town) -> None:

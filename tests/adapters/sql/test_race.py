@@ -120,7 +120,7 @@ async def test_one_person_is_claimed_once(town: Town) -> None:
         )
     )
     assert done.count(None) == 1
-    assert len({filed.invitation_id for filed in done if filed}) == 1
+    assert len({stored.invitation_id for stored in done if stored}) == 1
     assert (await town.store.audit()).violations == ()
 
 

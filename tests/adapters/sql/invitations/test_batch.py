@@ -1,4 +1,4 @@
-"""Batches in the store: filed once, done row by row, their claims known again."""
+"""Batches in the store: stored once, done row by row, their claims known again."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from adapters.sql.store import SqlStore
 from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, digest
 from domain.error import ErrorCode, Refused
-from domain.invitation import FiledInvitation, Invite, License, Person
+from domain.invitation import Invite, License, Person, StoredInvitation
 from states.invitation import opening
 from tests.adapters.sql.town import ADMIN, NOON, ZOE, Town
 
@@ -24,7 +24,7 @@ def crowd(count: int) -> list[BatchRow]:
     ]
 
 
-async def filed(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH) -> Batch:
+async def stored(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH) -> Batch:
     told_by = digest(batch.account, batch.by, batch.heads_up_days, rows)
     return await store.batches.file(batch, told_by, rows, NOON)
 
@@ -32,14 +32,14 @@ async def filed(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH)
 async def test_a_batch_is_filed_once(store: SqlStore) -> None:
     rows = [*crowd(2), BatchRow(position=2, person=Person(email=""), refused=REFUSED)]
     later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
-    assert await filed(store, rows, later) == later
+    assert await stored(store, rows, later) == later
     # As long as nobody was invited, the terms of now hold.
-    assert await filed(store, rows) == BATCH
+    assert await stored(store, rows) == BATCH
     assert await store.batches.progress("spring") == BatchProgress(total=3, refused=1)
     assert [row.position for row in await store.batches.waiting("spring", 10)] == [0, 1]
     assert len(await store.batches.waiting("spring", 1)) == 1
     with pytest.raises(Refused) as refused:
-        await filed(store, crowd(3))
+        await stored(store, crowd(3))
     assert refused.value.code is ErrorCode.CONFLICT
     with pytest.raises(Refused) as unknown:
         await store.batches.progress("autumn")
@@ -49,7 +49,7 @@ async def test_a_batch_is_filed_once(store: SqlStore) -> None:
 async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlStore) -> None:
     told_by = digest(BATCH.account, BATCH.by, 0, crowd(2))
     first = await store.batches.named(told_by)
-    await filed(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))
+    await stored(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))
     assert await store.batches.named(told_by) == first
     await store.batches.report(first, NOON)
     await store.batches.report(first, NOON + timedelta(days=1))
@@ -59,7 +59,7 @@ async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlSt
 
 async def claimed(
     town: Town, *invites: Invite, at: datetime = NOON
-) -> list[FiledInvitation | Refused | None]:
+) -> list[StoredInvitation | Refused | None]:
     claims = [(each, opening(each, run_id="", at=at)) for each in invites]
     return await town.store.invitations.claim_all(claims, at)
 
@@ -84,7 +84,7 @@ async def test_rows_are_claimed_together_and_a_refused_one_spoils_no_other(town:
         "no_seats",
     ]
     live = found[1]
-    assert isinstance(live, FiledInvitation)
+    assert isinstance(live, StoredInvitation)
     assert live.invitation_id == standing.invitation_id
     assert (await town.store.audit()).violations == ()
 
@@ -101,7 +101,7 @@ async def test_a_claim_is_known_again_and_counts_as_new(town: Town) -> None:
     assert await claimed(town, invite) == [None]
     later = NOON + timedelta(minutes=1)
     [again] = await claimed(town, invite, at=later)
-    assert isinstance(again, FiledInvitation)
+    assert isinstance(again, StoredInvitation)
     assert not again.started
     invitations = town.store.invitations
     await invitations.release(invite.invitation_id, later)
@@ -112,7 +112,7 @@ async def test_a_claim_is_known_again_and_counts_as_new(town: Town) -> None:
 
 async def test_what_became_of_a_row_is_kept_with_the_run_it_started(town: Town) -> None:
     batches, rows = town.store.batches, crowd(4)
-    await filed(town.store, rows)
+    await stored(town.store, rows)
     invites = [town.invite(row.person.email) for row in rows]
     await claimed(town, *invites[:2])
     invited = [
@@ -129,10 +129,10 @@ async def test_what_became_of_a_row_is_kept_with_the_run_it_started(town: Town) 
     await batches.keep("spring", [*invited, refused])
     assert await batches.progress("spring") == BatchProgress(total=4, invited=2, refused=1)
     later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
-    assert await filed(town.store, rows, later) == BATCH
+    assert await stored(town.store, rows, later) == BATCH
     assert [row.position for row in await batches.waiting("spring", 10)] == [2]
     assert await batches.still_out("spring") == 2
     first, second, last = await batches.results("spring")
-    assert first.filed is not None and first.filed.invitation.run_id == "run-0"
-    assert second.filed is not None and second.filed.started
-    assert (last.result, last.error, last.filed) == ("refused", REFUSED, None)
+    assert first.stored is not None and first.stored.invitation.run_id == "run-0"
+    assert second.stored is not None and second.stored.started
+    assert (last.result, last.error, last.stored) == ("refused", REFUSED, None)

@@ -221,7 +221,7 @@ async def test_live_invitations_are_listed_oldest_first(town: Town) -> None:
 
     async def listed(*states: InvitationState, everything: bool = False) -> list[str]:
         found = await town.store.invitations.listed("acme", states, None, everything)
-        return [filed.invitation.email[:2] for filed in found]
+        return [stored.invitation.email[:2] for stored in found]
 
     # A claim is no invitation until its workflow has started.
     await town.claimed(town.invite("p4@person.example"))

@@ -119,10 +119,10 @@ async def test_credit_does_not_follow_into_another_currency(town: Town) -> None:
     await town.store.directory.import_(directory(AMERICAN))
     await imported(town, credit="5.00")
     assert await refusal(town, Choice.TRANSFER, at=ACCEPTED_AT) is ErrorCode.CURRENCY_MISMATCH
-    filed = await town.store.invitations.latest("acme", PAULA)
-    assert filed
-    invite = town.invite(PAULA).model_copy(update={"invitation_id": filed.invitation_id})
-    joined = await town.settle(invite, filed.invitation, Choice.REFUND)
+    stored = await town.store.invitations.latest("acme", PAULA)
+    assert stored
+    invite = town.invite(PAULA).model_copy(update={"invitation_id": stored.invitation_id})
+    joined = await town.settle(invite, stored.invitation, Choice.REFUND)
     assert joined.refund
     assert await balances(town.engine, "credit/paid", "credit/acme") == {"credit/paid": "EUR 1500"}
     assert (await town.store.invitations.parties(invite)).credited is None
