@@ -16,7 +16,7 @@ from commands.answer import DONE, Answer, as_json, print_json
 from commands.question import ask_store
 from commands.source import content_of
 from domain.account import Directory
-from domain.account_file import Mistake, read_accounts
+from domain.account_file import InputError, read_accounts
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused, Unavailable
 
@@ -70,15 +70,13 @@ def audit(context: typer.Context) -> int:
 def _read(context: typer.Context, file: str) -> Directory:
     """What the file says. Raises Refused, with every mistake in it."""
     read = read_accounts(_document(file))
-    if not read.mistakes:
+    if not read.errors:
         return read.directory
-    found: list[Mistake] = []
+    found: list[InputError] = []
     # Whatever the store says of a file that is wrong in itself can wait until there is one.
     with suppress(Unavailable):
-        found = ask_store(
-            context, "Checking", lambda store: store.directory.mistakes(read.directory)
-        )
-    raise _bad_file(file, read.told(found))
+        found = ask_store(context, "Checking", lambda store: store.directory.errors(read.directory))
+    raise _bad_file(file, read.all_errors(found))
 
 
 def _document(file: str) -> JsonValue:
@@ -105,7 +103,7 @@ def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return once
 
 
-def _bad_file(file: str, mistakes: Iterable[Mistake]) -> Refused:
+def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:
     listed: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     return Refused(
         ErrorCode.INVALID_INPUT, f"{file} cannot be imported; nothing was.", mistakes=listed

@@ -19,7 +19,7 @@ from domain.address import normalized
 from domain.batch import BatchRow
 from domain.error import ErrorCode, Refused
 from domain.invitation import InviteResult, License, Person
-from domain.people_file import FiledPerson, FileMistake, PeopleFile, read_people
+from domain.people_file import CsvError, CsvRow, PeopleFile, read_people
 
 if TYPE_CHECKING:
     from clients.batch import BulkClient
@@ -66,8 +66,8 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
         reason = unreadable.strerror or str(unreadable)
         raise _bad_file(file, [{"path": file, "reason": reason}]) from None
     found = read_people(content, license, locale)
-    if found.unreadable or (found.mistakes and not skip_bad_rows):
-        raise _bad_file(file, [_as_json(mistake) for mistake in found.mistakes])
+    if found.unreadable or (found.errors and not skip_bad_rows):
+        raise _bad_file(file, [_as_json(mistake) for mistake in found.errors])
     return found
 
 
@@ -136,13 +136,13 @@ def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
 
 def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
     seen, position = set[str](), 0
-    for row in (*(FiledPerson(row=0, person=person) for person in given), *file.rows):
-        if not row.mistakes:
+    for row in (*(CsvRow(row=0, person=person) for person in given), *file.rows):
+        if not row.errors:
             spelling = _spelling(row.person)
             if spelling in seen:
                 continue
             seen.add(spelling)
-        refused = _refusal(row.mistakes).as_json() if row.mistakes else None
+        refused = _refusal(row.errors).as_json() if row.errors else None
         yield BatchRow(position=position, person=row.person, refused=refused)
         position += 1
 
@@ -155,7 +155,7 @@ def _spelling(person: Person) -> str:
         return person.email.strip()
 
 
-def _refusal(mistakes: Sequence[FileMistake]) -> Refused:
+def _refusal(mistakes: Sequence[CsvError]) -> Refused:
     first = mistakes[0]
     return Refused(
         first.code,
@@ -164,7 +164,7 @@ def _refusal(mistakes: Sequence[FileMistake]) -> Refused:
     )
 
 
-def _as_json(mistake: FileMistake) -> dict[str, JsonValue]:
+def _as_json(mistake: CsvError) -> dict[str, JsonValue]:
     return {
         "row": mistake.row,
         "column": mistake.column,

@@ -34,7 +34,7 @@ from domain.text import LOCALE, OneLine
 FIELDS_ONLY: Final[dict[str, object]] = {}
 """The validation context in which only single fields are checked, not the account or the file."""
 
-_OUR_TIME: Final = range(1900, 3000)
+_SUPPORTED_YEARS: Final = range(1900, 3000)
 """Supported years; adding any period of the rules to them does not overflow."""
 
 Day = TypeVar("Day", bound=date)
@@ -87,10 +87,11 @@ def _instant(value: object) -> object:
     return value
 
 
-def _in_our_time(at: Day) -> Day:
-    if at.year not in _OUR_TIME:
+def _supported_year(at: Day) -> Day:
+    if at.year not in _SUPPORTED_YEARS:
         raise ValueError(
-            f"unsupported year; use one from {_OUR_TIME.start} to {_OUR_TIME.stop - 1}"
+            f"unsupported year {at.year}; "
+            f"use one from {_SUPPORTED_YEARS.start} to {_SUPPORTED_YEARS.stop - 1}"
         )
     return at
 
@@ -110,7 +111,7 @@ Instant = Annotated[
     AwareDatetime | date,
     Field(union_mode="left_to_right"),
     BeforeValidator(_instant),
-    AfterValidator(_in_our_time),
+    AfterValidator(_supported_year),
 ]
 """A time, or a date, which means 00:00 in the account's time zone."""
 
@@ -147,7 +148,7 @@ class Meeting(_Entry):
 
     id: ItemId
     topic: OneLine
-    starts_at: Annotated[AwareDatetime, AfterValidator(_in_our_time)]
+    starts_at: Annotated[AwareDatetime, AfterValidator(_supported_year)]
     capacity: int | None = None
     join_url: str | None = None
 
@@ -226,7 +227,7 @@ class Invoice(_Entry):
 
     id: ItemId
     amount_due: DecimalText
-    due_on: Annotated[date, AfterValidator(_in_our_time)]
+    due_on: Annotated[date, AfterValidator(_supported_year)]
     status: Literal["open", "paid"] = "open"
 
 
@@ -282,10 +283,10 @@ class Account(_Entry):
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
-        _refuse(self.mistakes(), info)
+        _refuse(self.errors(), info)
         return self
 
-    def mistakes(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         """Yield the errors of the account as a whole."""
         yield from _repeated("pool", (f"{pool.sku} {pool.capacity}" for pool in self.pools))
         yield from _repeated("user", (user.email for user in self.users))
@@ -296,11 +297,11 @@ class Account(_Entry):
         )
         yield from _repeated("invoice", (invoice.id for invoice in self.invoices))
         yield from _repeated("payment method", (method.id for method in self.payment_methods))
-        yield from self._too_precise()
+        yield from self._excess_decimals()
         if sum(user.role is Role.OWNER for user in self.users) > 1:
             yield "an account has one owner"
         for line in self.subscriptions:
-            if not self._begins_first(line):
+            if not self._starts_before_end(line):
                 yield f"the period of subscription {line.id} ends before it starts"
         licensed = sum(user.licensed for user in self.users)
         if self.licenses is not None and self.licenses < licensed:
@@ -308,12 +309,12 @@ class Account(_Entry):
         if self.state == "closed" and self.users:
             yield "a closed account has no users"
 
-    def _begins_first(self, line: Subscription) -> bool:
+    def _starts_before_end(self, line: Subscription) -> bool:
         start, end = (moment(at, self.time_zone) for at in (line.period_start, line.period_end))
         # The lines of a closed account ended when it closed, perhaps before they began (SRC-2).
         return start < end or self.state == "closed"
 
-    def _too_precise(self) -> Iterable[str]:
+    def _excess_decimals(self) -> Iterable[str]:
         digits = get_currency_precision(self.currency)
         amounts = [
             ("credit", self.credit),
@@ -338,10 +339,10 @@ class Directory(_Entry):
 
     @model_validator(mode="after")
     def _each_once(self, info: ValidationInfo) -> Self:
-        _refuse(self.mistakes(), info)
+        _refuse(self.errors(), info)
         return self
 
-    def mistakes(self) -> Iterator[str]:
+    def errors(self) -> Iterator[str]:
         """Yield the errors that concern more than one account."""
         yield from _repeated("account", (account.id for account in self.accounts))
         yield from _repeated(
@@ -350,8 +351,8 @@ class Directory(_Entry):
         )
 
 
-def _refuse(mistakes: Iterator[str], info: ValidationInfo) -> None:
-    if info.context is not FIELDS_ONLY and (found := "; ".join(mistakes)):
+def _refuse(errors: Iterator[str], info: ValidationInfo) -> None:
+    if info.context is not FIELDS_ONLY and (found := "; ".join(errors)):
         raise ValueError(found)
 
 

@@ -11,10 +11,10 @@ from pydantic_core import ErrorDetails
 
 from domain.account import FIELDS_ONLY, Directory
 
-Mistake = tuple[str, str]
+InputError = tuple[str, str]
 """A path in the file, and the reason of the error there."""
 
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 """The keys and indexes from the root of the file to one of its parts."""
 
 _ENTRY: Final = re.compile(r"(\w+)\[(\d+)\]")
@@ -28,19 +28,19 @@ class AccountFile:
 
     directory: Directory
     """The readable part of the file; only its single fields are checked."""
-    left_out: frozenset[Place]
+    left_out: frozenset[Location]
     """The unreadable parts: entries of lists, and members of accounts."""
-    mistakes: tuple[Mistake, ...]
+    errors: tuple[InputError, ...]
 
-    def told(self, found: Sequence[Mistake]) -> list[Mistake]:
+    def all_errors(self, found: Sequence[InputError]) -> list[InputError]:
         """Return all errors, including those `found` in `directory`.
 
         An error around a part that was left out may be a consequence of it: it is omitted.
         """
-        known = [path for path, _ in self.mistakes]
+        known = [path for path, _ in self.errors]
         placed = [(self.path_in_file(path), reason) for path, reason in found]
         return [
-            *self.mistakes,
+            *self.errors,
             *(
                 (path, reason)
                 for path, reason in placed
@@ -52,12 +52,12 @@ class AccountFile:
 
     def path_in_file(self, path: str) -> str:
         """Return the path in the file of the part at `path` in the directory."""
-        place, steps, rest = Place(), list[str](), path
+        location, steps, rest = Location(), list[str](), path
         while entry := _ENTRY.match(rest):
-            place = (*place, entry[1])
-            kept = (number for number in count() if (*place, number) not in self.left_out)
+            location = (*location, entry[1])
+            kept = (number for number in count() if (*location, number) not in self.left_out)
             number = next(islice(kept, int(entry[2]), None))
-            place = (*place, number)
+            location = (*location, number)
             steps.append(f"{entry[1]}[{number}]")
             rest = rest[entry.end() :].removeprefix(".")
         return ".".join([*steps, rest] if rest else steps)
@@ -66,7 +66,7 @@ class AccountFile:
 def read_accounts(document: JsonValue) -> AccountFile:
     """Validate every field, and the readable part of the file as a whole."""
     try:
-        directory, left_out, unread = _directory(document, frozenset()), frozenset[Place](), []
+        directory, left_out, unread = _directory(document, frozenset()), frozenset[Location](), []
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False)
         left_out = frozenset(_unreadable(document, error) for error in errors)
@@ -81,35 +81,35 @@ def read_accounts(document: JsonValue) -> AccountFile:
         *(
             (file.path_in_file(f"accounts[{number}]"), reason)
             for number, account in enumerate(directory.accounts)
-            for reason in account.mistakes()
+            for reason in account.errors()
         ),
-        *(("$", reason) for reason in directory.mistakes()),
+        *(("$", reason) for reason in directory.errors()),
     ]
     return AccountFile(directory, left_out, (*unread, *whole))
 
 
-def _directory(document: JsonValue, left_out: Set[Place]) -> Directory:
+def _directory(document: JsonValue, left_out: Set[Location]) -> Directory:
     return Directory.model_validate(_rest(document, (), left_out), context=FIELDS_ONLY)
 
 
-def _rest(value: JsonValue, place: Place, left_out: Set[Place]) -> JsonValue:
+def _rest(value: JsonValue, location: Location, left_out: Set[Location]) -> JsonValue:
     """Return the value without the parts left out; required members get placeholders."""
     match value:
         case dict():
             members = {
-                name: _rest(member, (*place, name), left_out)
+                name: _rest(member, (*location, name), left_out)
                 for name, member in value.items()
-                if (*place, name) not in left_out
+                if (*location, name) not in left_out
             }
-            defaults = _placeholders(place[1]) if len(place) == _ACCOUNT else {}
+            defaults = _placeholders(location[1]) if len(location) == _ACCOUNT else {}
             return members | {
-                name: member for name, member in defaults.items() if (*place, name) in left_out
+                name: member for name, member in defaults.items() if (*location, name) in left_out
             }
         case list():
             return [
-                _rest(entry, (*place, number), left_out)
+                _rest(entry, (*location, number), left_out)
                 for number, entry in enumerate(value)
-                if (*place, number) not in left_out
+                if (*location, number) not in left_out
             ]
         case _:
             return value
@@ -128,16 +128,16 @@ def _placeholders(number: str | int) -> dict[str, JsonValue]:
     }
 
 
-def _unreadable(document: JsonValue, error: ErrorDetails) -> Place:
+def _unreadable(document: JsonValue, error: ErrorDetails) -> Location:
     """Return the part to leave out: a member of an account, or an entry below one."""
     steps = tuple(_steps(document, error))
-    numbers = [place for place, step in enumerate(steps) if isinstance(step, int)]
-    if not numbers:
+    indexes = [depth for depth, step in enumerate(steps) if isinstance(step, int)]
+    if not indexes:
         return steps[:1]
-    return steps[: _ACCOUNT + 1] if numbers[-1] < _ACCOUNT else steps[: numbers[-1] + 1]
+    return steps[: _ACCOUNT + 1] if indexes[-1] < _ACCOUNT else steps[: indexes[-1] + 1]
 
 
-def _by_path(document: JsonValue, errors: Sequence[ErrorDetails]) -> list[Mistake]:
+def _by_path(document: JsonValue, errors: Sequence[ErrorDetails]) -> list[InputError]:
     """Return one error for each path; the reasons of a union's alternatives are joined."""
     found: dict[str, list[str]] = {}
     for error in errors:

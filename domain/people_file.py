@@ -14,7 +14,7 @@ from domain.text import LOCALE, one_line
 
 NOT_UTF8: Final = "not UTF-8: save the file as “CSV UTF-8”"
 
-_GARBLED: Final = "\N{REPLACEMENT CHARACTER}"
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 """The replacement of bytes that are not UTF-8."""
 
 
@@ -27,7 +27,7 @@ class Column(StrEnum):
     NAME = "name"
 
 
-class FileMistake(Value):
+class CsvError(Value):
     """An error in a file."""
 
     row: int
@@ -43,13 +43,13 @@ class FileMistake(Value):
         return f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
 
 
-class FiledPerson(Value):
+class CsvRow(Value):
     """One row of a file."""
 
     row: int
     person: Person
     """In a row with errors, only the address is set."""
-    mistakes: tuple[FileMistake, ...] = ()
+    errors: tuple[CsvError, ...] = ()
 
 
 class RepeatedPerson(Value):
@@ -63,17 +63,17 @@ class RepeatedPerson(Value):
 class PeopleFile(Value):
     """The content of a file."""
 
-    rows: tuple[FiledPerson, ...] = ()
+    rows: tuple[CsvRow, ...] = ()
     """The first row of each address, and every row with an error."""
     repeated: tuple[RepeatedPerson, ...] = ()
-    unreadable: tuple[FileMistake, ...] = ()
+    unreadable: tuple[CsvError, ...] = ()
     """Errors of the whole file, such as a missing column, which make all rows unreliable."""
 
     @property
-    def mistakes(self) -> tuple[FileMistake, ...]:
+    def errors(self) -> tuple[CsvError, ...]:
         """Return all errors, in the order of the rows."""
-        of_rows = (mistake for row in self.rows for mistake in row.mistakes)
-        return tuple(sorted((*self.unreadable, *of_rows), key=lambda mistake: mistake.row))
+        of_rows = (error for row in self.rows for error in row.errors)
+        return tuple(sorted((*self.unreadable, *of_rows), key=lambda error: error.row))
 
 
 class _Record(NamedTuple):
@@ -94,21 +94,21 @@ def read_people(
     The first row names the columns, in any order. `license` and `locale` are the defaults of
     rows that leave them empty.
     """
-    text, garbled = _text(content)
+    text, has_invalid_bytes = _text(content)
     records = _records(text)
     header = next(records, None)
     if header is None:
         return _unreadable(1, None, "the file is empty")
-    if garbled and any(_GARBLED in cell for cell in header.cells):
+    if has_invalid_bytes and any(_REPLACEMENT in cell for cell in header.cells):
         return _unreadable(header.row, None, NOT_UTF8)
     columns = [cell.strip().casefold() for cell in header.cells]
-    file = PeopleFile(unreadable=tuple(_header_mistakes(header, columns)))
+    file = PeopleFile(unreadable=tuple(_header_errors(header, columns)))
     if Column.EMAIL not in columns:
         return file
     read = list(records)
-    doubtful = tuple(_doubtful(read, columns, garbled=garbled))
-    file = file.model_copy(update={"unreadable": (*file.unreadable, *doubtful)})
-    unread = {mistake.row for mistake in doubtful}
+    unreliable = tuple(_unreliable_rows(read, columns, has_invalid_bytes=has_invalid_bytes))
+    file = file.model_copy(update={"unreadable": (*file.unreadable, *unreliable)})
+    unread = {error.row for error in unreliable}
     defaults = Person(email="", license=license, locale=locale)
     rows = [_person(record, columns, defaults) for record in read if record.row not in unread]
     if not rows and not file.unreadable:
@@ -125,7 +125,7 @@ def _text(content: bytes) -> tuple[str, bool]:
 
 
 def _unreadable(row: int, column: str | None, reason: str) -> PeopleFile:
-    return PeopleFile(unreadable=(FileMistake(row=row, column=column, reason=reason),))
+    return PeopleFile(unreadable=(CsvError(row=row, column=column, reason=reason),))
 
 
 def _records(text: str) -> Iterator[_Record]:
@@ -155,47 +155,47 @@ def _separator(text: str) -> str:
     return ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
 
 
-def _doubtful(
-    records: Sequence[_Record], columns: Sequence[str], *, garbled: bool
-) -> Iterator[FileMistake]:
+def _unreliable_rows(
+    records: Sequence[_Record], columns: Sequence[str], *, has_invalid_bytes: bool
+) -> Iterator[CsvError]:
     """Yield the errors of rows that make the whole file unreliable."""
     for record in records:
         if record.last:
             reason = f"{record.malformed}; nothing below it can be read"
-            yield FileMistake(row=record.row, column=None, reason=reason)
+            yield CsvError(row=record.row, column=None, reason=reason)
         for number, cell in enumerate(record.cells):
-            if garbled and _GARBLED in cell:
+            if has_invalid_bytes and _REPLACEMENT in cell:
                 column = columns[number] if number < len(columns) else f"column {number + 1}"
-                yield FileMistake(row=record.row, column=column, reason=NOT_UTF8)
+                yield CsvError(row=record.row, column=column, reason=NOT_UTF8)
 
 
-def _header_mistakes(header: _Record, columns: Sequence[str]) -> Iterator[FileMistake]:
+def _header_errors(header: _Record, columns: Sequence[str]) -> Iterator[CsvError]:
     known = ", ".join(Column)
     if header.malformed:
-        yield FileMistake(row=header.row, column=None, reason=header.malformed)
+        yield CsvError(row=header.row, column=None, reason=header.malformed)
     elif Column.EMAIL not in columns:
-        yield FileMistake(
+        yield CsvError(
             row=header.row, column=Column.EMAIL, reason=f"missing column; use columns of {known}"
         )
     for number, column in enumerate(columns):
         if column not in list(Column):
             shown = one_line(column) or f"column {number + 1}"
             reason = f"unknown column; use columns of {known}"
-            yield FileMistake(row=header.row, column=shown, reason=reason)
+            yield CsvError(row=header.row, column=shown, reason=reason)
         elif column in columns[:number]:
-            yield FileMistake(row=header.row, column=column, reason="duplicate column; remove one")
+            yield CsvError(row=header.row, column=column, reason="duplicate column; remove one")
 
 
-def _person(record: _Record, columns: Sequence[str], defaults: Person) -> FiledPerson:
+def _person(record: _Record, columns: Sequence[str], defaults: Person) -> CsvRow:
     """Return the person of a row; cells missing at its end are empty."""
     cells = [one_line(cell) for cell in record.cells]
     values = dict(zip(columns, cells, strict=False))
     email = values.get(Column.EMAIL, "")
-    mistakes = tuple(_row_mistakes(record, len(columns), values))
-    if mistakes:
-        return FiledPerson(row=record.row, person=Person(email=email), mistakes=mistakes)
+    errors = tuple(_row_errors(record, len(columns), values))
+    if errors:
+        return CsvRow(row=record.row, person=Person(email=email), errors=errors)
     license = values.get(Column.LICENSE)
-    return FiledPerson(
+    return CsvRow(
         row=record.row,
         person=Person(
             email=email,
@@ -206,33 +206,33 @@ def _person(record: _Record, columns: Sequence[str], defaults: Person) -> FiledP
     )
 
 
-def _row_mistakes(record: _Record, width: int, values: dict[str, str]) -> Iterator[FileMistake]:
+def _row_errors(record: _Record, width: int, values: dict[str, str]) -> Iterator[CsvError]:
     if record.malformed:
-        yield FileMistake(row=record.row, column=None, reason=record.malformed)
+        yield CsvError(row=record.row, column=None, reason=record.malformed)
         return
     if any(record.cells[width:]):
         reason = f"the row has {len(record.cells)} cells, but the header has {width}"
-        yield FileMistake(row=record.row, column=None, reason=reason)
+        yield CsvError(row=record.row, column=None, reason=reason)
     try:
         normalized(values.get(Column.EMAIL, ""))
     except Refused as refused:
         reason = refused.message if values.get(Column.EMAIL) else "the address is missing"
-        yield FileMistake(row=record.row, column=Column.EMAIL, reason=reason, code=refused.code)
+        yield CsvError(row=record.row, column=Column.EMAIL, reason=reason, code=refused.code)
     license, locale = values.get(Column.LICENSE), values.get(Column.LOCALE)
     if license and license.casefold() not in list(License):
         reason = f"unknown license {license}; use {' or '.join(License)}"
-        yield FileMistake(row=record.row, column=Column.LICENSE, reason=reason)
+        yield CsvError(row=record.row, column=Column.LICENSE, reason=reason)
     if locale and not LOCALE.fullmatch(locale):
         reason = f"invalid locale {locale}; use a language tag such as de or pt-BR"
-        yield FileMistake(row=record.row, column=Column.LOCALE, reason=reason)
+        yield CsvError(row=record.row, column=Column.LOCALE, reason=reason)
 
 
-def _each_once(file: PeopleFile, rows: Sequence[FiledPerson]) -> PeopleFile:
+def _each_once(file: PeopleFile, rows: Sequence[CsvRow]) -> PeopleFile:
     """Return the file with the first row of each normalized address (INV-2)."""
     first = dict[str, int]()
-    kept, repeated = list[FiledPerson](), list[RepeatedPerson]()
+    kept, repeated = list[CsvRow](), list[RepeatedPerson]()
     for row in rows:
-        if row.mistakes:
+        if row.errors:
             kept.append(row)
             continue
         email = normalized(row.person.email)

@@ -4,7 +4,7 @@ import pytest
 
 from domain.error import ErrorCode
 from domain.invitation import License, Person
-from domain.people_file import FileMistake, PeopleFile, read_people
+from domain.people_file import CsvError, PeopleFile, read_people
 
 BOM = "\ufeff"
 
@@ -14,7 +14,7 @@ def people(file: PeopleFile) -> list[Person]:
 
 
 def places(file: PeopleFile) -> list[tuple[int, str | None]]:
-    return [(mistake.row, mistake.column) for mistake in file.mistakes]
+    return [(mistake.row, mistake.column) for mistake in file.errors]
 
 
 ADA = Person(email="ada@example.com")
@@ -44,7 +44,7 @@ def test_what_spreadsheets_write_is_read(text: str, said: list[Person] | None) -
     if said is None:
         assert places(file) == [(1, None)]
     else:
-        assert (people(file), file.mistakes) == (said, ())
+        assert (people(file), file.errors) == (said, ())
 
 
 def test_a_quoted_line_break_is_a_space_and_no_new_row() -> None:
@@ -104,11 +104,11 @@ def test_every_mistake_is_told_with_its_row_and_column() -> None:
         (5, None),
         (6, None),
     ]
-    assert [mistake.code for mistake in file.mistakes[:2]] == [
+    assert [mistake.code for mistake in file.errors[:2]] == [
         ErrorCode.INVALID_EMAIL,
         ErrorCode.INVALID_INPUT,
     ]
-    good = [row.person.email for row in file.rows if not row.mistakes]
+    good = [row.person.email for row in file.rows if not row.errors]
     assert good == ["ada@example.com", "zoe@example.com"]
 
 
@@ -146,5 +146,5 @@ def test_who_is_named_twice_counts_once() -> None:
 
 
 def test_a_place_is_words() -> None:
-    assert FileMistake(row=3, column="email", reason="missing").place == "row 3, email"
-    assert FileMistake(row=3, column=None, reason="cut off").place == "row 3"
+    assert CsvError(row=3, column="email", reason="missing").place == "row 3, email"
+    assert CsvError(row=3, column=None, reason="cut off").place == "row 3"

@@ -53,7 +53,7 @@ from domain.account import (
     Subscription,
     User,
 )
-from domain.account_file import Mistake
+from domain.account_file import InputError
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of, prepaid_of
 
@@ -173,7 +173,7 @@ class SqlDirectory:
                 await keep_catalog(session, directory.catalog)
         return [account.id for account in directory.accounts]
 
-    async def mistakes(self, directory: Directory) -> list[Mistake]:
+    async def errors(self, directory: Directory) -> list[InputError]:
         """What would be wrong with an import, given what is known; changes nothing."""
         async with reading(self._engine) as session:
             accounts = await _accounts(session, [account.id for account in directory.accounts])
@@ -207,7 +207,7 @@ def _exported(row: AccountRow) -> Account:
     return account.model_copy(update={"subscriptions": lines}) if over else account
 
 
-def _refuse(mistakes: Iterable[Mistake]) -> None:
+def _refuse(mistakes: Iterable[InputError]) -> None:
     found: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     if found:
         raise Refused(
@@ -217,7 +217,7 @@ def _refuse(mistakes: Iterable[Mistake]) -> None:
         )
 
 
-async def _unsound(session: AsyncSession, path: str, account: str) -> list[Mistake]:
+async def _unsound(session: AsyncSession, path: str, account: str) -> list[InputError]:
     """What is wrong with the account that came of the file and what was known."""
     try:
         await load_account(session, account)

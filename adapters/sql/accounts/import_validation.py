@@ -18,7 +18,7 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
 )
 from domain.account import Account, Directory, Meeting, Role, User
-from domain.account_file import Mistake
+from domain.account_file import InputError
 
 _LARGEST: Final = 2**63 - 1
 
@@ -28,7 +28,7 @@ def mistakes(
     accounts: Mapping[str, AccountRow],
     homes: Mapping[str, str],
     ordered: Ordered,
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     """Everything that speaks against the file, given what is known.
 
     `homes` says on which account a person is now, `ordered` which lines were bought here.
@@ -45,7 +45,7 @@ def mistakes(
     yield from _unwritable("", directory.model_dump())
 
 
-def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator[Mistake]:
+def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator[InputError]:
     for number, user in enumerate(account.users):
         place = f"{path}.users[{number}]"
         if homes.get(user.email, account.id) != account.id:
@@ -56,7 +56,7 @@ def _of_users(path: str, account: Account, homes: Mapping[str, str]) -> Iterator
 
 def _of_addons(
     path: str, account: Account, known: AccountRow | None, ordered: Counter[tuple[str, int]]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     """What users hold needs a base license (ASG-1), does not stack, and is out of a pool."""
     users: dict[str, MembershipRow | User] = {
         user.email: user for user in (known.users if known else ())
@@ -86,7 +86,7 @@ def _of_addons(
 
 def _of_bought(
     path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     """Nobody loses a license, and no order either (ADD-5), by what a file says of a pool."""
     count, what = needed
     if bought_then(pool, named, ordered) < count:
@@ -95,7 +95,7 @@ def _of_bought(
         yield path, f"{ordered} licenses were bought by its orders"
 
 
-def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
+def _of_domains(path: str, account: Account) -> Iterator[InputError]:
     """Whoever has an address there is not the account's to manage (INV-18)."""
     for number, domain in enumerate(account.managed_domains):
         labels = domain.split(".")
@@ -103,7 +103,7 @@ def _of_domains(path: str, account: Account) -> Iterator[Mistake]:
             yield f"{path}.managed_domains[{number}]", f"{domain} belongs to a public mail service"
 
 
-def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
+def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[InputError]:
     for name, times in Counter(meeting.id for meeting in meetings).items():
         if times > 1:
             yield path, f"{name} is listed twice"
@@ -111,7 +111,7 @@ def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[Mistake]:
 
 def _of_account(
     path: str, account: Account, known: AccountRow, ordered: Counter[tuple[str, int]]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     state = account.state if "state" in account.model_fields_set else known.state
     if known.state == "closed" and state == "open":
         yield f"{path}.state", "a closed account is never opened again"
@@ -132,7 +132,7 @@ def _of_account(
     yield from _of_money(path, account, known)
 
 
-def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[Mistake]:
+def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
     paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
     if account.currency != known.currency and (
         known.credit or any(payment.amount for payment in paid.values())
@@ -155,7 +155,7 @@ def named_anew(account: Account, known: AccountRow) -> bool:
 
 def _changed_payments(
     path: str, account: Account, paid: Mapping[str, PaymentRow]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     for number, line in enumerate(account.subscriptions):
         for place, payment in enumerate(line.payments):
             known = paid.get(payment.id)
@@ -184,7 +184,7 @@ def _licensed(account: Account, known: AccountRow) -> int:
 
 def _moved_payments(
     path: str, account: Account, lines: Sequence[SubscriptionRow]
-) -> Iterator[Mistake]:
+) -> Iterator[InputError]:
     paid_for = {payment.id: line.id for line in lines for payment in line.payments}
     for number, line in enumerate(account.subscriptions):
         for place, payment in enumerate(line.payments):
@@ -195,7 +195,7 @@ def _moved_payments(
                 )
 
 
-def _unwritable(path: str, value: object) -> Iterator[Mistake]:
+def _unwritable(path: str, value: object) -> Iterator[InputError]:
     """Values that JSON can spell and a database cannot keep."""
     match value:
         case dict():
