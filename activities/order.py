@@ -13,7 +13,7 @@ from domain.charge import ChargeState
 from domain.letter.order import OrderParties, letters_about_the_order
 from domain.model import Value
 from domain.money import Money
-from domain.order import BuyLicenses, Order, product_of
+from domain.order import BuyLicenses, Order, product_name
 
 
 class OpenOrder(Value):
@@ -272,6 +272,6 @@ def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> C
         billing_customer=due.billing_customer,
         method=method,
         amount=due.amount,
-        description=f"{order.quantity} × {product_of(order)}, {due.invoice}",
+        description=f"{order.quantity} × {product_name(order)}, {due.invoice}",
         at=at,
     )

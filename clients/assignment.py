@@ -22,7 +22,7 @@ from clients.fairness import caused_by
 from clients.workflow_call import Patience, no_answer, passes, unreachable
 from domain.address import normalized
 from domain.assignment import (
-    AT_MOST,
+    MAX_USERS_PER_REQUEST,
     AssignLicenses,
     Assignment,
     AssignmentResult,
@@ -227,8 +227,8 @@ class _Users:
             except Refused as refused:
                 given.setdefault(email, email)
                 invalid[email] = refused
-        if not 1 <= len(given) <= AT_MOST:
-            raise Refused(ErrorCode.INVALID_INPUT, f"Name 1 to {AT_MOST} users.")
+        if not 1 <= len(given) <= MAX_USERS_PER_REQUEST:
+            raise Refused(ErrorCode.INVALID_INPUT, f"Name 1 to {MAX_USERS_PER_REQUEST} users.")
         return cls(given, invalid)
 
     @property

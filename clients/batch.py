@@ -16,7 +16,7 @@ from clients.fairness import caused_by
 from clients.invitation_start import START_TIMEOUT, STILL_OUT, with_link
 from clients.workflow_call import unreachable
 from domain.address import normalized
-from domain.batch import Batch, BatchProgress, BatchRow, RowDone, StartBulkInvite, digest
+from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, StartBatch, request_digest
 from domain.error import Unavailable
 from domain.invitation import InvitationState, InviteResult
 from domain.policy import Policy
@@ -60,7 +60,7 @@ class BulkClient:
         """
         admin = normalized(by)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
-        told_by = digest(account, admin, heads_up_days, rows)
+        told_by = request_digest(account, admin, heads_up_days, rows)
         batch = await self.batches.file(
             Batch(
                 batch_id=batch_id or await self.batches.named(told_by),
@@ -85,7 +85,7 @@ class BulkClient:
         try:
             await client.start_workflow(
                 BulkInviteWorkflow.run,
-                StartBulkInvite(batch=batch, progress=progress),
+                StartBatch(batch=batch, progress=progress),
                 id=batch.workflow_id,
                 task_queue=self.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -150,7 +150,7 @@ class BulkClient:
         """Whoever asked was given the results: the same request is a new one from now on."""
         await self.batches.report(batch.batch_id, datetime.now(UTC))
 
-    def _result(self, row: RowDone, *, waited: bool) -> InviteResult:
+    def _result(self, row: FinishedRow, *, waited: bool) -> InviteResult:
         if row.stored is None:
             return InviteResult(email=row.person.email.strip(), result=row.result, error=row.error)
         invitation = with_link(self.signer, row.stored)

@@ -32,7 +32,7 @@ from domain.order import (
     Order,
     OrderState,
     Portal,
-    StartPurchase,
+    StartOrder,
 )
 from domain.policy import Policy
 from states.lifecycle import refusal
@@ -142,7 +142,7 @@ class OrderClient:
         client = await self.connect()
         return await client.start_workflow(
             AddonPurchaseWorkflow.run,
-            StartPurchase(order=order, carried=draft),
+            StartOrder(order=order, carried=draft),
             id=order.workflow_id,
             task_queue=self.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,

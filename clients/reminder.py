@@ -29,7 +29,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from adapters.sql.invitations.reminder import SqlReminders
 from clients.workflow_call import asking_temporal, broken, no_answer
 from domain.error import ErrorCode, Refused
-from domain.period import duration_text
+from domain.period import format_duration
 from domain.policy import Policy
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale
 from workflows.reminder import StaleInvitationRemindersWorkflow
@@ -161,7 +161,7 @@ class ReminderClient:
 def _as_shown(described: ScheduleDescription) -> ReminderSchedule:
     spec, paused = described.schedule.spec, described.schedule.state.paused
     return ReminderSchedule(
-        every=duration_text(spec.intervals[0].every) if len(spec.intervals) == 1 else None,
+        every=format_duration(spec.intervals[0].every) if len(spec.intervals) == 1 else None,
         paused=paused,
         next=() if paused else tuple(described.info.next_action_times),
     )

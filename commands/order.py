@@ -10,8 +10,8 @@ from rich.text import Text
 from commands.answer import Answer, as_json
 from commands.question import Account, By, ask_orders
 from commands.shape import facts, journal, money, state, table, text, time
-from domain.license import Sku, capacity_of, quantity_of
-from domain.order import Order, OrderInvoice, Portal, cycle_of, product_of
+from domain.license import Sku, parse_capacity, parse_quantity
+from domain.order import Order, OrderInvoice, Portal, parse_cycle, product_name
 
 if TYPE_CHECKING:
     from clients.order import OrderClient
@@ -68,7 +68,7 @@ def buy(
     To repeat it because nobody had answered (status 3) is safe: within a day, the same
     purchase by the same admin goes on with the order of the first time.
     """
-    bought = capacity_of(capacity), quantity_of(quantity), cycle_of(cycle)
+    bought = parse_capacity(capacity), parse_quantity(quantity), parse_cycle(cycle)
     _ask(
         context,
         "Buying",
@@ -120,7 +120,7 @@ def change(
     ] = None,
 ) -> None:
     """Have fewer licenses from the end of the term on; without a refund."""
-    fewer = quantity_of(quantity)
+    fewer = parse_quantity(quantity)
     _ask(context, "Changing", lambda client: client.change(order_id, fewer, tuple(release or ())))
 
 
@@ -188,4 +188,4 @@ def _listed(found: Sequence[Order]) -> RenderableType:
 
 
 def _licenses(order: Order) -> str:
-    return f"{order.quantity} × {product_of(order)}, {order.cycle}"
+    return f"{order.quantity} × {product_name(order)}, {order.cycle}"

@@ -12,7 +12,7 @@ from commands.answer import Answer, as_json
 from commands.question import ask_reminders
 from commands.shape import facts, table, time
 from domain.error import ErrorCode, Refused
-from domain.period import duration
+from domain.period import parse_duration
 from domain.reminder import ReminderRun, Reminders, ReminderSchedule
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def install(
     ] = "1d",
 ) -> None:
     """Have a run started again and again; repeated, it changes the interval."""
-    span = duration(every)
+    span = parse_duration(every)
     if span > LONGEST_INTERVAL:
         raise Refused(ErrorCode.INVALID_INPUT, f"A run starts every {every}: at most 365d.")
     _schedule(context, "Installing", lambda reminders: reminders.install(span))

@@ -11,7 +11,7 @@ from domain.journal import JournalEntry
 from domain.license import Sku
 from domain.model import Value
 
-AT_MOST = 100
+MAX_USERS_PER_REQUEST = 100
 """The maximum number of users in one request (ASG-5)."""
 
 
@@ -35,7 +35,7 @@ class AssignmentState(StrEnum):
         return self in {AssignmentState.REQUESTED, AssignmentState.WAITING}
 
 
-_LEAST_SETTLED = (
+_EARLIEST_FIRST = (
     AssignmentState.REQUESTED,
     AssignmentState.WAITING,
     AssignmentState.ASSIGNED,
@@ -64,7 +64,7 @@ class AssignLicenses(Value):
     request_id: str
     account: str
     sku: Sku
-    emails: tuple[str, ...] = Field(max_length=AT_MOST)
+    emails: tuple[str, ...] = Field(max_length=MAX_USERS_PER_REQUEST)
     """Normalized addresses, each once, in the order given."""
     capacity: int | None = None
     """None: the account's only capacity, or the only one with a free license (ASG-2)."""
@@ -98,7 +98,9 @@ class Assignment(Value):
     def state(self) -> AssignmentState:
         """Return the earliest state of its users; `refused` when all were refused."""
         states = {result.state for result in self.results}
-        return next((state for state in _LEAST_SETTLED if state in states), AssignmentState.REFUSED)
+        return next(
+            (state for state in _EARLIEST_FIRST if state in states), AssignmentState.REFUSED
+        )
 
     @property
     def settled(self) -> tuple[AssignmentResult, ...]:

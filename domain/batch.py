@@ -59,7 +59,7 @@ class RowOutcome(Value):
     """The run that was started for it; None when the claim already has a run."""
 
 
-class RowDone(Value):
+class FinishedRow(Value):
     """A finished row with its result and the present invitation."""
 
     person: Person
@@ -87,7 +87,7 @@ class BatchProgress(Value):
         return self.done >= self.total
 
 
-class StartBulkInvite(Value):
+class StartBatch(Value):
     """The input of one run: the batch, and the progress of the previous runs."""
 
     batch: Batch
@@ -99,7 +99,7 @@ def refused_row(position: int, refused: Refused) -> RowOutcome:
     return RowOutcome(position=position, result="refused", error=refused.as_json())
 
 
-def digest(account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow]) -> str:
+def request_digest(account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow]) -> str:
     """Return a hash of the request; a repeated request has the same hash and batch."""
     content = _ROWS.dump_json(tuple(rows))
     return hashlib.sha256(f"{account}\n{by}\n{heads_up_days}\n".encode() + content).hexdigest()

@@ -9,7 +9,7 @@ from domain.model import Value
 CAPACITIES = (500, 1000, 3000, 5000)
 """The numbers of participants for which Large Meeting is sold (ADD-1)."""
 
-WITHOUT_ADDON = 100
+CAPACITY_WITHOUT_ADDON = 100
 """The number of participants of a meeting without an add-on (ASG-3)."""
 
 
@@ -48,7 +48,7 @@ def require_capacity(sku: Sku, capacity: int | None) -> None:
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity; use one of {sold}.")
 
 
-def quantity_of(typed: str) -> int:
+def parse_quantity(typed: str) -> int:
     """Parse a quantity. Raises `Refused(invalid_quantity)` (ADD-1)."""
     if not re.fullmatch(r"\+?0*[1-9][0-9]{0,8}", typed.strip()):
         raise Refused(
@@ -57,7 +57,7 @@ def quantity_of(typed: str) -> int:
     return int(typed)
 
 
-def capacity_of(typed: str | None) -> int | None:
+def parse_capacity(typed: str | None) -> int | None:
     """Parse a capacity. Raises `Refused(invalid_capacity)` (ADD-1)."""
     if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
         raise Refused(

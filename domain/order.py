@@ -24,7 +24,7 @@ Portal = Literal["plans", "account"]
 RETRY_AFTER = (timedelta(days=1), timedelta(days=3), timedelta(days=5), timedelta(days=7))
 """The retries of a declined payment, counted from its first failure (ADD-4)."""
 
-MOST_LICENSES: Final = 1_000_000
+MAX_LICENSES_PER_ORDER: Final = 1_000_000
 """The maximum quantity of one order; larger amounts would overflow the ledger."""
 
 REVIEW_LAPSED = "review_lapsed"
@@ -190,7 +190,7 @@ class PlanTerm(Value):
     annual: bool
 
 
-class StartPurchase(Value):
+class StartOrder(Value):
     """The input of one run."""
 
     order: BuyLicenses
@@ -224,7 +224,7 @@ def price_of(
     return rounded(Fraction(full) * share, currency)
 
 
-def cycle_of(typed: str) -> Cycle:
+def parse_cycle(typed: str) -> Cycle:
     """Parse a cycle. Raises `Refused(invalid_cycle)` (ADD-1)."""
     match typed.strip():
         case "monthly":
@@ -234,16 +234,16 @@ def cycle_of(typed: str) -> Cycle:
     raise Refused(ErrorCode.INVALID_CYCLE, f"Unknown cycle {typed!r}; use monthly or annual.")
 
 
-def product_of(order: Order) -> str:
+def product_name(order: Order) -> str:
     """Return the product name of the order's subscription line."""
     return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
 
 
-def require_sold(order: BuyLicenses) -> None:
+def require_valid_order(order: BuyLicenses) -> None:
     """Raise `Refused(invalid_capacity)` or `Refused(invalid_quantity)` (ADD-1)."""
     require_capacity(order.sku, order.capacity)
-    if order.quantity > MOST_LICENSES:
+    if order.quantity > MAX_LICENSES_PER_ORDER:
         raise Refused(
             ErrorCode.INVALID_QUANTITY,
-            f"The quantity is too large; an order has at most {MOST_LICENSES} licenses.",
+            f"The quantity is too large; an order has at most {MAX_LICENSES_PER_ORDER} licenses.",
         )

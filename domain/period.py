@@ -16,7 +16,7 @@ _UNITS: Final = {
 _LONGEST_DIGITS: Final = 6
 
 
-def duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """Parse a duration. Raises `Refused(invalid_input)`."""
     found = re.fullmatch(rf"([1-9][0-9]{{0,{_LONGEST_DIGITS - 1}}})([wdhms])", text.strip())
     if not found:
@@ -26,7 +26,7 @@ def duration(text: str) -> timedelta:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def duration_text(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """Format a duration in the largest unit that divides it."""
     unit = next(name for name, size in _UNITS.items() if name != "w" and not span % size)
     return f"{span // _UNITS[unit]}{unit}"

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 
 from domain.account import Account, Subscription, User
 from domain.invitation import Blocker, License
-from domain.license import WITHOUT_ADDON
+from domain.license import CAPACITY_WITHOUT_ADDON
 from domain.manifest import Item, counts_of, overridden
 from domain.model import Value
 from domain.money import Money, rounded, total
@@ -81,9 +81,9 @@ def losses(source: Account | None, invitee: str, license: License) -> tuple[Noti
         return features
     smaller = Notice(
         item="participants",
-        message=f"Meetings of more than {WITHOUT_ADDON} participants, "
+        message=f"Meetings of more than {CAPACITY_WITHOUT_ADDON} participants, "
         "until an admin assigns you a new Large Meeting license.",
-        count=sum((meeting.capacity or 0) > WITHOUT_ADDON for meeting in user.meetings),
+        count=sum((meeting.capacity or 0) > CAPACITY_WITHOUT_ADDON for meeting in user.meetings),
     )
     return (*(feature for feature in features if feature.item != smaller.item), smaller)
 

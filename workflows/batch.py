@@ -7,7 +7,7 @@ from temporalio.workflow import ActivityConfig
 with workflow.unsafe.imports_passed_through():
     from activities.batch import BulkActivities
     from domain.address import masked
-    from domain.batch import Batch, BatchProgress, StartBulkInvite
+    from domain.batch import Batch, BatchProgress, StartBatch
     from workflows import search_attribute
     from workflows.options import SLICE
 
@@ -23,7 +23,7 @@ class BulkInviteWorkflow:
     """
 
     @workflow.init
-    def __init__(self, start: StartBulkInvite) -> None:
+    def __init__(self, start: StartBatch) -> None:
         """Stand where the run before stood, or at the beginning."""
         self._batch = start.batch
         self._progress = start.progress
@@ -31,13 +31,11 @@ class BulkInviteWorkflow:
         self._describe()
 
     @workflow.run
-    async def run(self, start: StartBulkInvite) -> BatchProgress:
+    async def run(self, start: StartBatch) -> BatchProgress:
         """Invite slice after slice; returns what became of all rows."""
         while not self._progress.finished:
             if self._history_is_long():
-                workflow.continue_as_new(
-                    StartBulkInvite(batch=self._batch, progress=self._progress)
-                )
+                workflow.continue_as_new(StartBatch(batch=self._batch, progress=self._progress))
             await self._invite_a_slice()
         return self._progress
 

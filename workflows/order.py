@@ -38,8 +38,8 @@ with workflow.unsafe.imports_passed_through():
         ConfirmOrder,
         Order,
         OrderState,
-        StartPurchase,
-        product_of,
+        StartOrder,
+        product_name,
     )
     from states.lifecycle import after
     from states.order import OrderMachine, ending
@@ -63,7 +63,7 @@ class AddonPurchaseWorkflow:
     """Charges what is due when it is due, and lets the licenses go when nothing is (ADD)."""
 
     @workflow.init
-    def __init__(self, start: StartPurchase) -> None:
+    def __init__(self, start: StartOrder) -> None:
         """Stand where the run before stood, or at the draft."""
         order = start.order
         self._order = order
@@ -83,7 +83,7 @@ class AddonPurchaseWorkflow:
         return self._lifecycle.record
 
     @workflow.run
-    async def run(self, start: StartPurchase) -> Order:
+    async def run(self, start: StartOrder) -> Order:
         """From the draft to the end of the last term; returns the order as it stands then."""
         while not self._now.state.final:
             await self._wait_until_due()
@@ -243,7 +243,7 @@ class AddonPurchaseWorkflow:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         if not self._account_closed and not self._now.state.final:
-            workflow.continue_as_new(StartPurchase(order=self._order, carried=self._now))
+            workflow.continue_as_new(StartOrder(order=self._order, carried=self._now))
 
     # What others may ask for.
 
@@ -377,7 +377,7 @@ def search_attributes(order: BuyLicenses, record: Order) -> TypedSearchAttribute
 
 def described(order: Order) -> str:
     """What is bought, in a few words."""
-    return f"{order.quantity} × {product_of(order)}, {order.cycle}"
+    return f"{order.quantity} × {product_name(order)}, {order.cycle}"
 
 
 def facts(order: Order) -> Mapping[str, str]:

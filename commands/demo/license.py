@@ -5,7 +5,7 @@ from rich.console import RenderableType
 from commands.demo.stage import Stage, Step, WentWrong, expect
 from commands.license import of_pools
 from domain.assignment import AssignmentState
-from domain.license import WITHOUT_ADDON, LicensePool, Sku
+from domain.license import CAPACITY_WITHOUT_ADDON, LicensePool, Sku
 from domain.order import OrderState
 
 PRESS = "press"
@@ -91,7 +91,10 @@ class Licenses:
         wanted = [AssignmentState.ASSIGNED] * 2 + [AssignmentState.WAITING] * 2
         expect(states == wanted, f"the results are {states}")
         capacities = await self._capacities()
-        expect(capacities == [CAPACITY] * 2 + [WITHOUT_ADDON] * 2, f"meetings have {capacities}")
+        expect(
+            capacities == [CAPACITY] * 2 + [CAPACITY_WITHOUT_ADDON] * 2,
+            f"meetings have {capacities}",
+        )
 
     async def _served(self) -> None:
         await self._orders.buy(
@@ -110,4 +113,8 @@ class Licenses:
         """How many participants the meeting of each editor may have."""
         press = await self._stage.account(PRESS)
         users = [user for user in press.users if user.email in EDITORS]
-        return [meeting.capacity or WITHOUT_ADDON for user in users for meeting in user.meetings]
+        return [
+            meeting.capacity or CAPACITY_WITHOUT_ADDON
+            for user in users
+            for meeting in user.meetings
+        ]

@@ -5,7 +5,7 @@ from typing import Literal
 
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.letter.base import BaseLetter, Reader
-from domain.license import WITHOUT_ADDON, Sku
+from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 from domain.model import Value
 from domain.text import OneLine
 
@@ -85,7 +85,7 @@ def letters_about_licenses(
                     account_name=parties.account_name,
                     sku=sku,
                     # Taking a base license may take an add-on as well (ASG-7).
-                    without=WITHOUT_ADDON if result.capacity or result.meetings else None,
+                    without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
                 )
     if waited and parties.asked_by:
         served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}

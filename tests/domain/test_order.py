@@ -11,7 +11,7 @@ from domain.error import ErrorCode, Refused
 from domain.license import Sku
 from domain.money import zero
 from domain.order import (
-    MOST_LICENSES,
+    MAX_LICENSES_PER_ORDER,
     BuyLicenses,
     Order,
     OrderQuote,
@@ -19,7 +19,7 @@ from domain.order import (
     PlanTerm,
     billing_day,
     price_of,
-    require_sold,
+    require_valid_order,
 )
 
 MONTHLY_PLAN = PlanTerm(start=date(2026, 2, 20), end=date(2026, 3, 20), annual=False)
@@ -96,13 +96,13 @@ def test_what_is_not_sold_is_refused() -> None:
         ({"capacity": 750}, ErrorCode.INVALID_CAPACITY),
         ({"capacity": None}, ErrorCode.INVALID_CAPACITY),
         ({"sku": Sku.WORKPLACE}, ErrorCode.INVALID_CAPACITY),
-        ({"quantity": MOST_LICENSES + 1}, ErrorCode.INVALID_QUANTITY),
+        ({"quantity": MAX_LICENSES_PER_ORDER + 1}, ErrorCode.INVALID_QUANTITY),
     ]
     for more, code in unsold:
         with pytest.raises(Refused) as refused:
-            require_sold(an_order(**more))
+            require_valid_order(an_order(**more))
         assert refused.value.code is code
-    require_sold(an_order(quantity=MOST_LICENSES))
+    require_valid_order(an_order(quantity=MAX_LICENSES_PER_ORDER))
 
 
 def test_a_declined_payment_is_tried_again_after_1_3_5_and_7_days() -> None:

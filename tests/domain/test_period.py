@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from domain.error import ErrorCode, Refused
-from domain.period import duration, duration_text
+from domain.period import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from domain.period import duration, duration_text
     ],
 )
 def test_a_span_is_read_and_shown(written: str, span: timedelta, shown: str) -> None:
-    assert (duration(written), duration_text(span)) == (span, shown)
+    assert (parse_duration(written), format_duration(span)) == (span, shown)
 
 
 @pytest.mark.parametrize("written", ["", "d", "0d", "-1d", "1.5h", "1 d", "1y", "1234567d", "1d2h"])
 def test_what_is_no_span_is_refused(written: str) -> None:
     with pytest.raises(Refused) as refused:
-        duration(written)
+        parse_duration(written)
     assert refused.value.code is ErrorCode.INVALID_INPUT

@@ -12,7 +12,7 @@ from adapters.sql.database.schema import BatchRow as FiledBatchRow
 from adapters.sql.database.transaction import alone, reading, writing
 from adapters.sql.invitations.invitation import bind_run
 from adapters.sql.invitations.record import stored_invitation
-from domain.batch import Batch, BatchProgress, BatchRow, RowDone, RowOutcome
+from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState
 
@@ -146,9 +146,9 @@ class SqlBatches:
             query = _invitations_of(batch_id).where(InvitationRow.state == InvitationState.SENT)
             return await session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
-    async def results(self, batch_id: str) -> list[RowDone]:
+    async def results(self, batch_id: str) -> list[FinishedRow]:
         """Every row that is done, in the order asked, with its invitation as it stands."""
-        found = list[RowDone]()
+        found = list[FinishedRow]()
         async with reading(self._engine) as session:
             rows = await session.stream(
                 select(BatchPersonRow, InvitationRow)
@@ -162,7 +162,7 @@ class SqlBatches:
             async for row, invitation in rows:
                 assert row.result is not None, "it was asked for those that are done"
                 found.append(
-                    RowDone(
+                    FinishedRow(
                         person=row.person,
                         result=row.result,
                         error=row.error,

@@ -22,7 +22,7 @@ from adapters.sql.database.schema import (
 from adapters.sql.database.transaction import batches
 from domain.account import Meeting
 from domain.assignment import AssignmentState
-from domain.license import WITHOUT_ADDON, Sku
+from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 
 
 async def claim(session: AsyncSession, account: str, sku: Sku, capacity: int) -> bool:
@@ -127,7 +127,7 @@ async def take_addon(session: AsyncSession, user: MembershipRow) -> int | None:
         return None
     await session.delete(held)
     await put_back(session, user.account_id, Sku.LARGE_MEETING, held.capacity)
-    await resize_meetings(session, user.email, WITHOUT_ADDON)
+    await resize_meetings(session, user.email, CAPACITY_WITHOUT_ADDON)
     await _release(session, user, Sku.LARGE_MEETING)
     return held.capacity
 

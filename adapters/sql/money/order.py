@@ -54,7 +54,7 @@ from domain.order import (
     PlanTerm,
     billing_day,
     price_of,
-    require_sold,
+    require_valid_order,
 )
 from states.lifecycle import after
 from states.order import OrderMachine, ending, opening
@@ -304,7 +304,7 @@ class _Draft:
 async def _drafted(
     session: AsyncSession, account: AccountRow, order: BuyLicenses, at: datetime
 ) -> _Draft:
-    require_sold(order)
+    require_valid_order(order)
     await require_admin(session, account.id, order.bought_by)
     require_paid(account)
     on, plan = day_of(at, account.time_zone), await _plan_term(session, account)

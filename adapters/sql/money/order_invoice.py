@@ -33,7 +33,7 @@ from domain.ledger import (
     term_earned,
 )
 from domain.money import rounded
-from domain.order import Order, OrderInvoice, product_of
+from domain.order import Order, OrderInvoice, product_name
 
 
 async def invoices_of(session: AsyncSession, order_id: str) -> Sequence[OrderInvoiceRow]:
@@ -200,7 +200,7 @@ async def _new_line(session: AsyncSession, order: Order) -> SubscriptionRow:
         account_id=order.account,
         id=order.order_id,
         position=0 if last is None else last + 1,
-        product=product_of(order),
+        product=product_name(order),
         kind="addon",
         cycle=order.cycle,
         cancellation_pending=False,

@@ -7,7 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from adapters.sql.store import SqlStore
-from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, digest
+from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, request_digest
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite, License, Person, StoredInvitation
 from states.invitation import opening
@@ -25,7 +25,7 @@ def crowd(count: int) -> list[BatchRow]:
 
 
 async def stored(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH) -> Batch:
-    told_by = digest(batch.account, batch.by, batch.heads_up_days, rows)
+    told_by = request_digest(batch.account, batch.by, batch.heads_up_days, rows)
     return await store.batches.file(batch, told_by, rows, NOON)
 
 
@@ -47,14 +47,14 @@ async def test_a_batch_is_filed_once(store: SqlStore) -> None:
 
 
 async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlStore) -> None:
-    told_by = digest(BATCH.account, BATCH.by, 0, crowd(2))
+    told_by = request_digest(BATCH.account, BATCH.by, 0, crowd(2))
     first = await store.batches.named(told_by)
     await stored(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))
     assert await store.batches.named(told_by) == first
     await store.batches.report(first, NOON)
     await store.batches.report(first, NOON + timedelta(days=1))
     assert await store.batches.named(told_by) != first
-    assert await store.batches.named(digest(BATCH.account, BATCH.by, 1, crowd(2))) != first
+    assert await store.batches.named(request_digest(BATCH.account, BATCH.by, 1, crowd(2))) != first
 
 
 async def claimed(
