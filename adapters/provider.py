@@ -31,7 +31,7 @@ from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import known_account
 from adapters.sql.money.payment_method import payment_methods, takes_charge
 from domain import day
-from domain.business_day import lookups
+from domain.business_day import lookup_times
 from domain.charge import ChargeState
 from domain.refund import PartState
 
@@ -211,7 +211,7 @@ def _business_day(account: AccountRow, at: datetime, number: int) -> datetime:
 
     A look-up at the time of day of the request, taken a little earlier, must not miss it.
     """
-    [moment] = lookups(at, account.time_zone, is_day_off(account.country), number, 1)
+    [moment] = lookup_times(at, account.time_zone, is_day_off(account.country), number, 1)
     return day.begin(day.day_of(moment, account.time_zone), account.time_zone)
 
 

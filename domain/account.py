@@ -26,7 +26,7 @@ from pydantic import (
 
 from domain.address import normalized, normalized_domain
 from domain.catalog import Catalog
-from domain.day import moment
+from domain.day import to_utc
 from domain.error import Refused
 from domain.money import DecimalText
 from domain.text import LOCALE, OneLine
@@ -310,7 +310,7 @@ class Account(_Entry):
             yield "a closed account has no users"
 
     def _starts_before_end(self, line: Subscription) -> bool:
-        start, end = (moment(at, self.time_zone) for at in (line.period_start, line.period_end))
+        start, end = (to_utc(at, self.time_zone) for at in (line.period_start, line.period_end))
         # The lines of a closed account ended when it closed, perhaps before they began (SRC-2).
         return start < end or self.state == "closed"
 

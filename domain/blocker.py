@@ -26,15 +26,15 @@ def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
     return blocked_since + RECHECK_AFTER[-1] + further * RECHECK_EVERY
 
 
-def blockers(source: Account, owner: str) -> tuple[Blocker, ...]:
+def find_blockers(source: Account, owner: str) -> tuple[Blocker, ...]:
     """Return all blockers that prevent `owner` from leaving `source` (BLK).
 
     Blockers apply to owners only: a plain member leaves freely (SRC-3).
     """
-    return tuple(_found(source, owner))
+    return tuple(_find_blockers(source, owner))
 
 
-def _found(source: Account, owner: str) -> Iterator[Blocker]:
+def _find_blockers(source: Account, owner: str) -> Iterator[Blocker]:
     others = [BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner]
     rooms = [BlockerItem(kind="room", id=room.id) for room in source.rooms]
     if others or rooms:

@@ -27,7 +27,7 @@ def arrival_window(
     return days[first], days[last]
 
 
-def late_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
+def overdue_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
     """Return the instant from which an unsettled refund is overdue: the end of its last day.
 
     REF-3.
@@ -35,7 +35,7 @@ def late_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
     return day.end(arrives_between[1], time_zone)
 
 
-def lookups(
+def lookup_times(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int, times: int
 ) -> tuple[datetime, ...]:
     """Return the instants, in UTC, of the first `times` look-ups of a refund (REF-2).

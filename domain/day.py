@@ -32,7 +32,7 @@ def end(day: date, time_zone: str) -> datetime:
     return begin(day + timedelta(days=1), time_zone)
 
 
-def moment(instant: datetime | date, time_zone: str) -> datetime:
+def to_utc(instant: datetime | date, time_zone: str) -> datetime:
     """Return `instant` in UTC; a date means 00:00 in `time_zone`."""
     if isinstance(instant, datetime):
         return instant.astimezone(UTC)

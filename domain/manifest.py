@@ -71,7 +71,7 @@ class ManifestItem(Value):
 Manifest = tuple[ManifestItem, ...]
 
 
-def opening_manifest(user: User | None) -> Manifest:
+def initial_manifest(user: User | None) -> Manifest:
     """Return the manifest of `user` when the membership has been committed.
 
     The profile is part of the directory and moves with the membership. An item with nothing
@@ -105,7 +105,7 @@ def counts_of(user: User | None) -> Mapping[Item, int]:
     }
 
 
-def overridden(
+def overridden_settings(
     settings: Mapping[str, JsonValue], locked: Mapping[str, JsonValue], locked_by: str
 ) -> tuple[Change, ...]:
     """Return the changes of settings that the target account locks (TRF-2)."""
@@ -116,17 +116,17 @@ def overridden(
     )
 
 
-def relinked(
+def changed_join_links(
     meetings: Iterable[Meeting], source: str | None, target: str | None, meeting_domain: str
 ) -> tuple[Change, ...]:
     """Return the join links that change with the vanity URL of the target account (TRF-5).
 
     `source` and `target` are vanity URLs; without one of the target, links stay.
     """
-    return tuple(_relinked(meetings, source, target, meeting_domain)) if target else ()
+    return tuple(_changed_join_links(meetings, source, target, meeting_domain)) if target else ()
 
 
-def _relinked(
+def _changed_join_links(
     meetings: Iterable[Meeting], source: str | None, target: str, meeting_domain: str
 ) -> Iterator[Change]:
     for meeting in meetings:
@@ -153,7 +153,7 @@ def failed(manifest: Iterable[ManifestItem]) -> bool:
     return any(item.status is ItemStatus.FAILED for item in manifest)
 
 
-def begun(manifest: Manifest, *, again: bool = False) -> Manifest:
+def with_running_items(manifest: Manifest, *, again: bool = False) -> Manifest:
     """Return a copy whose unfinished items are running; with `again`, the failed ones too."""
     return tuple(
         item.with_status(ItemStatus.RUNNING)

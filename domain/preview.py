@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from domain.account import Account, Subscription, User
 from domain.invitation import Blocker, License
 from domain.license import CAPACITY_WITHOUT_ADDON
-from domain.manifest import Item, counts_of, overridden
+from domain.manifest import Item, counts_of, overridden_settings
 from domain.model import Value
 from domain.money import Money, rounded, total
 from domain.proration import ProrationTerms
@@ -61,7 +61,7 @@ class Preview(Value):
     blockers: tuple[Blocker, ...] = ()
 
 
-FEATURES_OF_A_BASE_LICENSE = (
+BASE_LICENSE_FEATURES = (
     Notice(item="cloud_recording", message="Recording meetings to the cloud."),
     Notice(item="long_meetings", message="Meetings of more than 40 minutes."),
     Notice(item="participants", message="Meetings of more than 100 participants."),
@@ -70,13 +70,13 @@ FEATURES_OF_A_BASE_LICENSE = (
 """The features that a licensed person has and a basic one has not (INV-16)."""
 
 
-def losses(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
+def loss_notices(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
     """Return the features and licenses that a person loses by accepting (INV-16, TRF-3)."""
     user = source.user(invitee) if source else None
     if user is None:
         return ()
     to_basic = user.licensed and license is not License.LICENSED
-    features = FEATURES_OF_A_BASE_LICENSE if to_basic else ()
+    features = BASE_LICENSE_FEATURES if to_basic else ()
     if not user.addons:
         return features
     smaller = Notice(
@@ -88,23 +88,23 @@ def losses(source: Account | None, invitee: str, license: License) -> tuple[Noti
     return (*(feature for feature in features if feature.item != smaller.item), smaller)
 
 
-def moves_along(user: User | None, target: Account) -> tuple[Notice, ...]:
+def moving_notices(user: User | None, target: Account) -> tuple[Notice, ...]:
     """Return the data of a person that moves, with its changes on `target` (TRF-1)."""
     if user is None:
         return ()
     return tuple(
-        Notice(item=item.value, message=_moving(item, user, target), count=count)
+        Notice(item=item.value, message=_moving_text(item, user, target), count=count)
         for item, count in counts_of(user).items()
         if count
     )
 
 
-def _moving(item: Item, user: User, target: Account) -> str:
+def _moving_text(item: Item, user: User, target: Account) -> str:
     match item:
         case Item.PROFILE:
             return "Your profile; you sign in as before."
         case Item.MEETINGS | Item.WEBINARS:
-            return f"Your scheduled {item}. {_joining(target)}"
+            return f"Your scheduled {item}. {_join_links_text(target)}"
         case Item.RECORDINGS:
             return "Your cloud recordings."
         case Item.CHAT_HISTORY:
@@ -115,10 +115,10 @@ def _moving(item: Item, user: User, target: Account) -> str:
         case Item.CONTACTS:
             return "Your contacts."
         case Item.SETTINGS:
-            return f"Your settings. {_locking(user, target)}"
+            return f"Your settings. {_locked_settings_text(user, target)}"
 
 
-def _joining(target: Account) -> str:
+def _join_links_text(target: Account) -> str:
     """Return the text about meeting ids and join links (TRF-5)."""
     if not target.vanity_url:
         return "Their ids and join links stay."
@@ -129,16 +129,16 @@ def _joining(target: Account) -> str:
     )
 
 
-def _locking(user: User, target: Account) -> str:
+def _locked_settings_text(user: User, target: Account) -> str:
     """Return the text about settings that the target account locks (TRF-2)."""
-    changes = overridden(user.settings, target.locked_settings, target.id)
+    changes = overridden_settings(user.settings, target.locked_settings, target.id)
     if not changes:
         return "None of them changes."
     names = ", ".join(change.name for change in changes)
     return f"{target.name} locks these, which take its values: {names}."
 
 
-def stays(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
+def staying_notices(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
     """Return the licenses and data that do not move to `target` (TRF-3).
 
     `target` is the name of the target account.
@@ -146,10 +146,10 @@ def stays(source: Account | None, invitee: str, target: str) -> tuple[Notice, ..
     user = source.user(invitee) if source else None
     if source is None or user is None:
         return ()
-    return tuple(_staying(source, user, target))
+    return tuple(_staying_notices(source, user, target))
 
 
-def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
+def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notice]:
     replacement = f"an admin of {target} must assign you a new one"
     for capacity, held in sorted(Counter(addon.capacity for addon in user.addons).items()):
         yield Notice(
@@ -162,7 +162,7 @@ def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
     for line in lines:
         if line.kind == "addon":
             yield Notice(
-                item=_addon(line),
+                item=_addon_item(line),
                 message=f"{line.product}, which ends with {source.name}: "
                 f"{replacement} if you need it.",
                 count=line.quantity,
@@ -173,7 +173,7 @@ def _staying(source: Account, user: User, target: str) -> Iterator[Notice]:
     )
 
 
-def _addon(line: Subscription) -> str:
+def _addon_item(line: Subscription) -> str:
     return "webinar_license" if "webinar" in line.product.casefold() else "addon_subscription"
 
 
@@ -184,7 +184,7 @@ def transfer_offer(quoted: Quote, target: Account) -> TransferOffer | TransferRe
     return TransferOffer(amount=quoted.total, to=target.id)
 
 
-def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
+def staying_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
     """Return the credit of `source` that cannot move to another currency (QUO-3, QUO-6).
 
     It is the balance plus the quote's shares that were paid from credit.
@@ -201,7 +201,7 @@ def credit_left_behind(source: Account, target: Account, quoted: Quote) -> tuple
     )
 
 
-def credit_taken_along(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
+def moving_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
     """Return the credit of `source` that moves to the target, with any choice (QUO-3, QUO-6)."""
     credit = _credit(source, quoted)
     if source.currency != target.currency or not credit.amount:

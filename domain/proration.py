@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Literal, assert_never
 
-from domain.day import day_of, moment
+from domain.day import day_of, to_utc
 from domain.model import Value
 
 Unit = Literal["day", "second", "fixed30"]
@@ -69,7 +69,7 @@ def unused_days(
 
 def _place(instant: datetime | date, terms: ProrationTerms) -> int:
     """Return the position of `instant` in units, counted from a fixed origin."""
-    when = moment(instant, terms.zone)
+    when = to_utc(instant, terms.zone)
     match terms.unit:
         case "day":
             return day_of(when, terms.zone).toordinal()

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from domain.account import Account, Instant, Payment, Role, Subscription
-from domain.day import moment
+from domain.day import to_utc
 from domain.model import Value
 from domain.money import Money, divided, rounded, total, zero
 from domain.policy import Policy
@@ -129,7 +129,7 @@ def _line(
     start, end = _in_utc(subscription.period_start), _in_utc(subscription.period_end)
     if source.state == "closed":
         # Its subscriptions ended when it closed (SRC-2), and their worth was settled then.
-        at = moment(end, terms.zone)
+        at = to_utc(end, terms.zone)
     payments = subscription.payments
     amounts = [rounded(payment.amount, source.currency) for payment in payments]
     paid = total(amounts, source.currency)

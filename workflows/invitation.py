@@ -57,7 +57,7 @@ with workflow.unsafe.imports_passed_through():
         StartInvitation,
     )
     from domain.journal import ENGINE, INVITEE
-    from domain.manifest import GIVE_UP_AFTER, Manifest, begun, failed, unfinished
+    from domain.manifest import GIVE_UP_AFTER, Manifest, failed, unfinished, with_running_items
     from domain.preview import Preview
     from domain.refund import Refund, RefundOrder, StartRefund
     from states.invitation import InvitationMachine, opening
@@ -421,10 +421,10 @@ class InvitationWorkflow:
     async def _move(self) -> None:
         """Take along what the person has; nobody waits for what has to be tried again (TRF-1)."""
         if unfinished(self._now.manifest):
-            await self._move_data(begun(self._now.manifest))
+            await self._move_data(with_running_items(self._now.manifest))
         if unfinished(self._now.manifest):
             give_up_at = workflow.now() + GIVE_UP_AFTER
-            again = self._move_data(begun(self._now.manifest), give_up_at=give_up_at)
+            again = self._move_data(with_running_items(self._now.manifest), give_up_at=give_up_at)
             await asyncio.gather(self._tell_early(), again)
 
     async def _move_data(self, manifest: Manifest, *, give_up_at: datetime | None = None) -> None:
@@ -698,7 +698,7 @@ class InvitationWorkflow:
         """Try what could not be moved once more (TRF-1)."""
         self._updates += 1
         if failed(self._now.manifest):
-            again = begun(self._now.manifest, again=True)
+            again = with_running_items(self._now.manifest, again=True)
             await self._move_data(again, give_up_at=workflow.now())
             if self._now.state.final:
                 await self._tell_everybody()

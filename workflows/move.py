@@ -7,7 +7,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.invitation import InvitationActivities, RecordInvitation
     from activities.move import DataMoved, MoveActivities, MoveAgain
     from domain.address import masked
-    from domain.manifest import Manifest, begun
+    from domain.manifest import Manifest, with_running_items
     from workflows.options import MOVE, mail
 
 
@@ -19,7 +19,7 @@ class MoveWorkflow:
     async def run(self, again: MoveAgain) -> DataMoved:
         """Move what has failed, once; what fails again is given up again."""
         order, now = again.move, workflow.now()
-        manifest = begun(order.manifest, again=True)
+        manifest = with_running_items(order.manifest, again=True)
         workflow.set_current_details(move_details(manifest))
         moved = await workflow.execute_activity_method(
             MoveActivities.move_data,

@@ -17,7 +17,7 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.invitations.record import locked_invitation
 from adapters.sql.membership import left_behind
 from domain.account import Account, Meeting, User
-from domain.manifest import Change, Item, counts_of, overridden, relinked
+from domain.manifest import Change, Item, changed_join_links, counts_of, overridden_settings
 
 
 class SqlContent:
@@ -71,7 +71,7 @@ class SqlContent:
         """What the account decides of it, from now on."""
         match order.item:
             case Item.SETTINGS:
-                changes = overridden(user.settings, target.locked_settings, target.id)
+                changes = overridden_settings(user.settings, target.locked_settings, target.id)
                 taken = {change.name: change.new for change in changes}
                 person.settings = {**person.settings, **taken}
                 return changes
@@ -90,7 +90,7 @@ class SqlContent:
         meetings: Sequence[Meeting],
         rows: Sequence[MeetingRow | WebinarRow],
     ) -> tuple[Change, ...]:
-        changes = relinked(
+        changes = changed_join_links(
             meetings,
             await _vanity_url_left(session, order.invitation_id),
             target.vanity_url,

@@ -28,7 +28,7 @@ from domain.manifest import (
     Manifest,
     ManifestItem,
     failed,
-    opening_manifest,
+    initial_manifest,
     with_item,
 )
 
@@ -36,7 +36,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SERVER_NOON = datetime(2026, 7, 1, 9, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-MANIFEST = opening_manifest(
+MANIFEST = initial_manifest(
     User.model_validate(
         {
             "email": "ann@example.com",

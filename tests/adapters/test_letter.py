@@ -16,7 +16,7 @@ from adapters.letter.language import CATALOGS, language_for
 from adapters.letter.writing import TEMPLATES, written
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.invitation import Blocker, BlockerItem, InvitationState, License
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
@@ -61,7 +61,7 @@ from domain.letter.reminder import DigestLetter, ReminderLetter, digest_letter
 from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money
-from domain.preview import FEATURES_OF_A_BASE_LICENSE, Notice, stays
+from domain.preview import BASE_LICENSE_FEATURES, Notice, staying_notices
 from domain.reminder import StaleInvitation
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
@@ -185,7 +185,7 @@ def what_blocks(
             for n in range(invoices)
         ],
     )
-    return blockers(club, "ann@example.com")
+    return find_blockers(club, "ann@example.com")
 
 
 def what_stays() -> tuple[Notice, ...]:
@@ -197,7 +197,7 @@ def what_stays() -> tuple[Notice, ...]:
             {"product": "Storage", "kind": "addon", "quantity": 1},
         ],
     )
-    return stays(club, "ann@example.com", "Acme")
+    return staying_notices(club, "ann@example.com", "Acme")
 
 
 def a_blocked(
@@ -356,7 +356,7 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=FEATURES_OF_A_BASE_LICENSE, stays=what_stays()),
+        an_invitation(reader, loses=BASE_LICENSE_FEATURES, stays=what_stays()),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
         a_blocked(reader, what_blocks()),
@@ -503,7 +503,7 @@ def test_a_time_is_shown_in_the_readers_zone_and_the_zone_is_named(
 
 def test_an_invitation_tells_honestly_what_accepting_means() -> None:
     """INV-16, SRC-2: who invites, into what, as what, until when, at which price."""
-    words = written(an_invitation(loses=FEATURES_OF_A_BASE_LICENSE))
+    words = written(an_invitation(loses=BASE_LICENSE_FEATURES))
     assert words.subject == "You are invited to join Acme"
     for said in (
         "Eve invites you to join the account Acme.",
@@ -540,14 +540,14 @@ def test_a_licensed_invitation_loses_nothing() -> None:
     [("en", "lose 1 thing that", "lose 4 things"), ("de", "1 Funktion Ihrer", "4 Funktionen")],
 )
 def test_one_thing_is_not_many(language: str, one: str, many: str) -> None:
-    losses, reader = FEATURES_OF_A_BASE_LICENSE, a_reader(language)
+    losses, reader = BASE_LICENSE_FEATURES, a_reader(language)
     assert one in written(an_invitation(reader, loses=losses[:1])).text
     assert many in written(an_invitation(reader, loses=losses)).text
 
 
 def test_every_loss_has_words_of_its_own() -> None:
-    german = written(an_invitation(a_reader("de"), loses=FEATURES_OF_A_BASE_LICENSE)).text
-    assert not [loss for loss in FEATURES_OF_A_BASE_LICENSE if loss.message in german]
+    german = written(an_invitation(a_reader("de"), loses=BASE_LICENSE_FEATURES)).text
+    assert not [loss for loss in BASE_LICENSE_FEATURES if loss.message in german]
 
 
 def test_an_unknown_loss_is_told_in_the_words_it_came_with() -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.account import Account
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 
 OWNER = "ann@example.com"
 
@@ -26,7 +26,7 @@ def an_account(**parts: Any) -> Account:
 
 
 def test_nothing_blocks_a_clean_account() -> None:
-    assert blockers(an_account(), OWNER) == ()
+    assert find_blockers(an_account(), OWNER) == ()
 
 
 def test_every_blocker_is_found_at_once_with_its_items() -> None:
@@ -56,13 +56,14 @@ def test_every_blocker_is_found_at_once_with_its_items() -> None:
         ],
     )
     found = {
-        blocker.code: [item.id for item in blocker.items] for blocker in blockers(account, OWNER)
+        blocker.code: [item.id for item in blocker.items]
+        for blocker in find_blockers(account, OWNER)
     }
     assert found == {
         "1009": ["bob@example.com", "room-1"],
         "outstanding_invoice": ["inv-1"],
         "cancellation_pending": ["sub-1"],
     }
-    [open_invoice] = [b for b in blockers(account, OWNER) if b.code == "outstanding_invoice"]
+    [open_invoice] = [b for b in find_blockers(account, OWNER) if b.code == "outstanding_invoice"]
     assert open_invoice.items[0].amount is not None
     assert open_invoice.items[0].amount.amount == Decimal("12.50")

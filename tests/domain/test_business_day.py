@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.business_day import IsDayOff, arrival_window, late_from, lookups
+from domain.business_day import IsDayOff, arrival_window, lookup_times, overdue_from
 from domain.day import day_of
 
 BERLIN = "Europe/Berlin"
@@ -79,7 +79,7 @@ def test_a_window_of_no_days_is_the_day_of_acceptance() -> None:
 )
 def test_a_refund_is_late_when_its_last_day_is_over(zone: str, late: datetime) -> None:
     """REF-3: midnight at the end of Friday 27 November, in the source account's zone."""
-    assert late_from((date(2026, 11, 25), date(2026, 11, 27)), zone) == late
+    assert overdue_from((date(2026, 11, 25), date(2026, 11, 27)), zone) == late
 
 
 def test_the_weekend_is_whatever_days_the_country_rests() -> None:
@@ -91,12 +91,12 @@ def test_the_weekend_is_whatever_days_the_country_rests() -> None:
 
 def test_a_refund_is_looked_up_on_business_days_at_the_time_of_its_request() -> None:
     """REF-2: from the third business day on."""
-    assert lookups(FRIDAY, NEW_YORK, on(THANKSGIVING), first=3, times=3) == (
+    assert lookup_times(FRIDAY, NEW_YORK, on(THANKSGIVING), first=3, times=3) == (
         datetime(2026, 11, 25, 15, 30, tzinfo=UTC),
         datetime(2026, 11, 27, 15, 30, tzinfo=UTC),
         datetime(2026, 11, 30, 15, 30, tzinfo=UTC),
     )
-    assert lookups(FRIDAY, NEW_YORK, no_holidays, first=3, times=0) == ()
+    assert lookup_times(FRIDAY, NEW_YORK, no_holidays, first=3, times=0) == ()
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_the_time_of_day_stays_when_clocks_change(
 ) -> None:
     """REF-2: 10:00 in Berlin, before and after."""
     expected = tuple(datetime.fromisoformat(f"{each}+00:00") for each in looked_up)
-    assert lookups(requested, BERLIN, no_holidays, first=3, times=2) == expected
+    assert lookup_times(requested, BERLIN, no_holidays, first=3, times=2) == expected
 
 
 def test_a_time_of_day_that_clocks_skip_is_made_up_for_after_the_gap() -> None:
     """REF-2: in Cairo, 00:30 did not exist on Friday 28 April 2023; it was 01:30."""
     requested = datetime(2023, 4, 26, 22, 30, tzinfo=UTC)
-    before, after = lookups(requested, "Africa/Cairo", no_holidays, first=1, times=2)
+    before, after = lookup_times(requested, "Africa/Cairo", no_holidays, first=1, times=2)
     assert before == datetime(2023, 4, 27, 22, 30, tzinfo=UTC)
     assert after == datetime(2023, 4, 30, 21, 30, tzinfo=UTC)
 
@@ -135,9 +135,9 @@ def test_every_lookup_is_on_a_business_day_and_the_window_holds_the_first(
 ) -> None:
     holidays = on(*(day_of(accepted_at, zone) + timedelta(days=days) for days in off))
     first, last = arrival_window(accepted_at, zone, holidays)
-    looked_up = lookups(accepted_at, zone, holidays, first=3, times=3)
+    looked_up = lookup_times(accepted_at, zone, holidays, first=3, times=3)
     days = [day_of(each, zone) for each in looked_up]
     assert days == sorted(set(days))
     assert (days[0], days[-1]) == (first, last)
     assert not any(map(holidays, days))
-    assert looked_up[-1] < late_from((first, last), zone)
+    assert looked_up[-1] < overdue_from((first, last), zone)

@@ -10,13 +10,13 @@ from domain.manifest import (
     Item,
     ItemStatus,
     ManifestItem,
-    begun,
+    changed_join_links,
     failed,
-    opening_manifest,
-    overridden,
-    relinked,
+    initial_manifest,
+    overridden_settings,
     unfinished,
     with_item,
+    with_running_items,
 )
 
 ANN = User.model_validate({"email": "ann@example.com", "role": "owner", "recordings": 3})
@@ -31,7 +31,7 @@ def a_meeting(id: str = "801", join_url: str | None = None) -> Meeting:
 
 def test_what_there_is_waits_and_the_rest_counts_as_moved() -> None:
     """TRF-1: the profile has come along with the membership."""
-    manifest = opening_manifest(ANN)
+    manifest = initial_manifest(ANN)
     assert [entry.item for entry in manifest] == list(Item)
     waiting = {entry.item: entry.count for entry in manifest if entry.unfinished}
     assert waiting == {Item.RECORDINGS: 3}
@@ -41,7 +41,7 @@ def test_what_there_is_waits_and_the_rest_counts_as_moved() -> None:
 
 def test_nobody_without_an_account_has_anything_to_move() -> None:
     """TRF-1."""
-    manifest = opening_manifest(None)
+    manifest = initial_manifest(None)
     assert {(entry.status, entry.count) for entry in manifest} == {(ItemStatus.MOVED, 0)}
     assert not unfinished(manifest)
 
@@ -60,7 +60,7 @@ def test_a_locked_setting_takes_the_value_of_the_account(
     settings: dict[str, Any], locked: dict[str, Any], changes: list[tuple[str, Any, Any]]
 ) -> None:
     """TRF-2: old → new, and who locked it."""
-    assert overridden(settings, locked, "acme") == tuple(
+    assert overridden_settings(settings, locked, "acme") == tuple(
         Change(name=name, old=old, new=new, locked_by="acme") for name, old, new in changes
     )
 
@@ -89,20 +89,20 @@ def test_join_links_follow_the_vanity_url(
     links: list[tuple[str | None, str]],
 ) -> None:
     """TRF-5."""
-    changes = relinked([a_meeting(join_url=join_url)], source, target, "meet.example")
+    changes = changed_join_links([a_meeting(join_url=join_url)], source, target, "meet.example")
     assert [(change.old, change.new) for change in changes] == links
     assert {change.name for change in changes} <= {"801"}
 
 
 def test_an_id_is_written_as_a_link_allows() -> None:
     """TRF-5: it came from outside."""
-    [change] = relinked([a_meeting("8 01/x")], None, "acme", "meet.example")
+    [change] = changed_join_links([a_meeting("8 01/x")], None, "acme", "meet.example")
     assert (change.name, change.new) == ("8 01/x", "https://acme.meet.example/j/8%2001%2Fx")
 
 
 def test_what_has_moved_stays_moved() -> None:
     """TRF-1: whoever comes late does not take it back."""
-    pending = opening_manifest(ANN)
+    pending = initial_manifest(ANN)
     profile = ManifestItem(item=Item.PROFILE, count=1)
     moved = with_item(pending, profile.with_status(ItemStatus.MOVED))
     assert moved[0].status is ItemStatus.MOVED
@@ -114,9 +114,9 @@ def test_what_has_moved_stays_moved() -> None:
 def test_what_was_given_up_may_be_moved_again() -> None:
     """TRF-1."""
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    manifest = with_item(opening_manifest(ANN), recordings)
+    manifest = with_item(initial_manifest(ANN), recordings)
     assert failed(manifest)
-    statuses = {entry.item: entry.status for entry in begun(manifest, again=True)}
+    statuses = {entry.item: entry.status for entry in with_running_items(manifest, again=True)}
     assert statuses[Item.RECORDINGS] is ItemStatus.RUNNING
     assert statuses[Item.CONTACTS] is ItemStatus.MOVED
-    assert failed(begun(manifest))
+    assert failed(with_running_items(manifest))

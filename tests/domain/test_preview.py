@@ -13,12 +13,12 @@ from domain.policy import Policy
 from domain.preview import (
     TransferOffer,
     TransferRefused,
-    credit_left_behind,
-    credit_taken_along,
-    losses,
-    moves_along,
+    loss_notices,
+    moving_credit_notices,
+    moving_notices,
     preview,
-    stays,
+    staying_credit_notices,
+    staying_notices,
     transfer_offer,
 )
 from domain.quote import Quote, quote, terms_of
@@ -71,7 +71,7 @@ def test_a_transfer_needs_the_same_currency() -> None:
 def test_credit_stays_behind_when_the_currency_is_another() -> None:
     """QUO-3, QUO-6: the balance, and what was paid from credit and is unused."""
     source = a_source(PAID, credit="5.50")
-    [notice] = credit_left_behind(source, AMERICAN, quoted(source))
+    [notice] = staying_credit_notices(source, AMERICAN, quoted(source))
     assert notice.item == "credit"
     assert notice.message == "Credit of 15.50 EUR, because Acme pays in USD."
 
@@ -79,14 +79,14 @@ def test_credit_stays_behind_when_the_currency_is_another() -> None:
 def test_credit_follows_into_the_same_currency() -> None:
     """QUO-6."""
     source = a_source(PAID, credit="5.50")
-    assert credit_left_behind(source, EUROPEAN, quoted(source)) == ()
-    [notice] = credit_taken_along(source, EUROPEAN, quoted(source))
+    assert staying_credit_notices(source, EUROPEAN, quoted(source)) == ()
+    [notice] = moving_credit_notices(source, EUROPEAN, quoted(source))
     assert notice.message == "Credit of 15.50 EUR, to Acme."
-    assert credit_taken_along(source, AMERICAN, quoted(source)) == ()
+    assert moving_credit_notices(source, AMERICAN, quoted(source)) == ()
 
 
 def test_no_credit_leaves_nothing_behind() -> None:
-    assert credit_left_behind(a_source(), AMERICAN, quoted(a_source())) == ()
+    assert staying_credit_notices(a_source(), AMERICAN, quoted(a_source())) == ()
 
 
 def a_host(**theirs: Any) -> Account:
@@ -111,7 +111,7 @@ def told(notices: Any) -> dict[str, tuple[int | None, str]]:
 
 def test_everything_that_moves_is_named_with_its_count() -> None:
     """QUO-8, TRF-1, TRF-6."""
-    moves = told(moves_along(a_host().user(OWNER), EUROPEAN))
+    moves = told(moving_notices(a_host().user(OWNER), EUROPEAN))
     assert {item: count for item, (count, _) in moves.items()} == {
         "profile": 1,
         "meetings": 1,
@@ -127,8 +127,8 @@ def test_everything_that_moves_is_named_with_its_count() -> None:
 
 def test_what_somebody_has_nothing_of_is_not_named() -> None:
     """QUO-8: nobody without an account, either."""
-    assert list(told(moves_along(a_host().user("bob@example.com"), EUROPEAN))) == ["profile"]
-    assert moves_along(None, EUROPEAN) == ()
+    assert list(told(moving_notices(a_host().user("bob@example.com"), EUROPEAN))) == ["profile"]
+    assert moving_notices(None, EUROPEAN) == ()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_somebody_has_nothing_of_is_not_named() -> None:
 def test_join_links_change_with_a_vanity_url(vanity_url: str | None, told_of_links: str) -> None:
     """TRF-5."""
     target = a_source(id="acme", name="Acme", vanity_url=vanity_url)
-    moves = told(moves_along(a_host().user(OWNER), target))
+    moves = told(moving_notices(a_host().user(OWNER), target))
     for item in ("meetings", "webinars"):
         assert told_of_links in moves[item][1]
 
@@ -147,16 +147,16 @@ def test_settings_that_the_target_locks_are_named() -> None:
     """TRF-2: only those that will change."""
     locked = {"waiting_room": False, "theme": "dark", "captions": True}
     target = a_source(id="acme", name="Acme", locked_settings=locked)
-    message = told(moves_along(a_host().user(OWNER), target))["settings"][1]
+    message = told(moving_notices(a_host().user(OWNER), target))["settings"][1]
     assert message.endswith("Acme locks these, which take its values: waiting_room.")
-    unlocked = told(moves_along(a_host().user(OWNER), EUROPEAN))["settings"][1]
+    unlocked = told(moving_notices(a_host().user(OWNER), EUROPEAN))["settings"][1]
     assert unlocked == "Your settings. None of them changes."
 
 
 def test_licenses_and_reports_stay_behind() -> None:
     """TRF-3."""
     source = a_host(addons=[{"sku": "large-meeting", "capacity": 500}])
-    stay = told(stays(source, OWNER, EUROPEAN.name))
+    stay = told(staying_notices(source, OWNER, EUROPEAN.name))
     assert stay["large_meeting_license"] == (
         1,
         "Your Large Meeting license for 500 participants: "
@@ -166,7 +166,7 @@ def test_licenses_and_reports_stay_behind() -> None:
         None,
         "Usage reports of Solo: download what you need before you accept.",
     )
-    assert stays(None, OWNER, EUROPEAN.name) == ()
+    assert staying_notices(None, OWNER, EUROPEAN.name) == ()
 
 
 def test_add_ons_end_with_the_account_that_is_closed() -> None:
@@ -179,11 +179,11 @@ def test_add_ons_end_with_the_account_that_is_closed() -> None:
     ]
     users = [{"email": OWNER, "role": "owner"}, {"email": "bob@example.com", "role": "member"}]
     source = a_source(*lines, users=users)
-    stay = told(stays(source, OWNER, EUROPEAN.name))
+    stay = told(staying_notices(source, OWNER, EUROPEAN.name))
     assert stay["webinar_license"][0] == 2
     assert stay["webinar_license"][1].startswith("Webinar 500, which ends with Solo")
     assert stay["addon_subscription"][1].startswith("Phone, which ends with Solo")
-    assert list(told(stays(source, "bob@example.com", EUROPEAN.name))) == ["report_data"]
+    assert list(told(staying_notices(source, "bob@example.com", EUROPEAN.name))) == ["report_data"]
 
 
 LARGE = {"addons": [{"capacity": 1000}]}
@@ -212,7 +212,7 @@ def test_what_is_lost_is_told_beforehand(
     theirs: dict[str, Any], license: License, lost: list[str]
 ) -> None:
     """INV-16, TRF-3."""
-    assert list(told(losses(a_host(**theirs), OWNER, license))) == lost
+    assert list(told(loss_notices(a_host(**theirs), OWNER, license))) == lost
 
 
 def test_meetings_that_were_large_are_counted() -> None:
@@ -221,5 +221,5 @@ def test_meetings_that_were_large_are_counted() -> None:
         {"id": str(n), "topic": "All hands", "starts_at": "2026-05-01T09:00:00Z", "capacity": n}
         for n in (100, 500, 1000)
     ]
-    [lost] = losses(a_host(meetings=meetings, **LARGE), OWNER, License.LICENSED)
+    [lost] = loss_notices(a_host(meetings=meetings, **LARGE), OWNER, License.LICENSED)
     assert lost.count == 2

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.day import begin, end, moment
+from domain.day import begin, end, to_utc
 from domain.money import rounded
 from domain.proration import (
     ChangeDay,
@@ -252,14 +252,14 @@ any_terms = st.builds(
 def in_order(
     under: ProrationTerms,
 ) -> Callable[[date | datetime], datetime]:
-    return lambda instant: moment(instant, under.zone)
+    return lambda instant: to_utc(instant, under.zone)
 
 
 def length(start: date | datetime, last: date | datetime, under: ProrationTerms) -> int:
     """Measured by other means than the code's, but for the months of thirty days."""
     match under.unit:
         case "second":
-            passed = moment(last, under.zone) - moment(start, under.zone)
+            passed = to_utc(last, under.zone) - to_utc(start, under.zone)
             return passed // timedelta(microseconds=1)
         case _:
             return period_days(start, last, under)

@@ -31,11 +31,11 @@ from adapters.sql.money.order import end_orders, release_licenses
 from adapters.sql.money.settlement import Settled, refund_of, settle
 from domain.account import Account, Role, User
 from domain.address import domain_of
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, License
 from domain.journal import ENGINE
-from domain.manifest import opening_manifest, unfinished
+from domain.manifest import initial_manifest, unfinished
 from domain.order import Order
 from states.invitation import InvitationMachine
 from states.lifecycle import after
@@ -76,7 +76,7 @@ async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> Accoun
     if source:
         left = await _account_left(session, source)
         settled = await _leave(session, order, source, left, accounts)
-    manifest = opening_manifest(_leaver(left, person))
+    manifest = initial_manifest(_leaver(left, person))
     _enter(session, invite, person, at)
     await announce(session, {target.id, source.account_id if source else target.id}, at)
     for other in others:
@@ -133,7 +133,7 @@ async def _is_alone(session: AsyncSession, membership: MembershipRow) -> bool:
     return (
         membership.role == Role.OWNER
         and not account.paid
-        and not blockers(account, membership.email)
+        and not find_blockers(account, membership.email)
     )
 
 
@@ -199,7 +199,7 @@ async def _leave(
 
 
 def _require_free_to_close(source: Account, owner: str) -> None:
-    found = blockers(source, owner)
+    found = find_blockers(source, owner)
     if found:
         raise Refused(
             ErrorCode.BLOCKED,

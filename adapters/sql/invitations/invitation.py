@@ -38,7 +38,7 @@ from adapters.sql.membership import (
 )
 from adapters.sql.money.ledger import posted
 from domain.account import Role
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
@@ -53,7 +53,7 @@ from domain.letter.base import Reader
 from domain.letter.invitation import Parties
 from domain.manifest import ManifestItem, failed, with_item
 from domain.money import Money, total
-from domain.preview import losses, stays
+from domain.preview import loss_notices, staying_notices
 
 
 class SqlInvitations:
@@ -277,7 +277,7 @@ class SqlInvitations:
             leaving = source is not None and owned(source, invite.email)
             return Standing(
                 invitation=row.record,
-                blockers=blockers(source, invite.email) if source and leaving else (),
+                blockers=find_blockers(source, invite.email) if source and leaving else (),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
@@ -335,8 +335,8 @@ class SqlInvitations:
                     invite,
                     source.time_zone if source else target.time_zone,
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
-                loses=losses(source, invite.email, invite.license),
-                stays=stays(source, invite.email, target.name),
+                loses=loss_notices(source, invite.email, invite.license),
+                stays=staying_notices(source, invite.email, target.name),
                 collection=target.collection,
             )
             left = await left_behind(session, invite.invitation_id)

@@ -10,16 +10,16 @@ from adapters.sql.database.schema import PersonRow
 from adapters.sql.membership import home
 from adapters.sql.money.refund_schedule import arrives_between
 from domain.account import Account, Role, User
-from domain.blocker import blockers
+from domain.blocker import find_blockers
 from domain.invitation import Invite
 from domain.preview import (
     Preview,
-    credit_left_behind,
-    credit_taken_along,
-    losses,
-    moves_along,
+    loss_notices,
+    moving_credit_notices,
+    moving_notices,
     preview,
-    stays,
+    staying_credit_notices,
+    staying_notices,
 )
 from domain.quote import RecordedQuote, must_choose, nothing, quote, terms_of
 
@@ -34,7 +34,7 @@ async def previewed(session: AsyncSession, order: PreviewInvitation) -> Invitati
     else:
         told = _of_a_closing(order, source, target)
     moves = (
-        *moves_along(await _leaver(session, source, invite.email), target),
+        *moving_notices(await _leaver(session, source, invite.email), target),
         *told.preview.moves,
     )
     return told.model_copy(update={"preview": told.preview.model_copy(update={"moves": moves})})
@@ -70,8 +70,8 @@ def _of_nothing(order: PreviewInvitation, source: Account | None, target: Accoun
     quoted = nothing(order.at, terms, (source or target).currency)
     return preview(quoted).model_copy(
         update={
-            "stays_behind": stays(source, invite.email, target.name),
-            "loses": losses(source, invite.email, invite.license),
+            "stays_behind": staying_notices(source, invite.email, target.name),
+            "loses": loss_notices(source, invite.email, invite.license),
         }
     )
 
@@ -91,13 +91,13 @@ def _of_a_closing(
         recorded.valid_until if asked else None,
     )
     more = {
-        "moves": credit_taken_along(source, target, quoted),
+        "moves": moving_credit_notices(source, target, quoted),
         "stays_behind": (
-            *stays(source, invite.email, target.name),
-            *credit_left_behind(source, target, quoted),
+            *staying_notices(source, invite.email, target.name),
+            *staying_credit_notices(source, target, quoted),
         ),
-        "loses": losses(source, invite.email, invite.license),
-        "blockers": blockers(source, invite.email),
+        "loses": loss_notices(source, invite.email, invite.license),
+        "blockers": find_blockers(source, invite.email),
     }
     return InvitationPreviewed(
         preview=shown.model_copy(update=more), quote=recorded if asked else None

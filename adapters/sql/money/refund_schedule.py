@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from adapters.calendar import is_day_off
-from domain.business_day import arrival_window, lookups
+from domain.business_day import arrival_window, lookup_times
 from domain.policy import Policy
 
 LOOKUPS: Final = 10
@@ -37,12 +37,12 @@ def arrives_between(payer: Payer, policy: Policy, at: datetime) -> tuple[date, d
 def first_lookups(payer: Payer, policy: Policy, at: datetime) -> tuple[datetime, ...]:
     """When to ask about a refund requested at `at`: from the first day it may arrive (REF-2)."""
     first = policy.refund_business_days_min
-    return lookups(at, payer.time_zone, is_day_off(payer.country), first, LOOKUPS)
+    return lookup_times(at, payer.time_zone, is_day_off(payer.country), first, LOOKUPS)
 
 
 def next_lookups(payer: Payer, requested_at: datetime, after: datetime) -> tuple[datetime, ...]:
     """When to ask about it after `after`, at the same time of day."""
     # There are no more business days than days.
     enough = (after - requested_at).days + 1 + LOOKUPS
-    days = lookups(requested_at, payer.time_zone, is_day_off(payer.country), 1, enough)
+    days = lookup_times(requested_at, payer.time_zone, is_day_off(payer.country), 1, enough)
     return tuple(moment for moment in days if moment > after)[:LOOKUPS]

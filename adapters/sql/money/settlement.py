@@ -12,7 +12,7 @@ from adapters.sql.money.credit import apply_by_itself
 from adapters.sql.money.ledger import balance, post
 from adapters.sql.money.refund_schedule import arrives_between, first_lookups
 from domain.account import Account
-from domain.business_day import late_from
+from domain.business_day import overdue_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Settlement
 from domain.ledger import Parting, credit_of, prepaid_of, refund_id_of
@@ -124,7 +124,7 @@ def _refund_order(order: JoinAccount, source: Account, quoted: Quote, at: dateti
         requested_at=at,
         arrives_between=window,
         lookups=first_lookups(source, invite.policy, at),
-        late_from=late_from(window, source.time_zone),
+        late_from=overdue_from(window, source.time_zone),
     )
 
 

@@ -10,7 +10,7 @@ from activities.move import ItemMoved, MoveItem
 from adapters.sql.content import SqlContent
 from domain.account import User
 from domain.invitation import Invitation, InvitationState, Invite
-from domain.manifest import Change, Item, ItemStatus, ManifestItem, opening_manifest
+from domain.manifest import Change, Item, ItemStatus, ManifestItem, initial_manifest
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 from tests.adapters.sql.town import ACME, NOON, Town, accepted, account, directory, user
@@ -35,7 +35,7 @@ async def joined(town: Town, target: dict[str, Any] = TARGET) -> Invite:
     invite = town.invite(HANA)
     record = accepted(await town.pending(invite)).model_copy(
         update={
-            "manifest": opening_manifest(
+            "manifest": initial_manifest(
                 User.model_validate({"email": HANA, "role": "owner", **THEIRS})
             )
         }

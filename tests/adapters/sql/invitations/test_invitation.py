@@ -9,7 +9,7 @@ from adapters.sql.membership import home
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, License
 from domain.letter.base import Reader
-from domain.preview import FEATURES_OF_A_BASE_LICENSE
+from domain.preview import BASE_LICENSE_FEATURES
 from states.invitation import InvitationMachine, opening
 from states.lifecycle import after
 from tests.adapters.sql.purse import PAULA, accepted
@@ -278,8 +278,8 @@ async def test_a_licensed_person_invited_as_basic_is_told_what_they_lose(town: T
     basic = town.invite("sue@solo.example")
     await town.claimed(basic)
     licensed = basic.model_copy(update={"license": License.LICENSED})
-    assert (await town.store.invitations.parties(basic)).loses == FEATURES_OF_A_BASE_LICENSE
-    assert (await town.previewed(basic)).preview.loses == FEATURES_OF_A_BASE_LICENSE
+    assert (await town.store.invitations.parties(basic)).loses == BASE_LICENSE_FEATURES
+    assert (await town.previewed(basic)).preview.loses == BASE_LICENSE_FEATURES
     assert (await town.store.invitations.parties(licensed)).loses == ()
 
 
