@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
-from domain.letter.license import HolderParties, letters_about_licenses
+from domain.letter.license import HolderParties, license_letters
 from domain.license import Sku
 from domain.model import Value
 
@@ -100,7 +100,7 @@ class AssignmentActivities:
         emails = [result.email for result in order.results]
         parties = await self.store.holder_parties(order.account, emails, order.asked_by)
         not_taken: ApplicationError | None = None
-        for letter in letters_about_licenses(
+        for letter in license_letters(
             order.notice, order.sku, order.results, order.waited, parties
         ):
             try:

@@ -28,8 +28,13 @@ from domain.invitation import (
 )
 from domain.journal import ENGINE
 from domain.letter import Letter
-from domain.letter.attention import letters_to_operators
-from domain.letter.invitation import Parties, heads_up_letter, invitation_letter, letters_about
+from domain.letter.attention import operator_letters
+from domain.letter.invitation import (
+    InvitationParties,
+    heads_up_letter,
+    invitation_letter,
+    invitation_letters,
+)
 from domain.letter.reminder import reminder_letter
 from domain.model import Value
 from domain.policy import Policy
@@ -221,7 +226,7 @@ class InvitationStore(Protocol):
     async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
         """Whether its e-mail is no longer due: it is answered, over, or has a newer link."""
 
-    async def parties(self, invite: Invite) -> Parties:
+    async def parties(self, invite: Invite) -> InvitationParties:
         """Whom the invitation concerns, as the directory knows them now.
 
         Raises Refused(conflict) when the store does not keep this invitation: its claim
@@ -419,10 +424,10 @@ class InvitationActivities:
                 # Nobody is left to tell; the operators find it in the worker's log.
                 activity.logger.warning("letter %s was refused: %s", letter.event, refused)
 
-    def _letters(self, order: RecordInvitation, parties: Parties) -> Iterator[Letter]:
+    def _letters(self, order: RecordInvitation, parties: InvitationParties) -> Iterator[Letter]:
         invite, invitation = order.invite, order.invitation
         if self.operators:
             cases = cases_of_move(invitation)
-            yield from letters_to_operators(self.operators, cases, parties.account_name)
+            yield from operator_letters(self.operators, cases, parties.account_name)
         link = self.links.link(invite.invitation_id, invitation.sent_count)
-        yield from letters_about(invite, invitation, parties, link)
+        yield from invitation_letters(invite, invitation, parties, link)

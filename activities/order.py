@@ -10,7 +10,7 @@ from temporalio import activity
 from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.charge import ChargeState
-from domain.letter.order import OrderParties, letters_about_the_order
+from domain.letter.order import OrderParties, order_letters
 from domain.model import Value
 from domain.money import Money
 from domain.order import BuyLicenses, Order, product_name
@@ -257,7 +257,7 @@ class OrderActivities:
     async def tell_buyer(self, order: TellBuyer) -> None:
         """Tell the buyer where it stands, and holders that their license is gone (TXT-2)."""
         parties = await self.store.order_parties(order.order, order.released)
-        for letter in letters_about_the_order(order.order, parties, lapses_at=order.lapses_at):
+        for letter in order_letters(order.order, parties, lapses_at=order.lapses_at):
             try:
                 await send_patiently(self.post, letter)
             except Undeliverable as refused:

@@ -12,8 +12,8 @@ from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, R
 from activities.letter import Post, Undeliverable, send_patiently
 from domain.attention import cases_of_refund
 from domain.letter import Letter
-from domain.letter.attention import letters_to_operators
-from domain.letter.refund import RefundParties, letters_about_the_refund
+from domain.letter.attention import operator_letters
+from domain.letter.refund import RefundParties, refund_letters
 from domain.model import Value
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder, RefundPart
@@ -157,8 +157,8 @@ class RefundActivities:
     def _letters(self, order: TellPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:
             cases = cases_of_refund(order.order, order.refund)
-            yield from letters_to_operators(self.operators, cases, parties.account_name)
-        yield from letters_about_the_refund(
+            yield from operator_letters(self.operators, cases, parties.account_name)
+        yield from refund_letters(
             order.order,
             order.refund,
             parties,

@@ -5,20 +5,20 @@ from typing import Annotated
 from pydantic import Field
 
 from domain.letter.attention import AttentionLetter
-from domain.letter.credit import AboutCredit
-from domain.letter.invitation import AboutInvitation
-from domain.letter.license import AboutLicense
-from domain.letter.order import AboutOrder
-from domain.letter.refund import AboutRefund
-from domain.letter.reminder import AboutReminder
+from domain.letter.credit import AnyCreditLetter
+from domain.letter.invitation import AnyInvitationLetter
+from domain.letter.license import AnyLicenseLetter
+from domain.letter.order import AnyOrderLetter
+from domain.letter.refund import AnyRefundLetter
+from domain.letter.reminder import AnyReminderLetter
 
 Letter = Annotated[
-    AboutInvitation
-    | AboutReminder
-    | AboutRefund
-    | AboutCredit
-    | AboutOrder
-    | AboutLicense
+    AnyInvitationLetter
+    | AnyReminderLetter
+    | AnyRefundLetter
+    | AnyCreditLetter
+    | AnyOrderLetter
+    | AnyLicenseLetter
     | AttentionLetter,
     Field(discriminator="event"),
 ]

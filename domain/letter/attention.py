@@ -14,7 +14,7 @@ class AttentionLetter(BaseLetter):
     case: AttentionCase
 
 
-def letters_to_operators(
+def operator_letters(
     address: str, cases: Iterable[AttentionCase], account_name: str
 ) -> Iterator[AttentionLetter]:
     """Yield one e-mail in English for each case; its id is the same while the case is open."""

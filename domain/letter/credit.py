@@ -38,10 +38,10 @@ class CreditReceivedLetter(BaseLetter):
     """`autopay`: applied to the next invoice; `net_terms`: applied when an operator requests it."""
 
 
-AboutCredit = TransferredLetter | CreditReceivedLetter
+AnyCreditLetter = TransferredLetter | CreditReceivedLetter
 
 
-def letters_about_the_credit(
+def credit_letters(
     about: str, amount: Money, brought_by: Reader, parties: CreditParties
 ) -> Iterator[CreditReceivedLetter]:
     """Yield one e-mail to each owner and admin of the account: amount and origin (CRD-2)."""

@@ -9,10 +9,10 @@ from domain.account import HeldAddon
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
 from domain.letter.base import BaseLetter, Reader
 from domain.letter.credit import (
-    AboutCredit,
+    AnyCreditLetter,
     CreditParties,
     TransferredLetter,
-    letters_about_the_credit,
+    credit_letters,
 )
 from domain.manifest import Change, Item, ItemStatus, Manifest, unfinished
 from domain.money import Money
@@ -20,7 +20,7 @@ from domain.preview import Notice
 from domain.text import OneLine
 
 
-class Parties(CreditParties):
+class InvitationParties(CreditParties):
     """The people and facts of an invitation's e-mails, as the directory has them now."""
 
     inviter: Reader
@@ -145,7 +145,7 @@ class UndeliverableLetter(BaseLetter):
     """The mail server's reply."""
 
 
-AboutInvitation = (
+AnyInvitationLetter = (
     InvitationLetter
     | HeadsUpLetter
     | BlockedLetter
@@ -161,7 +161,9 @@ AboutInvitation = (
 )
 
 
-def heads_up_letter(invite: Invite, parties: Parties, goes_out_at: AwareDatetime) -> HeadsUpLetter:
+def heads_up_letter(
+    invite: Invite, parties: InvitationParties, goes_out_at: AwareDatetime
+) -> HeadsUpLetter:
     """Return the notice that the invitation will be sent at `goes_out_at` (INV-17)."""
     return HeadsUpLetter(
         id=f"heads_up.{invite.invitation_id}",
@@ -174,7 +176,12 @@ def heads_up_letter(invite: Invite, parties: Parties, goes_out_at: AwareDatetime
 
 
 def invitation_letter(
-    invite: Invite, parties: Parties, *, number: int, link: str, expires_at: AwareDatetime | None
+    invite: Invite,
+    parties: InvitationParties,
+    *,
+    number: int,
+    link: str,
+    expires_at: AwareDatetime | None,
 ) -> InvitationLetter:
     """Return the invitation e-mail with this number, counted from 1."""
     return InvitationLetter(
@@ -190,25 +197,25 @@ def invitation_letter(
     )
 
 
-def letters_about(
-    invite: Invite, invitation: Invitation, parties: Parties, link: str
-) -> tuple[AboutInvitation | AboutCredit, ...]:
+def invitation_letters(
+    invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
+) -> tuple[AnyInvitationLetter | AnyCreditLetter, ...]:
     """Return the e-mails about the last transition of the invitation.
 
     `link` is the valid link.
     """
-    return tuple(_letters_about(invite, invitation, parties, link))
+    return tuple(_invitation_letters(invite, invitation, parties, link))
 
 
-def _letters_about(
-    invite: Invite, invitation: Invitation, parties: Parties, link: str
-) -> Iterator[AboutInvitation | AboutCredit]:
+def _invitation_letters(
+    invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
+) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
     run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
     # An invitation may be blocked more than once; each time has its own e-mail.
     about = f"{len(invitation.journal)}.{run}"
     match invitation.state:
         case state if state.accepted:
-            yield from _about_the_acceptance(invite, invitation, parties)
+            yield from _acceptance_letters(invite, invitation, parties)
         case InvitationState.BLOCKED:
             yield BlockedLetter(
                 id=f"blocked.{about}",
@@ -258,9 +265,9 @@ def _letters_about(
             )
 
 
-def _about_the_acceptance(
-    invite: Invite, invitation: Invitation, parties: Parties
-) -> Iterator[AboutInvitation | AboutCredit]:
+def _acceptance_letters(
+    invite: Invite, invitation: Invitation, parties: InvitationParties
+) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
     run, name = invite.invitation_id, parties.account_name
     managed = any(entry.event == "join" for entry in invitation.journal)
     yield WelcomeLetter(
@@ -284,16 +291,16 @@ def _about_the_acceptance(
             account_name=name,
             amount=parties.credited,
         )
-        yield from letters_about_the_credit(run, parties.credited, parties.invitee, parties)
+        yield from credit_letters(run, parties.credited, parties.invitee, parties)
     if parties.licenses_left:
-        yield from _about_the_licenses(invite, parties)
+        yield from _licenses_left_letters(invite, parties)
     if not unfinished(invitation.manifest):
-        yield from _about_the_move(run, invitation.manifest, parties)
+        yield from _moved_letters(run, invitation.manifest, parties)
 
 
-def _about_the_licenses(
-    invite: Invite, parties: Parties
-) -> Iterator[AboutInvitation | AboutCredit]:
+def _licenses_left_letters(
+    invite: Invite, parties: InvitationParties
+) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
     """Yield an e-mail to each owner and admin: licenses to be assigned again (TRF-3)."""
     for number, admin in enumerate(parties.admins, start=1):
         yield LicensesLeftLetter(
@@ -305,9 +312,9 @@ def _about_the_licenses(
         )
 
 
-def _about_the_move(
-    run: str, manifest: Manifest, parties: Parties
-) -> Iterator[AboutInvitation | AboutCredit]:
+def _moved_letters(
+    run: str, manifest: Manifest, parties: InvitationParties
+) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
     """Yield an e-mail to the invitee if anything changed or could not be moved (TRF)."""
     links = _changes_of(manifest, {Item.MEETINGS, Item.WEBINARS})
     settings = _changes_of(manifest, {Item.SETTINGS})

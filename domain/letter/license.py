@@ -16,7 +16,7 @@ class HolderParties(Value):
     account_name: OneLine
     holders: tuple[Reader, ...]
     """The users who got or lost a license."""
-    asked_by: Reader | None = None
+    requested_by: Reader | None = None
     """The admin who requested it; None when the directory no longer has them."""
 
 
@@ -49,16 +49,16 @@ class LicenseServedLetter(BaseLetter):
     """The waiting users who got none and no longer wait."""
 
 
-AboutLicense = LicenseAssignedLetter | LicenseReleasedLetter | LicenseServedLetter
+AnyLicenseLetter = LicenseAssignedLetter | LicenseReleasedLetter | LicenseServedLetter
 
 
-def letters_about_licenses(
+def license_letters(
     notice: str,
     sku: Sku,
     results: Iterable[AssignmentResult],
     waited: Sequence[AssignmentResult],
     parties: HolderParties,
-) -> Iterator[AboutLicense]:
+) -> Iterator[AnyLicenseLetter]:
     """Yield the e-mails to users who got or lost a license, and to the requesting admin.
 
     `waited` has the users who had to wait, once none waits any more. Waiting users are not
@@ -87,12 +87,12 @@ def letters_about_licenses(
                     # Taking a base license may take an add-on as well (ASG-7).
                     without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
                 )
-    if waited and parties.asked_by:
+    if waited and parties.requested_by:
         served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}
         emails = [each.email for each in waited]
         yield LicenseServedLetter(
             id=f"license_served.{notice}",
-            reader=parties.asked_by,
+            reader=parties.requested_by,
             account_name=parties.account_name,
             sku=sku,
             served=tuple(email for email in emails if email in served),

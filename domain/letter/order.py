@@ -111,7 +111,7 @@ class LicenseEndedLetter(BaseLetter):
     capacity: int | None
 
 
-AboutOrder = (
+AnyOrderLetter = (
     OrderReviewLetter
     | OrderConfirmedLetter
     | OrderRenewedLetter
@@ -122,16 +122,16 @@ AboutOrder = (
 )
 
 
-def letters_about_the_order(
+def order_letters(
     order: Order, parties: OrderParties, *, lapses_at: AwareDatetime | None = None
-) -> Iterator[AboutOrder]:
+) -> Iterator[AnyOrderLetter]:
     """Yield the e-mails about the last transition, to the buyer and to users who lost a license.
 
     `lapses_at` is the time at which a waiting review lapses.
     """
     # An order is renewed for years; each transition has its own e-mail.
     about = f"{len(order.journal)}.{order.order_id}"
-    yield from _to_the_buyer(order, parties, about, lapses_at)
+    yield from _buyer_letters(order, parties, about, lapses_at)
     for number, holder in enumerate(parties.holders, start=1):
         yield LicenseEndedLetter(
             id=f"license_ended.{number}.{about}",
@@ -142,9 +142,9 @@ def letters_about_the_order(
         )
 
 
-def _to_the_buyer(
+def _buyer_letters(
     order: Order, parties: OrderParties, about: str, lapses_at: AwareDatetime | None
-) -> Iterator[AboutOrder]:
+) -> Iterator[AnyOrderLetter]:
     buyer, name, quote = parties.buyer, parties.account_name, order.quote
     amount = order.invoices[-1].amount if order.invoices else quote.due_now
     ordered = OrderedLicenses(

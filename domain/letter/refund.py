@@ -5,7 +5,7 @@ from datetime import date
 from typing import Literal
 
 from domain.letter.base import BaseLetter, Reader
-from domain.letter.credit import AboutCredit, CreditParties, letters_about_the_credit
+from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundOrder
 from domain.text import OneLine
@@ -78,7 +78,7 @@ class RefundClosedLetter(BaseLetter):
     """The amount that may still arrive."""
 
 
-AboutRefund = (
+AnyRefundLetter = (
     RefundRequestedLetter
     | RefundSettledLetter
     | RefundOverdueLetter
@@ -89,14 +89,14 @@ AboutRefund = (
 )
 
 
-def letters_about_the_refund(
+def refund_letters(
     order: RefundOrder,
     refund: Refund,
     parties: RefundParties,
     *,
     decided: Money | None = None,
     operators_know: bool = False,
-) -> Iterator[AboutRefund | AboutCredit]:
+) -> Iterator[AnyRefundLetter | AnyCreditLetter]:
     """Yield the e-mails about the last transition of the refund (TXT-2).
 
     `decided` is the amount that an operator has just closed or retried.
@@ -160,4 +160,4 @@ def letters_about_the_refund(
                 account_name=name,
                 amount=refund.converted,
             )
-            yield from letters_about_the_credit(about, refund.converted, payee, parties)
+            yield from credit_letters(about, refund.converted, payee, parties)

@@ -7,11 +7,11 @@ from pydantic import AwareDatetime
 
 from domain.invitation import Blocker, Invitation, Invite
 from domain.letter.base import BaseLetter, Reader
-from domain.letter.invitation import Parties
+from domain.letter.invitation import InvitationParties
 from domain.reminder import StaleInvitation
 from domain.text import OneLine
 
-NAMED_IN_A_DIGEST = 50
+MAX_INVITATIONS_IN_DIGEST = 50
 """The maximum number of stale invitations in one e-mail."""
 
 
@@ -33,16 +33,16 @@ class DigestLetter(BaseLetter):
 
     event: Literal["digest"] = "digest"
     invitations: tuple[StaleInvitation, ...]
-    """The longest quiet first; at most `NAMED_IN_A_DIGEST`."""
+    """The longest quiet first; at most `MAX_INVITATIONS_IN_DIGEST`."""
     more: int = 0
     """The number of further stale invitations."""
 
 
-AboutReminder = ReminderLetter | DigestLetter
+AnyReminderLetter = ReminderLetter | DigestLetter
 
 
 def reminder_letter(
-    invite: Invite, invitation: Invitation, parties: Parties, *, number: int, link: str
+    invite: Invite, invitation: Invitation, parties: InvitationParties, *, number: int, link: str
 ) -> ReminderLetter:
     """Return the reminder with this number, counted from 1 (REM-1)."""
     return ReminderLetter(
@@ -64,6 +64,6 @@ def digest_letter(
         id=id,
         reader=reader,
         account_name=account_name,
-        invitations=tuple(invitations[:NAMED_IN_A_DIGEST]),
-        more=max(len(invitations) - NAMED_IN_A_DIGEST, 0),
+        invitations=tuple(invitations[:MAX_INVITATIONS_IN_DIGEST]),
+        more=max(len(invitations) - MAX_INVITATIONS_IN_DIGEST, 0),
     )

@@ -28,7 +28,7 @@ from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
 from domain.letter.base import Reader
-from domain.letter.invitation import HeadsUpLetter, Parties, UnblockedLetter
+from domain.letter.invitation import HeadsUpLetter, InvitationParties, UnblockedLetter
 from domain.manifest import Item, ItemStatus, ManifestItem
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
@@ -53,8 +53,8 @@ class RecordingStore:
         assert invitation_id == INVITE.invitation_id
         self.recorded.append(invitation)
 
-    async def parties(self, invite: Invite) -> Parties:
-        return Parties(
+    async def parties(self, invite: Invite) -> InvitationParties:
+        return InvitationParties(
             account_name="Acme",
             inviter=Reader(email=invite.invited_by, name="Eve"),
             invitee=Reader(email=invite.email),

@@ -12,22 +12,22 @@ from domain.letter.invitation import (
     AcceptedLetter,
     BlockedLetter,
     HeadsUpLetter,
+    InvitationParties,
     LicensesLeftLetter,
     MovedLetter,
-    Parties,
     SupersededLetter,
     UnblockedLetter,
     WelcomeLetter,
     heads_up_letter,
     invitation_letter,
-    letters_about,
+    invitation_letters,
 )
 from domain.letter.license import (
     HolderParties,
     LicenseAssignedLetter,
     LicenseReleasedLetter,
     LicenseServedLetter,
-    letters_about_licenses,
+    license_letters,
 )
 from domain.license import Sku
 from domain.manifest import Change, Item, ItemStatus, Manifest, ManifestItem
@@ -92,8 +92,8 @@ def parties(
     stays: tuple[Notice, ...] = (),
     licenses_left: tuple[HeldAddon, ...] = (),
     admins: tuple[Reader, ...] = (),
-) -> Parties:
-    return Parties(
+) -> InvitationParties:
+    return InvitationParties(
         account_name="Acme",
         inviter=EVE,
         invitee=JANE,
@@ -103,8 +103,8 @@ def parties(
     )
 
 
-def told(invitation: Invitation, concerned: Parties | None = None) -> tuple[Letter, ...]:
-    return letters_about(an_invite(), invitation, concerned or parties(), LINK)
+def told(invitation: Invitation, concerned: InvitationParties | None = None) -> tuple[Letter, ...]:
+    return invitation_letters(an_invite(), invitation, concerned or parties(), LINK)
 
 
 def an_accepted(*items: ManifestItem) -> Invitation:
@@ -277,23 +277,23 @@ def a_result(email: str, state: str, **members: object) -> AssignmentResult:
     return AssignmentResult.model_validate({"email": email, "state": state, **members})
 
 
-def license_letters(
+def letters_to_holders(
     *results: AssignmentResult, waited: tuple[AssignmentResult, ...] = ()
 ) -> list[Letter]:
-    parties = HolderParties(account_name="Acme", holders=(JANE,), asked_by=EVE)
-    return list(letters_about_licenses("n-1", Sku.LARGE_MEETING, results, waited, parties))
+    parties = HolderParties(account_name="Acme", holders=(JANE,), requested_by=EVE)
+    return list(license_letters("n-1", Sku.LARGE_MEETING, results, waited, parties))
 
 
 def test_each_user_is_told_what_became_of_their_license_once_for_each_notice() -> None:
     """ASG-3."""
-    [assigned] = license_letters(a_result(JANE.email, "assigned", capacity=500))
+    [assigned] = letters_to_holders(a_result(JANE.email, "assigned", capacity=500))
     assert isinstance(assigned, LicenseAssignedLetter)
     assert (assigned.id, assigned.reader, assigned.capacity) == (
         "license_assigned.1.n-1",
         JANE,
         500,
     )
-    [released] = license_letters(a_result(JANE.email, "released", capacity=500))
+    [released] = letters_to_holders(a_result(JANE.email, "released", capacity=500))
     assert isinstance(released, LicenseReleasedLetter)
     assert released.without == 100
 
@@ -301,17 +301,17 @@ def test_each_user_is_told_what_became_of_their_license_once_for_each_notice() -
 @pytest.mark.parametrize("state", ["requested", "waiting", "refused"])
 def test_who_has_no_license_is_told_nothing(state: str) -> None:
     """There may never be one for them; the admin has seen it in the answer."""
-    assert license_letters(a_result(JANE.email, state)) == []
+    assert letters_to_holders(a_result(JANE.email, state)) == []
 
 
 def test_who_left_the_directory_is_told_nothing() -> None:
-    assert license_letters(a_result("gone@acme.example", "assigned")) == []
+    assert letters_to_holders(a_result("gone@acme.example", "assigned")) == []
 
 
 def test_the_admin_is_told_who_was_served_and_who_was_not() -> None:
     """ASG-5: once nobody waits any more."""
     waited = (a_result("a@acme.example", "assigned"), a_result("b@acme.example", "released"))
-    [served] = license_letters(waited=waited)
+    [served] = letters_to_holders(waited=waited)
     assert isinstance(served, LicenseServedLetter)
     assert served.reader == EVE
     assert (served.served, served.without) == (("a@acme.example",), ("b@acme.example",))

@@ -50,7 +50,7 @@ from domain.invitation import (
 )
 from domain.ledger import credit_of, credited_by
 from domain.letter.base import Reader
-from domain.letter.invitation import Parties
+from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
 from domain.money import Money, total
 from domain.preview import loss_notices, staying_notices
@@ -311,7 +311,7 @@ class SqlInvitations:
                 or (announced and kept.state is not InvitationState.ANNOUNCED)
             )
 
-    async def parties(self, invite: Invite) -> Parties:
+    async def parties(self, invite: Invite) -> InvitationParties:
         """Whom the invitation concerns, as the directory knows them now (TXT-1).
 
         Raises Refused: `conflict`, when its claim was released before it began.
@@ -323,7 +323,7 @@ class SqlInvitations:
             inviter = await user_or_owner(session, invite.account, invite.invited_by)
             invitee = await session.get(PersonRow, invite.email)
             source = await source_of(session, invite)
-            told = Parties(
+            told = InvitationParties(
                 account_name=target.name,
                 inviter=_reader(
                     inviter.person if inviter else PersonRow(email=invite.invited_by),

@@ -96,7 +96,7 @@ class SqlAssignments:
             return HolderParties(
                 account_name=row.name,
                 holders=tuple(readers[email] for email in emails if email in readers),
-                asked_by=readers.get(asked_by),
+                requested_by=readers.get(asked_by),
             )
 
     async def authorize(self, account: str, admin: str) -> None:
