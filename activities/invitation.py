@@ -254,7 +254,7 @@ def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invita
             by=ENGINE,
             expires_at=at + policy.ttl,
         )
-    return invitation.expiring(policy.ttl, since=at)
+    return invitation.with_time_left(policy.ttl, since=at)
 
 
 _WHILE_IT_STANDS = frozenset({"resend", "remind"})

@@ -121,7 +121,7 @@ class RefundActivities:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
         told = await self.provider.look_up(_request(order, part, at), part.provider_id)
-        if part.state.settled_otherwise:
+        if part.state.converted_or_closed:
             # Only a late success changes what was settled otherwise (REF-4).
             return _as_told(part, told) if told.state is PartState.SUCCEEDED else part
         return _as_told(part, told)

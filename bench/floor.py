@@ -65,7 +65,7 @@ class Floor:
             **mail("Send e-mail 1"),
         )
         deadline = delivered.at + invite.policy.ttl
-        self._pending = sent.moved(
+        self._pending = sent.with_entry(
             _entry("deliver", sent.state, InvitationState.PENDING, ENGINE, delivered.at),
             expires_at=deadline,
         )
@@ -93,7 +93,7 @@ class Floor:
             InvitationActivities.join_account,
             JoinAccount(
                 invite=self._invite,
-                invitation=self._pending.moved(
+                invitation=self._pending.with_entry(
                     _entry(
                         "accept",
                         self._pending.state,

@@ -85,7 +85,7 @@ class RefundClient:
             connect=self.connect,
             handle=self._handle,
             reread=lambda kept: self.refunds.latest(kept.refund_id),
-            ended=lambda kept: kept.state.resting,
+            ended=lambda kept: kept.state.finished,
             wait_seconds=self.wait_seconds,
         )
 

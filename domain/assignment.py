@@ -126,7 +126,7 @@ class Assignment(Value):
             and not result.held_before
         )
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return a copy with the journal entry added and the changes applied."""
         return self.model_copy(update={"journal": (*self.journal, entry), **changes})
 

@@ -71,7 +71,7 @@ _ACCEPTED = frozenset(
 REMINDABLE = frozenset({InvitationState.PENDING, InvitationState.BLOCKED})
 """The states in which an invitee may be reminded and an invitation may be stale (REM-1)."""
 
-_HEARD_OF = frozenset(
+_CONTACT_EVENTS = frozenset(
     {"deliver", "resend", "remind", "block", "unblock", "accept", "join", "decline"}
 )
 
@@ -185,7 +185,7 @@ class Invitation(Value):
     allowed: tuple[str, ...] = Field(default=())
     """The updates that are accepted now."""
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the invitation after the transition of `entry`; no other method changes the state.
 
         Outside `blocked` there are no blockers, and the deadline is not paused.
@@ -209,7 +209,7 @@ class Invitation(Value):
     def quiet_since(self) -> datetime | None:
         """Return the time of the last e-mail to the invitee or their last answer (REM-1)."""
         return next(
-            (entry.at for entry in reversed(self.journal) if entry.event in _HEARD_OF), None
+            (entry.at for entry in reversed(self.journal) if entry.event in _CONTACT_EVENTS), None
         )
 
     def remindable_from(self, policy: Policy) -> datetime | None:
@@ -222,7 +222,7 @@ class Invitation(Value):
         quiet_enough = quiet_since + policy.remind_after
         return max(quiet_enough, last + policy.remind_every) if last else quiet_enough
 
-    def expiring(self, after: timedelta, since: datetime) -> Self:
+    def with_time_left(self, after: timedelta, since: datetime) -> Self:
         """Return a copy whose deadline is `after` from `since`, paused if it is paused now."""
         if self.time_left is not None:
             return self.model_copy(update={"time_left": after})

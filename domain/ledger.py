@@ -186,7 +186,7 @@ def refund_id_of(invitation_id: str) -> str:
     return f"rf-{invitation_id}"
 
 
-def credited_by(invitation_id: str) -> tuple[str, str, str]:
+def credit_transfer_ids(invitation_id: str) -> tuple[str, str, str]:
     """Return the ids of the transfers by which an acceptance may credit the target."""
     return (
         f"{TransferKind.TRANSFER}/{invitation_id}",
@@ -195,7 +195,7 @@ def credited_by(invitation_id: str) -> tuple[str, str, str]:
     )
 
 
-class Parting(Value):
+class AccountClosure(Value):
     """The closure of `source` when its owner joins `target`, with the settlement of its money."""
 
     invitation_id: str
@@ -204,7 +204,7 @@ class Parting(Value):
     same_currency: bool
     at: AwareDatetime
 
-    def settled(self, quoted: Quote, choice: Choice) -> Iterator[Transfer]:
+    def settlement_transfers(self, quoted: Quote, choice: Choice) -> Iterator[Transfer]:
         """Yield the transfers of the unused value, by the choice made (QUO-3, QUO-4)."""
         if choice is Choice.REFUND:
             for share in quoted.to_methods:
@@ -227,7 +227,7 @@ class Parting(Value):
             TransferKind.CREDIT_RETURNED, prepaid_of, credit_of(keeper), returned
         )
 
-    def rest(self, prepaid: Money, credit: Money) -> Iterator[Transfer]:
+    def remaining_transfers(self, prepaid: Money, credit: Money) -> Iterator[Transfer]:
         """Yield the transfers of used value to revenue, and of credit to the target (QUO-6)."""
         yield from self._entry(TransferKind.EARNED, prepaid_of, revenue_of(self.source), prepaid)
         if self.same_currency:
@@ -252,7 +252,7 @@ class Parting(Value):
 # The parts of a refund.
 
 
-def of_part(
+def part_transfer(
     order: RefundOrder, part: RefundPart, state: PartState, at: datetime
 ) -> Transfer | None:
     """Return the transfer to post when `part` enters `state`; None when there is none."""

@@ -141,7 +141,7 @@ class Order(Value):
         """Return whether any payment has succeeded."""
         return self.paid_until is not None
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the order after the transition of `entry`; no other method changes the state."""
         moved = self.model_copy(
             update={

@@ -12,9 +12,9 @@ from domain.model import Value
 from domain.money import Money
 from domain.text import OneLine
 
-WATCHED_EVERY: Final = timedelta(weeks=1)
+LATE_LOOKUP_INTERVAL: Final = timedelta(weeks=1)
 """The interval of look-ups of a closed refund, after those on the next business days."""
-WATCHED_FOR: Final = timedelta(days=90)
+LATE_LOOKUP_PERIOD: Final = timedelta(days=90)
 """The time for which a closed refund is looked up.
 
 After a quarter its books are closed, and only a notification of the provider counts.
@@ -33,7 +33,7 @@ class RefundState(StrEnum):
     CLOSED = "closed"
 
     @property
-    def resting(self) -> bool:
+    def finished(self) -> bool:
         """Return true when the invitation is no longer `refunding` (REF-6).
 
         A success that the provider reports later still changes the state (REF-4).
@@ -67,7 +67,7 @@ class PartState(StrEnum):
         return self in {PartState.FAILED, PartState.CANCELED}
 
     @property
-    def settled_otherwise(self) -> bool:
+    def converted_or_closed(self) -> bool:
         """Return true for a share that was converted or closed (REF-4).
 
         Only a late success changes its state.
@@ -166,27 +166,27 @@ class Refund(Value):
         """Return the amount that was converted to credit of the target account (REF-4)."""
         return self._sum_of(lambda state: state is PartState.CONVERTED)
 
-    def worth(self, payments: Collection[str]) -> Money:
+    def total_of(self, payments: Collection[str]) -> Money:
         """Return the sum of the parts of these payments."""
         parts = tuple(part for part in self.parts if part.payment in payments)
         return _sum_of(parts or self.parts, lambda state: bool(parts))
 
-    def newly_returned(self, before: Self) -> Money:
+    def returned_since(self, before: Self) -> Money:
         """Return the amount that has arrived since `before`."""
         known = {part.payment for part in before.parts if part.state is PartState.SUCCEEDED}
-        return self.worth(
+        return self.total_of(
             {part.payment for part in self.parts if part.state is PartState.SUCCEEDED} - known
         )
 
     @property
     def may_arrive_late(self) -> bool:
         """Return whether the provider may still report a closed part as arrived (REF-4)."""
-        return any(part.provider_id and part.state.settled_otherwise for part in self.parts)
+        return any(part.provider_id and part.state.converted_or_closed for part in self.parts)
 
     def _sum_of(self, these: Callable[[PartState], bool]) -> Money:
         return _sum_of(self.parts, these)
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the refund after the transition of `entry`; no other method changes the state."""
         return self.model_copy(
             update={
@@ -244,11 +244,11 @@ class WatchRefund(Value):
     closed_at: AwareDatetime
 
 
-def watched_at(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
+def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
     """Yield the times of look-ups of a closed refund: on business days, and then weekly."""
     yield from business_days
     moment = max(business_days, default=closed_at)
-    while (moment := moment + WATCHED_EVERY) <= closed_at + WATCHED_FOR:
+    while (moment := moment + LATE_LOOKUP_INTERVAL) <= closed_at + LATE_LOOKUP_PERIOD:
         yield moment
 
 

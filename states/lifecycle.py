@@ -43,7 +43,7 @@ class Record(Protocol):
     def journal(self) -> tuple[JournalEntry, ...]:
         """How it came there."""
 
-    def moved(self, entry: JournalEntry, **changes: object) -> Self:
+    def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """The record after `entry`."""
 
 
@@ -69,7 +69,7 @@ def after(
     entry = JournalEntry(
         at=at, event=event, from_state=record.state.value, to_state=to_state, by=by, note=note
     )
-    return record.moved(entry, allowed=allowed(machine, to_state), **changes)
+    return record.with_entry(entry, allowed=allowed(machine, to_state), **changes)
 
 
 def require(machine: type[LifecycleMachine], state: StrEnum, event: str) -> None:

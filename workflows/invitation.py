@@ -389,7 +389,7 @@ class InvitationWorkflow:
         """Wait until it is settled, converted or closed (REF-6); it goes on without us too."""
         kept = await self._outcome(StartRefund(order=order))
         for pause in chain(REFUND_TAKEN_UP_AFTER, repeat(REFUND_TAKEN_UP_AFTER[-1])):
-            if kept and kept.state.resting:
+            if kept and kept.state.finished:
                 return
             if pause:
                 await workflow.sleep(pause, summary="Look after the refund again")
@@ -398,7 +398,7 @@ class InvitationWorkflow:
                 RecallRefund(refund_id=order.refund_id),
                 **STORE | ActivityConfig(summary="Look how the refund stands"),
             )
-            if not kept.state.resting:
+            if not kept.state.finished:
                 kept = await self._outcome(StartRefund(order=order, carried=kept))
 
     async def _outcome(self, start: StartRefund) -> Refund | None:
@@ -669,7 +669,7 @@ class InvitationWorkflow:
                 "resend", by=order.by, sent_count=self._now.sent_count + 1
             )
             await self._record_and_take(
-                resent.expiring(self._invite.policy.ttl, since=workflow.now())
+                resent.with_time_left(self._invite.policy.ttl, since=workflow.now())
             )
             self._start_delivery()
             return self._now

@@ -42,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
         RetryRefund,
         StartRefund,
         WatchRefund,
-        watched_at,
+        late_lookups,
     )
     from states.refund import RefundMachine, event_of, opening
     from workflows import search_attribute
@@ -75,7 +75,7 @@ class RefundWorkflow:
         self._lookups = order.lookups
         self._asking: asyncio.Task[None] | None = None
         # Who is started again after the end was: a late success has been reported (REF-4).
-        self._notified = self._now.state.resting
+        self._notified = self._now.state.finished
         # What moves the refund happens one at a time, in the order of arrival.
         self._turn = asyncio.Lock()
 
@@ -87,7 +87,7 @@ class RefundWorkflow:
     async def run(self, start: StartRefund) -> Refund:
         """From the request to its rest; returns the refund as it stands then."""
         self._asking = asyncio.create_task(self._ask_the_provider())
-        while self._notified or not self._now.state.resting:
+        while self._notified or not self._now.state.finished:
             await self._wait_for_news(await self._next_moment())
             async with self._turn:
                 await self._follow()
@@ -199,7 +199,7 @@ class RefundWorkflow:
             await self._move(event_of(changed), changed)
         except Refused as refused:
             # A late success whose credit has been used already: for the operators (REF-4).
-            late = LateSuccess(at=workflow.now(), amount=changed.newly_returned(self._now))
+            late = LateSuccess(at=workflow.now(), amount=changed.returned_since(self._now))
             known = self._now.not_reversed
             same = known and known.amount == late.amount
             noted = {"failure": refused.message, "not_reversed": known if same else late}
@@ -243,7 +243,7 @@ class RefundWorkflow:
         )
 
     async def _continue_if_long(self) -> None:
-        if not workflow.info().is_continue_as_new_suggested() or self._now.state.resting:
+        if not workflow.info().is_continue_as_new_suggested() or self._now.state.finished:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._asking and self._asking.done():
@@ -301,7 +301,7 @@ class RefundWorkflow:
             self._lookups = ()
             if workflow.patched(_TOLD_AFTERWARDS):
                 taken = {part.payment for part in answers.values() if not part.state.failed}
-                await self._tell(decided=self._now.worth(taken))
+                await self._tell(decided=self._now.total_of(taken))
             return self._now
 
     def _with_next_attempt(self) -> Refund:
@@ -336,7 +336,7 @@ class RefundWorkflow:
             changed = self._with(PartState.CLOSED, given_up)
             await self._decide("close", changed, note=order.reason)
             if workflow.patched(_TOLD_AFTERWARDS):
-                await self._tell(decided=changed.worth(given_up))
+                await self._tell(decided=changed.total_of(given_up))
                 if not failed:
                     await self._watch()
             return self._now
@@ -396,7 +396,7 @@ class RefundWatchWorkflow:
             PlanLookups(order=order, after=max(watch.closed_at, order.requested_at)),
             **STORE | ActivityConfig(summary="Work out the next business days"),
         )
-        for moment in watched_at(watch.closed_at, business_days):
+        for moment in late_lookups(watch.closed_at, business_days):
             left = moment - workflow.now()
             await workflow.sleep(
                 max(left, timedelta()), summary="Look whether it has arrived after all"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.credit import Credit
 from domain.invitation import Choice
-from domain.ledger import Parting, TransferKind, owner_of, prepaid_of
+from domain.ledger import AccountClosure, TransferKind, owner_of, prepaid_of
 from domain.money import Money, total, zero
 from domain.policy import Policy
 from domain.quote import Quote, quote, terms_of
@@ -22,8 +22,8 @@ def eur(amount: str) -> Money:
     return Money(amount=Decimal(amount), currency="EUR")
 
 
-def a_parting(*, same_currency: bool = True) -> Parting:
-    return Parting(
+def a_closure(*, same_currency: bool = True) -> AccountClosure:
+    return AccountClosure(
         invitation_id="i1", source="solo", target="acme", same_currency=same_currency, at=AT
     )
 
@@ -76,7 +76,7 @@ def test_unused_value_goes_where_it_was_chosen_to_go(
     choice: Choice, same_currency: bool, entries: list[tuple[str, str, str]]
 ) -> None:
     """QUO-3, QUO-4."""
-    found = a_parting(same_currency=same_currency).settled(a_quote(*MIXED), choice)
+    found = a_closure(same_currency=same_currency).settlement_transfers(a_quote(*MIXED), choice)
     assert [(one.id, one.credited, one.amount) for one in found] == [
         (id, receiver, eur(amount)) for id, receiver, amount in entries
     ]
@@ -84,12 +84,12 @@ def test_unused_value_goes_where_it_was_chosen_to_go(
 
 def test_the_rest_is_earned_and_credit_goes_along() -> None:
     """QUO-6."""
-    found = [*a_parting().rest(eur("60.00"), eur("5.00"))]
+    found = [*a_closure().remaining_transfers(eur("60.00"), eur("5.00"))]
     assert [(one.kind, one.credited) for one in found] == [
         (TransferKind.EARNED, "revenue/solo"),
         (TransferKind.CREDIT_MOVED, "credit/acme"),
     ]
-    abroad = [*a_parting(same_currency=False).rest(zero("EUR"), eur("5.00"))]
+    abroad = [*a_closure(same_currency=False).remaining_transfers(zero("EUR"), eur("5.00"))]
     assert abroad == []
 
 
@@ -108,14 +108,14 @@ def test_what_is_settled_is_the_quote_to_the_minor_unit(
 ) -> None:
     """QUO-5: and never an entry of nothing."""
     quoted = a_quote(*payments)
-    entries = [*a_parting().settled(quoted, choice)]
+    entries = [*a_closure().settlement_transfers(quoted, choice)]
     assert total((entry.amount for entry in entries), "EUR") == quoted.total
     assert all(entry.amount.amount > 0 for entry in entries)
     assert {entry.debited for entry in entries} <= {prepaid_of("solo")}
 
 
 def test_credit_is_shown_with_its_signs_and_where_it_came_from() -> None:
-    entries = [*a_parting().rest(zero("EUR"), eur("5.00"))]
+    entries = [*a_closure().remaining_transfers(zero("EUR"), eur("5.00"))]
     given = Credit.of("solo", eur("0.00"), entries).model_dump(mode="json", by_alias=True)
     assert given["entries"] == [
         {

@@ -52,7 +52,7 @@ def test_every_ending_that_can_be_reached_is_recorded() -> None:
 
 def test_every_rest_of_a_refund_is_recorded() -> None:
     ends = {"settled": "refunded", "converted": "refund_converted", "closed": "refund_closed"}
-    assert set(ends) == {state.value for state in RefundState if state.resting}
+    assert set(ends) == {state.value for state in RefundState if state.finished}
     recorded = [path.stem for path in RECORDED if path.parent.name == "refund"]
     assert all(any(name.startswith(end) for name in recorded) for end in ends.values())
 

@@ -22,7 +22,7 @@ class Standing:
     state: StrEnum
     journal: tuple[JournalEntry, ...] = ()
 
-    def moved(self, entry: JournalEntry, **changes: object) -> "Standing":
+    def with_entry(self, entry: JournalEntry, **changes: object) -> "Standing":
         return Standing(type(self.state)(entry.to_state), (*self.journal, entry))
 
 

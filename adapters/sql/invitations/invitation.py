@@ -48,7 +48,7 @@ from domain.invitation import (
     License,
     StoredInvitation,
 )
-from domain.ledger import credit_of, credited_by
+from domain.ledger import credit_of, credit_transfer_ids
 from domain.letter.base import Reader
 from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
@@ -508,7 +508,7 @@ def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
 
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
     """What the acceptance credited to the target, whatever was chosen."""
-    entries = await posted(session, credited_by(invite.invitation_id))
+    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
     receiver = credit_of(invite.account)
     credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
     return total(credited, currency) if credited else None

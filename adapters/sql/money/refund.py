@@ -14,7 +14,7 @@ from adapters.sql.money.credit import apply_by_itself
 from adapters.sql.money.ledger import balance, post, posted
 from adapters.sql.money.refund_schedule import next_lookups
 from domain.error import ErrorCode, Refused
-from domain.ledger import Transfer, TransferKind, credit_of, of_part, reversal
+from domain.ledger import Transfer, TransferKind, credit_of, part_transfer, reversal
 from domain.letter.base import Reader
 from domain.letter.refund import RefundParties
 from domain.refund import PartState, Refund, RefundOrder, RefundPart, RefundState
@@ -87,7 +87,7 @@ class SqlRefunds:
 
     async def unfinished(self) -> list[Refund]:
         """Those that have not come to rest, oldest first: a workflow runs for each (REF-6)."""
-        resting = [state for state in RefundState if state.resting]
+        resting = [state for state in RefundState if state.finished]
         query = (
             select(RefundRow)
             .where(RefundRow.state.not_in(resting))
@@ -126,7 +126,7 @@ def _ids(order: RefundOrder, parts: Iterable[RefundPart], at: datetime) -> Itera
     """Every entry that may have been posted for these parts."""
     for part in parts:
         for state in _SETTLING:
-            if transfer := of_part(order, part, state, at):
+            if transfer := part_transfer(order, part, state, at):
                 yield transfer.id
 
 
@@ -134,11 +134,11 @@ def _due(
     order: RefundOrder, part: RefundPart, before: Mapping[str, Transfer], at: datetime
 ) -> Iterator[Transfer]:
     """What has to be posted for a part, given what was."""
-    wanted = of_part(order, part, part.state, at)
+    wanted = part_transfer(order, part, part.state, at)
     if wanted is None or wanted.id in before:
         return
     for state in _SETTLING:
-        other = of_part(order, part, state, at)
+        other = part_transfer(order, part, state, at)
         if other and other.id in before:
             # Converted or given up, and it has arrived after all (REF-4).
             yield reversal(before[other.id], at)

@@ -15,7 +15,7 @@ from domain.account import Account
 from domain.business_day import overdue_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Settlement
-from domain.ledger import Parting, credit_of, prepaid_of, refund_id_of
+from domain.ledger import AccountClosure, credit_of, prepaid_of, refund_id_of
 from domain.quote import Quote, must_choose, quote, terms_of
 from domain.refund import RefundOrder, RefundPart
 from states.refund import opening
@@ -41,14 +41,14 @@ async def settle(
     quoted = _agreed(order, source, target, at)
     asked = must_choose(source, order.invite.email, quoted)
     settled = _settled(order, source, quoted, at) if asked else Settled()
-    parting = Parting(
+    closure = AccountClosure(
         invitation_id=order.invite.invitation_id,
         source=source.id,
         target=target.id,
         same_currency=source.currency == target.currency,
         at=at,
     )
-    await _move_money(session, parting, quoted, settled.choice)
+    await _move_money(session, closure, quoted, settled.choice)
     if source.paid:
         session.add(
             SettlementRow(
@@ -129,15 +129,15 @@ def _refund_order(order: JoinAccount, source: Account, quoted: Quote, at: dateti
 
 
 async def _move_money(
-    session: AsyncSession, parting: Parting, quoted: Quote, choice: Choice | None
+    session: AsyncSession, closure: AccountClosure, quoted: Quote, choice: Choice | None
 ) -> None:
     """What was agreed first; then what is left of the account's money goes its way."""
     currency = quoted.total.currency
-    credit = await balance(session, credit_of(parting.source), currency)
+    credit = await balance(session, credit_of(closure.source), currency)
     if choice:
-        await post(session, tuple(parting.settled(quoted, choice)))
-    prepaid = await balance(session, prepaid_of(parting.source), currency)
-    await post(session, tuple(parting.rest(prepaid, credit)))
+        await post(session, tuple(closure.settlement_transfers(quoted, choice)))
+    prepaid = await balance(session, prepaid_of(closure.source), currency)
+    await post(session, tuple(closure.remaining_transfers(prepaid, credit)))
 
 
 def _refund_row(order: RefundOrder) -> RefundRow:

@@ -19,7 +19,7 @@ def standing(refund: Refund, state: RefundState, days: int, **changes: object) -
     entry = JournalEntry(
         at=ACCEPTED_AT + days * DAY, event="x", from_state=None, to_state=state, by="seatflow"
     )
-    return refund.moved(entry, **changes)
+    return refund.with_entry(entry, **changes)
 
 
 async def test_a_refund_waits_while_it_is_overdue_or_failed(town: Town) -> None:
