@@ -1,4 +1,4 @@
-"""What becomes of money, entry by entry."""
+"""The transfers of settlements, and credit entries."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -72,18 +72,18 @@ MIXED = ("30.00", "card"), ("30.00", "credit"), ("30.00", "bank")
         ),
     ],
 )
-def test_unused_value_goes_where_it_was_chosen_to_go(
+def test_unused_value_is_refunded_or_credited_by_choice(
     choice: Choice, same_currency: bool, entries: list[tuple[str, str, str]]
 ) -> None:
-    """QUO-3, QUO-4."""
+    """QUO-3, QUO-4: the part paid from credit is credited with either choice."""
     found = a_closure(same_currency=same_currency).settlement_transfers(a_quote(*MIXED), choice)
     assert [(one.id, one.credited, one.amount) for one in found] == [
         (id, receiver, eur(amount)) for id, receiver, amount in entries
     ]
 
 
-def test_the_rest_is_earned_and_credit_goes_along() -> None:
-    """QUO-6."""
+def test_used_value_is_earned_and_credit_moves() -> None:
+    """QUO-6: credit moves only in the same currency."""
     found = [*a_closure().remaining_transfers(eur("60.00"), eur("5.00"))]
     assert [(one.kind, one.credited) for one in found] == [
         (TransferKind.EARNED, "revenue/solo"),
@@ -103,10 +103,10 @@ def test_the_rest_is_earned_and_credit_goes_along() -> None:
     ),
     st.sampled_from(Choice),
 )
-def test_what_is_settled_is_the_quote_to_the_minor_unit(
+def test_a_settlement_equals_the_quote_to_the_minor_unit(
     payments: list[tuple[str, str]], choice: Choice
 ) -> None:
-    """QUO-5: and never an entry of nothing."""
+    """QUO-5: there is no transfer of zero."""
     quoted = a_quote(*payments)
     entries = [*a_closure().settlement_transfers(quoted, choice)]
     assert total((entry.amount for entry in entries), "EUR") == quoted.total
@@ -114,7 +114,8 @@ def test_what_is_settled_is_the_quote_to_the_minor_unit(
     assert {entry.debited for entry in entries} <= {prepaid_of("solo")}
 
 
-def test_credit_is_shown_with_its_signs_and_where_it_came_from() -> None:
+def test_credit_entries_have_sign_and_origin() -> None:
+    """CRD-1: received credit is positive, credit used or moved is negative."""
     entries = [*a_closure().remaining_transfers(zero("EUR"), eur("5.00"))]
     given = Credit.of("solo", eur("0.00"), entries).model_dump(mode="json", by_alias=True)
     assert given["entries"] == [
