@@ -1,4 +1,4 @@
-"""Accounts as they are imported, exported and judged by the rules."""
+"""Accounts: the import file, the export and the input of the rules."""
 
 import re
 import zoneinfo
@@ -32,10 +32,10 @@ from domain.money import DecimalText
 from domain.text import LOCALE, OneLine
 
 FIELDS_ONLY: Final[dict[str, object]] = {}
-"""The context in which an account, and a whole file, is not checked beyond its single fields."""
+"""The validation context in which only single fields are checked, not the account or the file."""
 
 _SUPPORTED_YEARS: Final = range(1900, 3000)
-"""Years that can be calculated with, whatever is added to them."""
+"""Supported years; adding any period of the rules to them does not overflow."""
 
 Day = TypeVar("Day", bound=date)
 
@@ -53,50 +53,51 @@ def _domain(name: str) -> str:
     try:
         return normalized_domain(name)
     except Refused as refused:
-        raise ValueError(f"no such domain: {refused.message}") from None
+        raise ValueError(f"invalid domain: {refused.message}") from None
 
 
 @cache  # Listing the zones walks through the whole database of them.
 def _time_zone(name: str) -> str:
     if name not in zoneinfo.available_timezones():
-        raise ValueError(f"no such time zone: {name}")
+        raise ValueError(f"unknown time zone {name}; use an IANA name such as Europe/Berlin")
     return name
 
 
 def _currency(code: str) -> str:
     if code not in list_currencies():
-        raise ValueError(f"no such ISO 4217 currency: {code}")
+        raise ValueError(f"unknown currency {code}; use an ISO 4217 code such as EUR")
     return code
 
 
 @cache
 def _country(code: str) -> str:
-    # CLDR also names what is no country: ZZ is an unknown one.
+    # CLDR also lists codes that are not countries, such as ZZ for an unknown region.
     if not re.fullmatch("[A-Z]{2}", code) or code not in Locale("en").territories.keys() - {"ZZ"}:
-        raise ValueError(f"no such ISO 3166 country: {code}")
+        raise ValueError(f"unknown country {code}; use an ISO 3166 code such as DE")
     return code
 
 
 def _instant(value: object) -> object:
     if isinstance(value, str) and not _DAY.fullmatch(value):
-        moment_named = datetime.fromisoformat(value)
-        if moment_named.tzinfo is None:
-            # Midnight without a zone would pass for a day.
-            raise ValueError("write a day, or a time with its zone")
-        return moment_named
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo is None:
+            # Pydantic would accept midnight without a zone as a date.
+            raise ValueError("the time has no zone; use a date, or a time with its UTC offset")
+        return instant
     return value
 
 
 def _supported_year(at: Day) -> Day:
     if at.year not in _SUPPORTED_YEARS:
         raise ValueError(
-            f"the year is not one from {_SUPPORTED_YEARS.start} to {_SUPPORTED_YEARS.stop - 1}"
+            f"unsupported year {at.year}; "
+            f"use one from {_SUPPORTED_YEARS.start} to {_SUPPORTED_YEARS.stop - 1}"
         )
     return at
 
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-"""A name that an outside system gave: shows in workflow ids, so it holds no personal data."""
+"""An id given by another system; it appears in workflow ids, so it holds no personal data."""
 ItemId = Annotated[str, Field(min_length=1, max_length=128)]
 Address = Annotated[str, AfterValidator(_address)]
 Domain = Annotated[str, AfterValidator(_domain)]
@@ -112,11 +113,11 @@ Instant = Annotated[
     BeforeValidator(_instant),
     AfterValidator(_supported_year),
 ]
-"""A moment, or a day, which begins at 00:00 in the account's time zone."""
+"""A time, or a date, which means 00:00 in the account's time zone."""
 
 
 class Plan(StrEnum):
-    """What an account is subscribed to; every plan but `free` makes it a paid account."""
+    """The plan of an account; an account with any plan but `free` is a paid account."""
 
     FREE = "free"
     PRO = "pro"
@@ -124,7 +125,7 @@ class Plan(StrEnum):
 
 
 class Role(StrEnum):
-    """What a user may do on their account."""
+    """The role of a user on an account."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -132,12 +133,12 @@ class Role(StrEnum):
 
     @property
     def administers(self) -> bool:
-        """Owners and admins invite, revoke and buy (INV-1, ADD-2)."""
+        """Return true for owners and admins, who invite, revoke and buy (INV-1, ADD-2)."""
         return self is not Role.MEMBER
 
 
 class _Entry(BaseModel):
-    """A part of the import file. A member it does not know is a mistake, not noise."""
+    """A part of the import file; an unknown member is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -172,7 +173,7 @@ class Pool(BaseModel):
 
 
 class User(_Entry):
-    """One person's place on an account, and what is theirs."""
+    """A person's membership of an account, with their data."""
 
     email: Address
     name: OneLine | None = None
@@ -197,7 +198,7 @@ class Room(_Entry):
 
 
 class Payment(_Entry):
-    """What was paid for the current period of a subscription by one method."""
+    """A payment for the current period of a subscription by one method."""
 
     id: ItemId
     method: Literal["card", "bank", "credit"]
@@ -206,7 +207,7 @@ class Payment(_Entry):
 
 
 class Subscription(_Entry):
-    """A plan or add-on line, paid for a half-open period [start, end)."""
+    """A plan or add-on line, paid for the half-open period [start, end)."""
 
     id: ItemId
     product: OneLine
@@ -222,7 +223,7 @@ class Subscription(_Entry):
 
 
 class Invoice(_Entry):
-    """An invoice; `amount_due` is what is still open."""
+    """An invoice; `amount_due` is the amount still open."""
 
     id: ItemId
     amount_due: DecimalText
@@ -231,7 +232,7 @@ class Invoice(_Entry):
 
 
 class PaymentMethod(_Entry):
-    """A way the account pays, tried in the order listed."""
+    """A payment method of an account; methods are charged in the order listed."""
 
     id: ItemId
     kind: str
@@ -254,9 +255,9 @@ class Account(_Entry):
     billing_customer: str | None = None
     vanity_url: str | None = None
     managed_domains: tuple[Domain, ...] = ()
-    """Verified: who has an address in one of them may join unasked (INV-18)."""
+    """Verified domains; people with an address in one of them may join directly (INV-18)."""
     licenses: Count | None = None
-    """Base licenses; None means as many as users are licensed."""
+    """Base licenses; None means one for each licensed user."""
     pools: tuple[Pool, ...] = ()
     locked_settings: dict[str, JsonValue] = {}
     credit: DecimalText = Decimal("0.00")
@@ -268,12 +269,12 @@ class Account(_Entry):
 
     @property
     def paid(self) -> bool:
-        """Whether its plan is not `free`, with or without a subscription listed."""
+        """Return true unless the plan is `free`, with or without a subscription listed."""
         return self.plan is not Plan.FREE
 
     @property
     def owner(self) -> User | None:
-        """The user who owns it; None on a closed account."""
+        """Return the user who owns the account; None on a closed account."""
         return next((user for user in self.users if user.role is Role.OWNER), None)
 
     def owned_by(self, address: str) -> bool:
@@ -281,7 +282,7 @@ class Account(_Entry):
         return self.owner is not None and self.owner.email == address
 
     def user(self, address: str) -> User | None:
-        """The user with that normalized address."""
+        """Return the user with this normalized address, if any."""
         return next((user for user in self.users if user.email == address), None)
 
     @model_validator(mode="after")
@@ -290,7 +291,7 @@ class Account(_Entry):
         return self
 
     def errors(self) -> Iterator[str]:
-        """What is wrong with it as a whole."""
+        """Yield the errors of the account as a whole."""
         yield from _repeated("pool", (f"{pool.sku} {pool.capacity}" for pool in self.pools))
         yield from _repeated("user", (user.email for user in self.users))
         yield from _repeated("room", (room.id for room in self.rooms))
@@ -314,7 +315,7 @@ class Account(_Entry):
 
     def _starts_before_end(self, line: Subscription) -> bool:
         start, end = (to_utc(at, self.time_zone) for at in (line.period_start, line.period_end))
-        # A closed account's lines ended with it, perhaps before they began (SRC-2).
+        # The lines of a closed account ended when it closed, perhaps before they began (SRC-2).
         return start < end or self.state == "closed"
 
     def _excess_decimals(self) -> Iterable[str]:
@@ -327,15 +328,15 @@ class Account(_Entry):
             *((f"invoice {i.id}", i.amount_due) for i in self.invoices),
         ]
         return (
-            f"{what} has more than {digits} decimals for {self.currency}"
-            for what, amount in amounts
-            # 0.00 is zero in every currency.
+            f"{name} has more than {digits} decimals for {self.currency}"
+            for name, amount in amounts
+            # 0.00 is valid in every currency.
             if amount != amount.quantize(Decimal(1).scaleb(-digits))
         )
 
 
 class Directory(_Entry):
-    """The import file: what `import` reads and `export` writes."""
+    """The import file, which `import` reads and `export` writes."""
 
     catalog: Catalog | None = None
     accounts: tuple[Account, ...]
@@ -346,7 +347,7 @@ class Directory(_Entry):
         return self
 
     def errors(self) -> Iterator[str]:
-        """What is wrong between its accounts."""
+        """Yield the errors that concern more than one account."""
         yield from _repeated("account", (account.id for account in self.accounts))
         yield from _repeated(
             "user on more than one account",
@@ -359,5 +360,5 @@ def _refuse(errors: Iterator[str], info: ValidationInfo) -> None:
         raise ValueError(found)
 
 
-def _repeated(what: str, names: Iterable[str]) -> Iterable[str]:
-    return (f"{what} {name} is listed twice" for name, n in Counter(names).items() if n > 1)
+def _repeated(kind: str, names: Iterable[str]) -> Iterable[str]:
+    return (f"{kind} {name} is listed twice" for name, n in Counter(names).items() if n > 1)

@@ -1,4 +1,4 @@
-"""An import file, read as far as it can be: all that is wrong with it is all_errors at once."""
+"""The validation of an import file: all its errors are reported together."""
 
 import re
 from collections.abc import Iterator, Sequence, Set
@@ -12,30 +12,30 @@ from pydantic_core import ErrorDetails
 from domain.account import FIELDS_ONLY, Directory
 
 InputError = tuple[str, str]
-"""Where in the file, and what is wrong there."""
+"""A path in the file, and the reason of the error there."""
 
 Location = tuple[str | int, ...]
-"""The steps from the whole file to one of its parts."""
+"""The keys and indexes from the root of the file to one of its parts."""
 
 _ENTRY: Final = re.compile(r"(\w+)\[(\d+)\]")
 _ACCOUNT: Final = 2
-"""The steps to an account."""
+"""The depth of an account in the file."""
 
 
 @dataclass(frozen=True)
 class AccountFile:
-    """What a file says, and what is wrong with it as far as the file alone can tell."""
+    """The content of a file, and the errors that can be found without the store."""
 
     directory: Directory
-    """Without what could not be read, and unchecked as a whole."""
+    """The readable part of the file; only its single fields are checked."""
     left_out: frozenset[Location]
-    """What could not be read: an entry of a list, or a member of an account."""
+    """The unreadable parts: entries of lists, and members of accounts."""
     errors: tuple[InputError, ...]
 
     def all_errors(self, found: Sequence[InputError]) -> list[InputError]:
-        """All errors, with those that were `found` in `directory`.
+        """Return all errors, including those `found` in `directory`.
 
-        What was left out may be the reason why something is wrong around it: not all_errors.
+        An error around a part that was left out may be a consequence of it: it is omitted.
         """
         known = [path for path, _ in self.errors]
         placed = [(self.path_in_file(path), reason) for path, reason in found]
@@ -45,18 +45,18 @@ class AccountFile:
                 (path, reason)
                 for path, reason in placed
                 if not any(unread.startswith(path) for unread in known)
-                # Nobody can say what is known of an account without a name.
+                # Without its id, the account cannot be compared with the store.
                 and path.partition(".")[0] + ".id" not in known
             ),
         ]
 
     def path_in_file(self, path: str) -> str:
-        """Where the file has what is at `path` in the directory."""
+        """Return the path in the file of the part at `path` in the directory."""
         location, steps, rest = Location(), list[str](), path
         while entry := _ENTRY.match(rest):
             location = (*location, entry[1])
-            there = (number for number in count() if (*location, number) not in self.left_out)
-            number = next(islice(there, int(entry[2]), None))
+            kept = (number for number in count() if (*location, number) not in self.left_out)
+            number = next(islice(kept, int(entry[2]), None))
             location = (*location, number)
             steps.append(f"{entry[1]}[{number}]")
             rest = rest[entry.end() :].removeprefix(".")
@@ -64,7 +64,7 @@ class AccountFile:
 
 
 def read_accounts(document: JsonValue) -> AccountFile:
-    """Read single fields, and what can be read of the rest as a whole."""
+    """Validate every field, and the readable part of the file as a whole."""
     try:
         directory, left_out, unread = _directory(document, frozenset()), frozenset[Location](), []
     except ValidationError as invalid:
@@ -74,7 +74,7 @@ def read_accounts(document: JsonValue) -> AccountFile:
         try:
             directory = _directory(document, left_out)
         except ValidationError:
-            # It lists no accounts at all.
+            # The file has no list of accounts.
             directory = Directory(accounts=())
     file = AccountFile(directory, left_out, tuple(unread))
     whole = [
@@ -93,7 +93,7 @@ def _directory(document: JsonValue, left_out: Set[Location]) -> Directory:
 
 
 def _rest(value: JsonValue, location: Location, left_out: Set[Location]) -> JsonValue:
-    """The value without what is left out; an account is given what every account says."""
+    """Return the value without the parts left out; required members get placeholders."""
     match value:
         case dict():
             members = {
@@ -101,9 +101,9 @@ def _rest(value: JsonValue, location: Location, left_out: Set[Location]) -> Json
                 for name, member in value.items()
                 if (*location, name) not in left_out
             }
-            assumed = _assumed(location[1]) if len(location) == _ACCOUNT else {}
+            defaults = _placeholders(location[1]) if len(location) == _ACCOUNT else {}
             return members | {
-                name: member for name, member in assumed.items() if (*location, name) in left_out
+                name: member for name, member in defaults.items() if (*location, name) in left_out
             }
         case list():
             return [
@@ -115,12 +115,12 @@ def _rest(value: JsonValue, location: Location, left_out: Set[Location]) -> Json
             return value
 
 
-def _assumed(number: str | int) -> dict[str, JsonValue]:
+def _placeholders(number: str | int) -> dict[str, JsonValue]:
     return {
         "id": f"unnamed.{number}",
         "name": "?",
         "plan": "free",
-        # With the most decimals: no amount is blamed for a currency that is none.
+        # The currency with the most decimals, so that no amount is reported as too precise.
         "currency": "CLF",
         "time_zone": "UTC",
         "country": "US",
@@ -129,16 +129,16 @@ def _assumed(number: str | int) -> dict[str, JsonValue]:
 
 
 def _unreadable(document: JsonValue, error: ErrorDetails) -> Location:
-    """What has to be left out: a member of an account, or the whole of a smaller entry."""
+    """Return the part to leave out: a member of an account, or an entry below one."""
     steps = tuple(_steps(document, error))
-    numbers = [location for location, step in enumerate(steps) if isinstance(step, int)]
-    if not numbers:
+    indexes = [depth for depth, step in enumerate(steps) if isinstance(step, int)]
+    if not indexes:
         return steps[:1]
-    return steps[: _ACCOUNT + 1] if numbers[-1] < _ACCOUNT else steps[: numbers[-1] + 1]
+    return steps[: _ACCOUNT + 1] if indexes[-1] < _ACCOUNT else steps[: indexes[-1] + 1]
 
 
 def _by_path(document: JsonValue, errors: Sequence[ErrorDetails]) -> list[InputError]:
-    """What each alternative of one value lacks is one reason."""
+    """Return one error for each path; the reasons of a union's alternatives are joined."""
     found: dict[str, list[str]] = {}
     for error in errors:
         reason = error["msg"].removeprefix("Value error, ")
@@ -147,7 +147,7 @@ def _by_path(document: JsonValue, errors: Sequence[ErrorDetails]) -> list[InputE
 
 
 def _path(document: JsonValue, error: ErrorDetails) -> str:
-    """`accounts[0].users[1].email`: only steps that the document has, or lacks."""
+    """Return the path of an error, for example `accounts[0].users[1].email`."""
     steps = _steps(document, error)
     return (
         "".join(
@@ -157,13 +157,14 @@ def _path(document: JsonValue, error: ErrorDetails) -> str:
     )
 
 
-def _steps(here: JsonValue, error: ErrorDetails) -> Iterator[str | int]:
+def _steps(value: JsonValue, error: ErrorDetails) -> Iterator[str | int]:
+    # Pydantic's location also names validators and union members: only keys and indexes count.
     for step in error["loc"]:
-        if isinstance(step, int) and isinstance(here, list) and step < len(here):
-            here = here[step]
+        if isinstance(step, int) and isinstance(value, list) and step < len(value):
+            value = value[step]
             yield step
-        elif isinstance(here, dict) and step in here:
-            here = here[str(step)]
+        elif isinstance(value, dict) and step in value:
+            value = value[str(step)]
             yield str(step)
         elif error["type"] == "missing":
             yield str(step)

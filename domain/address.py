@@ -1,4 +1,4 @@
-"""E-mail addresses: one spelling to compare, one way to hide."""
+"""E-mail addresses: normalization, masking and keyed hashes."""
 
 import hashlib
 import hmac
@@ -8,17 +8,18 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 
 from domain.error import ErrorCode, Refused
 
-# Only the form is checked here: whether an address can be reached is the mail server's word,
-# and names such as .test or .local are in use inside companies. The library's documented way.
+# Only the syntax is checked: the mail server decides whether an address can be reached, and
+# companies use names such as .test or .local internally. email-validator documents this call.
 SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _OF_ADDRESS = r"[^\s<>@,;:\"']"
-# Only where such characters begin: tried from each of them, a long text would take for ever.
+# The lookbehind starts a match at the first character of a run only; without it the time grows
+# with the square of the length.
 _ADDRESS = re.compile(rf"(?<!{_OF_ADDRESS}){_OF_ADDRESS}+@{_OF_ADDRESS}+")
 
 
 def normalized(address: str) -> str:
-    """The spelling under which addresses are compared and kept (INV-3).
+    """Return the form in which addresses are compared and stored (INV-3).
 
     Trimmed, case-folded, the domain IDN-encoded. Raises `Refused(invalid_email)`.
     """
@@ -29,17 +30,20 @@ def normalized(address: str) -> str:
     except EmailNotValidError as invalid:
         raise Refused(ErrorCode.INVALID_EMAIL, str(invalid)) from None
     if "." not in parts.ascii_domain:
-        raise Refused(ErrorCode.INVALID_EMAIL, "The domain of the address has no dot.")
+        raise Refused(
+            ErrorCode.INVALID_EMAIL,
+            "The domain of the address has no dot; use a full domain such as example.com.",
+        )
     return f"{parts.local_part.casefold()}@{parts.ascii_domain.casefold()}"
 
 
 def domain_of(address: str) -> str:
-    """The domain of a normalized address."""
+    """Return the domain of a normalized address."""
     return address.rpartition("@")[2]
 
 
 def normalized_domain(name: str) -> str:
-    """The spelling under which domains are compared: that of normalized addresses.
+    """Return the form in which domains are compared, as in normalized addresses.
 
     Raises `Refused(invalid_email)`.
     """
@@ -47,7 +51,7 @@ def normalized_domain(name: str) -> str:
 
 
 def as_written(address: str) -> str:
-    """The spelling to write to: only the domain is encoded, for its letters have no case.
+    """Return the address to send to: as written, with only its domain encoded.
 
     Raises `Refused(invalid_email)`.
     """
@@ -57,19 +61,19 @@ def as_written(address: str) -> str:
 
 
 def masked(address: str) -> str:
-    """`j…@example.com`: enough for an operator to recognize, too little to write to."""
+    """Return `j…@example.com`: enough for an operator to recognize, too little to write to."""
     local, _, domain = address.partition("@")
     return f"{local[:1]}…@{domain}"
 
 
 def mask_all(text: str) -> str:
-    """`text` with every address in it masked, for messages that reach logs or histories."""
+    """Return `text` with every address masked, for messages that reach logs or histories."""
     return _ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
 def invitee_key(address: str, secret: bytes) -> str:
-    """The keyed hash that stands for a normalized address in ids and search attributes.
+    """Return the keyed hash of a normalized address, for ids and search attributes.
 
-    Keyed, so that nobody can tell from an id whether a guessed address was invited.
+    Without the key, an id does not reveal whether a guessed address was invited.
     """
     return hmac.new(secret, address.encode(), hashlib.sha256).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Word for a workflow that the store has changed under it (BLK-4, ASG-5)."""
+"""Announcements: signals to workflows about changes of the store (BLK-4, ASG-5)."""
 
 from typing import Final
 
@@ -7,26 +7,26 @@ from pydantic import AwareDatetime
 from domain.model import Value
 
 DIRECTORY_CHANGED: Final = "directory_changed"
-"""The signal to an invitation: something that concerns it has changed."""
+"""The signal to an invitation: store data that concerns it has changed."""
 LICENSES_FREED: Final = "licenses_freed"
-"""The signal to an assignment: somebody who waited in it does no longer, or for something else."""
+"""The signal to an assignment: a waiting user was served, or waits for another reason."""
 
 ACCOUNT_CLOSED: Final = "account_closed"
-"""The signal to a purchase: it has ended with its account (SRC-2)."""
+"""The signal to an order: it has ended because its account was closed (SRC-2)."""
 
 
 class Announcement(Value):
-    """One workflow that should look at the store again; telling it twice does no harm."""
+    """A workflow that has to read the store again; a repeated signal is harmless."""
 
     number: int
-    """The older, the smaller; none is used twice."""
+    """A unique, increasing number."""
     workflow_id: str
     run_id: str
-    """The first run: never a later invitation of the same person.
+    """The first run of the chain, so that a later invitation of the same person is not signalled.
 
-    Empty where the id of a workflow is never used again.
+    Empty for workflow ids that are never reused.
     """
     at: AwareDatetime
-    """When it was written."""
+    """The time at which it was written."""
     signal: str = DIRECTORY_CHANGED
-    """The signal that tells it."""
+    """The name of the signal."""

@@ -1,4 +1,4 @@
-"""Licenses of a pool given to users, by one request (ASG)."""
+"""Assignment requests: licenses of a pool given to users (ASG)."""
 
 from collections import Counter
 from enum import StrEnum
@@ -12,16 +12,16 @@ from domain.license import Sku
 from domain.model import Value
 
 MAX_USERS_PER_REQUEST = 100
-"""Users in one request (ASG-5)."""
+"""The maximum number of users in one request (ASG-5)."""
 
 
 def assignment_workflow(account: str, request_id: str) -> str:
-    """The id of the workflow that carries out a request."""
+    """Return the id of the workflow that carries out a request."""
     return f"assignment/{account}/{request_id}"
 
 
 class AssignmentState(StrEnum):
-    """Where one user's assignment stands; `states/assignment.py` draws how it moves."""
+    """The state of one user's assignment; `states/assignment.py` declares the transitions."""
 
     REQUESTED = "requested"
     WAITING = "waiting"
@@ -31,7 +31,7 @@ class AssignmentState(StrEnum):
 
     @property
     def open(self) -> bool:
-        """Whether a license may still come."""
+        """Return whether the user may still get a license."""
         return self in {AssignmentState.REQUESTED, AssignmentState.WAITING}
 
 
@@ -44,7 +44,7 @@ _EARLIEST_FIRST = (
 
 
 class AssignmentResult(Value):
-    """What became of one user of a request."""
+    """The result for one user of a request."""
 
     email: str
     """The normalized address; as given (trimmed) when refused."""
@@ -53,35 +53,35 @@ class AssignmentResult(Value):
     error: dict[str, JsonValue] | None = None
     """Null unless refused or waiting."""
     meetings: tuple[Meeting, ...] = ()
-    """Those that lose their capacity with a license that is taken away (ASG-7)."""
+    """The meetings that lose their capacity when the license is taken back (ASG-7)."""
     held_before: bool = False
-    """Whether they held that very license before it was asked for: it is no news to them."""
+    """True if the user held this license before the request, so that no e-mail is sent."""
 
 
 class AssignLicenses(Value):
-    """The order that starts an assignment."""
+    """The request that starts an assignment."""
 
     request_id: str
     account: str
     sku: Sku
     emails: tuple[str, ...] = Field(max_length=MAX_USERS_PER_REQUEST)
-    """Normalized, each once, in the order asked."""
+    """Normalized addresses, each once, in the order given."""
     capacity: int | None = None
-    """None: the only one, or the only one with a free license (ASG-2)."""
+    """None: the account's only capacity, or the only one with a free license (ASG-2)."""
     by: str
     atomic: bool = False
-    """All or none; else a result each, and whom there is none for waits (ASG-5)."""
+    """True: all users or none. False: a result for each; users without a license wait (ASG-5)."""
     give_base_license: bool = False
-    """Give a basic user a free base license first (ASG-1)."""
+    """True: a basic user first gets a free base license (ASG-1)."""
 
     @property
     def workflow_id(self) -> str:
-        """One run for each request."""
+        """Return the workflow id: one workflow for each request."""
         return assignment_workflow(self.account, self.request_id)
 
 
 class Assignment(Value):
-    """A request as it stands: its users' results, and how they came there."""
+    """The present status of a request: the results of its users and the journal."""
 
     request_id: str
     workflow_id: str
@@ -89,14 +89,14 @@ class Assignment(Value):
     sku: Sku
     results: tuple[AssignmentResult, ...]
     waited: tuple[str, ...] = ()
-    """Who had to wait; the admin is told when the last of them was served."""
+    """The users who had to wait; the admin is notified when the last of them was served."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
-    """The updates that an outsider may send now: none, only the pool moves it."""
+    """The updates that are accepted now: always none, because only the pool changes it."""
 
     @property
     def state(self) -> AssignmentState:
-        """Where the least settled of its users stands; refused when all of them were."""
+        """Return the earliest state of its users; `refused` when all were refused."""
         states = {result.state for result in self.results}
         return next(
             (state for state in _EARLIEST_FIRST if state in states), AssignmentState.REFUSED
@@ -104,17 +104,17 @@ class Assignment(Value):
 
     @property
     def settled(self) -> tuple[AssignmentResult, ...]:
-        """The results of those who wait for nothing any more."""
+        """Return the results of the users who no longer wait."""
         return tuple(result for result in self.results if not result.state.open)
 
     @property
     def counts(self) -> str:
-        """How many users stand where, for example `1 waiting, 2 assigned`."""
+        """Return the number of users in each state, for example `1 waiting, 2 assigned`."""
         found = Counter(result.state for result in self.results)
         return ", ".join(f"{found[state]} {state}" for state in AssignmentState if found[state])
 
     def assigned_since(self, before: Self) -> tuple[AssignmentResult, ...]:
-        """The results of those who have got a license since."""
+        """Return the results of the users who got a license since `before`."""
         held = {
             result.email for result in before.results if result.state is AssignmentState.ASSIGNED
         }
@@ -127,12 +127,12 @@ class Assignment(Value):
         )
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
-        """The request after `entry`."""
+        """Return a copy with the journal entry added and the changes applied."""
         return self.model_copy(update={"journal": (*self.journal, entry), **changes})
 
 
 class StartAssignment(Value):
-    """The input of one run: the request, and what the run before hands on."""
+    """The input of one run: the request, and the state carried over from the previous run."""
 
     request: AssignLicenses
     carried: Assignment | None = None

@@ -1,4 +1,4 @@
-"""What waits for an operator: the one list to go through each day (REF-3, REF-4, QUO-6, TRF-1)."""
+"""The operators' list: cases that only a person can settle (REF-3, REF-4, QUO-6, TRF-1)."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -14,43 +14,42 @@ from domain.refund import Refund, RefundOrder, RefundState
 
 
 class AttentionKind(StrEnum):
-    """Why an operator is wanted."""
+    """The reason for a case on the operators' list."""
 
     REFUND_OVERDUE = "refund_overdue"
-    """Later than was promised; it is still looked up (REF-3)."""
+    """A refund that has not arrived in time; look-ups continue (REF-3)."""
     REFUND_FAILED = "refund_failed"
-    """The provider will not return it, and nobody has decided (REF-4)."""
+    """A refund that the provider has failed, with no decision yet (REF-4)."""
     REFUND_NOT_REVERSED = "refund_not_reversed"
-    """It has arrived after all, and the credit that it had become is used (REF-4)."""
+    """A refund that arrived after its conversion to credit, which is used already (REF-4)."""
     CREDIT_LEFT_BEHIND = "credit_left_behind"
-    """Credit of a closed account, which could not follow into another currency (QUO-6)."""
+    """Credit of a closed account that could not move to another currency (QUO-6)."""
     MOVE_FAILED = "move_failed"
-    """Some of a person's data was not moved, and is not tried any more (TRF-1)."""
+    """Data of a person that could not be moved; retries have ended (TRF-1)."""
 
 
 class AttentionCase(Value):
-    """One case that nothing but an operator moves on; it goes when it is settled."""
+    """A case for an operator; it leaves the list when it is settled."""
 
     kind: AttentionKind
     since: AwareDatetime
     account: str
-    """The account that it is about; of a refund, the one that the payee has joined."""
+    """The account concerned; for a refund, the account that the payee has joined."""
     id: str
-    """What it is found by: a refund's id, for credit the account itself, for data the id of the
-    invitation's workflow."""
+    """The refund's id; for credit the account's id; for data the invitation's workflow id."""
     message: str
-    """English; no personal data but a masked address."""
+    """English text; its only personal data is a masked address."""
 
 
 def cases_of_refund(order: RefundOrder, refund: Refund) -> Iterator[AttentionCase]:
-    """Why an operator is wanted for this refund as it stands, if at all."""
+    """Yield the cases of this refund in its present state, if any."""
     payee = masked(order.payee)
     if refund.state is RefundState.OVERDUE:
         yield _case_of(
             AttentionKind.REFUND_OVERDUE,
             refund.journal[-1].at,
             order,
-            f"{_said(refund.amount_open)} to {payee} should have arrived by"
+            f"{_text(refund.amount_open)} to {payee} should have arrived by"
             f" {refund.arrives_between[1]}.",
         )
     if refund.state is RefundState.FAILED:
@@ -59,37 +58,37 @@ def cases_of_refund(order: RefundOrder, refund: Refund) -> Iterator[AttentionCas
             AttentionKind.REFUND_FAILED,
             refund.journal[-1].at,
             order,
-            f"{_said(refund.failed)} to {payee} could not be returned{reason}.",
+            f"{_text(refund.failed)} to {payee} could not be returned{reason}.",
         )
     if late := refund.not_reversed:
         yield _case_of(
             AttentionKind.REFUND_NOT_REVERSED,
             late.at,
             order,
-            f"{_said(late.amount)} to {payee} has arrived after it was credited,"
+            f"{_text(late.amount)} to {payee} has arrived after it was credited,"
             " and the credit has been used already.",
         )
 
 
 def case_of_credit(account: str, credit: Money, since: AwareDatetime) -> AttentionCase:
-    """Credit that a closed account was left with."""
+    """Return the case of the credit that remains on a closed account."""
     return AttentionCase(
         kind=AttentionKind.CREDIT_LEFT_BEHIND,
         since=since,
         account=account,
         id=account,
-        message=f"{_said(credit)} of credit stayed behind when the account was closed.",
+        message=f"{_text(credit)} of credit stayed behind when the account was closed.",
     )
 
 
 def cases_of_move(invitation: Invitation) -> Iterator[AttentionCase]:
-    """What was given up of the data that a person was to take along, if anything."""
-    given_up = [entry for entry in invitation.manifest if entry.status is ItemStatus.FAILED]
-    if given_up:
-        items = ", ".join(f"{entry.item} ({entry.count})" for entry in given_up)
+    """Yield the case of the data that could not be moved, if any."""
+    failed = [entry for entry in invitation.manifest if entry.status is ItemStatus.FAILED]
+    if failed:
+        items = ", ".join(f"{entry.item} ({entry.count})" for entry in failed)
         yield AttentionCase(
             kind=AttentionKind.MOVE_FAILED,
-            # So long have they gone without it.
+            # The person has been without the data since the acceptance.
             since=next(
                 entry.at
                 for entry in invitation.journal
@@ -109,5 +108,5 @@ def _case_of(
     )
 
 
-def _said(amount: Money) -> str:
+def _text(amount: Money) -> str:
     return f"{amount.amount:f} {amount.currency}"

@@ -1,21 +1,21 @@
-"""What an audit of the store found (AUD)."""
+"""The result of an audit of the store (AUD)."""
 
 from domain.model import Value
 
 
 class Violation(Value):
-    """Something that must be true and is not."""
+    """A violated invariant."""
 
     rule: str
-    """The rule that it breaks, for example `INV-11`."""
+    """The id of the violated rule, for example `INV-11`."""
     subject: str
-    """What breaks it: an account, a user, an invitation."""
+    """The account, user or invitation that violates it."""
     message: str
 
 
 class AuditReport(Value):
-    """What was looked at, and what is wrong."""
+    """The numbers of checked records, and the violations found."""
 
     checked: dict[str, int]
-    """How many of each kind were looked at."""
+    """The number of checked records of each kind."""
     violations: tuple[Violation, ...]

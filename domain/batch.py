@@ -1,4 +1,4 @@
-"""Many people invited at once: the batch, its rows, and how far it has come (REM-3)."""
+"""Batches of invitations: the request, its rows and its progress (REM-3)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ RowResult = Literal["invited", "already_invited", "refused"]
 
 
 class Batch(Value):
-    """What all rows of one request have in common."""
+    """A request to invite many people, without its rows."""
 
     batch_id: str
     account: str
     by: str
-    """The normalized address of the owner or admin who asks."""
+    """The normalized address of the owner or admin who invites."""
     managed_domains: tuple[str, ...] = ()
     heads_up_days: int = 0
     policy: Policy = Policy()
 
     @property
     def workflow_id(self) -> str:
-        """One run at a time works on a batch."""
+        """Return the workflow id: one open workflow for each batch."""
         return f"bulk-invite/{self.batch_id}"
 
     def invitation_id(self, position: int) -> str:
-        """The id of the invitation that a row asks for.
+        """Return the id of the invitation that a row requests.
 
-        The same whoever takes the row up again, so that it knows its own claim.
+        It is the same on every attempt, so that a retry recognizes its own claim.
         """
         return hashlib.sha256(f"{self.batch_id}/{position}".encode()).hexdigest()[:32]
 
@@ -44,11 +44,11 @@ class BatchRow(Value):
     position: int
     person: Person
     refused: dict[str, JsonValue] | None = None
-    """Why it was refused before anybody was asked; None: it is to be invited."""
+    """The error found before the batch started; None when the row is to be invited."""
 
 
 class RowOutcome(Value):
-    """What became of a row."""
+    """The outcome of a row."""
 
     position: int
     result: RowResult
@@ -56,11 +56,11 @@ class RowOutcome(Value):
     invitation_id: str | None = None
     """None when refused."""
     run_id: str | None = None
-    """The run that was started for it; None when another is bound already."""
+    """The run that was started for it; None when the claim already has a run."""
 
 
 class FinishedRow(Value):
-    """A row and what became of it, with its invitation as it stands now."""
+    """A finished row with its result and the present invitation."""
 
     person: Person
     result: RowResult
@@ -69,7 +69,7 @@ class FinishedRow(Value):
 
 
 class BatchProgress(Value):
-    """How many rows there are, and what became of those that are done."""
+    """The number of rows, in total and by result."""
 
     total: int
     invited: int = 0
@@ -78,29 +78,29 @@ class BatchProgress(Value):
 
     @property
     def done(self) -> int:
-        """Rows that have their result."""
+        """Return the number of rows that have a result."""
         return self.invited + self.already_invited + self.refused
 
     @property
     def finished(self) -> bool:
-        """Whether every row has its result."""
+        """Return whether every row has a result."""
         return self.done >= self.total
 
 
 class StartBatch(Value):
-    """The input of one run: the batch, and how far the runs before have come."""
+    """The input of one run: the batch, and the progress of the previous runs."""
 
     batch: Batch
     progress: BatchProgress
 
 
 def refused_row(position: int, refused: Refused) -> RowOutcome:
-    """The outcome of a row that a rule has refused."""
+    """Return the outcome of a row that a rule refuses."""
     return RowOutcome(position=position, result="refused", error=refused.as_json())
 
 
 def request_digest(account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow]) -> str:
-    """Tells one request from another; who repeats a request means the same batch."""
+    """Return a hash of the request; a repeated request has the same hash and batch."""
     content = _ROWS.dump_json(tuple(rows))
     return hashlib.sha256(f"{account}\n{by}\n{heads_up_days}\n".encode() + content).hexdigest()
 

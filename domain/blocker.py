@@ -1,4 +1,4 @@
-"""What stands in the way of an owner's acceptance (BLK)."""
+"""Blockers of an owner's acceptance, and the times of rechecks (BLK)."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,11 +15,11 @@ RECHECK_AFTER = (
     timedelta(hours=6),
 )
 RECHECK_EVERY = timedelta(hours=24)
-"""When a blocked invitation looks again, for what nobody announced (BLK-4)."""
+"""The rechecks of a blocked invitation, which find changes that were not announced (BLK-4)."""
 
 
 def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
-    """When to look again, after `rechecks` looks since the blockers were last found changed."""
+    """Return the time of the next recheck, after `rechecks` since the blockers last changed."""
     if rechecks < len(RECHECK_AFTER):
         return blocked_since + RECHECK_AFTER[rechecks]
     further = rechecks - len(RECHECK_AFTER) + 1
@@ -27,9 +27,9 @@ def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
 
 
 def find_blockers(source: Account, owner: str) -> tuple[Blocker, ...]:
-    """Everything that blocks `owner` from leaving `source`, all at once (BLK).
+    """Return all blockers that prevent `owner` from leaving `source` (BLK).
 
-    Concerns owners only: a plain member just leaves (SRC-3).
+    Blockers apply to owners only: a plain member leaves freely (SRC-3).
     """
     return tuple(_find_blockers(source, owner))
 

@@ -1,8 +1,8 @@
-"""Business days: when a refund arrives, is looked up, and is late (REF-1..REF-3).
+"""Business days: the dates at which a refund arrives, is looked up and is late (REF-1..REF-3).
 
-Days off are none: the weekend of the country, whichever days that is there, and its holidays.
-Days are counted from the one after the acceptance, in the time zone of the source account.
-Calendars change with releases: count in activities, and record the outcome.
+The country's weekend and holidays are not business days. Counting starts on the day after the
+acceptance, in the time zone of the source account. Calendars change with releases of the
+holidays package: count in activities, and record the result.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ LOOKUPS: Final = 10
 """Number of look-ups of a refund that are computed at a time (REF-2)."""
 
 IsDayOff = Callable[[date], bool]
-"""Whether a day is of the weekend, or a holiday."""
+"""A predicate that is true for days of the weekend and holidays."""
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,28 @@ class BusinessCalendar:
 def arrival_window(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int = 3, last: int = 5
 ) -> tuple[date, date]:
-    """The days between which a refund arrives: the `first` and the `last` business day (REF-1).
+    """Return the `first` and the `last` business day on which a refund arrives (REF-1).
 
-    Both are shown to the payee, and both are included; 0 is the day of acceptance itself.
+    Both are included and shown to the payee; 0 is the day of acceptance itself.
     """
     days = list(islice(_business_days(accepted_at, time_zone, is_day_off), last + 1))
     return days[first], days[last]
 
 
 def overdue_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
-    """The instant from which an unsettled refund is overdue: its last day is over (REF-3)."""
+    """Return the instant from which an unsettled refund is overdue: the end of its last day.
+
+    REF-3.
+    """
     return day.end(arrives_between[1], time_zone)
 
 
 def lookup_times(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int, times: int
 ) -> tuple[datetime, ...]:
-    """When to ask about a refund: the earliest `times` instants, in UTC (REF-2).
+    """Return the instants, in UTC, of the first `times` look-ups of a refund (REF-2).
 
-    One on each business day from the `first` on, at the local time of day of the acceptance.
+    There is one on each business day from the `first` on, at the local time of the acceptance.
     """
     clock = accepted_at.astimezone(ZoneInfo(time_zone)).time()
     days = islice(_business_days(accepted_at, time_zone, is_day_off), first, first + times)
@@ -85,7 +88,7 @@ def lookup_times(
 
 
 def _business_days(accepted_at: datetime, time_zone: str, is_day_off: IsDayOff) -> Iterator[date]:
-    """The day of acceptance, whatever it is, and then every business day."""
+    """Yield the day of acceptance, business day or not, and then every business day."""
     accepted_on = day.day_of(accepted_at, time_zone)
     yield accepted_on
     for later in count(1):

@@ -1,4 +1,4 @@
-"""What licenses cost (ADD-4)."""
+"""The price catalogue of licenses (ADD-4)."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -12,9 +12,9 @@ from domain.model import Value
 from domain.money import DecimalText
 
 MONTHS_IN_A_YEAR: Final = 10
-"""What a year costs: an annual cycle has two months for nothing."""
+"""The number of monthly prices that an annual cycle costs."""
 
-# The ledger counts ten-thousandths in 64 bits: a year of a million licenses has room.
+# The ledger stores ten-thousandths in 64 bits; a year of a million licenses must fit.
 Price = Annotated[DecimalText, Field(lt=10**7)]
 SoldCapacity = Literal["500", "1000", "3000", "5000"]
 Prices = dict[SoldCapacity, Price]
@@ -37,8 +37,8 @@ def _completed(prices: Prices) -> Prices:
 class Catalog(Value):
     """Prices per license and month, the same figures in every currency.
 
-    As a file names them; what it leaves out costs what it does in the example, which is
-    what applies until a catalogue is imported.
+    Prices missing from an imported catalogue are those of the example, which applies until a
+    catalogue is imported.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False, serialize_by_alias=True)
@@ -51,7 +51,7 @@ class Catalog(Value):
     def price(
         self, sku: Sku, capacity: int | None, quantity: int, cycle: Literal["monthly", "annual"]
     ) -> Decimal:
-        """What `quantity` licenses cost for a whole cycle, not rounded yet."""
+        """Return the price of `quantity` licenses for a whole cycle, not rounded."""
         months = MONTHS_IN_A_YEAR if cycle == "annual" else 1
         if sku is Sku.WORKPLACE:
             return self.workplace * quantity * months

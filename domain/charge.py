@@ -1,14 +1,14 @@
-"""What is asked of a payment method, and what it answers (ADD-4)."""
+"""Charges of payment methods (ADD-4)."""
 
 from enum import StrEnum
 from typing import Final
 
 EXAMPLE_CARD: Final = "example-card"
-"""The payment method of an account that lists none: the built-in provider's, and it works."""
+"""The built-in provider's card for accounts that list no payment method; it never declines."""
 
 
 class ChargeState(StrEnum):
-    """What came of a charge; both are answers, and final."""
+    """The final result of a charge."""
 
     SUCCEEDED = "succeeded"
     DECLINED = "declined"

@@ -1,4 +1,4 @@
-"""The credit of an account, and every entry that made it what it is (CRD)."""
+"""The credit of an account and its entries (CRD)."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,26 +18,26 @@ class CreditEntry(Value):
     at: AwareDatetime
     kind: TransferKind
     amount: Money
-    """Negative when it was taken from the credit."""
+    """Negative when credit was used or moved away."""
     source: str | None = Field(default=None, alias="from")
-    """The account, or the refund, that it came from; None when it came from no other."""
+    """The account or refund that it came from; None when there is no other."""
     to: str | None = None
-    """The account that it went to, if it went to another one."""
+    """The account that it went to, if it was another one."""
     invoice: str | None = None
     """The invoice that it paid."""
 
 
 class Credit(Value):
-    """What an account may still use, and where it comes from."""
+    """The credit balance of an account, with its entries."""
 
     account: str
     balance: Money
     entries: tuple[CreditEntry, ...]
-    """In the order in which they were posted; they add up to the balance."""
+    """In the order of posting; they add up to the balance."""
 
     @classmethod
     def of(cls, account: str, balance: Money, transfers: Iterable[Transfer]) -> Self:
-        """The credit of `account`, given all its entries."""
+        """Return the credit of `account`, given all its transfers."""
         entries = tuple(_entry(account, transfer) for transfer in transfers)
         return cls(account=account, balance=balance, entries=entries)
 

@@ -1,7 +1,7 @@
-"""Calendar days as a time zone has them.
+"""Calendar days in a time zone.
 
-The time-zone database changes with releases: turn days into instants in activities, and
-record them.
+The time-zone database changes with releases: convert days to instants in activities, and
+record the instants.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,31 +9,31 @@ from zoneinfo import ZoneInfo
 
 
 def day_of(moment: datetime, time_zone: str) -> date:
-    """The calendar day on which `moment` falls in `time_zone`."""
+    """Return the calendar day of `moment` in `time_zone`."""
     return moment.astimezone(ZoneInfo(time_zone)).date()
 
 
 def at_time(day: date, clock: time, time_zone: str) -> datetime:
-    """The instant, in UTC, at which clocks in `time_zone` show `clock` on `day`.
+    """Return the instant, in UTC, at which clocks in `time_zone` show `clock` on `day`.
 
-    The first one when they show it twice; as long after the gap as it lies in it when they
-    skip it.
+    When clocks show it twice, the first one; when clocks skip it, the time is moved forward by
+    the length of the gap.
     """
     return datetime.combine(day, clock.replace(fold=0), ZoneInfo(time_zone)).astimezone(UTC)
 
 
 def begin(day: date, time_zone: str) -> datetime:
-    """The first instant of `day` in `time_zone`, in UTC."""
+    """Return the first instant of `day` in `time_zone`, in UTC."""
     return at_time(day, time(), time_zone)
 
 
 def end(day: date, time_zone: str) -> datetime:
-    """The instant at which `day` is over in `time_zone`, in UTC: the first of the next."""
+    """Return the end of `day` in `time_zone`, in UTC: the first instant of the next day."""
     return begin(day + timedelta(days=1), time_zone)
 
 
 def to_utc(instant: datetime | date, time_zone: str) -> datetime:
-    """`instant` in UTC; a date is 00:00 in `time_zone`."""
+    """Return `instant` in UTC; a date means 00:00 in `time_zone`."""
     if isinstance(instant, datetime):
         return instant.astimezone(UTC)
     return begin(instant, time_zone)

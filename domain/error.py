@@ -1,4 +1,4 @@
-"""Refusals: what a business rule answers when it says no."""
+"""Errors: refusals by business rules, and unavailable backends."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 
 class ErrorCode(StrEnum):
-    """The codes that callers match on; never the text beside them."""
+    """Error codes; callers match on the code, never on the message."""
 
     NOT_AUTHORIZED = "not_authorized"
     NOT_FOUND = "not_found"
@@ -44,10 +44,10 @@ class ErrorCode(StrEnum):
 
 
 class Refused(Exception):
-    """A business rule said no, and nothing was changed.
+    """A refusal by a business rule; nothing was changed.
 
-    `details` are members that stand beside code and message in the answer, for
-    example `retry_after_seconds` or `blockers`; they must be JSON.
+    `details` are further members of the JSON error, for example `retry_after_seconds` or
+    `blockers`; they must be JSON.
     """
 
     def __init__(self, code: ErrorCode, message: str, **details: JsonValue) -> None:
@@ -57,15 +57,14 @@ class Refused(Exception):
         self.details = details
 
     def as_json(self) -> dict[str, JsonValue]:
-        """The error as the command line and the pages print it."""
+        """Return the error as the command line and the pages print it."""
         return {"code": self.code.value, "message": self.message, **self.details}
 
 
 class Unavailable(Exception):
-    """A backend (Temporal, the database, the mail server) did not answer.
+    """A failure to reach a backend (Temporal, the database, the mail server).
 
-    `outcome_unknown` says that the request may still be carried out later;
-    repeating it is safe.
+    With `outcome_unknown` the request may still be carried out later; repeating it is safe.
     """
 
     def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
@@ -74,7 +73,7 @@ class Unavailable(Exception):
         self.outcome_unknown = outcome_unknown
 
     def as_json(self) -> dict[str, JsonValue]:
-        """The error as the command line and the pages print it."""
+        """Return the error as the command line and the pages print it."""
         outcome: dict[str, JsonValue] = {"outcome": "unknown"} if self.outcome_unknown else {}
         return {
             "code": ErrorCode.BACKEND_UNAVAILABLE.value,

@@ -1,4 +1,4 @@
-"""One person asked into one target account, from the first e-mail to its end."""
+"""Invitations: the lifecycle of one person invited to one target account (INV)."""
 
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ from domain.text import OneLine
 
 
 class InvitationState(StrEnum):
-    """Where an invitation stands; `states/invitation.py` draws how it moves."""
+    """The state of an invitation; `states/invitation.py` declares the transitions."""
 
     ANNOUNCED = "announced"
     SENT = "sent"
@@ -36,17 +36,17 @@ class InvitationState(StrEnum):
 
     @property
     def unanswered(self) -> bool:
-        """Neither accepted nor ended: a seat may still be reserved for it."""
+        """Return true before acceptance and end; a seat may be reserved meanwhile."""
         return self in _UNANSWERED
 
     @property
     def accepted(self) -> bool:
-        """A membership stands behind it (INV-11)."""
+        """Return true from the acceptance on, when a membership exists (INV-11)."""
         return self in _ACCEPTED
 
     @property
     def final(self) -> bool:
-        """Nothing moves it any more."""
+        """Return true when no transition leaves the state."""
         return self is InvitationState.COMPLETED or not (self.unanswered or self.accepted)
 
 
@@ -69,7 +69,7 @@ _ACCEPTED = frozenset(
 
 
 REMINDABLE = frozenset({InvitationState.PENDING, InvitationState.BLOCKED})
-"""Where an invitee may be reminded, and an invitation can be stale (REM-1)."""
+"""The states in which an invitee may be reminded and an invitation may be stale (REM-1)."""
 
 _CONTACT_EVENTS = frozenset(
     {"deliver", "resend", "remind", "block", "unblock", "accept", "join", "decline"}
@@ -77,21 +77,21 @@ _CONTACT_EVENTS = frozenset(
 
 
 class License(StrEnum):
-    """What the person will be on the target account."""
+    """The license of the person on the target account."""
 
     BASIC = "basic"
     LICENSED = "licensed"
 
 
 class Choice(StrEnum):
-    """What happens to the unused value of the source account (QUO-4)."""
+    """The settlement that an owner chooses for the source account's unused value (QUO-4)."""
 
     REFUND = "refund"
     TRANSFER = "transfer"
 
 
 class BlockerItem(Value):
-    """One thing that stands in the way, for example a user or an open invoice."""
+    """One item of a blocker, for example a user or an open invoice."""
 
     kind: str
     id: str
@@ -99,18 +99,18 @@ class BlockerItem(Value):
 
 
 class Blocker(Value):
-    """A reason why acceptance cannot happen now (BLK)."""
+    """A reason why acceptance is not possible now (BLK)."""
 
     code: str
     message: str
     remedy: str
     cleared_by: str
-    """Who can clear it, in words."""
+    """The role that can clear it, as text."""
     items: tuple[BlockerItem, ...]
 
 
 class Settlement(Value):
-    """What happens to the money of the source account."""
+    """The settlement of the source account's unused value."""
 
     kind: Choice
     amount: Money
@@ -119,77 +119,76 @@ class Settlement(Value):
 
 
 class Invite(Value):
-    """The order that starts an invitation."""
+    """The request that starts an invitation."""
 
     invitation_id: str
-    """The business id of this run: the store's row, and what links are signed for."""
+    """The business id of this invitation: the key of its row, and part of what links sign."""
     account: str
     key: str
     """The keyed hash of the address, the last part of the workflow id."""
     email: str
     """The normalized address (INV-3)."""
     mail_to: str | None = None
-    """The address as it was written, to which the e-mail goes; None: the normalized one."""
+    """The address as written, for the e-mail; None: the normalized address."""
     name: str | None = None
     license: License = License.BASIC
     locale: str | None = None
     invited_by: str
     heads_up_days: int = Field(default=0, ge=0)
-    """How many days before the invitation itself a notice goes out; 0: none (INV-17)."""
+    """The days between the heads-up and the invitation e-mail; 0: no heads-up (INV-17)."""
     managed: bool = False
-    """Whether the address is in a managed domain of the account, which may join it unasked
-    (INV-18)."""
+    """True if the address is in a managed domain, so that the person may join directly (INV-18)."""
     beside: str | None = None
-    """The blocked invitation of their account's owner that this one helps along (BLK-6)."""
+    """The id of the blocked invitation of the account's owner that caused this one (BLK-6)."""
     policy: Policy = Policy()
 
     @property
     def workflow_id(self) -> str:
-        """The natural key: one live run for each account and person (INV-3)."""
+        """Return the natural key: one live run for each account and person (INV-3)."""
         return f"invitation/{self.account}/{self.key}"
 
 
 class Invitation(Value):
-    """An invitation as it stands: what `show` prints and what the store keeps."""
+    """The present status of an invitation, as `show` prints it and the store keeps it."""
 
     workflow_id: str
     run_id: str
-    """The first run of the chain; it stays over continue-as-new. Empty until it runs."""
+    """The first run of the chain, unchanged by continue-as-new; empty until it runs."""
     account: str
     email: str
     state: InvitationState
     license: License
     invited_by: str
     expires_at: AwareDatetime | None = None
-    """The deadline: an answer at exactly this instant is late (INV-6).
+    """The deadline; an answer at exactly this instant is late (INV-6).
 
     None until sent, and while it is paused.
     """
     time_left: timedelta | None = None
-    """What is left until the deadline while it is paused by blockers; else None (BLK-5)."""
+    """The time left until the deadline while blockers pause it, else None (BLK-5)."""
     goes_out_at: AwareDatetime | None = None
-    """When the invitation itself follows the heads-up; None without one (INV-17)."""
+    """The time at which the invitation e-mail follows the heads-up, if there is one (INV-17)."""
     sent_count: int = 1
-    """How many links were made for this person; only the last one works (INV-9)."""
+    """The number of links created; only the last one is valid (INV-9)."""
     reminders_sent: int = 0
     reminded_by: str | None = None
-    """The run of reminders that asked for the last one; None when nobody said which."""
+    """The id of the reminder run that requested the last reminder, if known."""
     link: str | None = None
-    """None after the end, and in what Temporal keeps: links are made where they are shown."""
+    """None after the end and in Temporal's histories; links are created when they are shown."""
     choice: Choice | None = None
     blockers: tuple[Blocker, ...] = ()
     settlement: Settlement | None = None
     manifest: Manifest = ()
-    """What moves along (TRF-1); empty until it is accepted."""
+    """The data that moves with the person (TRF-1); empty until acceptance."""
     with_errors: bool = False
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = Field(default=())
-    """The updates that an outsider may send now."""
+    """The updates that are accepted now."""
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
-        """The invitation after `entry`: the one way in which it changes state.
+        """Return the invitation after the transition of `entry`; no other method changes the state.
 
-        Blockers are named, and a deadline is paused, only while they block.
+        Outside `blocked` there are no blockers, and the deadline is not paused.
         """
         to_state = InvitationState(entry.to_state)
         if to_state is not InvitationState.BLOCKED:
@@ -201,7 +200,10 @@ class Invitation(Value):
     def require_same_choice(self, choice: Choice | None) -> None:
         """Raise Refused(already_accepted) when it was accepted with another choice (INV-10)."""
         if self.choice and choice and choice is not self.choice:
-            raise Refused(ErrorCode.ALREADY_ACCEPTED, f"It was accepted with {self.choice}.")
+            raise Refused(
+                ErrorCode.ALREADY_ACCEPTED,
+                f"Already accepted with {self.choice}; the choice can no longer be changed.",
+            )
 
     def follows(self, kept: "Invitation") -> bool:
         """Return whether this record may replace the one that is kept.
@@ -231,13 +233,13 @@ class Invitation(Value):
 
     @property
     def quiet_since(self) -> datetime | None:
-        """The last e-mail to the invitee or their last answer (REM-1); None before the first."""
+        """Return the time of the last e-mail to the invitee or their last answer (REM-1)."""
         return next(
             (entry.at for entry in reversed(self.journal) if entry.event in _CONTACT_EVENTS), None
         )
 
     def remindable_from(self, policy: Policy) -> datetime | None:
-        """The first moment at which a reminder may go out; None: none does any more (REM-1)."""
+        """Return the time from which a reminder may be sent; None when none may be (REM-1)."""
         quiet_since, answerable = self.quiet_since, self.state in REMINDABLE
         if not answerable or quiet_since is None or self.reminders_sent >= policy.remind_at_most:
             return None
@@ -247,53 +249,53 @@ class Invitation(Value):
         return max(quiet_enough, last + policy.remind_every) if last else quiet_enough
 
     def with_time_left(self, after: timedelta, since: datetime) -> Self:
-        """The same invitation with `after` left from `since`; while blocked perhaps paused."""
+        """Return a copy whose deadline is `after` from `since`, paused if it is paused now."""
         if self.time_left is not None:
             return self.model_copy(update={"time_left": after})
         return self.model_copy(update={"expires_at": since + after})
 
     def paused(self, at: datetime) -> Self:
-        """The same invitation, whose deadline stands still from `at` on (BLK-5)."""
+        """Return a copy whose deadline is paused from `at` on (BLK-5)."""
         if self.expires_at is None:
             return self
         return self.model_copy(update={"expires_at": None, "time_left": self.expires_at - at})
 
     def resumed(self, at: datetime) -> Self:
-        """The same invitation, whose deadline goes on from `at` if it was paused (BLK-5)."""
+        """Return a copy whose paused deadline continues from `at` (BLK-5)."""
         if self.time_left is None:
             return self
         return self.model_copy(update={"expires_at": at + self.time_left, "time_left": None})
 
     @property
     def deadline(self) -> datetime:
-        """`expires_at` of an invitation that has gone out."""
-        assert self.expires_at is not None, "it has not gone out"
+        """Return `expires_at` of an invitation that was sent."""
+        assert self.expires_at is not None, "the invitation was not sent"
         return self.expires_at
 
 
 class StoredInvitation(Value):
-    """An invitation as the store keeps it."""
+    """An invitation with the data that only the store keeps."""
 
     invitation_id: str
     ordered: Invite | None = None
-    """What was asked for; None for those of before it was kept."""
+    """The request; None for records written before requests were stored."""
     invitation: Invitation
     started: bool
-    """Whether its workflow is known to have started."""
+    """True once the start of its workflow was confirmed."""
 
 
 class Person(Value):
     """One row of a request to invite."""
 
     email: str
-    """As given; normalized when the row is taken up."""
+    """The address as given; it is normalized when the row is processed."""
     license: License = License.BASIC
     locale: str | None = None
     name: str | None = None
 
 
 class InviteResult(Value):
-    """What became of one row of a request to invite (INV-2)."""
+    """The result of one row of a request to invite (INV-2)."""
 
     email: str
     """The normalized address; as given (trimmed) when refused."""
@@ -304,65 +306,65 @@ class InviteResult(Value):
 
 
 class AcceptInvitation(Value):
-    """The invitee says yes."""
+    """The acceptance by the invitee."""
 
     choice: Choice | None = None
     link_number: int | None = None
-    """Which link was opened, when one was; a resend makes the older ones dead (INV-9)."""
+    """The number of the opened link, if any; a resend invalidates older links (INV-9)."""
 
 
 class DeclineInvitation(Value):
-    """The invitee says no."""
+    """The refusal by the invitee."""
 
     reason: OneLine | None = None
     """Shown to the inviter (INV-7)."""
 
 
 class RevokeInvitation(Value):
-    """An owner or admin of the target account takes the invitation back."""
+    """The revocation by an owner or admin of the target account."""
 
     by: str
 
 
 class ResendInvitation(Value):
-    """An owner or admin of the target account asks for a new link (INV-9)."""
+    """The request of an owner or admin of the target account for a new link (INV-9)."""
 
     by: str
 
 
 class DueReminder(Value):
-    """A reminder that is on its way to the mail server."""
+    """A reminder that the mail server has not accepted yet."""
 
     number: int
     """Counted from 1."""
     run: str | None = None
-    """The run of reminders that asked for it, when it said so."""
+    """The id of the reminder run that requested it, if known."""
 
 
 class CarriedInvitation(Value):
-    """What the next run begins with, when a history has grown long or was ended from outside."""
+    """The state carried over to the next run, after continue-as-new or a restart."""
 
     invitation: Invitation
     mail_due: bool
-    """Whether the mail server has not yet taken the last invitation e-mail."""
+    """True while the mail server has not accepted the last invitation e-mail."""
     mailed_at: AwareDatetime | None
-    """When the last invitation e-mail was asked for; the cool-down counts from it."""
+    """The time of the last request for an invitation e-mail; the cool-down counts from it."""
     quote: RecordedQuote | None = None
-    """The quote that was shown last, if any (QUO-5)."""
+    """The last quote that was shown, if any (QUO-5)."""
     blocked_since: AwareDatetime | None = None
-    """Since when the blockers are those they are now, if any; rechecks count from it (BLK-4)."""
+    """The time of the last change of the blockers; rechecks count from it (BLK-4)."""
     blockers_told: tuple[Blocker, ...] = ()
-    """What the invitee was last told that blocks them (BLK-4)."""
+    """The blockers in the last e-mail to the invitee (BLK-4)."""
     rechecks: int = 0
-    """How often it was looked again since then because time had passed."""
+    """The number of timed rechecks since `blocked_since`."""
     reminder: DueReminder | None = None
-    """The reminder that the mail server has not yet taken, if one is due."""
+    """The reminder that the mail server has not accepted yet, if one is due."""
     refund: RefundOrder | None = None
-    """What the acceptance has ordered to be returned, if anything."""
+    """The refund that the acceptance requested, if any."""
 
 
 class StartInvitation(Value):
-    """The input of one run: the order, and what the run before hands on."""
+    """The input of one run: the request, and the state carried over from the previous run."""
 
     invite: Invite
     carried: CarriedInvitation | None = None

@@ -1,28 +1,28 @@
-"""The journal of a lifecycle: which event moved it, when, and by whom."""
+"""The journal of a lifecycle: its transitions, with time and author."""
 
 from pydantic import AwareDatetime, Field
 
 from domain.model import Value
 
 INVITEE = "invitee"
-"""Who moved a lifecycle: the person invited, or somebody on their behalf."""
+"""The author of changes made by the invitee, or on their behalf."""
 
 OPERATOR = "operator"
-"""Who moved a lifecycle: an operator, on the command line."""
+"""The author of changes made by an operator on the command line."""
 
 ENGINE = "seatflow"
-"""Who moved a lifecycle when nobody asked: a deadline, a mail server's word."""
+"""The author of changes made by Seatflow itself, for example at a deadline."""
 
 
 class JournalEntry(Value):
-    """One transition, written when it is taken."""
+    """One transition of a lifecycle."""
 
     at: AwareDatetime
-    """When, in workflow time, UTC."""
+    """The workflow time of the transition, in UTC."""
     event: str
     from_state: str | None = Field(alias="from")
     """None for the entry that opens the journal."""
     to_state: str = Field(alias="to")
     by: str
-    """The address of the person who asked, `invitee`, or `seatflow` itself."""
+    """The address of the person who requested it, `invitee`, an operator, or `seatflow`."""
     note: str | None = None

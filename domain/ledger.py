@@ -1,7 +1,8 @@
-"""The ledger: every amount goes from one ledger account to another, for ever (CRD).
+"""The ledger: immutable transfers between ledger accounts (CRD).
 
-An entry is balanced by its shape and is never changed or taken away; another one may
-reverse it. What a ledger account has is what it received less what it gave.
+Each transfer debits one account and credits another, so every entry is balanced. It is never
+changed or deleted; another transfer may reverse it. The balance of a ledger account is the
+sum of its credits less the sum of its debits.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,102 +22,102 @@ from domain.refund import PartState, RefundOrder, RefundPart
 
 
 class TransferKind(StrEnum):
-    """What an entry is about."""
+    """The purpose of a transfer."""
 
     PAYMENT = "payment"
-    """Paid for a current period."""
+    """A payment for a current period."""
     OPENING = "opening"
-    """Credit that an account was imported with."""
+    """The credit with which an account was imported."""
     CORRECTED = "corrected"
-    """A file names another amount than it did before."""
+    """A correction: an imported amount differs from the one imported before."""
     EARNED = "earned"
-    """Paid for time that was used."""
+    """Revenue for time that was used."""
     TRANSFER = "transfer"
-    """Unused value that was chosen to become credit of the target (QUO-4)."""
+    """Unused value that becomes credit of the target by the invitee's choice (QUO-4)."""
     CREDIT_RETURNED = "credit_returned"
-    """Unused value that had been paid from credit (QUO-3)."""
+    """Unused value that was paid from credit (QUO-3)."""
     CREDIT_MOVED = "credit_moved"
     """The credit balance of the source account (QUO-6)."""
     REFUND_DUE = "refund_due"
-    """Unused value on its way back to a payment method (REF-1)."""
+    """Unused value to be refunded to a payment method (REF-1)."""
     REFUNDED = "refunded"
-    """Arrived, as the provider says (REF-2)."""
+    """A refund that the provider reports as arrived (REF-2)."""
     CONVERTED = "converted"
-    """Credited instead, after the provider had failed (REF-4)."""
+    """A failed refund that was converted to credit (REF-4)."""
     GIVEN_UP = "given_up"
-    """An operator closed the refund (REF-4)."""
+    """A refund that an operator closed (REF-4)."""
     REVERSED = "reversed"
-    """Converted or given up, and reported as arrived later (REF-4)."""
+    """The reversal of another transfer, for example after a late success (REF-4)."""
     APPLIED = "applied"
-    """Credit that paid an invoice (CRD-3)."""
+    """Credit applied to an invoice (CRD-3)."""
     CHARGED = "charged"
-    """Taken from a payment method for an invoice (BLK-2)."""
+    """A charge of a payment method for an invoice (BLK-2)."""
 
 
 class Transfer(Value):
-    """One entry."""
+    """One entry of the ledger."""
 
     id: str
-    """A business id: nothing is posted twice."""
+    """A business id, so that nothing is posted twice."""
     at: AwareDatetime
     kind: TransferKind
     debited: str
-    """The ledger account that gives."""
+    """The ledger account that is debited."""
     credited: str
-    """The ledger account that receives."""
+    """The ledger account that is credited."""
     amount: Money
-    """More than nothing."""
+    """A positive amount."""
     invoice: str | None = None
-    """What the credit was applied to, or the payment method was charged for."""
+    """The invoice to which credit was applied, or for which a method was charged."""
 
 
-# Ledger accounts. The first three are never overdrawn.
+# Ledger accounts. The first three are never negative.
 
 
 def credit_of(account: str) -> str:
-    """The credit of an account, to be used for its invoices."""
+    """Return the ledger account of an account's credit."""
     return f"credit/{account}"
 
 
 def prepaid_of(account: str) -> str:
-    """What was paid for the account's current periods."""
+    """Return the ledger account of the payments for an account's current periods."""
     return f"prepaid/{account}"
 
 
 def refund_due(refund_id: str) -> str:
-    """What a refund has yet to return."""
+    """Return the ledger account of the amount that a refund still has to return."""
     return f"refund_due/{refund_id}"
 
 
 def methods_of(account: str) -> str:
-    """The world outside: the account's cards and banks."""
+    """Return the ledger account of an account's payment methods, outside the system."""
     return f"methods/{account}"
 
 
 def opening_of(account: str) -> str:
-    """What was before the ledger began."""
+    """Return the ledger account of balances from before the ledger began."""
     return f"opening/{account}"
 
 
 def revenue_of(account: str) -> str:
-    """What was earned from an account."""
+    """Return the ledger account of the revenue from an account."""
     return f"revenue/{account}"
 
 
 def written_off_of(account: str) -> str:
-    """What was owed to the payment methods of an account and given up."""
+    """Return the ledger account of an account's refunds that were closed unpaid."""
     return f"written_off/{account}"
 
 
 def owner_of(ledger_account: str) -> str:
-    """Whose ledger account it is: an account, or a refund."""
+    """Return the id of the account or refund that a ledger account belongs to."""
     return ledger_account.partition("/")[2]
 
 
 def charge(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
-    """What a payment method of the account has paid for an invoice.
+    """Return the transfer of a charge for an invoice.
 
-    `number` was used for no other charge of that account.
+    `number` is unique among the charges of the account.
     """
     return Transfer(
         id=f"{TransferKind.CHARGED}/{account}/{number}",
@@ -129,15 +130,15 @@ def charge(account: str, invoice: str, amount: Money, number: int, at: datetime)
     )
 
 
-# What orders of licenses pay, for each of their terms.
+# Payments of orders, one or more for each term.
 
 
 def credit_reserved(
     account: str, invoice: str, tries: int, amount: Money, at: datetime
 ) -> Transfer:
-    """Credit that pays an order's invoice, as far as it lasts at that try (ADD-4).
+    """Return the transfer of credit that pays an order's invoice in part or in full (ADD-4).
 
-    Given back by a reversal when the invoice is given up.
+    It is reversed when the invoice is voided.
     """
     return Transfer(
         id=f"{TransferKind.APPLIED}/order/{invoice}/{tries}",
@@ -153,9 +154,9 @@ def credit_reserved(
 def order_paid(
     account: str, invoice: str, amount: Money, at: datetime, *, into: str | None = None
 ) -> Transfer:
-    """What a payment method has paid of an order's invoice, once.
+    """Return the transfer of a payment of an order's invoice by a payment method.
 
-    For the term that it is for, or `into` another ledger account.
+    It credits the account's prepaid value, or the ledger account `into`.
     """
     return Transfer(
         id=f"{TransferKind.PAYMENT}/order/{invoice}",
@@ -169,7 +170,7 @@ def order_paid(
 
 
 def term_earned(account: str, invoice: str, amount: Money, at: datetime) -> Transfer:
-    """The term that the invoice paid for is over, and with it what it was paid (ADD-7)."""
+    """Return the transfer to revenue when the term of a paid invoice is over (ADD-7)."""
     return Transfer(
         id=f"{TransferKind.EARNED}/order/{invoice}",
         at=at,
@@ -180,16 +181,16 @@ def term_earned(account: str, invoice: str, amount: Money, at: datetime) -> Tran
     )
 
 
-# What becomes of the prepaid value of an account that is closed behind its owner.
+# The settlement of an account that is closed because its owner leaves.
 
 
 def refund_id_of(invitation_id: str) -> str:
-    """One refund for each invitation (REF-5)."""
+    """Return the id of the invitation's refund: one for each invitation (REF-5)."""
     return f"rf-{invitation_id}"
 
 
 def credit_transfer_ids(invitation_id: str) -> tuple[str, str, str]:
-    """The entries by which an acceptance may credit the target."""
+    """Return the ids of the transfers by which an acceptance may credit the target."""
     return (
         f"{TransferKind.TRANSFER}/{invitation_id}",
         f"{TransferKind.CREDIT_RETURNED}/{invitation_id}",
@@ -198,7 +199,7 @@ def credit_transfer_ids(invitation_id: str) -> tuple[str, str, str]:
 
 
 class AccountClosure(Value):
-    """The owner of `source` leaves it for `target`, and its money has to go somewhere."""
+    """The closure of `source` when its owner joins `target`, with the settlement of its money."""
 
     invitation_id: str
     source: str
@@ -207,7 +208,7 @@ class AccountClosure(Value):
     at: AwareDatetime
 
     def settlement_transfers(self, quoted: Quote, choice: Choice) -> Iterator[Transfer]:
-        """What becomes of the unused value: refund or credit, as was chosen (QUO-3, QUO-4)."""
+        """Yield the transfers of the unused value, by the choice made (QUO-3, QUO-4)."""
         if choice is Choice.REFUND:
             for share in quoted.to_methods:
                 yield Transfer(
@@ -222,7 +223,7 @@ class AccountClosure(Value):
             yield from self._entry(
                 TransferKind.TRANSFER, prepaid_of, credit_of(self.target), quoted.refundable
             )
-        # Credit cannot follow into another currency: it stays where it was.
+        # Credit cannot move to another currency; it stays on the source account.
         keeper = self.target if self.same_currency else self.source
         returned = total((share.amount for share in quoted.to_credit), quoted.total.currency)
         yield from self._entry(
@@ -230,7 +231,7 @@ class AccountClosure(Value):
         )
 
     def remaining_transfers(self, prepaid: Money, credit: Money) -> Iterator[Transfer]:
-        """What is left is earned, and the credit balance goes along (QUO-6)."""
+        """Yield the transfers of used value to revenue, and of credit to the target (QUO-6)."""
         yield from self._entry(TransferKind.EARNED, prepaid_of, revenue_of(self.source), prepaid)
         if self.same_currency:
             yield from self._entry(
@@ -251,13 +252,13 @@ class AccountClosure(Value):
             )
 
 
-# What becomes of a refund, part by part.
+# The parts of a refund.
 
 
 def part_transfer(
     order: RefundOrder, part: RefundPart, state: PartState, at: datetime
 ) -> Transfer | None:
-    """What has to be posted once `part` is in `state`; None while nothing has come of it."""
+    """Return the transfer to post when `part` enters `state`; None when there is none."""
     match state:
         case PartState.SUCCEEDED:
             kind, receiver = TransferKind.REFUNDED, methods_of(order.source)
@@ -278,7 +279,7 @@ def part_transfer(
 
 
 def reversal(posted: Transfer, at: datetime) -> Transfer:
-    """The entry that undoes another one."""
+    """Return the transfer that reverses another one."""
     return posted.model_copy(
         update={
             "id": f"{TransferKind.REVERSED}/{posted.id}",

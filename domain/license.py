@@ -1,4 +1,4 @@
-"""Licenses: what an account buys, and what one user holds (ADD, ASG)."""
+"""License types, capacities and pools (ADD, ASG)."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -9,17 +9,17 @@ from domain.error import ErrorCode, Refused
 from domain.model import Value
 
 CAPACITIES = (500, 1000, 3000, 5000)
-"""How many participants a Large Meeting license allows (ADD-1)."""
+"""The numbers of participants for which Large Meeting is sold (ADD-1)."""
 
 CAPACITY_WITHOUT_ADDON = 100
-"""How many participants a meeting has without an add-on (ASG-3)."""
+"""The number of participants of a meeting without an add-on (ASG-3)."""
 
 
 PAID_USERS_ONLY: Final = "Only paid users can enable this feature"
 
 
 class Sku(StrEnum):
-    """What is bought."""
+    """A license type."""
 
     WORKPLACE = "workplace"
     """A base license; it has no capacity."""
@@ -28,44 +28,46 @@ class Sku(StrEnum):
 
 
 class LicensePool(Value):
-    """Licenses of one kind that an account has: bought = assigned + reserved + free."""
+    """The licenses of one kind on an account: bought = assigned + reserved + free."""
 
     sku: Sku
     capacity: int | None
-    """None of base licenses."""
+    """None for base licenses."""
     bought: int
     assigned: int
     reserved: int
-    """Promised to invitations that are not answered yet (INV-15)."""
+    """Reserved for invitations that are not answered yet (INV-15)."""
     free: int
     holders: tuple[str, ...]
-    """The longest first."""
+    """Addresses of the holders, the earliest assignment first."""
     waiting: tuple[str, ...]
-    """Who is served next first."""
+    """Addresses of the waiting users, in the order in which they are served."""
 
 
 def require_capacity(sku: Sku, capacity: int | None) -> None:
-    """Raises Refused: `invalid_capacity`, for one that is not sold (ADD-1)."""
+    """Raise `Refused(invalid_capacity)` for a capacity that is not sold (ADD-1)."""
     if sku is Sku.WORKPLACE and capacity is not None:
-        raise Refused(ErrorCode.INVALID_CAPACITY, "A base license has no capacity.")
+        raise Refused(ErrorCode.INVALID_CAPACITY, "A base license has no capacity; omit it.")
     if sku is Sku.LARGE_MEETING and capacity not in CAPACITIES:
         sold = ", ".join(str(each) for each in CAPACITIES)
-        raise Refused(ErrorCode.INVALID_CAPACITY, f"Large Meeting is sold for {sold} participants.")
+        raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity; use one of {sold}.")
 
 
 def parse_quantity(typed: str) -> int:
-    """How many licenses somebody has typed. Raises Refused: `invalid_quantity` (ADD-1)."""
+    """Parse a quantity. Raises `Refused(invalid_quantity)` (ADD-1)."""
     if not re.fullmatch(r"\+?0*[1-9][0-9]{0,8}", typed.strip()):
         raise Refused(
-            ErrorCode.INVALID_QUANTITY, f"{typed!r} is no quantity: write a whole number from 1 on."
+            ErrorCode.INVALID_QUANTITY, f"Invalid quantity {typed!r}; use a whole number from 1 on."
         )
     return int(typed)
 
 
 def parse_capacity(typed: str | None) -> int | None:
-    """The capacity that somebody has typed. Raises Refused: `invalid_capacity` (ADD-1)."""
+    """Parse a capacity. Raises `Refused(invalid_capacity)` (ADD-1)."""
     if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
-        raise Refused(ErrorCode.INVALID_CAPACITY, f"{typed!r} is no capacity.")
+        raise Refused(
+            ErrorCode.INVALID_CAPACITY, f"Invalid capacity {typed!r}; use a number of participants."
+        )
     return None if typed is None else int(typed)
 
 

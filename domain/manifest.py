@@ -1,4 +1,4 @@
-"""What a person takes along when they join an account (TRF)."""
+"""The manifest: a person's data that moves when they join an account (TRF)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -12,8 +12,10 @@ from domain.account import Account, Meeting, User
 from domain.model import Value
 
 GIVE_UP_AFTER = timedelta(hours=24)
-"""How long what fails is tried again: longer than an outage, so that only what needs a person
-is left to one (TRF-1)."""
+"""The time for which a failing item is retried (TRF-1).
+
+It is longer than a usual outage, so that an operator gets only cases that need a person.
+"""
 
 
 class Item(StrEnum):
@@ -29,7 +31,7 @@ class Item(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """How far an item has come."""
+    """The status of an item."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -38,7 +40,7 @@ class ItemStatus(StrEnum):
 
 
 class Change(Value):
-    """What is another than before: a setting, or the join link of a meeting."""
+    """A changed value: a setting, or the join link of a meeting."""
 
     name: str
     """The setting's name, or the id of the meeting or webinar."""
@@ -49,7 +51,7 @@ class Change(Value):
 
 
 class ManifestItem(Value):
-    """One kind of data, how much there is of it, and what became of it."""
+    """One kind of data, with its count and status."""
 
     item: Item
     status: ItemStatus = ItemStatus.PENDING
@@ -58,11 +60,11 @@ class ManifestItem(Value):
 
     @property
     def unfinished(self) -> bool:
-        """Neither moved nor given up."""
+        """Return true while the item is neither moved nor failed."""
         return self.status in {ItemStatus.PENDING, ItemStatus.RUNNING}
 
     def with_status(self, status: ItemStatus) -> Self:
-        """The same item, as far as it has come now."""
+        """Return a copy with another status."""
         return self.model_copy(update={"status": status})
 
 
@@ -70,10 +72,10 @@ Manifest = tuple[ManifestItem, ...]
 
 
 def initial_manifest(user: User | None) -> Manifest:
-    """Everything that `user` takes along when the membership has been committed.
+    """Return the manifest of `user` when the membership has been committed.
 
-    The profile lies in the directory, as the membership does, and has moved with it. Where
-    there is nothing of a kind, nothing has to be moved: it counts as moved.
+    The profile is part of the directory and moves with the membership. An item with nothing
+    to move counts as moved.
     """
     counts = counts_of(user)
     return tuple(
@@ -96,7 +98,7 @@ def leaver(source: Account | None, email: str, chat_messages: int) -> User | Non
 
 
 def counts_of(user: User | None) -> Mapping[Item, int]:
-    """How much of each kind of data a person has; nothing of any without an account."""
+    """Return the amount of each kind of data of a person; 0 without an account."""
     if user is None:
         return dict.fromkeys(Item, 0)
     return {
@@ -113,7 +115,7 @@ def counts_of(user: User | None) -> Mapping[Item, int]:
 def overridden_settings(
     settings: Mapping[str, JsonValue], locked: Mapping[str, JsonValue], locked_by: str
 ) -> tuple[Change, ...]:
-    """The settings of a person that take the value which the account locks (TRF-2)."""
+    """Return the changes of settings that the target account locks (TRF-2)."""
     return tuple(
         Change(name=name, old=settings[name], new=locked[name], locked_by=locked_by)
         for name in settings
@@ -124,9 +126,9 @@ def overridden_settings(
 def changed_join_links(
     meetings: Iterable[Meeting], source: str | None, target: str | None, meeting_domain: str
 ) -> tuple[Change, ...]:
-    """The join links that change with the vanity URL of the target account (TRF-5).
+    """Return the join links that change with the vanity URL of the target account (TRF-5).
 
-    `source` and `target` are the vanity URLs; without one of the target's, links stay.
+    `source` and `target` are vanity URLs; without one of the target, links stay.
     """
     return tuple(_changed_join_links(meetings, source, target, meeting_domain)) if target else ()
 
@@ -144,22 +146,22 @@ def _changed_join_links(
 
 
 def join_link(vanity_url: str, meeting_domain: str, meeting: str) -> str:
-    """The link by which the meeting or webinar of that id is joined."""
+    """Return the join link of a meeting or webinar."""
     return f"https://{vanity_url}.{meeting_domain}/j/{quote(meeting, safe='')}"
 
 
 def unfinished(manifest: Iterable[ManifestItem]) -> bool:
-    """Whether anything of it has still to be moved."""
+    """Return whether any item still has to be moved."""
     return any(item.unfinished for item in manifest)
 
 
 def failed(manifest: Iterable[ManifestItem]) -> bool:
-    """Whether anything of it was given up."""
+    """Return whether any item has failed."""
     return any(item.status is ItemStatus.FAILED for item in manifest)
 
 
 def with_running_items(manifest: Manifest, *, again: bool = False) -> Manifest:
-    """The manifest while its unfinished items move; `again`: the failed ones too."""
+    """Return a copy whose unfinished items are running; with `again`, the failed ones too."""
     return tuple(
         item.with_status(ItemStatus.RUNNING)
         if item.unfinished or (again and item.status is ItemStatus.FAILED)
@@ -169,7 +171,7 @@ def with_running_items(manifest: Manifest, *, again: bool = False) -> Manifest:
 
 
 def with_item(manifest: Manifest, item: ManifestItem) -> Manifest:
-    """The manifest in which `item` has come as far as it says; what has moved stays moved."""
+    """Return a copy with `item` in place of its previous status; moved items stay moved."""
     return tuple(
         item if item.item is kept.item and kept.status is not ItemStatus.MOVED else kept
         for kept in manifest

@@ -1,8 +1,8 @@
-"""Amounts of money: exact, in one currency, counted in its minor unit.
+"""Exact amounts of money, in one currency and to its minor unit.
 
-How many digits a currency has comes from a table that changes with releases and is
-read from disk. So amounts are worked out in activities and recorded, not in workflows;
-adding up recorded ones is fine anywhere.
+The number of decimals of a currency comes from a table that is read from disk and changes with
+releases of Babel. Compute amounts in activities, not in workflows; adding recorded amounts is
+safe everywhere.
 """
 
 import math
@@ -25,7 +25,7 @@ Amount = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return
 
 def _decimal(value: object) -> object:
     if not isinstance(value, Decimal) and not _AMOUNT.fullmatch(str(value)):
-        raise ValueError('write amounts as text, such as "12.50"')
+        raise ValueError('invalid amount; write it as text, such as "12.50"')
     return value
 
 
@@ -35,7 +35,7 @@ DecimalText = Annotated[
     Field(ge=0, lt=10**12),
     PlainSerializer(lambda amount: f"{amount:f}", return_type=str),
 ]
-"""An amount as people write it into a file: not negative, as text or as a number."""
+"""A non-negative amount in an input file, as text or as a number."""
 
 
 class Money(Value):
@@ -51,47 +51,48 @@ class Money(Value):
 
     @property
     def minor_units(self) -> int:
-        """The amount in the currency's smallest unit, for example cents.
+        """Return the amount in the currency's smallest unit, for example cents.
 
-        Raises ValueError when it is finer than that.
+        Raises ValueError when the amount has more decimals than the currency.
         """
         units: Fraction = Fraction(self.amount) * 10 ** minor_digits(self.currency)
         if units.denominator != 1:
-            raise ValueError(f"{self.amount} is finer than {self.currency} can be")
+            raise ValueError(f"{self.amount} has too many decimals for {self.currency}")
         return units.numerator
 
 
 def minor_digits(currency: str) -> int:
-    """How many decimals `currency` has: JPY 0, EUR 2, KWD 3."""
+    """Return the number of decimals of `currency`: JPY 0, EUR 2, KWD 3."""
     return get_currency_precision(currency)
 
 
 def of_minor_units(units: int, currency: str) -> Money:
-    """`units` cents, yen or fils, with all the decimals of the currency."""
+    """Return `units` cents, yen or fils as Money, with all the decimals of the currency."""
     return Money(amount=Decimal(units).scaleb(-minor_digits(currency)), currency=currency)
 
 
 def zero(currency: str) -> Money:
-    """Nothing, in `currency`."""
+    """Return zero in `currency`."""
     return of_minor_units(0, currency)
 
 
 def rounded(amount: Decimal | Fraction, currency: str) -> Money:
-    """`amount`, not negative, rounded half-up to the minor unit of `currency` (QUO-1)."""
+    """Round a non-negative `amount` half-up to the minor unit of `currency` (QUO-1)."""
     units: Fraction = Fraction(amount) * 10 ** minor_digits(currency)
     return of_minor_units(math.floor(units + Fraction(1, 2)), currency)
 
 
 def total(amounts: Iterable[Money], currency: str) -> Money:
-    """The sum of `amounts`, all in `currency`; zero when there are none."""
+    """Return the sum of `amounts`, all in `currency`; zero when there are none."""
     return sum(amounts, start=zero(currency))
 
 
 def divided(whole: Money, weights: Sequence[Money]) -> tuple[Money, ...]:
-    """`whole` in proportion to `weights`, to the minor unit, with nothing lost (QUO-3).
+    """Divide `whole` in proportion to `weights`; the parts add up to `whole` (QUO-3).
 
-    Largest remainder, earlier ones first among equals. While `whole` is no more than the
-    weights together, no part is more than its weight. Weights of nothing divide nothing.
+    Minor units go to the largest remainders, among equals to the earlier ones. If `whole` is at
+    most the sum of the weights, no part exceeds its weight. If all weights are zero, so are all
+    parts.
     """
     units = [weight.minor_units for weight in weights]
     exact = [Fraction(whole.minor_units * unit, sum(units) or 1) for unit in units]

@@ -1,4 +1,4 @@
-"""One purchase of licenses, from its draft to the end of its last term (ADD)."""
+"""Orders of licenses, from the draft to the end of the last term (ADD)."""
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
@@ -20,16 +20,16 @@ from domain.text import OneLine
 
 Cycle = Literal["monthly", "annual"]
 Portal = Literal["plans", "account"]
-"""`plans` places at once; `account` shows a review that has to be confirmed (ADD-3)."""
+"""`plans` places the order at once; `account` shows a review that must be confirmed (ADD-3)."""
 
 RETRY_AFTER = (timedelta(days=1), timedelta(days=3), timedelta(days=5), timedelta(days=7))
-"""When a declined payment is tried again, counted from its first failure (ADD-4)."""
+"""The retries of a declined payment, counted from its first failure (ADD-4)."""
 
 MAX_LICENSES_PER_ORDER: Final = 1_000_000
-"""Of one order: what is more is a slip of the finger, and more than the ledger can count."""
+"""The maximum quantity of one order; larger amounts would overflow the ledger."""
 
 REVIEW_LAPSED = "review_lapsed"
-"""The note of a review that nobody confirmed in time (ADD-3)."""
+"""The note of a review that was not confirmed in time (ADD-3)."""
 ENDS_WITH_TERM = "ends_with_term"
 """The note of an order that was cancelled while it is paid for (ADD-6)."""
 REDUCED_WITH_TERM = "reduced_with_term"
@@ -41,7 +41,7 @@ ACCOUNT_CLOSED = "account_closed"
 
 
 class OrderState(StrEnum):
-    """Where an order stands; `states/order.py` draws how it moves."""
+    """The state of an order; `states/order.py` declares the transitions."""
 
     DRAFT = "draft"
     REVIEW = "review"
@@ -54,21 +54,21 @@ class OrderState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Nothing moves it any more."""
+        """Return true when no transition leaves the state."""
         return self in {OrderState.CANCELLED, OrderState.ENDED}
 
 
 class OrderQuote(Value):
-    """What is due now, and at the coming renewal (ADD-4)."""
+    """The amounts due now and at the coming renewal (ADD-4)."""
 
     due_now: Money
-    """That of the purchase; it stays."""
+    """The amount of the first payment; renewals do not change it."""
     then: Money
-    """For the whole cycle that begins on `next_billing_date`."""
+    """The amount for the whole cycle that begins on `next_billing_date`."""
     next_billing_date: date
-    """In the account's time zone; moves on with each renewal."""
+    """A date in the account's time zone; it advances with each renewal."""
     prices: Literal["example", "imported"] = "example"
-    """Whose: those of the built-in catalogue are an example (ADD-4)."""
+    """The source of the prices; those of the built-in catalogue are an example (ADD-4)."""
 
 
 class OrderInvoice(Value):
@@ -78,12 +78,12 @@ class OrderInvoice(Value):
     """`<order id>/<number>`, counted from 1."""
     amount: Money
     state: Literal["open", "paid", "failed", "void"]
-    """`failed`: declined, and tried again; `void`: given up."""
+    """`failed`: declined, and retried later; `void`: no longer charged."""
     at: AwareDatetime
 
 
 class BuyLicenses(Value):
-    """The order that starts a purchase."""
+    """The request that starts an order."""
 
     order_id: str
     account: str
@@ -96,16 +96,16 @@ class BuyLicenses(Value):
     """The normalized address of the owner or admin who buys (ADD-2)."""
     policy: Policy = Policy()
     awaited_until: AwareDatetime | None = None
-    """When whoever asks for it stops waiting for an answer, by their own clock."""
+    """The time, by the caller's clock, at which the caller stops waiting for the result."""
 
     @property
     def workflow_id(self) -> str:
-        """One run for each order."""
+        """Return the workflow id: one workflow for each order."""
         return f"addon/{self.account}/{self.order_id}"
 
 
 class Order(Value):
-    """An order as it stands: what `order show` prints and what the store keeps."""
+    """The present status of an order, as `order show` prints it and the store keeps it."""
 
     order_id: str
     workflow_id: str
@@ -120,30 +120,30 @@ class Order(Value):
     quote: OrderQuote
     invoices: tuple[OrderInvoice, ...] = ()
     note: OneLine | None = None
-    """For example `review_lapsed`, or that it ends with its term."""
+    """The reason of its end or change, for example `review_lapsed`."""
     quantity_then: int | None = None
-    """The quantity from the next billing date on, when it was reduced; 0: cancelled (ADD-6)."""
+    """The reduced quantity from the next billing date on; 0: cancelled (ADD-6)."""
     release: tuple[str, ...] = ()
-    """Whose licenses are released when the reduction takes effect."""
+    """The addresses whose licenses are released when the reduction takes effect."""
     paid_until: AwareDatetime | None = None
-    """The end of the term that was paid for; None before the first payment."""
+    """The end of the paid term; None before the first payment."""
     failed_since: AwareDatetime | None = None
-    """When the open payment was first declined; None while none is."""
+    """The time at which the open payment was first declined; None while none is declined."""
     tries: int = 0
-    """How often the open payment has been declined."""
+    """The number of times the open payment was declined."""
     awaited_until: AwareDatetime | None = None
-    """When whoever asked for it stopped waiting for an answer, by their own clock."""
+    """The time, by the caller's clock, at which the caller stopped waiting for the result."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
-    """The updates that an outsider may send now."""
+    """The updates that are accepted now."""
 
     @property
     def was_paid(self) -> bool:
-        """Whether any payment of it has succeeded."""
+        """Return whether any payment has succeeded."""
         return self.paid_until is not None
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
-        """The order after `entry`: the one way in which it changes state."""
+        """Return the order after the transition of `entry`; no other method changes the state."""
         moved = self.model_copy(
             update={
                 "state": OrderState(entry.to_state),
@@ -153,38 +153,38 @@ class Order(Value):
         )
         if moved.quantity_then != 0:
             return moved
-        # Cancelled, and waiting for the end of its term: there is nothing to reduce.
+        # The order is cancelled and ends with its term; its quantity cannot be reduced further.
         left = tuple(update for update in moved.allowed if update != "change_quantity")
         return moved.model_copy(update={"allowed": left})
 
     def next_try_at(self) -> datetime | None:
-        """When the declined payment is tried again; None when it is given up, or none is."""
+        """Return the time of the next retry; None after the last one or if none is declined."""
         if self.failed_since is None or self.tries > len(RETRY_AFTER):
             return None
         return self.failed_since + RETRY_AFTER[self.tries - 1]
 
 
 class ConfirmOrder(Value):
-    """Place what was reviewed (ADD-3)."""
+    """The confirmation of a review, which places the order (ADD-3)."""
 
 
 class CancelOrder(Value):
-    """End it: at once while it was never paid, else with its term (ADD-6)."""
+    """The cancellation: at once if the order was never paid, else with its term (ADD-6)."""
 
     release_all: bool = False
-    """Whether those who hold its licenses may lose them then."""
+    """True: the holders lose their licenses at the end of the term."""
 
 
 class ChangeQuantity(Value):
-    """Reduce it from the end of the term on (ADD-6)."""
+    """The reduction of the quantity from the end of the term on (ADD-6)."""
 
     quantity: int
     release: tuple[str, ...] = ()
-    """The normalized addresses of those who lose their license then."""
+    """The normalized addresses of the holders who lose their license then."""
 
 
 class PlanTerm(Value):
-    """The current period of the plan that an account has."""
+    """The current period of an account's plan."""
 
     start: date
     end: date
@@ -196,17 +196,17 @@ class StartOrder(Value):
 
     order: BuyLicenses
     carried: Order
-    """The draft as it was quoted to the buyer, or what the run before hands on."""
+    """The quoted draft, or the state carried over from the previous run."""
 
 
 def billing_day(
     order: BuyLicenses, on: date, plan: PlanTerm | None, named: int | None
 ) -> BillingDay:
-    """The day on which the order's cycles begin, for good (ADD-4).
+    """Return the billing day of an order, which never changes (ADD-4).
 
-    Monthly: the day `named` by the account, else that on which its plan's period began, else
-    the day `on` which it is bought. Annual: the end of an annual plan's period, every year,
-    else the day on which it is bought.
+    Monthly: the account's billing day `named`, else the day on which its plan's period began,
+    else the day of the order. Annual: the day on which an annual plan's period ends, else the
+    day of the order.
     """
     if order.cycle == "annual":
         return BillingDay.of_year(plan.end if plan and plan.annual else on)
@@ -220,13 +220,13 @@ def price_of(
     currency: str,
     share: Fraction = Fraction(1),
 ) -> Money:
-    """What `share` of a cycle costs for `quantity` licenses, rounded once (ADD-4)."""
+    """Return the price of `quantity` licenses for a `share` of a cycle, rounded once (ADD-4)."""
     full = catalog.price(order.sku, order.capacity, quantity, order.cycle)
     return rounded(Fraction(full) * share, currency)
 
 
 def parse_cycle(typed: str) -> Cycle:
-    """The cycle that somebody has typed. Raises Refused: `invalid_cycle` (ADD-1)."""
+    """Parse a cycle. Raises `Refused(invalid_cycle)` (ADD-1)."""
     match typed.strip():
         case "monthly":
             return "monthly"
@@ -236,17 +236,17 @@ def parse_cycle(typed: str) -> Cycle:
 
 
 def product_name(order: Order) -> str:
-    """What its subscription line is called."""
+    """Return the product name of the order's subscription line."""
     return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
 
 
 def require_valid_order(order: BuyLicenses) -> None:
-    """Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1)."""
+    """Raise `Refused(invalid_capacity)` or `Refused(invalid_quantity)` (ADD-1)."""
     require_capacity(order.sku, order.capacity)
     if order.quantity > MAX_LICENSES_PER_ORDER:
         raise Refused(
             ErrorCode.INVALID_QUANTITY,
-            f"An order is for {MAX_LICENSES_PER_ORDER} licenses at most.",
+            f"The quantity is too large; an order has at most {MAX_LICENSES_PER_ORDER} licenses.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A file of people to invite: read and checked whole before anybody is invited (REM-3)."""
+"""CSV files of people to invite, validated as a whole before the batch starts (REM-3)."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from domain.text import LOCALE, one_line
 NOT_UTF8: Final = "not UTF-8: save the file as “CSV UTF-8”"
 
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-"""What stands where bytes were no UTF-8."""
+"""The replacement of bytes that are not UTF-8."""
 
 
 class Column(StrEnum):
-    """What a file may say of a person; only the address is needed."""
+    """The columns of a file; only the address is required."""
 
     EMAIL = "email"
     LICENSE = "license"
@@ -28,18 +28,18 @@ class Column(StrEnum):
 
 
 class CsvError(Value):
-    """One thing that is wrong with a file."""
+    """An error in a file."""
 
     row: int
-    """As a spreadsheet counts: the header is row 1, a quoted line break makes no new row."""
+    """The row number in a spreadsheet: the header is row 1, quoted line breaks do not count."""
     column: str | None
-    """None when it is about the whole row."""
+    """None when the error concerns the whole row."""
     reason: str
     code: ErrorCode = ErrorCode.INVALID_INPUT
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """Return the position of the error as text."""
         return f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
 
 
@@ -48,12 +48,12 @@ class CsvRow(Value):
 
     row: int
     person: Person
-    """With errors, only the address is as it was given."""
+    """In a row with errors, only the address is set."""
     errors: tuple[CsvError, ...] = ()
 
 
 class RepeatedPerson(Value):
-    """A row about somebody whom an earlier row names; the earlier one counts."""
+    """A row that repeats the address of an earlier row and is ignored."""
 
     row: int
     email: str
@@ -61,29 +61,29 @@ class RepeatedPerson(Value):
 
 
 class PeopleFile(Value):
-    """What a file says."""
+    """The content of a file."""
 
     rows: tuple[CsvRow, ...] = ()
-    """Each address once, and every row that has a error."""
+    """The first row of each address, and every row with an error."""
     repeated: tuple[RepeatedPerson, ...] = ()
     unreadable: tuple[CsvError, ...] = ()
-    """Mistakes of the whole file, such as a column that is missing: no row can be trusted."""
+    """Errors of the whole file, such as a missing column, which make all rows unreliable."""
 
     @property
     def errors(self) -> tuple[CsvError, ...]:
-        """All of them, from top to bottom."""
+        """Return all errors, in the order of the rows."""
         of_rows = (error for row in self.rows for error in row.errors)
         return tuple(sorted((*self.unreadable, *of_rows), key=lambda error: error.row))
 
 
 class _Record(NamedTuple):
-    """The cells of one row, or why they cannot be told apart."""
+    """The cells of one row, or the reason why they cannot be parsed."""
 
     row: int
     cells: Sequence[str]
     malformed: str | None = None
     last: bool = False
-    """Nobody knows where the next one begins."""
+    """True if the start of the next row cannot be determined."""
 
 
 def read_people(
@@ -91,8 +91,8 @@ def read_people(
 ) -> PeopleFile:
     """Read CSV in UTF-8, with or without a byte order mark, separated by `,` or `;`.
 
-    The first row names the columns, in any order. `license` and `locale` are those of rows
-    that leave them empty.
+    The first row names the columns, in any order. `license` and `locale` are the defaults of
+    rows that leave them empty.
     """
     text, has_invalid_bytes = _text(content)
     records = _records(text)
@@ -112,12 +112,12 @@ def read_people(
     defaults = Person(email="", license=license, locale=locale)
     rows = [_person(record, columns, defaults) for record in read if record.row not in unread]
     if not rows and not file.unreadable:
-        return _unreadable(header.row, None, "the file names nobody")
+        return _unreadable(header.row, None, "the file has no rows below the header")
     return _each_once(file, rows)
 
 
 def _text(content: bytes) -> tuple[str, bool]:
-    """What the file says, and whether some of it is no UTF-8."""
+    """Return the text of the file, and whether any bytes are not UTF-8."""
     try:
         return content.decode("utf-8-sig"), False
     except UnicodeDecodeError:
@@ -129,7 +129,7 @@ def _unreadable(row: int, column: str | None, reason: str) -> PeopleFile:
 
 
 def _records(text: str) -> Iterator[_Record]:
-    """The rows that are not blank; one that is malformed ends with its line, or is the last."""
+    """Yield the rows that are not blank; after an unclosed quote no further row is read."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
     row = 0
     while True:
@@ -140,10 +140,10 @@ def _records(text: str) -> Iterator[_Record]:
         except StopIteration:
             return
         except csv.Error as malformed:
-            # A quote that was not meant as one has swallowed other rows.
-            hopeless = reader.line_num > lines + 1
-            yield _Record(row, (), str(malformed), last=hopeless)
-            if hopeless:
+            # An unclosed quote has consumed further rows.
+            unclosed = reader.line_num > lines + 1
+            yield _Record(row, (), str(malformed), last=unclosed)
+            if unclosed:
                 return
         else:
             if any(cell.strip() for cell in cells):
@@ -151,14 +151,14 @@ def _records(text: str) -> Iterator[_Record]:
 
 
 def _separator(text: str) -> str:
-    """No name of a column holds one, so the header tells."""
+    """Return the separator that the header uses; no column name contains one."""
     return ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
 
 
 def _unreliable_rows(
     records: Sequence[_Record], columns: Sequence[str], *, has_invalid_bytes: bool
 ) -> Iterator[CsvError]:
-    """What makes the whole file unreliable, and not only a row."""
+    """Yield the errors of rows that make the whole file unreliable."""
     for record in records:
         if record.last:
             reason = f"{record.malformed}; nothing below it can be read"
@@ -175,58 +175,60 @@ def _header_errors(header: _Record, columns: Sequence[str]) -> Iterator[CsvError
         yield CsvError(row=header.row, column=None, reason=header.malformed)
     elif Column.EMAIL not in columns:
         yield CsvError(
-            row=header.row, column=Column.EMAIL, reason=f"the column is missing; known are {known}"
+            row=header.row, column=Column.EMAIL, reason=f"missing column; use columns of {known}"
         )
     for number, column in enumerate(columns):
         if column not in list(Column):
             shown = one_line(column) or f"column {number + 1}"
-            yield CsvError(row=header.row, column=shown, reason=f"unknown; known are {known}")
+            reason = f"unknown column; use columns of {known}"
+            yield CsvError(row=header.row, column=shown, reason=reason)
         elif column in columns[:number]:
-            yield CsvError(row=header.row, column=column, reason="named twice")
+            yield CsvError(row=header.row, column=column, reason="duplicate column; remove one")
 
 
 def _person(record: _Record, columns: Sequence[str], defaults: Person) -> CsvRow:
-    """The row; cells that a spreadsheet has left out at its end are empty."""
+    """Return the person of a row; cells missing at its end are empty."""
     cells = [one_line(cell) for cell in record.cells]
-    said = dict(zip(columns, cells, strict=False))
-    email = said.get(Column.EMAIL, "")
-    errors = tuple(_row_errors(record, len(columns), said))
+    values = dict(zip(columns, cells, strict=False))
+    email = values.get(Column.EMAIL, "")
+    errors = tuple(_row_errors(record, len(columns), values))
     if errors:
         return CsvRow(row=record.row, person=Person(email=email), errors=errors)
-    license = said.get(Column.LICENSE)
+    license = values.get(Column.LICENSE)
     return CsvRow(
         row=record.row,
         person=Person(
             email=email,
             license=License(license.casefold()) if license else defaults.license,
-            locale=said.get(Column.LOCALE) or defaults.locale,
-            name=said.get(Column.NAME) or None,
+            locale=values.get(Column.LOCALE) or defaults.locale,
+            name=values.get(Column.NAME) or None,
         ),
     )
 
 
-def _row_errors(record: _Record, width: int, said: dict[str, str]) -> Iterator[CsvError]:
+def _row_errors(record: _Record, width: int, values: dict[str, str]) -> Iterator[CsvError]:
     if record.malformed:
         yield CsvError(row=record.row, column=None, reason=record.malformed)
         return
     if any(record.cells[width:]):
-        reason = f"{len(record.cells)} cells under {width} columns"
+        reason = f"the row has {len(record.cells)} cells, but the header has {width}"
         yield CsvError(row=record.row, column=None, reason=reason)
     try:
-        normalized(said.get(Column.EMAIL, ""))
+        normalized(values.get(Column.EMAIL, ""))
     except Refused as refused:
-        reason = refused.message if said.get(Column.EMAIL) else "missing"
+        reason = refused.message if values.get(Column.EMAIL) else "the address is missing"
         yield CsvError(row=record.row, column=Column.EMAIL, reason=reason, code=refused.code)
-    license, locale = said.get(Column.LICENSE), said.get(Column.LOCALE)
+    license, locale = values.get(Column.LICENSE), values.get(Column.LOCALE)
     if license and license.casefold() not in list(License):
-        reason = f"neither {' nor '.join(License)}: {license}"
+        reason = f"unknown license {license}; use {' or '.join(License)}"
         yield CsvError(row=record.row, column=Column.LICENSE, reason=reason)
     if locale and not LOCALE.fullmatch(locale):
-        yield CsvError(row=record.row, column=Column.LOCALE, reason=f"no such locale: {locale}")
+        reason = f"invalid locale {locale}; use a language tag such as de or pt-BR"
+        yield CsvError(row=record.row, column=Column.LOCALE, reason=reason)
 
 
 def _each_once(file: PeopleFile, rows: Sequence[CsvRow]) -> PeopleFile:
-    """Each address once, by its normalized spelling; the first row counts (INV-2)."""
+    """Return the file with the first row of each normalized address (INV-2)."""
     first = dict[str, int]()
     kept, repeated = list[CsvRow](), list[RepeatedPerson]()
     for row in rows:

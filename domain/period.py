@@ -1,4 +1,4 @@
-"""Spans of time as operators write them: `90m`, `12h`, `1d`."""
+"""Durations in the notation of the command line: `90m`, `12h`, `1d`."""
 
 import re
 from datetime import timedelta
@@ -17,16 +17,16 @@ _LONGEST_DIGITS: Final = 6
 
 
 def parse_duration(text: str) -> timedelta:
-    """The span that `text` writes. Raises Refused: `invalid_input`."""
+    """Parse a duration. Raises `Refused(invalid_input)`."""
     found = re.fullmatch(rf"([1-9][0-9]{{0,{_LONGEST_DIGITS - 1}}})([wdhms])", text.strip())
     if not found:
         raise Refused(
-            ErrorCode.INVALID_INPUT, "Write a span of time as 1d, 12h, 90m or 30s, for example."
+            ErrorCode.INVALID_INPUT, f"Invalid duration {text!r}; use 1d, 12h, 90m or 30s."
         )
     return int(found[1]) * _UNITS[found[2]]
 
 
 def format_duration(span: timedelta) -> str:
-    """How an operator would write `span`, in the largest unit that divides it."""
+    """Format a duration in the largest unit that divides it."""
     unit = next(name for name, size in _UNITS.items() if name != "w" and not span % size)
     return f"{span // _UNITS[unit]}{unit}"

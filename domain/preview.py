@@ -1,9 +1,8 @@
-"""What accepting would do, told beforehand (QUO-8)."""
+"""Previews: the consequences of accepting an invitation (QUO-8)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
-from typing import Final
 
 from pydantic import AwareDatetime
 
@@ -11,6 +10,7 @@ from domain.account import Account, Subscription, User
 from domain.blocker import find_blockers
 from domain.business_day import BusinessCalendar
 from domain.invitation import Blocker, Invite, License
+from domain.license import CAPACITY_WITHOUT_ADDON
 from domain.manifest import Item, counts_of, leaver, overridden_settings
 from domain.model import Value
 from domain.money import Money, rounded, total
@@ -27,7 +27,7 @@ from domain.quote import (
 
 
 class Notice(Value):
-    """One thing that moves, stays behind or is lost."""
+    """One kind of data or license that moves, stays behind or is lost."""
 
     item: str
     message: str
@@ -35,29 +35,29 @@ class Notice(Value):
 
 
 class RefundOffer(Value):
-    """What a refund would return, and when it would arrive."""
+    """The amount of a refund, and the dates of its arrival."""
 
     amount: Money
-    """What goes back to payment methods; what was paid from credit is not part of it."""
+    """The amount returned to payment methods, without the part paid from credit."""
     arrives_between: tuple[date, date] | None
-    """For accepting on that day; None when nothing goes back to a payment method."""
+    """The dates for accepting on that day; None when no payment method gets a refund."""
 
 
 class TransferOffer(Value):
-    """What a transfer would credit, and to which account."""
+    """The amount of a transfer, and the account credited."""
 
     amount: Money
     to: str
 
 
 class TransferRefused(Value):
-    """Why no transfer is possible; a refund remains."""
+    """The reason why no transfer is possible; a refund remains possible."""
 
     refused: str
 
 
 class Preview(Value):
-    """What accepting now would do; looking changes nothing."""
+    """The consequences of accepting now."""
 
     amount: Money | None = None
     lines: tuple[QuoteLine, ...] = ()
@@ -77,15 +77,11 @@ BASE_LICENSE_FEATURES = (
     Notice(item="participants", message="Meetings of more than 100 participants."),
     Notice(item="reports", message="Usage reports of your meetings."),
 )
-"""What a licensed person has and a basic one has not (INV-16)."""
-
-
-PARTICIPANTS_AT_MOST: Final = 100
-"""How many people a meeting holds without a Large Meeting license (ASG-3)."""
+"""The features that a licensed person has and a basic one has not (INV-16)."""
 
 
 def loss_notices(source: Account | None, invitee: str, license: License) -> tuple[Notice, ...]:
-    """What a person gives up who is invited as basic (INV-16) or held more than moves (TRF-3)."""
+    """Return the features and licenses that a person loses by accepting (INV-16, TRF-3)."""
     user = source.user(invitee) if source else None
     if user is None:
         return ()
@@ -95,15 +91,15 @@ def loss_notices(source: Account | None, invitee: str, license: License) -> tupl
         return features
     smaller = Notice(
         item="participants",
-        message=f"Meetings of more than {PARTICIPANTS_AT_MOST} participants, "
+        message=f"Meetings of more than {CAPACITY_WITHOUT_ADDON} participants, "
         "until an admin assigns you a new Large Meeting license.",
-        count=sum((meeting.capacity or 0) > PARTICIPANTS_AT_MOST for meeting in user.meetings),
+        count=sum((meeting.capacity or 0) > CAPACITY_WITHOUT_ADDON for meeting in user.meetings),
     )
     return (*(feature for feature in features if feature.item != smaller.item), smaller)
 
 
 def moving_notices(user: User | None, target: Account) -> tuple[Notice, ...]:
-    """Everything of a person that moves, and what becomes of it on `target` (TRF-1)."""
+    """Return the data of a person that moves, with its changes on `target` (TRF-1)."""
     if user is None:
         return ()
     return tuple(
@@ -133,7 +129,7 @@ def _moving_text(item: Item, user: User, target: Account) -> str:
 
 
 def _join_links_text(target: Account) -> str:
-    """What becomes of ids and links (TRF-5)."""
+    """Return the text about meeting ids and join links (TRF-5)."""
     if not target.vanity_url:
         return "Their ids and join links stay."
     return (
@@ -144,7 +140,7 @@ def _join_links_text(target: Account) -> str:
 
 
 def _locked_settings_text(user: User, target: Account) -> str:
-    """Which settings take the value of the account (TRF-2)."""
+    """Return the text about settings that the target account locks (TRF-2)."""
     changes = overridden_settings(user.settings, target.locked_settings, target.id)
     if not changes:
         return "None of them changes."
@@ -153,9 +149,9 @@ def _locked_settings_text(user: User, target: Account) -> str:
 
 
 def staying_notices(source: Account | None, invitee: str, target: str) -> tuple[Notice, ...]:
-    """What of a person or of the account that they close does not move to `target` (TRF-3).
+    """Return the licenses and data that do not move to `target` (TRF-3).
 
-    `target` is the name of the account.
+    `target` is the name of the target account.
     """
     user = source.user(invitee) if source else None
     if source is None or user is None:
@@ -164,20 +160,21 @@ def staying_notices(source: Account | None, invitee: str, target: str) -> tuple[
 
 
 def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notice]:
-    anew = f"an admin of {target} must assign you a new one"
+    replacement = f"an admin of {target} must assign you a new one"
     for capacity, held in sorted(Counter(addon.capacity for addon in user.addons).items()):
         yield Notice(
             item="large_meeting_license",
-            message=f"Your Large Meeting license for {capacity} participants: {anew}.",
+            message=f"Your Large Meeting license for {capacity} participants: {replacement}.",
             count=held,
         )
-    # A plain member's account goes on without them, and so do its lines.
+    # The account of a plain member continues, with its subscriptions.
     lines = source.subscriptions if source.owner == user else ()
     for line in lines:
         if line.kind == "addon":
             yield Notice(
                 item=_addon_item(line),
-                message=f"{line.product}, which ends with {source.name}: {anew} if you need it.",
+                message=f"{line.product}, which ends with {source.name}: "
+                f"{replacement} if you need it.",
                 count=line.quantity,
             )
     yield Notice(
@@ -191,16 +188,16 @@ def _addon_item(line: Subscription) -> str:
 
 
 def transfer_offer(quoted: Quote, target: Account) -> TransferOffer | TransferRefused:
-    """What a transfer to `target` would credit; its currency must be the same (QUO-6)."""
+    """Return the offer of a transfer to `target`, or its refusal in another currency (QUO-6)."""
     if target.currency != quoted.total.currency:
         return TransferRefused(refused="currency_mismatch")
     return TransferOffer(amount=quoted.total, to=target.id)
 
 
 def staying_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
-    """Credit of `source` that cannot follow into another currency (QUO-3, QUO-6).
+    """Return the credit of `source` that cannot move to another currency (QUO-3, QUO-6).
 
-    Its balance, and what the quote owes to credit.
+    It is the balance plus the quote's shares that were paid from credit.
     """
     credit = _credit(source, quoted)
     if source.currency == target.currency or not credit.amount:
@@ -215,7 +212,7 @@ def staying_credit_notices(source: Account, target: Account, quoted: Quote) -> t
 
 
 def moving_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
-    """Credit of `source` that becomes the target's, whatever is chosen (QUO-3, QUO-6)."""
+    """Return the credit of `source` that moves to the target, with any choice (QUO-3, QUO-6)."""
     credit = _credit(source, quoted)
     if source.currency != target.currency or not credit.amount:
         return ()
@@ -228,8 +225,8 @@ def moving_credit_notices(source: Account, target: Account, quoted: Quote) -> tu
 
 
 def _credit(source: Account, quoted: Quote) -> Money:
-    owed = (share.amount for share in quoted.to_credit)
-    return total([rounded(source.credit, source.currency), *owed], source.currency)
+    returned = (share.amount for share in quoted.to_credit)
+    return total([rounded(source.credit, source.currency), *returned], source.currency)
 
 
 def preview(
@@ -238,7 +235,7 @@ def preview(
     target: Account | None = None,
     valid_until: datetime | None = None,
 ) -> Preview:
-    """What is to be settled, and the ways to settle it; none where it is nothing (QUO-4)."""
+    """Return the amount to settle and the offers; no offers for an amount of zero (QUO-4)."""
     refund, transfer = None, None
     if quoted.total.amount:
         refund = RefundOffer(

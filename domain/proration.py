@@ -1,4 +1,4 @@
-"""How much of a paid period is unused at a moment (QUO-2)."""
+"""Proration: the unused part of a paid period (QUO-2)."""
 
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -14,33 +14,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ProrationTerms(Value):
-    """The policy that a quote was computed under (QUO-2)."""
+    """The proration policy of a quote (QUO-2)."""
 
     unit: Unit
-    """What a period is divided into.
+    """The unit into which a period is divided.
 
-    `day`: calendar days, so that one of 23 or 25 hours counts as one. `fixed30`: days of
-    months that all have 30, the 31st being the 30th. `second`: time as it passes.
+    `day`: calendar days; a day of 23 or 25 hours counts as one. `fixed30`: days of months that
+    all have 30 days; the 31st counts as the 30th. `second`: elapsed time.
     """
     change_day: ChangeDay
-    """What the day of the change itself counts as. Time that is cut by the `second` has no
-    such day, so this has no effect on it."""
+    """The treatment of the day of the change; without effect on the unit `second`."""
     time_zone: str | None
-    """Whose days they are: the source account's. None (nothing to prorate) reads as UTC."""
+    """The time zone of the source account; None (nothing to prorate) means UTC."""
 
     @property
     def zone(self) -> str:
-        """The time zone in which days begin."""
+        """Return the time zone in which days begin."""
         return self.time_zone or "UTC"
 
 
 def unused_share(
     start: datetime | date, end: datetime | date, at: datetime, terms: ProrationTerms
 ) -> Fraction:
-    """The part of the half-open period [start, end) that is unused at `at`, from 0 to 1.
+    """Return the part of the half-open period [start, end) that is unused at `at`.
 
-    Before the period all of it, from its end on nothing. Under day units a period runs from
-    the day of its start to the day of its end, whatever their hours.
+    It is 1 before the period and 0 from its end on. With units of days, a period runs from the
+    day of its start to the day of its end; the times of day do not count.
     """
     first, last, cut = _place(start, terms), _place(end, terms), _cut(at, terms)
     if cut >= last:
@@ -51,7 +50,7 @@ def unused_share(
 
 
 def period_days(start: datetime | date, end: datetime | date, terms: ProrationTerms) -> int:
-    """How many days [start, end) has, to be shown beside a quote."""
+    """Return the number of days of [start, end), to be shown with a quote."""
     terms = _in_days(terms)
     return max(_place(end, terms) - _place(start, terms), 0)
 
@@ -59,9 +58,9 @@ def period_days(start: datetime | date, end: datetime | date, terms: ProrationTe
 def unused_days(
     start: datetime | date, end: datetime | date, at: datetime, terms: ProrationTerms
 ) -> int:
-    """How many days of [start, end) are unused at `at`, to be shown beside a quote.
+    """Return the number of unused days of [start, end) at `at`, to be shown with a quote.
 
-    Under `second` a day begun is counted as unused, for it is not used up.
+    With the unit `second`, a partly used day counts as unused.
     """
     terms = _in_days(terms)
     whole = period_days(start, end, terms)
@@ -69,7 +68,7 @@ def unused_days(
 
 
 def _place(instant: datetime | date, terms: ProrationTerms) -> int:
-    """Where `instant` lies, counted in the unit from a point of no importance."""
+    """Return the position of `instant` in units, counted from a fixed origin."""
     when = to_utc(instant, terms.zone)
     match terms.unit:
         case "day":
@@ -83,14 +82,14 @@ def _place(instant: datetime | date, terms: ProrationTerms) -> int:
 
 
 def _cut(at: datetime, terms: ProrationTerms) -> int:
-    """Where the unused part begins: with the day of the change, or with the day after it."""
+    """Return the position at which the unused part begins: on the day of the change or after."""
     if terms.unit == "second" or terms.change_day == "unused":
         return _place(at, terms)
     return _place(day_of(at, terms.zone) + timedelta(days=1), terms)
 
 
 def _in_days(terms: ProrationTerms) -> ProrationTerms:
-    """What is shown for seconds: the calendar days that they lie in."""
+    """Return terms in days, for display; `second` is shown in calendar days."""
     if terms.unit != "second":
         return terms
     return terms.model_copy(update={"unit": "day", "change_day": "unused"})

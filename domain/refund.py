@@ -1,4 +1,4 @@
-"""Money on its way back to the payment methods it came from (REF)."""
+"""Refunds to the original payment methods (REF)."""
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import date, datetime, timedelta
@@ -13,13 +13,16 @@ from domain.money import Money
 from domain.text import OneLine
 
 LATE_LOOKUP_INTERVAL: Final = timedelta(weeks=1)
-"""Once the next business days are over: what was merely late has arrived by then."""
+"""The interval of look-ups of a closed refund, after those on the next business days."""
 LATE_LOOKUP_PERIOD: Final = timedelta(days=90)
-"""A quarter: its accounts are then closed, and only a notification is still believed."""
+"""The time for which a closed refund is looked up.
+
+After a quarter its books are closed, and only a notification of the provider counts.
+"""
 
 
 class RefundState(StrEnum):
-    """Where a refund stands; `states/refund.py` draws how it moves."""
+    """The state of a refund; `states/refund.py` declares the transitions."""
 
     REQUESTED = "requested"
     PROCESSING = "processing"
@@ -31,41 +34,44 @@ class RefundState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Nothing is waited for: the invitation is no longer refunding (REF-6).
+        """Return true when the invitation is no longer `refunding` (REF-6).
 
-        A success that the provider reports later still moves it on (REF-4).
+        A success that the provider reports later still changes the state (REF-4).
         """
         return self in {RefundState.SETTLED, RefundState.CONVERTED, RefundState.CLOSED}
 
 
 class PartState(StrEnum):
-    """What became of one payment's share: the provider's words, and three of ours."""
+    """The state of one payment's share: the provider's states, and three of our own."""
 
     REQUESTED = "requested"
-    """Ours: the provider has not been asked, or has not answered yet."""
+    """Our state: not requested from the provider yet, or the request has no result yet."""
     PENDING = "pending"
     REQUIRES_ACTION = "requires_action"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
     CONVERTED = "converted"
-    """Ours: turned into credit of the target account (REF-4)."""
+    """Our state: converted to credit of the target account (REF-4)."""
     CLOSED = "closed"
-    """Ours: an operator gave up (REF-4)."""
+    """Our state: closed by an operator (REF-4)."""
 
     @property
     def open(self) -> bool:
-        """The provider may still say how it ends."""
+        """Return true while the provider may still report a result."""
         return self in {PartState.REQUESTED, PartState.PENDING, PartState.REQUIRES_ACTION}
 
     @property
     def failed(self) -> bool:
-        """The provider will not return this share (REF-4)."""
+        """Return true when the provider has failed or canceled this share (REF-4)."""
         return self in {PartState.FAILED, PartState.CANCELED}
 
     @property
     def converted_or_closed(self) -> bool:
-        """Ours, not the provider's: only a late success changes it (REF-4)."""
+        """Return true for a share that was converted or closed (REF-4).
+
+        Only a late success changes its state.
+        """
         return self in {PartState.CONVERTED, PartState.CLOSED}
 
 
@@ -75,98 +81,98 @@ class RefundPart(Value):
     payment: str
     method: Literal["card", "bank"]
     amount: Money
-    """Never more than was really paid by it."""
+    """The amount; at most the amount that the payment paid."""
     state: PartState = PartState.REQUESTED
     provider_id: str | None = None
     failure: OneLine | None = None
     """The provider's reason, for example `expired_or_canceled_card`."""
     attempt: int = 1
-    """Which request this is, counted from 1; a retry by an operator is the next."""
+    """The number of the request, counted from 1; each retry by an operator adds one."""
     to_method: str | None = None
-    """Another payment method that a retry asked for; None: the original one."""
+    """Another payment method named by a retry; None: the original one."""
 
 
 class RefundOrder(Value):
-    """The input of a refund: what goes back, to whom, and the dates that were told (REF-1)."""
+    """The input of a refund: its parts, the payee and the promised dates (REF-1)."""
 
     refund_id: str
     invitation_id: str
     source: str
-    """The account whose payments are returned; its days and holidays count."""
+    """The account whose payments are returned; its time zone and holidays apply."""
     target: str
-    """The account that the payee has joined; what fails may become its credit."""
+    """The account that the payee has joined; failed parts may become its credit."""
     payee: str
-    """The normalized address of the person who is told."""
+    """The normalized address of the payee, who is notified."""
     locale: str | None = None
     parts: tuple[RefundPart, ...]
     requested_at: AwareDatetime
     arrives_between: tuple[date, date]
-    """The first and the last day on which it arrives on time, both told to the payee."""
+    """The first and the last day on which it arrives on time, as e-mailed to the payee."""
     lookups: tuple[AwareDatetime, ...]
-    """When to ask the provider, as worked out at the request (REF-2)."""
+    """The times of look-ups, computed when the refund was requested (REF-2)."""
     late_from: AwareDatetime
-    """From this instant on an unsettled refund is overdue (REF-3)."""
+    """The instant from which an unsettled refund is overdue (REF-3)."""
 
     @property
     def workflow_id(self) -> str:
-        """One run for each refund (REF-5)."""
+        """Return the workflow id: one workflow for each refund (REF-5)."""
         return f"refund/{self.refund_id}"
 
     def key(self, part: RefundPart) -> str:
-        """The provider's idempotency key: a business id, the same on every retry (REF-5)."""
+        """Return the provider's idempotency key, which is the same on every attempt (REF-5)."""
         return f"{self.refund_id}/{part.payment}/{part.attempt}"
 
 
 class LateSuccess(Value):
-    """It has arrived, but the credit that it had become is used already (REF-4)."""
+    """A late success of a converted part whose credit is used already (REF-4)."""
 
     at: AwareDatetime
     amount: Money
 
 
 class Refund(Value):
-    """A refund as it stands: what `refund show` prints and what the store keeps."""
+    """The present status of a refund, as `refund show` prints it and the store keeps it."""
 
     refund_id: str
     workflow_id: str
     state: RefundState
     amount: Money
-    """What goes back to payment methods, not the whole quote."""
+    """The amount returned to payment methods, not the whole quote."""
     amount_open: Money
-    """What has neither arrived nor been converted or given up."""
+    """The amount that has not arrived and was neither converted nor closed."""
     parts: tuple[RefundPart, ...]
     requested_at: AwareDatetime
     arrives_between: tuple[date, date]
     settled_at: AwareDatetime | None = None
     failure: OneLine | None = None
     not_reversed: LateSuccess | None = None
-    """For the operators, until it can be reversed."""
+    """A late success for the operators' list, until its credit can be reversed."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
-    """The updates that an outsider may send now."""
+    """The updates that are accepted now."""
 
     @property
     def returned(self) -> Money:
-        """What the provider says has arrived."""
+        """Return the amount that the provider reports as arrived."""
         return self._sum_of(lambda state: state is PartState.SUCCEEDED)
 
     @property
     def failed(self) -> Money:
-        """What the provider will not return, and nobody has decided about (REF-4)."""
+        """Return the amount that has failed, with no decision yet (REF-4)."""
         return self._sum_of(lambda state: state.failed)
 
     @property
     def converted(self) -> Money:
-        """What has become credit of the target account (REF-4)."""
+        """Return the amount that was converted to credit of the target account (REF-4)."""
         return self._sum_of(lambda state: state is PartState.CONVERTED)
 
     def total_of(self, payments: Collection[str]) -> Money:
-        """What the parts of these payments come to."""
+        """Return the sum of the parts of these payments."""
         parts = tuple(part for part in self.parts if part.payment in payments)
         return _sum_of(parts or self.parts, lambda state: bool(parts))
 
     def returned_since(self, before: Self) -> Money:
-        """What has arrived since it stood as `before`."""
+        """Return the amount that has arrived since `before`."""
         known = {part.payment for part in before.parts if part.state is PartState.SUCCEEDED}
         return self.total_of(
             {part.payment for part in self.parts if part.state is PartState.SUCCEEDED} - known
@@ -174,14 +180,14 @@ class Refund(Value):
 
     @property
     def may_arrive_late(self) -> bool:
-        """Something was settled otherwise that the provider may still report as arrived (REF-4)."""
+        """Return whether the provider may still report a closed part as arrived (REF-4)."""
         return any(part.provider_id and part.state.converted_or_closed for part in self.parts)
 
     def _sum_of(self, these: Callable[[PartState], bool]) -> Money:
         return _sum_of(self.parts, these)
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
-        """The refund after `entry`: the one way in which it changes state."""
+        """Return the refund after the transition of `entry`; no other method changes the state."""
         return self.model_copy(
             update={
                 "state": RefundState(entry.to_state),
@@ -191,7 +197,7 @@ class Refund(Value):
         )
 
     def with_parts(self, parts: tuple[RefundPart, ...]) -> Self:
-        """The same refund with its parts as the provider tells of them."""
+        """Return a copy with these parts, as reported by the provider."""
         failures = [part.failure for part in parts if part.state.failed and part.failure]
         return self.model_copy(
             update={
@@ -203,43 +209,43 @@ class Refund(Value):
 
 
 def amount_open(parts: tuple[RefundPart, ...]) -> Money:
-    """What has neither arrived nor been converted or given up."""
+    """Return the amount that has not arrived and was neither converted nor closed."""
     return _sum_of(parts, lambda state: state.open or state.failed)
 
 
 def _sum_of(parts: tuple[RefundPart, ...], these: Callable[[PartState], bool]) -> Money:
-    # Nothing, with the digits of the currency.
+    # A zero with the decimals of the currency, without reading the table of currencies.
     amount = parts[0].amount
     nothing = amount.model_copy(update={"amount": amount.amount * 0})
     return sum((part.amount for part in parts if these(part.state)), start=nothing)
 
 
 class RetryRefund(Value):
-    """An operator asks the provider anew for what failed (REF-4)."""
+    """The retry of the failed parts, requested by an operator (REF-4)."""
 
     method: str | None = None
-    """Another payment method of the payee's; None: the original ones."""
+    """Another payment method of the payee; None: the original ones."""
 
 
 class ConvertRefund(Value):
-    """What failed is to become credit of the target account (REF-4)."""
+    """The conversion of the failed parts to credit of the target account (REF-4)."""
 
 
 class CloseRefund(Value):
-    """An operator gives up (REF-4)."""
+    """The end of a refund by an operator's decision (REF-4)."""
 
     reason: OneLine
 
 
 class WatchRefund(Value):
-    """Go on looking after what was given up while it was on its way (REF-4)."""
+    """The input of look-ups of a refund that was closed before it arrived (REF-4)."""
 
     order: RefundOrder
     closed_at: AwareDatetime
 
 
 def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
-    """When to look after what was given up: on the next business days, and then weekly."""
+    """Yield the times of look-ups of a closed refund: on business days, and then weekly."""
     yield from business_days
     moment = max(business_days, default=closed_at)
     while (moment := moment + LATE_LOOKUP_INTERVAL) <= closed_at + LATE_LOOKUP_PERIOD:
@@ -247,7 +253,7 @@ def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> It
 
 
 class StartRefund(Value):
-    """The input of one run: the order, and what the run before, or the store, hands on."""
+    """The input of one run: the order, and the state of the previous run or of the store."""
 
     order: RefundOrder
     carried: Refund | None = None

@@ -1,4 +1,4 @@
-"""What clears a blocker, or makes one (BLK)."""
+"""Remedies: changes that clear or cause a blocker (BLK)."""
 
 from enum import StrEnum
 from typing import Literal
@@ -7,18 +7,18 @@ from domain.model import Value
 
 
 class Removal(StrEnum):
-    """What becomes of a user who is removed from their account."""
+    """The way in which a user is removed from their account."""
 
     UNLINK = "unlink"
-    """They keep what is theirs, on a free account of their own."""
+    """The user keeps their data, on a free account of their own."""
     DELETE = "delete"
-    """They are gone, and what was theirs with them."""
+    """The user and their data are deleted."""
 
 
 class Changed(Value):
-    """One thing that a remedy has changed."""
+    """One record that a remedy has changed."""
 
     kind: Literal["user", "room", "invoice", "subscription"]
     id: str
     to: str | None = None
-    """The account that the user has now; None for all else."""
+    """The account that an unlinked user has now; None for everything else."""

@@ -1,4 +1,4 @@
-"""Runs of reminders: who is stale, who was reminded, which inviter was told (REM)."""
+"""Reminder runs, the reminder schedule and stale invitations (REM)."""
 
 from datetime import timedelta
 from typing import Literal
@@ -12,53 +12,55 @@ RunBy = Literal["schedule", "operator"]
 
 
 class RemindStale(Value):
-    """The order that starts a run of reminders."""
+    """The request that starts a reminder run."""
 
     by: RunBy
     quiet_for: timedelta
-    """How long an invitee has been quiet whose inviter is told of it; the schedule asks only
-    invitations of such, an operator all that want an answer."""
+    """The time without contact from which an invitation is in its inviter's digest.
+
+    A run by the schedule reminds only these invitees; a run by an operator all unanswered ones.
+    """
 
 
 class ReminderRun(Value):
-    """A run of reminders as it stands, or as it ended."""
+    """The present status or the result of a reminder run."""
 
     run_id: str
     started_at: AwareDatetime
     ended_at: AwareDatetime | None = None
     by: RunBy
     found: int = 0
-    """Invitations that were asked whether it is time for a reminder."""
+    """The number of invitations that were checked for a due reminder."""
     reminded: int = 0
-    """Those whose invitee was then reminded."""
+    """The number of invitees who were reminded."""
     digests: int = 0
-    """Inviters who were told of stale invitations that they had not been told of (REM-2)."""
+    """The number of inviters who got a digest of newly stale invitations (REM-2)."""
 
 
 class ReminderSchedule(Value):
-    """The schedule that starts the runs."""
+    """The schedule that starts the reminder runs."""
 
     every: str | None
-    """As it is written on the command line, for example `1d`.
+    """The interval in the notation of the command line, for example `1d`.
 
-    None where it was changed, with Temporal's own tools, into something else than one interval.
+    None when Temporal's tools changed the schedule to something other than one interval.
     """
     paused: bool
     next: tuple[AwareDatetime, ...]
-    """When the next runs start, but for the jitter."""
+    """The start times of the next runs, without jitter."""
 
 
 class Reminders(Value):
-    """The schedule and its last runs: what `reminders show` prints."""
+    """The schedule and its last runs, as `reminders show` prints them."""
 
     schedule: ReminderSchedule | None = Field(default=None)
-    """None before it was installed."""
+    """None until it is installed."""
     runs: tuple[ReminderRun, ...] = ()
-    """The last ones, the newest first."""
+    """The last runs, newest first."""
 
 
 class StaleInvitation(Value):
-    """One that has not been answered for long, as its inviter is told of it."""
+    """A stale invitation, as listed in the digest to its inviter."""
 
     email: str
     state: InvitationState
@@ -67,4 +69,4 @@ class StaleInvitation(Value):
     """None while the deadline is paused (BLK-5)."""
     reminders_sent: int
     reminded: bool
-    """Whether this run has just reminded the invitee."""
+    """True if this run reminded the invitee."""

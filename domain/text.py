@@ -1,4 +1,4 @@
-"""Text that people typed, made fit to be written anywhere."""
+"""The normalization of text typed by people (TXT-3)."""
 
 import re
 import unicodedata
@@ -7,17 +7,18 @@ from typing import Annotated, Final
 from pydantic import AfterValidator
 
 LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-"""A language, perhaps with a region."""
+"""A language, optionally with a region."""
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-# Only where white space begins: tried from each blank, a long gap would take for ever.
+# The lookbehind starts a match at the first blank of a run only; without it the time grows with
+# the square of the length.
 _CONTROLS = re.compile(rf"(?<![\s{_CONTROL}])[\s{_CONTROL}]*[{_CONTROL}][\s{_CONTROL}]*")
 
 
 def one_line(text: str) -> str:
-    """`text` with control characters as one space each run, trimmed (TXT-3)."""
+    """Return `text` trimmed, with each run of control characters as one space (TXT-3)."""
     return unicodedata.normalize("NFC", _CONTROLS.sub(" ", text)).strip()
 
 
 OneLine = Annotated[str, AfterValidator(one_line)]
-"""A name or a note: any character, on one line (TXT-3)."""
+"""A name or a note on one line; control characters become spaces (TXT-3)."""

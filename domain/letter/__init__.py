@@ -1,4 +1,4 @@
-"""E-mails before they are put into words: who reads, what happened, which facts."""
+"""E-mails as data, before rendering: the reader, the event and its facts."""
 
 from typing import Annotated
 

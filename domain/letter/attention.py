@@ -1,4 +1,4 @@
-"""E-mails to the operators about what waits for them."""
+"""E-mails to the operators about cases on their list."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -8,7 +8,7 @@ from domain.letter.base import BaseLetter, Reader
 
 
 class AttentionLetter(BaseLetter):
-    """To the operators: something waits for them (REF-3, REF-4, TRF-1)."""
+    """E-mail to the operators: a new case on their list (REF-3, REF-4, TRF-1)."""
 
     event: Literal["attention"] = "attention"
     case: AttentionCase
@@ -17,7 +17,7 @@ class AttentionLetter(BaseLetter):
 def operator_letters(
     address: str, cases: Iterable[AttentionCase], account_name: str
 ) -> Iterator[AttentionLetter]:
-    """One for each case, in English, once as long as it stands."""
+    """Yield one e-mail in English for each case; its id is the same while the case is open."""
     for case in cases:
         yield AttentionLetter(
             id=f"attention.{case.kind}.{case.since:%Y%m%d%H%M%S%f}.{case.id}",

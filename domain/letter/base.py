@@ -1,24 +1,24 @@
-"""What all e-mails have in common before they are put into words."""
+"""The common base of all e-mails."""
 
 from domain.model import Value
 from domain.text import OneLine
 
 
 class Reader(Value):
-    """The person a letter goes to."""
+    """The person who receives an e-mail."""
 
     email: str
     name: OneLine | None = None
     locale: str = "en"
-    """Their own locale, else the invitation's, else English (TXT-1)."""
+    """The reader's own locale, else the invitation's, else English (TXT-1)."""
     time_zone: str = "UTC"
-    """The zone in which times are shown to them."""
+    """The zone in which times are shown to the reader."""
 
 
 class BaseLetter(Value):
-    """Who reads it, and about which account."""
+    """The common fields of all e-mails."""
 
     id: str
-    """The business id: a letter is sent once for each, however often it is asked for."""
+    """The business id: one e-mail is sent for each id, even if it is requested repeatedly."""
     reader: Reader
     account_name: OneLine

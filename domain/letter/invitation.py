@@ -1,4 +1,4 @@
-"""E-mails about an invitation, to the invitee and to the inviter."""
+"""E-mails about an invitation, to the invitee, the inviter and the admins."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -21,23 +21,23 @@ from domain.text import OneLine
 
 
 class InvitationParties(CreditParties):
-    """Whom an invitation concerns, as the directory knows them now."""
+    """The people and facts of an invitation's e-mails, as the directory has them now."""
 
     inviter: Reader
     """The inviter, or the owner of the target account when the inviter has left it."""
     invitee: Reader
     loses: tuple[Notice, ...] = ()
-    """What the invitee gives up by accepting (INV-16)."""
+    """The features and licenses that the invitee loses by accepting (INV-16)."""
     stays: tuple[Notice, ...] = ()
-    """What does not move with the invitee, and what to do about it before accepting (TRF-3)."""
+    """The data and licenses that do not move with the invitee (TRF-3)."""
     licenses_left: tuple[HeldAddon, ...] = ()
-    """The add-on licenses that the invitee held before joining, which stayed behind (TRF-3)."""
+    """The add-on licenses that the invitee held before joining and that did not move (TRF-3)."""
     credited: Money | None = None
-    """What this acceptance credited to the target account, if anything."""
+    """The amount that this acceptance credited to the target account, if any."""
 
 
 class InvitationLetter(BaseLetter):
-    """To the invitee: the invitation with its link (INV-4)."""
+    """E-mail to the invitee: the invitation with its link (INV-4)."""
 
     event: Literal["invitation"] = "invitation"
     inviter: OneLine
@@ -51,18 +51,18 @@ class InvitationLetter(BaseLetter):
 
 
 class HeadsUpLetter(BaseLetter):
-    """To the invitee: an invitation will come, from whom and why (INV-17)."""
+    """E-mail to the invitee: an invitation will come, from whom and why (INV-17)."""
 
     event: Literal["heads_up"] = "heads_up"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
     goes_out_at: AwareDatetime
     managed: bool = False
-    """Whether they may join without being asked (INV-18)."""
+    """True if the person may join without an answer (INV-18)."""
 
 
 class BlockedLetter(BaseLetter):
-    """To the invitee: what stands in the way, and the remedies (BLK-4)."""
+    """E-mail to the invitee: the blockers and their remedies (BLK-4)."""
 
     event: Literal["blocked"] = "blocked"
     blockers: tuple[Blocker, ...]
@@ -71,7 +71,7 @@ class BlockedLetter(BaseLetter):
 
 
 class UnblockedLetter(BaseLetter):
-    """To the invitee: nothing stands in the way any more; accept again (BLK-4)."""
+    """E-mail to the invitee: all blockers are cleared; accept again (BLK-4)."""
 
     event: Literal["unblocked"] = "unblocked"
     link: str
@@ -79,16 +79,16 @@ class UnblockedLetter(BaseLetter):
 
 
 class WelcomeLetter(BaseLetter):
-    """To the invitee: they have joined."""
+    """E-mail to the invitee: they have joined."""
 
     event: Literal["welcome"] = "welcome"
     license: License
     managed: bool = False
-    """Whether they were not asked, because their address is in a managed domain (INV-18)."""
+    """True if they joined without an answer, through a managed domain (INV-18)."""
 
 
 class MovedLetter(BaseLetter):
-    """To the invitee: new join links, settings that changed, what could not be moved (TRF)."""
+    """E-mail to the invitee: new join links, changed settings and failed items (TRF)."""
 
     event: Literal["moved"] = "moved"
     links: tuple[Change, ...]
@@ -97,7 +97,7 @@ class MovedLetter(BaseLetter):
 
 
 class LicensesLeftLetter(BaseLetter):
-    """To the target's owner and admins: assign anew what did not move (TRF-3)."""
+    """E-mail to the target's owner and admins: licenses that have to be assigned again (TRF-3)."""
 
     event: Literal["licenses_left"] = "licenses_left"
     invitee: str
@@ -105,23 +105,23 @@ class LicensesLeftLetter(BaseLetter):
 
 
 class SupersededLetter(BaseLetter):
-    """To the inviter: the person has joined another account (INV-14)."""
+    """E-mail to the inviter: the person has joined another account (INV-14)."""
 
     event: Literal["superseded"] = "superseded"
     invitee: str
 
 
 class AcceptedLetter(BaseLetter):
-    """To the inviter: the person has joined."""
+    """E-mail to the inviter: the person has joined."""
 
     event: Literal["accepted"] = "accepted"
     invitee: str
     managed: bool = False
-    """Whether the person was not asked (INV-18)."""
+    """True if the person joined without an answer (INV-18)."""
 
 
 class DeclinedLetter(BaseLetter):
-    """To the inviter: the person said no, perhaps with a reason (INV-7)."""
+    """E-mail to the inviter: the person declined, optionally with a reason (INV-7)."""
 
     event: Literal["declined"] = "declined"
     invitee: str
@@ -129,7 +129,7 @@ class DeclinedLetter(BaseLetter):
 
 
 class ExpiredLetter(BaseLetter):
-    """To the inviter: nobody answered in time (INV-6)."""
+    """E-mail to the inviter: the invitation expired without an answer (INV-6)."""
 
     event: Literal["expired"] = "expired"
     invitee: str
@@ -137,12 +137,12 @@ class ExpiredLetter(BaseLetter):
 
 
 class UndeliverableLetter(BaseLetter):
-    """To the inviter: the mail server refused the address for good (INV-4)."""
+    """E-mail to the inviter: the mail server permanently rejected the address (INV-4)."""
 
     event: Literal["undeliverable"] = "undeliverable"
     invitee: str
     answer: OneLine
-    """What the mail server said."""
+    """The mail server's reply."""
 
 
 AnyInvitationLetter = (
@@ -164,7 +164,7 @@ AnyInvitationLetter = (
 def heads_up_letter(
     invite: Invite, parties: InvitationParties, goes_out_at: AwareDatetime
 ) -> HeadsUpLetter:
-    """The notice that the invitation itself goes out at `goes_out_at` (INV-17)."""
+    """Return the notice that the invitation will be sent at `goes_out_at` (INV-17)."""
     return HeadsUpLetter(
         id=f"heads_up.{invite.invitation_id}",
         reader=parties.invitee,
@@ -183,7 +183,7 @@ def invitation_letter(
     link: str,
     expires_at: AwareDatetime | None,
 ) -> InvitationLetter:
-    """The `number`th invitation e-mail of this invitation, counted from 1."""
+    """Return the invitation e-mail with this number, counted from 1."""
     return InvitationLetter(
         id=f"invitation.{number}.{invite.invitation_id}",
         reader=parties.invitee,
@@ -200,9 +200,9 @@ def invitation_letter(
 def invitation_letters(
     invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
 ) -> tuple[AnyInvitationLetter | AnyCreditLetter, ...]:
-    """Who is told how it stands, and what; each letter has its id.
+    """Return the e-mails about the last transition of the invitation.
 
-    `link` is the one that works now.
+    `link` is the valid link.
     """
     return tuple(_invitation_letters(invite, invitation, parties, link))
 
@@ -211,7 +211,7 @@ def _invitation_letters(
     invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
 ) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
     run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
-    # It may be blocked more than once: the letter about each time is one of its own.
+    # An invitation may be blocked more than once; each time has its own e-mail.
     about = f"{len(invitation.journal)}.{run}"
     match invitation.state:
         case state if state.accepted:
@@ -301,7 +301,7 @@ def _acceptance_letters(
 def _licenses_left_letters(
     invite: Invite, parties: InvitationParties
 ) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
-    """To the target's owner and each admin: what has to be assigned anew (TRF-3)."""
+    """Yield an e-mail to each owner and admin: licenses to be assigned again (TRF-3)."""
     for number, admin in enumerate(parties.admins, start=1):
         yield LicensesLeftLetter(
             id=f"licenses_left.{number}.{invite.invitation_id}",
@@ -315,13 +315,13 @@ def _licenses_left_letters(
 def _moved_letters(
     run: str, manifest: Manifest, parties: InvitationParties
 ) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
-    """To the invitee, where anything is another than before, or was not moved (TRF)."""
+    """Yield an e-mail to the invitee if anything changed or could not be moved (TRF)."""
     links = _changes_of(manifest, {Item.MEETINGS, Item.WEBINARS})
     settings = _changes_of(manifest, {Item.SETTINGS})
     failed = tuple(item.item for item in manifest if item.status is ItemStatus.FAILED)
     if links or settings or failed:
         yield MovedLetter(
-            # Fewer are missing after a move that was run again: its links are told then.
+            # After a retry fewer items are missing: the new number sends another e-mail.
             id=f"moved.{len(failed)}.{run}",
             reader=parties.invitee,
             account_name=parties.account_name,

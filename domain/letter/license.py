@@ -1,4 +1,4 @@
-"""E-mails to users about their licenses, and to the admin who asked (ASG)."""
+"""E-mails to users about their licenses, and to the admin who assigned them (ASG)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
@@ -11,42 +11,42 @@ from domain.text import OneLine
 
 
 class HolderParties(Value):
-    """Whom an assignment concerns, as the directory knows them now."""
+    """The people concerned by an assignment, as the directory has them now."""
 
     account_name: OneLine
     holders: tuple[Reader, ...]
-    """The users who have got or lost a license."""
+    """The users who got or lost a license."""
     requested_by: Reader | None = None
-    """The admin who asked; None when the directory does not know them any more."""
+    """The admin who requested it; None when the directory no longer has them."""
 
 
 class LicenseAssignedLetter(BaseLetter):
-    """To the user: a license is theirs, effective at once for all their meetings (ASG-3)."""
+    """E-mail to the user: a license is assigned, with immediate effect (ASG-3)."""
 
     event: Literal["license_assigned"] = "license_assigned"
     sku: Sku
     capacity: int | None = None
-    """How many participants their meetings have room for now; None for a base license."""
+    """The new number of participants of their meetings; None for a base license."""
 
 
 class LicenseReleasedLetter(BaseLetter):
-    """To the user: their license was taken back, effective at once (ASG-3, ADD-7)."""
+    """E-mail to the user: their license was taken back, with immediate effect (ASG-3, ADD-7)."""
 
     event: Literal["license_released"] = "license_released"
     sku: Sku
     without: int | None = None
-    """How many they have room for now, where that has changed."""
+    """The new number of participants of their meetings, if it changed."""
 
 
 class LicenseServedLetter(BaseLetter):
-    """To the admin who asked: nobody waits for a license any more (ASG-5)."""
+    """E-mail to the requesting admin: no user waits for a license any more (ASG-5)."""
 
     event: Literal["license_served"] = "license_served"
     sku: Sku
     served: tuple[str, ...]
-    """Who waited and was given a license."""
+    """The waiting users who got a license."""
     without: tuple[str, ...] = ()
-    """Who waits no longer and was given none."""
+    """The waiting users who got none and no longer wait."""
 
 
 AnyLicenseLetter = LicenseAssignedLetter | LicenseReleasedLetter | LicenseServedLetter
@@ -59,10 +59,10 @@ def license_letters(
     waited: Sequence[AssignmentResult],
     parties: HolderParties,
 ) -> Iterator[AnyLicenseLetter]:
-    """What users are told of a license that they have got or lost, and the admin who asked.
+    """Yield the e-mails to users who got or lost a license, and to the requesting admin.
 
-    `waited`: those who had to wait, once nobody waits any more. Who waits is not told: the admin
-    sees it in the answer to the request, and may never get a license for them.
+    `waited` has the users who had to wait, once none waits any more. Waiting users are not
+    notified: the admin sees them in the result of the request, and they may never get a license.
     """
     readers = {reader.email: reader for reader in parties.holders}
     for number, result in enumerate(results, start=1):
@@ -84,7 +84,7 @@ def license_letters(
                     reader=reader,
                     account_name=parties.account_name,
                     sku=sku,
-                    # With a base license an add-on may be gone as well (ASG-7).
+                    # Taking a base license may take an add-on as well (ASG-7).
                     without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
                 )
     if waited and parties.requested_by:

@@ -1,4 +1,4 @@
-"""E-mails to the buyer about an order of licenses, and to who loses one with it (ADD)."""
+"""E-mails to the buyer about an order, and to users who lose a license with it (ADD)."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -15,17 +15,17 @@ from domain.text import OneLine
 
 
 class OrderParties(Value):
-    """Whom an order of licenses concerns, as the directory knows them now."""
+    """The people concerned by an order, as the directory has them now."""
 
     account_name: OneLine
     buyer: Reader
-    """Who bought, or the owner of the account when the buyer has left it."""
+    """The buyer, or the account's owner when the buyer has left it."""
     holders: tuple[Reader, ...] = ()
-    """Who has just lost a license of it (ADD-6, ADD-7)."""
+    """The users who lost a license in the last transition (ADD-6, ADD-7)."""
 
 
 class OrderedLicenses(Value):
-    """What an order is for."""
+    """The licenses of an order."""
 
     order_id: str
     sku: Sku
@@ -34,16 +34,16 @@ class OrderedLicenses(Value):
 
 
 class NextPayment(Value):
-    """What will be charged when the next cycle begins."""
+    """The charge at the beginning of the next cycle."""
 
     amount: Money
     on: date
-    """In the account's time zone."""
+    """A date in the account's time zone."""
     cycle: Cycle
 
 
 class OrderReviewLetter(BaseLetter):
-    """To the buyer: a review waits to be confirmed; nothing is ordered yet (ADD-3)."""
+    """E-mail to the buyer: a review waits for confirmation; nothing is ordered yet (ADD-3)."""
 
     event: Literal["order_review"] = "order_review"
     order: OrderedLicenses
@@ -53,58 +53,58 @@ class OrderReviewLetter(BaseLetter):
 
 
 class OrderConfirmedLetter(BaseLetter):
-    """To the buyer: paid, and the licenses are there (ADD-5)."""
+    """E-mail to the buyer: the order is paid and the licenses are available (ADD-5)."""
 
     event: Literal["order_confirmed"] = "order_confirmed"
     order: OrderedLicenses
     amount: Money
-    """What was charged, to credit and payment methods."""
+    """The amount charged to credit and payment methods."""
     next_payment: NextPayment
 
 
 class OrderRenewedLetter(BaseLetter):
-    """To the buyer: the next cycle is paid (ADD-7)."""
+    """E-mail to the buyer: the next cycle is paid (ADD-7)."""
 
     event: Literal["order_renewed"] = "order_renewed"
     order: OrderedLicenses
     amount: Money
-    """What was charged, to credit and payment methods."""
+    """The amount charged to credit and payment methods."""
     next_payment: NextPayment
 
 
 class OrderPaymentFailedLetter(BaseLetter):
-    """To the buyer: declined, and when it is tried again (ADD-4, ADD-7)."""
+    """E-mail to the buyer: the payment was declined, with the time of the retry (ADD-4, ADD-7)."""
 
     event: Literal["order_payment_failed"] = "order_payment_failed"
     order: OrderedLicenses
     amount: Money
     renewal: bool
-    """Whether the licenses are there already and go on working."""
+    """True if the order was paid before, so that its licenses keep working."""
     next_try_at: AwareDatetime
 
 
 class OrderCancelledLetter(BaseLetter):
-    """To the buyer: nothing was paid and nothing will be, or it ends with its term (ADD-6)."""
+    """E-mail to the buyer: the order is cancelled, at once or with its term (ADD-6)."""
 
     event: Literal["order_cancelled"] = "order_cancelled"
     order: OrderedLicenses
     reason: str | None
-    """The order's note: why, where it was not the buyer who said so."""
+    """The order's note: the reason, unless the buyer cancelled it."""
     ends_on: date | None = None
-    """The end of the term that was paid for; None where nothing ever was."""
+    """The end of the paid term; None if the order was never paid."""
 
 
 class OrderEndedLetter(BaseLetter):
-    """To the buyer: its licenses are released (ADD-6, ADD-7)."""
+    """E-mail to the buyer: the order has ended and its licenses are released (ADD-6, ADD-7)."""
 
     event: Literal["order_ended"] = "order_ended"
     order: OrderedLicenses
     reason: str | None
-    """The order's note: its term, declined payments, or the account."""
+    """The order's note: the end of its term, declined payments, or the closed account."""
 
 
 class LicenseEndedLetter(BaseLetter):
-    """To a user who has lost a license with its order (ADD-6, ADD-7)."""
+    """E-mail to a user who lost a license with its order (ADD-6, ADD-7)."""
 
     event: Literal["license_ended"] = "license_ended"
     sku: Sku
@@ -125,11 +125,11 @@ AnyOrderLetter = (
 def order_letters(
     order: Order, parties: OrderParties, *, lapses_at: AwareDatetime | None = None
 ) -> Iterator[AnyOrderLetter]:
-    """What the buyer is told of the order where it stands now, and each who lost a license.
+    """Yield the e-mails about the last transition, to the buyer and to users who lost a license.
 
-    `lapses_at` is when a review that waits lapses.
+    `lapses_at` is the time at which a waiting review lapses.
     """
-    # An order is renewed for years: the letter about each move is one of its own.
+    # An order is renewed for years; each transition has its own e-mail.
     about = f"{len(order.journal)}.{order.order_id}"
     yield from _buyer_letters(order, parties, about, lapses_at)
     for number, holder in enumerate(parties.holders, start=1):
@@ -150,7 +150,7 @@ def _buyer_letters(
     ordered = OrderedLicenses(
         order_id=order.order_id, sku=order.sku, capacity=order.capacity, quantity=order.quantity
     )
-    coming = NextPayment(amount=quote.then, on=quote.next_billing_date, cycle=order.cycle)
+    next_payment = NextPayment(amount=quote.then, on=quote.next_billing_date, cycle=order.cycle)
     match order.journal[-1].event:
         case "review" if lapses_at:
             yield OrderReviewLetter(
@@ -159,7 +159,7 @@ def _buyer_letters(
                 account_name=name,
                 order=ordered,
                 due_now=quote.due_now,
-                next_payment=coming,
+                next_payment=next_payment,
                 lapses_at=lapses_at,
             )
         case "activate":
@@ -169,7 +169,7 @@ def _buyer_letters(
                 account_name=name,
                 order=ordered,
                 amount=amount,
-                next_payment=coming,
+                next_payment=next_payment,
             )
         case "renew":
             yield OrderRenewedLetter(
@@ -178,7 +178,7 @@ def _buyer_letters(
                 account_name=name,
                 order=ordered,
                 amount=amount,
-                next_payment=coming,
+                next_payment=next_payment,
             )
         case "decline" if next_try_at := order.next_try_at():
             yield OrderPaymentFailedLetter(

@@ -12,54 +12,54 @@ from domain.text import OneLine
 
 
 class RefundParties(CreditParties):
-    """Whom a refund concerns, as the directory knows them now."""
+    """The people concerned by a refund, as the directory has them now."""
 
     payee: Reader
 
 
 class RefundRequestedLetter(BaseLetter):
-    """To the payee: what they chose, the amount, and the two dates (REF-1)."""
+    """E-mail to the payee: the requested refund with its amount and dates (REF-1)."""
 
     event: Literal["refund_requested"] = "refund_requested"
     amount: Money
-    """What goes back to payment methods."""
+    """The amount returned to payment methods."""
     arrives_between: tuple[date, date]
 
 
 class RefundSettledLetter(BaseLetter):
-    """To the payee: the provider says that the money has arrived (REF-2)."""
+    """E-mail to the payee: the provider reports that the money has arrived (REF-2)."""
 
     event: Literal["refund_settled"] = "refund_settled"
     amount: Money
 
 
 class RefundOverdueLetter(BaseLetter):
-    """To the payee: later than was promised, and it is being looked after (REF-3)."""
+    """E-mail to the payee: the refund is late, and look-ups continue (REF-3)."""
 
     event: Literal["refund_overdue"] = "refund_overdue"
     amount: Money
     arrives_between: tuple[date, date]
     operators_know: bool = False
-    """Whether they are told by e-mail; otherwise they have to look for it."""
+    """True if the operators are notified by e-mail."""
 
 
 class RefundFailedLetter(BaseLetter):
-    """To the payee: it could not be returned; credit or another method (REF-4)."""
+    """E-mail to the payee: the refund failed; credit or another method is possible (REF-4)."""
 
     event: Literal["refund_failed"] = "refund_failed"
     amount: Money
-    """What is still open."""
+    """The amount still open."""
 
 
 class RefundConvertedLetter(BaseLetter):
-    """To the payee: what failed was credited to the account they joined (REF-4, TXT-2)."""
+    """E-mail to the payee: the failed amount became credit of their account (REF-4, TXT-2)."""
 
     event: Literal["refund_converted"] = "refund_converted"
     amount: Money
 
 
 class RefundRetriedLetter(BaseLetter):
-    """To the payee: the provider was asked anew for what had failed (REF-4)."""
+    """E-mail to the payee: the failed amount was requested again (REF-4)."""
 
     event: Literal["refund_retried"] = "refund_retried"
     amount: Money
@@ -67,15 +67,15 @@ class RefundRetriedLetter(BaseLetter):
 
 
 class RefundClosedLetter(BaseLetter):
-    """To the payee: the operators gave up what was open, and why (REF-4, TXT-2)."""
+    """E-mail to the payee: an operator closed the refund, with the reason (REF-4, TXT-2)."""
 
     event: Literal["refund_closed"] = "refund_closed"
     amount: Money
-    """What was given up."""
+    """The amount that will not be returned."""
     reason: OneLine
-    """The operator's words."""
+    """The reason given by the operator."""
     still_open: Money | None = None
-    """What is still on its way."""
+    """The amount that may still arrive."""
 
 
 AnyRefundLetter = (
@@ -97,12 +97,12 @@ def refund_letters(
     decided: Money | None = None,
     operators_know: bool = False,
 ) -> Iterator[AnyRefundLetter | AnyCreditLetter]:
-    """What the payee is told of the refund where it stands now (TXT-2).
+    """Yield the e-mails about the last transition of the refund (TXT-2).
 
-    `decided` is what an operator has just given up, or had asked for anew.
+    `decided` is the amount that an operator has just closed or retried.
     """
     moves, name = refund.journal, parties.account_name
-    # A refund may fail again after a retry: the letter about each move is one of its own.
+    # A refund may fail again after a retry; each transition has its own e-mail.
     about, payee = f"{len(moves)}.{order.refund_id}", parties.payee
     event = moves[-1].event
     if event in {"submit", "settle", "fall_due", "fail"}:
@@ -115,7 +115,7 @@ def refund_letters(
         )
     match event:
         case "settle":
-            # What was given up may arrive later still, and part by part.
+            # Closed parts may still arrive later, one by one.
             arrived = sum(part.state is PartState.SUCCEEDED for part in refund.parts)
             yield RefundSettledLetter(
                 id=f"refund_settled.{arrived}.{about}",

@@ -1,4 +1,4 @@
-"""E-mails about invitations that nobody answers (REM)."""
+"""E-mails about stale invitations (REM)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,11 +12,11 @@ from domain.reminder import StaleInvitation
 from domain.text import OneLine
 
 MAX_INVITATIONS_IN_DIGEST = 50
-"""How many stale invitations one e-mail names."""
+"""The maximum number of stale invitations in one e-mail."""
 
 
 class ReminderLetter(BaseLetter):
-    """To the invitee: they have not answered yet; blocked, what stands in the way (REM-1)."""
+    """E-mail to the invitee: their answer is missing; when blocked, the blockers (REM-1)."""
 
     event: Literal["reminder"] = "reminder"
     inviter: OneLine
@@ -25,17 +25,17 @@ class ReminderLetter(BaseLetter):
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
     blockers: tuple[Blocker, ...] = ()
-    """Empty where nothing stands in the way."""
+    """Empty unless the invitation is blocked."""
 
 
 class DigestLetter(BaseLetter):
-    """To the inviter: those of their invitations that nobody has answered for long (REM-2)."""
+    """E-mail to the inviter: their stale invitations (REM-2)."""
 
     event: Literal["digest"] = "digest"
     invitations: tuple[StaleInvitation, ...]
-    """The longest quiet first; not more than an e-mail should name."""
+    """The longest quiet first; at most `MAX_INVITATIONS_IN_DIGEST`."""
     more: int = 0
-    """How many there are beside those named."""
+    """The number of further stale invitations."""
 
 
 AnyReminderLetter = ReminderLetter | DigestLetter
@@ -44,7 +44,7 @@ AnyReminderLetter = ReminderLetter | DigestLetter
 def reminder_letter(
     invite: Invite, invitation: Invitation, parties: InvitationParties, *, number: int, link: str
 ) -> ReminderLetter:
-    """The `number`th reminder of this invitation, counted from 1 (REM-1)."""
+    """Return the reminder with this number, counted from 1 (REM-1)."""
     return ReminderLetter(
         id=f"reminder.{number}.{invite.invitation_id}",
         reader=parties.invitee,
@@ -59,7 +59,7 @@ def reminder_letter(
 def digest_letter(
     reader: Reader, account_name: str, invitations: Sequence[StaleInvitation], *, id: str
 ) -> DigestLetter:
-    """What an inviter is told of their stale invitations, the longest quiet first (REM-2)."""
+    """Return the digest of an inviter's stale invitations, the longest quiet first (REM-2)."""
     return DigestLetter(
         id=id,
         reader=reader,

@@ -65,7 +65,7 @@ def test_rows_cannot_be_skipped_when_the_columns_are_wrong(run: Run, tmp_path: P
 def test_mistakes_are_lines_for_a_person(run: Run, tmp_path: Path) -> None:
     ran = run("invite", "acme", "--file", written(tmp_path, BAD), "--by", ADMIN)
     assert (ran.status, ran.out) == (2, "")
-    assert "\n  row 6, license: neither basic nor licensed: gold\n" in ran.err
+    assert "\n  row 6, license: unknown license gold; use basic or licensed\n" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def test_a_file_and_addresses_are_one_request(
         ("", "refused", None),
     ]
     assert ran.at("invitations", 4, "error", "message") == (
-        "row 6, license: neither basic nor licensed: gold"
+        "row 6, license: unknown license gold; use basic or licensed"
     )
     assert ran.at("repeated") == [{"row": 4, "email": "ada@example.com", "first_row": 2}]
     written_rows = list(csv.DictReader(results.read_text(encoding="utf-8-sig").splitlines()))

@@ -1,4 +1,4 @@
-"""Source accounts whose subscriptions are worth something."""
+"""Builders of source accounts with paid subscriptions."""
 
 from collections.abc import Sequence
 from datetime import date, datetime

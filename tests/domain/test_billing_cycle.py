@@ -38,21 +38,21 @@ SHARES = [
 
 
 @pytest.mark.parametrize(("month", "day", "after", "following", "days"), NEXT)
-def test_the_next_billing_date(
+def test_the_next_billing_date_follows_the_billing_day(
     month: int | None,
     day: int,
     after: tuple[int, int, int],
     following: tuple[int, int, int],
     days: int,
 ) -> None:
-    """ADD-4."""
+    """ADD-4: in shorter months it is the last day."""
     billing = BillingDay(day=day, month=month)
     assert billing.next_after(date(*after)) == date(*following)
     assert billing.term(date(*after)).cycle_days == days
 
 
 @pytest.mark.parametrize(("day", "bought_on", "expected"), SHARES)
-def test_the_share_of_a_cycle_that_is_due(
+def test_a_first_payment_is_a_share_of_the_cycle(
     day: int, bought_on: tuple[int, int, int], expected: tuple[int, int]
 ) -> None:
     """ADD-4: days to the next billing date ÷ days of the cycle."""
@@ -61,7 +61,7 @@ def test_the_share_of_a_cycle_that_is_due(
 
 
 def test_a_term_may_end_with_a_plan_that_was_paid_for_years() -> None:
-    """ADD-4: the plan's period end, however far; the cycle is its last year."""
+    """ADD-4: the term ends with the plan's period; its cycle is the last year of it."""
     end = date(2036, 7, 1)
     term = BillingDay.of_year(end).term(date(2026, 7, 1), end)
     assert (term.end, term.cycle_days) == (end, 366)
@@ -79,6 +79,7 @@ billing_days = st.builds(
 def test_a_first_term_is_a_part_of_a_cycle_and_a_renewal_all_of_it(
     billing: BillingDay, day: date
 ) -> None:
+    """ADD-4: a renewal pays for a whole cycle."""
     first = billing.term(day)
     assert 0 < first.share <= 1
     assert billing.last_before(first.end) <= day < first.end
@@ -90,7 +91,7 @@ def test_a_first_term_is_a_part_of_a_cycle_and_a_renewal_all_of_it(
 @settings(deadline=None)  # Other tests may have the processor.
 @given(st.integers(1, 31), days)
 def test_the_anchor_day_never_drifts(day: int, start: date) -> None:
-    """A year of months later it is the same day, or the last one that the month has."""
+    """ADD-7: after a year of renewals it is the same day, or the last of a shorter month."""
     billing, on = BillingDay(day=day), start
     for _ in range(24):
         on = billing.next_after(on)

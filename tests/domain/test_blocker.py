@@ -1,4 +1,4 @@
-"""What stands in an owner's way."""
+"""Blockers of an owner's acceptance."""
 
 from decimal import Decimal
 from typing import Any
@@ -26,11 +26,12 @@ def an_account(**parts: Any) -> Account:
 
 
 def test_nothing_blocks_a_clean_account() -> None:
+    """BLK: an account without other users, rooms, invoices and cancellations has no blockers."""
     assert find_blockers(an_account(), OWNER) == ()
 
 
 def test_every_blocker_is_found_at_once_with_its_items() -> None:
-    """BLK-1, BLK-2, BLK-3: all of them, each with what is in the way."""
+    """BLK-1, BLK-2, BLK-3: all blockers are found together, each with its items."""
     account = an_account(
         users=[
             {"email": OWNER, "role": "owner"},

@@ -1,4 +1,4 @@
-"""When refunds arrive, are looked up, and are late."""
+"""The dates at which refunds arrive, are looked up and are late."""
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
@@ -26,7 +26,7 @@ SATURDAY = 5
 
 
 def on(*days: date) -> IsDayOff:
-    """These holidays, and the weekend of most countries."""
+    """Return a calendar with these holidays, and Saturday and Sunday off."""
     return lambda day: day in days or day.weekday() >= SATURDAY
 
 
@@ -59,11 +59,12 @@ no_holidays = on()
 def test_a_refund_arrives_on_the_third_to_the_fifth_business_day(
     accepted_at: datetime, zone: str, holidays: Collection[date], first: date, last: date
 ) -> None:
-    """REF-1: counted from the day after the acceptance, in the source account's zone."""
+    """REF-1: days are counted from the day after the acceptance, in the source account's zone."""
     assert arrival_window(accepted_at, zone, on(*holidays)) == (first, last)
 
 
 def test_a_window_of_no_days_is_the_day_of_acceptance() -> None:
+    """REF-1: a policy of 0 business days means the day of the acceptance."""
     saturday = FRIDAY + timedelta(days=1)
     accepted_on, monday = date(2026, 11, 21), date(2026, 11, 23)
     assert arrival_window(saturday, BERLIN, no_holidays, 0, 1) == (accepted_on, monday)
@@ -78,19 +79,19 @@ def test_a_window_of_no_days_is_the_day_of_acceptance() -> None:
     ],
 )
 def test_a_refund_is_late_when_its_last_day_is_over(zone: str, late: datetime) -> None:
-    """REF-3: midnight at the end of Friday 27 November, in the source account's zone."""
+    """REF-3: it is overdue from the end of Friday 27 November in the source account's zone."""
     assert overdue_from((date(2026, 11, 25), date(2026, 11, 27)), zone) == late
 
 
-def test_the_weekend_is_whatever_days_the_country_rests() -> None:
-    """REF-1: counted on a calendar; where Friday and Saturday are off, Sunday is the first day."""
+def test_the_weekend_is_that_of_the_country() -> None:
+    """REF-1: where Friday and Saturday are off, Sunday is the first business day."""
     friday_and_saturday = (4, 5)
     window = arrival_window(FRIDAY, "Asia/Kuwait", lambda day: day.weekday() in friday_and_saturday)
     assert window == (november(24), november(26))
 
 
 def test_a_refund_is_looked_up_on_business_days_at_the_time_of_its_request() -> None:
-    """REF-2: from the third business day on."""
+    """REF-2: look-ups start on the third business day."""
     assert lookup_times(FRIDAY, NEW_YORK, on(THANKSGIVING), first=3, times=3) == (
         datetime(2026, 11, 25, 15, 30, tzinfo=UTC),
         datetime(2026, 11, 27, 15, 30, tzinfo=UTC),
@@ -110,13 +111,13 @@ def test_a_refund_is_looked_up_on_business_days_at_the_time_of_its_request() -> 
 def test_the_time_of_day_stays_when_clocks_change(
     requested: datetime, looked_up: list[str]
 ) -> None:
-    """REF-2: 10:00 in Berlin, before and after."""
+    """REF-2: the look-up is at 10:00 in Berlin before and after the change."""
     expected = tuple(datetime.fromisoformat(f"{each}+00:00") for each in looked_up)
     assert lookup_times(requested, BERLIN, no_holidays, first=3, times=2) == expected
 
 
-def test_a_time_of_day_that_clocks_skip_is_made_up_for_after_the_gap() -> None:
-    """REF-2: in Cairo, 00:30 did not exist on Friday 28 April 2023; it was 01:30."""
+def test_a_time_of_day_in_a_clock_gap_moves_forward() -> None:
+    """REF-2: in Cairo, 00:30 did not exist on Friday 28 April 2023; the look-up is at 01:30."""
     requested = datetime(2023, 4, 26, 22, 30, tzinfo=UTC)
     before, after = lookup_times(requested, "Africa/Cairo", no_holidays, first=1, times=2)
     assert before == datetime(2023, 4, 27, 22, 30, tzinfo=UTC)
@@ -133,6 +134,7 @@ def test_a_time_of_day_that_clocks_skip_is_made_up_for_after_the_gap() -> None:
 def test_every_lookup_is_on_a_business_day_and_the_window_holds_the_first(
     accepted_at: datetime, zone: str, off: set[int]
 ) -> None:
+    """REF-1, REF-2: for every country, zone and time of acceptance."""
     holidays = on(*(day_of(accepted_at, zone) + timedelta(days=days) for days in off))
     first, last = arrival_window(accepted_at, zone, holidays)
     looked_up = lookup_times(accepted_at, zone, holidays, first=3, times=3)

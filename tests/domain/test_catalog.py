@@ -1,4 +1,4 @@
-"""What licenses cost, and what a file may say of it."""
+"""The price catalogue: the example, and prices in an import file."""
 
 from decimal import Decimal
 from typing import Literal
@@ -22,19 +22,20 @@ from domain.license import Sku
     ],
 )
 @pytest.mark.parametrize(("cycle", "months"), [("monthly", 1), ("annual", 10)])
-def test_the_example_is_that_of_the_rules(
+def test_the_example_has_the_prices_of_the_rules(
     sku: Sku,
     capacity: int | None,
     monthly: str,
     cycle: Literal["monthly", "annual"],
     months: int,
 ) -> None:
-    """ADD-4: a year is ten months."""
+    """ADD-4: a year costs ten months."""
     price = Catalog().price(sku, capacity, 3, cycle)
     assert price == 3 * months * Decimal(monthly)
 
 
-def test_what_a_file_leaves_out_costs_what_it_does_in_the_example() -> None:
+def test_prices_missing_from_a_file_are_those_of_the_example() -> None:
+    """ADD-4: an imported catalogue may be partial."""
     catalog = Catalog.model_validate({"large-meeting": {"500": "49.90", "5000": 250}})
     assert catalog.model_dump(mode="json") == {
         "workplace": "13.00",
@@ -56,9 +57,10 @@ def test_what_a_file_leaves_out_costs_what_it_does_in_the_example() -> None:
         ({"large_meeting": {}}, ("large_meeting",)),
     ],
 )
-def test_a_mistake_in_it_is_one_of_the_file_and_has_its_path(
+def test_an_error_in_a_catalogue_is_reported_with_its_path(
     catalog: dict[str, object], place: tuple[str, ...]
 ) -> None:
+    """ADD-4: an invalid price is refused with its path in the file."""
     with pytest.raises(ValidationError) as invalid:
         Directory.model_validate({"catalog": catalog, "accounts": []})
     [error] = invalid.value.errors()

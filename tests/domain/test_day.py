@@ -1,4 +1,4 @@
-"""Calendar days: 23, 24 or 25 hours, by the zone."""
+"""Calendar days of 23, 24 or 25 hours, by the zone."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -24,17 +24,20 @@ from domain.day import at_time, begin, day_of, end
 def test_a_day_begins_and_ends_with_the_clocks_of_its_zone(
     zone: str, day: date, hours: int
 ) -> None:
+    """QUO-2: days may have 23, 24 or 25 hours."""
     assert end(day, zone) - begin(day, zone) == timedelta(hours=hours)
     assert day_of(begin(day, zone), zone) == day
     assert day_of(begin(day, zone) - timedelta(microseconds=1), zone) == day - timedelta(days=1)
     assert day_of(end(day, zone), zone) == day + timedelta(days=1)
 
 
-def test_a_time_that_clocks_skip_comes_after_the_gap() -> None:
+def test_a_time_in_a_clock_gap_moves_forward() -> None:
+    """REF-2: it is moved by the length of the gap."""
     skipped = at_time(date(2026, 3, 29), time(2, 30), "Europe/Berlin")
     assert skipped == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 
 
-def test_of_a_time_that_clocks_show_twice_the_first_counts() -> None:
+def test_the_first_of_two_equal_clock_times_counts() -> None:
+    """REF-2: clocks show it twice when they are set back."""
     twice = at_time(date(2026, 10, 25), time(2, 30, fold=1), "Europe/Berlin")
     assert twice == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What becomes of money, entry by entry."""
+"""The transfers of settlements, and credit entries."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -84,7 +84,7 @@ MIXED = ("30.00", "card"), ("30.00", "credit"), ("30.00", "bank")
         ),
     ],
 )
-def test_unused_value_goes_where_it_was_chosen_to_go(
+def test_unused_value_is_refunded_or_credited_by_choice(
     choice: Choice, same_currency: bool, entries: list[tuple[str, str, str]]
 ) -> None:
     """QUO-3, QUO-4."""
@@ -115,10 +115,10 @@ def test_the_rest_is_earned_and_credit_goes_along() -> None:
     ),
     st.sampled_from(Choice),
 )
-def test_what_is_settled_is_the_quote_to_the_minor_unit(
+def test_a_settlement_equals_the_quote_to_the_minor_unit(
     payments: list[tuple[str, str]], choice: Choice
 ) -> None:
-    """QUO-5: and never an entry of nothing."""
+    """QUO-5: there is no transfer of zero."""
     quoted = a_quote(*payments)
     entries = [*a_closure().settlement_transfers(quoted, choice)]
     assert total((entry.amount for entry in entries), "EUR") == quoted.total

@@ -1,3 +1,5 @@
+"""Letters: the readers and facts of each transition."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -68,7 +70,7 @@ def an_invitation(
     blockers: tuple[Blocker, ...] = (),
     expires_at: datetime | None = NOW,
 ) -> Invitation:
-    """An invitation that came to `state` by `events`."""
+    """Return an invitation in `state` whose journal has `events`."""
     return Invitation(
         workflow_id="invitation/acme/k",
         run_id="r",
@@ -103,7 +105,9 @@ def parties(
     )
 
 
-def told(invitation: Invitation, concerned: InvitationParties | None = None) -> tuple[Letter, ...]:
+def letters_of(
+    invitation: Invitation, concerned: InvitationParties | None = None
+) -> tuple[Letter, ...]:
     return invitation_letters(an_invite(), invitation, concerned or parties(), LINK)
 
 
@@ -111,8 +115,8 @@ def an_accepted(*items: ManifestItem) -> Invitation:
     return an_invitation(InvitationState.COMPLETED, "deliver", "accept", manifest=items)
 
 
-def told_of_the_move(*items: ManifestItem) -> list[MovedLetter]:
-    return [letter for letter in told(an_accepted(*items)) if isinstance(letter, MovedLetter)]
+def moved_letters(*items: ManifestItem) -> list[MovedLetter]:
+    return [letter for letter in letters_of(an_accepted(*items)) if isinstance(letter, MovedLetter)]
 
 
 def an_item(
@@ -121,10 +125,10 @@ def an_item(
     return ManifestItem(item=item, status=status, count=1, changes=changes)
 
 
-def test_who_is_blocked_is_told_of_every_blocker_each_time_anew() -> None:
-    """BLK-4: an e-mail for each change of the list."""
+def test_each_change_of_the_blockers_has_its_own_letter() -> None:
+    """BLK-4: the e-mail lists all blockers."""
     once = an_invitation(InvitationState.BLOCKED, "deliver", "block", blockers=(ROOM,))
-    assert told(once) == (
+    assert letters_of(once) == (
         BlockedLetter(
             id="blocked.3.run-1",
             reader=JANE,
@@ -134,21 +138,21 @@ def test_who_is_blocked_is_told_of_every_blocker_each_time_anew() -> None:
         ),
     )
     again = an_invitation(InvitationState.BLOCKED, "deliver", "block", "block", blockers=(ROOM,))
-    assert [letter.id for letter in told(again)] == ["blocked.4.run-1"]
+    assert [letter.id for letter in letters_of(again)] == ["blocked.4.run-1"]
 
 
-def test_a_paused_deadline_is_none() -> None:
-    """BLK-5."""
+def test_a_letter_names_no_deadline_while_it_is_paused() -> None:
+    """BLK-5: the time left is unknown to the reader."""
     paused = an_invitation(InvitationState.BLOCKED, "deliver", "block", expires_at=None)
-    [letter] = told(paused)
+    [letter] = letters_of(paused)
     assert isinstance(letter, BlockedLetter)
     assert letter.expires_at is None
 
 
-def test_who_is_unblocked_gets_the_link_that_works() -> None:
-    """BLK-4."""
+def test_an_unblocked_invitee_gets_the_valid_link() -> None:
+    """BLK-4: the invitee is notified when the last blocker is cleared."""
     unblocked = an_invitation(InvitationState.PENDING, "deliver", "block", "unblock")
-    assert told(unblocked) == (
+    assert letters_of(unblocked) == (
         UnblockedLetter(
             id="unblocked.4.run-1", reader=JANE, account_name="Acme", link=LINK, expires_at=NOW
         ),
@@ -156,13 +160,14 @@ def test_who_is_unblocked_gets_the_link_that_works() -> None:
 
 
 @pytest.mark.parametrize("events", [("deliver",), ("deliver", "block", "unblock", "resend")])
-def test_a_pending_invitation_has_no_other_news(events: tuple[str, ...]) -> None:
-    assert told(an_invitation(InvitationState.PENDING, *events)) == ()
+def test_a_delivered_invitation_has_no_further_letter(events: tuple[str, ...]) -> None:
+    """INV-4: `pending` needs no letter besides the invitation itself."""
+    assert letters_of(an_invitation(InvitationState.PENDING, *events)) == ()
 
 
-def test_the_inviter_is_told_that_another_account_was_first() -> None:
-    """INV-14."""
-    assert told(an_invitation(InvitationState.SUPERSEDED, "deliver", "supersede")) == (
+def test_the_inviter_is_notified_of_a_superseded_invitation() -> None:
+    """INV-14: another account was first."""
+    assert letters_of(an_invitation(InvitationState.SUPERSEDED, "deliver", "supersede")) == (
         SupersededLetter(
             id="superseded.run-1", reader=EVE, account_name="Acme", invitee="jane@example.com"
         ),
@@ -170,17 +175,17 @@ def test_the_inviter_is_told_that_another_account_was_first() -> None:
 
 
 @pytest.mark.parametrize(("event", "managed"), [("accept", False), ("join", True)])
-def test_both_are_told_whether_the_invitee_was_asked(event: str, managed: bool) -> None:
-    """INV-18: told afterwards."""
-    welcome, accepted = told(an_invitation(InvitationState.COMPLETED, event, "complete"))
+def test_letters_say_if_the_invitee_joined_without_an_answer(event: str, managed: bool) -> None:
+    """INV-18: both are notified afterwards."""
+    welcome, accepted = letters_of(an_invitation(InvitationState.COMPLETED, event, "complete"))
     assert isinstance(welcome, WelcomeLetter)
     assert isinstance(accepted, AcceptedLetter)
     assert welcome.managed == accepted.managed == managed
 
 
-def test_the_invitee_is_told_what_the_move_has_changed() -> None:
-    """TRF-1, TRF-2, TRF-5: one letter, with what could not be moved."""
-    assert told_of_the_move(
+def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
+    """TRF-1, TRF-2, TRF-5: failed items are in it as well."""
+    assert moved_letters(
         an_item(Item.MEETINGS, changes=(NEW_LINK,)),
         an_item(Item.WEBINARS, changes=(NEW_WEBINAR_LINK,)),
         an_item(Item.CONTACTS, FAILED),
@@ -197,32 +202,33 @@ def test_the_invitee_is_told_what_the_move_has_changed() -> None:
     ]
 
 
-def test_a_move_that_changed_nothing_is_no_news() -> None:
-    assert told_of_the_move(an_item(Item.MEETINGS), an_item(Item.CONTACTS)) == []
-    assert told_of_the_move() == []
+def test_a_move_without_changes_has_no_letter() -> None:
+    """TRF-5: only changes and failures are worth a letter."""
+    assert moved_letters(an_item(Item.MEETINGS), an_item(Item.CONTACTS)) == []
+    assert moved_letters() == []
 
 
 @pytest.mark.parametrize("status", [ItemStatus.PENDING, RUNNING])
-def test_the_move_is_told_when_it_has_come_to_its_end(status: ItemStatus) -> None:
-    """TRF-1: the settlement does not wait for it."""
+def test_the_letter_about_the_move_waits_for_its_end(status: ItemStatus) -> None:
+    """TRF-5: it does not wait for the settlement."""
     meetings = an_item(Item.MEETINGS, changes=(NEW_LINK,))
-    assert told_of_the_move(meetings, an_item(Item.CONTACTS, status)) == []
+    assert moved_letters(meetings, an_item(Item.CONTACTS, status)) == []
 
 
-def test_what_was_moved_at_a_second_try_is_told_in_a_letter_of_its_own() -> None:
-    """TRF-5: no new link is kept from the invitee."""
-    [first] = told_of_the_move(an_item(Item.MEETINGS, FAILED), an_item(Item.CONTACTS, FAILED))
-    [second] = told_of_the_move(
+def test_a_retried_move_has_its_own_letter() -> None:
+    """TRF-5: the invitee gets every new link."""
+    [first] = moved_letters(an_item(Item.MEETINGS, FAILED), an_item(Item.CONTACTS, FAILED))
+    [second] = moved_letters(
         an_item(Item.MEETINGS, changes=(NEW_LINK,)), an_item(Item.CONTACTS, FAILED)
     )
     assert first.id != second.id
     assert second.links == (NEW_LINK,)
 
 
-def test_every_admin_is_told_which_licenses_stayed_behind() -> None:
-    """TRF-3."""
+def test_every_admin_is_notified_of_licenses_that_did_not_move() -> None:
+    """TRF-3: the admins must assign new ones."""
     left, boss = (HeldAddon(capacity=500),), Reader(email="boss@acme.example")
-    letters = told(an_accepted(), parties(licenses_left=left, admins=(boss, EVE)))
+    letters = letters_of(an_accepted(), parties(licenses_left=left, admins=(boss, EVE)))
     assert [letter for letter in letters if isinstance(letter, LicensesLeftLetter)] == [
         LicensesLeftLetter(
             id=f"licenses_left.{number}.run-1",
@@ -235,14 +241,15 @@ def test_every_admin_is_told_which_licenses_stayed_behind() -> None:
     ]
 
 
-def test_no_admin_is_told_where_no_license_stayed_behind() -> None:
-    letters = told(an_accepted(), parties(admins=(EVE,)))
+def test_admins_get_no_letter_when_no_license_was_lost() -> None:
+    """TRF-3: there is nothing to assign."""
+    letters = letters_of(an_accepted(), parties(admins=(EVE,)))
     assert not [letter for letter in letters if isinstance(letter, LicensesLeftLetter)]
 
 
 @pytest.mark.parametrize("managed", [False, True])
-def test_a_heads_up_names_who_invites_and_when(managed: bool) -> None:
-    """INV-17, INV-18."""
+def test_a_heads_up_names_the_inviter_and_the_date(managed: bool) -> None:
+    """INV-17, INV-18: it says if the person may join without an answer."""
     goes_out_at = NOW + timedelta(days=3)
     assert heads_up_letter(an_invite(managed=managed), parties(), goes_out_at) == HeadsUpLetter(
         id="heads_up.run-1",
@@ -254,8 +261,8 @@ def test_a_heads_up_names_who_invites_and_when(managed: bool) -> None:
     )
 
 
-def test_an_invitation_letter_names_what_stays_behind() -> None:
-    """TRF-3: before accepting."""
+def test_an_invitation_letter_lists_what_does_not_move() -> None:
+    """TRF-3: the invitee knows it before accepting."""
     stays = (Notice(item="report_data", message="Your reports."),)
     letter = invitation_letter(
         an_invite(), parties(stays=stays), number=1, link=LINK, expires_at=NOW
@@ -266,9 +273,9 @@ def test_an_invitation_letter_names_what_stays_behind() -> None:
 @pytest.mark.parametrize(
     "state", [state for state in InvitationState if state.final and not state.accepted]
 )
-def test_the_inviter_hears_of_every_end_but_an_admins_own(state: InvitationState) -> None:
-    """INV-4, INV-6, INV-7, INV-14."""
-    letters = told(an_invitation(state, "deliver", "end"))
+def test_the_inviter_is_notified_of_every_end_but_a_revocation(state: InvitationState) -> None:
+    """INV-4, INV-6, INV-7, INV-14: revoking is the account's own decision."""
+    letters = letters_of(an_invitation(state, "deliver", "end"))
     readers = [letter.reader for letter in letters]
     assert readers == ([] if state is InvitationState.REVOKED else [EVE])
 
@@ -284,8 +291,8 @@ def letters_to_holders(
     return list(license_letters("n-1", Sku.LARGE_MEETING, results, waited, parties))
 
 
-def test_each_user_is_told_what_became_of_their_license_once_for_each_notice() -> None:
-    """ASG-3."""
+def test_each_user_gets_one_letter_for_each_change_of_their_license() -> None:
+    """ASG-3: assignments and releases take effect at once."""
     [assigned] = letters_to_holders(a_result(JANE.email, "assigned", capacity=500))
     assert isinstance(assigned, LicenseAssignedLetter)
     assert (assigned.id, assigned.reader, assigned.capacity) == (
@@ -299,17 +306,18 @@ def test_each_user_is_told_what_became_of_their_license_once_for_each_notice() -
 
 
 @pytest.mark.parametrize("state", ["requested", "waiting", "refused"])
-def test_who_has_no_license_is_told_nothing(state: str) -> None:
-    """There may never be one for them; the admin has seen it in the answer."""
+def test_waiting_and_refused_users_get_no_letter(state: str) -> None:
+    """ASG-5: the admin sees them in the result of the request."""
     assert letters_to_holders(a_result(JANE.email, state)) == []
 
 
-def test_who_left_the_directory_is_told_nothing() -> None:
+def test_users_who_left_the_directory_get_no_letter() -> None:
+    """ASG-3: they have no address on the account any more."""
     assert letters_to_holders(a_result("gone@acme.example", "assigned")) == []
 
 
-def test_the_admin_is_told_who_was_served_and_who_was_not() -> None:
-    """ASG-5: once nobody waits any more."""
+def test_the_admin_is_notified_when_no_user_waits_any_more() -> None:
+    """ASG-5: the letter lists the users served and not served."""
     waited = (a_result("a@acme.example", "assigned"), a_result("b@acme.example", "released"))
     [served] = letters_to_holders(waited=waited)
     assert isinstance(served, LicenseServedLetter)

@@ -1,4 +1,4 @@
-"""What moves, what changes on the way, and how far it has come."""
+"""The manifest: items, changes and status."""
 
 from typing import Any
 
@@ -29,8 +29,8 @@ def a_meeting(id: str = "801", join_url: str | None = None) -> Meeting:
     )
 
 
-def test_what_there_is_waits_and_the_rest_counts_as_moved() -> None:
-    """TRF-1: the profile has come along with the membership."""
+def test_items_with_data_are_pending_and_empty_items_count_as_moved() -> None:
+    """TRF-1: the profile moves with the membership."""
     manifest = initial_manifest(ANN)
     assert [entry.item for entry in manifest] == list(Item)
     waiting = {entry.item: entry.count for entry in manifest if entry.unfinished}
@@ -39,8 +39,8 @@ def test_what_there_is_waits_and_the_rest_counts_as_moved() -> None:
     assert unfinished(manifest)
 
 
-def test_nobody_without_an_account_has_anything_to_move() -> None:
-    """TRF-1."""
+def test_a_person_without_an_account_has_nothing_to_move() -> None:
+    """TRF-1, SRC-1: all counts are 0."""
     manifest = initial_manifest(None)
     assert {(entry.status, entry.count) for entry in manifest} == {(ItemStatus.MOVED, 0)}
     assert not unfinished(manifest)
@@ -59,7 +59,7 @@ def test_nobody_without_an_account_has_anything_to_move() -> None:
 def test_a_locked_setting_takes_the_value_of_the_account(
     settings: dict[str, Any], locked: dict[str, Any], changes: list[tuple[str, Any, Any]]
 ) -> None:
-    """TRF-2: old → new, and who locked it."""
+    """TRF-2: the change has the old and the new value and the locking account."""
     assert overridden_settings(settings, locked, "acme") == tuple(
         Change(name=name, old=old, new=new, locked_by="acme") for name, old, new in changes
     )
@@ -88,20 +88,20 @@ def test_join_links_follow_the_vanity_url(
     target: str | None,
     links: list[tuple[str | None, str]],
 ) -> None:
-    """TRF-5."""
+    """TRF-5: without a vanity URL of the target, links stay."""
     changes = changed_join_links([a_meeting(join_url=join_url)], source, target, "meet.example")
     assert [(change.old, change.new) for change in changes] == links
     assert {change.name for change in changes} <= {"801"}
 
 
-def test_an_id_is_written_as_a_link_allows() -> None:
-    """TRF-5: it came from outside."""
+def test_a_meeting_id_is_escaped_in_its_link() -> None:
+    """TRF-5: ids come from other systems."""
     [change] = changed_join_links([a_meeting("8 01/x")], None, "acme", "meet.example")
     assert (change.name, change.new) == ("8 01/x", "https://acme.meet.example/j/8%2001%2Fx")
 
 
-def test_what_has_moved_stays_moved() -> None:
-    """TRF-1: whoever comes late does not take it back."""
+def test_a_moved_item_stays_moved() -> None:
+    """TRF-1: a late status does not replace it."""
     pending = initial_manifest(ANN)
     profile = ManifestItem(item=Item.PROFILE, count=1)
     moved = with_item(pending, profile.with_status(ItemStatus.MOVED))
@@ -111,8 +111,8 @@ def test_what_has_moved_stays_moved() -> None:
         assert with_item(moved, profile.with_status(late)) == moved
 
 
-def test_what_was_given_up_may_be_moved_again() -> None:
-    """TRF-1."""
+def test_a_failed_item_can_be_run_again() -> None:
+    """TRF-1: a retry sets it to `running`."""
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
     manifest = with_item(initial_manifest(ANN), recordings)
     assert failed(manifest)

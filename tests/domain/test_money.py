@@ -42,11 +42,12 @@ def test_a_currency_has_its_own_decimals(currency: str, digits: int, nothing: st
 def test_half_a_minor_unit_is_rounded_up(
     exact: Fraction | Decimal, currency: str, kept: str
 ) -> None:
-    """QUO-1."""
+    """QUO-1: rounding is half-up."""
     assert rounded(exact, currency).model_dump(mode="json")["amount"] == kept
 
 
 def test_amounts_add_up_in_one_currency_only() -> None:
+    """CRD-4: amounts of two currencies are never added."""
     assert eur("0.10") + eur("0.20") == eur("0.30")
     assert total([eur("1.10"), eur("2.20")], "EUR") == eur("3.30")
     assert total([], "KWD") == zero("KWD")
@@ -55,8 +56,9 @@ def test_amounts_add_up_in_one_currency_only() -> None:
 
 
 def test_an_amount_finer_than_its_currency_has_no_minor_units() -> None:
+    """QUO-1: such an amount is an error."""
     assert eur("12.50").minor_units == 1250
-    with pytest.raises(ValueError, match="finer"):
+    with pytest.raises(ValueError, match="too many decimals"):
         _ = eur("0.005").minor_units
 
 
@@ -71,7 +73,7 @@ def test_an_amount_finer_than_its_currency_has_no_minor_units() -> None:
         ("0.00", [], []),
     ],
 )
-def test_what_is_left_over_goes_to_the_largest_remainder_and_then_to_the_first(
+def test_remaining_units_go_to_the_largest_remainder_and_then_to_the_first(
     whole: str, weights: list[str], parts: list[str]
 ) -> None:
     """QUO-3: largest remainder, in file order; the figures were worked out by hand."""
@@ -82,7 +84,7 @@ def test_what_is_left_over_goes_to_the_largest_remainder_and_then_to_the_first(
 def test_parts_add_up_and_never_exceed_their_weights(
     currency: str, weights: list[int], data: st.DataObject
 ) -> None:
-    """QUO-3: exact to the minor unit; never more than what was really paid."""
+    """QUO-3: exact to the minor unit; a part never exceeds what was paid."""
     whole = data.draw(st.integers(min_value=0, max_value=sum(weights)))
     parts = divided(
         of_minor_units(whole, currency), [of_minor_units(each, currency) for each in weights]
@@ -97,5 +99,6 @@ def test_parts_add_up_and_never_exceed_their_weights(
 def test_rounding_moves_an_amount_by_half_a_minor_unit_at_most(
     currency: str, amount: Fraction
 ) -> None:
+    """QUO-1: for every amount and currency."""
     moved = rounded(amount, currency).minor_units - amount * 10 ** minor_digits(currency)
     assert Fraction(-1, 2) < moved <= Fraction(1, 2)

@@ -1,4 +1,4 @@
-"""What an order costs, and when its declined payment is tried again."""
+"""Prices of orders, and retries of declined payments."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -66,14 +66,14 @@ QUOTES = [
     pytest.param("annual", "EUR", 1, LONG_PLAN, 1, (2026, 3, 2), "165.75", (2026, 7, 1),
                  id="a plan that was paid for years: a cycle is never longer than its own year"),
     pytest.param("annual", "EUR", 1, LAPSED_PLAN, None, (2026, 3, 2), "423.29", (2027, 1, 5),
-                 id="an annual plan that nobody has renewed here: its next end"),
+                 id="an annual plan that was not renewed here: its next end"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("cycle", "currency", "quantity", "plan", "named", "bought_on", "due_now", "following"), QUOTES
 )
-def test_what_is_due_now_and_next(
+def test_an_order_has_its_amounts_and_next_billing_date(
     cycle: str,
     currency: str,
     quantity: int,
@@ -83,15 +83,15 @@ def test_what_is_due_now_and_next(
     due_now: str,
     following: tuple[int, int, int],
 ) -> None:
-    """ADD-4, with the example's prices."""
+    """ADD-4: with the prices of the example."""
     order, on = an_order(cycle=cycle, quantity=quantity), date(*bought_on)
     term = billing_day(order, on, plan, named).term(on)
     assert price_of(order, quantity, Catalog(), currency, term.share).amount == Decimal(due_now)
     assert term.end == date(*following)
 
 
-def test_what_is_not_sold_is_refused() -> None:
-    """ADD-1."""
+def test_an_unknown_capacity_or_quantity_is_refused() -> None:
+    """ADD-1: each with its error code."""
     unsold: list[tuple[dict[str, Any], ErrorCode]] = [
         ({"capacity": 750}, ErrorCode.INVALID_CAPACITY),
         ({"capacity": None}, ErrorCode.INVALID_CAPACITY),
@@ -105,8 +105,8 @@ def test_what_is_not_sold_is_refused() -> None:
     require_valid_order(an_order(quantity=MAX_LICENSES_PER_ORDER))
 
 
-def test_a_declined_payment_is_tried_again_after_1_3_5_and_7_days() -> None:
-    """ADD-4: counted from the first failure; then it is given up."""
+def test_a_declined_payment_is_retried_after_1_3_5_and_7_days() -> None:
+    """ADD-4: counted from the first failure; after that there is no retry."""
     since = datetime(2026, 3, 2, 12, tzinfo=UTC)
     quote = OrderQuote(due_now=zero("EUR"), then=zero("EUR"), next_billing_date=date(2026, 4, 1))
     order = Order(

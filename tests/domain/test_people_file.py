@@ -1,4 +1,4 @@
-"""A file of people: what spreadsheets write is read, and every mistake has its place."""
+"""CSV files of people: spreadsheet formats, and errors with row and column."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def people(file: PeopleFile) -> list[Person]:
 
 
 def places(file: PeopleFile) -> list[tuple[int, str | None]]:
-    return [(mistake.row, mistake.column) for mistake in file.errors]
+    return [(error.row, error.column) for error in file.errors]
 
 
 ADA = Person(email="ada@example.com")
@@ -39,7 +39,8 @@ FULL = Person(email="ada@example.com", license=License.LICENSED, locale="de", na
         ("email,license\nada@example.com,,,\n", [ADA]),
     ],
 )
-def test_what_spreadsheets_write_is_read(text: str, said: list[Person] | None) -> None:
+def test_files_of_common_spreadsheets_are_read(text: str, said: list[Person] | None) -> None:
+    """REM-3: separators, quotes, byte order marks and missing cells."""
     file = read_people(text.encode())
     if said is None:
         assert places(file) == [(1, None)]
@@ -48,14 +49,15 @@ def test_what_spreadsheets_write_is_read(text: str, said: list[Person] | None) -
 
 
 def test_a_quoted_line_break_is_a_space_and_no_new_row() -> None:
-    """TXT-3."""
+    """TXT-3: control characters become one space."""
     text = 'email;name\nada@example.com;"Ada\r\n""the first""; Countess"\nnobody;Bob\n'
     file = read_people(text.encode())
     assert file.rows[0].person.name == 'Ada "the first"; Countess'
     assert places(file) == [(3, "email")]
 
 
-def test_the_request_says_what_a_row_leaves_empty() -> None:
+def test_empty_cells_take_the_defaults_of_the_request() -> None:
+    """REM-3: license and locale."""
     text = "email,license,locale\nada@example.com,,\nbob@example.com,basic,fr\n"
     ada, bob = people(read_people(text.encode(), License.LICENSED, "pl"))
     assert (ada.license, ada.locale) == (License.LICENSED, "pl")
@@ -63,7 +65,7 @@ def test_the_request_says_what_a_row_leaves_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "mistakes"),
+    ("content", "errors"),
     [
         (b"", [(1, None)]),
         (b"\n \n", [(1, None)]),
@@ -76,15 +78,17 @@ def test_the_request_says_what_a_row_leaves_empty() -> None:
         ("email\nada@example.com".encode("utf-16"), [(1, None)]),
     ],
 )
-def test_a_file_that_cannot_be_trusted_says_why(
-    content: bytes, mistakes: list[tuple[int, str | None]]
+def test_an_unreliable_file_is_reported_with_its_errors(
+    content: bytes, errors: list[tuple[int, str | None]]
 ) -> None:
+    """REM-3: no row of it is invited."""
     file = read_people(content)
     assert file.unreadable
-    assert places(file) == mistakes
+    assert places(file) == errors
 
 
-def test_every_mistake_is_told_with_its_row_and_column() -> None:
+def test_every_error_is_reported_with_its_row_and_column() -> None:
+    """REM-3, INV-2: the other rows are read."""
     text = (
         f"{BOM}email;license;locale;name\n"
         "ada@example.com;basic;de;Ada\n"
@@ -104,7 +108,7 @@ def test_every_mistake_is_told_with_its_row_and_column() -> None:
         (5, None),
         (6, None),
     ]
-    assert [mistake.code for mistake in file.errors[:2]] == [
+    assert [error.code for error in file.errors[:2]] == [
         ErrorCode.INVALID_EMAIL,
         ErrorCode.INVALID_INPUT,
     ]
@@ -112,28 +116,30 @@ def test_every_mistake_is_told_with_its_row_and_column() -> None:
     assert good == ["ada@example.com", "zoe@example.com"]
 
 
-def test_an_open_quote_is_told_where_it_opens() -> None:
+def test_an_unclosed_quote_is_reported_where_it_opens() -> None:
+    """REM-3: not at the end of the file."""
     file = read_people(b'email,name\nada@example.com,"Ada\nbob@example.com,Bob\n')
     assert places(file) == [(2, None)]
 
 
-def test_behind_an_open_quote_nothing_is_trusted() -> None:
-    """REM-3: whoever stands there must not vanish into another row."""
+def test_rows_below_an_unclosed_quote_are_not_read() -> None:
+    """REM-3: they must not vanish into another row."""
     text = 'email,name\nnobody,\nada@example.com,"Ada\nbob@example.com,"Bob"\neve@example.com,Eve\n'
     file = read_people(text.encode())
     assert places(file) == [(2, "email"), (3, None)]
-    assert [mistake.row for mistake in file.unreadable] == [3]
+    assert [error.row for error in file.unreadable] == [3]
     assert file.unreadable[0].reason.endswith("; nothing below it can be read")
 
 
-def test_what_is_no_utf_8_is_told_by_row_and_column() -> None:
+def test_bytes_that_are_not_utf_8_are_reported_by_row_and_column() -> None:
+    """REM-3: such a file is unreliable."""
     text = 'email,name\na@example.com,"one\ntwo"\nb@example.com,M\xfcller\nc@example.com,J\xf6rg\n'
     file = read_people(text.encode("latin-1"))
     assert places(file) == [(3, "name"), (4, "name")]
     assert len(file.unreadable) == 2
 
 
-def test_who_is_named_twice_counts_once() -> None:
+def test_a_repeated_address_counts_once() -> None:
     """INV-2, INV-3: by the normalized address; the first row counts."""
     text = "email,license\nada@example.com,licensed\nbob@example.com,\n ADA@Example.com ,basic\n"
     file = read_people(text.encode())
@@ -145,6 +151,7 @@ def test_who_is_named_twice_counts_once() -> None:
     assert (repeated.row, repeated.email, repeated.first_row) == (4, "ada@example.com", 2)
 
 
-def test_a_place_is_words() -> None:
+def test_the_place_of_an_error_is_text() -> None:
+    """REM-3: row and column, as an operator reads them."""
     assert CsvError(row=3, column="email", reason="missing").place == "row 3, email"
     assert CsvError(row=3, column=None, reason="cut off").place == "row 3"

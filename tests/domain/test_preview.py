@@ -1,4 +1,4 @@
-"""What the money of a source account may become on another one."""
+"""Previews: offers, and notices of data, licenses and credit."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -39,15 +39,15 @@ def quoted(source: Account) -> Quote:
 
 
 def test_a_transfer_credits_the_whole_quote() -> None:
-    """QUO-6."""
+    """QUO-6: in the same currency."""
     whole = Money(amount=Decimal("20.00"), currency="EUR")
     assert transfer_offer(quoted(a_source(PAID)), EUROPEAN) == TransferOffer(
         amount=whole, to="acme"
     )
 
 
-def test_a_refund_of_what_was_paid_from_credit_alone_has_no_dates() -> None:
-    """QUO-3: nothing goes back to a payment method."""
+def test_a_refund_of_credit_alone_has_no_dates() -> None:
+    """QUO-3: no payment method gets a refund."""
     paid = a_line(date(2026, 4, 1), date(2026, 5, 1), [a_payment("30.00", "credit")])
     window = date(2026, 4, 24), date(2026, 4, 28)
     offer = preview(quoted(a_source(paid)), window).refund
@@ -55,29 +55,29 @@ def test_a_refund_of_what_was_paid_from_credit_alone_has_no_dates() -> None:
     assert (offer.amount, offer.arrives_between) == (zero("EUR"), None)
 
 
-def test_where_nothing_is_worth_anything_nothing_is_offered() -> None:
-    """QUO-4."""
+def test_a_quote_of_zero_has_no_offers() -> None:
+    """QUO-4: there is nothing to choose."""
     window = date(2026, 4, 24), date(2026, 4, 28)
     shown = preview(quoted(a_source()), window, EUROPEAN)
     assert (shown.amount, shown.refund, shown.transfer) == (zero("EUR"), None, None)
 
 
 def test_a_transfer_needs_the_same_currency() -> None:
-    """QUO-6."""
+    """QUO-6: otherwise it is refused with `currency_mismatch`."""
     refused = transfer_offer(quoted(a_source(PAID)), AMERICAN)
     assert refused == TransferRefused(refused="currency_mismatch")
 
 
-def test_credit_stays_behind_when_the_currency_is_another() -> None:
-    """QUO-3, QUO-6: the balance, and what was paid from credit and is unused."""
+def test_credit_stays_behind_in_another_currency() -> None:
+    """QUO-3, QUO-6: the balance, and unused value that was paid from credit."""
     source = a_source(PAID, credit="5.50")
     [notice] = staying_credit_notices(source, AMERICAN, quoted(source))
     assert notice.item == "credit"
     assert notice.message == "Credit of 15.50 EUR, because Acme pays in USD."
 
 
-def test_credit_follows_into_the_same_currency() -> None:
-    """QUO-6."""
+def test_credit_moves_in_the_same_currency() -> None:
+    """QUO-6: with either choice."""
     source = a_source(PAID, credit="5.50")
     assert staying_credit_notices(source, EUROPEAN, quoted(source)) == ()
     [notice] = moving_credit_notices(source, EUROPEAN, quoted(source))
@@ -85,12 +85,13 @@ def test_credit_follows_into_the_same_currency() -> None:
     assert moving_credit_notices(source, AMERICAN, quoted(source)) == ()
 
 
-def test_no_credit_leaves_nothing_behind() -> None:
+def test_an_account_without_credit_has_no_notice_of_it() -> None:
+    """QUO-6: a balance of zero is not listed."""
     assert staying_credit_notices(a_source(), AMERICAN, quoted(a_source())) == ()
 
 
 def a_host(**theirs: Any) -> Account:
-    """A paid account whose owner has a bit of everything."""
+    """Return a paid account whose owner has data of every kind."""
     owner = {
         "email": OWNER,
         "role": "owner",
@@ -105,13 +106,13 @@ def a_host(**theirs: Any) -> Account:
     return a_source(users=[owner, {"email": "bob@example.com", "role": "member"}])
 
 
-def told(notices: Any) -> dict[str, tuple[int | None, str]]:
+def by_item(notices: Any) -> dict[str, tuple[int | None, str]]:
     return {notice.item: (notice.count, notice.message) for notice in notices}
 
 
-def test_everything_that_moves_is_named_with_its_count() -> None:
+def test_all_data_that_moves_is_listed_with_its_count() -> None:
     """QUO-8, TRF-1, TRF-6."""
-    moves = told(moving_notices(a_host().user(OWNER), EUROPEAN))
+    moves = by_item(moving_notices(a_host().user(OWNER), EUROPEAN))
     assert {item: count for item, (count, _) in moves.items()} == {
         "profile": 1,
         "meetings": 1,
@@ -125,38 +126,38 @@ def test_everything_that_moves_is_named_with_its_count() -> None:
     assert "admins of Acme cannot read it" in moves["chat_history"][1]
 
 
-def test_what_somebody_has_nothing_of_is_not_named() -> None:
-    """QUO-8: nobody without an account, either."""
-    assert list(told(moving_notices(a_host().user("bob@example.com"), EUROPEAN))) == ["profile"]
+def test_empty_items_are_not_listed() -> None:
+    """QUO-8: neither are those of a person without an account."""
+    assert list(by_item(moving_notices(a_host().user("bob@example.com"), EUROPEAN))) == ["profile"]
     assert moving_notices(None, EUROPEAN) == ()
 
 
 @pytest.mark.parametrize(
-    ("vanity_url", "told_of_links"),
+    ("vanity_url", "links_text"),
     [(None, "Their ids and join links stay."), ("acme", "Their ids stay; their join links change")],
 )
-def test_join_links_change_with_a_vanity_url(vanity_url: str | None, told_of_links: str) -> None:
-    """TRF-5."""
+def test_join_links_change_with_a_vanity_url(vanity_url: str | None, links_text: str) -> None:
+    """TRF-5: the notice explains the old link, calendars and registration e-mails."""
     target = a_source(id="acme", name="Acme", vanity_url=vanity_url)
-    moves = told(moving_notices(a_host().user(OWNER), target))
+    moves = by_item(moving_notices(a_host().user(OWNER), target))
     for item in ("meetings", "webinars"):
-        assert told_of_links in moves[item][1]
+        assert links_text in moves[item][1]
 
 
-def test_settings_that_the_target_locks_are_named() -> None:
-    """TRF-2: only those that will change."""
+def test_settings_locked_by_the_target_are_listed() -> None:
+    """TRF-2: only those that change."""
     locked = {"waiting_room": False, "theme": "dark", "captions": True}
     target = a_source(id="acme", name="Acme", locked_settings=locked)
-    message = told(moving_notices(a_host().user(OWNER), target))["settings"][1]
+    message = by_item(moving_notices(a_host().user(OWNER), target))["settings"][1]
     assert message.endswith("Acme locks these, which take its values: waiting_room.")
-    unlocked = told(moving_notices(a_host().user(OWNER), EUROPEAN))["settings"][1]
+    unlocked = by_item(moving_notices(a_host().user(OWNER), EUROPEAN))["settings"][1]
     assert unlocked == "Your settings. None of them changes."
 
 
 def test_licenses_and_reports_stay_behind() -> None:
-    """TRF-3."""
+    """TRF-3: an admin must assign new licenses; reports should be downloaded."""
     source = a_host(addons=[{"sku": "large-meeting", "capacity": 500}])
-    stay = told(staying_notices(source, OWNER, EUROPEAN.name))
+    stay = by_item(staying_notices(source, OWNER, EUROPEAN.name))
     assert stay["large_meeting_license"] == (
         1,
         "Your Large Meeting license for 500 participants: "
@@ -170,7 +171,7 @@ def test_licenses_and_reports_stay_behind() -> None:
 
 
 def test_add_ons_end_with_the_account_that_is_closed() -> None:
-    """BLK-1, TRF-3: a plain member's account goes on, and so do its add-ons."""
+    """BLK-1, TRF-3: a plain member's account continues, and so do its add-ons."""
     period = date(2026, 4, 1), date(2026, 5, 1)
     lines = [
         a_line(*period, id="plan"),
@@ -179,11 +180,13 @@ def test_add_ons_end_with_the_account_that_is_closed() -> None:
     ]
     users = [{"email": OWNER, "role": "owner"}, {"email": "bob@example.com", "role": "member"}]
     source = a_source(*lines, users=users)
-    stay = told(staying_notices(source, OWNER, EUROPEAN.name))
+    stay = by_item(staying_notices(source, OWNER, EUROPEAN.name))
     assert stay["webinar_license"][0] == 2
     assert stay["webinar_license"][1].startswith("Webinar 500, which ends with Solo")
     assert stay["addon_subscription"][1].startswith("Phone, which ends with Solo")
-    assert list(told(staying_notices(source, "bob@example.com", EUROPEAN.name))) == ["report_data"]
+    assert list(by_item(staying_notices(source, "bob@example.com", EUROPEAN.name))) == [
+        "report_data"
+    ]
 
 
 LARGE = {"addons": [{"capacity": 1000}]}
@@ -208,15 +211,15 @@ LARGE = {"addons": [{"capacity": 1000}]}
         ),
     ],
 )
-def test_what_is_lost_is_told_beforehand(
+def test_losses_are_listed_before_accepting(
     theirs: dict[str, Any], license: License, lost: list[str]
 ) -> None:
     """INV-16, TRF-3."""
-    assert list(told(loss_notices(a_host(**theirs), OWNER, license))) == lost
+    assert list(by_item(loss_notices(a_host(**theirs), OWNER, license))) == lost
 
 
-def test_meetings_that_were_large_are_counted() -> None:
-    """TRF-3, ASG-3: they fall back to 100 participants."""
+def test_large_meetings_are_counted() -> None:
+    """TRF-3, ASG-3: they go back to 100 participants."""
     meetings = [
         {"id": str(n), "topic": "All hands", "starts_at": "2026-05-01T09:00:00Z", "capacity": n}
         for n in (100, 500, 1000)

@@ -62,7 +62,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("paid", "start", "last", "change", "unit", "unused"), CASES)
-def test_worked_examples(
+def test_worked_examples_of_other_products_hold(
     paid: str,
     start: tuple[int, int, int],
     last: tuple[int, int, int],
@@ -70,7 +70,7 @@ def test_worked_examples(
     unit: Unit,
     unused: str,
 ) -> None:
-    """QUO-1, QUO-2: the day of change is unused."""
+    """QUO-1, QUO-2: the day of the change is unused."""
     at = during(date(*change), hour=0, zone="UTC")
     share = unused_share(date(*start), date(*last), at, terms(unit, time_zone="UTC"))
     assert rounded(Decimal(paid) * share.numerator / share.denominator, "EUR").amount == Decimal(
@@ -90,7 +90,7 @@ def test_worked_examples(
     ],
 )
 def test_fixed_months_have_thirty_days(start: date, last: date, change: date, factor: str) -> None:
-    """QUO-2: leap year or not."""
+    """QUO-2: in leap years as well."""
     share = unused_share(start, last, during(change), terms("fixed30"))
     assert f"{share.numerator / Decimal(share.denominator):.9f}" == factor
     assert period_days(start, last, terms("fixed30")) == 30
@@ -107,7 +107,7 @@ def test_fixed_months_have_thirty_days(start: date, last: date, change: date, fa
     ],
 )
 def test_fixed_months_take_the_31st_for_the_30th(start: date, last: date, days: int) -> None:
-    """QUO-2: a year is 360 days; worked out by hand from the rule."""
+    """QUO-2: a year has 360 days; worked out by hand from the rule."""
     assert period_days(start, last, terms("fixed30")) == days
 
 
@@ -126,7 +126,7 @@ def test_fixed_months_take_the_31st_for_the_30th(start: date, last: date, days: 
 def test_days_are_calendar_days(
     start: date, last: date, change: date, unused: int, whole: int
 ) -> None:
-    """QUO-2; counted on a calendar."""
+    """QUO-2: counted on a calendar."""
     at = during(change)
     assert unused_share(start, last, at, terms()) == Fraction(unused, whole)
     assert unused_days(start, last, at, terms()) == unused
@@ -146,14 +146,14 @@ def test_days_are_calendar_days(
 def test_a_day_on_which_clocks_change_counts_as_one(
     zone: str, start: date, last: date, changed: date, days: int
 ) -> None:
-    """QUO-2: in both directions, from its first moment to its last."""
+    """QUO-2: in both directions, from its first instant to its last."""
     for at in (begin(changed, zone), end(changed, zone) - timedelta(microseconds=1)):
         share = unused_share(start, last, at, terms(time_zone=zone))
         assert share == Fraction((last - changed).days, days)
 
 
 @pytest.mark.parametrize(("changed", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25)])
-def test_seconds_pass_as_they_do(changed: date, hours: int) -> None:
+def test_seconds_are_elapsed_time(changed: date, hours: int) -> None:
     """QUO-2: a day of 23 or 25 hours has as many seconds."""
     next_day = changed + timedelta(days=1)
     at = begin(changed, BERLIN) + timedelta(hours=1)
@@ -171,7 +171,7 @@ def test_the_day_is_that_of_the_source_account() -> None:
 
 @pytest.mark.parametrize("unit", ["day", "fixed30"])
 def test_the_day_of_change_is_unused_or_used(unit: Unit) -> None:
-    """QUO-2: used, it is as though the change came on the day after."""
+    """QUO-2: used, the result is that of a change on the next day."""
     april = date(2026, 4, 1), date(2026, 5, 1)
     at = during(date(2026, 4, 21))
     assert unused_share(*april, at, terms(unit)) == Fraction(10, 30)
@@ -179,7 +179,7 @@ def test_the_day_of_change_is_unused_or_used(unit: Unit) -> None:
 
 
 def test_seconds_have_no_day_of_change() -> None:
-    """QUO-2: the policy `used` changes nothing under `second`."""
+    """QUO-2: the policy `used` has no effect with the unit `second`."""
     april = date(2026, 4, 1), date(2026, 5, 1)
     at = during(date(2026, 4, 21))
     assert unused_share(*april, at, terms("second", "used")) == unused_share(
@@ -215,10 +215,10 @@ def test_all_is_unused_before_the_period_and_nothing_after(
         ("second", "unused", Fraction(1), Fraction(1, 30 * 24 * 3600 * 10**6)),
     ],
 )
-def test_a_change_in_the_first_moment_and_in_the_last(
+def test_a_change_in_the_first_and_in_the_last_instant(
     unit: Unit, change_day: ChangeDay, first: Fraction, last: Fraction
 ) -> None:
-    """QUO-2; worked out by hand from the rule."""
+    """QUO-2: worked out by hand from the rule."""
     april, under = (date(2026, 4, 1), date(2026, 5, 1)), terms(unit, change_day)
     at_end = begin(april[1], BERLIN)
     assert unused_share(*april, begin(april[0], BERLIN), under) == first
@@ -227,14 +227,15 @@ def test_a_change_in_the_first_moment_and_in_the_last(
 
 @pytest.mark.parametrize("change_day", ["unused", "used"])
 @pytest.mark.parametrize("unit", ["day", "second", "fixed30"])
-def test_an_empty_period_is_over_as_it_begins(unit: Unit, change_day: ChangeDay) -> None:
+def test_an_empty_period_has_no_unused_share(unit: Unit, change_day: ChangeDay) -> None:
+    """QUO-2: its end is excluded."""
     day, under = date(2026, 4, 1), terms(unit, change_day)
     assert unused_share(day, day, during(day), under) == 0
     assert unused_share(day, day, during(day - timedelta(days=2)), under) == 1
     assert period_days(day, day, under) == 0
 
 
-# What holds for every period, whatever its ends are.
+# Properties of all periods.
 
 days = st.dates(min_value=date(2019, 1, 1), max_value=date(2029, 12, 31))
 moments = st.datetimes(
@@ -256,7 +257,7 @@ def in_order(
 
 
 def length(start: date | datetime, last: date | datetime, under: ProrationTerms) -> int:
-    """Measured by other means than the code's, but for the months of thirty days."""
+    """Return the length, computed independently of the code except for fixed months."""
     match under.unit:
         case "second":
             passed = to_utc(last, under.zone) - to_utc(start, under.zone)
@@ -266,9 +267,10 @@ def length(start: date | datetime, last: date | datetime, under: ProrationTerms)
 
 
 @given(under=any_terms, period=st.tuples(instants, instants), at=moments)
-def test_a_share_lies_between_nothing_and_all(
+def test_a_share_lies_between_0_and_1(
     under: ProrationTerms, period: tuple[date | datetime, date | datetime], at: datetime
 ) -> None:
+    """QUO-2: for every period and policy."""
     start, last = sorted(period, key=in_order(under))
     assert 0 <= unused_share(start, last, at, under) <= 1
     assert 0 <= unused_days(start, last, at, under) <= period_days(start, last, under)
@@ -280,6 +282,7 @@ def test_a_share_never_grows_with_time(
     period: tuple[date | datetime, date | datetime],
     changes: tuple[datetime, datetime],
 ) -> None:
+    """QUO-2: for every period and policy."""
     start, last = sorted(period, key=in_order(under))
     sooner, later = sorted(changes)
     assert unused_share(start, last, sooner, under) >= unused_share(start, last, later, under)
@@ -287,11 +290,12 @@ def test_a_share_never_grows_with_time(
 
 
 @given(under=any_terms, cuts=st.tuples(instants, instants, instants), at=moments)
-def test_a_share_does_not_depend_on_how_the_period_is_cut(
+def test_shares_of_two_parts_add_up_to_that_of_the_period(
     under: ProrationTerms,
     cuts: tuple[date | datetime, date | datetime, date | datetime],
     at: datetime,
 ) -> None:
+    """QUO-2: for every period and policy."""
     a, b, c = sorted(cuts, key=in_order(under))
 
     def unused(start: date | datetime, last: date | datetime) -> Fraction:
@@ -301,7 +305,8 @@ def test_a_share_does_not_depend_on_how_the_period_is_cut(
 
 
 @given(period=st.tuples(days, days), at=moments)
-def test_days_shown_are_the_days_reckoned_with(period: tuple[date, date], at: datetime) -> None:
+def test_days_shown_are_the_days_computed_with(period: tuple[date, date], at: datetime) -> None:
+    """QUO-2: for units of days."""
     start, last = sorted(period)
     for under in (terms(), terms("fixed30", "used")):
         whole = period_days(start, last, under)

@@ -1,4 +1,4 @@
-"""When what was given up is looked after."""
+"""Look-ups of closed refunds."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +8,8 @@ CLOSED_AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def test_what_was_given_up_is_looked_after_on_business_days_and_then_weekly() -> None:
-    """REF-4: for a quarter, and no longer."""
+def test_a_closed_refund_is_looked_up_on_business_days_and_then_weekly() -> None:
+    """REF-4: for a quarter at most."""
     business_days = tuple(CLOSED_AT + days * DAY for days in (1, 2, 3, 4, 7, 8, 9, 10, 11, 14))
     moments = list(late_lookups(CLOSED_AT, business_days))
     assert tuple(moments[:10]) == business_days

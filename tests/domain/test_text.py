@@ -1,4 +1,4 @@
-"""Text that people typed, on one line."""
+"""The normalization of typed text to one line."""
 
 import pytest
 
@@ -17,11 +17,11 @@ from domain.text import one_line
     ],
 )
 def test_control_characters_become_one_space(typed: str, written: str) -> None:
-    """TXT-3: whatever stands around them; other blanks stay as they are."""
+    """TXT-3: other blanks stay unchanged."""
     assert one_line(typed) == written
 
 
-def test_a_long_gap_is_read_all_the_same() -> None:
-    """Once it took time that grew with the square of the length."""
+def test_a_long_gap_is_read_in_linear_time() -> None:
+    """TXT-3: the time must not grow with the square of the length."""
     gap = " " * 1_000_000
     assert one_line(f"A{gap}B\n") == f"A{gap}B"

@@ -489,5 +489,5 @@ async def test_managed_domains_are_kept_as_addresses_spell_them(store: SqlStore)
 
 @pytest.mark.parametrize("domain", ["", "example", "@rich.example", "a b.example", "rich.example."])
 def test_what_is_no_domain_is_not_managed(domain: str) -> None:
-    with pytest.raises(ValueError, match="no such domain"):
+    with pytest.raises(ValueError, match="invalid domain"):
         directory(account("rich", managed_domains=[domain]))
