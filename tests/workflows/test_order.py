@@ -286,7 +286,7 @@ async def test_repeating_an_unanswered_purchase_continues_the_same_order(
         return False
 
     # As if a worker had opened it at the last moment, then died.
-    monkeypatch.setattr(order_client, "_withdrawn", too_late)
+    monkeypatch.setattr(order_client, "_terminate_unstarted", too_late)
     with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
     assert unanswered.value.outcome_unknown
