@@ -26,7 +26,7 @@ from commands import (
     reminder,
     stack,
 )
-from commands.answer import DONE, Answer
+from commands.answer import DONE, CommandOutput
 from commands.demo import command as demo
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import exit_process, log_unhandled_errors
@@ -68,23 +68,27 @@ def answer_in(
     ] = False,
 ) -> None:
     """Bring people with accounts of their own into an organization's paid account."""
-    context.obj = Answer(json=json)
+    context.obj = CommandOutput(json=json)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status, and print every failure once."""
-    answer = Answer(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
+    answer = CommandOutput(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
     try:
         return _run(arguments)
     except (Refused, Unavailable) as error:
-        return answer.refuse(error)
+        return answer.print_error(error)
     except typer.TyperException as mistaken:
         mistake = mistaken.format_message().replace("Value error, ", "")
-        return answer.refuse(Refused(ErrorCode.INVALID_INPUT, f"{mistake} See `seatflow --help`."))
+        return answer.print_error(
+            Refused(ErrorCode.INVALID_INPUT, f"{mistake} See `seatflow --help`.")
+        )
     except Exception as defect:
         if not answer.json:
             traceback.print_exc()
-        return answer.refuse(Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}"))
+        return answer.print_error(
+            Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}")
+        )
 
 
 def _run(arguments: Sequence[str]) -> int:

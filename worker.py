@@ -7,9 +7,9 @@ import uvloop
 from domain.error import Refused, Unavailable
 from runtime.process import exit_process, log_to_stderr, stop_signal
 from runtime.settings import Settings, load_settings
-from runtime.store import FOR_WORKERS, open_store
+from runtime.store import WORKER_BUSY_SECONDS, open_store
 from runtime.temporal import CORE_LOG, connect
-from runtime.wiring import working
+from runtime.wiring import running_worker
 
 DRAINED = 0
 FAILED = 1
@@ -25,10 +25,10 @@ async def serve(settings: Settings) -> None:
     Raises Refused for invalid settings, Unavailable for an unreachable backend.
     """
     stop = stop_signal()
-    async with open_store(settings, FOR_WORKERS) as store:
+    async with open_store(settings, WORKER_BUSY_SECONDS) as store:
         await store.check_id_key(settings.id_key_fingerprint)
         client = await connect(settings, core_log=CORE_LOG)
-        async with working(client, settings, store):
+        async with running_worker(client, settings, store):
             log.info("working on %s in %s", settings.task_queue, client.namespace)
             await stop.wait()
             log.info("draining")

@@ -39,7 +39,7 @@ class NotifyHolders(Value):
     sku: Sku
     results: tuple[AssignmentResult, ...]
     """The users to notify, and their results."""
-    asked_by: str
+    requested_by: str
     waited: tuple[AssignmentResult, ...] = ()
     """The users who had waited, once none waits any more; the requesting admin is notified."""
 
@@ -70,7 +70,7 @@ class AssignmentStore(Protocol):
         """Return the stored request. Raises Refused: `not_found`."""
 
     async def holder_parties(
-        self, account: str, emails: Sequence[str], asked_by: str
+        self, account: str, emails: Sequence[str], requested_by: str
     ) -> HolderParties:
         """Return the people concerned, as the directory has them now; unknown users are left out.
 
@@ -99,7 +99,7 @@ class AssignmentActivities:
     async def notify_holders(self, order: NotifyHolders) -> None:
         """Notify each user in their language; a failed letter does not delay the others."""
         emails = [result.email for result in order.results]
-        parties = await self.store.holder_parties(order.account, emails, order.asked_by)
+        parties = await self.store.holder_parties(order.account, emails, order.requested_by)
         failure: ApplicationError | None = None
         for letter in license_letters(
             order.notice, order.sku, order.results, order.waited, parties

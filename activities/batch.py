@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from temporalio import activity
 
-from activities.heartbeat import beating
+from activities.heartbeat import heartbeats
 from domain.batch import Batch, BatchProgress, BatchRow
 
 SLICE: Final = 2_000
@@ -17,16 +17,16 @@ SLICE: Final = 2_000
 A draining worker stops after the current portions.
 """
 
-PORTION: Final = 25
+CLAIM_BATCH_SIZE: Final = 25
 """Rows of one transaction; on SQLite all other writers wait for it."""
 
-LANES: Final = 6
+MAX_CONCURRENT_BATCHES: Final = 6
 """Concurrent portions: while some are started, the next one is claimed."""
 
 PAUSE: Final = timedelta(milliseconds=100)
 """Pause of a lane between two portions: the interval at which writers retry on SQLite."""
 
-BEAT_EVERY: Final = timedelta(seconds=2)
+HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 
 
 class BatchStore(Protocol):
@@ -43,11 +43,11 @@ class Inviter(Protocol):
     """The client that starts invitations."""
 
     async def invite_rows(
-        self, batch: Batch, rows: Sequence[BatchRow], in_order: asyncio.Lock
+        self, batch: Batch, rows: Sequence[BatchRow], claim_lock: asyncio.Lock
     ) -> None:
         """Invite each row once and write its result; a repeat has the same invitation.
 
-        Rows are claimed under `in_order`: the first row gets the seat. Raises Unavailable
+        Rows are claimed under `claim_lock`: the first row gets the seat. Raises Unavailable
         when rows are left without a result; the other results stay.
         """
 
@@ -63,20 +63,28 @@ class BatchActivities:
     async def invite_slice(self, batch: Batch) -> BatchProgress:
         """Invite the next rows; a retry continues with the rows without a result."""
         rows = await self.store.waiting(batch.batch_id, SLICE)
-        portions = iter([rows[start : start + PORTION] for start in range(0, len(rows), PORTION)])
-        in_order = asyncio.Lock()
-        async with beating(BEAT_EVERY):
-            lanes = [self._invite_portions(batch, portions, in_order) for _ in range(LANES)]
+        claim_batches = iter(
+            [
+                rows[start : start + CLAIM_BATCH_SIZE]
+                for start in range(0, len(rows), CLAIM_BATCH_SIZE)
+            ]
+        )
+        claim_lock = asyncio.Lock()
+        async with heartbeats(HEARTBEAT_INTERVAL):
+            lanes = [
+                self._invite_in_batches(batch, claim_batches, claim_lock)
+                for _ in range(MAX_CONCURRENT_BATCHES)
+            ]
             for failure in await asyncio.gather(*lanes, return_exceptions=True):
                 if failure:
                     raise failure
         return await self.store.progress(batch.batch_id)
 
-    async def _invite_portions(
-        self, batch: Batch, portions: Iterator[Sequence[BatchRow]], in_order: asyncio.Lock
+    async def _invite_in_batches(
+        self, batch: Batch, claim_batches: Iterator[Sequence[BatchRow]], claim_lock: asyncio.Lock
     ) -> None:
-        for portion in portions:
-            await self.inviter.invite_rows(batch, portion, in_order)
+        for portion in claim_batches:
+            await self.inviter.invite_rows(batch, portion, claim_lock)
             await asyncio.sleep(PAUSE.total_seconds())
             if activity.is_worker_shutdown():
                 # Another worker continues at once, instead of after a heartbeat timeout.

@@ -10,7 +10,7 @@ from domain.money import Money
 from domain.refund import PartState
 
 
-class ChargeUndecided(Exception):
+class ChargePending(Exception):
     """The provider has the charge, but its result is not known yet; look it up again later.
 
     A bank debit, for example, takes days.
@@ -92,7 +92,7 @@ class PaymentProvider(Protocol):
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
         """Return the result of `request.key`, if any; used when the outcome is unknown.
 
-        Raises ChargeUndecided while there is none yet. A decline that the provider did not record
+        Raises ChargePending while there is none yet. A decline that the provider did not record
         is not found; the charge is then made again.
         """
 

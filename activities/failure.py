@@ -7,7 +7,7 @@ from temporalio.exceptions import ApplicationError
 from domain.address import mask_all
 from domain.error import ErrorCode, Refused
 
-_CODES = frozenset(ErrorCode)
+_ERROR_CODES = frozenset(ErrorCode)
 
 
 class SeatflowFailureConverter(DefaultFailureConverter):
@@ -36,7 +36,7 @@ class SeatflowFailureConverter(DefaultFailureConverter):
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
         """Convert `failure` to an exception."""
         error = super().from_failure(failure, payload_converter)
-        if isinstance(error, ApplicationError) and error.type in _CODES:
+        if isinstance(error, ApplicationError) and error.type in _ERROR_CODES:
             details = error.details[0] if error.details else {}
             return Refused(ErrorCode(error.type), error.message, **details)
         return error

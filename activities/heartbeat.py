@@ -17,15 +17,15 @@ class Progress:
     def show(self, *details: object) -> None:
         """Heartbeat with new details, which the next attempt receives."""
         self._details = details
-        self.beat()
+        self.heartbeat()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Heartbeat with the last details."""
         activity.heartbeat(*self._details)
 
 
 @asynccontextmanager
-async def beating(every: timedelta) -> AsyncIterator[Progress]:
+async def heartbeats(every: timedelta) -> AsyncIterator[Progress]:
     """Heartbeat in the background while the body runs.
 
     Until the body shows progress, the details of the previous attempt are repeated.
@@ -35,7 +35,7 @@ async def beating(every: timedelta) -> AsyncIterator[Progress]:
     async def beat_forever() -> None:
         while True:
             await asyncio.sleep(every.total_seconds())
-            progress.beat()
+            progress.heartbeat()
 
     beats = asyncio.create_task(beat_forever())
     try:

@@ -39,7 +39,7 @@ from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
 from domain.quote import RecordedQuote
-from domain.refund import RefundOrder
+from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
@@ -87,7 +87,7 @@ class JoinAccount(Value):
     choice: Choice | None
     quote: RecordedQuote | None = None
     """The last quote shown, if any; it binds while it is valid (QUO-5)."""
-    unasked: bool = False
+    by_managed_domain: bool = False
     """True to join only if the managed domain requires no answer (INV-18)."""
 
 
@@ -96,7 +96,7 @@ class AccountJoined(Value):
 
     invitation: Invitation
     """The stored record."""
-    refund: RefundOrder | None = None
+    refund: RefundPlan | None = None
     """The refund to payment methods, if any."""
     notified: bool = False
     """True if everyone has been notified; only for a completed invitation."""
@@ -200,10 +200,10 @@ class InvitationStore(Protocol):
         On repeat, or when it was accepted or ended before: return the stored record.
         """
 
-    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
+    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether the invitation is unchanged since `invitation` was recorded."""
 
-    async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
+    async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether its e-mail is no longer due: answered, ended, or a newer link."""
 
     async def parties(self, invite: Invite) -> InvitationParties:
@@ -223,14 +223,14 @@ class InvitationStore(Protocol):
         """Raise Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
 
 
-class Links(Protocol):
+class LinkSource(Protocol):
     """The signed links that invitees open."""
 
     def link(self, invitation_id: str, number: int) -> str:
         """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
 
 
-def as_delivered(invitation: Invitation, at: datetime, policy: Policy) -> Invitation:
+def with_delivery(invitation: Invitation, at: datetime, policy: Policy) -> Invitation:
     """Return the record after the delivery at `at`; the deadline starts again (INV-6)."""
     if invitation.state is InvitationState.SENT:
         return after(
@@ -250,7 +250,7 @@ class InvitationActivities:
 
     store: InvitationStore
     mailer: Mailer
-    links: Links
+    links: LinkSource
     operators: str | None = None
     """The operators' address; None: they get no letters."""
     sends_at_once: bool = True
@@ -270,7 +270,7 @@ class InvitationActivities:
     async def deliver_invitation(self, order: DeliverInvitation) -> LetterSent:
         """Send the invitation e-mail if it is still due, and record it (INV-4, INV-6)."""
         invite, number = order.invite, order.invitation.sent_count
-        delivered = as_delivered(order.invitation, business_time(order.at), invite.policy)
+        delivered = with_delivery(order.invitation, business_time(order.at), invite.policy)
         letter = invitation_letter(
             invite,
             await self.store.parties(invite),
@@ -291,7 +291,7 @@ class InvitationActivities:
         invite, invitation = order.invite, order.invitation
 
         async def unchanged() -> bool:
-            return await self.store.stands_as(invite.invitation_id, invitation)
+            return await self.store.is_unchanged(invite.invitation_id, invitation)
 
         letter = reminder_letter(
             invite,
@@ -362,7 +362,7 @@ class InvitationActivities:
 
     def _delivery_due(self, invite: Invite, invitation: Invitation) -> StillDue:
         async def due() -> bool:
-            return not await self.store.overtaken(invite.invitation_id, invitation)
+            return not await self.store.is_email_outdated(invite.invitation_id, invitation)
 
         return due
 

@@ -16,12 +16,12 @@ from domain.model import Value
 FIRST_RETRY = timedelta(seconds=2)
 FREQUENT_RETRY = timedelta(seconds=30)
 FREQUENT_FOR = timedelta(minutes=10)
-PATIENT_RETRY = timedelta(minutes=15)
+LONG_RETRY = timedelta(minutes=15)
 
-AT_ONCE = timedelta(seconds=1)
+MAX_CONCURRENT = timedelta(seconds=1)
 """Longest wait for a mail server to be ready for a letter that a person waits for."""
 
-HANDED_OVER_WITHIN = timedelta(seconds=4)
+HANDOVER_TIMEOUT = timedelta(seconds=4)
 """Longest time from then until the mail server has taken the letter."""
 
 
@@ -110,12 +110,12 @@ async def send_at_once(mailer: Mailer, letter: Letter) -> None:
 
     Raises `Undeliverable`. Any other exception: not taken, send it later.
     """
-    async with asyncio.timeout(AT_ONCE.total_seconds()) as limit:
+    async with asyncio.timeout(MAX_CONCURRENT.total_seconds()) as limit:
 
         async def extend_limit() -> bool:
             # Cancelled during the transfer, the letter would be sent twice.
             now = asyncio.get_running_loop().time()
-            limit.reschedule(now + HANDED_OVER_WITHIN.total_seconds())
+            limit.reschedule(now + HANDOVER_TIMEOUT.total_seconds())
             return True
 
         await mailer.send(letter, extend_limit)
@@ -142,7 +142,7 @@ def retry_delay(attempt: int, waited: timedelta) -> timedelta:
     """
     if waited < FREQUENT_FOR:
         return min(FIRST_RETRY * (1 << min(attempt - 1, 10)), FREQUENT_RETRY)
-    return min(max(waited - FREQUENT_FOR, FREQUENT_RETRY * 2), PATIENT_RETRY)
+    return min(max(waited - FREQUENT_FOR, FREQUENT_RETRY * 2), LONG_RETRY)
 
 
 def business_time(at: datetime) -> datetime:

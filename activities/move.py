@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.heartbeat import beating
+from activities.heartbeat import heartbeats
 from activities.invitation import NotifyParties
 from activities.letter import business_time, retry_delay
 from domain.address import mask_all
@@ -25,10 +25,10 @@ from domain.manifest import (
 )
 from domain.model import Value
 
-ITEM_WITHIN: Final = timedelta(minutes=5)
+ITEM_TIMEOUT: Final = timedelta(minutes=5)
 """Longest time for one item: a service that hangs must not delay the other items."""
 
-BEAT_EVERY: Final = timedelta(seconds=5)
+HEARTBEAT_INTERVAL: Final = timedelta(seconds=5)
 
 
 class MoveData(Value):
@@ -77,7 +77,7 @@ class ItemMoved(Value):
     changes: tuple[Change, ...] = ()
 
 
-class Unmovable(Exception):
+class UnmovableItem(Exception):
     """The service will never be able to move this item."""
 
 
@@ -95,7 +95,7 @@ class ContentServices(Protocol):
 class ManifestStore(Protocol):
     """The part of the store that the move uses."""
 
-    async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
+    async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Write the status of an item, also after the invitation was completed.
 
         A moved item stays moved, even if a late attempt reports otherwise. Returns the stored
@@ -118,7 +118,7 @@ class MoveActivities:
         """
         now, manifest = business_time(order.at), _resumed(order.manifest)
         given_up = order.give_up_at is not None and now >= order.give_up_at
-        async with beating(BEAT_EVERY) as progress:
+        async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             for item in manifest:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
@@ -139,7 +139,7 @@ class MoveActivities:
             # An earlier attempt moved it, then crashed.
             return stored
         try:
-            async with asyncio.timeout(ITEM_WITHIN.total_seconds()):
+            async with asyncio.timeout(ITEM_TIMEOUT.total_seconds()):
                 moved = await self.services.move(
                     MoveItem(
                         invitation_id=order.invitation_id,
@@ -149,7 +149,7 @@ class MoveActivities:
                     )
                 )
         except Exception as failure:
-            final = given_up or isinstance(failure, Unmovable)
+            final = given_up or isinstance(failure, UnmovableItem)
             _log_failure(order, item, failure, final=final)
             status = ItemStatus.FAILED if final else ItemStatus.PENDING
             return await self._record(order, item.with_status(status))
@@ -160,7 +160,7 @@ class MoveActivities:
 
     async def _record(self, order: MoveData, item: ManifestItem) -> ManifestItem:
         """Write the item; return the stored one."""
-        kept = await self.store.keep_item(order.invitation_id, item)
+        kept = await self.store.record_item(order.invitation_id, item)
         return next((entry for entry in kept.manifest if entry.item is item.item), item)
 
 

@@ -71,7 +71,7 @@ class PlanReduction(Value):
     """The quantity then; 0 cancels, the current quantity removes the plan."""
     release: tuple[str, ...] = ()
     """The normalized addresses of the users who lose their license then."""
-    release_everybody: bool = False
+    release_all_holders: bool = False
     """True if any holder may lose their license."""
 
 
@@ -165,7 +165,7 @@ class OrderStore(Protocol):
         """Void the open invoice; another entry returns its credit."""
 
     async def planned(
-        self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
+        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
     ) -> Order:
         """Return the order with `quantity` licenses from its next term on; change nothing.
 
@@ -240,7 +240,7 @@ class OrderActivities:
     async def plan_reduction(self, order: PlanReduction) -> Order:
         """Return the order with the planned quantity, price and releases (ADD-6)."""
         return await self.store.planned(
-            order.order, order.quantity, order.release, order.release_everybody
+            order.order, order.quantity, order.release, order.release_all_holders
         )
 
     @activity.defn

@@ -16,13 +16,13 @@ from domain.letter.attention import operator_letters
 from domain.letter.refund import RefundParties, refund_letters
 from domain.model import Value
 from domain.money import Money
-from domain.refund import PartState, Refund, RefundOrder, RefundPart
+from domain.refund import PartState, Refund, RefundPart, RefundPlan
 
 
 class RequestRefund(Value):
     """Request one part from the provider."""
 
-    order: RefundOrder
+    order: RefundPlan
     part: RefundPart
     at: AwareDatetime
 
@@ -30,7 +30,7 @@ class RequestRefund(Value):
 class LookUpRefund(Value):
     """Look up the parts at the provider."""
 
-    order: RefundOrder
+    order: RefundPlan
     parts: tuple[RefundPart, ...]
     at: AwareDatetime
 
@@ -38,7 +38,7 @@ class LookUpRefund(Value):
 class BookRefund(Value):
     """Book the record in the ledger, and write it."""
 
-    order: RefundOrder
+    order: RefundPlan
     refund: Refund
     at: AwareDatetime
 
@@ -52,7 +52,7 @@ class ReadRefund(Value):
 class PlanLookups(Value):
     """Plan the look-ups that follow those of the order."""
 
-    order: RefundOrder
+    order: RefundPlan
     after: AwareDatetime
 
 
@@ -60,7 +60,7 @@ class NotifyPayee(Value):
     """Notify the payee of the state."""
 
     kind: Literal["refund"] = "refund"
-    order: RefundOrder
+    order: RefundPlan
     refund: Refund
     decided: Money | None = None
     """The amount that an operator has just closed or requested again."""
@@ -69,7 +69,7 @@ class NotifyPayee(Value):
 class RefundStore(Protocol):
     """The part of the store that a running refund uses."""
 
-    async def book(self, order: RefundOrder, refund: Refund, at: datetime) -> None:
+    async def book(self, order: RefundPlan, refund: Refund, at: datetime) -> None:
         """Mailer the state of each part, once each, and write the record, in one transaction.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
@@ -81,10 +81,10 @@ class RefundStore(Protocol):
     async def latest(self, refund_id: str) -> Refund:
         """Return the stored refund. Raises Refused: `not_found`."""
 
-    async def refund_parties(self, order: RefundOrder) -> RefundParties:
+    async def refund_parties(self, order: RefundPlan) -> RefundParties:
         """Return the people whom the refund concerns, as the directory has them now."""
 
-    async def next_lookups(self, order: RefundOrder, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, order: RefundPlan, after: datetime) -> tuple[datetime, ...]:
         """Return the business days' look-ups after `after`, by the source account's calendar."""
 
 
@@ -118,7 +118,7 @@ class RefundActivities:
         """Return each part with the provider's status (REF-2)."""
         return tuple([await self._look_up(order.order, part, order.at) for part in order.parts])
 
-    async def _look_up(self, order: RefundOrder, part: RefundPart, at: datetime) -> RefundPart:
+    async def _look_up(self, order: RefundPlan, part: RefundPart, at: datetime) -> RefundPart:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
         status = await self.provider.look_up(_request(order, part, at), part.provider_id)
@@ -165,7 +165,7 @@ class RefundActivities:
         )
 
 
-def _request(order: RefundOrder, part: RefundPart, at: datetime) -> RefundRequest:
+def _request(order: RefundPlan, part: RefundPart, at: datetime) -> RefundRequest:
     return RefundRequest(
         key=order.key(part),
         account=order.source,

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from pydantic import AwareDatetime
 from temporalio import activity
 
-from activities.heartbeat import beating
+from activities.heartbeat import heartbeats
 from activities.letter import Mailer, send_or_log
 from domain.address import invitee_key
 from domain.letter.base import Reader
@@ -17,14 +17,14 @@ from domain.letter.reminder import DigestLetter, digest_letter
 from domain.model import Value
 from domain.reminder import ReminderRun, StaleInvitation
 
-AT_ONCE: Final = 50
+MAX_CONCURRENT: Final = 50
 """Invitations that are signaled at the same time."""
 
-BEAT_EVERY: Final = timedelta(seconds=5)
+HEARTBEAT_INTERVAL: Final = timedelta(seconds=5)
 POLL_EVERY: Final = timedelta(milliseconds=250)
-SETTLED_AFTER: Final = timedelta(seconds=3)
+QUIET_PERIOD: Final = timedelta(seconds=3)
 """The wait ends when no invitee has been reminded for so long."""
-WAIT_AT_MOST: Final = timedelta(minutes=5)
+MAX_WAIT: Final = timedelta(minutes=5)
 """Longest wait for a slow mail server; inviters are notified all the same."""
 
 
@@ -85,7 +85,7 @@ class InviterToNotify(Value):
 
 
 @dataclass(frozen=True)
-class Page:
+class InvitationPage:
     """A page of invitations, and the token of the next page."""
 
     workflow_ids: Sequence[str]
@@ -96,7 +96,7 @@ class Page:
 class RunningInvitations(Protocol):
     """The running invitations, found through visibility."""
 
-    async def page(self, quiet_before: datetime | None, token: bytes | None) -> Page:
+    async def page(self, quiet_before: datetime | None, token: bytes | None) -> InvitationPage:
         """Return a page of unanswered invitations, optionally only quiet ones; may lag."""
 
     async def remind(self, workflow_id: str, run_id: str) -> None:
@@ -135,7 +135,7 @@ class ReminderActivities:
     invitations: RunningInvitations
     mailer: Mailer
     id_key: bytes
-    digests_apart: timedelta = timedelta()
+    digest_interval: timedelta = timedelta()
     """Pause after each digest: one activity sends them all, past the queue's rate limit."""
 
     @activity.defn
@@ -149,7 +149,7 @@ class ReminderActivities:
     ) -> StaleInvitationsSignaled:
         """Signal page by page; a signal repeated after a crash does nothing (REM-1)."""
         token, found = _continued_from()
-        async with beating(BEAT_EVERY) as progress:
+        async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             while True:
                 page = await self.invitations.page(order.quiet_before, token)
                 await self._signal(page.workflow_ids, order.run_id)
@@ -159,7 +159,7 @@ class ReminderActivities:
                 progress.show(token.hex(), found)
 
     async def _signal(self, workflow_ids: Sequence[str], run_id: str) -> None:
-        limit = asyncio.Semaphore(AT_ONCE)
+        limit = asyncio.Semaphore(MAX_CONCURRENT)
 
         async def signal(workflow_id: str) -> None:
             async with limit:
@@ -171,15 +171,15 @@ class ReminderActivities:
     async def await_reminders(self, order: AwaitReminders) -> RemindersSent:
         """Wait until no more invitees are reminded; not every signal leads to one (REM-1)."""
         clock = asyncio.get_running_loop()
-        give_up_at = clock.time() + WAIT_AT_MOST.total_seconds()
+        give_up_at = clock.time() + MAX_WAIT.total_seconds()
         reminded, since = await self.store.reminded(order.run_id), clock.time()
-        async with beating(BEAT_EVERY):
+        async with heartbeats(HEARTBEAT_INTERVAL):
             while reminded < order.signaled and clock.time() < give_up_at:
                 await asyncio.sleep(POLL_EVERY.total_seconds())
                 now = await self.store.reminded(order.run_id)
                 if now != reminded:
                     reminded, since = now, clock.time()
-                elif clock.time() - since >= SETTLED_AFTER.total_seconds():
+                elif clock.time() - since >= QUIET_PERIOD.total_seconds():
                     break
         return RemindersSent(reminded=reminded)
 
@@ -191,7 +191,7 @@ class ReminderActivities:
         """
         digests, failure = 0, None
         last_digests = await self.store.last_digests(order.run_id)
-        async with beating(BEAT_EVERY):
+        async with heartbeats(HEARTBEAT_INTERVAL):
             for account in await self.store.accounts_to_notify(order.run_id, order.quiet_before):
                 for inviter in await self.store.inviters_to_notify(
                     account, order.run_id, order.quiet_before
@@ -205,7 +205,7 @@ class ReminderActivities:
                     except Exception as error:
                         # A full mailbox must not delay the other inviters.
                         failure = error
-                    await asyncio.sleep(self.digests_apart.total_seconds())
+                    await asyncio.sleep(self.digest_interval.total_seconds())
         if failure:
             raise failure
         return InvitersNotified(digests=digests)

@@ -10,7 +10,7 @@ from domain.business_day import BusinessCalendar, IsDayOff
 _SATURDAY: Final = 5
 
 
-class Payer(Protocol):
+class PayerCalendar(Protocol):
     """The account that paid, as far as its calendar depends on it."""
 
     @property
@@ -22,7 +22,7 @@ class Payer(Protocol):
         """The country whose weekends and holidays are left out, an ISO 3166 code."""
 
 
-def calendar_of(payer: Payer) -> BusinessCalendar:
+def calendar_of(payer: PayerCalendar) -> BusinessCalendar:
     """Return the business days of the account that paid (REF-1)."""
     return BusinessCalendar(payer.time_zone, is_day_off(payer.country))
 

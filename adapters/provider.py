@@ -28,7 +28,7 @@ from adapters.sql.database.schema import (
     ProviderRefundRow,
 )
 from adapters.sql.database.transaction import reading, writing
-from adapters.sql.membership import known_account
+from adapters.sql.membership import require_account
 from adapters.sql.money.payment_method import payment_methods, takes_charge
 from domain import day
 from domain.business_day import lookup_times
@@ -58,7 +58,7 @@ class LedgerProvider:
         Raises `Refused(not_found)` for an unknown account.
         """
         async with writing(self._engine) as session:
-            account = await known_account(session, request.account, lock=True)
+            account = await require_account(session, request.account, lock=True)
             row = await session.get(ProviderChargeRow, request.key)
             is_first = row is None
             if row is None:

@@ -27,10 +27,10 @@ _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<boxed>[^<>]+)>|(?P<bare>[^<>]+)")
 class SentLetters(Protocol):
     """The record of the letters that a mail server has accepted."""
 
-    async def taken(self, letter_id: str) -> bool:
+    async def is_sent(self, letter_id: str) -> bool:
         """Return whether a mail server has accepted that letter."""
 
-    async def remember(self, letter_id: str, at: datetime) -> None:
+    async def record_sent(self, letter_id: str, at: datetime) -> None:
         """Record that a mail server accepted the letter at `at`; a repetition changes nothing."""
 
 
@@ -82,7 +82,7 @@ class SmtpMailer:
         Raises `Undeliverable` for a 5xx reply to RCPT or DATA, `NoLongerDue` when `still_due`
         returns False, `MailNotAccepted` for every other failure.
         """
-        if await self.sent_letters.taken(letter.id):
+        if await self.sent_letters.is_sent(letter.id):
             return
         message, recipient = self._message(letter), letter.reader.email
         unicode = not (self.sender.addr_spec + recipient).isascii()
@@ -102,7 +102,7 @@ class SmtpMailer:
             # The server has accepted the letter. A timeout from now on would send it twice.
             limit.reschedule(None)
             # Record it before any other command, whose failure would send the letter again.
-            await self.sent_letters.remember(letter.id, datetime.now(UTC))
+            await self.sent_letters.record_sent(letter.id, datetime.now(UTC))
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[asyncio.Timeout]:

@@ -10,8 +10,8 @@ from pydantic import Field
 from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundListParams
 
 from activities.billing import (
+    ChargePending,
     ChargeRequest,
-    ChargeUndecided,
     ProviderCharge,
     ProviderRefund,
     RefundRefused,
@@ -114,7 +114,7 @@ class StripeProvider:
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
         """Return the charge that was made for `request.key`, if any.
 
-        Raises ChargeUndecided while its payment intent has no result, as for a bank debit.
+        Raises ChargePending while its payment intent has no result, as for a bank debit.
         """
         if request.billing_customer is None:
             return None
@@ -237,12 +237,12 @@ def _kind(payment: str) -> Literal["payment_intent", "charge"]:
 
 
 def _as_charge(intent: _Intent) -> ProviderCharge:
-    """Return the result of the intent. Raises ChargeUndecided while it has none."""
+    """Return the result of the intent. Raises ChargePending while it has none."""
     match intent.status:
         case "succeeded":
             return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED)
         case "processing" | "requires_confirmation":
-            raise ChargeUndecided(f"Payment intent {intent.id} is {intent.status}: no result yet.")
+            raise ChargePending(f"Payment intent {intent.id} is {intent.status}: no result yet.")
         case _:
             # Every other status waits for the customer, who is never given the client secret that
             # completing the payment needs.

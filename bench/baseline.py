@@ -24,13 +24,13 @@ from domain.invitation import (
 from domain.journal import ENGINE, INVITEE, JournalEntry
 from runtime.process import exit_process, log_to_stderr, stop_signal
 from runtime.settings import load_settings
-from runtime.store import FOR_WORKERS, open_store
+from runtime.store import WORKER_BUSY_SECONDS, open_store
 from runtime.temporal import CORE_LOG, connect
-from runtime.wiring import SHARED_WITH_THE_SANDBOX, worker_for
+from runtime.wiring import PASSTHROUGH_MODULES, worker_for
 from workflows import search_attribute
 from workflows.options import STORE, mail
 
-PASSED_THROUGH = (*SHARED_WITH_THE_SANDBOX, "bench")
+PASSED_THROUGH = (*PASSTHROUGH_MODULES, "bench")
 """Modules that the sandbox passes through: the same as Seatflow's, and this package."""
 
 
@@ -122,7 +122,7 @@ def _entry(
 async def serve() -> None:
     """Run the worker until a stop signal arrives."""
     stop, settings = stop_signal(), load_settings()
-    async with open_store(settings, FOR_WORKERS) as store:
+    async with open_store(settings, WORKER_BUSY_SECONDS) as store:
         client = await connect(settings, core_log=CORE_LOG)
         async with worker_for(
             client, settings, store, workflows=[BaselineWorkflow], shared=PASSED_THROUGH

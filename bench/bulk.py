@@ -9,7 +9,7 @@ from statistics import median
 
 from sqlalchemy import func, select
 
-from activities.batch import PORTION
+from activities.batch import CLAIM_BATCH_SIZE
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
 from bench.environment import (
@@ -26,7 +26,7 @@ from bench.figure import DELIVERED, SINGLE, SUBMITTED, Figure
 from clients.invitation_start import InvitationTerms
 from domain.batch import BatchRow
 from domain.invitation import Invitation, InvitationState, Invite, Person
-from states.invitation import opening
+from states.invitation import initial_record
 
 CONCURRENT_STARTS = 100
 """Start requests of the direct client in flight at a time."""
@@ -97,10 +97,10 @@ async def _start_directly(environment: Environment, name: str, count: int) -> Ra
     claims = list[tuple[Invite, Invitation]]()
     for row in _rows(name, count):
         invite = starter.invite_of(row.person, terms, f"{name}-{row.position}")
-        claims.append((invite, opening(invite, run_id="", at=datetime.now(UTC))))
-    for first in range(0, count, PORTION):
+        claims.append((invite, initial_record(invite, run_id="", at=datetime.now(UTC))))
+    for first in range(0, count, CLAIM_BATCH_SIZE):
         await variant.store.invitations.claim_all(
-            claims[first : first + PORTION], datetime.now(UTC)
+            claims[first : first + CLAIM_BATCH_SIZE], datetime.now(UTC)
         )
     slots = asyncio.Semaphore(CONCURRENT_STARTS)
 

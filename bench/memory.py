@@ -56,7 +56,7 @@ async def _slopes(name: str, step: int) -> dict[str, float]:
 async def _invite(client: InvitationClient, name: str, count: int) -> None:
     people = [Person(email=f"{name}-{number}@new.example") for number in range(count)]
     results = await client.invite(TARGET, people, ADMIN)
-    await client.wait_until_out(results)
+    await client.wait_until_sent(results)
     await asyncio.sleep(SETTLE_SECONDS)
 
 

@@ -25,7 +25,7 @@ from domain.assignment import (
 )
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
-from states.assignment import opening
+from states.assignment import initial_record
 from workflows.assignment import AssignmentWorkflow, search_attributes
 from workflows.notice import NoticeWorkflow, SendNotice
 
@@ -120,7 +120,7 @@ class AssignmentClient:
             id=request.workflow_id,
             task_queue=self.temporal.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=search_attributes(opening(request, at=datetime.now(UTC))),
+            search_attributes=search_attributes(initial_record(request, at=datetime.now(UTC))),
             static_summary=f"{request.sku} for users of {request.account}",
             priority=fairness_priority(request.account),
         )
@@ -140,7 +140,7 @@ class AssignmentClient:
             return users.rows([])
         # Holders are notified by a workflow: without Temporal nothing is taken back.
         client = await self.temporal.connect()
-        holders = await self._holders(account, sku)
+        holders = await self._holder_parties(account, sku)
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )
@@ -156,12 +156,12 @@ class AssignmentClient:
                 account=account,
                 sku=sku,
                 results=tuple(released),
-                asked_by=admin,
+                requested_by=admin,
             )
             await self._start_notice(client, notice)
         return users.rows(results)
 
-    async def _holders(self, account: str, sku: Sku) -> set[str]:
+    async def _holder_parties(self, account: str, sku: Sku) -> set[str]:
         pools = await self.assignments.licenses(account)
         return {holder for pool in pools if pool.sku is sku for holder in pool.holders}
 

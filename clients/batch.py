@@ -23,7 +23,7 @@ from clients.invitation_start import (
 )
 from clients.workflow_call import (
     START_TIMEOUT,
-    NoAnswer,
+    NoWorkerAnswer,
     TemporalAccess,
     temporal_unavailable,
 )
@@ -47,7 +47,7 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.policy import Policy
-from states.invitation import opening
+from states.invitation import initial_record
 from workflows.batch import BatchWorkflow, search_attributes
 
 PROGRESS_INTERVAL = timedelta(milliseconds=200)
@@ -130,7 +130,7 @@ class BatchClient:
         except RPCError as failure:
             raise temporal_unavailable(failure) from failure
 
-    async def wait_until_done(self, batch: Batch, watch: Watch) -> None:
+    async def wait_until_finished(self, batch: Batch, watch: Watch) -> None:
         """Wait until every row has its result; report the progress to `watch`."""
 
         async def done() -> tuple[int, int]:
@@ -144,12 +144,12 @@ class BatchClient:
                 outcome_unknown=True,
             )
 
-    async def wait_until_out(self, batch: Batch, watch: Watch) -> None:
+    async def wait_until_sent(self, batch: Batch, watch: Watch) -> None:
         """Wait until the mail server has taken or refused every e-mail, or takes no more."""
         total = (await self.batches.progress(batch.batch_id)).total
 
         async def out() -> tuple[int, int]:
-            return total - await self.batches.still_out(batch.batch_id), total
+            return total - await self.batches.unsent_count(batch.batch_id), total
 
         await self._completes(out, watch)
 
@@ -235,7 +235,7 @@ class BatchInviter:
             except Refused as error:
                 refused.append(refused_row(row.position, error))
             else:
-                begun = opening(invite, run_id="", at=datetime.now(UTC))
+                begun = initial_record(invite, run_id="", at=datetime.now(UTC))
                 requests.append(_RowRequest(row, invite, begun))
         return refused, requests
 
@@ -288,7 +288,7 @@ class BatchInviter:
             )
         except Refused as refused:
             return refused_row(position, refused)
-        except NoAnswer as unavailable:
+        except NoWorkerAnswer as unavailable:
             return RowOutcome(position=position, result="refused", error=unavailable.as_json())
         return RowOutcome(position=position, result=result, invitation_id=found.invitation_id)
 

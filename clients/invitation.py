@@ -26,7 +26,7 @@ from clients.workflow_call import (
     TemporalAccess,
     WaitBudget,
     WorkflowCaller,
-    no_answer,
+    no_worker_answer,
     temporal_unavailable,
     workflow_failed,
 )
@@ -50,13 +50,13 @@ from domain.manifest import failed
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
-from domain.refund import RefundOrder
+from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after, refusal
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 
-LONGEST_REASON = 2_000
+MAX_REASON_LENGTH = 2_000
 """Characters in the reason for a decline."""
 
 
@@ -103,21 +103,23 @@ class InvitationClient:
         The owner's invitation continues by itself when the last of them has left. Raises
         Refused: `conflict`, when that invitation is not blocked.
         """
-        stored, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._stored_for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
-        members = await self.invitations.invitees_beside(stored.invitation_id)
-        terms = InvitationTerms(account, admin, self.policy, beside=stored.invitation_id)
+        members = await self.invitations.invited_with_owner(stored.invitation_id)
+        terms = InvitationTerms(
+            account, admin, self.policy, owner_invitation_id=stored.invitation_id
+        )
         return await self.starter.invite_each([Person(email=member) for member in members], terms)
 
-    async def wait_until_out(self, results: Iterable[InviteResult]) -> list[InviteResult]:
+    async def wait_until_sent(self, results: Iterable[InviteResult]) -> list[InviteResult]:
         """Wait until the mail server has taken or refused each invitation e-mail.
 
         An e-mail that is still in the queue when the wait budget is used up carries the error.
         """
         budget = self.temporal.wait_budget()
-        return [await self._when_out(result, budget) for result in results]
+        return [await self._when_sent(result, budget) for result in results]
 
-    async def _when_out(self, result: InviteResult, budget: WaitBudget) -> InviteResult:
+    async def _when_sent(self, result: InviteResult, budget: WaitBudget) -> InviteResult:
         if result.invitation is None:
             return result
         while True:
@@ -169,7 +171,7 @@ class InvitationClient:
         return await self._accept(stored, AcceptInvitation(choice=choice))
 
     async def accept_link(
-        self, url: str, signed_in_as: str | None, choice: Choice | None = None
+        self, url: str, signed_in_address: str | None, choice: Choice | None = None
     ) -> Invitation:
         """Accept by the link of the e-mail, as the invitee's page does (INV-13)."""
         claim = self.starter.signer.read(url)
@@ -179,7 +181,7 @@ class InvitationClient:
             raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
         if invitation.state.final and not invitation.state.accepted:
             raise refusal(InvitationMachine, invitation.state)
-        if signed_in_as is not None and normalized(signed_in_as) != invitation.email:
+        if signed_in_address is not None and normalized(signed_in_address) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
         return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
 
@@ -193,9 +195,9 @@ class InvitationClient:
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
-        if reason and len(reason) > LONGEST_REASON:
+        if reason and len(reason) > MAX_REASON_LENGTH:
             raise Refused(
-                ErrorCode.INVALID_INPUT, f"A reason has at most {LONGEST_REASON:,} characters."
+                ErrorCode.INVALID_INPUT, f"A reason has at most {MAX_REASON_LENGTH:,} characters."
             )
         stored = await self._latest(account, normalized(email))
         answer = DeclineInvitation(reason=(reason or "").strip() or None)
@@ -207,7 +209,7 @@ class InvitationClient:
 
     async def revoke(self, account: str, email: str, by: str) -> Invitation:
         """Revoke an invitation (INV-7), also one whose workflow Temporal has lost."""
-        stored, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._stored_for_admin(account, email, by)
         if await self._workflow_is_lost(stored):
             note = "Temporal no longer knew its workflow."
             ended = await self.revoke_in_store(stored, by=admin, note=note)
@@ -241,7 +243,7 @@ class InvitationClient:
 
     async def resend(self, account: str, email: str, by: str) -> Invitation:
         """Send a new link; the old one is invalid when this returns (INV-9)."""
-        stored, admin = await self._for_admin(account, email, by)
+        stored, admin = await self._stored_for_admin(account, email, by)
         return await self._update(
             stored, InvitationWorkflow.resend, ResendInvitation(by=admin), _refuse_ended
         )
@@ -282,13 +284,15 @@ class InvitationClient:
                     rpc_timeout=START_TIMEOUT,
                 )
         except TimeoutError:
-            raise no_answer() from None
+            raise no_worker_answer() from None
         except WorkflowFailureError as failure:
             raise workflow_failed() from failure
         except RPCError as failure:
             raise temporal_unavailable(failure) from failure
 
-    async def _for_admin(self, account: str, email: str, by: str) -> tuple[StoredInvitation, str]:
+    async def _stored_for_admin(
+        self, account: str, email: str, by: str
+    ) -> tuple[StoredInvitation, str]:
         admin = normalized(by)
         await self.invitations.authorize(account, admin)
         return await self._latest(account, normalized(email)), admin
@@ -296,7 +300,7 @@ class InvitationClient:
     # Recovery.
 
     async def restart(
-        self, invite: Invite, invitation: Invitation, refund: RefundOrder | None
+        self, invite: Invite, invitation: Invitation, refund: RefundPlan | None
     ) -> None:
         """Restart the workflow of an accepted invitation from the state in the store (INV-11).
 
@@ -327,7 +331,7 @@ class InvitationClient:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
-            reread=lambda stored: self._stored(stored.invitation_id),
+            read_stored=lambda stored: self._stored(stored.invitation_id),
             ended=lambda stored: stored.invitation.state.final,
             outdated=self._is_outdated,
         )

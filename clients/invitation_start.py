@@ -34,14 +34,14 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.policy import Policy
-from states.invitation import opening
+from states.invitation import initial_record
 from workflows.invitation import InvitationWorkflow
 from workflows.invitation_details import search_attributes
 
 CONCURRENT_ROWS = 10
 """Rows of one request that are invited at the same time."""
 
-ABANDONED_AFTER = timedelta(seconds=20)
+CLAIM_TIMEOUT = timedelta(seconds=20)
 """Age of a claim without a workflow that counts as abandoned.
 
 Longer than START_TIMEOUT: a claim whose workflow is being started is not released. In a batch a
@@ -68,7 +68,7 @@ class InvitationTerms:
     policy: Policy
     managed_domains: Sequence[str] = ()
     heads_up_days: int = 0
-    beside: str | None = None
+    owner_invitation_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class InvitationStarter:
     invitations: SqlInvitations
     signer: LinkSigner
     id_key: bytes
-    abandoned_after: timedelta = ABANDONED_AFTER
+    abandoned_after: timedelta = CLAIM_TIMEOUT
 
     async def invite_each(
         self, people: Sequence[Person], terms: InvitationTerms
@@ -104,7 +104,7 @@ class InvitationStarter:
                 invitation=with_link(self.signer, found),
             )
 
-        return await asyncio.gather(*(invite_row(person) for person in each_once(people)))
+        return await asyncio.gather(*(invite_row(person) for person in without_repeats(people)))
 
     async def invite(
         self,
@@ -119,19 +119,19 @@ class InvitationStarter:
         budget = budget or self.temporal.wait_budget()
         while True:
             invite = self.invite_of(person, terms, invitation_id or uuid.uuid4().hex)
-            begun = opening(invite, run_id="", at=datetime.now(UTC))
+            initial = initial_record(invite, run_id="", at=datetime.now(UTC))
             async with claims_in_order:
                 # The person named first gets the last free seat.
-                found = await self.invitations.claim(invite, begun, datetime.now(UTC))
+                found = await self.invitations.claim(invite, initial, datetime.now(UTC))
             if found is None:
-                if started := await self._start_claimed(invite, begun):
+                if started := await self._start_claimed(invite, initial):
                     return "invited", started
             elif found.started:
                 return "already_invited", found
             else:
                 # Another command is starting it now, or died before the start.
                 with temporal_errors_as_unavailable():
-                    await self.settle_unstarted()
+                    await self.recover_claims()
             await budget.pause()
 
     def invite_of(self, person: Person, terms: InvitationTerms, invitation_id: str) -> Invite:
@@ -149,14 +149,14 @@ class InvitationStarter:
             invited_by=terms.by,
             heads_up_days=terms.heads_up_days,
             managed=domain_of(email) in terms.managed_domains,
-            beside=terms.beside,
+            owner_invitation_id=terms.owner_invitation_id,
             policy=terms.policy,
         )
 
-    async def _start_claimed(self, invite: Invite, begun: Invitation) -> StoredInvitation | None:
+    async def _start_claimed(self, invite: Invite, initial: Invitation) -> StoredInvitation | None:
         """Start the workflow of a claim; return None while an earlier run has yet to close."""
         try:
-            run_id = await self.start_workflow(invite, begun)
+            run_id = await self.start_workflow(invite, initial)
         except BaseException as failure:
             # No workflow runs for this claim, so its seat must not stay taken.
             await self.invitations.release(invite.invitation_id)
@@ -172,7 +172,7 @@ class InvitationStarter:
             raise Unavailable(failure.message, outcome_unknown=True) from failure
         return StoredInvitation(
             invitation_id=invite.invitation_id,
-            invitation=begun.model_copy(update={"run_id": run_id}),
+            invitation=initial.model_copy(update={"run_id": run_id}),
             started=True,
         )
 
@@ -199,10 +199,10 @@ class InvitationStarter:
         )
         return handle.first_execution_run_id or ""
 
-    async def settle_unstarted(self) -> None:
+    async def recover_claims(self) -> None:
         """Bind each abandoned claim to the workflow that runs for it, or release it (INV-15)."""
         abandoned = datetime.now(UTC) - self.abandoned_after
-        for stored in await self.invitations.unstarted(abandoned):
+        for stored in await self.invitations.abandoned_claims(abandoned):
             run_id = await self.running_for(stored.invitation.workflow_id, stored.invitation_id)
             if run_id:
                 await self.invitations.bind(stored.invitation_id, run_id)
@@ -232,7 +232,7 @@ def with_link(signer: LinkSigner, stored: StoredInvitation) -> Invitation:
     return invitation.model_copy(update={"link": link})
 
 
-def each_once(people: Iterable[Person]) -> list[Person]:
+def without_repeats(people: Iterable[Person]) -> list[Person]:
     """Return the people in the order given, each address once (INV-2)."""
     seen = dict[str, Person]()
     for person in people:

@@ -44,7 +44,7 @@ from states.lifecycle import refusal
 from states.order import OrderMachine
 from workflows.order import OrderWorkflow, described, search_attributes
 
-REPEATED_WITHIN = timedelta(days=1)
+REPEAT_WINDOW = timedelta(days=1)
 """Longest time after an unanswered order in which the same purchase means that order."""
 
 _UNSTARTED_EVENTS = 2
@@ -95,7 +95,7 @@ class OrderClient:
             portal=portal,
             bought_by=normalized(by),
             policy=self.policy,
-            awaited_until=at + timedelta(seconds=self.temporal.wait_seconds),
+            caller_waits_until=at + timedelta(seconds=self.temporal.wait_seconds),
         )
         return await self._place(order, at)
 
@@ -117,11 +117,11 @@ class OrderClient:
 
         An order that a command still waits for is not meant: two purchases may be wanted.
         """
-        now, ignored = datetime.now(UTC), {"policy": Policy(), "awaited_until": None}
+        now, ignored = datetime.now(UTC), {"policy": Policy(), "caller_waits_until": None}
         for kept in await self.orders.unreported(order.account):
             terms = order.model_copy(update=ignored | {"order_id": kept.order_id})
-            given_up = kept.awaited_until or kept.journal[0].at
-            unanswered = now - REPEATED_WITHIN < given_up < now and not kept.state.final
+            given_up = kept.caller_waits_until or kept.journal[0].at
+            unanswered = now - REPEAT_WINDOW < given_up < now and not kept.state.final
             if unanswered and _terms_of(kept) == terms:
                 return kept
         return None
@@ -172,7 +172,7 @@ class OrderClient:
                     await self.orders.open(order, at)
                 raise
             if kept is None:
-                await _require_unrefused(handle)
+                await _require_not_refused(handle)
 
     async def _kept(self, order_id: str) -> Order | None:
         """Return the order once its workflow has opened it."""
@@ -226,7 +226,7 @@ class OrderClient:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
-            reread=lambda kept: self.orders.latest(kept.order_id),
+            read_stored=lambda kept: self.orders.latest(kept.order_id),
             ended=lambda kept: kept.state.final,
         )
 
@@ -254,7 +254,7 @@ async def _terminate_unstarted(handle: AnyOrderHandle) -> bool:
     return False
 
 
-async def _require_unrefused(handle: AnyOrderHandle) -> None:
+async def _require_not_refused(handle: AnyOrderHandle) -> None:
     """Raise the Refused with which the workflow failed when the store refused the order."""
     try:
         execution = await handle.describe()

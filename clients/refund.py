@@ -80,7 +80,7 @@ class RefundClient:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
-            reread=lambda kept: self.refunds.latest(kept.refund_id),
+            read_stored=lambda kept: self.refunds.latest(kept.refund_id),
             ended=lambda kept: kept.state.finished,
         )
 

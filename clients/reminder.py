@@ -29,7 +29,7 @@ from adapters.sql.invitations.reminder import SqlReminders
 from clients.workflow_call import (
     START_TIMEOUT,
     TemporalAccess,
-    no_answer,
+    no_worker_answer,
     temporal_errors_as_unavailable,
     workflow_failed,
 )
@@ -139,7 +139,7 @@ class ReminderClient:
             for run in await self.reminders.runs():
                 if run.run_id == handle.first_execution_run_id:
                     return run
-            raise no_answer() from None
+            raise no_worker_answer() from None
 
     async def show(self) -> Reminders:
         """Return the schedule, its next runs, and the last runs with their numbers of reminders."""
@@ -152,13 +152,13 @@ class ReminderClient:
     async def _installed(self) -> ReminderSchedule:
         with _schedule_errors():
             described = await (await self._handle()).describe(rpc_timeout=START_TIMEOUT)
-        return _as_shown(described)
+        return _schedule_view(described)
 
     async def _handle(self) -> ScheduleHandle:
         return (await self.temporal.connect()).get_schedule_handle(SCHEDULE_ID)
 
 
-def _as_shown(described: ScheduleDescription) -> ReminderSchedule:
+def _schedule_view(described: ScheduleDescription) -> ReminderSchedule:
     spec, paused = described.schedule.spec, described.schedule.state.paused
     return ReminderSchedule(
         every=format_duration(spec.intervals[0].every) if len(spec.intervals) == 1 else None,

@@ -43,12 +43,12 @@ _TRANSIENT = frozenset(
 )
 
 Record = TypeVar("Record")
-Flow = TypeVar("Flow")
+AnyWorkflow = TypeVar("AnyWorkflow")
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 
 
-class NoAnswer(Unavailable):
+class NoWorkerAnswer(Unavailable):
     """The wait budget is used up: Temporal is reachable, and no worker answered in time."""
 
 
@@ -66,22 +66,22 @@ class WaitBudget:
         return self._ends_at - self._clock()
 
     async def pause(self) -> None:
-        """Sleep until the next attempt. Raises NoAnswer when the budget is used up."""
+        """Sleep until the next attempt. Raises NoWorkerAnswer when the budget is used up."""
         if self.left <= 0:
-            raise no_answer()
+            raise no_worker_answer()
         await asyncio.sleep(min(POLL_INTERVAL.total_seconds(), self.left))
 
     @asynccontextmanager
     async def attempt(self, client: Client) -> AsyncIterator[None]:
         """Limit the body to the time left; suppress a transient error, so that it is retried.
 
-        Raises NoAnswer when the time is up, Unavailable for any other error of Temporal.
+        Raises NoWorkerAnswer when the time is up, Unavailable for any other error of Temporal.
         """
         try:
             async with asyncio.timeout(self.left):
                 yield
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            raise no_answer() from None
+            raise no_worker_answer() from None
         except RPCError as failure:
             if not await is_transient(failure, client):
                 raise temporal_unavailable(failure) from failure
@@ -102,16 +102,16 @@ class TemporalAccess:
 
 
 @dataclass(frozen=True)
-class WorkflowCaller(Generic[Record, Flow, Result]):
+class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
     """Sends queries and updates to the workflow of a record until the record has ended.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
 
     temporal: TemporalAccess
-    handle: Callable[[Client, Record], WorkflowHandle[Flow, Result]]
+    handle: Callable[[Client, Record], WorkflowHandle[AnyWorkflow, Result]]
     """The run of a record."""
-    reread: Callable[[Record], Awaitable[Record]]
+    read_stored: Callable[[Record], Awaitable[Record]]
     """The record as the store has it now."""
     ended: Callable[[Record], bool]
     """True once the store alone answers, because no run changes the record any more."""
@@ -121,7 +121,7 @@ class WorkflowCaller(Generic[Record, Flow, Result]):
     async def call(
         self,
         record: Record,
-        request: Callable[[WorkflowHandle[Flow, Result]], Awaitable[Answer]],
+        request: Callable[[WorkflowHandle[AnyWorkflow, Result]], Awaitable[Answer]],
         from_store: Callable[[Record], Answer],
         budget: WaitBudget | None = None,
     ) -> Answer:
@@ -145,7 +145,7 @@ class WorkflowCaller(Generic[Record, Flow, Result]):
                     if isinstance(failed.cause, Refused):
                         await self._require_outdated(record, failed.cause)
             await budget.pause()
-            record = await self.reread(record)
+            record = await self.read_stored(record)
         return from_store(record)
 
     async def update(
@@ -159,7 +159,7 @@ class WorkflowCaller(Generic[Record, Flow, Result]):
         """Send an update as `call` does; its id makes a retry return the same answer."""
         update_id = uuid.uuid4().hex
 
-        async def send(handle: WorkflowHandle[Flow, Result]) -> Answer:
+        async def send(handle: WorkflowHandle[AnyWorkflow, Result]) -> Answer:
             nonlocal update_id
             try:
                 return await handle.execute_update(update, args=arguments, id=update_id)
@@ -176,9 +176,9 @@ class WorkflowCaller(Generic[Record, Flow, Result]):
             raise refused from None
 
 
-def no_answer() -> NoAnswer:
+def no_worker_answer() -> NoWorkerAnswer:
     """Return the error for a wait budget that is used up."""
-    return NoAnswer(
+    return NoWorkerAnswer(
         "No worker answered in time. The request may still be carried out; repeating it is safe.",
         outcome_unknown=True,
     )

@@ -12,9 +12,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import DONE, Answer, as_json, print_json
+from commands.answer import DONE, CommandOutput, as_json, print_json
 from commands.call import with_clients
-from commands.source import content_of
+from commands.source import read_input
 from domain.account import Directory
 from domain.account_file import InputError, read_accounts
 from domain.audit import AuditReport
@@ -40,7 +40,9 @@ def import_(
     ids = with_clients(
         context, "Importing", lambda clients: clients.store.directory.import_(directory)
     )
-    Answer.of(context).give({"accounts": list(ids)}, lambda: Text(f"Imported {', '.join(ids)}."))
+    CommandOutput.of(context).print(
+        {"accounts": list(ids)}, lambda: Text(f"Imported {', '.join(ids)}.")
+    )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow export acme > acme.json")
@@ -61,12 +63,12 @@ def export(
 def audit(context: typer.Context) -> int:
     """Check the invariants of the store: nothing is lost, duplicated or half done."""
     report = with_clients(context, "Auditing", lambda clients: clients.store.audit())
-    answer = Answer.of(context)
-    answer.give(as_json(report), lambda: _shown(report))
+    answer = CommandOutput.of(context)
+    answer.print(as_json(report), lambda: _shown(report))
     if not report.violations:
         return DONE
     count = len(report.violations)
-    return answer.refuse(
+    return answer.print_error(
         Refused(ErrorCode.INVARIANT_BROKEN, f"{count} of the invariants do not hold.")
     )
 
@@ -87,7 +89,7 @@ def _read(context: typer.Context, file: str) -> Directory:
 
 def _document(file: str) -> JsonValue:
     try:
-        content = content_of(file)
+        content = read_input(file)
     except OSError as unreadable:
         raise _bad_file(file, [(file, unreadable.strerror or str(unreadable))]) from None
     try:

@@ -24,24 +24,24 @@ _BAD_REQUESTS = (ErrorCode.INVALID_INPUT, ErrorCode.INVALID_EMAIL)
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandOutput:
     """Writes results to stdout and errors to stderr, as JSON or for a person."""
 
     json: bool
 
     @staticmethod
-    def of(context: typer.Context) -> "Answer":
+    def of(context: typer.Context) -> "CommandOutput":
         """Return the answer in the form chosen by the options before the command."""
-        return context.ensure_object(Answer)
+        return context.ensure_object(CommandOutput)
 
-    def give(self, document: JsonValue, shown: Callable[[], RenderableType]) -> None:
+    def print(self, document: JsonValue, shown: Callable[[], RenderableType]) -> None:
         """Print `document` as JSON, or `shown` for a person."""
         if self.json:
             print_json(document)
         else:
             _console(stderr=False).print(shown(), crop=False)
 
-    def working(self, progress: str | None) -> AbstractContextManager[object]:
+    def spinner(self, progress: str | None) -> AbstractContextManager[object]:
         """Show `progress` with a spinner on a terminal; None shows nothing."""
         console = None if self.json else _console(stderr=True)
         if progress and console and console.is_terminal:
@@ -51,21 +51,21 @@ class Answer:
     @contextmanager
     def counting(self, progress: str) -> Iterator[Callable[[int, int], None]]:
         """Show a progress bar on a terminal."""
-        from commands.bar import Bar
+        from commands.bar import ProgressBar
 
         console = None if self.json else _console(stderr=True)
         if console is None or not console.is_terminal:
             yield lambda done, total: None
             return
-        bar = Bar(progress, console)
+        bar = ProgressBar(progress, console)
         with bar.progress:
             yield bar.show
 
-    def refuse(self, error: Refused | Unavailable) -> int:
+    def print_error(self, error: Refused | Unavailable) -> int:
         """Print the error on stderr; return the exit status."""
-        return self.refuse_as(error.as_json(), exit_status(error))
+        return self.print_error_document(error.as_json(), exit_status(error))
 
-    def refuse_as(self, error: Mapping[str, JsonValue], status: int) -> int:
+    def print_error_document(self, error: Mapping[str, JsonValue], status: int) -> int:
         """Print an error that is already JSON; return `status`."""
         # With stderr closed, Rich would exit with 1 instead of `status`.
         with suppress(BrokenPipeError, SystemExit):

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import DONE, REFUSED, Answer, as_json, entries
+from commands.answer import DONE, REFUSED, CommandOutput, as_json, entries
 from commands.call import Account, By, with_clients
 from commands.render import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
@@ -125,11 +125,11 @@ def _give(
     context: typer.Context, results: Sequence[AssignmentResult], rows: Sequence[JsonValue]
 ) -> int:
     """Print every row on stdout; when all were refused, the first row's error on stderr too."""
-    answer = Answer.of(context)
-    answer.give({"results": list(rows)}, lambda: _results(results))
+    answer = CommandOutput.of(context)
+    answer.print({"results": list(rows)}, lambda: _results(results))
     if any(result.state is not AssignmentState.REFUSED for result in results):
         return DONE
-    return answer.refuse_as(results[0].error or {}, REFUSED)
+    return answer.print_error_document(results[0].error or {}, REFUSED)
 
 
 def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:

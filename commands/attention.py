@@ -6,7 +6,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
 from commands.render import table, text, time
 from domain.attention import AttentionCase
@@ -18,7 +18,7 @@ app = typer.Typer()
 def attention(context: typer.Context) -> None:
     """List the open cases that need an operator, the oldest first."""
     cases = with_clients(context, "Loading", lambda clients: clients.store.attention.cases())
-    Answer.of(context).give(
+    CommandOutput.of(context).print(
         {"attention": [as_json(case) for case in cases]}, lambda: _listed(cases)
     )
 

@@ -10,7 +10,7 @@ from rich.progress import (
 )
 
 
-class Bar:
+class ProgressBar:
     """A progress bar with the rate and the time remaining."""
 
     def __init__(self, progress: str, console: Console | None = None) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import JsonValue
 
-from commands.answer import Answer
+from commands.answer import CommandOutput
 from commands.call import with_clients
 from commands.rows import give_results
-from commands.source import content_of
+from commands.source import read_input
 from domain.address import normalized
 from domain.batch import BatchRow
 from domain.error import ErrorCode, Refused
@@ -62,13 +62,13 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
     Raises `Refused(invalid_input)` with every mistake, unless bad rows may be skipped.
     """
     try:
-        content = content_of(file)
+        content = read_input(file)
     except OSError as unreadable:
         reason = unreadable.strerror or str(unreadable)
         raise _bad_file(file, [{"path": file, "reason": reason}]) from None
     found = read_people(content, license, locale)
     if found.unreadable or (found.errors and not skip_bad_rows):
-        raise _bad_file(file, [_as_json(mistake) for mistake in found.errors])
+        raise _bad_file(file, [_as_json(error) for error in found.errors])
     return found
 
 
@@ -85,7 +85,7 @@ def invite(
     rows = rows_of(given, file)
     if results:
         _require_writable(results)
-    answer = Answer.of(context)
+    answer = CommandOutput.of(context)
     batch_id, found = with_clients(
         context,
         # The call shows a progress bar.
@@ -129,10 +129,10 @@ async def run_batch(
         heads_up_days=request.heads_up_days,
     )
     with counting("Inviting") as watch:
-        await batches.wait_until_done(batch, watch)
+        await batches.wait_until_finished(batch, watch)
     if wait:
         with counting("Sending") as watch:
-            await batches.wait_until_out(batch, watch)
+            await batches.wait_until_sent(batch, watch)
     found = await batches.results(batch, waited=wait)
     if results:
         _write(results, found)
@@ -171,16 +171,16 @@ def _refusal(mistakes: Sequence[CsvError]) -> Refused:
     return Refused(
         first.code,
         f"{first.place}: {first.reason}",
-        mistakes=[_as_json(mistake) for mistake in mistakes],
+        mistakes=[_as_json(error) for error in mistakes],
     )
 
 
-def _as_json(mistake: CsvError) -> dict[str, JsonValue]:
+def _as_json(error: CsvError) -> dict[str, JsonValue]:
     return {
-        "row": mistake.row,
-        "column": mistake.column,
-        "path": mistake.place,
-        "reason": mistake.reason,
+        "row": error.row,
+        "column": error.column,
+        "path": error.place,
+        "reason": error.reason,
     }
 
 

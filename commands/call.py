@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from commands.answer import Answer
+from commands.answer import CommandOutput
 
 if TYPE_CHECKING:
     from runtime.clients import Clients
@@ -43,5 +43,5 @@ def with_clients(
         async with open_clients(load_settings()) as clients:
             return await call(clients)
 
-    with Answer.of(context).working(progress):
+    with CommandOutput.of(context).spinner(progress):
         return asyncio.run(result())

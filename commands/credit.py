@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import Account, with_clients
 from commands.render import facts, money, table, text, time
 from domain.credit import Credit
@@ -41,7 +41,7 @@ def apply(
 
 
 def _give(context: typer.Context, credit: Credit) -> None:
-    Answer.of(context).give(as_json(credit), lambda: _shown(credit))
+    CommandOutput.of(context).print(as_json(credit), lambda: _shown(credit))
 
 
 def _shown(credit: Credit) -> RenderableType:

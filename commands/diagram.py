@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from commands.answer import Answer, print_json
+from commands.answer import CommandOutput, print_json
 from domain.error import ErrorCode, Refused, Unavailable
 from states.assignment import AssignmentMachine
 from states.invitation import InvitationMachine
@@ -88,7 +88,7 @@ def diagram(
 ) -> None:
     """Draw a state machine."""
     drawing = drawn(MACHINES[machine], format)
-    json = Answer.of(context).json
+    json = CommandOutput.of(context).json
     if output:
         _write(output, drawing)
     elif not json:

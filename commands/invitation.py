@@ -9,7 +9,7 @@ import typer
 
 from commands import batch as bulk
 from commands import render_invitation
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import Account, By, Email, with_clients
 from commands.rows import give_results
 from domain.error import ErrorCode, Refused
@@ -119,9 +119,9 @@ def invite(
     async def invite_all(clients: "Clients") -> list[InviteResult]:
         client = clients.invitations
         results = await client.invite(account, people, by, heads_up_days=heads_up_days)
-        return await client.wait_until_out(results) if wait else results
+        return await client.wait_until_sent(results) if wait else results
 
-    return give_results(Answer.of(context), with_clients(context, "Inviting", invite_all))
+    return give_results(CommandOutput.of(context), with_clients(context, "Inviting", invite_all))
 
 
 @app.command(
@@ -138,7 +138,7 @@ def invite_members(context: typer.Context, account: Account, email: Email, by: B
         "Inviting",
         lambda clients: clients.invitations.invite_members(account, email, by),
     )
-    return give_results(Answer.of(context), results)
+    return give_results(CommandOutput.of(context), results)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json show acme ada@example.com")
@@ -173,7 +173,7 @@ def list_(
         "Loading",
         lambda clients: clients.invitations.list(account, state or (), stale_days, everything),
     )
-    Answer.of(context).give(
+    CommandOutput.of(context).print(
         {"invitations": [as_json(invitation) for invitation in found]},
         lambda: render_invitation.of_invitations(found, datetime.now(UTC)),
     )
@@ -185,7 +185,7 @@ def preview(context: typer.Context, account: Account, email: Email) -> None:
     found = with_clients(
         context, "Loading", lambda clients: clients.invitations.preview(account, email)
     )
-    Answer.of(context).give(as_json(found), lambda: render_invitation.of_preview(found))
+    CommandOutput.of(context).print(as_json(found), lambda: render_invitation.of_preview(found))
 
 
 @app.command(
@@ -272,7 +272,7 @@ def _call(
     call: "Callable[[InvitationClient], Awaitable[Invitation]]",
 ) -> None:
     invitation = with_clients(context, progress, lambda clients: call(clients.invitations))
-    Answer.of(context).give(
+    CommandOutput.of(context).print(
         as_json(invitation), lambda: render_invitation.of_invitation(invitation)
     )
 

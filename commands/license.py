@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import Account, with_clients
 from commands.render import state, table, text
 from domain.license import LicensePool
@@ -19,7 +19,9 @@ app = typer.Typer()
 def licenses(context: typer.Context, account: Account) -> None:
     """Show an account's licenses, their holders, and the users who wait."""
     pools = with_clients(context, "Loading", lambda clients: clients.assignments.licenses(account))
-    Answer.of(context).give({"pools": [as_json(pool) for pool in pools]}, lambda: of_pools(pools))
+    CommandOutput.of(context).print(
+        {"pools": [as_json(pool) for pool in pools]}, lambda: of_pools(pools)
+    )
 
 
 def of_pools(pools: Sequence[LicensePool]) -> RenderableType:

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 
 if TYPE_CHECKING:
     from devstack.mailbox import Mailbox, OpenedLetter, StoredLetter
@@ -22,7 +22,7 @@ app = typer.Typer(
 def list_(context: typer.Context) -> None:
     """List the e-mails, the oldest first."""
     letters = _mailbox().letters()
-    Answer.of(context).give(
+    CommandOutput.of(context).print(
         {"letters": [as_json(letter) for letter in letters]}, lambda: _table(letters)
     )
 
@@ -34,7 +34,7 @@ def show(
 ) -> None:
     """Show one e-mail."""
     letter = _mailbox().open(number)
-    Answer.of(context).give(as_json(letter), lambda: _opened(letter))
+    CommandOutput.of(context).print(as_json(letter), lambda: _opened(letter))
 
 
 def _mailbox() -> "Mailbox":

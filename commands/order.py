@@ -7,7 +7,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import Account, By, with_clients
 from commands.render import facts, journal, money, state, table, text, time
 from domain.license import Sku, parse_capacity, parse_quantity
@@ -140,14 +140,16 @@ def show(context: typer.Context, order_id: Id) -> None:
 def list_(context: typer.Context, account: Account) -> None:
     """List the orders of an account, the oldest first."""
     found = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
-    Answer.of(context).give({"orders": [as_json(order) for order in found]}, lambda: _listed(found))
+    CommandOutput.of(context).print(
+        {"orders": [as_json(order) for order in found]}, lambda: _listed(found)
+    )
 
 
 def _call(
     context: typer.Context, progress: str, call: "Callable[[OrderClient], Awaitable[Order]]"
 ) -> None:
     order = with_clients(context, progress, lambda clients: call(clients.orders))
-    Answer.of(context).give(as_json(order), lambda: _shown(order))
+    CommandOutput.of(context).print(as_json(order), lambda: _shown(order))
 
 
 def _shown(order: Order) -> RenderableType:

@@ -8,7 +8,7 @@ import typer
 from pydantic import JsonValue
 
 from commands import render_invitation
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
@@ -56,7 +56,9 @@ def quote(
         "Calculating",
         lambda clients: clients.store.quotes.quote(account, moment, policy, target),
     )
-    Answer.of(context).give(_as_json(quoted, target), lambda: render_invitation.of_quote(quoted))
+    CommandOutput.of(context).print(
+        _as_json(quoted, target), lambda: render_invitation.of_quote(quoted)
+    )
 
 
 def _moment(text: str) -> datetime:

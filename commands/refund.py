@@ -7,7 +7,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
 from commands.render import between, facts, journal, money, state, table, text, time
 from domain.error import ErrorCode, Refused
@@ -42,7 +42,7 @@ def list_(
 ) -> None:
     """List the refunds, the oldest first."""
     found = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
-    Answer.of(context).give(
+    CommandOutput.of(context).print(
         {"refunds": [as_json(refund) for refund in found]}, lambda: _listed(found)
     )
 
@@ -99,7 +99,7 @@ def _call(
     context: typer.Context, progress: str, call: "Callable[[RefundClient], Awaitable[Refund]]"
 ) -> None:
     refund = with_clients(context, progress, lambda clients: call(clients.refunds))
-    Answer.of(context).give(as_json(refund), lambda: _shown(refund))
+    CommandOutput.of(context).print(as_json(refund), lambda: _shown(refund))
 
 
 def _shown(refund: Refund) -> RenderableType:

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import Account, Email, with_clients
 from commands.render import table, text
 from domain.address import normalized
@@ -102,7 +102,7 @@ def _remedy(
 ) -> None:
     at = datetime.now(UTC)
     changed = with_clients(context, progress, lambda clients: remedy(clients.store.remedies, at))
-    Answer.of(context).give(
+    CommandOutput.of(context).print(
         {"account": account, "changed": [as_json(change) for change in changed]},
         lambda: _shown(changed),
     )

@@ -8,7 +8,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import Answer, as_json
+from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
 from commands.render import facts, table, time
 from domain.error import ErrorCode, Refused
@@ -57,14 +57,14 @@ def resume(context: typer.Context) -> None:
 def run(context: typer.Context) -> None:
     """Send all reminders that are due now."""
     ran = with_clients(context, "Reminding", lambda clients: clients.reminders.run())
-    Answer.of(context).give(as_json(ran), lambda: _runs([ran]))
+    CommandOutput.of(context).print(as_json(ran), lambda: _runs([ran]))
 
 
 @app.command(epilog="Example: seatflow reminders show")
 def show(context: typer.Context) -> None:
     """Show the reminder schedule, its next runs and the results of the last runs."""
     found = with_clients(context, "Loading", lambda clients: clients.reminders.show())
-    Answer.of(context).give(as_json(found), lambda: of_reminders(found))
+    CommandOutput.of(context).print(as_json(found), lambda: of_reminders(found))
 
 
 def _schedule(
@@ -73,7 +73,7 @@ def _schedule(
     call: "Callable[[ReminderClient], Awaitable[ReminderSchedule]]",
 ) -> None:
     schedule = with_clients(context, progress, lambda clients: call(clients.reminders))
-    Answer.of(context).give({"schedule": as_json(schedule)}, lambda: _scheduled(schedule))
+    CommandOutput.of(context).print({"schedule": as_json(schedule)}, lambda: _scheduled(schedule))
 
 
 def of_reminders(found: Reminders) -> RenderableType:

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.text import Text
 
 from commands import render_invitation
-from commands.answer import DONE, REFUSED, UNREACHABLE, Answer, as_json
+from commands.answer import DONE, REFUSED, UNREACHABLE, CommandOutput, as_json
 from domain.error import ErrorCode
 from domain.invitation import Invitation, InviteResult
 
@@ -15,14 +15,14 @@ _MEMBERS = Invitation.model_fields
 
 
 def give_results(
-    answer: Answer, results: Sequence[InviteResult], summary: str = "", **members: JsonValue
+    answer: CommandOutput, results: Sequence[InviteResult], summary: str = "", **members: JsonValue
 ) -> int:
     """Print every row on stdout; when all were refused, the first row's error on stderr too.
 
     A person reads the `summary` below the rows; the JSON document has `members` besides them.
     """
     rows = render_invitation.of_results(results)
-    answer.give(
+    answer.print(
         {"invitations": [_row(result) for result in results], **members},
         lambda: Group(rows, Text(summary, style="dim")) if summary else rows,
     )
@@ -30,7 +30,7 @@ def give_results(
         return DONE
     error = results[0].error or {}
     unreachable = error.get("code") == ErrorCode.BACKEND_UNAVAILABLE
-    return answer.refuse_as(error, UNREACHABLE if unreachable else REFUSED)
+    return answer.print_error_document(error, UNREACHABLE if unreachable else REFUSED)
 
 
 def _row(result: InviteResult) -> dict[str, JsonValue]:

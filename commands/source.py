@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 
-def content_of(file: str) -> bytes:
+def read_input(file: str) -> bytes:
     """Return the content of `file`; - is stdin. Raises OSError, also when stdin is closed."""
     if file != "-":
         return Path(file).read_bytes()

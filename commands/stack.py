@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import Answer
+from commands.answer import CommandOutput
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
@@ -25,10 +25,10 @@ def setup(context: typer.Context) -> None:
     """Migrate the database and register the search attributes; may be repeated."""
     from runtime.settings import load_settings
 
-    answer = Answer.of(context)
-    with answer.working("Setting up"):
+    answer = CommandOutput.of(context)
+    with answer.spinner("Setting up"):
         document = asyncio.run(_set_up(load_settings()))
-    answer.give(document, lambda: Text("Database and namespace are ready.", style="green"))
+    answer.print(document, lambda: Text("Database and namespace are ready.", style="green"))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
@@ -38,7 +38,7 @@ def up(context: typer.Context) -> None:
 
     from runtime.settings import load_settings
 
-    uvloop.run(_up(Answer.of(context), load_settings()))
+    uvloop.run(_up(CommandOutput.of(context), load_settings()))
 
 
 async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
@@ -56,7 +56,7 @@ async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
     }
 
 
-async def _up(answer: Answer, settings: "Settings") -> None:
+async def _up(answer: CommandOutput, settings: "Settings") -> None:
     from runtime.process import log_to_stderr, stop_signal
 
     # Before the slow imports, so that Ctrl-C always ends cleanly.
@@ -67,7 +67,7 @@ async def _up(answer: Answer, settings: "Settings") -> None:
     if not answer.json:
         log_to_stderr(logging.WARNING)
     async with Stack(settings, portal) as stack:
-        answer.give(_addresses(stack), lambda: _shown(stack))
+        answer.print(_addresses(stack), lambda: _shown(stack))
         failed = asyncio.create_task(stack.server_exit())
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():

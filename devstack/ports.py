@@ -13,7 +13,7 @@ from runtime.temporal import DEFAULT_ADDRESS, connection
 HOST = "127.0.0.1"
 LOOPBACK = frozenset({HOST, "localhost", "::1"})
 UI_ABOVE_TEMPORAL = 1000
-BEHIND_A_PROXY = 8080
+PROXIED_UI = 8080
 """Port of the portal when a proxy on another host serves the public address."""
 
 
@@ -82,7 +82,7 @@ def _portal_port(public_url: str) -> int:
     parts = urlsplit(public_url)
     try:
         local = parts.hostname in LOOPBACK and parts.scheme == "http"
-        return (parts.port or 80) if local else BEHIND_A_PROXY
+        return (parts.port or 80) if local else PROXIED_UI
     except ValueError:
         raise Refused(
             ErrorCode.INVALID_INPUT, "SEATFLOW_PUBLIC_URL has an invalid port: use 1 to 65535."

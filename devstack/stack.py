@@ -26,14 +26,14 @@ from devstack.web_server import serving
 from domain.error import Unavailable
 from runtime.clients import Clients
 from runtime.settings import Settings
-from runtime.store import FOR_WORKERS, open_store, set_up_store
+from runtime.store import WORKER_BUSY_SECONDS, open_store, set_up_store
 from runtime.temporal import (
     CORE_LOG,
     connect,
     connection,
     register_search_attributes,
 )
-from runtime.wiring import working
+from runtime.wiring import running_worker
 
 Portal = Callable[[Settings, RefundClient], ASGIApp]
 """Builds the portal over open backends; passed in, because the portal is a layer above."""
@@ -116,7 +116,9 @@ class Stack:
         make_secret_key(self.settings)
         async with AsyncExitStack() as parts:
             await set_up_store(self.settings)
-            self.store = await parts.enter_async_context(open_store(self.settings, FOR_WORKERS))
+            self.store = await parts.enter_async_context(
+                open_store(self.settings, WORKER_BUSY_SECONDS)
+            )
             await parts.enter_async_context(
                 MailSink(self.settings.mail_folder, port=self.ports.smtp)
             )
@@ -125,7 +127,9 @@ class Stack:
             )
             self.temporal = await self._connected()
             await register_search_attributes(self.temporal)
-            await parts.enter_async_context(working(self.temporal, self.settings, self.store))
+            await parts.enter_async_context(
+                running_worker(self.temporal, self.settings, self.store)
+            )
             self.clients = Clients.connected(self.settings, self.store, self.temporal)
             portal = self._make_portal(self.settings, self.clients.refunds)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))

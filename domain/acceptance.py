@@ -18,8 +18,8 @@ from domain.ledger import AccountClosure, Transfer, refund_id_of
 from domain.manifest import initial_manifest, leaver, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
-from domain.quote import Quote, RecordedQuote, must_choose, quote, terms_of
-from domain.refund import RefundOrder, RefundPart
+from domain.quote import Quote, RecordedQuote, quote, requires_choice, terms_of
+from domain.refund import RefundPart, RefundPlan
 
 INVITER_GONE = "The inviter no longer administers the account."
 SUPERSEDED = "The person has accepted another invitation."
@@ -75,7 +75,7 @@ class Closing:
     choice: Choice | None = None
     """None if there was nothing to choose (QUO-4)."""
     settlement: Settlement | None = None
-    refund: RefundOrder | None = None
+    refund: RefundPlan | None = None
 
     def transfers(self, prepaid: Money, credit: Money) -> tuple[Transfer, ...]:
         """Return the ledger entries that empty the source account (QUO-3, QUO-6).
@@ -107,7 +107,7 @@ class Acceptance:
     """The accounts whose owners' open invitations are announced to be checked again (BLK-4)."""
 
     @property
-    def refund(self) -> RefundOrder | None:
+    def refund(self) -> RefundPlan | None:
         """The refund to request, if any (REF-1)."""
         return self.closing.refund if self.closing else None
 
@@ -195,7 +195,7 @@ def _close(facts: AcceptanceFacts, source: Account) -> Closing:
         quote=quoted,
         source_paid=source.paid,
     )
-    if choice is None or not must_choose(source, invite.email, quoted):
+    if choice is None or not requires_choice(source, invite.email, quoted):
         return closing
     refunded = choice is Choice.REFUND and quoted.to_methods
     refund = _refund(facts, source, quoted) if refunded else None
@@ -217,7 +217,7 @@ def _agreed_quote(facts: AcceptanceFacts, source: Account) -> Quote:
     now = quote(source, at, terms_of(facts.invite.policy, source))
     void = shown is not None and not shown.binds(at, now)
     quoted = shown.quote if shown and not void else now
-    if must_choose(source, facts.invite.email, quoted):
+    if requires_choice(source, facts.invite.email, quoted):
         if facts.choice is None:
             raise Refused(
                 ErrorCode.CHOICE_REQUIRED, "Choose what happens to the unused value of the plan."
@@ -232,11 +232,11 @@ def _agreed_quote(facts: AcceptanceFacts, source: Account) -> Quote:
     return quoted
 
 
-def _refund(facts: AcceptanceFacts, source: Account, quoted: Quote) -> RefundOrder:
+def _refund(facts: AcceptanceFacts, source: Account, quoted: Quote) -> RefundPlan:
     """Return the refund to request, with its dates by the source account's calendar (REF-1)."""
     invite, at, calendar = facts.invite, facts.at, facts.calendar_of(source)
     window = calendar.arrives_between(invite.policy, at)
-    return RefundOrder(
+    return RefundPlan(
         refund_id=refund_id_of(invite.invitation_id),
         invitation_id=invite.invitation_id,
         source=source.id,
@@ -251,7 +251,7 @@ def _refund(facts: AcceptanceFacts, source: Account, quoted: Quote) -> RefundOrd
         requested_at=at,
         arrives_between=window,
         lookups=calendar.first_lookups(invite.policy, at),
-        late_from=overdue_from(window, source.time_zone),
+        overdue_from=overdue_from(window, source.time_zone),
     )
 
 

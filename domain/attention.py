@@ -10,7 +10,7 @@ from domain.invitation import Invitation, InvitationState
 from domain.manifest import ItemStatus
 from domain.model import Value
 from domain.money import Money
-from domain.refund import Refund, RefundOrder, RefundState
+from domain.refund import Refund, RefundPlan, RefundState
 
 
 class AttentionKind(StrEnum):
@@ -41,7 +41,7 @@ class AttentionCase(Value):
     """English text; its only personal data is a masked address."""
 
 
-def cases_of_refund(order: RefundOrder, refund: Refund) -> Iterator[AttentionCase]:
+def cases_of_refund(order: RefundPlan, refund: Refund) -> Iterator[AttentionCase]:
     """Yield the cases of this refund in its present state, if any."""
     payee = masked(order.payee)
     if refund.state is RefundState.OVERDUE:
@@ -101,7 +101,7 @@ def cases_of_move(invitation: Invitation) -> Iterator[AttentionCase]:
 
 
 def _case_of(
-    kind: AttentionKind, since: AwareDatetime, order: RefundOrder, message: str
+    kind: AttentionKind, since: AwareDatetime, order: RefundPlan, message: str
 ) -> AttentionCase:
     return AttentionCase(
         kind=kind, since=since, account=order.target, id=order.refund_id, message=message

@@ -13,7 +13,7 @@ from domain.model import Value
 from domain.money import Money
 from domain.policy import Policy
 from domain.quote import RecordedQuote
-from domain.refund import RefundOrder
+from domain.refund import RefundPlan
 from domain.text import OneLine
 
 
@@ -138,7 +138,7 @@ class Invite(Value):
     """The days between the heads-up and the invitation e-mail; 0: no heads-up (INV-17)."""
     managed: bool = False
     """True if the address is in a managed domain, so that the person may join directly (INV-18)."""
-    beside: str | None = None
+    owner_invitation_id: str | None = None
     """The id of the blocked invitation of the account's owner that caused this one (BLK-6)."""
     policy: Policy = Policy()
 
@@ -353,13 +353,13 @@ class CarriedInvitation(Value):
     """The last quote that was shown, if any (QUO-5)."""
     blocked_since: AwareDatetime | None = None
     """The time of the last change of the blockers; rechecks count from it (BLK-4)."""
-    blockers_told: tuple[Blocker, ...] = ()
+    notified_blockers: tuple[Blocker, ...] = ()
     """The blockers in the last e-mail to the invitee (BLK-4)."""
     rechecks: int = 0
     """The number of timed rechecks since `blocked_since`."""
     reminder: DueReminder | None = None
     """The reminder that the mail server has not accepted yet, if one is due."""
-    refund: RefundOrder | None = None
+    refund: RefundPlan | None = None
     """The refund that the acceptance requested, if any."""
 
 

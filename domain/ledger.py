@@ -18,7 +18,7 @@ from domain.invitation import Choice
 from domain.model import Value
 from domain.money import Money, total
 from domain.quote import Quote
-from domain.refund import PartState, RefundOrder, RefundPart
+from domain.refund import PartState, RefundPart, RefundPlan
 
 
 class TransferKind(StrEnum):
@@ -256,7 +256,7 @@ class AccountClosure(Value):
 
 
 def part_transfer(
-    order: RefundOrder, part: RefundPart, state: PartState, at: datetime
+    order: RefundPlan, part: RefundPart, state: PartState, at: datetime
 ) -> Transfer | None:
     """Return the transfer to post when `part` enters `state`; None when there is none."""
     match state:
@@ -295,7 +295,7 @@ _SETTLED_STATES: Final = (PartState.SUCCEEDED, PartState.CONVERTED, PartState.CL
 """The states of a part that have a transfer; until then its amount is due."""
 
 
-def possible_part_ids(order: RefundOrder, parts: Iterable[RefundPart], at: datetime) -> list[str]:
+def possible_part_ids(order: RefundPlan, parts: Iterable[RefundPart], at: datetime) -> list[str]:
     """Return the ids of all transfers that may have been posted for the parts of a refund."""
     transfers = (
         part_transfer(order, part, state, at) for part in parts for state in _SETTLED_STATES
@@ -304,7 +304,7 @@ def possible_part_ids(order: RefundOrder, parts: Iterable[RefundPart], at: datet
 
 
 def due_for_parts(
-    order: RefundOrder, parts: Iterable[RefundPart], posted: Mapping[str, Transfer], at: datetime
+    order: RefundPlan, parts: Iterable[RefundPart], posted: Mapping[str, Transfer], at: datetime
 ) -> Iterator[Transfer]:
     """Return the transfers to post for the parts of a refund, given those already posted."""
     for part in parts:

@@ -95,7 +95,7 @@ class BuyLicenses(Value):
     bought_by: str
     """The normalized address of the owner or admin who buys (ADD-2)."""
     policy: Policy = Policy()
-    awaited_until: AwareDatetime | None = None
+    caller_waits_until: AwareDatetime | None = None
     """The time, by the caller's clock, at which the caller stops waiting for the result."""
 
     @property
@@ -131,7 +131,7 @@ class Order(Value):
     """The time at which the open payment was first declined; None while none is declined."""
     tries: int = 0
     """The number of times the open payment was declined."""
-    awaited_until: AwareDatetime | None = None
+    caller_waits_until: AwareDatetime | None = None
     """The time, by the caller's clock, at which the caller stopped waiting for the result."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()

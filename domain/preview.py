@@ -20,8 +20,8 @@ from domain.quote import (
     QuoteLine,
     RecordedQuote,
     binding_quote,
-    must_choose,
-    nothing,
+    empty_quote,
+    requires_choice,
     terms_of,
 )
 
@@ -277,7 +277,7 @@ def preview_acceptance(
     else:
         # Only an owner leaves money behind (SRC-3).
         currency = (source or target).currency
-        found = preview(nothing(at, terms_of(invite.policy, source), currency))
+        found = preview(empty_quote(at, terms_of(invite.policy, source), currency))
     moves = (*moving_notices(user, target), *found.moves)
     stay = (*staying_notices(source, invite.email, target.name), *found.stays_behind)
     loses = loss_notices(source, invite.email, invite.license)
@@ -294,7 +294,7 @@ def _preview_closing(
 ) -> Preview:
     """Return the effects on the money of an account that closes, and its blockers."""
     quoted = recorded.quote
-    choose = must_choose(source, invite.email, quoted)
+    choose = requires_choice(source, invite.email, quoted)
     found = preview(quoted, arrives_between, target, recorded.valid_until if choose else None)
     owners = {
         "moves": moving_credit_notices(source, target, quoted),

@@ -54,12 +54,12 @@ class Quote(Value):
     @property
     def to_methods(self) -> tuple[PaymentShare, ...]:
         """What a refund sends back, each share to the payment it came from (QUO-3)."""
-        return tuple(share for share in self._worth_something if share.method != "credit")
+        return tuple(share for share in self._nonzero_shares if share.method != "credit")
 
     @property
     def to_credit(self) -> tuple[PaymentShare, ...]:
         """What was paid from credit: credited whatever is chosen, never refunded (QUO-3)."""
-        return tuple(share for share in self._worth_something if share.method == "credit")
+        return tuple(share for share in self._nonzero_shares if share.method == "credit")
 
     @property
     def refundable(self) -> Money:
@@ -67,7 +67,7 @@ class Quote(Value):
         return total((share.amount for share in self.to_methods), self.total.currency)
 
     @property
-    def _worth_something(self) -> tuple[PaymentShare, ...]:
+    def _nonzero_shares(self) -> tuple[PaymentShare, ...]:
         return tuple(share for line in self.lines for share in line.shares if share.amount.amount)
 
 
@@ -102,7 +102,7 @@ def quote(source: Account, at: datetime, terms: ProrationTerms) -> Quote:
     return Quote(at=at.astimezone(UTC), terms=terms, lines=lines, total=worth)
 
 
-def nothing(at: datetime, terms: ProrationTerms, currency: str) -> Quote:
+def empty_quote(at: datetime, terms: ProrationTerms, currency: str) -> Quote:
     """The quote of somebody who leaves no unused value of their own behind (SRC-3)."""
     return Quote(at=at.astimezone(UTC), terms=terms, lines=(), total=zero(currency))
 
@@ -112,7 +112,7 @@ def binding_quote(
 ) -> RecordedQuote:
     """Return the quote that was shown while it binds, else a new one of this moment (QUO-5)."""
     terms = terms_of(policy, source)
-    now = quote(source, at, terms) if source.paid else nothing(at, terms, source.currency)
+    now = quote(source, at, terms) if source.paid else empty_quote(at, terms, source.currency)
     if shown and shown.binds(at, now):
         return shown
     return RecordedQuote(quote=now, valid_until=at + timedelta(hours=policy.quote_valid_hours))
@@ -124,10 +124,10 @@ def same_lines(one: Quote, other: Quote) -> bool:
     Where they were not, the earlier one is void. Time passing, invoices, users and the order
     of the lines make no difference.
     """
-    return _grounds(one) == _grounds(other)
+    return _quoted_periods(one) == _quoted_periods(other)
 
 
-def must_choose(source: Account | None, invitee: str, quoted: Quote) -> bool:
+def requires_choice(source: Account | None, invitee: str, quoted: Quote) -> bool:
     """Whether the invitee has to choose refund or transfer in order to accept (QUO-4)."""
     user = source.user(invitee) if source else None
     owner = user is not None and user.role is Role.OWNER
@@ -173,7 +173,7 @@ def _in_utc(instant: datetime | date) -> datetime | date:
     return instant.astimezone(UTC) if isinstance(instant, datetime) else instant
 
 
-def _grounds(quoted: Quote) -> dict[str, object]:
+def _quoted_periods(quoted: Quote) -> dict[str, object]:
     return {
         line.subscription: (
             line.period_start,

@@ -92,7 +92,7 @@ class RefundPart(Value):
     """Another payment method named by a retry; None: the original one."""
 
 
-class RefundOrder(Value):
+class RefundPlan(Value):
     """The input of a refund: its parts, the payee and the promised dates (REF-1)."""
 
     refund_id: str
@@ -110,7 +110,7 @@ class RefundOrder(Value):
     """The first and the last day on which it arrives on time, as e-mailed to the payee."""
     lookups: tuple[AwareDatetime, ...]
     """The times of look-ups, computed when the refund was requested (REF-2)."""
-    late_from: AwareDatetime
+    overdue_from: AwareDatetime
     """The instant from which an unsettled refund is overdue (REF-3)."""
 
     @property
@@ -240,7 +240,7 @@ class CloseRefund(Value):
 class WatchRefund(Value):
     """The input of look-ups of a refund that was closed before it arrived (REF-4)."""
 
-    order: RefundOrder
+    order: RefundPlan
     closed_at: AwareDatetime
 
 
@@ -255,5 +255,5 @@ def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> It
 class StartRefund(Value):
     """The input of one run: the order, and the state of the previous run or of the store."""
 
-    order: RefundOrder
+    order: RefundPlan
     carried: Refund | None = None

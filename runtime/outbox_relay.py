@@ -37,11 +37,11 @@ async def relay_announcements(client: Client, announcements: SqlAnnouncements) -
 async def relay_announcements_forever(client: Client, announcements: SqlAnnouncements) -> None:
     """Relay announcements once per interval."""
     while True:
-        pause = INTERVAL
+        delay = INTERVAL
         try:
             await relay_announcements(client, announcements)
         except Exception:
             # The announcements stay in the store for the next round; operators see the error.
-            pause = INTERVAL_AFTER_FAILURE
-            log.exception("the relay of announcements is retried in %s", pause)
-        await asyncio.sleep(pause.total_seconds())
+            delay = INTERVAL_AFTER_FAILURE
+            log.exception("the relay of announcements is retried in %s", delay)
+        await asyncio.sleep(delay.total_seconds())

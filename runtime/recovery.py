@@ -58,7 +58,7 @@ class Recovery:
         """Recover everything once per interval."""
         while True:
             try:
-                await self.clients.invitation_starter.settle_unstarted()
+                await self.clients.invitation_starter.recover_claims()
                 await self.restart_invitations()
                 await self.restart_refunds()
                 await self.restart_orders()

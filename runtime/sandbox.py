@@ -50,7 +50,7 @@ class LightRunner(SandboxedWorkflowRunner):
         return _ContextFreeInstance(super().create_instance(details))
 
 
-class OwnHeaders(Interceptor):
+class HeaderInterceptor(Interceptor):
     """An interceptor that gives each workflow a copy of the headers that it was started with."""
 
     def workflow_interceptor_class(

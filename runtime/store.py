@@ -7,19 +7,19 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.sql.database.engine import BUSY_SECONDS, create_engine
+from adapters.sql.database.engine import BUSY_TIMEOUT_SECONDS, create_engine
 from adapters.sql.database.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import Unavailable
 from runtime.settings import Settings
 
-FOR_COMMANDS = 6.0
+COMMAND_BUSY_SECONDS = 6.0
 """Seconds that a command waits for the write lock of SQLite.
 
 The command reports an error within ten seconds, start-up on a busy machine included.
 """
 
-FOR_WORKERS = BUSY_SECONDS
+WORKER_BUSY_SECONDS = BUSY_TIMEOUT_SECONDS
 """Nobody waits for a worker's write, and a retry costs more than the wait."""
 
 
@@ -39,7 +39,7 @@ async def set_up_store(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, busy_seconds: float = FOR_COMMANDS
+    settings: Settings, busy_seconds: float = COMMAND_BUSY_SECONDS
 ) -> AsyncIterator[SqlStore]:
     """Open the store; on SQLite it waits `busy_seconds` for the write lock.
 
@@ -56,7 +56,7 @@ async def open_store(
 
 @asynccontextmanager
 async def _engine(
-    settings: Settings, busy_seconds: float = FOR_COMMANDS
+    settings: Settings, busy_seconds: float = COMMAND_BUSY_SECONDS
 ) -> AsyncIterator[AsyncEngine]:
     with _database_errors_as_unavailable():
         engine = create_engine(settings.database_url.get_secret_value(), busy_seconds)

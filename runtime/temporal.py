@@ -109,7 +109,7 @@ async def register_search_attributes(client: Client) -> None:
     with temporal_errors_as_unavailable():
         async with asyncio.timeout(REGISTRATION_TIMEOUT.total_seconds()):
             await _add_missing(client)
-            await _until_usable(client)
+            await _wait_until_ready(client)
 
 
 async def _add_missing(client: Client) -> None:
@@ -130,7 +130,7 @@ async def _add_missing(client: Client) -> None:
         )
 
 
-async def _until_usable(client: Client) -> None:
+async def _wait_until_ready(client: Client) -> None:
     """Wait until the server's cache of search attributes has the new ones."""
     query = " AND ".join(f"{key.name} IS NULL" for key in search_attribute.ALL)
     while True:

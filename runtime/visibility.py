@@ -7,7 +7,7 @@ from typing import Final
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.reminder import Page
+from activities.reminder import InvitationPage
 from domain.invitation import REMINDABLE
 from workflows.invitation import InvitationWorkflow
 from workflows.search_attribute import LIFECYCLE_STATE, QUIET_SINCE
@@ -16,19 +16,21 @@ PAGE_SIZE: Final = 500
 
 
 @dataclass(frozen=True)
-class VisibleInvitations:
+class InvitationVisibility:
     """The `RunningInvitations` of one task queue; other queues belong to other stores."""
 
     client: Client
     task_queue: str
 
-    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
+    async def page(self, quiet_before: datetime | None, page_token: bytes | None) -> InvitationPage:
         """Return a page of unanswered invitations, or those quiet since then; may lag."""
         found = self.client.list_workflows(
-            self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=behind
+            self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=page_token
         )
         await found.fetch_next_page()
-        return Page([each.id for each in found.current_page or ()], found.next_page_token or None)
+        return InvitationPage(
+            [each.id for each in found.current_page or ()], found.next_page_token or None
+        )
 
     def _query(self, quiet_before: datetime | None) -> str:
         states = ", ".join(f"'{state}'" for state in sorted(REMINDABLE))

@@ -24,14 +24,14 @@ from adapters.smtp_connection import SmtpConnections, SmtpServer
 from adapters.sql.content import SqlContent
 from adapters.sql.store import SqlStore
 from clients.batch import BatchInviter
-from clients.invitation_start import ABANDONED_AFTER
+from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
 from runtime.outbox_relay import relay_announcements_forever
 from runtime.recovery import Recovery
-from runtime.sandbox import LightRunner, OwnHeaders
+from runtime.sandbox import HeaderInterceptor, LightRunner
 from runtime.settings import Settings
-from runtime.visibility import VisibleInvitations
+from runtime.visibility import InvitationVisibility
 from workflows.assignment import AssignmentWorkflow
 from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
@@ -42,13 +42,13 @@ from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 from workflows.reminder import ReminderWorkflow
 
-DRAIN_WITHIN = timedelta(seconds=60)
+DRAIN_TIMEOUT = timedelta(seconds=60)
 """Longer than a transaction, an e-mail or a slice of a batch takes: a drain interrupts none.
 
 A move of data and a run of reminders may take longer: another worker resumes them.
 """
 
-SHOWN_WITHIN = timedelta(seconds=5)
+HEARTBEAT_THROTTLE = timedelta(seconds=5)
 """Longest delay of the progress that Temporal's UI shows of a running move."""
 
 CACHED_WORKFLOWS = 5_000
@@ -69,7 +69,7 @@ WORKFLOWS = (
     ReminderWorkflow,
 )
 
-SHARED_WITH_THE_SANDBOX = (
+PASSTHROUGH_MODULES = (
     "activities",
     "domain",
     "pydantic",
@@ -83,7 +83,9 @@ SHARED_WITH_THE_SANDBOX = (
 
 
 @asynccontextmanager
-async def working(client: Client, settings: Settings, store: SqlStore) -> AsyncIterator[None]:
+async def running_worker(
+    client: Client, settings: Settings, store: SqlStore
+) -> AsyncIterator[None]:
     """Run a worker with its recovery and its relay during the body, then drain it."""
     recovery = Recovery(Clients.connected(settings, store, client))
     async with (
@@ -114,8 +116,8 @@ async def worker_for(
     *,
     workflows: Sequence[type] = WORKFLOWS,
     services: ContentServices | None = None,
-    shared: Sequence[str] = SHARED_WITH_THE_SANDBOX,
-    abandoned_after: timedelta = ABANDONED_AFTER,
+    shared: Sequence[str] = PASSTHROUGH_MODULES,
+    abandoned_after: timedelta = CLAIM_TIMEOUT,
 ) -> AsyncIterator[Worker]:
     """Run a worker for `workflows` and all activities during the body.
 
@@ -145,10 +147,10 @@ async def worker_for(
         assignments = AssignmentActivities(store=store.assignments, mailer=mailer)
         reminders = ReminderActivities(
             store=store.reminders,
-            invitations=VisibleInvitations(client, settings.task_queue),
+            invitations=InvitationVisibility(client, settings.task_queue),
             mailer=mailer,
             id_key=settings.id_key,
-            digests_apart=_apart(settings.mail_per_second),
+            digest_interval=_digest_interval(settings.mail_per_second),
         )
         bulk = BatchActivities(store=store.batches, inviter=BatchInviter(starter, store.batches))
         mailing: list[Callable[..., object]] = [
@@ -165,7 +167,7 @@ async def worker_for(
             client,
             task_queue=mail_queue(settings.task_queue),
             activities=mailing,
-            graceful_shutdown_timeout=DRAIN_WITHIN,
+            graceful_shutdown_timeout=DRAIN_TIMEOUT,
             max_concurrent_activities=settings.mails_at_once,
             max_task_queue_activities_per_second=settings.mail_per_second,
         )
@@ -178,7 +180,7 @@ async def worker_for(
             client,
             task_queue=billing_queue(settings.task_queue),
             activities=paying,
-            graceful_shutdown_timeout=DRAIN_WITHIN,
+            graceful_shutdown_timeout=DRAIN_TIMEOUT,
             max_task_queue_activities_per_second=settings.billing_per_second,
         )
         worker = Worker(
@@ -209,21 +211,21 @@ async def worker_for(
                 reminders.await_reminders,
                 reminders.notify_inviters,
             ],
-            interceptors=[OwnHeaders()],
+            interceptors=[HeaderInterceptor()],
             workflow_runner=workflow_runner(shared),
-            graceful_shutdown_timeout=DRAIN_WITHIN,
+            graceful_shutdown_timeout=DRAIN_TIMEOUT,
             max_cached_workflows=CACHED_WORKFLOWS,
-            max_heartbeat_throttle_interval=SHOWN_WITHIN,
+            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         )
         async with mail_worker, billing_worker, worker:
             yield worker
 
 
-def _apart(per_second: float | None) -> timedelta:
+def _digest_interval(per_second: float | None) -> timedelta:
     return timedelta(seconds=1 / per_second) if per_second else timedelta()
 
 
-def workflow_runner(shared: Sequence[str] = SHARED_WITH_THE_SANDBOX) -> LightRunner:
+def workflow_runner(shared: Sequence[str] = PASSTHROUGH_MODULES) -> LightRunner:
     """Return the sandbox in which workflows run and replay."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*shared)
     return LightRunner(restrictions=restrictions)

@@ -43,7 +43,7 @@ class AssignmentMachine(LifecycleMachine):
     refusals = {state: ErrorCode.CONFLICT for state in AssignmentState}
 
 
-def opening(request: AssignLicenses, *, at: datetime) -> Assignment:
+def initial_record(request: AssignLicenses, *, at: datetime) -> Assignment:
     """Return the record of a new request."""
     state = AssignmentState.REQUESTED
     entry = JournalEntry(at=at, event="request", from_state=None, to_state=state, by=request.by)

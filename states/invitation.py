@@ -110,7 +110,7 @@ class InvitationMachine(LifecycleMachine):
     }
 
 
-def opening(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitation:
+def initial_record(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitation:
     """Return the record of a new invitation."""
     state = InvitationState.ANNOUNCED if invite.heads_up_days else InvitationState.SENT
     event = "announce" if invite.heads_up_days else "invite"

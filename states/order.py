@@ -72,7 +72,7 @@ class OrderMachine(LifecycleMachine):
     refusals = {state: ErrorCode.CONFLICT for state in OrderState}
 
 
-def opening(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Order:
+def initial_record(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Order:
     """Return the draft of an order at `quote`."""
     state = OrderState.DRAFT
     return Order(
@@ -87,7 +87,7 @@ def opening(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) -> Orde
         portal=order.portal,
         bought_by=order.bought_by,
         quote=quote,
-        awaited_until=order.awaited_until,
+        caller_waits_until=order.caller_waits_until,
         journal=(
             JournalEntry(at=at, event="buy", from_state=None, to_state=state, by=order.bought_by),
         ),

@@ -4,7 +4,7 @@ from statemachine.states import States
 
 from domain.error import ErrorCode
 from domain.journal import ENGINE, JournalEntry
-from domain.refund import PartState, Refund, RefundOrder, RefundState, amount_open
+from domain.refund import PartState, Refund, RefundPlan, RefundState, amount_open
 from states.lifecycle import LifecycleMachine, allowed, transitions
 
 
@@ -60,7 +60,7 @@ class RefundMachine(LifecycleMachine):
     refusals = {state: ErrorCode.CONFLICT for state in RefundState}
 
 
-def opening(order: RefundOrder) -> Refund:
+def initial_record(order: RefundPlan) -> Refund:
     """Return the record of a new refund."""
     state, amount = RefundState.REQUESTED, amount_open(order.parts)
     return Refund(

@@ -23,12 +23,12 @@ from temporalio.testing import WorkflowEnvironment
 from activities.move import ContentServices
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow
-from adapters.sql.membership import known_account
+from adapters.sql.membership import require_account
 from adapters.sql.store import SqlStore
 from clients.assignment import AssignmentClient
 from clients.batch import BatchClient
 from clients.invitation import InvitationClient
-from clients.invitation_start import ABANDONED_AFTER
+from clients.invitation_start import CLAIM_TIMEOUT
 from clients.order import OrderClient
 from clients.refund import RefundClient
 from clients.reminder import ReminderClient
@@ -165,7 +165,7 @@ class World:
     async def working(
         self,
         services: ContentServices | None = None,
-        abandoned_after: timedelta = ABANDONED_AFTER,
+        abandoned_after: timedelta = CLAIM_TIMEOUT,
     ) -> AsyncIterator[None]:
         """Run a worker with its relay."""
         client = self.temporal.client
@@ -303,7 +303,7 @@ class World:
     async def bought(self, capacity: int, quantity: int = 1) -> None:
         """Add Large Meeting licenses to the pool; users who wait are served."""
         async with writing(self.store.engine) as session:
-            await known_account(session, self.account, lock=True)
+            await require_account(session, self.account, lock=True)
             await grow(
                 session,
                 self.account,
@@ -415,7 +415,7 @@ async def a_world(
     environment: WorkflowEnvironment,
     databases: Databases,
     *,
-    working: bool = True,
+    running_worker: bool = True,
     **settings_of_its_own: object,
 ) -> AsyncIterator[World]:
     """Build a world with its own account, store and task queue on the shared server."""
@@ -425,7 +425,7 @@ async def a_world(
             smtp_url=SecretStr(smtp.url),
             secret_key=SECRET_KEY,
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
-            wait_seconds=45 if working else 1,
+            wait_seconds=45 if running_worker else 1,
         ).model_copy(update=settings_of_its_own)
         store = SqlStore(database.engine)
         clients = Clients.connected(settings, store, environment.client)
@@ -435,7 +435,7 @@ async def a_world(
             users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
             licenses=2,
         )
-        if working:
+        if running_worker:
             async with world.working():
                 yield world
         else:

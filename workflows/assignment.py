@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.error import Refused
     from domain.journal import ENGINE
-    from states.assignment import AssignmentMachine, event_to, opening
+    from states.assignment import AssignmentMachine, event_to, initial_record
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import start_notice
@@ -56,7 +56,7 @@ class AssignmentWorkflow:
         self._request = request
         self._lifecycle = Lifecycle(
             AssignmentMachine,
-            start.carried or opening(request, at=workflow.now()),
+            start.carried or initial_record(request, at=workflow.now()),
             search_attributes=search_attributes,
             facts=lambda assignment: facts(request, assignment),
         )
@@ -155,7 +155,7 @@ class AssignmentWorkflow:
                 account=self._request.account,
                 sku=self._request.sku,
                 results=assigned,
-                asked_by=self._request.by,
+                requested_by=self._request.by,
                 waited=tuple(served) if over else (),
             )
             await start_notice(

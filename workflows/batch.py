@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.options import SLICE
 
-SLICES_IN_ONE_RUN = 100
+SLICES_PER_RUN = 100
 """Slices before continue-as-new; some 600 events."""
 
 
@@ -50,7 +50,7 @@ class BatchWorkflow:
 
     def _history_is_long(self) -> bool:
         suggested = workflow.info().is_continue_as_new_suggested()
-        return suggested or self._slices >= SLICES_IN_ONE_RUN
+        return suggested or self._slices >= SLICES_PER_RUN
 
     def _publish(self) -> None:
         workflow.set_current_details(details(self._batch, self._progress))

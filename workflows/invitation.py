@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.journal import ENGINE, INVITEE
     from domain.preview import Preview
-    from states.invitation import opening
+    from states.invitation import initial_record
     from workflows.invitation_blockers import InvitationBlockers
     from workflows.invitation_completion import InvitationCompletion
     from workflows.invitation_details import InvitationLifecycle
@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.lifecycle import refusal_from
     from workflows.options import READ
 
-UPDATES_IN_ONE_RUN = 1_000
+UPDATES_PER_RUN = 1_000
 """Updates before continue-as-new: half of what the server accepts in one run."""
 
 
@@ -60,7 +60,9 @@ class InvitationWorkflow:
             invite,
             carried.invitation
             if carried
-            else opening(invite, run_id=workflow.info().first_execution_run_id, at=workflow.now()),
+            else initial_record(
+                invite, run_id=workflow.info().first_execution_run_id, at=workflow.now()
+            ),
         )
         self._blockers = InvitationBlockers(self._lifecycle, carried)
         self._completion = InvitationCompletion(self._lifecycle, carried)
@@ -143,7 +145,7 @@ class InvitationWorkflow:
             raise failure
 
     def _history_is_long(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested() or self._updates >= UPDATES_IN_ONE_RUN
+        return workflow.info().is_continue_as_new_suggested() or self._updates >= UPDATES_PER_RUN
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -30,7 +30,7 @@ class CarriedBlockers(TypedDict):
 
     blocked_since: datetime | None
     rechecks: int
-    blockers_told: tuple[Blocker, ...]
+    notified_blockers: tuple[Blocker, ...]
 
 
 class InvitationBlockers:
@@ -42,7 +42,7 @@ class InvitationBlockers:
         self._lifecycle = lifecycle
         self._blocked_since = carried.blocked_since if carried else None
         self._rechecks = carried.rechecks if carried else 0
-        self._notified = carried.blockers_told if carried else ()
+        self._notified = carried.notified_blockers if carried else ()
         self.recheck_requested = False
 
     def carried(self) -> CarriedBlockers:
@@ -50,7 +50,7 @@ class InvitationBlockers:
         return CarriedBlockers(
             blocked_since=self._blocked_since,
             rechecks=self._rechecks,
-            blockers_told=self._notified,
+            notified_blockers=self._notified,
         )
 
     def request_recheck(self) -> None:

@@ -30,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.manifest import GIVE_UP_AFTER, Manifest, failed, unfinished, with_running_items
     from domain.preview import Preview
     from domain.quote import RecordedQuote
-    from domain.refund import Refund, RefundOrder, StartRefund
-    from states.refund import opening as opening_refund
+    from domain.refund import Refund, RefundPlan, StartRefund
+    from states.refund import initial_record as opening_refund
     from workflows.invitation_details import InvitationLifecycle
     from workflows.lifecycle import refusal_from
     from workflows.options import MOVE, READ, STORE, mail
@@ -57,7 +57,7 @@ class CarriedCompletion(TypedDict):
     """The share of continue-as-new."""
 
     quote: RecordedQuote | None
-    refund: RefundOrder | None
+    refund: RefundPlan | None
 
 
 class InvitationCompletion:
@@ -130,7 +130,7 @@ class InvitationCompletion:
         elif begins and settlement and settlement.kind is Choice.TRANSFER:
             self._lifecycle.apply(self._lifecycle.next_record("transfer", by=ENGINE))
 
-    async def _run_refund(self, order: RefundOrder) -> None:
+    async def _run_refund(self, order: RefundPlan) -> None:
         """Run the refund until it is settled, converted or closed; restart it if it is ended.
 
         A refund may also change while no workflow of it runs (REF-6).

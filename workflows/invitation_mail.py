@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
         DeliverInvitation,
         InvitationActivities,
         RemindInvitee,
-        as_delivered,
+        with_delivery,
     )
     from domain.error import ErrorCode, Refused
     from domain.invitation import (
@@ -157,7 +157,7 @@ class InvitationMail:
 
     async def _apply_delivery(self, sent: Invitation, at: datetime) -> None:
         lifecycle = self._lifecycle
-        delivered = as_delivered(lifecycle.record, at, lifecycle.invite.policy)
+        delivered = with_delivery(lifecycle.record, at, lifecycle.invite.policy)
         # The activity has written the record that it was given; later changes are written here.
         if lifecycle.record is not sent:
             await lifecycle.write(delivered)

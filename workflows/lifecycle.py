@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         transitions,
     )
 
-LONGEST_NOTE = 200
+MAX_NOTE_LENGTH = 200
 """Characters of a note that Current Details show."""
 
 RECENT_ENTRIES = 8
@@ -165,6 +165,6 @@ def _movers(machine: type[LifecycleMachine], state: str) -> str:
 
 def _line(entry: JournalEntry) -> str:
     """Return a journal entry as a list item; its note is free text, so it is masked."""
-    note = f": {mask_all(entry.note)[:LONGEST_NOTE]}" if entry.note else ""
+    note = f": {mask_all(entry.note)[:MAX_NOTE_LENGTH]}" if entry.note else ""
     moved = f"`{entry.event}` → `{entry.to_state}` by {mask_all(entry.by)}"
     return f"- {entry.at:%Y-%m-%d %H:%M:%S} {moved}{note}"

@@ -48,7 +48,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.notice import start_notice
     from workflows.options import STORE, billing
 
-CYCLES_IN_A_RUN = 12
+CYCLES_PER_RUN = 12
 """Payments before continue-as-new: the history stays short for years (ADD-7)."""
 
 _TIMER_SUMMARIES = {
@@ -234,7 +234,7 @@ class OrderWorkflow:
         )
 
     async def _continue_if_long(self) -> None:
-        long = self._cycles >= CYCLES_IN_A_RUN or workflow.info().is_continue_as_new_suggested()
+        long = self._cycles >= CYCLES_PER_RUN or workflow.info().is_continue_as_new_suggested()
         if not long or self._order.state.final:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -266,7 +266,7 @@ class OrderWorkflow:
             order = self._order
             if order.quantity_then == 0:
                 return order
-            planned = await self._plan_reduction(0, release_everybody=answer.release_all)
+            planned = await self._plan_reduction(0, release_all_holders=answer.release_all)
             if order.state is OrderState.ACTIVE:
                 await self._apply_events("cancel", order=planned, by=OPERATOR, note=ENDS_WITH_TERM)
                 await self._notify()
@@ -313,7 +313,7 @@ class OrderWorkflow:
             raise Refused(ErrorCode.CONFLICT, "It is cancelled, and ends with its term.")
 
     async def _plan_reduction(
-        self, quantity: int, *, release: tuple[str, ...] = (), release_everybody: bool = False
+        self, quantity: int, *, release: tuple[str, ...] = (), release_all_holders: bool = False
     ) -> Order:
         """Return the order with `quantity` from its next term on.
 
@@ -328,7 +328,7 @@ class OrderWorkflow:
                     order=self._order,
                     quantity=quantity,
                     release=release,
-                    release_everybody=release_everybody,
+                    release_all_holders=release_all_holders,
                 ),
                 **STORE | ActivityConfig(summary=f"Plan a reduction to {quantity} licenses"),
             )

@@ -36,15 +36,15 @@ with workflow.unsafe.imports_passed_through():
         LateSuccess,
         PartState,
         Refund,
-        RefundOrder,
         RefundPart,
+        RefundPlan,
         RefundState,
         RetryRefund,
         StartRefund,
         WatchRefund,
         late_lookups,
     )
-    from states.refund import RefundMachine, event_of, opening
+    from states.refund import RefundMachine, event_of, initial_record
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import start_notice
@@ -62,7 +62,7 @@ class RefundWorkflow:
         self._order = order
         self._lifecycle = Lifecycle(
             RefundMachine,
-            start.carried or opening(order),
+            start.carried or initial_record(order),
             search_attributes=lambda refund: search_attributes(order, refund),
             facts=facts,
         )
@@ -122,7 +122,7 @@ class RefundWorkflow:
                 **STORE | ActivityConfig(summary="Plan the next business days"),
             )
         if self._is_on_time:
-            return min(self._lookups[0], self._order.late_from)
+            return min(self._lookups[0], self._order.overdue_from)
         return self._lookups[0]
 
     @property
@@ -167,7 +167,7 @@ class RefundWorkflow:
         """Look the refund up if it is due or notified; then check whether it is overdue (REF-3)."""
         now = workflow.now()
         due = [lookup for lookup in self._lookups if lookup <= now]
-        late = self._is_on_time and self._order.late_from <= now
+        late = self._is_on_time and self._order.overdue_from <= now
         if due or late or self._lookup_allowed:
             self._lookups = self._lookups[len(due) :]
             await self._look_up()
@@ -397,7 +397,7 @@ class RefundWatchWorkflow:
                 id=start.order.workflow_id,
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 search_attributes=search_attributes(
-                    start.order, start.carried or opening(start.order)
+                    start.order, start.carried or initial_record(start.order)
                 ),
                 static_summary=f"Refund to {masked(start.order.payee)}",
             )
@@ -418,13 +418,13 @@ def _with_next_attempt(part: RefundPart) -> RefundPart:
     return part.model_copy(update={"attempt": part.attempt + 1})
 
 
-def search_attributes(order: RefundOrder, refund: Refund) -> TypedSearchAttributes:
+def search_attributes(order: RefundPlan, refund: Refund) -> TypedSearchAttributes:
     """Return the search attributes of a refund; never an amount."""
     return TypedSearchAttributes(
         [
             SearchAttributePair(search_attribute.ACCOUNT_ID, order.target),
             SearchAttributePair(search_attribute.LIFECYCLE_STATE, refund.state.value),
-            SearchAttributePair(search_attribute.DEADLINE, order.late_from),
+            SearchAttributePair(search_attribute.DEADLINE, order.overdue_from),
         ]
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import UNANSWERED, AnnouncementRow, InvitationRow, MembershipRow
-from adapters.sql.database.transaction import batches, reading, writing
+from adapters.sql.database.transaction import chunked, reading, writing
 from domain.account import Role
 from domain.announcement import Announcement
 
@@ -54,7 +54,7 @@ async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime)
 
 async def announce_to(session: AsyncSession, emails: Sequence[str], at: datetime) -> None:
     """Announce a change to all open invitations of these people."""
-    for some in batches(emails):
+    for some in chunked(emails):
         rows = await session.scalars(
             select(InvitationRow)
             .where(InvitationRow.email.in_(some), UNANSWERED)

@@ -22,7 +22,7 @@ from domain.ledger import credit_of
 from domain.money import rounded
 from domain.refund import RefundState
 
-_NOTHING: Final = Decimal(0)
+_ZERO: Final = Decimal(0)
 _OPEN_STATES: Final = (RefundState.OVERDUE, RefundState.FAILED)
 
 
@@ -63,7 +63,7 @@ async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
     rows = await session.execute(
         select(AccountRow.id, BalanceRow.amount, BalanceRow.currency, left, credited)
         .join(BalanceRow, BalanceRow.ledger_account == credit)
-        .where(AccountRow.state == "closed", BalanceRow.amount != _NOTHING)
+        .where(AccountRow.state == "closed", BalanceRow.amount != _ZERO)
     )
     for account, amount, currency, left_at, credited_at in rows:
         yield case_of_credit(account, rounded(amount, currency), left_at or credited_at)

@@ -14,7 +14,7 @@ from activities.move import ItemMoved, MoveItem
 from adapters.sql.database.schema import AccountRow, MeetingRow, MovedItemRow, PersonRow, WebinarRow
 from adapters.sql.database.transaction import writing
 from adapters.sql.invitations.record import locked_invitation
-from adapters.sql.membership import left_behind, load_account
+from adapters.sql.membership import ended_membership, load_account
 from domain.account import Account, Meeting, User
 from domain.manifest import Change, Item, changed_join_links, counts_of, overridden_settings
 
@@ -103,7 +103,7 @@ class SqlContent:
 
 async def _source_vanity_url(session: AsyncSession, invitation_id: str) -> str | None:
     """Return the vanity URL of the account that this acceptance left."""
-    membership = await left_behind(session, invitation_id)
+    membership = await ended_membership(session, invitation_id)
     if membership is None:
         return None
     return await session.scalar(

@@ -14,12 +14,12 @@ class SqlLetters:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def taken(self, letter_id: str) -> bool:
+    async def is_sent(self, letter_id: str) -> bool:
         """Return whether the mail server has accepted this letter."""
         async with reading(self._engine) as session:
             return await session.get(LetterRow, letter_id) is not None
 
-    async def remember(self, letter_id: str, at: datetime) -> None:
+    async def record_sent(self, letter_id: str, at: datetime) -> None:
         """Record that the mail server accepted the letter at `at`; the first call counts."""
         async with writing(self._engine) as session:
             letter = {"letter_id": letter_id, "taken_at": at}

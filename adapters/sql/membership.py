@@ -23,7 +23,7 @@ from domain.invitation import Invite
 from domain.membership import Membership
 
 
-async def known_account(session: AsyncSession, name: str, *, lock: bool = False) -> AccountRow:
+async def require_account(session: AsyncSession, name: str, *, lock: bool = False) -> AccountRow:
     """Return the account. Raises Refused: `not_found`."""
     row = await session.get(AccountRow, name, with_for_update=lock or None)
     if row is None:
@@ -33,7 +33,7 @@ async def known_account(session: AsyncSession, name: str, *, lock: bool = False)
 
 async def locked_accounts(session: AsyncSession, names: Iterable[str]) -> dict[str, AccountRow]:
     """Return the accounts, locked by id until this transaction ends."""
-    return {name: await known_account(session, name, lock=True) for name in sorted(set(names))}
+    return {name: await require_account(session, name, lock=True) for name in sorted(set(names))}
 
 
 async def current_membership(session: AsyncSession, email: str) -> MembershipRow | None:
@@ -43,14 +43,14 @@ async def current_membership(session: AsyncSession, email: str) -> MembershipRow
     )
 
 
-async def left_behind(session: AsyncSession, invitation_id: str) -> MembershipRow | None:
+async def ended_membership(session: AsyncSession, invitation_id: str) -> MembershipRow | None:
     """Return the membership that the acceptance of this invitation ended, if any."""
     return await session.scalar(
         select(MembershipRow).where(MembershipRow.leaving == f"invitation:{invitation_id}")
     )
 
 
-async def administers(session: AsyncSession, account: str, email: str) -> bool:
+async def is_admin(session: AsyncSession, account: str, email: str) -> bool:
     """Return whether the person is an owner or admin of the account (INV-1)."""
     membership = await current_membership(session, email)
     return (
@@ -62,11 +62,11 @@ async def administers(session: AsyncSession, account: str, email: str) -> bool:
 
 async def require_admin(session: AsyncSession, account: str, admin: str) -> None:
     """Raise Refused(not_authorized) unless the person is an owner or admin (INV-1)."""
-    if not await administers(session, account, admin):
+    if not await is_admin(session, account, admin):
         raise Refused(ErrorCode.NOT_AUTHORIZED, f"{admin} is neither owner nor admin of {account}.")
 
 
-async def owns(session: AsyncSession, account: str, email: str) -> bool:
+async def is_owner(session: AsyncSession, account: str, email: str) -> bool:
     """Return whether the person is the owner of the account."""
     membership = await current_membership(session, email)
     return (
@@ -96,14 +96,14 @@ async def _follows_owner(session: AsyncSession, invite: Invite, source: str) -> 
 
     It leads into the same account, and is open or accepted.
     """
-    if invite.beside is None:
+    if invite.owner_invitation_id is None:
         return False
-    row = await session.get(InvitationRow, invite.beside)
+    row = await session.get(InvitationRow, invite.owner_invitation_id)
     return (
         row is not None
         and row.account_id == invite.account
         and (row.record.state.unanswered or row.record.state.accepted)
-        and await owns(session, source, row.email)
+        and await is_owner(session, source, row.email)
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Group, RenderableType
 
 from commands import batch as command
-from commands.bar import Bar
+from commands.bar import ProgressBar
 from commands.demo.step import OTHER_ACCOUNT, OTHER_ADMIN, DemoStack, Step, expect
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
@@ -21,7 +21,7 @@ class Batch:
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
-        self._bars: list[Bar] = []
+        self._bars: list[ProgressBar] = []
         self._file = demo.folder / "people.csv"
         self.steps = (
             Step("One of 200 rows in Nils's file is invalid; nobody is invited", self._validate),
@@ -71,6 +71,6 @@ class Batch:
 
     @contextmanager
     def _progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        bar = Bar(title)
+        bar = ProgressBar(title)
         self._bars.append(bar)
         yield bar.show

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.answer import Answer
+from commands.answer import CommandOutput
 
 if TYPE_CHECKING:
     from commands.demo.story import Story
@@ -33,10 +33,10 @@ def demo(
 
     from runtime.settings import load_settings
 
-    return uvloop.run(_run(Answer.of(context), load_settings(), leave=leave))
+    return uvloop.run(_run(CommandOutput.of(context), load_settings(), leave=leave))
 
 
-async def _run(answer: Answer, settings: "Settings", *, leave: bool) -> int:
+async def _run(answer: CommandOutput, settings: "Settings", *, leave: bool) -> int:
     from commands.demo.story import Story
     from devstack.ports import Ports
     from devstack.stack import Stack
@@ -48,13 +48,13 @@ async def _run(answer: Answer, settings: "Settings", *, leave: bool) -> int:
         story = Story(stack)
         with _live_view(answer, story):
             await story.play()
-        answer.give(story.as_json(), story.summary if leave else story.addresses)
+        answer.print(story.as_json(), story.summary if leave else story.addresses)
         if not leave:
             await stop.wait()
     return SUCCEEDED if story.succeeded else FAILED
 
 
-def _live_view(answer: Answer, story: "Story") -> AbstractContextManager[object]:
+def _live_view(answer: CommandOutput, story: "Story") -> AbstractContextManager[object]:
     from rich.console import Console
     from rich.live import Live
 

@@ -7,7 +7,7 @@ from typing import Literal
 from domain.letter.base import BaseLetter, Reader
 from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
 from domain.money import Money
-from domain.refund import PartState, Refund, RefundOrder
+from domain.refund import PartState, Refund, RefundPlan
 from domain.text import OneLine
 
 
@@ -90,7 +90,7 @@ AnyRefundLetter = (
 
 
 def refund_letters(
-    order: RefundOrder,
+    order: RefundPlan,
     refund: Refund,
     parties: RefundParties,
     *,

@@ -69,22 +69,22 @@ class RecordingStore:
         return InvitationRead(invitation=self.kept)
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
-        unasked()
+        by_managed_domain()
 
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
-        unasked()
+        by_managed_domain()
 
-    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
-        unasked()
+    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
+        by_managed_domain()
 
-    async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
+    async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
         return False
 
     async def authorize(self, account: str, admin: str) -> None:
-        unasked()
+        by_managed_domain()
 
 
-def unasked() -> NoReturn:
+def by_managed_domain() -> NoReturn:
     raise AssertionError("nobody asked for that")
 
 

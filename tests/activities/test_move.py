@@ -17,7 +17,7 @@ from activities.move import (
     MoveActivities,
     MoveData,
     MoveItem,
-    Unmovable,
+    UnmovableItem,
 )
 from domain.account import User
 from domain.invitation import Invitation, InvitationState, License
@@ -58,7 +58,7 @@ class KeptInMemory:
     manifest: Manifest = MANIFEST
     written: list[tuple[Item, ItemStatus]] = field(default_factory=list)
 
-    async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
+    async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         self.written.append((item.item, item.status))
         self.manifest = with_item(self.manifest, item)
         return Invitation(
@@ -87,7 +87,7 @@ class Services:
     async def move(self, order: MoveItem) -> ItemMoved:
         self.tried.append(order.item)
         if order.item in self.never:
-            raise Unmovable("ann@example.com is unknown here")
+            raise UnmovableItem("ann@example.com is unknown here")
         if self.now < self.down_until.get(order.item, NOON):
             raise ConnectionError("ann@example.com: try again later")
         changes = (LOCKED,) if order.item is Item.SETTINGS else ()
@@ -233,7 +233,7 @@ async def test_a_service_that_hangs_is_cancelled_while_heartbeats_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """TRF-1: a worker without heartbeats counts as dead, and no item waits for another forever."""
-    monkeypatch.setattr(move, "BEAT_EVERY", timedelta(milliseconds=10))
+    monkeypatch.setattr(move, "HEARTBEAT_INTERVAL", timedelta(milliseconds=10))
     monkeypatch.setattr(move, "ITEM_WITHIN", timedelta(milliseconds=100))
 
     class Hanging(Services):

@@ -9,10 +9,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.letter import StillDue, Undeliverable
 from activities.reminder import (
+    InvitationPage,
     InvitersNotified,
     InviterToNotify,
     NotifyInviters,
-    Page,
     ReminderActivities,
     SignalStaleInvitations,
     StaleInvitationsSignaled,
@@ -23,20 +23,24 @@ from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
-PAGES = {None: Page(["a", "b"], b"1"), b"1": Page(["c", "d"], b"2"), b"2": Page(["e"], None)}
+PAGES = {
+    None: InvitationPage(["a", "b"], b"1"),
+    b"1": InvitationPage(["c", "d"], b"2"),
+    b"2": InvitationPage(["e"], None),
+}
 
 
 class ThreePages:
     """Invitations on three pages, and those signaled."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.signaled: list[str] = []
 
-    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> Page:
+    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> InvitationPage:
         return PAGES[behind]
 
     async def remind(self, workflow_id: str, run_id: str) -> None:
-        self.asked.append(workflow_id)
+        self.signaled.append(workflow_id)
 
 
 class TwoInviters:
@@ -105,13 +109,13 @@ async def test_another_worker_continues_after_the_last_page() -> None:
     assert await environment.run(run.signal_stale_invitations, order) == StaleInvitationsSignaled(
         found=5
     )
-    assert invitations.asked == ["a", "b", "c", "d", "e"]
-    invitations.asked.clear()
+    assert invitations.signaled == ["a", "b", "c", "d", "e"]
+    invitations.signaled.clear()
     environment.info = replace(environment.info, heartbeat_details=beats[0])
     assert await environment.run(run.signal_stale_invitations, order) == StaleInvitationsSignaled(
         found=5
     )
-    assert invitations.asked == ["c", "d", "e"]
+    assert invitations.signaled == ["c", "d", "e"]
 
 
 async def test_a_full_mailbox_does_not_delay_the_other_inviters() -> None:
@@ -166,7 +170,7 @@ async def test_a_reminder_since_the_last_digest_is_news() -> None:
 async def test_digests_keep_the_rate_limit_of_the_mail_server() -> None:
     """REM-3: one activity sends them all, past the rate limit of the task queue."""
     mailer = Outbox(None)
-    run = replace(activities(ThreePages(), mailer), digests_apart=timedelta(milliseconds=20))
+    run = replace(activities(ThreePages(), mailer), digest_interval=timedelta(milliseconds=20))
     order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
     assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
         digests=2

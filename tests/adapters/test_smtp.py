@@ -50,10 +50,10 @@ class KnownLetters:
     def __init__(self) -> None:
         self.letters: dict[str, datetime] = {}
 
-    async def taken(self, letter_id: str) -> bool:
+    async def is_sent(self, letter_id: str) -> bool:
         return letter_id in self.letters
 
-    async def remember(self, letter_id: str, at: datetime) -> None:
+    async def record_sent(self, letter_id: str, at: datetime) -> None:
         self.letters.setdefault(letter_id, at)
 
 

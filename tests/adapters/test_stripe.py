@@ -10,8 +10,8 @@ import stripe
 from starlette.responses import Response
 
 from activities.billing import (
+    ChargePending,
     ChargeRequest,
-    ChargeUndecided,
     PaymentProvider,
     RefundRefused,
     RefundRequest,
@@ -203,9 +203,9 @@ async def test_an_undecided_charge_is_not_repeated(world: StripeWorld, status: s
     made = await world.provider.charge(request)
     assert made.provider_id
     world.server.say(made.provider_id, status)
-    with pytest.raises(ChargeUndecided):
+    with pytest.raises(ChargePending):
         await world.provider.charge(request)
-    with pytest.raises(ChargeUndecided):
+    with pytest.raises(ChargePending):
         await world.provider.find_charge(request)
     world.server.say(made.provider_id, "succeeded")
     assert await world.provider.charge(request) == made

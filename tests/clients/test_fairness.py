@@ -26,7 +26,7 @@ async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
 ) -> None:
     row = BatchRow(position=0, person=Person(email="bob@example.com"))
     batch = await world.bulk.submit(world.account, [row], ADMIN)
-    await world.bulk.wait_until_done(batch, lambda done, total: None)
+    await world.bulk.wait_until_finished(batch, lambda done, total: None)
     alone, in_bulk = await world.pending(JANE), await world.until("bob@example.com", "pending")
     bought = await world.orders.buy(
         world.account, Sku.WORKPLACE, quantity=1, cycle="monthly", by=ADMIN

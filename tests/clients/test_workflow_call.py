@@ -60,7 +60,7 @@ class Run:
     """Number of reads until the store has the end."""
     calls: int = 0
     outdated: bool = False
-    reread: list[int] = field(default_factory=list)
+    read_stored: list[int] = field(default_factory=list)
     connect: Callable[[], Awaitable[Client]] = unconnected
 
     async def answer(self, handle: Handle) -> str:
@@ -74,7 +74,7 @@ class Run:
         return answer
 
     async def again(self, kept: int) -> int:
-        self.reread.append(kept)
+        self.read_stored.append(kept)
         return kept + 1
 
     async def is_outdated(self, kept: int, refused: Refused) -> bool:
@@ -84,7 +84,7 @@ class Run:
         caller = WorkflowCaller[int, None, None](
             temporal=TemporalAccess(self.connect, "a queue", wait_seconds),
             handle=lambda client, kept: client.get_workflow_handle("a run"),
-            reread=self.again,
+            read_stored=self.again,
             ended=lambda kept: kept >= self.ended_after,
             outdated=self.is_outdated,
         )
@@ -104,7 +104,7 @@ async def test_a_call_of_a_run_that_is_beginning_or_busy_is_retried() -> None:
         ],
     )
     assert await run.called() == "yes"
-    assert run.reread == [0, 1]
+    assert run.read_stored == [0, 1]
 
 
 async def test_a_call_is_retried_after_the_server_dropped_its_registry_of_updates(

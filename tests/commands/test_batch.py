@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 import starter
-from commands.answer import Answer
+from commands.answer import CommandOutput
 from tests.commands.conftest import Ran, Run
 from tests.world import ADMIN, JANE, MEMBER, World
 
@@ -147,11 +147,11 @@ def test_a_person_sees_a_progress_bar(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    with Answer(json=False).counting("Inviting") as watch:
+    with CommandOutput(json=False).counting("Inviting") as watch:
         watch(40, 100)
         watch(100, 100)
     assert "100/100" in capfd.readouterr().err
-    with Answer(json=True).counting("Inviting") as watch:
+    with CommandOutput(json=True).counting("Inviting") as watch:
         watch(1, 2)
     assert capfd.readouterr() == ("", "")
 

@@ -175,10 +175,14 @@ def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> No
     shown = seatflow("credit", "show", "acme")
     assert shown.at("account") == "acme"
     assert shown.at("balance") == euros("30.00")
-    opening = shown.at("entries", 0)
-    assert isinstance(opening, dict)
-    assert {"id", "at", "kind", "amount", "from", "invoice"} <= set(opening)
-    assert (opening["amount"], opening["from"], opening["invoice"]) == (euros("30.00"), None, None)
+    initial_record = shown.at("entries", 0)
+    assert isinstance(initial_record, dict)
+    assert {"id", "at", "kind", "amount", "from", "invoice"} <= set(initial_record)
+    assert (initial_record["amount"], initial_record["from"], initial_record["invoice"]) == (
+        euros("30.00"),
+        None,
+        None,
+    )
     assert seatflow("credit", "apply", "acme").at("balance") == euros("10.00")
     applied = seatflow("credit", "apply", "acme", "later")
     assert applied.at("balance") == euros("0.00")

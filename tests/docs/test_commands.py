@@ -113,9 +113,9 @@ def chapters(document: Path) -> Iterator[Chapter]:
     for block in blocks(document):
         if block.language in {"sh", "text"}:
             pages.setdefault(block.chapter, []).append(block)
-    (_, opening), *others = pages.items()
+    (_, initial_record), *others = pages.items()
     for title, page in others:
-        yield Chapter(document.name, title, [*opening, *page])
+        yield Chapter(document.name, title, [*initial_record, *page])
 
 
 CHAPTERS = [*chapters(README), *chapters(ROOT / "docs" / "tour.md")]

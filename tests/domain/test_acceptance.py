@@ -24,7 +24,7 @@ from domain.manifest import Item
 from domain.membership import Membership
 from domain.money import Money
 from domain.quote import RecordedQuote, quote, terms_of
-from states.invitation import InvitationMachine, opening
+from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
 from tests.domain.source import OWNER, a_line, a_payment, a_source
 
@@ -52,7 +52,7 @@ def some_facts(source: Account | None = None, **changes: Any) -> AcceptanceFacts
     invite = Invite(
         invitation_id="i1", account="acme", key="k", email=OWNER, invited_by="adam@acme.example"
     )
-    sent = opening(invite, run_id="r1", at=AT - timedelta(days=1))
+    sent = initial_record(invite, run_id="r1", at=AT - timedelta(days=1))
     pending = after(InvitationMachine, sent, "deliver", at=AT - timedelta(hours=20), by="seatflow")
     facts = AcceptanceFacts(
         at=AT,
@@ -292,7 +292,7 @@ def test_a_refund_goes_to_the_payment_methods_with_dates_of_the_source_account()
     window = date(2026, 4, 24), date(2026, 4, 28)
     assert refund.arrives_between == settlement.arrives_between == window
     assert refund.lookups[0] == AT + timedelta(days=3)
-    assert refund.late_from == datetime(2026, 4, 28, 22, tzinfo=UTC)
+    assert refund.overdue_from == datetime(2026, 4, 28, 22, tzinfo=UTC)
     assert (settlement.kind, settlement.amount) == (Choice.REFUND, eur("20.00"))
     assert settlement.refund_id == refund.refund_id == "rf-i1"
     assert not acceptance.complete

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.invitation import Invitation, Invite
-from states.invitation import InvitationMachine, opening
+from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
@@ -20,7 +20,7 @@ def a_record(*events: str, heads_up_days: int = 0) -> Invitation:
         invited_by="adam@acme.example",
         heads_up_days=heads_up_days,
     )
-    record = opening(invite, run_id="r1", at=AT)
+    record = initial_record(invite, run_id="r1", at=AT)
     for number, event in enumerate(events, start=1):
         at = AT + timedelta(hours=number)
         record = after(InvitationMachine, record, event, at=at, by="seatflow")

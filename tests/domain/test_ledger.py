@@ -24,7 +24,7 @@ from domain.ledger import (
 from domain.money import Money, total, zero
 from domain.policy import Policy
 from domain.quote import Quote, quote, terms_of
-from domain.refund import PartState, RefundOrder, RefundPart
+from domain.refund import PartState, RefundPart, RefundPlan
 from tests.domain.source import a_line, a_payment, a_source
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
@@ -148,8 +148,8 @@ def test_credit_is_shown_with_its_signs_and_where_it_came_from() -> None:
 PART = RefundPart(payment="p1", method="card", amount=eur("10.00"))
 
 
-def a_refund() -> RefundOrder:
-    return RefundOrder(
+def a_refund() -> RefundPlan:
+    return RefundPlan(
         refund_id="rf-i1",
         invitation_id="i1",
         source="solo",
@@ -159,7 +159,7 @@ def a_refund() -> RefundOrder:
         requested_at=AT,
         arrives_between=(AT.date(), AT.date()),
         lookups=(AT,),
-        late_from=AT,
+        overdue_from=AT,
     )
 
 

@@ -14,7 +14,7 @@ from domain.day import begin
 from domain.money import Money, of_minor_units, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, unused_share
-from domain.quote import Quote, binding_quote, must_choose, quote, same_lines, terms_of
+from domain.quote import Quote, binding_quote, quote, requires_choice, same_lines, terms_of
 from tests.domain.source import OWNER, a_line, a_payment, a_source
 
 APRIL = date(2026, 4, 1), date(2026, 5, 1)
@@ -221,12 +221,12 @@ def test_only_the_owner_of_a_paid_account_worth_something_must_choose(
     source: Account, invitee: str, asked: bool
 ) -> None:
     """QUO-4."""
-    assert must_choose(source, invitee, quoted(source)) is asked
+    assert requires_choice(source, invitee, quoted(source)) is asked
 
 
 def test_somebody_without_an_account_has_nothing_to_choose() -> None:
     """QUO-4, SRC-1."""
-    assert not must_choose(None, OWNER, quoted(a_source()))
+    assert not requires_choice(None, OWNER, quoted(a_source()))
     assert terms_of(Policy(), None).time_zone is None
 
 

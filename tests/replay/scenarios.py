@@ -426,7 +426,7 @@ async def invited_in_batch(world: World) -> str:
     ]
     with patch.object(bulk, "SLICE", 2):
         batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
-        await world.bulk.wait_until_done(batch, lambda done, total: None)
+        await world.bulk.wait_until_finished(batch, lambda done, total: None)
     return batch.workflow_id
 
 

@@ -15,7 +15,7 @@ from domain.invitation import Choice, Invitation, InvitationState, Invite, Licen
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
 from runtime.recovery import Recovery
-from states.invitation import opening
+from states.invitation import initial_record
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
 
 
@@ -30,7 +30,7 @@ async def a_claim(world: World) -> Invite:
         invited_by=ADMIN,
     )
     now = datetime.now(UTC)
-    await world.store.invitations.claim(invite, opening(invite, run_id="", at=now), now)
+    await world.store.invitations.claim(invite, initial_record(invite, run_id="", at=now), now)
     return invite
 
 
@@ -38,9 +38,9 @@ async def test_a_claim_without_a_workflow_is_released(world: World) -> None:
     """INV-15: the seat is free again, and the person can be invited."""
     await a_claim(world)
     starter = world.clients.invitation_starter
-    await starter.settle_unstarted()
+    await starter.recover_claims()
     assert await world.store.invitations.latest(world.account, JANE) is not None
-    await replace(starter, abandoned_after=timedelta()).settle_unstarted()
+    await replace(starter, abandoned_after=timedelta()).recover_claims()
     assert await world.store.invitations.latest(world.account, JANE) is None
     assert await world.free_seats() == 2
     assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING

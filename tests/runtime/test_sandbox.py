@@ -26,7 +26,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, _runner
 
 from runtime.codec import data_converter
-from runtime.sandbox import OwnHeaders
+from runtime.sandbox import HeaderInterceptor
 from runtime.wiring import WORKFLOWS, workflow_runner
 from tests.replay.record import HISTORIES
 from tests.world import World
@@ -162,6 +162,6 @@ async def test_an_interceptor_keeps_a_copy_of_the_headers() -> None:
     recorder = HeaderRecorder()
     await replay(workflow_runner(), recorder)
     assert messages(recorder.recorded)
-    await replay(workflow_runner(), OwnHeaders(), recorder)
+    await replay(workflow_runner(), HeaderInterceptor(), recorder)
     assert recorder.recorded["example"] == PAYLOAD
     assert not messages(recorder.recorded)

@@ -6,7 +6,7 @@ import pytest
 
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult, AssignmentState
 from domain.license import Sku
-from states.assignment import event_to, opening
+from states.assignment import event_to, initial_record
 from tests.states.drawing import ASSIGNMENT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -18,7 +18,7 @@ def an_assignment(*states: str) -> Assignment:
     request = AssignLicenses(
         request_id="1", account="acme", sku=Sku.WORKPLACE, emails=emails, by="owner@acme.example"
     )
-    return opening(request, at=NOON).model_copy(update={"results": results(*states)})
+    return initial_record(request, at=NOON).model_copy(update={"results": results(*states)})
 
 
 def results(*states: str) -> tuple[AssignmentResult, ...]:

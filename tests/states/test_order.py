@@ -9,7 +9,7 @@ from domain.license import Sku
 from domain.money import Money
 from domain.order import BuyLicenses, Order, OrderQuote, OrderState
 from states.lifecycle import after, allowed
-from states.order import OrderMachine, ending, opening
+from states.order import OrderMachine, ending, initial_record
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def an_order(state: OrderState) -> Order:
     )
     due = Money(amount=Decimal("13.00"), currency="EUR")
     quote = OrderQuote(due_now=due, then=due, next_billing_date=date(2026, 12, 1))
-    return opening(order, quote, at=NOON).model_copy(update={"state": state})
+    return initial_record(order, quote, at=NOON).model_copy(update={"state": state})
 
 
 @pytest.mark.parametrize(

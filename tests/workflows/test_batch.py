@@ -18,7 +18,7 @@ from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import batch as bulk_invite
 from workflows.batch import BatchWorkflow
 
-CROWD = 2 * bulk.LANES * bulk.PORTION
+CROWD = 2 * bulk.MAX_CONCURRENT_BATCHES * bulk.CLAIM_BATCH_SIZE
 """Twice the number of rows that are invited at the same time."""
 
 
@@ -39,7 +39,7 @@ def rows(*emails: str, license: License = License.BASIC) -> list[BatchRow]:
 
 async def done(world: World, asked: Sequence[BatchRow], batch_id: str | None = None) -> Batch:
     batch = await world.bulk.submit(world.account, asked, ADMIN, batch_id=batch_id)
-    await world.bulk.wait_until_done(batch, nobody)
+    await world.bulk.wait_until_finished(batch, nobody)
     return batch
 
 
@@ -49,7 +49,7 @@ async def results(world: World, asked: Sequence[BatchRow]) -> list[InviteResult]
 
 async def all_out(world: World, batch: Batch) -> None:
     async with asyncio.timeout(2 * PATIENCE.total_seconds()):
-        while await world.store.batches.still_out(batch.batch_id):
+        while await world.store.batches.unsent_count(batch.batch_id):
             await asyncio.sleep(0.1)
 
 
@@ -135,8 +135,8 @@ async def test_history_stays_short_and_progress_can_be_queried(
 ) -> None:
     """REM-3: a run has a hundred slices, then it continues as new."""
     monkeypatch.setattr(bulk, "SLICE", 4)
-    monkeypatch.setattr(bulk, "PORTION", 2)
-    monkeypatch.setattr(bulk_invite, "SLICES_IN_ONE_RUN", 2)
+    monkeypatch.setattr(bulk, "CLAIM_BATCH_SIZE", 2)
+    monkeypatch.setattr(bulk_invite, "SLICES_PER_RUN", 2)
     batch = await done(world, a_crowd(22))
     handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
     assert await handle.result() == BatchProgress(total=22, invited=22)
@@ -154,7 +154,7 @@ async def test_without_a_worker_the_command_gives_up_and_the_batch_continues(
     asked = a_crowd(3)
     batch = await world.bulk.submit(world.account, asked, ADMIN)
     with pytest.raises(Unavailable) as waited:
-        await world.bulk.wait_until_done(batch, nobody)
+        await world.bulk.wait_until_finished(batch, nobody)
     assert waited.value.outcome_unknown
     assert batch.batch_id in waited.value.message
     assert await world.bulk.results(batch) == []
@@ -224,9 +224,9 @@ async def test_a_claim_in_use_is_not_recovered(
         while await invitations.latest(world.account, "person0@example.com") is None:
             await asyncio.sleep(0.05)
     starter = world.clients.invitation_starter
-    await replace(starter, abandoned_after=timedelta(seconds=-60)).settle_unstarted()
+    await replace(starter, abandoned_after=timedelta(seconds=-60)).recover_claims()
     monkeypatch.setattr(client, "start_workflow", start)
-    await world.bulk.wait_until_done(batch, nobody)
+    await world.bulk.wait_until_finished(batch, nobody)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
     await all_out(world, batch)
     assert set(told(world).values()) == {1}

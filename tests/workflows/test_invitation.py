@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from activities.invitation import as_delivered
+from activities.invitation import with_delivery
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Choice, InvitationState, License
 from domain.policy import Policy
@@ -160,7 +160,7 @@ async def test_an_answer_before_the_workflow_knows_of_the_delivery_is_accepted(
     await world.invite(JANE)
     stored = await world.store.invitations.latest(world.account, JANE)
     assert stored is not None
-    out = as_delivered(stored.invitation, datetime.now(UTC), Policy())
+    out = with_delivery(stored.invitation, datetime.now(UTC), Policy())
     await world.store.invitations.record(stored.invitation_id, out)
     accepting = asyncio.create_task(world.client.accept(world.account, JANE))
     await asyncio.sleep(0.5)

@@ -14,7 +14,7 @@ async def test_a_long_history_continues_as_new_and_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INV-9: run id, journal, deadline, link and cool-down are carried over."""
-    monkeypatch.setattr(workflow, "UPDATES_IN_ONE_RUN", 3)
+    monkeypatch.setattr(workflow, "UPDATES_PER_RUN", 3)
     before = await world.pending(JANE, License.LICENSED)
     runs = {await world.run_now(JANE)}
     for _ in range(10):

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from activities.move import ItemMoved, MoveItem, Unmovable
+from activities.move import ItemMoved, MoveItem, UnmovableItem
 from adapters.sql.content import SqlContent
 from domain.invitation import Invitation
 from domain.manifest import Item, ItemStatus
@@ -21,7 +21,7 @@ class Failing:
     async def move(self, order: MoveItem) -> ItemMoved:
         """Once per item, as the services promise."""
         if order.item is Item.RECORDINGS and self.for_good:
-            raise Unmovable("the recordings of jane@example.com are in another region")
+            raise UnmovableItem("the recordings of jane@example.com are in another region")
         if order.item is Item.RECORDINGS and self.tries:
             self.tries -= 1
             raise ConnectionError("the recordings service is down")

@@ -86,7 +86,7 @@ async def a_move(world: World) -> MoveData:
     invite = town.invite(JANE)
     await town.joined(invite)
     failed = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    kept = await town.store.invitations.keep_item(invite.invitation_id, failed)
+    kept = await town.store.invitations.record_item(invite.invitation_id, failed)
     return MoveData(
         invitation_id=invite.invitation_id,
         account=invite.account,

@@ -16,7 +16,7 @@ from domain.license import Sku
 from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
 from runtime.recovery import Recovery
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
-from workflows.order import CYCLES_IN_A_RUN
+from workflows.order import CYCLES_PER_RUN
 
 LONGEST_RUN = 450
 """Upper limit of the events of a run (ADD-7)."""
@@ -266,7 +266,7 @@ async def test_an_order_opened_late_is_not_bought_twice(world: World) -> None:
         quantity=3,
         cycle="monthly",
         bought_by=ADMIN,
-        awaited_until=now,
+        caller_waits_until=now,
     )
     await world.store.orders.open(order, now + timedelta(seconds=1))
     with pytest.raises(Unavailable):
@@ -416,4 +416,4 @@ async def test_an_order_whose_workflow_was_terminated_is_restarted(
 
 
 def test_a_run_lasts_twelve_monthly_cycles() -> None:
-    assert CYCLES_IN_A_RUN == A_YEAR
+    assert CYCLES_PER_RUN == A_YEAR

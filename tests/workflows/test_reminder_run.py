@@ -39,7 +39,7 @@ async def quiet(world: World, number: int, by: str = ADMIN) -> list[str]:
     """Invite `number` people and let three days pass."""
     emails = [f"p{n}-{by.partition('@')[0]}@new.example" for n in range(number)]
     rows = await world.client.invite(world.account, [Person(email=email) for email in emails], by)
-    await world.waiting(120).client.wait_until_out(rows)
+    await world.waiting(120).client.wait_until_sent(rows)
     await let_pass(world, emails, 3 * DAY)
     return emails
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 
 from adapters.sql.accounts.import_addons import import_addons
-from adapters.sql.accounts.import_ledger import Books, payments_of, same_period
-from adapters.sql.accounts.import_orders import Ordered, ordered_here
+from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
+from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import mistakes
 from adapters.sql.announcement import announce_to
 from adapters.sql.database.schema import (
@@ -35,16 +35,16 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import (
     advisory_lock,
-    batches,
+    chunked,
     insert_missing,
     reading,
     writing,
 )
 from adapters.sql.licenses.counter import pools_of, set_imported
-from adapters.sql.licenses.pool import serve_waiting
+from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import load_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
-from adapters.sql.money.credit import apply_by_itself
+from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
 from domain.account import (
     Account,
@@ -107,7 +107,7 @@ class SqlDirectory:
             await _lock_accounts(session, ids)
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, list(people))
-            ordered = await ordered_here(session, directory)
+            ordered = await existing_orders(session, directory)
             _refuse(mistakes(directory, accounts, current, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
@@ -125,7 +125,7 @@ class SqlDirectory:
             ids = [account.id for account in directory.accounts]
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
-            ordered = await ordered_here(session, directory)
+            ordered = await existing_orders(session, directory)
             return [*mistakes(directory, accounts, current, ordered)]
 
     async def export(self, account: str | None) -> Directory:
@@ -185,7 +185,7 @@ async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str,
     emails = _emails(directory)
     await insert_missing(session, PersonRow, [{"email": email} for email in emails])
     rows: dict[str, PersonRow] = {}
-    for some in batches(emails):
+    for some in chunked(emails):
         found = await session.scalars(
             select(PersonRow)
             .where(PersonRow.email.in_(some))
@@ -206,7 +206,7 @@ async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
 async def _known_accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
     """Return the rows of the accounts that exist."""
     rows: dict[str, AccountRow] = {}
-    for some in batches(ids):
+    for some in chunked(ids):
         found = await session.scalars(whole_accounts().where(AccountRow.id.in_(some)))
         rows |= {row.id: row for row in found}
     return rows
@@ -215,7 +215,7 @@ async def _known_accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str
 async def _current_accounts(session: AsyncSession, emails: Sequence[str]) -> dict[str, str]:
     """Return the account on which each of these people is now."""
     current: dict[str, str] = {}
-    for some in batches(emails):
+    for some in chunked(emails):
         found = await session.execute(
             select(MembershipRow.email, MembershipRow.account_id).where(
                 MembershipRow.email.in_(some), MembershipRow.until.is_(None)
@@ -239,7 +239,7 @@ async def _import_account(
     known: AccountRow | None,
     account: Account,
     people: Mapping[str, PersonRow],
-    ordered: Ordered,
+    ordered: ExistingOrders,
     *,
     at: datetime,
 ) -> None:
@@ -250,7 +250,7 @@ async def _import_account(
     row = await _merge_account(session, known, account, people)
     await _import_base_licenses(session, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
     so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
-    books = Books(row.id, row.currency, at, count(so_far + 1))
+    books = AccountLedger(row.id, row.currency, at, count(so_far + 1))
     await post(
         session,
         [
@@ -258,9 +258,9 @@ async def _import_account(
             *books.credit(row, account, known=known is not None),
         ],
     )
-    await apply_by_itself(session, row, at)
+    await apply_automatically(session, row, at)
     await import_addons(session, row, account, counts, at)
-    await serve_waiting(session, row.id, at)
+    await assign_waiting(session, row.id, at)
     # Statements have changed them behind the row.
     session.expire(row, ["credit_balance", "pools"])
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import AccountRow
 from adapters.sql.licenses.counter import enlarge_by_import, pools_of, set_imported
-from adapters.sql.licenses.license import give_addon, resize_meetings, take_addon
+from adapters.sql.licenses.license import assign_addon, release_addon, resize_meetings
 from domain.account import Account, Pool, User
 from domain.license import Sku, imported_count
 
@@ -30,15 +30,15 @@ async def import_addons(
     ]
     for membership, capacity in named:
         if membership.addon_held != capacity:
-            await take_addon(session, membership)
+            await release_addon(session, membership)
     # After the add-ons are taken: the file may name fewer licenses than were assigned.
     await _merge_pools(session, row.id, account.pools, ordered)
     for membership, capacity in named:
         if capacity is None:
             continue
-        if not await give_addon(session, membership, capacity, at):
+        if not await assign_addon(session, membership, capacity, at):
             await enlarge_by_import(session, row.id, Sku.LARGE_MEETING, capacity, 1)
-            await give_addon(session, membership, capacity, at)
+            await assign_addon(session, membership, capacity, at)
         # The file may have added meetings.
         await resize_meetings(session, membership.email, capacity)
 

@@ -23,7 +23,7 @@ Period = tuple[date, date]
 
 
 @dataclass(frozen=True)
-class Paid:
+class LedgerPayment:
     """One payment as the ledger has it."""
 
     origin: str
@@ -32,12 +32,12 @@ class Paid:
     period: Period
 
 
-def payments_of(row: AccountRow | None) -> dict[str, Paid]:
+def payments_of(row: AccountRow | None) -> dict[str, LedgerPayment]:
     """Return the payments for the current periods; none of a closed account (SRC-2)."""
     if row is None or row.state == "closed":
         return {}
     return {
-        payment.id: Paid(_origin(payment), payment.amount, _stored_period(line))
+        payment.id: LedgerPayment(_origin(payment), payment.amount, _stored_period(line))
         for line in row.subscriptions
         for payment in line.payments
     }
@@ -49,7 +49,7 @@ def same_period(line: SubscriptionRow, named: Subscription) -> bool:
 
 
 @dataclass(frozen=True)
-class Books:
+class AccountLedger:
     """The ledger entries of one account during an import."""
 
     account: str
@@ -58,7 +58,9 @@ class Books:
     numbers: Iterator[int]
     """Unused numbers for the next entries."""
 
-    def payments(self, before: Mapping[str, Paid], now: Mapping[str, Paid]) -> Iterator[Transfer]:
+    def payments(
+        self, before: Mapping[str, LedgerPayment], now: Mapping[str, LedgerPayment]
+    ) -> Iterator[Transfer]:
         """Return the entries of payments that are new, corrected, or earned with their period."""
         prepaid = prepaid_of(self.account)
         for payment in dict.fromkeys([*before, *now]):

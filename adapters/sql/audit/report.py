@@ -141,7 +141,7 @@ _CHECKS: Final = (
     ),
 )
 
-_COUNTED: Final[dict[str, type[Base]]] = {
+_COUNT_QUERIES: Final[dict[str, type[Base]]] = {
     "accounts": AccountRow,
     "memberships": MembershipRow,
     "invitations": InvitationRow,
@@ -161,7 +161,7 @@ async def audit(engine: AsyncEngine) -> AuditReport:
         return AuditReport(
             checked={
                 what: await session.scalar(select(func.count()).select_from(table)) or 0
-                for what, table in _COUNTED.items()
+                for what, table in _COUNT_QUERIES.items()
             },
             violations=(
                 *[

@@ -12,16 +12,16 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from adapters.sql.database.sqlite import READ, WRITE, open_sqlite
 from domain.error import ErrorCode, Refused
 
-BUSY_SECONDS: Final = 30.0
+BUSY_TIMEOUT_SECONDS: Final = 30.0
 """The time that a SQLite transaction waits for another writer."""
 CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 15
 """The connections of one process to a SQLite database; each has its own thread."""
-READS_ONLY: Final = "seatflow_reads_only"
+READ_ONLY: Final = "seatflow_reads_only"
 """The execution option of a SQLite transaction that does not wait for writers."""
 
 
-def create_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> AsyncEngine:
+def create_engine(url: str, busy_seconds: float = BUSY_TIMEOUT_SECONDS) -> AsyncEngine:
     """Return an engine for `url`, which connects when it is first used.
 
     Raises Refused: `invalid_input`, when the URL names another database.
@@ -80,5 +80,5 @@ def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None
 
 
 def _begin(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get(READS_ONLY, False)
+    reads_only = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql(READ if reads_only else WRITE)

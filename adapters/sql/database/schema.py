@@ -45,7 +45,7 @@ from domain.manifest import Change
 from domain.money import rounded
 from domain.order import Order, OrderState
 from domain.quote import Quote
-from domain.refund import Refund, RefundOrder
+from domain.refund import Refund, RefundPlan
 
 WORKPLACE: Final = Sku.WORKPLACE.value
 """The SKU of base licenses, which have no capacity."""
@@ -663,7 +663,7 @@ class RefundRow(Base):
     invitation_id: Mapped[str] = mapped_column(ForeignKey("invitations.invitation_id"))
     state: Mapped[str]
     requested_at: Mapped[datetime]
-    ordered: Mapped[RefundOrder] = mapped_column(Document(TypeAdapter(RefundOrder)))
+    ordered: Mapped[RefundPlan] = mapped_column(Document(TypeAdapter(RefundPlan)))
     record: Mapped[Refund] = mapped_column(Document(TypeAdapter(Refund)))
 
 

@@ -15,16 +15,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, TimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.engine import READS_ONLY
+from adapters.sql.database.engine import READ_ONLY
 from adapters.sql.database.schema import Base
 from domain.error import Unavailable
 
 _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
-    "sqlite": {READS_ONLY: True},
+    "sqlite": {READ_ONLY: True},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
 
-_AT_ONCE: Final = 5000
+_MAX_PARAMETERS: Final = 5000
 """Values in one statement: PostgreSQL accepts at most 32,767 parameters."""
 
 
@@ -78,6 +78,8 @@ async def insert_missing(
         await session.execute(insert.on_conflict_do_nothing(), list(rows))
 
 
-def batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def chunked(values: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield the values in batches that fit in one statement."""
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+    return (
+        values[start : start + _MAX_PARAMETERS] for start in range(0, len(values), _MAX_PARAMETERS)
+    )

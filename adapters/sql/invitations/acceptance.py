@@ -22,14 +22,14 @@ from adapters.sql.invitations.record import (
     UNANSWERED,
     assign_seat,
     free_seats,
-    keep,
     release_seat,
+    store_record,
     unknown_invitation,
 )
 from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import (
-    administers,
     current_membership,
+    is_admin,
     load_account,
     locked_accounts,
     membership_of,
@@ -128,7 +128,7 @@ async def _load_facts(
         accepted=order.invitation,
         choice=order.choice,
         shown=order.quote,
-        by_managed_domain=order.unasked,
+        by_managed_domain=order.by_managed_domain,
         target=TargetAccount(
             id=target.id,
             currency=target.currency,
@@ -142,7 +142,7 @@ async def _load_facts(
         chat_messages=rows.person.chat_messages,
         seat_reserved=rows.invitation.seat_reserved,
         free_seats=await free_seats(session, invite),
-        inviter_administers=await administers(session, invite.account, invite.invited_by),
+        inviter_administers=await is_admin(session, invite.account, invite.invited_by),
         calendar_of=calendar_of,
     )
 
@@ -180,7 +180,7 @@ async def _write(session: AsyncSession, rows: _Rows, acceptance: Acceptance, at:
         await _supersede(session, other, at)
     if acceptance.complete:
         record = after(InvitationMachine, record, "complete", at=at, by=ENGINE)
-    keep(invitation, record)
+    store_record(invitation, record)
 
 
 async def _leave(
@@ -223,7 +223,7 @@ async def _close(
 async def _supersede(session: AsyncSession, other: InvitationRow, at: datetime) -> None:
     """End another invitation of the person, release its seat, notify its workflow (INV-14)."""
     await release_seat(session, other, at)
-    keep(
+    store_record(
         other,
         after(InvitationMachine, other.record, "supersede", at=at, by=ENGINE, note=SUPERSEDED),
     )

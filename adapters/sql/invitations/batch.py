@@ -132,7 +132,7 @@ class SqlBatches:
                     ],
                 )
 
-    async def still_out(self, batch_id: str) -> int:
+    async def unsent_count(self, batch_id: str) -> int:
         """Return how many invitation e-mails the mail server has neither accepted nor refused."""
         async with reading(self._engine) as session:
             query = _invitations_of(batch_id).where(InvitationRow.state == InvitationState.SENT)

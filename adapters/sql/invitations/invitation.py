@@ -17,21 +17,21 @@ from adapters.sql.announcement import announce_change
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
 from adapters.sql.database.transaction import advisory_lock_on_invitee, reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
-from adapters.sql.invitations.preview import previewed, source_of
+from adapters.sql.invitations.preview import build_preview, source_of
 from adapters.sql.invitations.record import (
-    keep,
     locked_invitation,
     release_seat,
     reserve_seat,
+    store_record,
     stored_invitation,
     unknown_invitation,
 )
 from adapters.sql.membership import (
     admins_of,
     current_membership,
-    known_account,
-    left_behind,
+    ended_membership,
     membership_of,
+    require_account,
     require_admin,
     user_or_owner,
 )
@@ -62,7 +62,7 @@ class SqlInvitations:
         self._engine = engine
 
     async def claim(
-        self, invite: Invite, opening: Invitation, at: datetime
+        self, invite: Invite, initial_record: Invitation, at: datetime
     ) -> StoredInvitation | None:
         """Insert an invitation before its workflow starts, and reserve its seat (INV-15).
 
@@ -73,10 +73,10 @@ class SqlInvitations:
         """
         async with writing(self._engine) as session:
             await advisory_lock_on_invitee(session, invite.email)
-            target = await known_account(session, invite.account, lock=True)
+            target = await require_account(session, invite.account, lock=True)
             await require_admin(session, invite.account, invite.invited_by)
             require_paid(target)
-            return await _claim(session, invite, opening, at)
+            return await _claim(session, invite, initial_record, at)
 
     async def claim_all(
         self, claims: Sequence[tuple[Invite, Invitation]], at: datetime
@@ -89,11 +89,11 @@ class SqlInvitations:
         async with writing(self._engine) as session:
             for email in sorted({invite.email for invite, _ in claims}):
                 await advisory_lock_on_invitee(session, email)
-            own = await _by_ids(session, [invite.invitation_id for invite, _ in claims])
+            own = await _rows_by_id(session, [invite.invitation_id for invite, _ in claims])
             refusal = await _refusal(session, claims[0][0])
             known = await _known(session, [invite for invite, _ in claims])
             results = list[StoredInvitation | Refused | None]()
-            for invite, opening in claims:
+            for invite, initial_record in claims:
                 row = own.get(invite.invitation_id)
                 if row and row.run_id is None:
                     row.claimed_at = at
@@ -102,7 +102,9 @@ class SqlInvitations:
                     continue
                 is_known = invite.email in known
                 try:
-                    results.append(await _claim(session, invite, opening, at, known=is_known))
+                    results.append(
+                        await _claim(session, invite, initial_record, at, known=is_known)
+                    )
                 except Refused as refused:
                     results.append(refused)
             return results
@@ -127,7 +129,7 @@ class SqlInvitations:
                 await release_seat(session, row, datetime.now(UTC))
                 await session.delete(row)
 
-    async def unstarted(self, claimed_before: datetime) -> list[StoredInvitation]:
+    async def abandoned_claims(self, claimed_before: datetime) -> list[StoredInvitation]:
         """Return the claims that are older than that and not bound to a run, oldest first."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
@@ -185,7 +187,7 @@ class SqlInvitations:
             listed.append(InvitationRow.state.in_(REMINDABLE))
             listed.append(InvitationRow.quiet_since <= quiet_before)
         async with reading(self._engine) as session:
-            await known_account(session, account)
+            await require_account(session, account)
             rows = await session.scalars(
                 select(InvitationRow)
                 .where(*listed)
@@ -199,12 +201,12 @@ class SqlInvitations:
         Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1).
         """
         async with reading(self._engine) as session:
-            target = await known_account(session, account)
+            target = await require_account(session, account)
             await require_admin(session, account, admin)
             require_paid(target)
             return target.managed_domains
 
-    async def invitees_beside(self, invitation_id: str) -> list[str]:
+    async def invited_with_owner(self, invitation_id: str) -> list[str]:
         """Return the other users of the source account of a blocked invitation (BLK-6).
 
         The oldest membership is first. Raises Refused: `not_found`, `conflict` (not blocked).
@@ -229,7 +231,7 @@ class SqlInvitations:
     async def authorize(self, account: str, admin: str) -> None:
         """Raise Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
         async with reading(self._engine) as session:
-            await known_account(session, account)
+            await require_account(session, account)
             await require_admin(session, account, admin)
 
     async def record(self, invitation_id: str, invitation: Invitation) -> None:
@@ -243,20 +245,20 @@ class SqlInvitations:
             if invitation.follows(row.record):
                 manifest = row.record.manifest
                 moved = {"manifest": manifest, "with_errors": failed(manifest)}
-                keep(row, invitation.model_copy(update=moved))
+                store_record(row, invitation.model_copy(update=moved))
 
     async def join(self, order: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
             return await commit_acceptance(session, order)
 
-    async def keep_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
+    async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Record the progress of an item, also after the invitation was completed (TRF-1)."""
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             manifest = with_item(row.record.manifest, item)
             changes = {"manifest": manifest, "with_errors": failed(manifest)}
-            keep(row, row.record.model_copy(update=changes))
+            store_record(row, row.record.model_copy(update=changes))
             return row.record
 
     async def standing(self, invite: Invite) -> InvitationRead:
@@ -266,10 +268,10 @@ class SqlInvitations:
             if row is None:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
-            owned = source is not None and source.owned_by(invite.email)
+            owned_account = source is not None and source.owned_by(invite.email)
             return InvitationRead(
                 invitation=row.record,
-                blockers=find_blockers(source, invite.email) if source and owned else (),
+                blockers=find_blockers(source, invite.email) if source and owned_account else (),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
@@ -278,10 +280,10 @@ class SqlInvitations:
             row = await locked_invitation(session, invitation_id)
             if row.record.state.unanswered:
                 await release_seat(session, row, invitation.journal[-1].at)
-                keep(row, invitation)
+                store_record(row, invitation)
             return row.record
 
-    async def stands_as(self, invitation_id: str, invitation: Invitation) -> bool:
+    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether the record is still that of `invitation` (REM-1)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
@@ -290,7 +292,7 @@ class SqlInvitations:
             kept = row.record
             return (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
 
-    async def overtaken(self, invitation_id: str, invitation: Invitation) -> bool:
+    async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether the e-mail of `invitation` is no longer due (OPS-2)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
@@ -304,18 +306,18 @@ class SqlInvitations:
         async with reading(self._engine) as session:
             if await session.get(InvitationRow, invite.invitation_id) is None:
                 raise Refused(ErrorCode.CONFLICT, "The invitation was released before it began.")
-            target = await known_account(session, invite.account)
+            target = await require_account(session, invite.account)
             inviter = await user_or_owner(session, invite.account, invite.invited_by)
             invitee = await session.get(PersonRow, invite.email)
             source = await source_of(session, invite)
             parties = InvitationParties(
                 account_name=target.name,
-                inviter=_reader(
+                inviter=_letter_reader(
                     inviter.person if inviter else PersonRow(email=invite.invited_by),
                     invite,
                     target.time_zone,
                 ),
-                invitee=_reader(
+                invitee=_letter_reader(
                     invitee or PersonRow(email=invite.email, name=invite.name),
                     invite,
                     source.time_zone if source else target.time_zone,
@@ -324,24 +326,29 @@ class SqlInvitations:
                 stays=staying_notices(source, invite.email, target.name),
                 collection=target.collection,
             )
-            left = await left_behind(session, invite.invitation_id)
+            left = await ended_membership(session, invite.invitation_id)
             return await _with_admins(session, parties, invite, target, left) if left else parties
 
     async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting; changes nothing (QUO-8)."""
         async with reading(self._engine) as session:
-            return await previewed(session, order)
+            return await build_preview(session, order)
 
 
 def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
     """Bind the invitation to the first run of its workflow; later ones are ignored."""
-    keep(row, row.record.model_copy(update={"run_id": run_id}))
+    store_record(row, row.record.model_copy(update={"run_id": run_id}))
     if row.record.state.final:
         announce_change(session, row, row.record.journal[-1].at)
 
 
 async def _claim(
-    session: AsyncSession, invite: Invite, opening: Invitation, at: datetime, *, known: bool = True
+    session: AsyncSession,
+    invite: Invite,
+    initial_record: Invitation,
+    at: datetime,
+    *,
+    known: bool = True,
 ) -> StoredInvitation | None:
     """Insert the invitation, or return the live one; the inviter has been authorized.
 
@@ -350,7 +357,7 @@ async def _claim(
     """
     live = await _find_live(session, invite) if known else None
     if live is None:
-        await _insert(session, invite, opening, at)
+        await _insert(session, invite, initial_record, at)
     return live
 
 
@@ -361,12 +368,14 @@ async def _find_live(session: AsyncSession, invite: Invite) -> StoredInvitation 
     live = await _live(session, invite)
     if live:
         return stored_invitation(live)
-    if invite.beside:
-        await _blocked(session, invite.beside)
+    if invite.owner_invitation_id:
+        await _blocked(session, invite.owner_invitation_id)
     return None
 
 
-async def _insert(session: AsyncSession, invite: Invite, opening: Invitation, at: datetime) -> None:
+async def _insert(
+    session: AsyncSession, invite: Invite, initial_record: Invitation, at: datetime
+) -> None:
     """Insert the invitation, and reserve its seat. Raises Refused: `no_seats`."""
     row = InvitationRow(
         invitation_id=invite.invitation_id,
@@ -377,7 +386,7 @@ async def _insert(session: AsyncSession, invite: Invite, opening: Invitation, at
         seat_reserved=await reserve_seat(session, invite),
         ordered=invite,
     )
-    keep(row, opening)
+    store_record(row, initial_record)
     session.add(row)
 
 
@@ -406,7 +415,7 @@ async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
 async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
     """Return why the inviter cannot invite anybody into the account, if so (INV-1)."""
     try:
-        target = await known_account(session, invite.account, lock=True)
+        target = await require_account(session, invite.account, lock=True)
         await require_admin(session, invite.account, invite.invited_by)
         require_paid(target)
     except Refused as refused:
@@ -414,7 +423,7 @@ async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
     return None
 
 
-async def _by_ids(session: AsyncSession, ids: Sequence[str]) -> dict[str, InvitationRow]:
+async def _rows_by_id(session: AsyncSession, ids: Sequence[str]) -> dict[str, InvitationRow]:
     """Return the invitations that exist, locked in the order of their ids."""
     rows = await session.scalars(
         select(InvitationRow)
@@ -463,7 +472,7 @@ async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
     return row
 
 
-def _reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
+def _letter_reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
     """Return the person as a reader, in their own language and zone if known (TXT-1)."""
     return Reader(
         email=person.email,
@@ -485,7 +494,7 @@ async def _with_admins(
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
-            "admins": tuple(_reader(admin, invite, target.time_zone) for admin in admins),
+            "admins": tuple(_letter_reader(admin, invite, target.time_zone) for admin in admins),
             "credited": await _credited(session, invite, target.currency),
         }
     )

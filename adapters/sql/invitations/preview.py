@@ -12,7 +12,7 @@ from domain.invitation import Invite
 from domain.preview import preview_acceptance
 
 
-async def previewed(session: AsyncSession, order: PreviewInvitation) -> InvitationPreviewed:
+async def build_preview(session: AsyncSession, order: PreviewInvitation) -> InvitationPreviewed:
     """Return the preview; while the recorded quote binds, the same one is shown again."""
     invite = order.invite
     source = await source_of(session, invite)

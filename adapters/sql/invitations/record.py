@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import NO_CAPACITY, WORKPLACE, InvitationRow, LicensePoolRow
-from adapters.sql.licenses.pool import serve_waiting
+from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import locked_accounts
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
@@ -18,7 +18,7 @@ UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.una
 _FREE: Final = LicensePoolRow.bought - LicensePoolRow.assigned - LicensePoolRow.reserved
 
 
-def keep(row: InvitationRow, invitation: Invitation) -> None:
+def store_record(row: InvitationRow, invitation: Invitation) -> None:
     """Replace the record; the run that the invitation is bound to stays."""
     row.run_id = row.run_id or invitation.run_id or None
     row.record = invitation.model_copy(update={"run_id": row.run_id or ""})
@@ -110,7 +110,7 @@ async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) 
             .values(reserved=LicensePoolRow.reserved - 1)
         )
         row.seat_reserved = False
-        await serve_waiting(session, row.account_id, at)
+        await assign_waiting(session, row.account_id, at)
 
 
 def _base_licenses(account: str) -> tuple[ColumnElement[bool], ...]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from activities.reminder import InviterToNotify
 from adapters.sql.database.schema import InvitationRow, LetterRow, PersonRow, ReminderRunRow
 from adapters.sql.database.transaction import reading, writing
-from adapters.sql.membership import known_account, user_or_owner
+from adapters.sql.membership import require_account, user_or_owner
 from domain.invitation import REMINDABLE
 from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
@@ -68,7 +68,7 @@ class SqlReminders:
         are sorted by the time since which they are quiet, the oldest first.
         """
         async with reading(self._engine) as session:
-            target = await known_account(session, account)
+            target = await require_account(session, account)
             by_inviter = defaultdict[str, list[InvitationRow]](list)
             for row in await session.scalars(
                 select(InvitationRow)
@@ -84,7 +84,7 @@ class SqlReminders:
                 # An owner reads the invitations of all inviters who have left in one digest.
                 before = digests.get(person.email)
                 digests[person.email] = InviterToNotify(
-                    reader=_reader(person, target.time_zone),
+                    reader=_letter_reader(person, target.time_zone),
                     account_name=target.name,
                     invitations=_by_quiet([*(before.invitations if before else ()), *stale]),
                 )
@@ -127,7 +127,7 @@ def _stale(run_id: str, quiet_before: datetime) -> ColumnElement[bool]:
     )
 
 
-def _reader(person: PersonRow, time_zone: str) -> Reader:
+def _letter_reader(person: PersonRow, time_zone: str) -> Reader:
     return Reader(
         email=person.email,
         name=person.name,

@@ -15,19 +15,19 @@ from adapters.sql.database.schema import (
     MembershipRow,
     PersonRow,
 )
-from adapters.sql.database.transaction import batches, reading, writing
+from adapters.sql.database.transaction import chunked, reading, writing
 from adapters.sql.licenses.counter import pools_of
-from adapters.sql.licenses.license import meetings_of, take, users_of
+from adapters.sql.licenses.license import meetings_of, remove_license, users_of
 from adapters.sql.licenses.pool import (
-    announce_freed,
+    announce_licenses_freed,
+    assign_waiting,
+    assign_waiting_row,
     end_waiting,
     holders,
-    not_a_user,
-    serve,
-    serve_waiting,
+    not_a_user_error,
     waiting,
 )
-from adapters.sql.membership import known_account, require_admin
+from adapters.sql.membership import require_account, require_admin
 from domain.assignment import (
     AssignLicenses,
     Assignment,
@@ -49,7 +49,7 @@ class SqlAssignments:
     async def assign(self, request: AssignLicenses, at: datetime) -> Assignment:
         """Assign in one transaction, once per request id; return the present results."""
         async with writing(self._engine) as session:
-            account = await known_account(session, request.account, lock=True)
+            account = await require_account(session, request.account, lock=True)
             row = await session.get(AssignmentRequestRow, request.request_id)
             if row is None:
                 await require_admin(session, request.account, request.by)
@@ -82,20 +82,20 @@ class SqlAssignments:
             return [(row.ordered, row.requested_at) for row in await session.scalars(query)]
 
     async def holder_parties(
-        self, account: str, emails: Sequence[str], asked_by: str
+        self, account: str, emails: Sequence[str], requested_by: str
     ) -> HolderParties:
         """Return the people to notify of an assignment, as the directory has them (TXT-1)."""
         async with reading(self._engine) as session:
-            row = await known_account(session, account)
+            row = await require_account(session, account)
             people: list[PersonRow] = []
-            for some in batches([*emails, asked_by]):
+            for some in chunked([*emails, requested_by]):
                 found = await session.scalars(select(PersonRow).where(PersonRow.email.in_(some)))
                 people += found
             readers = {person.email: person.as_reader(row.time_zone) for person in people}
             return HolderParties(
                 account_name=row.name,
                 holders=tuple(readers[email] for email in emails if email in readers),
-                requested_by=readers.get(asked_by),
+                requested_by=readers.get(requested_by),
             )
 
     async def authorize(self, account: str, admin: str) -> None:
@@ -104,7 +104,7 @@ class SqlAssignments:
         Raises Refused: `not_found`, `not_authorized`, `target_not_paid`.
         """
         async with reading(self._engine) as session:
-            row = await known_account(session, account)
+            row = await require_account(session, account)
             await require_admin(session, account, admin)
             require_paid(row)
 
@@ -127,7 +127,7 @@ class SqlAssignments:
         `not_found`, `not_authorized`, `target_not_paid`.
         """
         async with writing(self._engine) as session:
-            row = await known_account(session, account, lock=True)
+            row = await require_account(session, account, lock=True)
             await require_admin(session, account, by)
             require_paid(row)
             users = await users_of(session, account, emails)
@@ -135,16 +135,16 @@ class SqlAssignments:
             for email in emails:
                 user = users.get(email)
                 if user is None:
-                    results.append(_refused(email, not_a_user(account, email).as_json()))
+                    results.append(_refused(email, not_a_user_error(account, email).as_json()))
                 else:
                     results.append(await _unassign(session, user, sku, at, cascade=cascade))
-            await serve_waiting(session, account, at)
+            await assign_waiting(session, account, at)
             return results
 
     async def licenses(self, account: str) -> list[LicensePool]:
         """Return the account's pools, holders and waiting users. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            await known_account(session, account)
+            await require_account(session, account)
             pools = await pools_of(session, account)
             queues: dict[tuple[str, int], list[str]] = {key: [] for key in pools}
             for row in await waiting(session, account):
@@ -176,14 +176,14 @@ async def _carry_out(
     for row in rows:
         user = users.get(row.email)
         if user is None:
-            end_waiting(row, AssignmentState.REFUSED, not_a_user(request.account, row.email))
+            end_waiting(row, AssignmentState.REFUSED, not_a_user_error(request.account, row.email))
         else:
-            changed |= await serve(session, row, user, pools, at)
+            changed |= await assign_waiting_row(session, row, user, pools, at)
     if request.atomic:
         _require_all(rows)
-    announce_freed(session, request.account, changed - {request.request_id}, at)
+    announce_licenses_freed(session, request.account, changed - {request.request_id}, at)
     if may_free_licenses:
-        await serve_waiting(session, request.account, at)
+        await assign_waiting(session, request.account, at)
     return requested
 
 
@@ -264,7 +264,7 @@ async def _unassign(
         )
         return _refused(user.email, refused.as_json())
     capacity = user.addon_held
-    await take(session, user, sku)
+    await remove_license(session, user, sku)
     ended = [
         row
         for row in await waiting(session, user.account_id, user.email)
@@ -273,7 +273,7 @@ async def _unassign(
     ]
     for row in ended:
         end_waiting(row, AssignmentState.RELEASED)
-    announce_freed(session, user.account_id, {row.request_id for row in ended}, at)
+    announce_licenses_freed(session, user.account_id, {row.request_id for row in ended}, at)
     return AssignmentResult(
         email=user.email,
         state=AssignmentState.RELEASED,

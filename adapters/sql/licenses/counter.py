@@ -43,7 +43,7 @@ async def claim(session: AsyncSession, account: str, sku: Sku, capacity: int) ->
     return claimed is not None
 
 
-async def put_back(session: AsyncSession, account: str, sku: Sku, capacity: int) -> None:
+async def return_license(session: AsyncSession, account: str, sku: Sku, capacity: int) -> None:
     """Return one assigned license to its pool; the database refuses to go below zero."""
     await session.execute(
         update(LicensePoolRow)
@@ -52,7 +52,7 @@ async def put_back(session: AsyncSession, account: str, sku: Sku, capacity: int)
     )
 
 
-async def enlarge(session: AsyncSession, account: str, sku: Sku, capacity: int, by: int) -> None:
+async def add_bought(session: AsyncSession, account: str, sku: Sku, capacity: int, by: int) -> None:
     """Add licenses to the pool, or remove some with a negative number."""
     await _create(session, account, sku, capacity)
     await session.execute(

@@ -1,6 +1,6 @@
 """The licenses of one user: a base license, and possibly an add-on (ASG).
 
-The caller has locked the account, and calls `serve_waiting` afterwards where a license may
+The caller has locked the account, and calls `assign_waiting` afterwards where a license may
 have become free.
 """
 
@@ -18,8 +18,8 @@ from adapters.sql.database.schema import (
     MeetingRow,
     MembershipRow,
 )
-from adapters.sql.database.transaction import batches
-from adapters.sql.licenses.counter import claim, put_back
+from adapters.sql.database.transaction import chunked
+from adapters.sql.licenses.counter import claim, return_license
 from domain.account import Meeting
 from domain.assignment import AssignmentState
 from domain.license import CAPACITY_WITHOUT_ADDON, Sku
@@ -30,7 +30,7 @@ async def users_of(
 ) -> dict[str, MembershipRow]:
     """Return those of these people who are on the account, with the licenses they hold."""
     users: dict[str, MembershipRow] = {}
-    for some in batches(list(emails)):
+    for some in chunked(list(emails)):
         found = await session.scalars(
             select(MembershipRow)
             .where(
@@ -44,14 +44,14 @@ async def users_of(
     return users
 
 
-async def give_base(session: AsyncSession, user: MembershipRow, at: datetime) -> bool:
+async def assign_base_license(session: AsyncSession, user: MembershipRow, at: datetime) -> bool:
     """Give a basic user a base license; return whether the user has one then."""
     if not user.licensed and await claim(session, user.account_id, Sku.WORKPLACE, NO_CAPACITY):
         user.licensed, user.licensed_at = True, at
     return user.licensed
 
 
-async def give_addon(
+async def assign_addon(
     session: AsyncSession, user: MembershipRow, capacity: int, at: datetime
 ) -> bool:
     """Give a licensed user an add-on; return whether the user holds it then.
@@ -62,7 +62,7 @@ async def give_addon(
         return True
     if not await claim(session, user.account_id, Sku.LARGE_MEETING, capacity):
         return False
-    await take_addon(session, user)
+    await release_addon(session, user)
     user.held = HeldLicenseRow(
         account_id=user.account_id, sku=Sku.LARGE_MEETING, capacity=capacity, assigned_at=at
     )
@@ -70,31 +70,31 @@ async def give_addon(
     return True
 
 
-async def take_addon(session: AsyncSession, user: MembershipRow) -> int | None:
+async def release_addon(session: AsyncSession, user: MembershipRow) -> int | None:
     """Return the user's add-on to its pool; return its capacity, None if there is none."""
     capacity = user.addon_held
     if capacity is None:
         return None
     user.held = None
-    await put_back(session, user.account_id, Sku.LARGE_MEETING, capacity)
+    await return_license(session, user.account_id, Sku.LARGE_MEETING, capacity)
     await resize_meetings(session, user.email, CAPACITY_WITHOUT_ADDON)
     await _release_assignments(session, user, Sku.LARGE_MEETING)
     return capacity
 
 
-async def take_base(session: AsyncSession, user: MembershipRow) -> None:
+async def release_base_license(session: AsyncSession, user: MembershipRow) -> None:
     """Return the base license of a user without an add-on to its pool, if there is one."""
     if user.licensed:
         user.licensed, user.licensed_at = False, None
-        await put_back(session, user.account_id, Sku.WORKPLACE, NO_CAPACITY)
+        await return_license(session, user.account_id, Sku.WORKPLACE, NO_CAPACITY)
         await _release_assignments(session, user, Sku.WORKPLACE)
 
 
-async def take(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
+async def remove_license(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
     """Take a license from a user, a base license with the add-on; return its capacity."""
-    capacity = await take_addon(session, user)
+    capacity = await release_addon(session, user)
     if sku is Sku.WORKPLACE:
-        await take_base(session, user)
+        await release_base_license(session, user)
     return capacity
 
 

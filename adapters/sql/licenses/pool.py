@@ -17,8 +17,13 @@ from adapters.sql.database.schema import (
     HeldLicenseRow,
     MembershipRow,
 )
-from adapters.sql.licenses.counter import Pools, enlarge, pools_of
-from adapters.sql.licenses.license import give_addon, give_base, take, users_of
+from adapters.sql.licenses.counter import Pools, add_bought, pools_of
+from adapters.sql.licenses.license import (
+    assign_addon,
+    assign_base_license,
+    remove_license,
+    users_of,
+)
 from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignmentState, assignment_workflow
 from domain.error import ErrorCode, Refused
@@ -29,8 +34,8 @@ async def grow(
     session: AsyncSession, account: str, sku: Sku, capacity: int, *, quantity: int, at: datetime
 ) -> None:
     """Add bought licenses to the pool, and serve the users who wait."""
-    await enlarge(session, account, sku, capacity, quantity)
-    await serve_waiting(session, account, at)
+    await add_bought(session, account, sku, capacity, quantity)
+    await assign_waiting(session, account, at)
 
 
 async def shrink(
@@ -57,9 +62,9 @@ async def shrink(
     released = users_to_release(held, release, left - pool.reserved)
     users = await users_of(session, account, released)
     for email in released:
-        await take(session, users[email], sku)
-    await enlarge(session, account, sku, capacity, left - pool.bought)
-    await serve_waiting(session, account, at)
+        await remove_license(session, users[email], sku)
+    await add_bought(session, account, sku, capacity, left - pool.bought)
+    await assign_waiting(session, account, at)
     return released
 
 
@@ -86,12 +91,12 @@ async def leave(session: AsyncSession, user: MembershipRow, at: datetime) -> Non
     """Return the licenses of a user who leaves the account, and end their waiting (TRF-3)."""
     # Loads the add-on of the user, which the caller's query did not.
     await users_of(session, user.account_id, [user.email])
-    user.addon_left = await take(session, user, Sku.WORKPLACE)
+    user.addon_left = await remove_license(session, user, Sku.WORKPLACE)
     rows = await waiting(session, user.account_id, user.email)
     for row in rows:
-        end_waiting(row, AssignmentState.REFUSED, not_a_user(row.account_id, row.email))
-    announce_freed(session, user.account_id, {row.request_id for row in rows}, at)
-    await serve_waiting(session, user.account_id, at)
+        end_waiting(row, AssignmentState.REFUSED, not_a_user_error(row.account_id, row.email))
+    announce_licenses_freed(session, user.account_id, {row.request_id for row in rows}, at)
+    await assign_waiting(session, user.account_id, at)
 
 
 async def waiting(
@@ -111,12 +116,12 @@ def end_waiting(row: AssignmentRow, state: AssignmentState, reason: Refused | No
     row.state, row.error = state, reason.as_json() if reason else None
 
 
-def not_a_user(account: str, email: str) -> Refused:
+def not_a_user_error(account: str, email: str) -> Refused:
     """Return the refusal of a request about a person who is not on the account."""
     return Refused(ErrorCode.NOT_FOUND, f"{email} is not a user of {account}.")
 
 
-async def serve_waiting(session: AsyncSession, account: str, at: datetime) -> None:
+async def assign_waiting(session: AsyncSession, account: str, at: datetime) -> None:
     """Give free licenses to the users who wait, the oldest first, and announce it (ASG-5).
 
     This includes users who waited for a base license that has arrived (ASG-1).
@@ -130,14 +135,14 @@ async def serve_waiting(session: AsyncSession, account: str, at: datetime) -> No
         for row in rows:
             # Serving an earlier row may have ended the waiting of this one.
             if row.waits:
-                served |= await serve(session, row, users[row.email], pools, at)
+                served |= await assign_waiting_row(session, row, users[row.email], pools, at)
         if not served:
             break
         changed |= served
-    announce_freed(session, account, changed, at)
+    announce_licenses_freed(session, account, changed, at)
 
 
-async def serve(
+async def assign_waiting_row(
     session: AsyncSession, row: AssignmentRow, user: MembershipRow, pools: Pools, at: datetime
 ) -> set[str]:
     """Assign the license if one is free, else make the user wait for it.
@@ -176,10 +181,10 @@ async def _give(
     session: AsyncSession, row: AssignmentRow, user: MembershipRow, at: datetime
 ) -> bool:
     if row.sku == Sku.WORKPLACE or row.gives_base_license:
-        await give_base(session, user, at)
+        await assign_base_license(session, user, at)
     if row.sku == Sku.WORKPLACE or not user.licensed:
         return user.licensed
-    return await give_addon(session, user, row.capacity, at)
+    return await assign_addon(session, user, row.capacity, at)
 
 
 async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[str]:
@@ -205,7 +210,9 @@ async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[
     return {other.request_id for other in others}
 
 
-def announce_freed(session: AsyncSession, account: str, requests: Set[str], at: datetime) -> None:
+def announce_licenses_freed(
+    session: AsyncSession, account: str, requests: Set[str], at: datetime
+) -> None:
     """Announce a change to the workflows of these requests."""
     for request_id in sorted(requests):
         session.add(

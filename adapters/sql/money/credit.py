@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from adapters.sql.announcement import announce
 from adapters.sql.database.schema import AccountRow, InvoiceRow
 from adapters.sql.database.transaction import reading, writing
-from adapters.sql.membership import known_account
+from adapters.sql.membership import require_account
 from adapters.sql.money.ledger import balance, count_entries, entries_of, post
 from domain.credit import Credit, apply_credit
 from domain.error import ErrorCode, Refused
@@ -26,7 +26,7 @@ class SqlCredits:
     async def show(self, account: str) -> Credit:
         """Return the balance and every entry. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            return await _credit(session, await known_account(session, account))
+            return await _credit(session, await require_account(session, account))
 
     async def apply(self, account: str, invoice: str | None, at: datetime) -> Credit:
         """Apply credit to the named invoice, by default to the oldest open one (CRD-3).
@@ -34,7 +34,7 @@ class SqlCredits:
         Raises Refused: `not_found`, `conflict` (no credit, or nothing to pay).
         """
         async with writing(self._engine) as session:
-            row = await known_account(session, account, lock=True)
+            row = await require_account(session, account, lock=True)
             invoices = await _invoices_to_pay(session, row, invoice)
             if not await _apply(session, row, invoices, at):
                 raise Refused(
@@ -43,7 +43,7 @@ class SqlCredits:
             return await _credit(session, row)
 
 
-async def apply_by_itself(session: AsyncSession, account: AccountRow, at: datetime) -> None:
+async def apply_automatically(session: AsyncSession, account: AccountRow, at: datetime) -> None:
     """Apply the credit of an `autopay` account to its open invoices (CRD-3).
 
     The account is locked.

@@ -20,17 +20,17 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.licenses.pool import grow, holders, shrink
-from adapters.sql.membership import known_account, require_admin, user_or_owner
+from adapters.sql.membership import require_account, require_admin, user_or_owner
 from adapters.sql.money.catalog import imported_catalog
 from adapters.sql.money.order_invoice import (
     as_invoice,
-    credit_instead,
     due_invoice,
     earn_term,
     invoices_of,
     make_invoice,
     order_line,
     pay_invoice,
+    prepay_with_credit,
     reserve_credit,
     void_invoices,
 )
@@ -58,7 +58,7 @@ from domain.order import (
     require_valid_order,
 )
 from states.lifecycle import after
-from states.order import OrderMachine, ending, opening
+from states.order import OrderMachine, ending, initial_record
 
 _LIVE = OrderRow.state.not_in([state for state in OrderState if state.final])
 
@@ -72,13 +72,13 @@ class SqlOrders:
     async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
         """Return the draft with its quote; change nothing."""
         async with reading(self._engine) as session:
-            account = await known_account(session, order.account)
+            account = await require_account(session, order.account)
             return (await _draft(session, account, order, at)).record
 
     async def open(self, order: BuyLicenses, at: datetime) -> Order:
         """Store the draft, once; return the stored record."""
         async with writing(self._engine) as session:
-            account = await known_account(session, order.account, lock=True)
+            account = await require_account(session, order.account, lock=True)
             row = await session.get(OrderRow, order.order_id)
             if row is None:
                 draft = await _draft(session, account, order, at)
@@ -130,7 +130,7 @@ class SqlOrders:
                 return row.record
             if invoice.state == "void":
                 if payment:
-                    await credit_instead(session, account.id, invoice, payment, at)
+                    await prepay_with_credit(session, account.id, invoice, payment, at)
                 return row.record
             record = _newer(row, order)
             await pay_invoice(session, record, invoice, payment, at)
@@ -213,7 +213,7 @@ class SqlOrders:
     async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
         """Return the people to notify of the order, as the directory has them."""
         async with reading(self._engine) as session:
-            account = await known_account(session, order.account)
+            account = await require_account(session, order.account)
             membership = await user_or_owner(session, account.id, order.bought_by)
             # A closed account has no users.
             buyer = membership.email if membership else order.bought_by
@@ -233,7 +233,7 @@ class SqlOrders:
     async def listed(self, account: str) -> list[Order]:
         """Return all orders of an account, the oldest first. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            await known_account(session, account)
+            await require_account(session, account)
             rows = await session.scalars(
                 select(OrderRow)
                 .where(OrderRow.account_id == account)
@@ -318,7 +318,7 @@ async def _draft(
         next_billing_date=term.end,
         prices=prices,
     )
-    return _Draft(opening(order, quote, at=at), on, billing)
+    return _Draft(initial_record(order, quote, at=at), on, billing)
 
 
 def _row(draft: _Draft, at: datetime) -> OrderRow:
@@ -381,7 +381,7 @@ async def _known(session: AsyncSession, order_id: str) -> tuple[AccountRow, Orde
 
 async def _locked(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
     """Lock the account of the order, which covers the order."""
-    await known_account(session, order.account, lock=True)
+    await require_account(session, order.account, lock=True)
     return await _known(session, order.order_id)
 
 

@@ -21,7 +21,7 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
     TransferRow,
 )
-from adapters.sql.money.credit import apply_by_itself
+from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import as_transfer, balance, post, posted
 from domain.billing_cycle import BillingDay
 from domain.ledger import (
@@ -117,7 +117,7 @@ async def void_invoices(
                 )
             )
             await post(session, [reversal(as_transfer(entry), at) for entry in reserved])
-            await apply_by_itself(session, account, at)
+            await apply_automatically(session, account, at)
 
 
 async def pay_invoice(
@@ -146,7 +146,7 @@ async def pay_invoice(
     await _replace_payments(session, line, invoice, payment)
 
 
-async def credit_instead(
+async def prepay_with_credit(
     session: AsyncSession,
     account: str,
     invoice: OrderInvoiceRow,

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.calendar import calendar_of
 from adapters.sql.database.transaction import reading
-from adapters.sql.membership import known_account, load_account
+from adapters.sql.membership import load_account, require_account
 from domain.policy import Policy
 from domain.preview import Preview, preview
 from domain.quote import quote, terms_of
@@ -27,7 +27,7 @@ class SqlQuotes:
         """
         async with reading(self._engine) as session:
             for account in filter(None, (source, target)):
-                await known_account(session, account)
+                await require_account(session, account)
             left = await load_account(session, source)
             joined = await load_account(session, target) if target else None
             quoted = quote(left, at, terms_of(policy, left))

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from adapters.calendar import calendar_of
 from adapters.sql.database.schema import PersonRow, RefundRow
 from adapters.sql.database.transaction import reading, writing
-from adapters.sql.membership import admins_of, known_account, locked_accounts
-from adapters.sql.money.credit import apply_by_itself
+from adapters.sql.membership import admins_of, locked_accounts, require_account
+from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import balance, post, posted
 from domain.error import ErrorCode, Refused
 from domain.ledger import (
@@ -21,7 +21,7 @@ from domain.ledger import (
     require_unused,
 )
 from domain.letter.refund import RefundParties
-from domain.refund import Refund, RefundOrder, RefundState
+from domain.refund import Refund, RefundPlan, RefundState
 
 
 class SqlRefunds:
@@ -30,7 +30,7 @@ class SqlRefunds:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def book(self, order: RefundOrder, refund: Refund, at: datetime) -> None:
+    async def book(self, order: RefundPlan, refund: Refund, at: datetime) -> None:
         """Mailer the transfers of each part's state, once each, and store the record."""
         async with writing(self._engine) as session:
             row = await _known(session, order.refund_id, lock=True)
@@ -46,14 +46,14 @@ class SqlRefunds:
                 credit = await balance(session, credit_of(target.id), target.currency)
                 require_unused(transfers, target.id, credit)
             await post(session, transfers)
-            await apply_by_itself(session, target, at)
+            await apply_automatically(session, target, at)
             row.state, row.record = refund.state, refund
 
-    async def refund_parties(self, order: RefundOrder) -> RefundParties:
+    async def refund_parties(self, order: RefundPlan) -> RefundParties:
         """Return the people to notify of the refund, as the directory has them (TXT-1)."""
         async with reading(self._engine) as session:
-            target = await known_account(session, order.target)
-            source = await known_account(session, order.source)
+            target = await require_account(session, order.target)
+            source = await require_account(session, order.source)
             payee = await session.get_one(PersonRow, order.payee)
             return RefundParties(
                 account_name=target.name,
@@ -65,10 +65,10 @@ class SqlRefunds:
                 collection=target.collection,
             )
 
-    async def next_lookups(self, order: RefundOrder, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, order: RefundPlan, after: datetime) -> tuple[datetime, ...]:
         """Return the next look-ups after `after`, by the source account's calendar (REF-2)."""
         async with reading(self._engine) as session:
-            source = await known_account(session, order.source)
+            source = await require_account(session, order.source)
             return calendar_of(source).next_lookups(order.requested_at, after)
 
     async def latest(self, refund_id: str) -> Refund:
@@ -76,7 +76,7 @@ class SqlRefunds:
         async with reading(self._engine) as session:
             return (await _known(session, refund_id)).record
 
-    async def order_of(self, refund_id: str) -> RefundOrder:
+    async def order_of(self, refund_id: str) -> RefundPlan:
         """Return the request of the refund. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             return (await _known(session, refund_id)).ordered

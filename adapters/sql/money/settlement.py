@@ -6,12 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import AccountRow, RefundRow, SettlementRow
-from adapters.sql.money.credit import apply_by_itself
+from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import balance, post
 from domain.acceptance import Closing
 from domain.ledger import credit_of, prepaid_of
-from domain.refund import RefundOrder
-from states.refund import opening
+from domain.refund import RefundPlan
+from states.refund import initial_record
 
 
 async def write_settlement(
@@ -36,17 +36,17 @@ async def write_settlement(
         )
     if closing.refund:
         session.add(_refund_row(closing.refund))
-    await apply_by_itself(session, target, at)
+    await apply_automatically(session, target, at)
 
 
-async def refund_of(session: AsyncSession, invitation_id: str) -> RefundOrder | None:
+async def refund_of(session: AsyncSession, invitation_id: str) -> RefundPlan | None:
     """Return the refund that the invitation's acceptance requested, if any."""
     row = await session.scalar(select(RefundRow).where(RefundRow.invitation_id == invitation_id))
     return row.ordered if row else None
 
 
-def _refund_row(order: RefundOrder) -> RefundRow:
-    record = opening(order)
+def _refund_row(order: RefundPlan) -> RefundRow:
+    record = initial_record(order)
     return RefundRow(
         refund_id=order.refund_id,
         invitation_id=order.invitation_id,

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from activities.invitation import AccountJoined
 from domain.invitation import Choice, Invite
 from domain.money import Money
-from domain.refund import PartState, Refund, RefundOrder
-from states.refund import opening
+from domain.refund import PartState, Refund, RefundPlan
+from states.refund import initial_record
 from tests.adapters.sql.town import NOON, Town, account, directory, user
 
 PAULA = "paula@paid.example"
@@ -59,11 +59,11 @@ async def accepted(
     return invite, await town.settle(invite, await town.pending(invite), choice)
 
 
-async def refunding(town: Town) -> tuple[RefundOrder, Refund]:
+async def refunding(town: Town) -> tuple[RefundPlan, Refund]:
     """A refund of 40.00 that has been requested: 30.00 to the card, 10.00 to the bank."""
     _, joined = await accepted(town, Choice.REFUND)
     assert joined.refund
-    return joined.refund, opening(joined.refund)
+    return joined.refund, initial_record(joined.refund)
 
 
 def told(refund: Refund, *states: PartState) -> Refund:

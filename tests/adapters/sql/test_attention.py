@@ -103,7 +103,7 @@ async def mona_joined(town: Town) -> Invite:
 
 async def keep_recordings(town: Town, invite: Invite, status: ItemStatus) -> None:
     item = ManifestItem(item=Item.RECORDINGS, count=3, status=status)
-    await town.store.invitations.keep_item(invite.invitation_id, item)
+    await town.store.invitations.record_item(invite.invitation_id, item)
 
 
 async def test_data_that_was_given_up_waits_until_it_has_moved(town: Town) -> None:

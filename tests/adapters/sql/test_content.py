@@ -166,12 +166,12 @@ async def test_the_store_keeps_how_far_each_item_has_come(town: Town) -> None:
         count=result.count,
         changes=result.changes,
     )
-    answered = await town.store.invitations.keep_item(invite.invitation_id, item)
+    answered = await town.store.invitations.record_item(invite.invitation_id, item)
     assert answered == await kept(town, invite)
     assert item in answered.manifest
     assert not answered.with_errors
     late = item.with_status(ItemStatus.FAILED)
-    assert await town.store.invitations.keep_item(invite.invitation_id, late) == answered
+    assert await town.store.invitations.record_item(invite.invitation_id, late) == answered
 
 
 async def test_what_was_given_up_is_an_error_until_it_has_moved(town: Town) -> None:
@@ -179,11 +179,11 @@ async def test_what_was_given_up_is_an_error_until_it_has_moved(town: Town) -> N
     invite = await joined(town)
     store = town.store.invitations
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    given_up = await store.keep_item(invite.invitation_id, recordings)
+    given_up = await store.record_item(invite.invitation_id, recordings)
     assert given_up.with_errors
     completed = after(InvitationMachine, given_up, "complete", at=NOON, by="seatflow")
     await store.record(invite.invitation_id, completed)
-    moved_after_all = await store.keep_item(
+    moved_after_all = await store.record_item(
         invite.invitation_id, recordings.with_status(ItemStatus.MOVED)
     )
     assert moved_after_all.state is InvitationState.COMPLETED
@@ -196,7 +196,7 @@ async def test_a_record_that_is_kept_late_takes_back_nothing_that_has_moved(town
     invite = await joined(town)
     before = await kept(town, invite)
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    now = await town.store.invitations.keep_item(invite.invitation_id, recordings)
+    now = await town.store.invitations.record_item(invite.invitation_id, recordings)
     completed = after(InvitationMachine, before, "complete", at=NOON, by="seatflow")
     await town.store.invitations.record(invite.invitation_id, completed)
     stored = await kept(town, invite)

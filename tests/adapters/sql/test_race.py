@@ -10,14 +10,14 @@ import pytest
 from adapters.sql.database.engine import create_engine
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow
-from adapters.sql.membership import known_account
+from adapters.sql.membership import require_account
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
 from domain.license import Sku
 from domain.refund import PartState
 from domain.remedy import Removal
-from states.invitation import opening
+from states.invitation import initial_record
 from tests.adapters.sql.crew import assigned, counted, crew, named, outcomes, pools, unassigned
 from tests.adapters.sql.purse import PAULA, eur, imported, refunding, told
 from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
@@ -93,7 +93,7 @@ async def test_whatever_frees_and_takes_at_once_leaves_the_pool_sound(town: Town
 
     async def buy() -> None:
         async with writing(town.engine) as session:
-            await known_account(session, "crew", lock=True)
+            await require_account(session, "crew", lock=True)
             await grow(session, "crew", Sku.LARGE_MEETING, 500, quantity=1, at=NOON)
 
     await asyncio.gather(
@@ -115,7 +115,7 @@ async def test_one_person_is_claimed_once(town: Town) -> None:
     invites = [town.invite("new@person.example", license=License.LICENSED) for _ in range(20)]
     done = await asyncio.gather(
         *(
-            town.store.invitations.claim(invite, opening(invite, run_id="", at=NOON), NOON)
+            town.store.invitations.claim(invite, initial_record(invite, run_id="", at=NOON), NOON)
             for invite in invites
         )
     )

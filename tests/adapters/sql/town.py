@@ -17,7 +17,7 @@ from domain.account import Account, Directory
 from domain.announcement import Announcement
 from domain.invitation import Choice, Invitation, Invite, License
 from domain.quote import RecordedQuote
-from states.invitation import InvitationMachine, opening
+from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -102,7 +102,7 @@ class Town:
 
     async def claimed(self, invite: Invite, at: datetime = NOON) -> Invitation:
         """The record of an invitation that has just been claimed."""
-        record = opening(invite, run_id="", at=at)
+        record = initial_record(invite, run_id="", at=at)
         assert await self.store.invitations.claim(invite, record, at) is None
         return record
 

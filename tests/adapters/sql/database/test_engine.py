@@ -44,7 +44,7 @@ async def test_a_reader_sees_one_moment(engine: AsyncEngine) -> None:
     store = SqlStore(engine)
     async with reading(engine) as reader:
         assert await reader.scalar(text("SELECT count(*) FROM letters")) == 0
-        await store.letters.remember("l1", NOON)
+        await store.letters.record_sent("l1", NOON)
         assert await reader.scalar(text("SELECT count(*) FROM letters")) == 0
 
 
@@ -74,11 +74,11 @@ async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(tmp_path: Path
 
 
 async def test_a_letter_is_remembered_once(store: SqlStore) -> None:
-    assert not await store.letters.taken("l1")
+    assert not await store.letters.is_sent("l1")
     for _ in range(2):
-        await store.letters.remember("l1", NOON)
-    assert await store.letters.taken("l1")
-    assert not await store.letters.taken("l2")
+        await store.letters.record_sent("l1", NOON)
+    assert await store.letters.is_sent("l1")
+    assert not await store.letters.is_sent("l2")
 
 
 async def test_the_key_behind_the_ids_is_kept_for_ever(store: SqlStore) -> None:

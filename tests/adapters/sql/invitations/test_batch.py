@@ -10,7 +10,7 @@ from adapters.sql.store import SqlStore
 from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, request_digest
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite, License, Person, StoredInvitation
-from states.invitation import opening
+from states.invitation import initial_record
 from tests.adapters.sql.town import ADMIN, NOON, ZOE, Town
 
 BATCH = Batch(batch_id="spring", account="acme", by="admin@acme.example")
@@ -60,7 +60,7 @@ async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlSt
 async def claimed(
     town: Town, *invites: Invite, at: datetime = NOON
 ) -> list[StoredInvitation | Refused | None]:
-    claims = [(each, opening(each, run_id="", at=at)) for each in invites]
+    claims = [(each, initial_record(each, run_id="", at=at)) for each in invites]
     return await town.store.invitations.claim_all(claims, at)
 
 
@@ -131,7 +131,7 @@ async def test_what_became_of_a_row_is_kept_with_the_run_it_started(town: Town) 
     later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
     assert await stored(town.store, rows, later) == BATCH
     assert [row.position for row in await batches.waiting("spring", 10)] == [2]
-    assert await batches.still_out("spring") == 2
+    assert await batches.unsent_count("spring") == 2
     first, second, last = await batches.results("spring")
     assert first.stored is not None and first.stored.invitation.run_id == "run-0"
     assert second.stored is not None and second.stored.started

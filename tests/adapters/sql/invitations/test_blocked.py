@@ -69,7 +69,7 @@ async def test_an_invitation_that_is_not_kept_is_not_found(town: Town) -> None:
 async def test_a_member_of_a_paid_account_comes_beside_its_blocked_owner(town: Town) -> None:
     """BLK-6, SRC-4: and when the last of them has gone, the owner is free."""
     owner, record = await blocked(town)
-    assert await town.store.invitations.invitees_beside(owner.invitation_id) == [MAX]
+    assert await town.store.invitations.invited_with_owner(owner.invitation_id) == [MAX]
     await town.joined(town.invite(MAX, beside=owner.invitation_id))
     assert [told.workflow_id for told in await town.announced()] == [owner.workflow_id]
     assert (await town.store.invitations.standing(owner)).blockers == ()
@@ -81,7 +81,7 @@ async def test_a_member_of_a_paid_account_comes_beside_its_blocked_owner(town: T
 async def test_a_member_who_joined_by_invitation_comes_beside_all_the_same(town: Town) -> None:
     await town.joined(town.invite("new@person.example", into="rich", by=RITA))
     owner, _ = await blocked(town)
-    invitees = await town.store.invitations.invitees_beside(owner.invitation_id)
+    invitees = await town.store.invitations.invited_with_owner(owner.invitation_id)
     assert invitees == [MAX, "new@person.example"]
     kept = await town.joined(town.invite("new@person.example", beside=owner.invitation_id))
     assert kept.state.accepted
@@ -91,7 +91,7 @@ async def test_nobody_comes_beside_an_owner_who_is_not_blocked(town: Town) -> No
     invite = town.invite(RITA)
     await town.pending(invite)
     with pytest.raises(Refused) as refused:
-        await town.store.invitations.invitees_beside(invite.invitation_id)
+        await town.store.invitations.invited_with_owner(invite.invitation_id)
     assert refused.value.code is ErrorCode.CONFLICT
     assert await code(town, town.invite(MAX, beside=invite.invitation_id)) is ErrorCode.CONFLICT
 

@@ -10,7 +10,7 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, License
 from domain.letter.base import Reader
 from domain.preview import BASE_LICENSE_FEATURES
-from states.invitation import InvitationMachine, opening
+from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
 from tests.adapters.sql.purse import PAULA, accepted
 from tests.adapters.sql.town import (
@@ -84,7 +84,9 @@ async def test_a_second_claim_of_the_same_person_gives_the_first(town: Town) -> 
     """INV-3: one live row for each account and person."""
     first, second = town.invite("new@person.example"), town.invite("new@person.example")
     await town.pending(first)
-    standing = await town.store.invitations.claim(second, opening(second, run_id="", at=NOON), NOON)
+    standing = await town.store.invitations.claim(
+        second, initial_record(second, run_id="", at=NOON), NOON
+    )
     assert standing
     assert standing.invitation_id == first.invitation_id
     assert standing.invitation.state is InvitationState.PENDING
@@ -153,9 +155,9 @@ async def test_a_claim_whose_workflow_never_started_is_released(town: Town) -> N
     """INV-15: with its seat, and without a trace."""
     invite = town.invite("new@person.example", license=License.LICENSED)
     await town.claimed(invite)
-    [unstarted] = await town.store.invitations.unstarted(NOON + HOUR)
+    [unstarted] = await town.store.invitations.abandoned_claims(NOON + HOUR)
     assert unstarted.invitation_id == invite.invitation_id
-    assert await town.store.invitations.unstarted(NOON) == []
+    assert await town.store.invitations.abandoned_claims(NOON) == []
     for _ in range(2):
         await town.store.invitations.release(invite.invitation_id)
     assert await town.store.invitations.by_id(invite.invitation_id) is None
@@ -172,7 +174,7 @@ async def test_a_claim_that_was_bound_is_not_released(town: Town) -> None:
     found = await town.store.invitations.by_id(invite.invitation_id)
     assert found
     assert (found.started, found.invitation.run_id) == (True, "run-1")
-    assert await town.store.invitations.unstarted(NOON + HOUR) == []
+    assert await town.store.invitations.abandoned_claims(NOON + HOUR) == []
 
 
 async def test_a_released_claim_cannot_be_bound(town: Town) -> None:

@@ -76,9 +76,9 @@ async def test_when_an_inviter_was_told_last_is_known_beyond_the_run(town: Town)
     for number in (1, 2, 3):
         began = {"run_id": f"run-{number}", "started_at": NOON + number * DAY}
         await reminders.keep(RUN.model_copy(update=began))
-    await letters.remember("digest.eve.run-1", NOON)
-    await letters.remember("digest.eve.run-2", NOON)
-    await letters.remember("digest.eve.run-3", NOON)
-    await letters.remember("digest.bob.run-3", NOON)
-    await letters.remember("invitation.1.run-1", NOON)
+    await letters.record_sent("digest.eve.run-1", NOON)
+    await letters.record_sent("digest.eve.run-2", NOON)
+    await letters.record_sent("digest.eve.run-3", NOON)
+    await letters.record_sent("digest.bob.run-3", NOON)
+    await letters.record_sent("invitation.1.run-1", NOON)
     assert await reminders.last_digests("run-3") == {"digest.eve": NOON + 2 * DAY}

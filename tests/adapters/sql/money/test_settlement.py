@@ -63,7 +63,7 @@ async def test_a_refund_names_its_dates_and_lookups_once(town: Town) -> None:
     assert order.requested_at == ACCEPTED_AT
     assert order.lookups[:3] == tuple(datetime(2026, 3, day, 13, tzinfo=UTC) for day in (5, 6, 9))
     assert len(order.lookups) == 10
-    assert order.late_from == datetime(2026, 3, 9, 23, tzinfo=UTC)
+    assert order.overdue_from == datetime(2026, 3, 9, 23, tzinfo=UTC)
     [refund] = await town.store.refunds.listed(RefundState.REQUESTED)
     assert refund == await town.store.refunds.latest(order.refund_id)
     assert refund.amount == refund.amount_open == eur("40.00")
