@@ -86,23 +86,23 @@ class AssignmentActivities:
     mailer: Mailer
 
     @activity.defn
-    async def commit_assignment(self, order: CommitAssignment) -> Assignment:
+    async def commit_assignment(self, request: CommitAssignment) -> Assignment:
         """Assign licenses to users and the capacity to their meetings (ASG-3)."""
-        return await self.store.assign(order.request, order.at)
+        return await self.store.assign(request.request, request.at)
 
     @activity.defn
-    async def read_assignment(self, order: ReadAssignment) -> Assignment:
+    async def read_assignment(self, request: ReadAssignment) -> Assignment:
         """Return the stored request."""
-        return await self.store.assignment(order.request.request_id)
+        return await self.store.assignment(request.request.request_id)
 
     @activity.defn
-    async def notify_holders(self, order: NotifyHolders) -> None:
+    async def notify_holders(self, request: NotifyHolders) -> None:
         """Notify each user in their language; a failed letter does not delay the others."""
-        emails = [result.email for result in order.results]
-        parties = await self.store.holder_parties(order.account, emails, order.requested_by)
+        emails = [result.email for result in request.results]
+        parties = await self.store.holder_parties(request.account, emails, request.requested_by)
         failure: ApplicationError | None = None
         for letter in license_letters(
-            order.notice, order.sku, order.results, order.waited, parties
+            request.notice, request.sku, request.results, request.waited, parties
         ):
             try:
                 await send_or_log(self.mailer, letter)

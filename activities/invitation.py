@@ -173,7 +173,7 @@ class InvitationStore(Protocol):
         Ignored if the stored record is newer (a longer journal) or has ended.
         """
 
-    async def join(self, order: JoinAccount) -> AccountJoined:
+    async def join(self, request: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11).
 
         Writes membership, seat, source account, settlement with its ledger entries and the
@@ -182,7 +182,7 @@ class InvitationStore(Protocol):
         Where nothing remains to be settled or moved, the record is completed at once.
         The person's other open invitations end as superseded (INV-14). When another
         acceptance was first, this one has ended so: the stored record says it.
-        Raises Refused, with nothing changed, the first of: `conflict` (`unasked`, but the
+        Raises Refused, with nothing changed, the first of: `conflict` (`by_managed_domain`, but the
         person has to answer), `target_not_paid`, `already_member`,
         `belongs_to_other_account`, `no_seats`, `blocked` (with `blockers`),
         `choice_required`, `currency_mismatch`, `quote_expired`.
@@ -213,7 +213,7 @@ class InvitationStore(Protocol):
         was released before the workflow began.
         """
 
-    async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
+    async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting; change nothing (QUO-8).
 
         A recorded quote that still binds is returned again, otherwise a new one.
@@ -257,20 +257,22 @@ class InvitationActivities:
     """False if every letter must go through the queue that limits the mail server's rate."""
 
     @activity.defn
-    async def announce_invitation(self, order: AnnounceInvitation) -> LetterSent:
+    async def announce_invitation(self, request: AnnounceInvitation) -> LetterSent:
         """Send the heads-up if it is still due; nothing is recorded (INV-17)."""
-        goes_out_at = order.invitation.goes_out_at
+        goes_out_at = request.invitation.goes_out_at
         assert goes_out_at is not None, "it is not announced"
-        letter = heads_up_letter(order.invite, await self.store.parties(order.invite), goes_out_at)
+        letter = heads_up_letter(
+            request.invite, await self.store.parties(request.invite), goes_out_at
+        )
         return await send_letter(
-            self.mailer, letter, order.at, self._delivery_due(order.invite, order.invitation)
+            self.mailer, letter, request.at, self._delivery_due(request.invite, request.invitation)
         )
 
     @activity.defn
-    async def deliver_invitation(self, order: DeliverInvitation) -> LetterSent:
+    async def deliver_invitation(self, request: DeliverInvitation) -> LetterSent:
         """Send the invitation e-mail if it is still due, and record it (INV-4, INV-6)."""
-        invite, number = order.invite, order.invitation.sent_count
-        delivered = with_delivery(order.invitation, business_time(order.at), invite.policy)
+        invite, number = request.invite, request.invitation.sent_count
+        delivered = with_delivery(request.invitation, business_time(request.at), invite.policy)
         letter = invitation_letter(
             invite,
             await self.store.parties(invite),
@@ -279,16 +281,16 @@ class InvitationActivities:
             expires_at=delivered.expires_at,
         )
         result = await send_letter(
-            self.mailer, letter, order.at, self._delivery_due(invite, order.invitation)
+            self.mailer, letter, request.at, self._delivery_due(invite, request.invitation)
         )
         if result.sent:
             await self.store.record(invite.invitation_id, delivered)
         return result
 
     @activity.defn
-    async def remind_invitee(self, order: RemindInvitee) -> LetterSent:
+    async def remind_invitee(self, request: RemindInvitee) -> LetterSent:
         """Send the reminder if the invitation is unchanged; nothing is recorded (REM-1)."""
-        invite, invitation = order.invite, order.invitation
+        invite, invitation = request.invite, request.invitation
 
         async def unchanged() -> bool:
             return await self.store.is_unchanged(invite.invitation_id, invitation)
@@ -297,68 +299,68 @@ class InvitationActivities:
             invite,
             invitation,
             await self.store.parties(invite),
-            number=order.reminder.number,
+            number=request.reminder.number,
             link=self.links.link(invite.invitation_id, invitation.sent_count),
         )
-        return await send_letter(self.mailer, letter, order.at, unchanged)
+        return await send_letter(self.mailer, letter, request.at, unchanged)
 
     @activity.defn
-    async def join_account(self, order: JoinAccount) -> AccountJoined:
+    async def join_account(self, request: JoinAccount) -> AccountJoined:
         """Commit the membership; return the stored record (INV-11).
 
         If nothing remains to be done, everyone is notified here, provided that the mail server
         answers quickly: most acceptances then need no other activity.
         """
-        joined = await self.store.join(order)
+        joined = await self.store.join(request)
         if not self.sends_at_once or joined.invitation.state is not InvitationState.COMPLETED:
             return joined
-        notified = await self._notify_at_once(order.invite, joined.invitation)
+        notified = await self._notify_at_once(request.invite, joined.invitation)
         return joined.model_copy(update={"notified": notified})
 
     @activity.defn
-    async def read_invitation(self, order: ReadInvitation) -> InvitationRead:
+    async def read_invitation(self, request: ReadInvitation) -> InvitationRead:
         """Return the stored state of the invitation, and its blockers (BLK-4)."""
-        return await self.store.standing(order.invite)
+        return await self.store.standing(request.invite)
 
     @activity.defn
-    async def end_invitation(self, order: EndInvitation) -> Invitation:
+    async def end_invitation(self, request: EndInvitation) -> Invitation:
         """Write the end and release the seat; return the stored record (INV-7)."""
-        return await self.store.end(order.invite.invitation_id, order.invitation)
+        return await self.store.end(request.invite.invitation_id, request.invitation)
 
     @activity.defn
-    async def record_invitation(self, order: RecordInvitation) -> None:
+    async def record_invitation(self, request: RecordInvitation) -> None:
         """Write the current record."""
-        await self.store.record(order.invite.invitation_id, order.invitation)
+        await self.store.record(request.invite.invitation_id, request.invitation)
 
     @activity.defn
-    async def preview_invitation(self, order: PreviewInvitation) -> InvitationPreviewed:
+    async def preview_invitation(self, request: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting; change nothing."""
-        return await self.store.preview(order)
+        return await self.store.preview(request)
 
     @activity.defn
-    async def authorize_admin(self, order: AuthorizeAdmin) -> None:
+    async def authorize_admin(self, request: AuthorizeAdmin) -> None:
         """Check that the person is an owner or admin of the account."""
-        await self.store.authorize(order.account, order.admin)
+        await self.store.authorize(request.account, request.admin)
 
     @activity.defn
-    async def close_invitation(self, order: RecordInvitation) -> None:
+    async def close_invitation(self, request: RecordInvitation) -> None:
         """Write the accepted record and notify everyone, each once."""
-        await self.store.record(order.invite.invitation_id, order.invitation)
-        await self._notify(order.invite, order.invitation)
+        await self.store.record(request.invite.invitation_id, request.invitation)
+        await self._notify(request.invite, request.invitation)
 
     @activity.defn
-    async def notify_parties(self, order: NotifyParties) -> None:
+    async def notify_parties(self, request: NotifyParties) -> None:
         """Notify everyone, each once; nothing is recorded.
 
         A letter about blockers is dropped if the invitation has changed since, except by a new
         link or a reminder.
         """
-        if order.invitation.state.unanswered:
-            stored = (await self.store.standing(order.invite)).invitation
-            later = stored.journal[len(order.invitation.journal) :]
+        if request.invitation.state.unanswered:
+            stored = (await self.store.standing(request.invite)).invitation
+            later = stored.journal[len(request.invitation.journal) :]
             if any(entry.event not in _KEEPS_LETTERS_DUE for entry in later):
                 return
-        await self._notify(order.invite, order.invitation)
+        await self._notify(request.invite, request.invitation)
 
     def _delivery_due(self, invite: Invite, invitation: Invitation) -> StillDue:
         async def due() -> bool:

@@ -18,7 +18,7 @@ FREQUENT_RETRY = timedelta(seconds=30)
 FREQUENT_FOR = timedelta(minutes=10)
 LONG_RETRY = timedelta(minutes=15)
 
-MAX_CONCURRENT = timedelta(seconds=1)
+IMMEDIATE_TIMEOUT = timedelta(seconds=1)
 """Longest wait for a mail server to be ready for a letter that a person waits for."""
 
 HANDOVER_TIMEOUT = timedelta(seconds=4)
@@ -110,7 +110,7 @@ async def send_at_once(mailer: Mailer, letter: Letter) -> None:
 
     Raises `Undeliverable`. Any other exception: not taken, send it later.
     """
-    async with asyncio.timeout(MAX_CONCURRENT.total_seconds()) as limit:
+    async with asyncio.timeout(IMMEDIATE_TIMEOUT.total_seconds()) as limit:
 
         async def extend_limit() -> bool:
             # Cancelled during the transfer, the letter would be sent twice.

@@ -84,7 +84,7 @@ class UnmovableItem(Exception):
 class ContentServices(Protocol):
     """The services that store meetings, recordings, settings and so on."""
 
-    async def move(self, order: MoveItem) -> ItemMoved:
+    async def move(self, request: MoveItem) -> ItemMoved:
         """Move it once per invitation and item; a repeat returns the first result.
 
         Cancelled after a time limit; the next try continues.
@@ -111,30 +111,30 @@ class MoveActivities:
     services: ContentServices
 
     @activity.defn
-    async def move_data(self, order: MoveData) -> DataMoved:
+    async def move_data(self, request: MoveData) -> DataMoved:
         """Move the unfinished items; a failure stops none of the others (TRF-1).
 
         A failed item is retried at growing intervals until `give_up_at`.
         """
-        now, manifest = business_time(order.at), _resumed(order.manifest)
-        given_up = order.give_up_at is not None and now >= order.give_up_at
+        now, manifest = business_time(request.at), _resumed(request.manifest)
+        given_up = request.give_up_at is not None and now >= request.give_up_at
         async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             for item in manifest:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
                     progress.show(_statuses(with_item(manifest, running)))
-                    moved = await self._try_to_move(order, item, given_up=given_up)
+                    moved = await self._try_to_move(request, item, given_up=given_up)
                     manifest = with_item(manifest, moved)
                     progress.show(_statuses(manifest))
-        if unfinished(manifest) and order.give_up_at is not None:
-            raise _not_moved(manifest, order.give_up_at - now)
+        if unfinished(manifest) and request.give_up_at is not None:
+            raise _not_moved(manifest, request.give_up_at - now)
         return DataMoved(manifest=manifest)
 
     async def _try_to_move(
-        self, order: MoveData, item: ManifestItem, *, given_up: bool
+        self, request: MoveData, item: ManifestItem, *, given_up: bool
     ) -> ManifestItem:
         """Try once to move the item; return it with its new status."""
-        stored = await self._record(order, item.with_status(ItemStatus.RUNNING))
+        stored = await self._record(request, item.with_status(ItemStatus.RUNNING))
         if stored.status is ItemStatus.MOVED:
             # An earlier attempt moved it, then crashed.
             return stored
@@ -142,34 +142,34 @@ class MoveActivities:
             async with asyncio.timeout(ITEM_TIMEOUT.total_seconds()):
                 moved = await self.services.move(
                     MoveItem(
-                        invitation_id=order.invitation_id,
-                        account=order.account,
-                        email=order.email,
+                        invitation_id=request.invitation_id,
+                        account=request.account,
+                        email=request.email,
                         item=item.item,
                     )
                 )
         except Exception as failure:
             final = given_up or isinstance(failure, UnmovableItem)
-            _log_failure(order, item, failure, final=final)
+            _log_failure(request, item, failure, final=final)
             status = ItemStatus.FAILED if final else ItemStatus.PENDING
-            return await self._record(order, item.with_status(status))
+            return await self._record(request, item.with_status(status))
         result = ManifestItem(
             item=item.item, status=ItemStatus.MOVED, count=moved.count, changes=moved.changes
         )
-        return await self._record(order, result)
+        return await self._record(request, result)
 
-    async def _record(self, order: MoveData, item: ManifestItem) -> ManifestItem:
+    async def _record(self, request: MoveData, item: ManifestItem) -> ManifestItem:
         """Write the item; return the stored one."""
-        kept = await self.store.record_item(order.invitation_id, item)
+        kept = await self.store.record_item(request.invitation_id, item)
         return next((entry for entry in kept.manifest if entry.item is item.item), item)
 
 
-def _log_failure(order: MoveData, item: ManifestItem, failure: Exception, *, final: bool) -> None:
+def _log_failure(request: MoveData, item: ManifestItem, failure: Exception, *, final: bool) -> None:
     # The text may contain anything, so it goes to the worker's log only.
     activity.logger.warning(
         "%s of %s %s: %s",
         item.item,
-        order.invitation_id,
+        request.invitation_id,
         "has failed" if final else "was not moved",
         mask_all(str(failure)) or type(failure).__name__,
     )

@@ -187,33 +187,33 @@ class OrderActivities:
     mailer: Mailer
 
     @activity.defn
-    async def open_order(self, order: OpenOrder) -> Order:
+    async def open_order(self, request: OpenOrder) -> Order:
         """Write the draft with its quote."""
-        return await self.store.open(order.order, order.at)
+        return await self.store.open(request.order, request.at)
 
     @activity.defn
-    async def charge_order(self, order: ChargeOrder) -> OrderCharged:
+    async def charge_order(self, request: ChargeOrder) -> OrderCharged:
         """Charge what is due, once: credit first, then the methods in order (ADD-4).
 
         A retry after an unknown outcome sends the same requests: their keys depend on the order
         in the input, not on the stored one.
         """
-        request = order.order
-        kept = await self.store.invoice(request, order.at)
+        order, at = request.order, request.at
+        kept = await self.store.invoice(order, at)
         if kept.state.final:
             return OrderCharged(order=kept, paid=False)
-        due = await self.store.due(request)
+        due = await self.store.due(order)
         if due is None:
             return OrderCharged(order=kept, paid=True)
         if not due.amount.amount:
-            return OrderCharged(order=await self.store.paid(request, None, order.at), paid=True)
+            return OrderCharged(order=await self.store.paid(order, None, at), paid=True)
         failure: str | None = None
         for method in due.methods:
-            charge = await self._charge(_charge_request(request, due, method, order.at))
+            charge = await self._charge(_charge_request(order, due, method, at))
             if charge.state is ChargeState.SUCCEEDED:
-                return await self._book(order, due, method, charge)
+                return await self._book(request, due, method, charge)
             failure = charge.failure
-        declined = await self.store.declined(request, order.at)
+        declined = await self.store.declined(order, at)
         return OrderCharged(order=declined, paid=False, failure=failure)
 
     async def _charge(self, request: ChargeRequest) -> ProviderCharge:
@@ -224,41 +224,41 @@ class OrderActivities:
         return found or await self.provider.charge(request)
 
     async def _book(
-        self, order: ChargeOrder, due: OrderDue, method: str, charge: ProviderCharge
+        self, request: ChargeOrder, due: OrderDue, method: str, charge: ProviderCharge
     ) -> OrderCharged:
         assert charge.provider_id, "a successful charge has an id"
         payment = OrderPayment(method=method, provider_id=charge.provider_id, amount=due.amount)
-        kept = await self.store.paid(order.order, payment, order.at)
+        kept = await self.store.paid(request.order, payment, request.at)
         return OrderCharged(order=kept, paid=not kept.state.final)
 
     @activity.defn
-    async def record_order(self, order: RecordOrder) -> Order:
+    async def record_order(self, request: RecordOrder) -> Order:
         """Write the record; return the stored one."""
-        return await self.store.keep(order.order)
+        return await self.store.keep(request.order)
 
     @activity.defn
-    async def plan_reduction(self, order: PlanReduction) -> Order:
+    async def plan_reduction(self, request: PlanReduction) -> Order:
         """Return the order with the planned quantity, price and releases (ADD-6)."""
         return await self.store.planned(
-            order.order, order.quantity, order.release, order.release_all_holders
+            request.order, request.quantity, request.release, request.release_all_holders
         )
 
     @activity.defn
-    async def end_term(self, order: EndTerm) -> TermEnded:
+    async def end_term(self, request: EndTerm) -> TermEnded:
         """Release the licenses that are no longer paid (ADD-6, ADD-7)."""
-        ended, released = await self.store.term_ended(order.order, order.at)
+        ended, released = await self.store.term_ended(request.order, request.at)
         return TermEnded(order=ended, released=released)
 
     @activity.defn
-    async def void_order(self, order: VoidOrder) -> Order:
+    async def void_order(self, request: VoidOrder) -> Order:
         """Void the open invoice."""
-        return await self.store.void(order.order, order.at)
+        return await self.store.void(request.order, request.at)
 
     @activity.defn
-    async def notify_buyer(self, order: NotifyBuyer) -> None:
+    async def notify_buyer(self, request: NotifyBuyer) -> None:
         """Notify the buyer of the state, and holders of their released licenses (TXT-2)."""
-        parties = await self.store.order_parties(order.order, order.released)
-        for letter in order_letters(order.order, parties, lapses_at=order.lapses_at):
+        parties = await self.store.order_parties(request.order, request.released)
+        for letter in order_letters(request.order, parties, lapses_at=request.lapses_at):
             await send_or_log(self.mailer, letter)
 
 

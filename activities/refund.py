@@ -22,7 +22,7 @@ from domain.refund import PartState, Refund, RefundPart, RefundPlan
 class RequestRefund(Value):
     """Request one part from the provider."""
 
-    order: RefundPlan
+    plan: RefundPlan
     part: RefundPart
     at: AwareDatetime
 
@@ -30,7 +30,7 @@ class RequestRefund(Value):
 class LookUpRefund(Value):
     """Look up the parts at the provider."""
 
-    order: RefundPlan
+    plan: RefundPlan
     parts: tuple[RefundPart, ...]
     at: AwareDatetime
 
@@ -38,7 +38,7 @@ class LookUpRefund(Value):
 class BookRefund(Value):
     """Book the record in the ledger, and write it."""
 
-    order: RefundPlan
+    plan: RefundPlan
     refund: Refund
     at: AwareDatetime
 
@@ -52,7 +52,7 @@ class ReadRefund(Value):
 class PlanLookups(Value):
     """Plan the look-ups that follow those of the order."""
 
-    order: RefundPlan
+    plan: RefundPlan
     after: AwareDatetime
 
 
@@ -60,7 +60,7 @@ class NotifyPayee(Value):
     """Notify the payee of the state."""
 
     kind: Literal["refund"] = "refund"
-    order: RefundPlan
+    plan: RefundPlan
     refund: Refund
     decided: Money | None = None
     """The amount that an operator has just closed or requested again."""
@@ -69,7 +69,7 @@ class NotifyPayee(Value):
 class RefundStore(Protocol):
     """The part of the store that a running refund uses."""
 
-    async def book(self, order: RefundPlan, refund: Refund, at: datetime) -> None:
+    async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
         """Mailer the state of each part, once each, and write the record, in one transaction.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
@@ -81,10 +81,10 @@ class RefundStore(Protocol):
     async def latest(self, refund_id: str) -> Refund:
         """Return the stored refund. Raises Refused: `not_found`."""
 
-    async def refund_parties(self, order: RefundPlan) -> RefundParties:
+    async def refund_parties(self, plan: RefundPlan) -> RefundParties:
         """Return the people whom the refund concerns, as the directory has them now."""
 
-    async def next_lookups(self, order: RefundPlan, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
         """Return the business days' look-ups after `after`, by the source account's calendar."""
 
 
@@ -99,76 +99,78 @@ class RefundActivities:
     """The operators' address; None: they get no letters."""
 
     @activity.defn
-    async def request_refund(self, order: RequestRefund) -> RefundPart:
+    async def request_refund(self, request: RequestRefund) -> RefundPart:
         """Request one part, once; a retry first looks for an earlier request (REF-5)."""
-        request = _request(order.order, order.part, order.at)
+        refund = _request(request.plan, request.part, request.at)
         try:
-            made = None
+            reported = None
             if activity.info().attempt > 1:
-                made = await self.provider.find_refund(request)
-            made = made or await self.provider.refund(request)
+                reported = await self.provider.find_refund(refund)
+            reported = reported or await self.provider.refund(refund)
         except RefundRefused as refused:
-            return order.part.model_copy(
+            return request.part.model_copy(
                 update={"state": PartState.FAILED, "failure": str(refused)}
             )
-        return _with_status(order.part, made)
+        return _with_status(request.part, reported)
 
     @activity.defn
-    async def look_up_refund(self, order: LookUpRefund) -> tuple[RefundPart, ...]:
+    async def look_up_refund(self, request: LookUpRefund) -> tuple[RefundPart, ...]:
         """Return each part with the provider's status (REF-2)."""
-        return tuple([await self._look_up(order.order, part, order.at) for part in order.parts])
+        return tuple(
+            [await self._look_up(request.plan, part, request.at) for part in request.parts]
+        )
 
-    async def _look_up(self, order: RefundPlan, part: RefundPart, at: datetime) -> RefundPart:
+    async def _look_up(self, plan: RefundPlan, part: RefundPart, at: datetime) -> RefundPart:
         if part.provider_id is None or part.state is PartState.SUCCEEDED:
             return part
-        status = await self.provider.look_up(_request(order, part, at), part.provider_id)
+        status = await self.provider.look_up(_request(plan, part, at), part.provider_id)
         if part.state.converted_or_closed:
             # Only a late success changes a part that was converted or closed (REF-4).
             return _with_status(part, status) if status.state is PartState.SUCCEEDED else part
         return _with_status(part, status)
 
     @activity.defn
-    async def book_refund(self, order: BookRefund) -> None:
+    async def book_refund(self, request: BookRefund) -> None:
         """Book the record in the ledger, and write it."""
-        await self.store.book(order.order, order.refund, order.at)
+        await self.store.book(request.plan, request.refund, request.at)
 
     @activity.defn
-    async def read_refund(self, order: ReadRefund) -> Refund:
+    async def read_refund(self, request: ReadRefund) -> Refund:
         """Return the stored refund."""
-        return await self.store.latest(order.refund_id)
+        return await self.store.latest(request.refund_id)
 
     @activity.defn
-    async def plan_lookups(self, order: PlanLookups) -> tuple[datetime, ...]:
+    async def plan_lookups(self, request: PlanLookups) -> tuple[datetime, ...]:
         """Return the next look-ups by today's calendar; history records them."""
-        return await self.store.next_lookups(order.order, order.after)
+        return await self.store.next_lookups(request.plan, request.after)
 
     @activity.defn
-    async def notify_payee(self, order: NotifyPayee) -> None:
+    async def notify_payee(self, request: NotifyPayee) -> None:
         """Notify the payee of the state, in their language (TXT-2).
 
         The operators, if they have an address, are notified when the refund waits for them.
         """
-        parties = await self.store.refund_parties(order.order)
-        for letter in self._letters(order, parties):
+        parties = await self.store.refund_parties(request.plan)
+        for letter in self._letters(request, parties):
             await send_or_log(self.mailer, letter)
 
-    def _letters(self, order: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
+    def _letters(self, request: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:
-            cases = cases_of_refund(order.order, order.refund)
+            cases = cases_of_refund(request.plan, request.refund)
             yield from operator_letters(self.operators, cases, parties.account_name)
         yield from refund_letters(
-            order.order,
-            order.refund,
+            request.plan,
+            request.refund,
             parties,
-            decided=order.decided,
+            decided=request.decided,
             operators_know=self.operators is not None,
         )
 
 
-def _request(order: RefundPlan, part: RefundPart, at: datetime) -> RefundRequest:
+def _request(plan: RefundPlan, part: RefundPart, at: datetime) -> RefundRequest:
     return RefundRequest(
-        key=order.key(part),
-        account=order.source,
+        key=plan.key(part),
+        account=plan.source,
         payment=part.payment,
         amount=part.amount,
         to_method=part.to_method,

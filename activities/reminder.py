@@ -145,14 +145,14 @@ class ReminderActivities:
 
     @activity.defn
     async def signal_stale_invitations(
-        self, order: SignalStaleInvitations
+        self, request: SignalStaleInvitations
     ) -> StaleInvitationsSignaled:
         """Signal page by page; a signal repeated after a crash does nothing (REM-1)."""
         token, found = _continued_from()
         async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             while True:
-                page = await self.invitations.page(order.quiet_before, token)
-                await self._signal(page.workflow_ids, order.run_id)
+                page = await self.invitations.page(request.quiet_before, token)
+                await self._signal(page.workflow_ids, request.run_id)
                 token, found = page.following, found + len(page.workflow_ids)
                 if token is None:
                     return StaleInvitationsSignaled(found=found)
@@ -168,15 +168,15 @@ class ReminderActivities:
         await asyncio.gather(*map(signal, workflow_ids))
 
     @activity.defn
-    async def await_reminders(self, order: AwaitReminders) -> RemindersSent:
+    async def await_reminders(self, request: AwaitReminders) -> RemindersSent:
         """Wait until no more invitees are reminded; not every signal leads to one (REM-1)."""
         clock = asyncio.get_running_loop()
         give_up_at = clock.time() + MAX_WAIT.total_seconds()
-        reminded, since = await self.store.reminded(order.run_id), clock.time()
+        reminded, since = await self.store.reminded(request.run_id), clock.time()
         async with heartbeats(HEARTBEAT_INTERVAL):
-            while reminded < order.signaled and clock.time() < give_up_at:
+            while reminded < request.signaled and clock.time() < give_up_at:
                 await asyncio.sleep(POLL_EVERY.total_seconds())
-                now = await self.store.reminded(order.run_id)
+                now = await self.store.reminded(request.run_id)
                 if now != reminded:
                     reminded, since = now, clock.time()
                 elif clock.time() - since >= QUIET_PERIOD.total_seconds():
@@ -184,23 +184,25 @@ class ReminderActivities:
         return RemindersSent(reminded=reminded)
 
     @activity.defn
-    async def notify_inviters(self, order: NotifyInviters) -> InvitersNotified:
+    async def notify_inviters(self, request: NotifyInviters) -> InvitersNotified:
         """Send the digests account by account, each once in spite of retries (REM-2).
 
         An inviter without news since their last digest gets none.
         """
         digests, failure = 0, None
-        last_digests = await self.store.last_digests(order.run_id)
+        last_digests = await self.store.last_digests(request.run_id)
         async with heartbeats(HEARTBEAT_INTERVAL):
-            for account in await self.store.accounts_to_notify(order.run_id, order.quiet_before):
+            for account in await self.store.accounts_to_notify(
+                request.run_id, request.quiet_before
+            ):
                 for inviter in await self.store.inviters_to_notify(
-                    account, order.run_id, order.quiet_before
+                    account, request.run_id, request.quiet_before
                 ):
                     series = self._series(account, inviter)
-                    if not inviter.has_news(last_digests.get(series), order.quiet_for):
+                    if not inviter.has_news(last_digests.get(series), request.quiet_for):
                         continue
                     try:
-                        letter = _digest(f"{series}.{order.run_id}", inviter)
+                        letter = _digest(f"{series}.{request.run_id}", inviter)
                         digests += await send_or_log(self.mailer, letter)
                     except Exception as error:
                         # A full mailbox must not delay the other inviters.

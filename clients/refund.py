@@ -117,7 +117,7 @@ class RefundClient:
         order = await self.refunds.order_of(kept.refund_id)
         await client.start_workflow(
             RefundWorkflow.run,
-            StartRefund(order=order, carried=kept),
+            StartRefund(plan=order, carried=kept),
             id=kept.workflow_id,
             task_queue=self.temporal.task_queue,
             priority=fairness_priority(order.target),

@@ -41,14 +41,14 @@ class AttentionCase(Value):
     """English text; its only personal data is a masked address."""
 
 
-def cases_of_refund(order: RefundPlan, refund: Refund) -> Iterator[AttentionCase]:
+def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]:
     """Yield the cases of this refund in its present state, if any."""
-    payee = masked(order.payee)
+    payee = masked(plan.payee)
     if refund.state is RefundState.OVERDUE:
         yield _case_of(
             AttentionKind.REFUND_OVERDUE,
             refund.journal[-1].at,
-            order,
+            plan,
             f"{_text(refund.amount_open)} to {payee} should have arrived by"
             f" {refund.arrives_between[1]}.",
         )
@@ -57,14 +57,14 @@ def cases_of_refund(order: RefundPlan, refund: Refund) -> Iterator[AttentionCase
         yield _case_of(
             AttentionKind.REFUND_FAILED,
             refund.journal[-1].at,
-            order,
+            plan,
             f"{_text(refund.failed)} to {payee} could not be returned{reason}.",
         )
     if late := refund.not_reversed:
         yield _case_of(
             AttentionKind.REFUND_NOT_REVERSED,
             late.at,
-            order,
+            plan,
             f"{_text(late.amount)} to {payee} has arrived after it was credited,"
             " and the credit has been used already.",
         )
@@ -101,10 +101,10 @@ def cases_of_move(invitation: Invitation) -> Iterator[AttentionCase]:
 
 
 def _case_of(
-    kind: AttentionKind, since: AwareDatetime, order: RefundPlan, message: str
+    kind: AttentionKind, since: AwareDatetime, plan: RefundPlan, message: str
 ) -> AttentionCase:
     return AttentionCase(
-        kind=kind, since=since, account=order.target, id=order.refund_id, message=message
+        kind=kind, since=since, account=plan.target, id=plan.refund_id, message=message
     )
 
 

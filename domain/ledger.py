@@ -256,23 +256,23 @@ class AccountClosure(Value):
 
 
 def part_transfer(
-    order: RefundPlan, part: RefundPart, state: PartState, at: datetime
+    plan: RefundPlan, part: RefundPart, state: PartState, at: datetime
 ) -> Transfer | None:
     """Return the transfer to post when `part` enters `state`; None when there is none."""
     match state:
         case PartState.SUCCEEDED:
-            kind, receiver = TransferKind.REFUNDED, methods_of(order.source)
+            kind, receiver = TransferKind.REFUNDED, methods_of(plan.source)
         case PartState.CONVERTED:
-            kind, receiver = TransferKind.CONVERTED, credit_of(order.target)
+            kind, receiver = TransferKind.CONVERTED, credit_of(plan.target)
         case PartState.CLOSED:
-            kind, receiver = TransferKind.GIVEN_UP, written_off_of(order.source)
+            kind, receiver = TransferKind.GIVEN_UP, written_off_of(plan.source)
         case _:
             return None
     return Transfer(
-        id=f"{kind}/{order.refund_id}/{part.payment}",
+        id=f"{kind}/{plan.refund_id}/{part.payment}",
         at=at,
         kind=kind,
-        debited=refund_due(order.refund_id),
+        debited=refund_due(plan.refund_id),
         credited=receiver,
         amount=part.amount,
     )
@@ -295,24 +295,24 @@ _SETTLED_STATES: Final = (PartState.SUCCEEDED, PartState.CONVERTED, PartState.CL
 """The states of a part that have a transfer; until then its amount is due."""
 
 
-def possible_part_ids(order: RefundPlan, parts: Iterable[RefundPart], at: datetime) -> list[str]:
+def possible_part_ids(plan: RefundPlan, parts: Iterable[RefundPart], at: datetime) -> list[str]:
     """Return the ids of all transfers that may have been posted for the parts of a refund."""
     transfers = (
-        part_transfer(order, part, state, at) for part in parts for state in _SETTLED_STATES
+        part_transfer(plan, part, state, at) for part in parts for state in _SETTLED_STATES
     )
     return [transfer.id for transfer in transfers if transfer]
 
 
 def due_for_parts(
-    order: RefundPlan, parts: Iterable[RefundPart], posted: Mapping[str, Transfer], at: datetime
+    plan: RefundPlan, parts: Iterable[RefundPart], posted: Mapping[str, Transfer], at: datetime
 ) -> Iterator[Transfer]:
     """Return the transfers to post for the parts of a refund, given those already posted."""
     for part in parts:
-        due = part_transfer(order, part, part.state, at)
+        due = part_transfer(plan, part, part.state, at)
         if due is None or due.id in posted:
             continue
         for state in _SETTLED_STATES:
-            other = part_transfer(order, part, state, at)
+            other = part_transfer(plan, part, state, at)
             if other and other.id in posted:
                 # Converted or closed before, and the refund has arrived after all (REF-4).
                 yield reversal(posted[other.id], at)

@@ -214,14 +214,14 @@ def billing_day(
 
 
 def price_of(
-    order: BuyLicenses | Order,
+    request: BuyLicenses | Order,
     quantity: int,
     catalog: Catalog,
     currency: str,
     share: Fraction = Fraction(1),
 ) -> Money:
     """Return the price of `quantity` licenses for a `share` of a cycle, rounded once (ADD-4)."""
-    full = catalog.price(order.sku, order.capacity, quantity, order.cycle)
+    full = catalog.price(request.sku, request.capacity, quantity, request.cycle)
     return rounded(Fraction(full) * share, currency)
 
 

@@ -240,7 +240,7 @@ class CloseRefund(Value):
 class WatchRefund(Value):
     """The input of look-ups of a refund that was closed before it arrived (REF-4)."""
 
-    order: RefundPlan
+    plan: RefundPlan
     closed_at: AwareDatetime
 
 
@@ -255,5 +255,5 @@ def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> It
 class StartRefund(Value):
     """The input of one run: the order, and the state of the previous run or of the store."""
 
-    order: RefundPlan
+    plan: RefundPlan
     carried: Refund | None = None

@@ -60,21 +60,21 @@ class RefundMachine(LifecycleMachine):
     refusals = {state: ErrorCode.CONFLICT for state in RefundState}
 
 
-def initial_record(order: RefundPlan) -> Refund:
+def initial_record(plan: RefundPlan) -> Refund:
     """Return the record of a new refund."""
-    state, amount = RefundState.REQUESTED, amount_open(order.parts)
+    state, amount = RefundState.REQUESTED, amount_open(plan.parts)
     return Refund(
-        refund_id=order.refund_id,
-        workflow_id=order.workflow_id,
+        refund_id=plan.refund_id,
+        workflow_id=plan.workflow_id,
         state=state,
         amount=amount,
         amount_open=amount,
-        parts=order.parts,
-        requested_at=order.requested_at,
-        arrives_between=order.arrives_between,
+        parts=plan.parts,
+        requested_at=plan.requested_at,
+        arrives_between=plan.arrives_between,
         journal=(
             JournalEntry(
-                at=order.requested_at, event="request", from_state=None, to_state=state, by=ENGINE
+                at=plan.requested_at, event="request", from_state=None, to_state=state, by=ENGINE
             ),
         ),
         allowed=allowed(RefundMachine, state),

@@ -415,7 +415,7 @@ async def a_world(
     environment: WorkflowEnvironment,
     databases: Databases,
     *,
-    running_worker: bool = True,
+    working: bool = True,
     **settings_of_its_own: object,
 ) -> AsyncIterator[World]:
     """Build a world with its own account, store and task queue on the shared server."""
@@ -425,7 +425,7 @@ async def a_world(
             smtp_url=SecretStr(smtp.url),
             secret_key=SECRET_KEY,
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
-            wait_seconds=45 if running_worker else 1,
+            wait_seconds=45 if working else 1,
         ).model_copy(update=settings_of_its_own)
         store = SqlStore(database.engine)
         clients = Clients.connected(settings, store, environment.client)
@@ -435,7 +435,7 @@ async def a_world(
             users=[(OWNER, "owner"), (ADMIN, "admin"), (MEMBER, "member")],
             licenses=2,
         )
-        if running_worker:
+        if working:
             async with world.working():
                 yield world
         else:

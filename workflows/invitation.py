@@ -199,29 +199,29 @@ class InvitationWorkflow:
         self._require_in_time("decline")
 
     @workflow.update
-    async def revoke(self, order: RevokeInvitation) -> Invitation:
+    async def revoke(self, request: RevokeInvitation) -> Invitation:
         """Revoke the invitation (INV-7)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
             self._lifecycle.require("revoke")
-            await self._authorize(order.by)
-            await self._lifecycle.end("revoke", by=order.by)
+            await self._authorize(request.by)
+            await self._lifecycle.end("revoke", by=request.by)
             return self._ended_by("revoke")
 
     @revoke.validator
-    def _validate_revoke(self, order: RevokeInvitation) -> None:
+    def _validate_revoke(self, request: RevokeInvitation) -> None:
         self._require_in_time("revoke")
 
     @workflow.update
-    async def resend(self, order: ResendInvitation) -> Invitation:
+    async def resend(self, request: ResendInvitation) -> Invitation:
         """Send a new link; the deadline starts again (INV-9)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
             self._lifecycle.require("resend")
-            await self._authorize(order.by)
+            await self._authorize(request.by)
             self._mail.require_cooled_down()
             resent = self._lifecycle.next_record(
-                "resend", by=order.by, sent_count=self._invitation.sent_count + 1
+                "resend", by=request.by, sent_count=self._invitation.sent_count + 1
             )
             ttl = self._lifecycle.invite.policy.ttl
             await self._lifecycle.write(resent.with_time_left(ttl, since=workflow.now()))
@@ -229,7 +229,7 @@ class InvitationWorkflow:
             return self._invitation
 
     @resend.validator
-    def _validate_resend(self, order: ResendInvitation) -> None:
+    def _validate_resend(self, request: ResendInvitation) -> None:
         self._require_in_time("resend")
 
     @workflow.update

@@ -92,14 +92,14 @@ class InvitationCompletion:
         self._quote = previewed.quote
         return previewed.preview
 
-    async def join_unasked(self) -> None:
+    async def join_by_managed_domain(self) -> None:
         """Join the person at once if their managed domain allows it, else do nothing (INV-18)."""
         async with self._lifecycle.update_lock:
             with suppress(Refused):
-                await self.join("join", by=ENGINE, unasked=True)
+                await self.join("join", by=ENGINE, by_managed_domain=True)
 
     async def join(
-        self, event: str, *, by: str, choice: Choice | None = None, unasked: bool = False
+        self, event: str, *, by: str, choice: Choice | None = None, by_managed_domain: bool = False
     ) -> None:
         """Commit membership and settlement, then apply the stored record (INV-11)."""
         try:
@@ -110,7 +110,7 @@ class InvitationCompletion:
                     invitation=self._lifecycle.next_record(event, by=by),
                     choice=choice,
                     quote=self._quote,
-                    unasked=unasked,
+                    by_managed_domain=by_managed_domain,
                 ),
                 **STORE | ActivityConfig(summary="Commit membership and settlement"),
             )
@@ -130,12 +130,12 @@ class InvitationCompletion:
         elif begins and settlement and settlement.kind is Choice.TRANSFER:
             self._lifecycle.apply(self._lifecycle.next_record("transfer", by=ENGINE))
 
-    async def _run_refund(self, order: RefundPlan) -> None:
+    async def _run_refund(self, plan: RefundPlan) -> None:
         """Run the refund until it is settled, converted or closed; restart it if it is ended.
 
         A refund may also change while no workflow of it runs (REF-6).
         """
-        stored = await self._refund_result(StartRefund(order=order))
+        stored = await self._refund_result(StartRefund(plan=plan))
         for pause in chain(REFUND_RESTARTED_AFTER, repeat(REFUND_RESTARTED_AFTER[-1])):
             if stored and stored.state.finished:
                 return
@@ -143,25 +143,25 @@ class InvitationCompletion:
                 await workflow.sleep(pause, summary="Check the refund again")
             stored = await workflow.execute_activity_method(
                 RefundActivities.read_refund,
-                ReadRefund(refund_id=order.refund_id),
+                ReadRefund(refund_id=plan.refund_id),
                 **STORE | ActivityConfig(summary="Read the refund"),
             )
             if not stored.state.finished:
-                stored = await self._refund_result(StartRefund(order=order, carried=stored))
+                stored = await self._refund_result(StartRefund(plan=plan, carried=stored))
 
     async def _refund_result(self, start: StartRefund) -> Refund | None:
         """Return the finished refund; None if it was ended from outside or runs already."""
-        order = start.order
+        plan = start.plan
         try:
             return await workflow.execute_child_workflow(
                 RefundWorkflow.run,
                 start,
-                id=order.workflow_id,
+                id=plan.workflow_id,
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 search_attributes=refund_search_attributes(
-                    order, start.carried or opening_refund(order)
+                    plan, start.carried or opening_refund(plan)
                 ),
-                static_summary=f"Refund to {masked(order.payee)}",
+                static_summary=f"Refund to {masked(plan.payee)}",
             )
         except (ChildWorkflowError, WorkflowAlreadyStartedError):
             return None

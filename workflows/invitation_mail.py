@@ -134,7 +134,7 @@ class InvitationMail:
     async def _invite(self) -> None:
         lifecycle = self._lifecycle
         if lifecycle.invite.managed and lifecycle.record.state is InvitationState.SENT:
-            await self._completion.join_unasked()
+            await self._completion.join_by_managed_domain()
         if lifecycle.record.state.unanswered:
             await self._deliver()
 

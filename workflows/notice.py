@@ -37,18 +37,20 @@ class NoticeWorkflow:
     async def run(self, notice: SendNotice) -> None:
         """Send the letters; a mail server that is down is retried without limit."""
         match notice.notification:
-            case NotifyParties() as order:
-                summary = f"Invitation of {masked(order.invite.email)}: {order.invitation.state}"
-                await self._send(InvitationActivities.notify_parties, order, summary)
-            case NotifyPayee() as order:
-                summary = f"Refund to {masked(order.order.payee)}: {order.refund.state}"
-                await self._send(RefundActivities.notify_payee, order, summary)
-            case NotifyBuyer() as order:
-                summary = f"Order of {masked(order.order.bought_by)}: {order.order.state}"
-                await self._send(OrderActivities.notify_buyer, order, summary)
-            case NotifyHolders() as order:
-                summary = f"Licenses of {len(order.results)} users of {order.account}"
-                await self._send(AssignmentActivities.notify_holders, order, summary)
+            case NotifyParties() as request:
+                summary = (
+                    f"Invitation of {masked(request.invite.email)}: {request.invitation.state}"
+                )
+                await self._send(InvitationActivities.notify_parties, request, summary)
+            case NotifyPayee() as request:
+                summary = f"Refund to {masked(request.plan.payee)}: {request.refund.state}"
+                await self._send(RefundActivities.notify_payee, request, summary)
+            case NotifyBuyer() as request:
+                summary = f"Order of {masked(request.order.bought_by)}: {request.order.state}"
+                await self._send(OrderActivities.notify_buyer, request, summary)
+            case NotifyHolders() as request:
+                summary = f"Licenses of {len(request.results)} users of {request.account}"
+                await self._send(AssignmentActivities.notify_holders, request, summary)
 
     async def _send(
         self,

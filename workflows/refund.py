@@ -58,8 +58,8 @@ class RefundWorkflow:
     @workflow.init
     def __init__(self, start: StartRefund) -> None:
         """Restore the state carried over from the previous run, if any."""
-        order = start.order
-        self._order = order
+        order = start.plan
+        self._plan = order
         self._lifecycle = Lifecycle(
             RefundMachine,
             start.carried or initial_record(order),
@@ -106,7 +106,7 @@ class RefundWorkflow:
     async def _request_part(self, part: RefundPart) -> RefundPart:
         return await workflow.execute_activity_method(
             RefundActivities.request_refund,
-            RequestRefund(order=self._order, part=part, at=workflow.now()),
+            RequestRefund(plan=self._plan, part=part, at=workflow.now()),
             **billing(f"Request the refund of {part.payment}"),
         )
 
@@ -115,14 +115,14 @@ class RefundWorkflow:
         if not any(part.state.open for part in self._refund.parts):
             return None
         while not self._lookups:
-            after = max(workflow.now(), self._order.requested_at)
+            after = max(workflow.now(), self._plan.requested_at)
             self._lookups = await workflow.execute_activity_method(
                 RefundActivities.plan_lookups,
-                PlanLookups(order=self._order, after=after),
+                PlanLookups(plan=self._plan, after=after),
                 **STORE | ActivityConfig(summary="Plan the next business days"),
             )
         if self._is_on_time:
-            return min(self._lookups[0], self._order.overdue_from)
+            return min(self._lookups[0], self._plan.overdue_from)
         return self._lookups[0]
 
     @property
@@ -167,7 +167,7 @@ class RefundWorkflow:
         """Look the refund up if it is due or notified; then check whether it is overdue (REF-3)."""
         now = workflow.now()
         due = [lookup for lookup in self._lookups if lookup <= now]
-        late = self._is_on_time and self._order.overdue_from <= now
+        late = self._is_on_time and self._plan.overdue_from <= now
         if due or late or self._lookup_allowed:
             self._lookups = self._lookups[len(due) :]
             await self._look_up()
@@ -182,7 +182,7 @@ class RefundWorkflow:
         before = self._refund
         parts = await workflow.execute_activity_method(
             RefundActivities.look_up_refund,
-            LookUpRefund(order=self._order, parts=before.parts, at=workflow.now()),
+            LookUpRefund(plan=self._plan, parts=before.parts, at=workflow.now()),
             **billing("Look up the refund"),
         )
         await self._apply_provider_status(parts)
@@ -230,7 +230,7 @@ class RefundWorkflow:
         try:
             await workflow.execute_activity_method(
                 RefundActivities.book_refund,
-                BookRefund(order=self._order, refund=refund, at=workflow.now()),
+                BookRefund(plan=self._plan, refund=refund, at=workflow.now()),
                 **STORE | ActivityConfig(summary=f"Book the refund: {refund.state}"),
             )
         except ActivityError as failure:
@@ -240,9 +240,9 @@ class RefundWorkflow:
     async def _notify(self, *, decided: Money | None = None, suffix: str = "") -> None:
         """Notify the payee of the state."""
         await start_notice(
-            NotifyPayee(order=self._order, refund=self._refund, decided=decided),
-            id=f"notice/{self._order.refund_id}/{len(self._refund.journal)}{suffix}",
-            summary=f"Refund {self._refund.state}: {masked(self._order.payee)}",
+            NotifyPayee(plan=self._plan, refund=self._refund, decided=decided),
+            id=f"notice/{self._plan.refund_id}/{len(self._refund.journal)}{suffix}",
+            summary=f"Refund {self._refund.state}: {masked(self._plan.payee)}",
         )
 
     async def _continue_if_long(self) -> None:
@@ -250,13 +250,13 @@ class RefundWorkflow:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._is_requested:
-            order = self._order.model_copy(update={"lookups": self._lookups})
-            workflow.continue_as_new(StartRefund(order=order, carried=self._refund))
+            order = self._plan.model_copy(update={"lookups": self._lookups})
+            workflow.continue_as_new(StartRefund(plan=order, carried=self._refund))
 
     # Updates: each looks the refund up first, so that the provider's status decides.
 
     @workflow.update
-    async def convert(self, order: ConvertRefund) -> Refund:
+    async def convert(self, request: ConvertRefund) -> Refund:
         """Turn the failed parts into credit of the target account (REF-4)."""
         async with self._update_lock:
             await self._look_up()
@@ -267,17 +267,17 @@ class RefundWorkflow:
             return self._refund
 
     @convert.validator
-    def _validate_convert(self, order: ConvertRefund) -> None:
+    def _validate_convert(self, request: ConvertRefund) -> None:
         self._lifecycle.require("convert")
 
     @workflow.update
-    async def retry(self, order: RetryRefund) -> Refund:
+    async def retry(self, request: RetryRefund) -> Refund:
         """Request the failed parts again, optionally to another payment method (REF-4)."""
         async with self._update_lock:
             await self._look_up()
             self._lifecycle.require("retry")
             failed = [part for part in self._refund.parts if part.state.failed]
-            parts = await self._request_parts([_retried(part, order.method) for part in failed])
+            parts = await self._request_parts([_retried(part, request.method) for part in failed])
             changed = self._with_parts(parts)
             if all(part.state.failed for part in parts):
                 # The attempt counts, so that the next retry is another request to the provider.
@@ -286,18 +286,18 @@ class RefundWorkflow:
                 raise Refused(
                     ErrorCode.PAYMENT_DECLINED, f"The provider refused: {changed.failure}."
                 )
-            await self._book("retry", changed, by=OPERATOR, note=order.method)
+            await self._book("retry", changed, by=OPERATOR, note=request.method)
             self._lookups = ()
             accepted = {part.payment for part in parts if not part.state.failed}
             await self._notify(decided=self._refund.total_of(accepted))
             return self._refund
 
     @retry.validator
-    def _validate_retry(self, order: RetryRefund) -> None:
+    def _validate_retry(self, request: RetryRefund) -> None:
         self._lifecycle.require("retry")
 
     @workflow.update
-    async def close(self, order: CloseRefund) -> Refund:
+    async def close(self, request: CloseRefund) -> Refund:
         """End what is still open, by an operator's decision (REF-4)."""
         async with self._update_lock:
             await self._look_up()
@@ -306,14 +306,14 @@ class RefundWorkflow:
             failed = {part.payment for part in parts if part.state.failed}
             given_up = failed or {part.payment for part in parts if part.state.open}
             changed = self._with_state(PartState.CLOSED, given_up)
-            await self._decide("close", changed, note=order.reason)
+            await self._decide("close", changed, note=request.reason)
             await self._notify(decided=changed.total_of(given_up))
             if not failed:
                 await self._start_watch()
             return self._refund
 
     @close.validator
-    def _validate_close(self, order: CloseRefund) -> None:
+    def _validate_close(self, request: CloseRefund) -> None:
         self._lifecycle.require("close")
 
     # Steps of the updates
@@ -327,10 +327,10 @@ class RefundWorkflow:
         """Watch for a late success of what was given up (REF-4)."""
         await workflow.start_child_workflow(
             RefundWatchWorkflow.run,
-            WatchRefund(order=self._order, closed_at=workflow.now()),
-            id=f"watch/{self._order.refund_id}",
+            WatchRefund(plan=self._plan, closed_at=workflow.now()),
+            id=f"watch/{self._plan.refund_id}",
             parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Closed refund: {masked(self._order.payee)}",
+            static_summary=f"Closed refund: {masked(self._plan.payee)}",
         )
 
     def _with_parts(self, parts: Sequence[RefundPart]) -> Refund:
@@ -370,10 +370,10 @@ class RefundWatchWorkflow:
     @workflow.run
     async def run(self, watch: WatchRefund) -> None:
         """Start the refund again at each planned time; it settles if the provider says so."""
-        order = watch.order
+        order = watch.plan
         business_days = await workflow.execute_activity_method(
             RefundActivities.plan_lookups,
-            PlanLookups(order=order, after=max(watch.closed_at, order.requested_at)),
+            PlanLookups(plan=order, after=max(watch.closed_at, order.requested_at)),
             **STORE | ActivityConfig(summary="Plan the next business days"),
         )
         for lookup_at in late_lookups(watch.closed_at, business_days):
@@ -386,7 +386,7 @@ class RefundWatchWorkflow:
             )
             if not stored.may_arrive_late:
                 return
-            await self._run_refund(StartRefund(order=order, carried=stored))
+            await self._run_refund(StartRefund(plan=order, carried=stored))
 
     async def _run_refund(self, start: StartRefund) -> None:
         # The refund may run already or be ended from outside; the next look-up follows anyway.
@@ -394,12 +394,12 @@ class RefundWatchWorkflow:
             await workflow.execute_child_workflow(
                 RefundWorkflow.run,
                 start,
-                id=start.order.workflow_id,
+                id=start.plan.workflow_id,
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 search_attributes=search_attributes(
-                    start.order, start.carried or initial_record(start.order)
+                    start.plan, start.carried or initial_record(start.plan)
                 ),
-                static_summary=f"Refund to {masked(start.order.payee)}",
+                static_summary=f"Refund to {masked(start.plan.payee)}",
             )
 
 
@@ -418,13 +418,13 @@ def _with_next_attempt(part: RefundPart) -> RefundPart:
     return part.model_copy(update={"attempt": part.attempt + 1})
 
 
-def search_attributes(order: RefundPlan, refund: Refund) -> TypedSearchAttributes:
+def search_attributes(plan: RefundPlan, refund: Refund) -> TypedSearchAttributes:
     """Return the search attributes of a refund; never an amount."""
     return TypedSearchAttributes(
         [
-            SearchAttributePair(search_attribute.ACCOUNT_ID, order.target),
+            SearchAttributePair(search_attribute.ACCOUNT_ID, plan.target),
             SearchAttributePair(search_attribute.LIFECYCLE_STATE, refund.state.value),
-            SearchAttributePair(search_attribute.DEADLINE, order.overdue_from),
+            SearchAttributePair(search_attribute.DEADLINE, plan.overdue_from),
         ]
     )
 

@@ -27,16 +27,16 @@ class ReminderWorkflow:
     """
 
     @workflow.init
-    def __init__(self, order: RemindStale) -> None:
+    def __init__(self, request: RemindStale) -> None:
         """Start with no invitation signaled."""
-        self._order = order
+        self._order = request
         self._run = ReminderRun(
-            run_id=workflow.info().first_execution_run_id, started_at=workflow.now(), by=order.by
+            run_id=workflow.info().first_execution_run_id, started_at=workflow.now(), by=request.by
         )
         self._publish("signaling the invitations")
 
     @workflow.run
-    async def run(self, order: RemindStale) -> ReminderRun:
+    async def run(self, request: RemindStale) -> ReminderRun:
         """Signal the invitations, wait for their reminders, send the digests."""
         await self._record()
         await self._signal_invitations()

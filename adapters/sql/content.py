@@ -27,71 +27,71 @@ class SqlContent:
         self._engine = engine
         self._meeting_domain = meeting_domain
 
-    async def move(self, order: MoveItem) -> ItemMoved:
+    async def move(self, request: MoveItem) -> ItemMoved:
         """Move one item, once per invitation; a repetition returns the first result."""
         async with writing(self._engine) as session:
-            await locked_invitation(session, order.invitation_id)
-            row = await session.get(MovedItemRow, (order.invitation_id, order.item.value))
+            await locked_invitation(session, request.invitation_id)
+            row = await session.get(MovedItemRow, (request.invitation_id, request.item.value))
             if row is None:
-                row = await self._move_item(session, order)
+                row = await self._move_item(session, request)
                 session.add(row)
             return ItemMoved(count=row.count, changes=row.changes)
 
-    async def _move_item(self, session: AsyncSession, order: MoveItem) -> MovedItemRow:
+    async def _move_item(self, session: AsyncSession, request: MoveItem) -> MovedItemRow:
         person = await session.get_one(
             PersonRow,
-            order.email,
+            request.email,
             options=(selectinload(PersonRow.meetings), selectinload(PersonRow.webinars)),
             with_for_update=True,
         )
-        target = await load_account(session, order.account, only=order.email)
-        user = target.user(order.email)
+        target = await load_account(session, request.account, only=request.email)
+        user = target.user(request.email)
         changes: tuple[Change, ...] = ()
         # A person who has left again took everything along unchanged.
         if user is not None:
             # The whole chat history belongs to the person, from every account (TRF-4).
             user = user.model_copy(update={"chat_messages": person.chat_messages})
-            changes = await self._apply_changes(session, order, person, target, user)
+            changes = await self._apply_changes(session, request, person, target, user)
         return MovedItemRow(
-            invitation_id=order.invitation_id,
-            item=order.item.value,
-            count=counts_of(user)[order.item],
+            invitation_id=request.invitation_id,
+            item=request.item.value,
+            count=counts_of(user)[request.item],
             changes=changes,
         )
 
     async def _apply_changes(
         self,
         session: AsyncSession,
-        order: MoveItem,
+        request: MoveItem,
         person: PersonRow,
         target: Account,
         user: User,
     ) -> tuple[Change, ...]:
         """Apply the changes that the target account makes to the item."""
-        match order.item:
+        match request.item:
             case Item.SETTINGS:
                 changes = overridden_settings(user.settings, target.locked_settings, target.id)
                 taken = {change.name: change.new for change in changes}
                 person.settings = {**person.settings, **taken}
                 return changes
             case Item.MEETINGS:
-                return await self._relink(session, order, target, user.meetings, person.meetings)
+                return await self._relink(session, request, target, user.meetings, person.meetings)
             case Item.WEBINARS:
-                return await self._relink(session, order, target, user.webinars, person.webinars)
+                return await self._relink(session, request, target, user.webinars, person.webinars)
             case _:
                 return ()
 
     async def _relink(
         self,
         session: AsyncSession,
-        order: MoveItem,
+        request: MoveItem,
         target: Account,
         meetings: Sequence[Meeting],
         rows: Sequence[MeetingRow | WebinarRow],
     ) -> tuple[Change, ...]:
         changes = changed_join_links(
             meetings,
-            await _source_vanity_url(session, order.invitation_id),
+            await _source_vanity_url(session, request.invitation_id),
             target.vanity_url,
             self._meeting_domain,
         )

@@ -90,7 +90,7 @@ AnyRefundLetter = (
 
 
 def refund_letters(
-    order: RefundPlan,
+    plan: RefundPlan,
     refund: Refund,
     parties: RefundParties,
     *,
@@ -103,15 +103,15 @@ def refund_letters(
     """
     moves, name = refund.journal, parties.account_name
     # A refund may fail again after a retry; each transition has its own e-mail.
-    about, payee = f"{len(moves)}.{order.refund_id}", parties.payee
+    about, payee = f"{len(moves)}.{plan.refund_id}", parties.payee
     event = moves[-1].event
     if event in {"submit", "settle", "fall_due", "fail"}:
         yield RefundRequestedLetter(
-            id=f"refund_requested.{order.refund_id}",
+            id=f"refund_requested.{plan.refund_id}",
             reader=payee,
             account_name=name,
             amount=refund.amount,
-            arrives_between=order.arrives_between,
+            arrives_between=plan.arrives_between,
         )
     match event:
         case "settle":
@@ -129,7 +129,7 @@ def refund_letters(
                 reader=payee,
                 account_name=name,
                 amount=refund.amount_open,
-                arrives_between=order.arrives_between,
+                arrives_between=plan.arrives_between,
                 operators_know=operators_know,
             )
         case "fail":

@@ -60,7 +60,7 @@ class RecordingStore:
             invitee=Reader(email=invite.email),
         )
 
-    async def join(self, order: JoinAccount) -> AccountJoined:
+    async def join(self, request: JoinAccount) -> AccountJoined:
         assert self.kept is not None
         return AccountJoined(invitation=self.kept)
 
@@ -69,22 +69,22 @@ class RecordingStore:
         return InvitationRead(invitation=self.kept)
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
-        by_managed_domain()
+        not_used()
 
-    async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
-        by_managed_domain()
+    async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
+        not_used()
 
     async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
-        by_managed_domain()
+        not_used()
 
     async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
         return False
 
     async def authorize(self, account: str, admin: str) -> None:
-        by_managed_domain()
+        not_used()
 
 
-def by_managed_domain() -> NoReturn:
+def not_used() -> NoReturn:
     raise AssertionError("nobody asked for that")
 
 
@@ -282,7 +282,7 @@ async def test_a_letter_to_a_slow_mail_server_is_left_to_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """INV-11: a letter in transfer is not cancelled."""
-    monkeypatch.setattr(letters, "AT_ONCE", timedelta(milliseconds=50))
+    monkeypatch.setattr(letters, "IMMEDIATE_TIMEOUT", timedelta(milliseconds=50))
 
     class Slow(Outbox):
         """A mail server that is slow to greet, or to take a letter."""

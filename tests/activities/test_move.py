@@ -84,14 +84,14 @@ class Services:
     moved: dict[Item, ItemMoved] = field(default_factory=dict)
     tried: list[Item] = field(default_factory=list)
 
-    async def move(self, order: MoveItem) -> ItemMoved:
-        self.tried.append(order.item)
-        if order.item in self.never:
+    async def move(self, request: MoveItem) -> ItemMoved:
+        self.tried.append(request.item)
+        if request.item in self.never:
             raise UnmovableItem("ann@example.com is unknown here")
-        if self.now < self.down_until.get(order.item, NOON):
+        if self.now < self.down_until.get(request.item, NOON):
             raise ConnectionError("ann@example.com: try again later")
-        changes = (LOCKED,) if order.item is Item.SETTINGS else ()
-        return self.moved.setdefault(order.item, ItemMoved(count=5, changes=changes))
+        changes = (LOCKED,) if request.item is Item.SETTINGS else ()
+        return self.moved.setdefault(request.item, ItemMoved(count=5, changes=changes))
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Moving:
     beats: list[dict[str, str]] = field(default_factory=list)
     waited: timedelta = timedelta()
 
-    async def attempt(self, order: MoveData) -> DataMoved:
+    async def attempt(self, request: MoveData) -> DataMoved:
         environment = ActivityEnvironment()
         environment.on_heartbeat = lambda *details: self.beats.append(details[0])
         environment.info = replace(
@@ -115,9 +115,9 @@ class Moving:
             started_time=SERVER_NOON + self.waited,
             heartbeat_details=self.beats[-1:],
         )
-        self.services.now = order.at + self.waited
+        self.services.now = request.at + self.waited
         return await environment.run(
-            MoveActivities(store=self.store, services=self.services).move_data, order
+            MoveActivities(store=self.store, services=self.services).move_data, request
         )
 
     async def run(self, give_up_at: datetime | None = NOON + DAY) -> dict[Item, ItemStatus]:
@@ -234,13 +234,13 @@ async def test_a_service_that_hangs_is_cancelled_while_heartbeats_continue(
 ) -> None:
     """TRF-1: a worker without heartbeats counts as dead, and no item waits for another forever."""
     monkeypatch.setattr(move, "HEARTBEAT_INTERVAL", timedelta(milliseconds=10))
-    monkeypatch.setattr(move, "ITEM_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(move, "ITEM_TIMEOUT", timedelta(milliseconds=100))
 
     class Hanging(Services):
-        async def move(self, order: MoveItem) -> ItemMoved:
-            if order.item is Item.RECORDINGS:
+        async def move(self, request: MoveItem) -> ItemMoved:
+            if request.item is Item.RECORDINGS:
                 await asyncio.Event().wait()
-            return await super().move(order)
+            return await super().move(request)
 
     moving = Moving(Hanging())
     statuses = await moving.run(give_up_at=NOON)

@@ -32,13 +32,13 @@ class ReminderWorkflowWithTimer(ReminderWorkflow):
     """The workflow with one more command."""
 
     @workflow.init
-    def __init__(self, order: RemindStale) -> None:
-        super().__init__(order)
+    def __init__(self, request: RemindStale) -> None:
+        super().__init__(request)
 
     @workflow.run
-    async def run(self, order: RemindStale) -> ReminderRun:
+    async def run(self, request: RemindStale) -> ReminderRun:
         await workflow.sleep(1)
-        return await super().run(order)
+        return await super().run(request)
 
 
 def _name(path: Path) -> str:

@@ -18,14 +18,14 @@ class Failing:
         self.services = SqlContent(world.store.engine, "meet.example")
         self.tries, self.for_good = tries, for_good
 
-    async def move(self, order: MoveItem) -> ItemMoved:
+    async def move(self, request: MoveItem) -> ItemMoved:
         """Once per item, as the services promise."""
-        if order.item is Item.RECORDINGS and self.for_good:
+        if request.item is Item.RECORDINGS and self.for_good:
             raise UnmovableItem("the recordings of jane@example.com are in another region")
-        if order.item is Item.RECORDINGS and self.tries:
+        if request.item is Item.RECORDINGS and self.tries:
             self.tries -= 1
             raise ConnectionError("the recordings service is down")
-        return await self.services.move(order)
+        return await self.services.move(request)
 
 
 async def invited(world: World) -> None:

@@ -41,21 +41,21 @@ class FailingFor:
     tried: list[Item] = field(default_factory=list)
     recording: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def move(self, order: MoveItem) -> ItemMoved:
-        self.tried.append(order.item)
-        if order.item is Item.RECORDINGS:
+    async def move(self, request: MoveItem) -> ItemMoved:
+        self.tried.append(request.item)
+        if request.item is Item.RECORDINGS:
             self.recording.set()
             if self.tried.count(Item.RECORDINGS) <= self.tries:
                 raise ConnectionError("down")
-        return await self.services.move(order)
+        return await self.services.move(request)
 
 
 class Hanging(FailingFor):
     """The built-in services; recordings hang in the first `tries`."""
 
-    async def move(self, order: MoveItem) -> ItemMoved:
+    async def move(self, request: MoveItem) -> ItemMoved:
         try:
-            return await super().move(order)
+            return await super().move(request)
         except ConnectionError:
             await asyncio.Event().wait()
             raise
@@ -96,11 +96,11 @@ async def a_move(world: World) -> MoveData:
     )
 
 
-async def started(world: World, order: MoveData) -> WorkflowHandle[MoveWorkflow, DataMoved]:
+async def started(world: World, request: MoveData) -> WorkflowHandle[MoveWorkflow, DataMoved]:
     return await world.temporal.client.start_workflow(
         MoveWorkflow.run,
-        RetryMove(move=order),
-        id=f"move/{order.account}/{order.invitation_id}",
+        RetryMove(move=request),
+        id=f"move/{request.account}/{request.invitation_id}",
         task_queue=f"{world.settings.task_queue}-move",
     )
 

@@ -72,7 +72,7 @@ async def test_a_run_reminds_all_quiet_invitees_and_the_next_run_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REM-1, REM-2: each invitee once, each inviter one digest."""
-    monkeypatch.setattr(reminder, "AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(reminder, "MAX_CONCURRENT", AT_ONCE)
     emails = await quiet(world, MANY)
     await until_found(world, MANY)
     reminders = world.waiting(120).reminders

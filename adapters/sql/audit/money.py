@@ -201,15 +201,15 @@ def _of_bookings(
             )
 
 
-def _expected(order: RefundPlan, refund: Refund) -> Mapping[str, Decimal]:
+def _expected(plan: RefundPlan, refund: Refund) -> Mapping[str, Decimal]:
     sent: dict[str, Decimal] = defaultdict(Decimal)
     receivers = {
-        PartState.SUCCEEDED: methods_of(order.source),
-        PartState.CONVERTED: credit_of(order.target),
-        PartState.CLOSED: written_off_of(order.source),
+        PartState.SUCCEEDED: methods_of(plan.source),
+        PartState.CONVERTED: credit_of(plan.target),
+        PartState.CLOSED: written_off_of(plan.source),
     }
     for part in refund.parts:
-        sent[prepaid_of(order.source)] -= part.amount.amount
+        sent[prepaid_of(plan.source)] -= part.amount.amount
         if part.state in receivers:
             sent[receivers[part.state]] += part.amount.amount
     return dict(sent)

@@ -64,20 +64,20 @@ class _Rows:
     accounts: Mapping[str, AccountRow]
 
 
-async def commit_acceptance(session: AsyncSession, order: JoinAccount) -> AccountJoined:
+async def commit_acceptance(session: AsyncSession, request: JoinAccount) -> AccountJoined:
     """Move the person, once, and settle their money; return the record that is kept.
 
     Their other open invitations end here as superseded (INV-14). Raises Refused as
     `InvitationStore.join` says, in the order of the rules.
     """
-    invite, at = order.invite, order.invitation.journal[-1].at
+    invite, at = request.invite, request.invitation.journal[-1].at
     await advisory_lock_on_invitee(session, invite.email)
     invitation, others = await _lock_invitations(session, invite)
     if not invitation.record.state.unanswered:
         refund = await refund_of(session, invite.invitation_id)
         return AccountJoined(invitation=invitation.record, refund=refund)
     rows = await _lock_rows(session, invite, invitation, others)
-    facts = await _load_facts(session, order, rows, at)
+    facts = await _load_facts(session, request, rows, at)
     acceptance = decide_acceptance(facts)
     await _write(session, rows, acceptance, at)
     return AccountJoined(invitation=invitation.record, refund=acceptance.refund)
@@ -118,17 +118,17 @@ async def _lock_rows(
 
 
 async def _load_facts(
-    session: AsyncSession, order: JoinAccount, rows: _Rows, at: datetime
+    session: AsyncSession, request: JoinAccount, rows: _Rows, at: datetime
 ) -> AcceptanceFacts:
     """Return everything that the decision depends on."""
-    invite, target = order.invite, rows.accounts[order.invite.account]
+    invite, target = request.invite, rows.accounts[request.invite.account]
     return AcceptanceFacts(
         at=at,
         invite=invite,
-        accepted=order.invitation,
-        choice=order.choice,
-        shown=order.quote,
-        by_managed_domain=order.by_managed_domain,
+        accepted=request.invitation,
+        choice=request.choice,
+        shown=request.quote,
+        by_managed_domain=request.by_managed_domain,
         target=TargetAccount(
             id=target.id,
             currency=target.currency,

@@ -247,10 +247,10 @@ class SqlInvitations:
                 moved = {"manifest": manifest, "with_errors": failed(manifest)}
                 store_record(row, invitation.model_copy(update=moved))
 
-    async def join(self, order: JoinAccount) -> AccountJoined:
+    async def join(self, request: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
-            return await commit_acceptance(session, order)
+            return await commit_acceptance(session, request)
 
     async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Record the progress of an item, also after the invitation was completed (TRF-1)."""
@@ -329,10 +329,10 @@ class SqlInvitations:
             left = await ended_membership(session, invite.invitation_id)
             return await _with_admins(session, parties, invite, target, left) if left else parties
 
-    async def preview(self, order: PreviewInvitation) -> InvitationPreviewed:
+    async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting; changes nothing (QUO-8)."""
         async with reading(self._engine) as session:
-            return await build_preview(session, order)
+            return await build_preview(session, request)
 
 
 def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:

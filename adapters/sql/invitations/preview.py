@@ -12,18 +12,18 @@ from domain.invitation import Invite
 from domain.preview import preview_acceptance
 
 
-async def build_preview(session: AsyncSession, order: PreviewInvitation) -> InvitationPreviewed:
+async def build_preview(session: AsyncSession, request: PreviewInvitation) -> InvitationPreviewed:
     """Return the preview; while the recorded quote binds, the same one is shown again."""
-    invite = order.invite
+    invite = request.invite
     source = await source_of(session, invite)
     person = await session.get(PersonRow, invite.email)
     found, quote = preview_acceptance(
         invite,
-        order.at,
+        request.at,
         source,
         await load_account(session, invite.account, only=invite.email),
         chat_messages=person.chat_messages if person else 0,
-        shown=order.recorded,
+        shown=request.recorded,
         calendar_of=calendar_of,
     )
     return InvitationPreviewed(preview=found, quote=quote)

@@ -30,16 +30,16 @@ class SqlRefunds:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def book(self, order: RefundPlan, refund: Refund, at: datetime) -> None:
+    async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
         """Mailer the transfers of each part's state, once each, and store the record."""
         async with writing(self._engine) as session:
-            row = await _known(session, order.refund_id, lock=True)
+            row = await _known(session, plan.refund_id, lock=True)
             if len(row.record.journal) > len(refund.journal):
                 return
-            accounts = await locked_accounts(session, {order.source, order.target})
-            target = accounts[order.target]
-            before = await posted(session, possible_part_ids(order, refund.parts, at))
-            transfers = [*due_for_parts(order, refund.parts, before, at)]
+            accounts = await locked_accounts(session, {plan.source, plan.target})
+            target = accounts[plan.target]
+            before = await posted(session, possible_part_ids(plan, refund.parts, at))
+            transfers = [*due_for_parts(plan, refund.parts, before, at)]
             closed = target.state == "closed"
             require_convertible(transfers, target.id, target.currency, closed=closed)
             if any(transfer.kind is TransferKind.REVERSED for transfer in transfers):
@@ -49,27 +49,27 @@ class SqlRefunds:
             await apply_automatically(session, target, at)
             row.state, row.record = refund.state, refund
 
-    async def refund_parties(self, order: RefundPlan) -> RefundParties:
+    async def refund_parties(self, plan: RefundPlan) -> RefundParties:
         """Return the people to notify of the refund, as the directory has them (TXT-1)."""
         async with reading(self._engine) as session:
-            target = await require_account(session, order.target)
-            source = await require_account(session, order.source)
-            payee = await session.get_one(PersonRow, order.payee)
+            target = await require_account(session, plan.target)
+            source = await require_account(session, plan.source)
+            payee = await session.get_one(PersonRow, plan.payee)
             return RefundParties(
                 account_name=target.name,
-                payee=payee.as_reader(source.time_zone, order.locale),
+                payee=payee.as_reader(source.time_zone, plan.locale),
                 admins=tuple(
-                    admin.as_reader(target.time_zone, order.locale)
+                    admin.as_reader(target.time_zone, plan.locale)
                     for admin in await admins_of(session, target.id)
                 ),
                 collection=target.collection,
             )
 
-    async def next_lookups(self, order: RefundPlan, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
         """Return the next look-ups after `after`, by the source account's calendar (REF-2)."""
         async with reading(self._engine) as session:
-            source = await require_account(session, order.source)
-            return calendar_of(source).next_lookups(order.requested_at, after)
+            source = await require_account(session, plan.source)
+            return calendar_of(source).next_lookups(plan.requested_at, after)
 
     async def latest(self, refund_id: str) -> Refund:
         """Return the stored refund. Raises Refused: `not_found`."""

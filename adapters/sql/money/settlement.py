@@ -45,13 +45,13 @@ async def refund_of(session: AsyncSession, invitation_id: str) -> RefundPlan | N
     return row.ordered if row else None
 
 
-def _refund_row(order: RefundPlan) -> RefundRow:
-    record = initial_record(order)
+def _refund_row(plan: RefundPlan) -> RefundRow:
+    record = initial_record(plan)
     return RefundRow(
-        refund_id=order.refund_id,
-        invitation_id=order.invitation_id,
+        refund_id=plan.refund_id,
+        invitation_id=plan.invitation_id,
         state=record.state,
-        requested_at=order.requested_at,
-        ordered=order,
+        requested_at=plan.requested_at,
+        ordered=plan,
         record=record,
     )

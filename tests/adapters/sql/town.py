@@ -86,7 +86,7 @@ class Town:
         by: str = ADMIN,
         locale: str | None = None,
         name: str | None = None,
-        beside: str | None = None,
+        owner_invitation_id: str | None = None,
     ) -> Invite:
         return Invite(
             invitation_id=uuid4().hex,
@@ -97,7 +97,7 @@ class Town:
             invited_by=by,
             locale=locale,
             name=name,
-            beside=beside,
+            owner_invitation_id=owner_invitation_id,
         )
 
     async def claimed(self, invite: Invite, at: datetime = NOON) -> Invitation:
@@ -133,7 +133,7 @@ class Town:
 
     async def joined_unasked(self, invite: Invite, record: Invitation) -> Invitation:
         """The record once a managed domain has let the person in, if it does."""
-        order = JoinAccount(invite=invite, invitation=record, choice=None, unasked=True)
+        order = JoinAccount(invite=invite, invitation=record, choice=None, by_managed_domain=True)
         return (await self.store.invitations.join(order)).invitation
 
     async def previewed(

@@ -70,7 +70,7 @@ async def test_a_member_of_a_paid_account_comes_beside_its_blocked_owner(town: T
     """BLK-6, SRC-4: and when the last of them has gone, the owner is free."""
     owner, record = await blocked(town)
     assert await town.store.invitations.invited_with_owner(owner.invitation_id) == [MAX]
-    await town.joined(town.invite(MAX, beside=owner.invitation_id))
+    await town.joined(town.invite(MAX, owner_invitation_id=owner.invitation_id))
     assert [told.workflow_id for told in await town.announced()] == [owner.workflow_id]
     assert (await town.store.invitations.standing(owner)).blockers == ()
     assert (await town.join(owner, record)).state.accepted
@@ -83,7 +83,9 @@ async def test_a_member_who_joined_by_invitation_comes_beside_all_the_same(town:
     owner, _ = await blocked(town)
     invitees = await town.store.invitations.invited_with_owner(owner.invitation_id)
     assert invitees == [MAX, "new@person.example"]
-    kept = await town.joined(town.invite("new@person.example", beside=owner.invitation_id))
+    kept = await town.joined(
+        town.invite("new@person.example", owner_invitation_id=owner.invitation_id)
+    )
     assert kept.state.accepted
 
 
@@ -93,17 +95,20 @@ async def test_nobody_comes_beside_an_owner_who_is_not_blocked(town: Town) -> No
     with pytest.raises(Refused) as refused:
         await town.store.invitations.invited_with_owner(invite.invitation_id)
     assert refused.value.code is ErrorCode.CONFLICT
-    assert await code(town, town.invite(MAX, beside=invite.invitation_id)) is ErrorCode.CONFLICT
+    assert (
+        await code(town, town.invite(MAX, owner_invitation_id=invite.invitation_id))
+        is ErrorCode.CONFLICT
+    )
 
 
 async def test_who_was_invited_beside_already_is_given_that_invitation(town: Town) -> None:
     """INV-3: also when the owner is no longer blocked."""
     owner, record = await blocked(town)
-    first = town.invite(MAX, beside=owner.invitation_id)
+    first = town.invite(MAX, owner_invitation_id=owner.invitation_id)
     await town.pending(first)
     freed = after(InvitationMachine, record, "unblock", at=NOON, by="seatflow")
     await town.store.invitations.record(owner.invitation_id, freed)
-    again = town.invite(MAX, beside=owner.invitation_id)
+    again = town.invite(MAX, owner_invitation_id=owner.invitation_id)
     standing = await town.store.invitations.claim(again, record, NOON)
     assert standing
     assert standing.invitation_id == first.invitation_id
@@ -115,18 +120,18 @@ async def test_only_the_users_of_that_owner_come_beside_and_into_that_account(to
     await town.store.directory.import_(
         directory(account("third", user("tom@third.example"), plan="pro"))
     )
-    stranger = town.invite("tom@third.example", beside=owner.invitation_id)
+    stranger = town.invite("tom@third.example", owner_invitation_id=owner.invitation_id)
     assert await code(town, stranger) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
-    elsewhere = town.invite(MAX, into="zeta", by=ZOE, beside=owner.invitation_id)
+    elsewhere = town.invite(MAX, into="zeta", by=ZOE, owner_invitation_id=owner.invitation_id)
     assert await code(town, elsewhere) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
-    unknown = town.invite(MAX, beside="nothing")
+    unknown = town.invite(MAX, owner_invitation_id="nothing")
     assert await code(town, unknown) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
 
 
 async def test_once_the_owner_stays_their_users_stay(town: Town) -> None:
     """BLK-6: looked at again when it counts."""
     owner, record = await blocked(town)
-    beside = town.invite(MAX, beside=owner.invitation_id)
+    beside = town.invite(MAX, owner_invitation_id=owner.invitation_id)
     pending = await town.pending(beside)
     await town.store.invitations.end(owner.invitation_id, ended(record))
     with pytest.raises(Refused) as refused:
