@@ -4,12 +4,18 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from domain.error import ErrorCode, Refused
+
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Upgrade the database to the newest revision; may be repeated, also concurrently."""
+    """Upgrade the database to the newest revision; may be repeated, also concurrently.
+
+    Raises `Refused(conflict)` for a database that this version cannot upgrade.
+    """
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade)
 
@@ -21,4 +27,12 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise Refused(
+            ErrorCode.CONFLICT,
+            "Another version of Seatflow has set up this database, and this version cannot "
+            f"upgrade it ({error}). Set up a new database, and import the accounts that the other "
+            "version exports.",
+        ) from error

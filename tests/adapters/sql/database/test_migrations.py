@@ -1,12 +1,14 @@
 """The migrated schema and the models."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.database.schema import Base
 from adapters.sql.migrations import upgrade
+from domain.error import ErrorCode, Refused
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -27,6 +29,15 @@ async def test_upgrading_again_changes_nothing(engine: AsyncEngine) -> None:
     await upgrade(engine)
     async with engine.begin() as connection:
         assert await connection.run_sync(_differences) == []
+
+
+async def test_a_database_of_an_unknown_revision_is_refused(engine: AsyncEngine) -> None:
+    """A version before 0.2.0 has left it; the error says what to do."""
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+    with pytest.raises(Refused, match="Set up a new database") as refused:
+        await upgrade(engine)
+    assert refused.value.code is ErrorCode.CONFLICT
 
 
 def _differences(connection: Connection) -> list[object]:
