@@ -22,6 +22,13 @@ from adapters.sql.store import SqlStore
 from clients.refund import RefundClient
 from devstack.mailbox import Mailbox, MailSink
 from devstack.ports import HOST, Ports
+from devstack.state_folder import (
+    SERVER_STOP_TIMEOUT,
+    database_of,
+    locked,
+    record_server,
+    stop_orphaned_server,
+)
 from devstack.web_server import serving
 from domain.error import Unavailable
 from runtime.clients import Clients
@@ -39,7 +46,6 @@ Portal = Callable[[Settings, RefundClient], ASGIApp]
 """Builds the portal over open backends; passed in, because the portal is a layer above."""
 
 SERVER_START_TIMEOUT = timedelta(seconds=30)
-SERVER_STOP_TIMEOUT = timedelta(seconds=10)
 
 SERVER_OPTIONS = (
     "--ui-disable-news-fetch",
@@ -111,10 +117,17 @@ class Stack:
         }
 
     async def __aenter__(self) -> Self:
-        """Start everything. Raises Refused or Unavailable, with nothing left running."""
-        self.ports.require_free()
+        """Start everything. Raises Refused or Unavailable, with nothing left running.
+
+        Another stack in the same folder: `Refused(conflict)`. A Temporal server that a killed
+        stack left there is stopped first.
+        """
         make_secret_key(self.settings)
+        folder = self.settings.state_folder
         async with AsyncExitStack() as parts:
+            parts.enter_context(locked(folder, f"Temporal UI {self.ui}, portal {self.portal}"))
+            await stop_orphaned_server(folder)
+            self.ports.require_free()
             await set_up_store(self.settings)
             self.store = await parts.enter_async_context(
                 open_store(self.settings, WORKER_BUSY_SECONDS)
@@ -194,7 +207,7 @@ async def _temporal_server(
             f"--port={ports.temporal}",
             f"--ui-port={ports.ui}",
             f"--namespace={namespace}",
-            f"--db-filename={settings.state_folder / 'temporal.db'}",
+            f"--db-filename={database_of(settings.state_folder)}",
             *SERVER_OPTIONS,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
@@ -202,6 +215,7 @@ async def _temporal_server(
             # Ctrl-C must not reach the server: it stops last, after the worker has drained.
             start_new_session=True,
         )
+    record_server(settings.state_folder, server.pid)
     try:
         yield server
     finally:
