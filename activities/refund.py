@@ -70,7 +70,7 @@ class RefundStore(Protocol):
     """The part of the store that a running refund uses."""
 
     async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        """Mailer the state of each part, once each, and write the record, in one transaction.
+        """Post the transfers of each part, once each, and write the record, in one transaction.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
         after that: another entry reverses the credit. Closed: written off.

@@ -27,6 +27,7 @@ from clients.batch import BatchInviter
 from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
+from runtime.message_guard import MessageGuard
 from runtime.outbox_relay import relay_announcements_forever
 from runtime.recovery import Recovery
 from runtime.sandbox import HeaderInterceptor, LightRunner
@@ -211,7 +212,7 @@ async def worker_for(
                 reminders.await_reminders,
                 reminders.notify_inviters,
             ],
-            interceptors=[HeaderInterceptor()],
+            interceptors=[HeaderInterceptor(), MessageGuard()],
             workflow_runner=workflow_runner(shared),
             graceful_shutdown_timeout=DRAIN_TIMEOUT,
             max_cached_workflows=CACHED_WORKFLOWS,

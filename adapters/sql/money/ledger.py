@@ -29,7 +29,7 @@ _CHANGE_BALANCE = (
 
 
 async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
-    """Mailer the transfers; the database refuses an overdraft and a repeated id."""
+    """Post the transfers; the database refuses an overdraft and a repeated id."""
     if not transfers:
         return
     changes: dict[tuple[str, str], Decimal] = defaultdict(Decimal)

@@ -122,7 +122,7 @@ class SqlOrders:
             )
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
-        """Mailer the payment and grow the pool, once per invoice (ADD-5)."""
+        """Book the payment and grow the pool, once per invoice (ADD-5)."""
         async with writing(self._engine) as session:
             account, row = await _locked(session, order)
             invoice = await due_invoice(session, row, order)

@@ -127,7 +127,7 @@ async def pay_invoice(
     payment: OrderPayment | None,
     at: datetime,
 ) -> None:
-    """Mailer the payment, and list the licenses for the term that is paid (ADD-5).
+    """Book the payment, and list the licenses for the term that is paid (ADD-5).
 
     The payments of the term before become revenue.
     """
@@ -161,7 +161,7 @@ async def prepay_with_credit(
 
 
 async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
-    """Mailer the payments of the last paid term as revenue."""
+    """Book the payments of the last paid term as revenue."""
     line = await order_line(session, order)
     paid = [each for each in await invoices_of(session, order.order_id) if each.state == "paid"]
     if line is None or not paid:

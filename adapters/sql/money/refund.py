@@ -31,7 +31,7 @@ class SqlRefunds:
         self._engine = engine
 
     async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        """Mailer the transfers of each part's state, once each, and store the record."""
+        """Post the transfers of each part's state, once each, and store the record."""
         async with writing(self._engine) as session:
             row = await _known(session, plan.refund_id, lock=True)
             if len(row.record.journal) > len(refund.journal):

@@ -17,7 +17,7 @@ from states.refund import initial_record
 async def write_settlement(
     session: AsyncSession, closing: Closing, target: AccountRow, at: datetime
 ) -> None:
-    """Mailer the ledger entries, and record the settlement and the refund to request (QUO).
+    """Post the ledger entries, and record the settlement and the refund to request (QUO).
 
     Both accounts are locked.
     """

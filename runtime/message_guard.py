@@ -1,0 +1,85 @@
+"""The guard that keeps malformed messages from failing workflow tasks (OPS-4)."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import get_type_hints
+
+from temporalio import workflow
+from temporalio.worker import (
+    HandleSignalInput,
+    HandleUpdateInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from domain.error import ErrorCode, Refused
+
+Handler = Callable[..., object]
+
+
+class MessageGuard(Interceptor):
+    """An interceptor that refuses malformed updates, and logs and drops malformed signals.
+
+    The SDK decodes arguments by their types before. It does not check their number, and decodes
+    a null payload to None for every type. A handler would raise TypeError or AttributeError, and
+    its workflow task would fail until the workflow is reset.
+    """
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        """Return the interceptor of each workflow."""
+        return _Guarded
+
+
+class _Guarded(WorkflowInboundInterceptor):
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        if mismatch := _mismatch(input.signal, input.args):
+            workflow.logger.warning("signal %s is dropped: %s", input.signal, mismatch)
+            return
+        await super().handle_signal(input)
+
+    def handle_update_validator(self, input: HandleUpdateInput) -> None:
+        _require_match(input)
+        super().handle_update_validator(input)
+
+    async def handle_update_handler(self, input: HandleUpdateInput) -> object:
+        # An update without a validator comes here directly.
+        _require_match(input)
+        return await super().handle_update_handler(input)
+
+
+def _require_match(update: HandleUpdateInput) -> None:
+    if mismatch := _mismatch(update.update, update.args):
+        raise Refused(ErrorCode.INVALID_INPUT, f"Update {update.update}: {mismatch}.")
+
+
+def _mismatch(message: str, arguments: Sequence[object]) -> str | None:
+    """Return why the arguments do not fit the handler of the message; None if they do.
+
+    A handler has the name of its message. The SDK reports a message without a handler.
+    """
+    handler = getattr(type(workflow.instance()), message, None)
+    if handler is None:
+        return None
+    parameters = _parameters(handler)
+    required = sum(required for required, _ in parameters)
+    if not required <= len(arguments) <= len(parameters):
+        return f"{len(arguments)} arguments instead of {len(parameters)}"
+    for (_, optional), argument in zip(parameters, arguments, strict=False):
+        if argument is None and not optional:
+            return "an argument is null"
+    return None
+
+
+@cache
+def _parameters(handler: Handler) -> tuple[tuple[bool, bool], ...]:
+    """Return for each parameter but `self` whether it is required, and whether it may be None."""
+    hints = get_type_hints(handler)
+    _, *parameters = inspect.signature(handler).parameters.values()
+    return tuple(
+        (parameter.default is parameter.empty, isinstance(None, hints[parameter.name]))
+        for parameter in parameters
+    )
