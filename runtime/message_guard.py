@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from temporalio import workflow
 from temporalio.worker import (
@@ -22,9 +22,9 @@ Handler = Callable[..., object]
 class MessageGuard(Interceptor):
     """An interceptor that refuses malformed updates, and logs and drops malformed signals.
 
-    The SDK decodes arguments by their types before. It does not check their number, and decodes
-    a null payload to None for every type. A handler would raise TypeError or AttributeError, and
-    its workflow task would fail until the workflow is reset.
+    The SDK decodes JSON by the types of the handler's parameters. It does not check the number of
+    arguments, and decodes null and binary payloads without regard to the types. The handler would
+    raise an error, and its workflow task would fail until the workflow is reset.
     """
 
     def workflow_interceptor_class(
@@ -68,18 +68,17 @@ def _mismatch(message: str, arguments: Sequence[object]) -> str | None:
     required = sum(required for required, _ in parameters)
     if not required <= len(arguments) <= len(parameters):
         return f"{len(arguments)} arguments instead of {len(parameters)}"
-    for (_, optional), argument in zip(parameters, arguments, strict=False):
-        if argument is None and not optional:
-            return "an argument is null"
+    for (_, hint), argument in zip(parameters, arguments, strict=False):
+        if not isinstance(argument, hint):
+            return f"an argument is {type(argument).__name__}"
     return None
 
 
 @cache
-def _parameters(handler: Handler) -> tuple[tuple[bool, bool], ...]:
-    """Return for each parameter but `self` whether it is required, and whether it may be None."""
+def _parameters(handler: Handler) -> tuple[tuple[bool, Any], ...]:
+    """Return for each parameter but `self` whether it is required, and its type."""
     hints = get_type_hints(handler)
     _, *parameters = inspect.signature(handler).parameters.values()
     return tuple(
-        (parameter.default is parameter.empty, isinstance(None, hints[parameter.name]))
-        for parameter in parameters
+        (parameter.default is parameter.empty, hints[parameter.name]) for parameter in parameters
     )

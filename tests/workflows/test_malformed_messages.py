@@ -44,11 +44,12 @@ MALFORMED: dict[str, Sequence[RawValue]] = {
     "a number": (payload(b"json/plain", b"7"),),
     "a text": (payload(b"json/plain", b'"text"'),),
     "a list": (payload(b"json/plain", b"[1]"),),
-    "an unknown member": (payload(b"json/plain", b'{"unknown": {}}'),),
     "three arguments": tuple(payload(b"json/plain", b"{}") for _ in range(3)),
     "broken JSON": (payload(b"json/plain", b"{"),),
     "bytes": (payload(b"binary/plain", b"\xff\x00"),),
     "an unknown encoding": (payload(b"binary/unknown", b"x"),),
+    # Some handlers can read this one, and may end the workflow.
+    "an unknown member": (payload(b"json/plain", b'{"unknown": {}}'),),
 }
 
 
@@ -90,22 +91,32 @@ async def is_healthy(handle: AnyHandle) -> bool:
         return False
 
 
-@pytest.mark.parametrize("noun", MESSAGES)
-async def test_no_malformed_message_fails_a_workflow_task(world: World, noun: str) -> None:
+async def send(handle: AnyHandle, kind: str, name: str, arguments: Sequence[RawValue]) -> None:
+    """Send a message; its refusal is as good as its acceptance."""
+    if kind == "signals":
+        await handle.signal(name, args=list(arguments))
+        return
+    with suppress(WorkflowUpdateFailedError):
+        await handle.execute_update(name, args=list(arguments), rpc_timeout=timedelta(seconds=10))
+
+
+@pytest.mark.parametrize(
+    ("noun", "kind", "name"),
+    [
+        (noun, kind, name)
+        for noun, kinds in MESSAGES.items()
+        for kind, names in kinds.items()
+        for name in names
+    ],
+)
+async def test_no_malformed_message_fails_a_workflow_task(
+    world: World, noun: str, kind: str, name: str
+) -> None:
     """OPS-4: it is refused, or logged and dropped, and the workflow answers afterwards."""
     handle = await started(world, noun)
-    for name in MESSAGES[noun]["signals"]:
-        for description, arguments in MALFORMED.items():
-            await handle.signal(name, args=list(arguments))
-            assert await is_healthy(handle), f"{name}: {description}"
-    for name in MESSAGES[noun]["updates"]:
-        for description, arguments in MALFORMED.items():
-            update = handle.execute_update(
-                name, args=list(arguments), rpc_timeout=timedelta(seconds=10)
-            )
-            with suppress(WorkflowUpdateFailedError):
-                await update
-            assert await is_healthy(handle), f"{name}: {description}"
+    for description, arguments in MALFORMED.items():
+        await send(handle, kind, name, arguments)
+        assert await is_healthy(handle), f"{name}: {description}"
     history = await handle.fetch_history()
     assert not [
         event.workflow_task_failed_event_attributes.failure.message
