@@ -26,8 +26,8 @@ from commands import (
     reminder,
     stack,
 )
-from commands.answer import DONE, CommandOutput
 from commands.demo import command as demo
+from commands.output import DONE, CommandOutput
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import exit_process, log_unhandled_errors
 

@@ -16,7 +16,7 @@ from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
-    EMAIL_NOT_OUT,
+    EMAIL_NOT_SENT,
     InvitationStarter,
     InvitationTerms,
     with_link,
@@ -189,7 +189,7 @@ class BatchClient:
         return InviteResult(
             email=invitation.email,
             result=row.result,
-            error=EMAIL_NOT_OUT.as_json() if not_out else None,
+            error=EMAIL_NOT_SENT.as_json() if not_out else None,
             invitation=invitation,
         )
 
@@ -307,7 +307,7 @@ class BatchInviter:
             # The claim stays: the next attempt finds it as its own.
             raise temporal_unavailable(failure) from failure
         try:
-            run_id = await self.starter.running_for(invite.workflow_id, invite.invitation_id)
+            run_id = await self.starter.run_of_claim(invite.workflow_id, invite.invitation_id)
         except RPCError as failure:
             raise temporal_unavailable(failure) from failure
         if run_id is None:

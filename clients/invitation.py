@@ -16,7 +16,7 @@ from activities.move import MoveData, RetryMove
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
-    EMAIL_NOT_OUT,
+    EMAIL_NOT_SENT,
     InvitationStarter,
     InvitationTerms,
     with_link,
@@ -130,7 +130,7 @@ class InvitationClient:
             try:
                 await budget.pause()
             except Unavailable:
-                return waited.model_copy(update={"error": EMAIL_NOT_OUT.as_json()})
+                return waited.model_copy(update={"error": EMAIL_NOT_SENT.as_json()})
 
     # Read.
 

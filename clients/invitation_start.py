@@ -52,7 +52,7 @@ claim, and the row is invited again.
 INVITATION_ID = "invitation_id"
 """The memo with the id of the claim that a workflow runs for."""
 
-EMAIL_NOT_OUT = Unavailable(
+EMAIL_NOT_SENT = Unavailable(
     "The e-mail is not out yet. It goes out when a worker runs and the mail server takes it.",
     outcome_unknown=True,
 )
@@ -203,13 +203,13 @@ class InvitationStarter:
         """Bind each abandoned claim to the workflow that runs for it, or release it (INV-15)."""
         abandoned = datetime.now(UTC) - self.abandoned_after
         for stored in await self.invitations.abandoned_claims(abandoned):
-            run_id = await self.running_for(stored.invitation.workflow_id, stored.invitation_id)
+            run_id = await self.run_of_claim(stored.invitation.workflow_id, stored.invitation_id)
             if run_id:
                 await self.invitations.bind(stored.invitation_id, run_id)
             else:
                 await self.invitations.release(stored.invitation_id, abandoned)
 
-    async def running_for(self, workflow_id: str, invitation_id: str) -> str | None:
+    async def run_of_claim(self, workflow_id: str, invitation_id: str) -> str | None:
         """Return the last run of the workflow if it was started for this claim. Raises RPCError."""
         client = await self.temporal.connect()
         handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)

@@ -12,8 +12,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import DONE, CommandOutput, as_json, print_json
 from commands.call import with_clients
+from commands.output import DONE, CommandOutput, as_json, print_json
 from commands.source import read_input
 from domain.account import Directory
 from domain.account_file import InputError, read_accounts

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import DONE, REFUSED, CommandOutput, as_json, entries
 from commands.call import Account, By, with_clients
+from commands.output import DONE, REFUSED, CommandOutput, as_json, entries
 from commands.render import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused

@@ -6,8 +6,8 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import table, text, time
 from domain.attention import AttentionCase
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import JsonValue
 
-from commands.answer import CommandOutput
 from commands.call import with_clients
-from commands.rows import give_results
+from commands.output import CommandOutput
+from commands.rows import print_results
 from commands.source import read_input
 from domain.address import normalized
 from domain.batch import BatchRow
@@ -96,7 +96,7 @@ def invite(
     )
     repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
     summary = f"{_summary(found, file)} Batch {batch_id}."
-    return give_results(answer, found, summary, batch=batch_id, repeated=repeated)
+    return print_results(answer, found, summary, batch=batch_id, repeated=repeated)
 
 
 def _summary(found: Sequence[InviteResult], file: PeopleFile) -> str:

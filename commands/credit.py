@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import facts, money, table, text, time
 from domain.credit import Credit
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from commands.answer import CommandOutput, print_json
+from commands.output import CommandOutput, print_json
 from domain.error import ErrorCode, Refused, Unavailable
 from states.assignment import AssignmentMachine
 from states.invitation import InvitationMachine

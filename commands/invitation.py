@@ -9,9 +9,9 @@ import typer
 
 from commands import batch as bulk
 from commands import render_invitation
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, By, Email, with_clients
-from commands.rows import give_results
+from commands.output import CommandOutput, as_json
+from commands.rows import print_results
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
 from domain.text import LOCALE
@@ -121,7 +121,7 @@ def invite(
         results = await client.invite(account, people, by, heads_up_days=heads_up_days)
         return await client.wait_until_sent(results) if wait else results
 
-    return give_results(CommandOutput.of(context), with_clients(context, "Inviting", invite_all))
+    return print_results(CommandOutput.of(context), with_clients(context, "Inviting", invite_all))
 
 
 @app.command(
@@ -138,7 +138,7 @@ def invite_members(context: typer.Context, account: Account, email: Email, by: B
         "Inviting",
         lambda clients: clients.invitations.invite_members(account, email, by),
     )
-    return give_results(CommandOutput.of(context), results)
+    return print_results(CommandOutput.of(context), results)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json show acme ada@example.com")

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
+from commands.output import CommandOutput, as_json
 
 if TYPE_CHECKING:
     from devstack.mailbox import Mailbox, OpenedLetter, StoredLetter

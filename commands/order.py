@@ -7,8 +7,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, By, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import facts, journal, money, state, table, text, time
 from domain.license import Sku, parse_capacity, parse_quantity
 from domain.order import Order, OrderInvoice, Portal, parse_cycle, product_name

@@ -8,8 +8,8 @@ import typer
 from pydantic import JsonValue
 
 from commands import render_invitation
-from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
+from commands.output import CommandOutput, as_json
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from domain.preview import Preview

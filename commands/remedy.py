@@ -8,8 +8,8 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, Email, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import table, text
 from domain.address import normalized
 from domain.error import ErrorCode, Refused

@@ -8,8 +8,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import facts, table, time
 from domain.error import ErrorCode, Refused
 from domain.period import parse_duration

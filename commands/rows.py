@@ -7,14 +7,14 @@ from rich.console import Group
 from rich.text import Text
 
 from commands import render_invitation
-from commands.answer import DONE, REFUSED, UNREACHABLE, CommandOutput, as_json
+from commands.output import DONE, REFUSED, UNREACHABLE, CommandOutput, as_json
 from domain.error import ErrorCode
 from domain.invitation import Invitation, InviteResult
 
 _MEMBERS = Invitation.model_fields
 
 
-def give_results(
+def print_results(
     answer: CommandOutput, results: Sequence[InviteResult], summary: str = "", **members: JsonValue
 ) -> int:
     """Print every row on stdout; when all were refused, the first row's error on stderr too.

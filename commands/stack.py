@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import CommandOutput
+from commands.output import CommandOutput
 
 if TYPE_CHECKING:
     from devstack.stack import Stack

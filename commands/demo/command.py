@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.answer import CommandOutput
+from commands.output import CommandOutput
 
 if TYPE_CHECKING:
     from commands.demo.story import Story
