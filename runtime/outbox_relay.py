@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 async def relay_announcements(client: Client, announcements: SqlAnnouncements) -> None:
     """Signal the workflow of every announcement, the oldest first.
 
-    An announcement is done once its workflow has the signal, or is found to be closed. After a
-    crash in between the signal is sent twice, which is harmless.
+    An announcement is done once its workflow has the signal or is closed. A crash in between
+    sends the signal twice, which is harmless.
     """
     while waiting := await announcements.oldest(BATCH_SIZE):
         for announcement in waiting:
-            # Any run with this id may get the signal: a second check is harmless.
+            # A later run with the same id may get the signal: an additional recheck is harmless.
             handle = client.get_workflow_handle(announcement.workflow_id)
             try:
                 await handle.signal(announcement.signal)

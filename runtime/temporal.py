@@ -35,7 +35,7 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 REGISTRATION_TIMEOUT = timedelta(seconds=30)
 DEFAULT_ADDRESS = "localhost:7233"
 CORE_LOG = logging.getLogger("temporalio.core")
-"""The logger that long processes forward the logs of the SDK's core to."""
+"""The logger of the SDK's core, for long-running processes."""
 
 _INDEXED = {
     SearchAttributeIndexedValueType.KEYWORD: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -80,7 +80,7 @@ async def connect(
                 data_converter=data_converter(settings.cipher_keys),
                 runtime=_runtime(core_log),
             )
-            # In a missing namespace every request would fail as for an unknown workflow.
+            # Without its namespace, each later request would fail as for an unknown workflow.
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=client.namespace)
             )

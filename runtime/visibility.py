@@ -17,13 +17,13 @@ PAGE_SIZE: Final = 500
 
 @dataclass(frozen=True)
 class InvitationVisibility:
-    """The `RunningInvitations` of one task queue; other queues belong to other stores."""
+    """The `RunningInvitations` of one task queue; another queue belongs to another store."""
 
     client: Client
     task_queue: str
 
     async def page(self, quiet_before: datetime | None, page_token: bytes | None) -> InvitationPage:
-        """Return a page of unanswered invitations, or those quiet since then; may lag."""
+        """Return a page of unanswered invitations, optionally only quiet ones; may lag."""
         found = self.client.list_workflows(
             self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=page_token
         )
