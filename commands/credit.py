@@ -18,7 +18,7 @@ app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="m
 def show(context: typer.Context, account: Account) -> None:
     """Show an account's credit and its entries."""
     found = with_clients(context, "Loading", lambda clients: clients.store.credits.show(account))
-    _give(context, found)
+    _print(context, found)
 
 
 @app.command(epilog="Example: seatflow credit apply acme inv-7")
@@ -28,7 +28,7 @@ def apply(
     invoice: Annotated[
         str | None,
         typer.Argument(
-            metavar="INVOICE", help="An open invoice. Default: the one that is due first."
+            metavar="INVOICE", help="The id of an open invoice. Default: the one due first."
         ),
     ] = None,
 ) -> None:
@@ -37,14 +37,14 @@ def apply(
     applied = with_clients(
         context, "Applying", lambda clients: clients.store.credits.apply(account, invoice, at)
     )
-    _give(context, applied)
+    _print(context, applied)
 
 
-def _give(context: typer.Context, credit: Credit) -> None:
-    CommandOutput.of(context).print(as_json(credit), lambda: _shown(credit))
+def _print(context: typer.Context, credit: Credit) -> None:
+    CommandOutput.of(context).print(as_json(credit), lambda: _render(credit))
 
 
-def _shown(credit: Credit) -> RenderableType:
+def _render(credit: Credit) -> RenderableType:
     known = facts(credit.account, ("credit", money(credit.balance)))
     rows = table("at", "kind", "amount", "other account", "invoice", "entry")
     for entry in credit.entries:

@@ -43,7 +43,7 @@ def list_(
     """List the refunds, the oldest first."""
     found = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
     CommandOutput.of(context).print(
-        {"refunds": [as_json(refund) for refund in found]}, lambda: _listed(found)
+        {"refunds": [as_json(refund) for refund in found]}, lambda: _render_list(found)
     )
 
 
@@ -99,10 +99,10 @@ def _call(
     context: typer.Context, progress: str, call: "Callable[[RefundClient], Awaitable[Refund]]"
 ) -> None:
     refund = with_clients(context, progress, lambda clients: call(clients.refunds))
-    CommandOutput.of(context).print(as_json(refund), lambda: _shown(refund))
+    CommandOutput.of(context).print(as_json(refund), lambda: _render(refund))
 
 
-def _shown(refund: Refund) -> RenderableType:
+def _render(refund: Refund) -> RenderableType:
     known = facts(
         refund.refund_id,
         ("state", state(refund.state)),
@@ -132,7 +132,7 @@ def _parts(parts: Sequence[RefundPart]) -> RenderableType:
     return rows
 
 
-def _listed(refunds: Sequence[Refund]) -> RenderableType:
+def _render_list(refunds: Sequence[Refund]) -> RenderableType:
     rows = table("refund", "state", "amount", "still open", "arrives between", "failure")
     for refund in refunds:
         rows.add_row(

@@ -71,7 +71,7 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
 
 
 def of_preview(preview: Preview) -> RenderableType:
-    """Render the effects of accepting: the money, and three lists."""
+    """Render the effects of accepting."""
     lists = [
         *_notices("Moves", preview.moves),
         *_notices("Stays behind", preview.stays_behind),
@@ -119,12 +119,12 @@ def _transfer(offer: TransferOffer | TransferRefused | None) -> str:
 def _settlement(settlement: Settlement | None) -> str | None:
     if settlement is None:
         return None
-    where = (
+    arrival = (
         f", arrives between {between(settlement.arrives_between)} ({settlement.refund_id})"
         if settlement.refund_id
         else ""
     )
-    return f"{settlement.kind} of {money(settlement.amount)}{where}"
+    return f"{settlement.kind} of {money(settlement.amount)}{arrival}"
 
 
 def _notices(title: str, notices: Sequence[Notice]) -> Iterable[Table]:
