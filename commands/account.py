@@ -82,13 +82,13 @@ def _read(context: typer.Context, file: str) -> Directory:
     read = read_accounts(_document(file))
     if not read.errors:
         return read.directory
-    found: list[InputError] = []
+    errors_in_store: list[InputError] = []
     # Without the store, the mistakes in the file itself are still reported.
     with suppress(Unavailable):
-        found = with_clients(
+        errors_in_store = with_clients(
             context, "Checking", lambda clients: clients.store.directory.errors(read.directory)
         )
-    raise _bad_file(file, read.all_errors(found))
+    raise _bad_file(file, read.all_errors(errors_in_store))
 
 
 def _document(file: str) -> JsonValue:

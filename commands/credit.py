@@ -17,8 +17,8 @@ app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="m
 @app.command(epilog="Example: seatflow --json credit show acme")
 def show(context: typer.Context, account: Account) -> None:
     """Show an account's credit and its entries."""
-    found = with_clients(context, "Loading", lambda clients: clients.store.credits.show(account))
-    _print(context, found)
+    credit = with_clients(context, "Loading", lambda clients: clients.store.credits.show(account))
+    _print(context, credit)
 
 
 @app.command(epilog="Example: seatflow credit apply acme inv-7")
@@ -45,7 +45,7 @@ def _print(context: typer.Context, credit: Credit) -> None:
 
 
 def _render(credit: Credit) -> RenderableType:
-    known = facts(credit.account, ("credit", money(credit.balance)))
+    header = facts(credit.account, ("credit", money(credit.balance)))
     rows = table("at", "kind", "amount", "other account", "invoice", "entry")
     for entry in credit.entries:
         rows.add_row(
@@ -56,4 +56,4 @@ def _render(credit: Credit) -> RenderableType:
             text(entry.invoice or ""),
             text(entry.id),
         )
-    return Group(known, rows) if credit.entries else known
+    return Group(header, rows) if credit.entries else header

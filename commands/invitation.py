@@ -173,24 +173,26 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also ended invitations.")] = False,
 ) -> None:
     """List the invitations of an account, the oldest first."""
-    found = with_clients(
+    invitations = with_clients(
         context,
         "Loading",
         lambda clients: clients.invitations.list(account, state or (), stale_days, everything),
     )
     CommandOutput.of(context).print(
-        {"invitations": [as_json(invitation) for invitation in found]},
-        lambda: render_invitation.of_invitations(found, datetime.now(UTC)),
+        {"invitations": [as_json(invitation) for invitation in invitations]},
+        lambda: render_invitation.of_invitations(invitations, datetime.now(UTC)),
     )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow preview acme ada@example.com")
 def preview(context: typer.Context, account: Account, email: Email) -> None:
     """Preview the effects of accepting; the quote is binding until the time shown."""
-    found = with_clients(
+    previewed = with_clients(
         context, "Loading", lambda clients: clients.invitations.preview(account, email)
     )
-    CommandOutput.of(context).print(as_json(found), lambda: render_invitation.of_preview(found))
+    CommandOutput.of(context).print(
+        as_json(previewed), lambda: render_invitation.of_preview(previewed)
+    )
 
 
 @app.command(

@@ -139,9 +139,9 @@ def show(context: typer.Context, order_id: Id) -> None:
 @orders.command("list", epilog="Example: seatflow order list acme")
 def list_(context: typer.Context, account: Account) -> None:
     """List the orders of an account, the oldest first."""
-    found = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
+    listed = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
     CommandOutput.of(context).print(
-        {"orders": [as_json(order) for order in found]}, lambda: _render_list(found)
+        {"orders": [as_json(order) for order in listed]}, lambda: _render_list(listed)
     )
 
 
@@ -155,7 +155,7 @@ def _call(
 def _render(order: Order) -> RenderableType:
     renewal = f"{money(order.quote.then)} on {order.quote.next_billing_date}"
     ends = order.state.final or order.quantity_then == 0
-    known = facts(
+    header = facts(
         order.order_id,
         ("state", state(order.state)),
         ("note", order.note),
@@ -173,7 +173,7 @@ def _render(order: Order) -> RenderableType:
         ("allowed", ", ".join(order.allowed)),
         ("workflow", order.workflow_id),
     )
-    return Group(known, _invoices(order.invoices), journal(order.journal))
+    return Group(header, _invoices(order.invoices), journal(order.journal))
 
 
 def _invoices(invoices: Sequence[OrderInvoice]) -> RenderableType:
@@ -183,9 +183,9 @@ def _invoices(invoices: Sequence[OrderInvoice]) -> RenderableType:
     return rows if invoices else Text("No charges yet.", style="dim")
 
 
-def _render_list(found: Sequence[Order]) -> RenderableType:
+def _render_list(listed: Sequence[Order]) -> RenderableType:
     rows = table("order", "state", "licenses", "renewal", "on", "note")
-    for order in found:
+    for order in listed:
         ends = order.state.final or order.quantity_then == 0
         rows.add_row(
             order.order_id,
@@ -195,7 +195,7 @@ def _render_list(found: Sequence[Order]) -> RenderableType:
             "" if ends else str(order.quote.next_billing_date),
             text(order.note or ""),
         )
-    return rows if found else Text("No orders.", style="dim")
+    return rows if listed else Text("No orders.", style="dim")
 
 
 def _licenses(order: Order) -> str:

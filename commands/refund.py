@@ -41,9 +41,9 @@ def list_(
     ] = None,
 ) -> None:
     """List the refunds, the oldest first."""
-    found = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
+    refunds = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
     CommandOutput.of(context).print(
-        {"refunds": [as_json(refund) for refund in found]}, lambda: _render_list(found)
+        {"refunds": [as_json(refund) for refund in refunds]}, lambda: _render_list(refunds)
     )
 
 
@@ -103,7 +103,7 @@ def _call(
 
 
 def _render(refund: Refund) -> RenderableType:
-    known = facts(
+    header = facts(
         refund.refund_id,
         ("state", state(refund.state)),
         ("amount", money(refund.amount)),
@@ -115,7 +115,7 @@ def _render(refund: Refund) -> RenderableType:
         ("allowed", ", ".join(refund.allowed)),
         ("workflow", refund.workflow_id),
     )
-    return Group(known, _parts(refund.parts), journal(refund.journal))
+    return Group(header, _parts(refund.parts), journal(refund.journal))
 
 
 def _parts(parts: Sequence[RefundPart]) -> RenderableType:

@@ -65,8 +65,8 @@ def run(context: typer.Context) -> None:
 @app.command(epilog="Example: seatflow reminders show")
 def show(context: typer.Context) -> None:
     """Show the reminder schedule, its next runs and the results of the last runs."""
-    found = with_clients(context, "Loading", lambda clients: clients.reminders.show())
-    CommandOutput.of(context).print(as_json(found), lambda: of_reminders(found))
+    reminders = with_clients(context, "Loading", lambda clients: clients.reminders.show())
+    CommandOutput.of(context).print(as_json(reminders), lambda: of_reminders(reminders))
 
 
 def _schedule(
@@ -80,14 +80,14 @@ def _schedule(
     )
 
 
-def of_reminders(found: Reminders) -> RenderableType:
+def of_reminders(reminders: Reminders) -> RenderableType:
     """Render the schedule and the last runs."""
     schedule = (
-        _render_schedule(found.schedule)
-        if found.schedule
+        _render_schedule(reminders.schedule)
+        if reminders.schedule
         else Text("No schedule is installed: run `seatflow reminders install`.", style="dim")
     )
-    return Group(schedule, _render_runs(found.runs)) if found.runs else schedule
+    return Group(schedule, _render_runs(reminders.runs)) if reminders.runs else schedule
 
 
 def _render_schedule(schedule: ReminderSchedule) -> RenderableType:

@@ -97,8 +97,8 @@ def _reason(failure: Exception) -> str:
     """Return the cause without the layers of the core that wrap it."""
     if isinstance(failure, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT.total_seconds():.0f} seconds"
-    found = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
-    return str(found[-1] if found else failure)
+    messages = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
+    return str(messages[-1] if messages else failure)
 
 
 async def register_search_attributes(client: Client) -> None:
@@ -113,17 +113,19 @@ async def register_search_attributes(client: Client) -> None:
 
 
 async def _add_missing(client: Client) -> None:
-    wanted = {key.name: _INDEXED[key.indexed_value_type] for key in search_attribute.ALL}
-    known = await client.operator_service.list_search_attributes(
+    required = {key.name: _INDEXED[key.indexed_value_type] for key in search_attribute.ALL}
+    registered = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )
-    for name, kind in wanted.items():
-        if known.custom_attributes.get(name, kind) != kind:
+    for name, kind in required.items():
+        if registered.custom_attributes.get(name, kind) != kind:
             raise Refused(
                 ErrorCode.CONFLICT,
                 f"The namespace has a search attribute {name} of another type.",
             )
-    missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
+    missing = {
+        name: kind for name, kind in required.items() if name not in registered.custom_attributes
+    }
     if missing:
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)

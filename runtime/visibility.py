@@ -24,12 +24,12 @@ class InvitationVisibility:
 
     async def page(self, quiet_before: datetime | None, page_token: bytes | None) -> InvitationPage:
         """Return a page of unanswered invitations, optionally only quiet ones; may lag."""
-        found = self.client.list_workflows(
+        listed = self.client.list_workflows(
             self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=page_token
         )
-        await found.fetch_next_page()
+        await listed.fetch_next_page()
         return InvitationPage(
-            [each.id for each in found.current_page or ()], found.next_page_token or None
+            [each.id for each in listed.current_page or ()], listed.next_page_token or None
         )
 
     def _query(self, quiet_before: datetime | None) -> str:

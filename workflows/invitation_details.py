@@ -74,7 +74,7 @@ class InvitationLifecycle(Lifecycle[Invitation]):
 
 def search_attributes(invite: Invite, invitation: Invitation) -> TypedSearchAttributes:
     """Return the search attributes of an invitation; never an address."""
-    found = TypedSearchAttributes(
+    attributes = TypedSearchAttributes(
         [
             SearchAttributePair(search_attribute.ACCOUNT_ID, invite.account),
             SearchAttributePair(search_attribute.INVITEE_KEY, invite.key),
@@ -82,12 +82,14 @@ def search_attributes(invite: Invite, invitation: Invitation) -> TypedSearchAttr
         ]
     )
     if codes := [blocker.code for blocker in invitation.blockers]:
-        found = found.updated(SearchAttributePair(search_attribute.BLOCKERS, codes))
+        attributes = attributes.updated(SearchAttributePair(search_attribute.BLOCKERS, codes))
     if deadline := invitation.expires_at:
-        found = found.updated(SearchAttributePair(search_attribute.DEADLINE, deadline))
+        attributes = attributes.updated(SearchAttributePair(search_attribute.DEADLINE, deadline))
     if quiet_since := invitation.quiet_since:
-        found = found.updated(SearchAttributePair(search_attribute.QUIET_SINCE, quiet_since))
-    return found
+        attributes = attributes.updated(
+            SearchAttributePair(search_attribute.QUIET_SINCE, quiet_since)
+        )
+    return attributes
 
 
 def facts(invitation: Invitation) -> Mapping[str, str]:

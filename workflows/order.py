@@ -365,15 +365,15 @@ def next_step_at(request: BuyLicenses, order: Order) -> datetime | None:
 
 def search_attributes(request: BuyLicenses, order: Order) -> TypedSearchAttributes:
     """Return the search attributes of an order; never an amount."""
-    found = TypedSearchAttributes(
+    attributes = TypedSearchAttributes(
         [
             SearchAttributePair(search_attribute.ACCOUNT_ID, request.account),
             SearchAttributePair(search_attribute.LIFECYCLE_STATE, order.state.value),
         ]
     )
     if due_at := next_step_at(request, order):
-        return found.updated(SearchAttributePair(search_attribute.DEADLINE, due_at))
-    return found
+        return attributes.updated(SearchAttributePair(search_attribute.DEADLINE, due_at))
+    return attributes
 
 
 def described(order: Order) -> str:
