@@ -139,8 +139,8 @@ class BatchClient:
 
         if not await self._wait_for_rows(count_finished, watch):
             raise Unavailable(
-                f"The batch {batch.batch_id} is not done, and has had no progress. "
-                "Repeating the command resumes the wait.",
+                f"The batch {batch.batch_id} is not finished and made no progress in time. "
+                "Start a worker if none runs, and repeat the command.",
                 outcome_unknown=True,
             )
 

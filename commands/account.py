@@ -118,7 +118,9 @@ def _without_repeated_names(members: list[tuple[str, JsonValue]]) -> dict[str, J
 def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:
     listed: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     return Refused(
-        ErrorCode.INVALID_INPUT, f"{file} cannot be imported; nothing was.", mistakes=listed
+        ErrorCode.INVALID_INPUT,
+        f"{file} cannot be imported; no account was changed.",
+        mistakes=listed,
     )
 
 

@@ -43,5 +43,5 @@ async def relay_announcements_forever(client: Client, announcements: SqlAnnounce
         except Exception:
             # The announcements stay in the store for the next round; operators see the error.
             delay = INTERVAL_AFTER_FAILURE
-            log.exception("the relay of announcements is retried in %s", delay)
+            log.exception("the relay of announcements failed and is retried in %s", delay)
         await asyncio.sleep(delay.total_seconds())

@@ -184,7 +184,7 @@ class InvitationMail:
         if left > timedelta():
             raise Refused(
                 ErrorCode.RATE_LIMITED,
-                "An invitation e-mail went out a short while ago.",
+                "An invitation e-mail was sent recently; resend it later.",
                 retry_after_seconds=ceil(left.total_seconds()),
             )
 

@@ -306,8 +306,8 @@ class OrderWorkflow:
         if not 1 <= answer.quantity <= self._order.quantity:
             raise Refused(
                 ErrorCode.INVALID_QUANTITY,
-                f"The quantity can be changed to 1 up to {self._order.quantity}; "
-                "to have more, buy licenses; to have none, cancel the order.",
+                f"Use a quantity from 1 to {self._order.quantity}. "
+                "Buy licenses to have more; cancel the order to have none.",
             )
         if self._order.quantity_then == 0:
             raise Refused(ErrorCode.CONFLICT, "The order is cancelled and ends with its term.")
