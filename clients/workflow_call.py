@@ -25,7 +25,7 @@ from domain.model import Value
 POLL_INTERVAL = timedelta(milliseconds=100)
 HEALTH_CHECK_TIMEOUT = timedelta(seconds=1)
 START_TIMEOUT = timedelta(seconds=8)
-"""Longest RPC that starts or describes a workflow."""
+"""Timeout of an RPC that starts or describes a workflow."""
 
 _TRANSIENT = frozenset(
     {

@@ -31,7 +31,7 @@ from runtime.settings import Settings, environment
 from workflows import search_attribute
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
-"""Well below the ten seconds within which a command reports that Temporal is unreachable."""
+"""Less than the ten seconds in which a command must report that Temporal is unreachable."""
 REGISTRATION_TIMEOUT = timedelta(seconds=30)
 DEFAULT_ADDRESS = "localhost:7233"
 CORE_LOG = logging.getLogger("temporalio.core")
