@@ -45,7 +45,7 @@ from states.order import OrderMachine
 from workflows.order import OrderWorkflow, described, search_attributes
 
 REPEAT_WINDOW = timedelta(days=1)
-"""Longest time after an unreported order in which the same purchase continues that order."""
+"""Longest time after an unreported order in which the same request continues it."""
 
 _UNSTARTED_EVENTS = 2
 """Events of a run that no worker has started: the start and the first scheduled task."""
@@ -136,7 +136,7 @@ class OrderClient:
                     return await self._start(request, draft)
                 await budget.pause()
         except Unavailable:
-            # It may run, so a repeated purchase must find it.
+            # It may run, so a repeated request must find it.
             await self.orders.open(request, draft.journal[0].at)
             raise
 
@@ -168,7 +168,7 @@ class OrderClient:
                 await budget.pause()
             except Unavailable:
                 if stored is None and not await _terminate_unstarted(handle):
-                    # Its workflow may still open it, so a repeated purchase must find it.
+                    # Its workflow may still open it, so a repeated request must find it.
                     await self.orders.open(request, at)
                 raise
             if stored is None:

@@ -27,7 +27,7 @@ class Machine(StrEnum):
 
     INVITATION = "invitation"
     REFUND = "refund"
-    ADDON = "addon"
+    ORDER = "addon"
     ASSIGNMENT = "assignment"
 
 
@@ -43,7 +43,7 @@ class Format(StrEnum):
 MACHINES: dict[Machine, type[LifecycleMachine]] = {
     Machine.INVITATION: InvitationMachine,
     Machine.REFUND: RefundMachine,
-    Machine.ADDON: OrderMachine,
+    Machine.ORDER: OrderMachine,
     Machine.ASSIGNMENT: AssignmentMachine,
 }
 

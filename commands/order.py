@@ -69,8 +69,8 @@ def buy(
     Prints the order once it is in review or its first payment has been attempted. A declined
     payment is retried after 1, 3, 5 and 7 days.
 
-    Repeating the command after status 3 is safe: for a day, the same purchase by the same admin
-    continues the first order.
+    Repeating the command after status 3 is safe: for a day, the same command continues the first
+    order.
     """
     terms = parse_capacity(capacity), parse_quantity(quantity), parse_cycle(cycle)
     _call(
@@ -162,7 +162,7 @@ def _render(order: Order) -> RenderableType:
         ("licenses", _licenses(order)),
         ("account", order.account),
         ("bought by", order.bought_by),
-        ("due at purchase", money(order.quote.due_now)),
+        ("first amount due", money(order.quote.due_now)),
         ("renewal", None if ends else renewal),
         (
             "licenses after renewal",
