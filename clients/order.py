@@ -121,8 +121,8 @@ class OrderClient:
         for stored in await self.orders.unreported(request.account):
             same = request.model_copy(update=ignored | {"order_id": stored.order_id})
             waited_until = stored.caller_waits_until or stored.journal[0].at
-            unreported = now - REPEAT_WINDOW < waited_until < now and not stored.state.final
-            if unreported and _request_of(stored) == same:
+            recent = now - REPEAT_WINDOW < waited_until < now and not stored.state.final
+            if recent and _request_of(stored) == same:
                 return stored
         return None
 
