@@ -26,13 +26,13 @@ from commands import (
     reminder,
     stack,
 )
-from commands.answer import DONE, CommandOutput
 from commands.demo import command as demo
+from commands.output import DONE, CommandOutput
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import exit_process, log_unhandled_errors
 
 INTERRUPTED = 130
-"""The status that Typer returns when Ctrl-C ended a command."""
+"""Status that Typer returns for Ctrl-C."""
 
 app = typer.Typer(
     name="seatflow",
@@ -61,32 +61,32 @@ app.add_typer(mail.app, rich_help_panel="Operations")
 
 
 @app.callback()
-def answer_in(
+def set_output(
     context: typer.Context,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
 ) -> None:
-    """Bring people with accounts of their own into an organization's paid account."""
+    """Invite people into an organization's paid account; sell and assign its licenses."""
     context.obj = CommandOutput(json=json)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status, and print every failure once."""
-    answer = CommandOutput(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
+    output = CommandOutput(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
     try:
         return _run(arguments)
     except (Refused, Unavailable) as error:
-        return answer.print_error(error)
-    except typer.TyperException as mistaken:
-        mistake = mistaken.format_message().replace("Value error, ", "")
-        return answer.print_error(
-            Refused(ErrorCode.INVALID_INPUT, f"{mistake} See `seatflow --help`.")
+        return output.print_error(error)
+    except typer.TyperException as invalid:
+        message = invalid.format_message().replace("Value error, ", "")
+        return output.print_error(
+            Refused(ErrorCode.INVALID_INPUT, f"{message} See `seatflow --help`.")
         )
     except Exception as defect:
-        if not answer.json:
+        if not output.json:
             traceback.print_exc()
-        return answer.print_error(
+        return output.print_error(
             Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}")
         )
 
@@ -104,16 +104,15 @@ def _run(arguments: Sequence[str]) -> int:
             return DONE
         raise
     if status == INTERRUPTED:
-        raise Unavailable("Interrupted before the answer came.", outcome_unknown=True)
+        raise Unavailable("Interrupted before the answer arrived.", outcome_unknown=True)
     return status if isinstance(status, int) else DONE
 
 
 def main() -> None:
     """Run the command of the command line."""
-    # A command loads about 250,000 objects, and scanning them for garbage would take a tenth of
-    # its time.
+    # Scanning the 250,000 objects that a command loads would take a tenth of its time.
     gc.set_threshold(500_000)
-    # Libraries log nothing: only the command writes output.
+    # Libraries write no logs to the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
     log_unhandled_errors()
     exit_process(run(sys.argv[1:]))

@@ -29,7 +29,7 @@ async def serve(settings: Settings) -> None:
         await store.check_id_key(settings.id_key_fingerprint)
         client = await connect(settings, core_log=CORE_LOG)
         async with running_worker(client, settings, store):
-            log.info("working on %s in %s", settings.task_queue, client.namespace)
+            log.info("polling %s in namespace %s", settings.task_queue, client.namespace)
             await stop.wait()
             log.info("draining")
     log.info("drained")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.bulk import measure_batches, measure_single_invitations
+from bench.batch import measure_batches, measure_single_invitations
 from bench.chart import draw_chart
 from bench.environment import open_environment
 from bench.figure import Figure

@@ -1,7 +1,7 @@
 """Baseline: the smallest workflow with the side effects of an invitation, and its worker.
 
-It is written for the path without failures alone. It has the same activities, timer and update and
-writes the same rows; it has no state machine, no queries and no checks.
+It supports only the path without failures. It has the same activities, timer and update and writes
+the same rows. It has no state machine, no queries and no checks.
 """
 
 from datetime import datetime

@@ -1,6 +1,6 @@
 """Benchmark environment: a Temporal server, a mail server and a worker for each variant.
 
-Every part is a process of its own, so that the operating system counts the CPU time of each.
+Every part is a separate process, so that the operating system counts the CPU time of each.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Environment:
 
 @asynccontextmanager
 async def open_environment(workers: Mapping[str, str] = WORKERS) -> AsyncIterator[Environment]:
-    """Start everything that comparing `workers` needs, on free ports and in a temporary folder."""
+    """Start the servers and `workers`, on free ports and in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         folder, ports = Path(name), Ports.free()
         async with AsyncExitStack() as parts:
@@ -179,7 +179,7 @@ async def _connected(ports: Ports) -> Client:
 
 
 def directory(owners: Mapping[str, str], *, plan: str) -> Directory:
-    """Return accounts whose only user is an owner with nothing but a profile."""
+    """Return accounts with an owner as the only user, who has no data but a profile."""
     return Directory.model_validate(
         {
             "accounts": [

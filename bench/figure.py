@@ -59,7 +59,7 @@ class Figure:
 
     @property
     def verdict(self) -> Verdict:
-        """Return which part of the goal the median meets."""
+        """Return the part of the goal that the median meets."""
         sign = 1 if self.goal.more_is_better else -1
         if sign * self.median >= sign * self.goal.aim:
             return Verdict.AIM

@@ -36,10 +36,10 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, Person
 
 CONCURRENCY = 60
-"""Concurrent lifecycles: enough to keep the worker busy while some of them wait."""
+"""Concurrent lifecycles: enough to keep the worker busy."""
 
 ACCEPT_AFTER_SECONDS = 1.0
-"""Delay before accepting: the store is `pending` a moment before the workflow is."""
+"""Delay before accepting: the workflow is `pending` a moment after the store."""
 
 WARM_UP = 60
 
@@ -72,7 +72,7 @@ class Round:
 
 
 async def measure_lifecycles(environment: Environment, rounds: int, count: int) -> list[Figure]:
-    """Measure rounds of `count` lifecycles of each variant, which take turns at being first."""
+    """Measure rounds of `count` lifecycles of each variant, which alternate in being first."""
     seatflow, baseline = environment.variants[SEATFLOW], environment.variants[BASELINE]
     for variant in (seatflow, baseline):
         await run_lifecycles(environment, variant, "warm", min(count, WARM_UP))

@@ -1,4 +1,4 @@
-"""Speed of replays, with which a worker restores a workflow that is not in its cache.
+"""Speed of replays, by which a worker restores a workflow that is not in its cache.
 
 The history of the baseline has the same shape.
 """

@@ -18,7 +18,7 @@ _COLORS = {Verdict.AIM: "green", Verdict.MUST: "yellow", Verdict.MISSED: "red"}
 
 def print_table(figures: Sequence[Figure], console: Console) -> None:
     """Print medians, spread and goals as a table."""
-    table = Table("figure", "median", "least to most", "must", "aim", "verdict", "made of")
+    table = Table("figure", "median", "range", "must", "aim", "verdict", "values")
     for figure in figures:
         goal, verdict = figure.goal, figure.verdict
         sign = "≥" if goal.more_is_better else "≤"

@@ -1,4 +1,4 @@
-"""The client of assignments: assigns licenses, takes them back, and reads the pools."""
+"""The client of assignments: assigns and releases licenses, and reads the pools."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ class _StartOptions(TypedDict):
 
 @dataclass(frozen=True)
 class AssignmentClient:
-    """Starts assignments, takes licenses back, and reads the pools from the store.
+    """Starts assignments, releases licenses, and reads the pools from the store.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
@@ -64,8 +64,8 @@ class AssignmentClient:
     ) -> list[AssignmentResult]:
         """Assign to each user; return a result for each, in the order given, once (ASG-5).
 
-        Returns when the free licenses are assigned; users who wait are served later without a
-        new request. Raises Refused when `by` may not assign at all, or `invalid_input`.
+        Returns when the free licenses are assigned; waiting users are served later, without a new
+        request. Raises Refused when `by` may not assign at all, or `invalid_input`.
         """
         users, admin = _Users.of(emails), normalized(by)
         await self.assignments.authorize(account, admin)
@@ -90,7 +90,7 @@ class AssignmentClient:
         return users.rows((await self._start_and_report(request)).results)
 
     async def _start_and_report(self, request: AssignLicenses) -> Assignment:
-        """Start the assignment; return it as its first transaction leaves it."""
+        """Start the assignment; return it after its first transaction."""
         client, budget = await self.temporal.connect(), self.temporal.wait_budget()
         while True:
             async with budget.attempt(client):
@@ -105,7 +105,7 @@ class AssignmentClient:
             await budget.pause()
 
     async def restart(self, request: AssignLicenses) -> None:
-        """Start the assignment's workflow again unless it runs; the store keeps its progress."""
+        """Restart the assignment's workflow, unless it runs. The store has its progress."""
         client = await self.temporal.connect()
         await client.start_workflow(
             AssignmentWorkflow.run,
@@ -115,7 +115,7 @@ class AssignmentClient:
         )
 
     def _start_options(self, request: AssignLicenses) -> _StartOptions:
-        """Return the options of a start, which leaves a running workflow as it is."""
+        """Return the options of a start that uses a running workflow."""
         return _StartOptions(
             id=request.workflow_id,
             task_queue=self.temporal.task_queue,
@@ -125,12 +125,12 @@ class AssignmentClient:
             priority=fairness_priority(request.account),
         )
 
-    # Take back.
+    # Release.
 
     async def unassign(
         self, account: str, sku: Sku, emails: Sequence[str], by: str, *, cascade: bool = False
     ) -> list[AssignmentResult]:
-        """Take licenses back, effective at once; return a result for each user (ASG-7).
+        """Release licenses, effective at once; return a result for each user (ASG-7).
 
         Raises Refused when `by` may not do so at all, or `invalid_input`.
         """
@@ -138,16 +138,16 @@ class AssignmentClient:
         await self.assignments.authorize(account, admin)
         if not users.valid:
             return users.rows([])
-        # Holders are notified by a workflow: without Temporal nothing is taken back.
+        # A workflow notifies the holders, so without Temporal nothing is released.
         client = await self.temporal.connect()
-        holders = await self._holder_parties(account, sku)
+        holders = await self._holders(account, sku)
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )
         released = [
             each
             for each in results
-            # A user who held none is released as well, and is not notified.
+            # A user who held none has the result `released` too, and is not notified.
             if each.state is AssignmentState.RELEASED and each.email in holders
         ]
         if released:
@@ -161,7 +161,7 @@ class AssignmentClient:
             await self._start_notice(client, notice)
         return users.rows(results)
 
-    async def _holder_parties(self, account: str, sku: Sku) -> set[str]:
+    async def _holders(self, account: str, sku: Sku) -> set[str]:
         pools = await self.assignments.licenses(account)
         return {holder for pool in pools if pool.sku is sku for holder in pool.holders}
 
@@ -172,8 +172,7 @@ class AssignmentClient:
                 SendNotice(notification=notice),
                 id=notice.workflow_id,
                 task_queue=self.temporal.task_queue,
-                static_summary=f"{notice.sku} of {notice.account}: "
-                f"{len(notice.results)} taken back",
+                static_summary=f"{notice.sku} of {notice.account}: {len(notice.results)} released",
                 priority=fairness_priority(notice.account),
                 rpc_timeout=START_TIMEOUT,
             )
@@ -192,7 +191,7 @@ class _Users:
     """The users of one request in the order given, each once, and their addresses as written."""
 
     given: dict[str, str]
-    """Addresses as given, by normalized address; an invalid one by itself."""
+    """Addresses as given, by normalized address; an invalid one is its own key."""
     invalid: dict[str, Refused]
 
     @classmethod

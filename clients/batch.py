@@ -1,4 +1,4 @@
-"""The client of batches, and the start of their rows by a worker."""
+"""The client of batches, and the invitation of their rows by a worker."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
-    EMAIL_NOT_OUT,
+    EMAIL_NOT_SENT,
     InvitationStarter,
     InvitationTerms,
     with_link,
@@ -53,9 +53,9 @@ from workflows.batch import BatchWorkflow, search_attributes
 PROGRESS_INTERVAL = timedelta(milliseconds=200)
 
 CONCURRENT_STARTS = 50
-"""Starts of batches in flight: enough to keep the server busy.
+"""Workflow starts of all batches in flight: enough to keep the server busy.
 
-Every other request to the server queues behind all of them.
+Every other request to the server waits behind them.
 """
 
 Watch = Callable[[int, int], None]
@@ -85,7 +85,7 @@ class BatchClient:
         batch_id: str | None = None,
         heads_up_days: int = 0,
     ) -> Batch:
-        """Start a batch; the same request before its results were given returns the same batch.
+        """Start a batch; the same request returns the same batch until its results were reported.
 
         Raises Refused when `by` may not invite at all, and then nobody is invited; `conflict`,
         when another request has `batch_id`.
@@ -133,70 +133,70 @@ class BatchClient:
     async def wait_until_finished(self, batch: Batch, watch: Watch) -> None:
         """Wait until every row has its result; report the progress to `watch`."""
 
-        async def done() -> tuple[int, int]:
+        async def count_finished() -> tuple[int, int]:
             progress = await self.batches.progress(batch.batch_id)
             return progress.done, progress.total
 
-        if not await self._completes(done, watch):
+        if not await self._wait_for_rows(count_finished, watch):
             raise Unavailable(
-                f"The batch {batch.batch_id} is not done, and no worker continues it now. "
-                "Repeating the command resumes the wait.",
+                f"The batch {batch.batch_id} is not finished and made no progress in time. "
+                "Start a worker if none runs, and repeat the command.",
                 outcome_unknown=True,
             )
 
     async def wait_until_sent(self, batch: Batch, watch: Watch) -> None:
-        """Wait until the mail server has taken or refused every e-mail, or takes no more."""
+        """Wait until the mail server has accepted or refused every e-mail, or stops."""
         total = (await self.batches.progress(batch.batch_id)).total
 
-        async def out() -> tuple[int, int]:
+        async def count_sent() -> tuple[int, int]:
             return total - await self.batches.unsent_count(batch.batch_id), total
 
-        await self._completes(out, watch)
+        await self._wait_for_rows(count_sent, watch)
 
-    async def _completes(
+    async def _wait_for_rows(
         self, count: Callable[[], Awaitable[tuple[int, int]]], watch: Watch
     ) -> bool:
         """Wait for the last row; return False after `wait_seconds` without progress."""
-        before, moved_at = -1, time.monotonic()
+        before, progress_at = -1, time.monotonic()
         while True:
-            now, total = await count()
-            watch(now, total)
-            if now >= total:
+            done, total = await count()
+            watch(done, total)
+            if done >= total:
                 return True
-            if now > before:
-                before, moved_at = now, time.monotonic()
-            elif time.monotonic() - moved_at > self.temporal.wait_seconds:
+            if done > before:
+                before, progress_at = done, time.monotonic()
+            elif time.monotonic() - progress_at > self.temporal.wait_seconds:
                 return False
             await asyncio.sleep(PROGRESS_INTERVAL.total_seconds())
 
     async def results(self, batch: Batch, *, waited: bool = False) -> list[InviteResult]:
         """Return the result of every row that is done, in the order given.
 
-        With `waited`, an e-mail that is not out yet is an error.
+        With `waited`, a row whose e-mail is not sent yet has an error.
         """
         found = await self.batches.results(batch.batch_id)
         return [self._result(row, waited=waited) for row in found]
 
     async def report(self, batch: Batch) -> None:
-        """Record that the results were given: the same request then starts a new batch."""
+        """Record that the results were reported; the same request then starts a new batch."""
         await self.batches.report(batch.batch_id, datetime.now(UTC))
 
     def _result(self, row: FinishedRow, *, waited: bool) -> InviteResult:
         if row.stored is None:
             return InviteResult(email=row.person.email.strip(), result=row.result, error=row.error)
         invitation = with_link(self.signer, row.stored)
-        not_out = waited and invitation.state is InvitationState.SENT
+        not_sent = waited and invitation.state is InvitationState.SENT
         return InviteResult(
             email=invitation.email,
             result=row.result,
-            error=EMAIL_NOT_OUT.as_json() if not_out else None,
+            error=EMAIL_NOT_SENT.as_json() if not_sent else None,
             invitation=invitation,
         )
 
 
 @dataclass(frozen=True)
 class BatchInviter:
-    """Invites the rows of a batch; a slice is claimed, and its results kept, in one transaction."""
+    """Invites rows of a batch: one transaction claims them, another stores their results."""
 
     starter: InvitationStarter
     batches: SqlBatches
@@ -206,7 +206,7 @@ class BatchInviter:
     async def invite_rows(
         self, batch: Batch, rows: Sequence[BatchRow], claims_in_order: asyncio.Lock
     ) -> None:
-        """Invite each row once and keep its result; a repeat returns the same invitation."""
+        """Invite each row once and store its result; a repetition finds the same invitations."""
         terms = InvitationTerms(
             account=batch.account,
             by=batch.by,
@@ -235,8 +235,8 @@ class BatchInviter:
             except Refused as error:
                 refused.append(refused_row(row.position, error))
             else:
-                begun = initial_record(invite, run_id="", at=datetime.now(UTC))
-                requests.append(_RowRequest(row, invite, begun))
+                initial = initial_record(invite, run_id="", at=datetime.now(UTC))
+                requests.append(_RowRequest(row, invite, initial))
         return refused, requests
 
     async def _invite_all(
@@ -250,7 +250,7 @@ class BatchInviter:
             return []
         async with claims_in_order:
             claims = await self.starter.invitations.claim_all(
-                [(request.invite, request.begun) for request in requests], datetime.now(UTC)
+                [(request.invite, request.initial) for request in requests], datetime.now(UTC)
             )
         return await asyncio.gather(
             *(
@@ -267,12 +267,15 @@ class BatchInviter:
         terms: InvitationTerms,
         claims_in_order: asyncio.Lock,
     ) -> RowOutcome:
-        """Start the row's workflow, or return why there is none; `claim` is None when claimed."""
+        """Start the workflow of a row, unless `claim` is a refusal or another invitation.
+
+        `claim` is None when the row has just been claimed.
+        """
         position, own = request.row.position, request.invite.invitation_id
         if isinstance(claim, Refused):
             return refused_row(position, claim)
         if claim is None or (claim.invitation_id == own and not claim.started):
-            if run_id := await self._run_of(request):
+            if run_id := await self._start_claimed(request):
                 return RowOutcome(
                     position=position, result="invited", invitation_id=own, run_id=run_id
                 )
@@ -292,22 +295,22 @@ class BatchInviter:
             return RowOutcome(position=position, result="refused", error=unavailable.as_json())
         return RowOutcome(position=position, result=result, invitation_id=found.invitation_id)
 
-    async def _run_of(self, request: "_RowRequest") -> str | None:
-        """Return the run started for the claim, perhaps by a worker that died meanwhile.
+    async def _start_claimed(self, request: "_RowRequest") -> str | None:
+        """Start the workflow of the claim; return its run, perhaps from an earlier attempt.
 
-        Release the claim and return None while an earlier run of this person has yet to close.
+        Release the claim and return None if an earlier run of this person is still closing.
         """
         invite = request.invite
         try:
             async with self.starts:
-                return await self.starter.start_workflow(invite, request.begun)
+                return await self.starter.start_workflow(invite, request.initial)
         except WorkflowAlreadyStartedError:
             pass
         except RPCError as failure:
             # The claim stays: the next attempt finds it as its own.
             raise temporal_unavailable(failure) from failure
         try:
-            run_id = await self.starter.running_for(invite.workflow_id, invite.invitation_id)
+            run_id = await self.starter.run_of_claim(invite.workflow_id, invite.invitation_id)
         except RPCError as failure:
             raise temporal_unavailable(failure) from failure
         if run_id is None:
@@ -321,4 +324,4 @@ class _RowRequest:
 
     row: BatchRow
     invite: Invite
-    begun: Invitation
+    initial: Invitation

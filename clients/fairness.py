@@ -1,4 +1,4 @@
-"""Task queue fairness: accounts take turns, whatever the number of their tasks (REM-3)."""
+"""Task queue fairness: the server alternates between accounts (REM-3)."""
 
 from temporalio.common import Priority
 

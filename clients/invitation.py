@@ -16,7 +16,7 @@ from activities.move import MoveData, RetryMove
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
-    EMAIL_NOT_OUT,
+    EMAIL_NOT_SENT,
     InvitationStarter,
     InvitationTerms,
     with_link,
@@ -100,7 +100,7 @@ class InvitationClient:
     async def invite_members(self, account: str, email: str, by: str) -> list[InviteResult]:
         """Invite all other users of a blocked owner's account into the same target (BLK-6).
 
-        The owner's invitation continues by itself when the last of them has left. Raises
+        The owner's invitation resumes when the last of them has left. Raises
         Refused: `conflict`, when that invitation is not blocked.
         """
         stored, admin = await self._stored_for_admin(account, email, by)
@@ -114,7 +114,7 @@ class InvitationClient:
     async def wait_until_sent(self, results: Iterable[InviteResult]) -> list[InviteResult]:
         """Wait until the mail server has taken or refused each invitation e-mail.
 
-        An e-mail that is still in the queue when the wait budget is used up carries the error.
+        A row whose e-mail is not sent when the wait budget is used up has an error.
         """
         budget = self.temporal.wait_budget()
         return [await self._when_sent(result, budget) for result in results]
@@ -130,12 +130,12 @@ class InvitationClient:
             try:
                 await budget.pause()
             except Unavailable:
-                return waited.model_copy(update={"error": EMAIL_NOT_OUT.as_json()})
+                return waited.model_copy(update={"error": EMAIL_NOT_SENT.as_json()})
 
     # Read.
 
     async def show(self, account: str, email: str) -> Invitation:
-        """Return the latest invitation: from its workflow while that runs, then from the store."""
+        """Return the latest invitation: from its workflow, or after its end from the store."""
         stored = await self._latest(account, normalized(email))
         viewed = await self._caller.call(
             stored,
@@ -159,7 +159,7 @@ class InvitationClient:
         return [self._with_link(stored) for stored in listed]
 
     async def preview(self, account: str, email: str) -> Preview:
-        """Return the effects of accepting a live invitation, by the workflow's clock (QUO-8)."""
+        """Return the effects of accepting an unanswered invitation (QUO-8)."""
         stored = await self._latest(account, normalized(email))
         return await self._caller.update(stored, InvitationWorkflow.quote, [], _refuse_ended)
 
@@ -186,12 +186,12 @@ class InvitationClient:
         return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
 
     async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
-        def repeated(ended: StoredInvitation) -> Invitation:
+        def accepted_before(ended: StoredInvitation) -> Invitation:
             accepted = _require_accepted(ended)
             accepted.require_same_choice(answer.choice)
             return accepted
 
-        return await self._update(stored, InvitationWorkflow.accept, answer, repeated)
+        return await self._update(stored, InvitationWorkflow.accept, answer, accepted_before)
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
@@ -235,7 +235,7 @@ class InvitationClient:
         return False
 
     async def revoke_in_store(self, stored: StoredInvitation, *, by: str, note: str) -> Invitation:
-        """Revoke an invitation that has no workflow; return it as it ended, however it did."""
+        """Revoke an invitation that has no workflow; return it with the stored end."""
         revoked = after(
             InvitationMachine, stored.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
         )
@@ -249,7 +249,7 @@ class InvitationClient:
         )
 
     async def recheck(self, account: str, email: str) -> Invitation:
-        """Check at once whether the invitation is still blocked (BLK-4)."""
+        """Read the blockers from the store now (BLK-4)."""
         stored = await self._latest(account, normalized(email))
         return await self._update(stored, InvitationWorkflow.recheck, None, _refuse_ended)
 
@@ -280,7 +280,7 @@ class InvitationClient:
                     # A second command at the same time waits for the same result.
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     priority=fairness_priority(invitation.account),
-                    static_summary=f"Move the rest for {masked(invitation.email)}",
+                    static_summary=f"Move the failed items of {masked(invitation.email)}",
                     rpc_timeout=START_TIMEOUT,
                 )
         except TimeoutError:
@@ -337,10 +337,10 @@ class InvitationClient:
         )
 
     async def _is_outdated(self, stored: StoredInvitation, refused: Refused) -> bool:
-        """Return whether the workflow refuses as not pending, although the e-mail is out.
+        """Return whether a refusal as not pending is outdated: the store has the delivery already.
 
-        The store records a moment before the workflow that the e-mail is out. A caller who read
-        it in the store or in the mailbox must not be refused.
+        The store has it a moment before the workflow. A caller who found the e-mail in the store
+        or in the mailbox must not be refused.
         """
         if refused.code is not ErrorCode.NOT_PENDING:
             return False
@@ -359,9 +359,9 @@ class InvitationClient:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
         return stored
 
-    def _with_link(self, stored: StoredInvitation, now: Invitation | None = None) -> Invitation:
-        if now:
-            stored = stored.model_copy(update={"invitation": now})
+    def _with_link(self, stored: StoredInvitation, current: Invitation | None = None) -> Invitation:
+        if current:
+            stored = stored.model_copy(update={"invitation": current})
         return with_link(self.starter.signer, stored)
 
 
@@ -372,8 +372,8 @@ def _handle(
     return client.get_workflow_handle_for(
         InvitationWorkflow.run,
         invitation.workflow_id,
-        # Without it the handle may reach a later invitation of the same person. An accepted
-        # invitation has no later one, and may have been restarted in another run.
+        # Without the run id the handle may reach a later invitation of the same person. An
+        # accepted invitation has no later one, and recovery may have restarted it in a new run.
         first_execution_run_id=None if invitation.state.accepted else invitation.run_id or None,
     )
 
@@ -393,7 +393,7 @@ def _move_of(stored: StoredInvitation) -> RetryMove:
 
 
 def _require_accepted(stored: StoredInvitation) -> Invitation:
-    """Return the invitation if it was accepted. Raises Refused, with how it ended, otherwise."""
+    """Return the invitation if it was accepted. Raises Refused with its end otherwise."""
     return stored.invitation if stored.invitation.state.accepted else _refuse(stored.invitation)
 
 

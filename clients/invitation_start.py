@@ -42,21 +42,21 @@ CONCURRENT_ROWS = 10
 """Rows of one request that are invited at the same time."""
 
 CLAIM_TIMEOUT = timedelta(seconds=20)
-"""Age of a claim without a workflow that counts as abandoned.
+"""Age from which a claim without a workflow is abandoned.
 
-Longer than START_TIMEOUT: a claim whose workflow is being started is not released. In a batch a
-start may have queued before. If its claim is released then, its workflow ends as one without a
-claim, and the row is invited again.
+Longer than START_TIMEOUT, so that a claim whose workflow is being started is not released. Only
+in a batch a start may wait longer for its turn. If its claim is released meanwhile, the workflow
+finds no claim and ends, and the row is invited again.
 """
 
 INVITATION_ID = "invitation_id"
-"""The memo with the id of the claim that a workflow runs for."""
+"""Name of the memo that holds the id of the workflow's claim."""
 
-EMAIL_NOT_OUT = Unavailable(
-    "The e-mail is not out yet. It goes out when a worker runs and the mail server takes it.",
+EMAIL_NOT_SENT = Unavailable(
+    "The e-mail is not sent yet. It is sent once a worker runs and the mail server accepts it.",
     outcome_unknown=True,
 )
-"""The error of a row whose e-mail was not out when the wait budget was used up."""
+"""The error of a row whose e-mail was not sent when the wait budget was used up."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class InvitationTerms:
 
 @dataclass(frozen=True)
 class InvitationStarter:
-    """Starts one workflow for each claim, and leaves no claim without one.
+    """Starts one workflow for each claim, and releases claims without one.
 
     Every method raises Refused (a rule said no, nothing changed) or Unavailable.
     """
@@ -115,13 +115,13 @@ class InvitationStarter:
         invitation_id: str | None = None,
         budget: WaitBudget | None = None,
     ) -> tuple[Literal["invited", "already_invited"], StoredInvitation]:
-        """Invite one person; wait while another command's claim or an earlier run is in the way."""
+        """Invite one person; wait for another command's claim and for an earlier run to close."""
         budget = budget or self.temporal.wait_budget()
         while True:
             invite = self.invite_of(person, terms, invitation_id or uuid.uuid4().hex)
             initial = initial_record(invite, run_id="", at=datetime.now(UTC))
             async with claims_in_order:
-                # The person named first gets the last free seat.
+                # One claim at a time: the person named first gets the last free seat.
                 found = await self.invitations.claim(invite, initial, datetime.now(UTC))
             if found is None:
                 if started := await self._start_claimed(invite, initial):
@@ -129,7 +129,7 @@ class InvitationStarter:
             elif found.started:
                 return "already_invited", found
             else:
-                # Another command is starting it now, or died before the start.
+                # Another command is starting the workflow, or died before the start.
                 with temporal_errors_as_unavailable():
                     await self.recover_claims()
             await budget.pause()
@@ -154,7 +154,7 @@ class InvitationStarter:
         )
 
     async def _start_claimed(self, invite: Invite, initial: Invitation) -> StoredInvitation | None:
-        """Start the workflow of a claim; return None while an earlier run has yet to close."""
+        """Start the workflow of a claim; return None if an earlier run is still closing."""
         try:
             run_id = await self.start_workflow(invite, initial)
         except BaseException as failure:
@@ -201,16 +201,16 @@ class InvitationStarter:
 
     async def recover_claims(self) -> None:
         """Bind each abandoned claim to the workflow that runs for it, or release it (INV-15)."""
-        abandoned = datetime.now(UTC) - self.abandoned_after
-        for stored in await self.invitations.abandoned_claims(abandoned):
-            run_id = await self.running_for(stored.invitation.workflow_id, stored.invitation_id)
+        claimed_before = datetime.now(UTC) - self.abandoned_after
+        for stored in await self.invitations.abandoned_claims(claimed_before):
+            run_id = await self.run_of_claim(stored.invitation.workflow_id, stored.invitation_id)
             if run_id:
                 await self.invitations.bind(stored.invitation_id, run_id)
             else:
-                await self.invitations.release(stored.invitation_id, abandoned)
+                await self.invitations.release(stored.invitation_id, claimed_before)
 
-    async def running_for(self, workflow_id: str, invitation_id: str) -> str | None:
-        """Return the last run of the workflow if it was started for this claim. Raises RPCError."""
+    async def run_of_claim(self, workflow_id: str, invitation_id: str) -> str | None:
+        """Return the id of the last run if it was started for this claim. Raises RPCError."""
         client = await self.temporal.connect()
         handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id)
         try:

@@ -45,10 +45,10 @@ from states.order import OrderMachine
 from workflows.order import OrderWorkflow, described, search_attributes
 
 REPEAT_WINDOW = timedelta(days=1)
-"""Longest time after an unanswered order in which the same purchase means that order."""
+"""Longest time after an unreported order in which the same request continues it."""
 
 _UNSTARTED_EVENTS = 2
-"""Events of a run that no worker has started: its start, and its first task."""
+"""Events of a run that no worker has started: the start and the first scheduled task."""
 
 _UNDECIDED = frozenset({OrderState.DRAFT, OrderState.PLACED, OrderState.PAID})
 """States before the review and before the first payment attempt."""
@@ -82,10 +82,10 @@ class OrderClient:
     ) -> Order:
         """Return the order once it is in review or its first payment has been attempted.
 
-        A refusal comes before anything is started (ADD-1, ADD-2).
+        Raises Refused before anything is started (ADD-1, ADD-2).
         """
         at = datetime.now(UTC)
-        order = BuyLicenses(
+        request = BuyLicenses(
             order_id=f"or-{uuid.uuid4().hex[:16]}",
             account=account,
             sku=sku,
@@ -97,84 +97,84 @@ class OrderClient:
             policy=self.policy,
             caller_waits_until=at + timedelta(seconds=self.temporal.wait_seconds),
         )
-        return await self._place(order, at)
+        return await self._place(request, at)
 
-    async def _place(self, order: BuyLicenses, at: datetime) -> Order:
-        """Start the order, or continue the unanswered one, and wait for its outcome."""
-        draft = await self.orders.quoted(order, at)
-        unanswered = await self._unanswered(order)
+    async def _place(self, request: BuyLicenses, at: datetime) -> Order:
+        """Start the order or find the unreported one, and wait for its outcome."""
+        draft = await self.orders.quoted(request, at)
+        unreported = await self._unreported(request)
         client, budget = await self.temporal.connect(), self.temporal.wait_budget()
-        if unanswered:
-            order, handle = _terms_of(unanswered), _handle(client, unanswered)
+        if unreported:
+            request, handle = _request_of(unreported), _handle(client, unreported)
         else:
-            handle = await self._start_new(client, order, draft, budget)
-        decided = await self._decided(handle, order, at, budget)
+            handle = await self._start_new(client, request, draft, budget)
+        decided = await self._decided(handle, request, at, budget)
         await self.orders.report(decided.order_id, datetime.now(UTC))
         return decided
 
-    async def _unanswered(self, order: BuyLicenses) -> Order | None:
-        """Return the same admin's order of the same terms whose outcome was never reported.
+    async def _unreported(self, request: BuyLicenses) -> Order | None:
+        """Return an order of the same request whose outcome no command has reported.
 
-        An order that a command still waits for is not meant: two purchases may be wanted.
+        An order whose command still waits does not count: the admin may want both.
         """
         now, ignored = datetime.now(UTC), {"policy": Policy(), "caller_waits_until": None}
-        for kept in await self.orders.unreported(order.account):
-            terms = order.model_copy(update=ignored | {"order_id": kept.order_id})
-            given_up = kept.caller_waits_until or kept.journal[0].at
-            unanswered = now - REPEAT_WINDOW < given_up < now and not kept.state.final
-            if unanswered and _terms_of(kept) == terms:
-                return kept
+        for stored in await self.orders.unreported(request.account):
+            same = request.model_copy(update=ignored | {"order_id": stored.order_id})
+            waited_until = stored.caller_waits_until or stored.journal[0].at
+            recent = now - REPEAT_WINDOW < waited_until < now and not stored.state.final
+            if recent and _request_of(stored) == same:
+                return stored
         return None
 
     async def _start_new(
-        self, client: Client, order: BuyLicenses, draft: Order, budget: WaitBudget
+        self, client: Client, request: BuyLicenses, draft: Order, budget: WaitBudget
     ) -> AnyOrderHandle:
-        """Start the order; retry a start whose answer was lost, which starts the same order."""
+        """Start the order; a retry after a lost answer finds the same workflow."""
         try:
             while True:
                 async with budget.attempt(client):
-                    return await self._start(order, draft)
+                    return await self._start(request, draft)
                 await budget.pause()
         except Unavailable:
-            # It may run: a repeated purchase has to find it.
-            await self.orders.open(order, draft.journal[0].at)
+            # It may run, so a repeated request must find it.
+            await self.orders.open(request, draft.journal[0].at)
             raise
 
-    async def _start(self, order: BuyLicenses, kept: Order) -> AnyOrderHandle:
+    async def _start(self, request: BuyLicenses, record: Order) -> AnyOrderHandle:
         client = await self.temporal.connect()
         return await client.start_workflow(
             OrderWorkflow.run,
-            StartOrder(order=order, carried=kept),
-            id=order.workflow_id,
+            StartOrder(order=request, carried=record),
+            id=request.workflow_id,
             task_queue=self.temporal.task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             # Another process may have started it in the meantime.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=search_attributes(order, kept),
-            static_summary=f"{described(kept)} for {order.account}",
-            priority=fairness_priority(order.account),
+            search_attributes=search_attributes(request, record),
+            static_summary=f"{described(record)} for {request.account}",
+            priority=fairness_priority(request.account),
             rpc_timeout=START_TIMEOUT,
         )
 
     async def _decided(
-        self, handle: AnyOrderHandle, order: BuyLicenses, at: datetime, budget: WaitBudget
+        self, handle: AnyOrderHandle, request: BuyLicenses, at: datetime, budget: WaitBudget
     ) -> Order:
         """Wait until the order is in review or its first payment has been attempted."""
         while True:
-            kept = await self._kept(order.order_id)
-            if kept and kept.state not in _UNDECIDED:
-                return kept
+            stored = await self._opened(request.order_id)
+            if stored and stored.state not in _UNDECIDED:
+                return stored
             try:
                 await budget.pause()
             except Unavailable:
-                if kept is None and not await _terminate_unstarted(handle):
-                    # Its workflow may still open it: a repeated purchase has to find it.
-                    await self.orders.open(order, at)
+                if stored is None and not await _terminate_unstarted(handle):
+                    # Its workflow may still open it, so a repeated request must find it.
+                    await self.orders.open(request, at)
                 raise
-            if kept is None:
+            if stored is None:
                 await _require_not_refused(handle)
 
-    async def _kept(self, order_id: str) -> Order | None:
+    async def _opened(self, order_id: str) -> Order | None:
         """Return the order once its workflow has opened it."""
         try:
             return await self.orders.latest(order_id)
@@ -186,7 +186,7 @@ class OrderClient:
     # Read.
 
     async def show(self, order_id: str) -> Order:
-        """Return the order: from its workflow while that runs, then from the store."""
+        """Return the order: from its workflow, or after its end from the store."""
         return await self._caller.call(
             await self.orders.latest(order_id),
             lambda handle: handle.query(OrderWorkflow.view),
@@ -226,24 +226,24 @@ class OrderClient:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
-            read_stored=lambda kept: self.orders.latest(kept.order_id),
-            ended=lambda kept: kept.state.final,
+            read_stored=lambda stored: self.orders.latest(stored.order_id),
+            ended=lambda stored: stored.state.final,
         )
 
     # Recovery.
 
-    async def restart(self, kept: Order) -> None:
-        """Start the order's workflow again from the state in the store, unless it runs."""
-        order = _terms_of(kept).model_copy(update={"policy": self.policy})
-        await self._start(order, kept)
+    async def restart(self, stored: Order) -> None:
+        """Restart the order's workflow from the stored record, unless it runs."""
+        request = _request_of(stored).model_copy(update={"policy": self.policy})
+        await self._start(request, stored)
 
 
-def _handle(client: Client, kept: Order) -> AnyOrderHandle:
-    return client.get_workflow_handle_for(OrderWorkflow.run, kept.workflow_id)
+def _handle(client: Client, stored: Order) -> AnyOrderHandle:
+    return client.get_workflow_handle_for(OrderWorkflow.run, stored.workflow_id)
 
 
 async def _terminate_unstarted(handle: AnyOrderHandle) -> bool:
-    """Terminate a run that no worker has started; return whether that is certain."""
+    """Terminate a run that no worker has started; return whether that has succeeded."""
     try:
         if (await handle.describe()).history_length <= _UNSTARTED_EVENTS:
             await handle.terminate("No worker started it in time.")
@@ -255,7 +255,7 @@ async def _terminate_unstarted(handle: AnyOrderHandle) -> bool:
 
 
 async def _require_not_refused(handle: AnyOrderHandle) -> None:
-    """Raise the Refused with which the workflow failed when the store refused the order."""
+    """Raise the refusal of the store, if the workflow failed with one."""
     try:
         execution = await handle.describe()
         if execution.status is WorkflowExecutionStatus.FAILED:
@@ -269,19 +269,19 @@ async def _require_not_refused(handle: AnyOrderHandle) -> None:
             raise temporal_unavailable(failure) from failure
 
 
-def _terms_of(kept: Order) -> BuyLicenses:
-    """Return the request that the order was made by."""
+def _request_of(stored: Order) -> BuyLicenses:
+    """Return the request that created the order."""
     return BuyLicenses(
-        order_id=kept.order_id,
-        account=kept.account,
-        sku=kept.sku,
-        capacity=kept.capacity,
-        quantity=kept.quantity,
-        cycle=kept.cycle,
-        portal=kept.portal,
-        bought_by=kept.bought_by,
+        order_id=stored.order_id,
+        account=stored.account,
+        sku=stored.sku,
+        capacity=stored.capacity,
+        quantity=stored.quantity,
+        cycle=stored.cycle,
+        portal=stored.portal,
+        bought_by=stored.bought_by,
     )
 
 
-def _refuse_ended(kept: Order) -> NoReturn:
-    raise refusal(OrderMachine, kept.state)
+def _refuse_ended(stored: Order) -> NoReturn:
+    raise refusal(OrderMachine, stored.state)

@@ -27,7 +27,7 @@ from states.refund import RefundMachine
 from workflows.refund import RefundWorkflow, search_attributes
 
 NOTIFY_TIMEOUT = timedelta(seconds=5)
-"""A provider waits about ten seconds for our answer before it repeats the notification."""
+"""Well below the ten seconds after which a provider repeats a notification."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RefundClient:
     # Read.
 
     async def show(self, refund_id: str) -> Refund:
-        """Return the refund: from its workflow while that runs, then from the store."""
+        """Return the refund: from its workflow, or after its end from the store."""
         return await self._caller.call(
             await self.refunds.latest(refund_id),
             lambda handle: handle.query(RefundWorkflow.view),
@@ -61,7 +61,7 @@ class RefundClient:
         return await self._update(refund_id, RefundWorkflow.convert, ConvertRefund())
 
     async def retry(self, refund_id: str, method: str | None = None) -> Refund:
-        """Request the failed amount from the provider again, perhaps by another method (REF-4)."""
+        """Request the failed amount from the provider again, or by another method (REF-4)."""
         return await self._update(refund_id, RefundWorkflow.retry, RetryRefund(method=method))
 
     async def close(self, refund_id: str, reason: str) -> Refund:
@@ -80,17 +80,17 @@ class RefundClient:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
-            read_stored=lambda kept: self.refunds.latest(kept.refund_id),
-            ended=lambda kept: kept.state.finished,
+            read_stored=lambda stored: self.refunds.latest(stored.refund_id),
+            ended=lambda stored: stored.state.finished,
         )
 
     # Notifications and recovery.
 
     async def notify(self, refund_id: str, provider_id: str) -> None:
-        """Signal that the provider has news of its refund `provider_id`.
+        """Signal that the status of the provider's refund `provider_id` may have changed.
 
-        A refund whose workflow has closed is restarted, for it may have succeeded late (REF-4);
-        one that is settled in full needs no signal. Raises `Refused(not_found)`.
+        A refund whose workflow has closed is restarted, since it may have succeeded late (REF-4).
+        One that is settled in full needs no signal. Raises `Refused(not_found)`.
         """
         kept = await self.refunds.latest(refund_id)
         if kept.state is RefundState.SETTLED and not kept.may_arrive_late:
@@ -107,7 +107,7 @@ class RefundClient:
                 await self._start(kept, provider_id)
 
     async def restart(self, kept: Refund) -> None:
-        """Start the refund's workflow again from the state in the store, unless it runs."""
+        """Restart the refund's workflow from the stored record, unless it runs."""
         with temporal_errors_as_unavailable():
             await self._start(kept)
 

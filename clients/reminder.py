@@ -68,9 +68,9 @@ class ReminderClient:
                 await client.create_schedule(SCHEDULE_ID, schedule, rpc_timeout=START_TIMEOUT)
             except ScheduleAlreadyRunningError:
 
-                def changed(now: ScheduleUpdateInput) -> ScheduleUpdate:
-                    kept = now.description.schedule.state
-                    return ScheduleUpdate(replace(schedule, state=kept))
+                def changed(installed: ScheduleUpdateInput) -> ScheduleUpdate:
+                    state = installed.description.schedule.state
+                    return ScheduleUpdate(replace(schedule, state=state))
 
                 handle = client.get_schedule_handle(SCHEDULE_ID)
                 await handle.update(changed, rpc_timeout=START_TIMEOUT)
@@ -83,19 +83,19 @@ class ReminderClient:
                 RemindStale(by="schedule", quiet_for=self.policy.remind_after),
                 id=SCHEDULE_ID,
                 task_queue=self.temporal.task_queue,
-                static_summary="Remind quiet invitees",
+                static_summary="Remind invitees who have not answered",
             ),
             spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every * JITTER),
             policy=SchedulePolicy(
-                # The next run does the work that a long run has not reached.
+                # The next run reaches the invitations that a long run has not.
                 overlap=ScheduleOverlapPolicy.SKIP,
-                # After an outage one missed run is caught up, not all of them.
+                # After an outage only the last missed run is started.
                 catchup_window=max(every, SHORTEST_CATCH_UP),
             ),
         )
 
     async def pause(self) -> ReminderSchedule:
-        """Start no more runs until `resume`; may be repeated."""
+        """Pause the schedule until `resume`; may be repeated."""
         with _schedule_errors():
             await (await self._handle()).pause(
                 note="Paused by an operator.", rpc_timeout=START_TIMEOUT
@@ -103,7 +103,7 @@ class ReminderClient:
         return await self._installed()
 
     async def resume(self) -> ReminderSchedule:
-        """Start runs again; missed runs are not caught up."""
+        """Resume the schedule; missed runs are not started."""
         with _schedule_errors():
             await (await self._handle()).unpause(
                 note="Resumed by an operator.", rpc_timeout=START_TIMEOUT
@@ -124,7 +124,7 @@ class ReminderClient:
                 RemindStale(by="operator", quiet_for=self.policy.remind_after),
                 id=f"{SCHEDULE_ID}/{uuid.uuid4().hex[:16]}",
                 task_queue=self.temporal.task_queue,
-                static_summary="Remind quiet invitees, requested by an operator",
+                static_summary="Remind invitees who have not answered, by an operator",
                 rpc_timeout=START_TIMEOUT,
             )
             return await self._ended(handle)

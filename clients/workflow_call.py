@@ -1,4 +1,4 @@
-"""Calls of running workflows, each within one wait budget."""
+"""Queries and updates of running workflows, each within one wait budget."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ from domain.model import Value
 POLL_INTERVAL = timedelta(milliseconds=100)
 HEALTH_CHECK_TIMEOUT = timedelta(seconds=1)
 START_TIMEOUT = timedelta(seconds=8)
-"""Longest RPC that starts or describes a workflow."""
+"""Timeout of an RPC that starts or describes a workflow."""
 
 _TRANSIENT = frozenset(
     {
@@ -92,7 +92,7 @@ class TemporalAccess:
     """The connection to Temporal, the task queue and the wait time that all clients share."""
 
     connect: Callable[[], Awaitable[Client]]
-    """Connects on first use: reads of the store need no server."""
+    """Connects on first use, because reads of the store need no server."""
     task_queue: str
     wait_seconds: float
 
@@ -114,9 +114,9 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
     read_stored: Callable[[Record], Awaitable[Record]]
     """The record as the store has it now."""
     ended: Callable[[Record], bool]
-    """True once the store alone answers, because no run changes the record any more."""
+    """True once no run can change the record, so that the store answers."""
     outdated: Callable[[Record, Refused], Awaitable[bool]] | None = None
-    """True for a refusal by a run that lags behind the store; the call is then repeated."""
+    """True for a refusal by a run that lags behind the store: the call is repeated."""
 
     async def call(
         self,
@@ -125,10 +125,10 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
         from_store: Callable[[Record], Answer],
         budget: WaitBudget | None = None,
     ) -> Answer:
-        """Return the workflow's answer to `request`, or after the end that of `from_store`.
+        """Return the workflow's answer to `request`, or that of `from_store` for an ended record.
 
-        Retries within the wait budget while ten other updates are in flight, and while a run is
-        just beginning or closing.
+        Retries within the wait budget while ten other updates are in flight, and while a run
+        begins or closes.
         """
         if self.ended(record):
             return from_store(record)
@@ -141,7 +141,7 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
                 except WorkflowQueryFailedError as failed:
                     raise workflow_failed() from failed
                 except WorkflowUpdateFailedError as failed:
-                    # Without a refusal, the run closed first, and the store has its end.
+                    # Any other cause means that the run has closed, and the store has its end.
                     if isinstance(failed.cause, Refused):
                         await self._require_outdated(record, failed.cause)
             await budget.pause()
@@ -156,7 +156,7 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
         from_store: Callable[[Record], Answer],
         budget: WaitBudget | None = None,
     ) -> Answer:
-        """Send an update as `call` does; its id makes a retry return the same answer."""
+        """Send an update as `call` does, with an id for which a retry returns the same answer."""
         update_id = uuid.uuid4().hex
 
         async def send(handle: WorkflowHandle[AnyWorkflow, Result]) -> Answer:
@@ -186,7 +186,7 @@ def no_worker_answer() -> NoWorkerAnswer:
 
 def workflow_failed() -> Unavailable:
     """Return the error for a workflow that cannot answer."""
-    return Unavailable("The workflow behind it cannot go on: the Temporal UI shows why.")
+    return Unavailable("The workflow cannot continue; the Temporal UI shows why.")
 
 
 def temporal_unavailable(failure: RPCError) -> Unavailable:
@@ -210,7 +210,7 @@ def temporal_errors_as_unavailable() -> Iterator[None]:
 async def is_transient(failure: RPCError, client: Client) -> bool:
     """Return whether a later attempt may succeed."""
     if failure.status is RPCStatusCode.UNAVAILABLE:
-        # A server that is up reports it too, when it has dropped its registry of updates.
+        # A healthy server reports it too, after it has dropped its registry of updates.
         return await _is_healthy(client)
     return failure.status in _TRANSIENT
 

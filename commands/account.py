@@ -12,8 +12,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import DONE, CommandOutput, as_json, print_json
 from commands.call import with_clients
+from commands.output import DONE, CommandOutput, as_json, print_json
 from commands.source import read_input
 from domain.account import Directory
 from domain.account_file import InputError, read_accounts
@@ -29,12 +29,12 @@ _PANEL = "Accounts"
 def import_(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A JSON file; - reads stdin.", show_default=False)
+        str, typer.Argument(metavar="FILE", help="A JSON file, or - for stdin.", show_default=False)
     ],
 ) -> None:
     """Load accounts into the store, all or nothing.
 
-    A known account is updated: members that the file does not name are kept.
+    An account that exists is updated; members that the file does not name are kept.
     """
     directory = _read(context, file)
     ids = with_clients(
@@ -49,10 +49,11 @@ def import_(
 def export(
     context: typer.Context,
     account: Annotated[
-        str | None, typer.Argument(metavar="ACCOUNT", help="One account; all of them without it.")
+        str | None,
+        typer.Argument(metavar="ACCOUNT", help="The id of an account. Default: all accounts."),
     ] = None,
 ) -> None:
-    """Print accounts as JSON that `import` takes."""
+    """Print accounts as JSON that `import` accepts."""
     directory = with_clients(
         context, "Exporting", lambda clients: clients.store.directory.export(account)
     )
@@ -61,15 +62,18 @@ def export(
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json audit")
 def audit(context: typer.Context) -> int:
-    """Check the invariants of the store: nothing is lost, duplicated or half done."""
+    """Check the invariants of the store, and list every violation."""
     report = with_clients(context, "Auditing", lambda clients: clients.store.audit())
-    answer = CommandOutput.of(context)
-    answer.print(as_json(report), lambda: _shown(report))
+    output = CommandOutput.of(context)
+    output.print(as_json(report), lambda: _render(report))
     if not report.violations:
         return DONE
     count = len(report.violations)
-    return answer.print_error(
-        Refused(ErrorCode.INVARIANT_BROKEN, f"{count} of the invariants do not hold.")
+    return output.print_error(
+        Refused(
+            ErrorCode.INVARIANT_BROKEN,
+            "1 violation was found." if count == 1 else f"{count} violations were found.",
+        )
     )
 
 
@@ -78,13 +82,13 @@ def _read(context: typer.Context, file: str) -> Directory:
     read = read_accounts(_document(file))
     if not read.errors:
         return read.directory
-    found: list[InputError] = []
-    # The mistakes in the file itself are reported without the store.
+    errors_in_store: list[InputError] = []
+    # Without the store, the mistakes in the file itself are still reported.
     with suppress(Unavailable):
-        found = with_clients(
+        errors_in_store = with_clients(
             context, "Checking", lambda clients: clients.store.directory.errors(read.directory)
         )
-    raise _bad_file(file, read.all_errors(found))
+    raise _bad_file(file, read.all_errors(errors_in_store))
 
 
 def _document(file: str) -> JsonValue:
@@ -95,14 +99,14 @@ def _document(file: str) -> JsonValue:
     try:
         content = content.removeprefix(b"\xef\xbb\xbf")
         document: JsonValue = from_json(content, allow_inf_nan=False)
-        json.loads(content, object_pairs_hook=_each_once)
+        json.loads(content, object_pairs_hook=_without_repeated_names)
     except ValueError as mistake:
         raise _bad_file(file, [(file, f"not JSON: {mistake}")]) from None
     return document
 
 
-def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    """Return the object. Raises ValueError for a repeated name, of which the last would win."""
+def _without_repeated_names(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    """Return the object. Raises ValueError for a repeated name, whose first value would be lost."""
     once = dict(members)
     if len(once) < len(members):
         names = [name for name, _ in members]
@@ -114,11 +118,13 @@ def _each_once(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:
     listed: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
     return Refused(
-        ErrorCode.INVALID_INPUT, f"{file} cannot be imported; nothing was.", mistakes=listed
+        ErrorCode.INVALID_INPUT,
+        f"{file} cannot be imported; no account was changed.",
+        mistakes=listed,
     )
 
 
-def _shown(report: AuditReport) -> RenderableType:
+def _render(report: AuditReport) -> RenderableType:
     if not report.violations:
         checked = ", ".join(f"{count} {name}" for name, count in report.checked.items())
         return Text(f"No violations: {checked}.", style="green")

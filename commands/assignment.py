@@ -1,4 +1,4 @@
-"""Commands that assign licenses and take them back (ASG)."""
+"""Commands that assign and release licenses (ASG)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import DONE, REFUSED, CommandOutput, as_json, entries
 from commands.call import Account, By, with_clients
+from commands.output import DONE, REFUSED, CommandOutput, as_json, entries
 from commands.render import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused
@@ -53,7 +53,7 @@ def assign(
         bool,
         typer.Option(
             "--atomic/--best-effort",
-            help="Assign to all users or to none; otherwise users without a free license wait.",
+            help="Assign to all users or to none; by default users without a free license wait.",
         ),
     ] = False,
     give_base_license: Annotated[
@@ -65,9 +65,8 @@ def assign(
 ) -> int:
     """Assign licenses to users, effective at once for all their meetings.
 
-    Users who wait are served automatically, the oldest request first, when a license is freed or
-    bought. Repeating the command is safe: a user who holds the license takes no other and gets no
-    e-mail.
+    Waiting users are served automatically, the oldest request first, when a license is released
+    or bought. Repeating the command is safe: a user who holds the license gets no second one.
     """
     participants = _participants(capacity)
     results = with_clients(
@@ -83,7 +82,7 @@ def assign(
             give_base_license=give_base_license,
         ),
     )
-    return _give(context, results, [_assigned_row(result) for result in results])
+    return _print(context, results, [_assigned_row(result) for result in results])
 
 
 @app.command(
@@ -100,16 +99,18 @@ def unassign(
     by: By,
     cascade: Annotated[
         bool,
-        typer.Option("--cascade", help="With a base license, also take the add-on that needs it."),
+        typer.Option(
+            "--cascade", help="With a base license, also release the add-on that needs it."
+        ),
     ] = False,
 ) -> int:
-    """Take licenses back from users; users who wait get them."""
+    """Release licenses of users, effective at once; waiting users get them."""
     results = with_clients(
         context,
-        f"Taking licenses back from {_users(len(emails))}",
+        f"Releasing licenses of {_users(len(emails))}",
         lambda clients: clients.assignments.unassign(account, license, emails, by, cascade=cascade),
     )
-    return _give(context, results, [_row(result) for result in results])
+    return _print(context, results, [_as_row(result) for result in results])
 
 
 def _participants(capacity: str | None) -> int | None:
@@ -121,30 +122,30 @@ def _participants(capacity: str | None) -> int | None:
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity: {capacity}") from None
 
 
-def _give(
+def _print(
     context: typer.Context, results: Sequence[AssignmentResult], rows: Sequence[JsonValue]
 ) -> int:
     """Print every row on stdout; when all were refused, the first row's error on stderr too."""
-    answer = CommandOutput.of(context)
-    answer.print({"results": list(rows)}, lambda: _results(results))
+    output = CommandOutput.of(context)
+    output.print({"results": list(rows)}, lambda: _results(results))
     if any(result.state is not AssignmentState.REFUSED for result in results):
         return DONE
-    return answer.print_error_document(results[0].error or {}, REFUSED)
+    return output.print_error_document(results[0].error or {}, REFUSED)
 
 
 def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:
     """Return a row without `meetings`, which only `unassign` changes."""
-    return {name: value for name, value in _row(result).items() if name != "meetings"}
+    return {name: value for name, value in _as_row(result).items() if name != "meetings"}
 
 
-def _row(result: AssignmentResult) -> dict[str, JsonValue]:
+def _as_row(result: AssignmentResult) -> dict[str, JsonValue]:
     return {name: value for name, value in as_json(result).items() if name != "held_before"}
 
 
 def _results(results: Sequence[AssignmentResult]) -> RenderableType:
     """Render the result of each user, and the totals."""
     affected = [_affected_meetings(result) for result in results]
-    # Only when a user with meetings loses a license.
+    # Shown only when a user with meetings loses a license.
     column = ("affected meetings",) if any(affected) else ()
     rows = table("email", "state", "participants", *column, "")
     for result, meetings in zip(results, affected, strict=True):
@@ -161,7 +162,7 @@ def _results(results: Sequence[AssignmentResult]) -> RenderableType:
 
 
 def _affected_meetings(result: AssignmentResult) -> list[str]:
-    """Return the topics of meetings that lost their capacity, or would have lost it."""
+    """Return the topics of meetings that lose their capacity, or would have lost it."""
     refused = entries(result.error or {}, "meetings")
     topics = [meeting.topic for meeting in result.meetings]
     return topics + [str(meeting["topic"]) for meeting in refused]

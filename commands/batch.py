@@ -1,4 +1,4 @@
-"""The invitation of a whole file of people (REM-3)."""
+"""The part of `invite` for a file of people (REM-3)."""
 
 import csv
 import re
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import JsonValue
 
-from commands.answer import CommandOutput
 from commands.call import with_clients
-from commands.rows import give_results
+from commands.output import CommandOutput
+from commands.rows import print_results
 from commands.source import read_input
 from domain.address import normalized
 from domain.batch import BatchRow
@@ -31,7 +31,7 @@ Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a progress bar, which receives the number of rows done and of all rows."""
 
 REPEATED_ROWS_SHOWN = 10
-"""Repeated rows that a person sees; the JSON document has all."""
+"""Repeated rows in the summary; the JSON document has all."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
@@ -85,18 +85,18 @@ def invite(
     rows = rows_of(given, file)
     if results:
         _require_writable(results)
-    answer = CommandOutput.of(context)
+    output = CommandOutput.of(context)
     batch_id, found = with_clients(
         context,
-        # The call shows a progress bar.
+        # The call shows its own progress bar.
         None,
         lambda clients: run_batch(
-            clients.batches, request, rows, answer.counting, results=results, wait=wait
+            clients.batches, request, rows, output.counting, results=results, wait=wait
         ),
     )
     repeated: list[JsonValue] = [repeat.model_dump(mode="json") for repeat in file.repeated]
     summary = f"{_summary(found, file)} Batch {batch_id}."
-    return give_results(answer, found, summary, batch=batch_id, repeated=repeated)
+    return print_results(output, found, summary, batch=batch_id, repeated=repeated)
 
 
 def _summary(found: Sequence[InviteResult], file: PeopleFile) -> str:
@@ -141,7 +141,7 @@ async def run_batch(
 
 
 def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
-    """Return each address once, in the order given; bad rows with their mistakes."""
+    """Return a row for each address, in the order given, and for each bad row."""
     return list(_rows(given, file))
 
 
@@ -149,16 +149,16 @@ def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
     seen, position = set[str](), 0
     for row in (*(CsvRow(row=0, person=person) for person in given), *file.rows):
         if not row.errors:
-            spelling = _spelling(row.person)
-            if spelling in seen:
+            address = _address(row.person)
+            if address in seen:
                 continue
-            seen.add(spelling)
+            seen.add(address)
         refused = _refusal(row.errors).as_json() if row.errors else None
         yield BatchRow(position=position, person=row.person, refused=refused)
         position += 1
 
 
-def _spelling(person: Person) -> str:
+def _address(person: Person) -> str:
     try:
         return normalized(person.email)
     except Refused:

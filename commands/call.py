@@ -1,4 +1,4 @@
-"""The call of the clients by a command, and the arguments that many commands share."""
+"""Calls of the clients, and arguments that many commands share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from commands.answer import CommandOutput
+from commands.output import CommandOutput
 
 if TYPE_CHECKING:
     from runtime.clients import Clients
@@ -22,7 +22,10 @@ Email = Annotated[
 By = Annotated[
     str,
     typer.Option(
-        "--by", metavar="ADMIN", help="The owner or admin who requests it.", show_default=False
+        "--by",
+        metavar="ADMIN",
+        help="The address of the owner or admin who requests it.",
+        show_default=False,
     ),
 ]
 
@@ -34,7 +37,7 @@ def with_clients(
 ) -> Result:
     """Open the clients, and return the result of `call`.
 
-    A person sees `progress` meanwhile; None when the call shows its own.
+    A person sees `progress` meanwhile; None if the call shows its own progress.
     """
     from runtime.clients import open_clients
     from runtime.settings import load_settings

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import facts, money, table, text, time
 from domain.credit import Credit
 
@@ -17,8 +17,8 @@ app = typer.Typer(name="credit", help="Credit of accounts.", rich_markup_mode="m
 @app.command(epilog="Example: seatflow --json credit show acme")
 def show(context: typer.Context, account: Account) -> None:
     """Show an account's credit and its entries."""
-    found = with_clients(context, "Loading", lambda clients: clients.store.credits.show(account))
-    _give(context, found)
+    credit = with_clients(context, "Loading", lambda clients: clients.store.credits.show(account))
+    _print(context, credit)
 
 
 @app.command(epilog="Example: seatflow credit apply acme inv-7")
@@ -28,7 +28,7 @@ def apply(
     invoice: Annotated[
         str | None,
         typer.Argument(
-            metavar="INVOICE", help="An open invoice. Default: the one that is due first."
+            metavar="INVOICE", help="The id of an open invoice. Default: the one due first."
         ),
     ] = None,
 ) -> None:
@@ -37,15 +37,15 @@ def apply(
     applied = with_clients(
         context, "Applying", lambda clients: clients.store.credits.apply(account, invoice, at)
     )
-    _give(context, applied)
+    _print(context, applied)
 
 
-def _give(context: typer.Context, credit: Credit) -> None:
-    CommandOutput.of(context).print(as_json(credit), lambda: _shown(credit))
+def _print(context: typer.Context, credit: Credit) -> None:
+    CommandOutput.of(context).print(as_json(credit), lambda: _render(credit))
 
 
-def _shown(credit: Credit) -> RenderableType:
-    known = facts(credit.account, ("credit", money(credit.balance)))
+def _render(credit: Credit) -> RenderableType:
+    header = facts(credit.account, ("credit", money(credit.balance)))
     rows = table("at", "kind", "amount", "other account", "invoice", "entry")
     for entry in credit.entries:
         rows.add_row(
@@ -56,4 +56,4 @@ def _shown(credit: Credit) -> RenderableType:
             text(entry.invoice or ""),
             text(entry.id),
         )
-    return Group(known, rows) if credit.entries else known
+    return Group(header, rows) if credit.entries else header

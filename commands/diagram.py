@@ -1,4 +1,4 @@
-"""The command that draws the machines from their declarations."""
+"""The command that draws a machine from its declaration."""
 
 import inspect
 import sys
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from commands.answer import CommandOutput, print_json
+from commands.output import CommandOutput, print_json
 from domain.error import ErrorCode, Refused, Unavailable
 from states.assignment import AssignmentMachine
 from states.invitation import InvitationMachine
@@ -27,7 +27,7 @@ class Machine(StrEnum):
 
     INVITATION = "invitation"
     REFUND = "refund"
-    ADDON = "addon"
+    ORDER = "addon"
     ASSIGNMENT = "assignment"
 
 
@@ -43,7 +43,7 @@ class Format(StrEnum):
 MACHINES: dict[Machine, type[LifecycleMachine]] = {
     Machine.INVITATION: InvitationMachine,
     Machine.REFUND: RefundMachine,
-    Machine.ADDON: OrderMachine,
+    Machine.ORDER: OrderMachine,
     Machine.ASSIGNMENT: AssignmentMachine,
 }
 
@@ -75,7 +75,9 @@ A request that the state does not allow is refused with the code in the last col
 )
 def diagram(
     context: typer.Context,
-    machine: Annotated[Machine, typer.Argument(help="The machine to draw.")] = Machine.INVITATION,
+    machine: Annotated[
+        Machine, typer.Argument(help="The state machine to draw.")
+    ] = Machine.INVITATION,
     format: Annotated[
         Format,
         typer.Option(
@@ -94,9 +96,9 @@ def diagram(
     elif not json:
         sys.stdout.buffer.write(drawing)
     if json:
-        kept: JsonValue = str(output) if output else None
+        file: JsonValue = str(output) if output else None
         text = None if output else _text(drawing, format)
-        print_json({"machine": machine, "format": format, "drawing": text, "file": kept})
+        print_json({"machine": machine, "format": format, "drawing": text, "file": file})
 
 
 def drawn(machine: type[LifecycleMachine], format: Format) -> bytes:

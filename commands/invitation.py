@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands import batch as bulk
+from commands import batch as batches
 from commands import render_invitation
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, By, Email, with_clients
-from commands.rows import give_results
+from commands.output import CommandOutput, as_json
+from commands.rows import print_results
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
 from domain.text import LOCALE
@@ -50,7 +50,7 @@ def invite(
         typer.Option(
             metavar="CSV",
             help="A file with the columns email, license, locale, name in any order; only email is "
-            "required. - reads stdin.",
+            "required. - is stdin.",
         ),
     ] = None,
     skip_bad_rows: Annotated[
@@ -61,19 +61,21 @@ def invite(
         str | None,
         typer.Option(
             metavar="ID",
-            help="Name the batch of --file. Without a name, the same file is one batch until its "
-            "results are printed.",
+            help="The name of the batch of --file. Without it, the same file continues its batch "
+            "until the results are printed.",
         ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the results as CSV.")
     ] = None,
     license: Annotated[
-        License, typer.Option(help="The license of the people on the account.")
+        License, typer.Option(help="The license of the invited people.")
     ] = License.BASIC,
     locale: Annotated[
         str | None,
-        typer.Option(metavar="XX", help="The language of people who have set none."),
+        typer.Option(
+            metavar="XX", help="The language of e-mails to people who have set none, such as de."
+        ),
     ] = None,
     heads_up_days: Annotated[
         int,
@@ -81,18 +83,21 @@ def invite(
             metavar="N",
             min=0,
             max=365,
-            help="Send a notice now, and the invitation itself N days later.",
+            help="Send a notice now, and the invitation N days later.",
         ),
     ] = 0,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the mail server has answered.")
+        bool,
+        typer.Option(
+            "--wait", help="Wait until the mail server has accepted or refused each e-mail."
+        ),
     ] = False,
 ) -> int:
     """Invite people into a paid account.
 
-    Each address is an invitation of its own; a bad address does not affect the others. A file is
+    Each address gets its own invitation; a bad address does not affect the others. A file is
     checked first, and nobody is invited while it has mistakes. The batch of a file continues when
-    this command is interrupted; repeating the command resumes the wait.
+    this command is interrupted; repeat the command to wait for it again.
     """
     if locale and not LOCALE.fullmatch(locale):
         raise Refused(ErrorCode.INVALID_INPUT, f"Unknown locale: {locale}")
@@ -104,11 +109,11 @@ def invite(
                 ErrorCode.INVALID_INPUT, "--skip-bad-rows, --batch and --results need --file."
             )
     else:
-        people_file = bulk.read(file, license, locale, skip_bad_rows=skip_bad_rows)
+        people_file = batches.read(file, license, locale, skip_bad_rows=skip_bad_rows)
         given = [Person(email=email, license=license, locale=locale) for email in emails or ()]
-        return bulk.invite(
+        return batches.invite(
             context,
-            bulk.BatchRequest(account, by, heads_up_days, bulk.batch_name(batch)),
+            batches.BatchRequest(account, by, heads_up_days, batches.batch_name(batch)),
             people_file,
             given,
             results=results,
@@ -121,7 +126,7 @@ def invite(
         results = await client.invite(account, people, by, heads_up_days=heads_up_days)
         return await client.wait_until_sent(results) if wait else results
 
-    return give_results(CommandOutput.of(context), with_clients(context, "Inviting", invite_all))
+    return print_results(CommandOutput.of(context), with_clients(context, "Inviting", invite_all))
 
 
 @app.command(
@@ -131,14 +136,14 @@ def invite(
 def invite_members(context: typer.Context, account: Account, email: Email, by: By) -> int:
     """Invite all other users of a blocked owner's account into the same account.
 
-    The owner's invitation continues by itself when the last of them has left.
+    The owner's invitation resumes when the last of them has left.
     """
     results = with_clients(
         context,
         "Inviting",
         lambda clients: clients.invitations.invite_members(account, email, by),
     )
-    return give_results(CommandOutput.of(context), results)
+    return print_results(CommandOutput.of(context), results)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json show acme ada@example.com")
@@ -162,30 +167,32 @@ def list_(
     stale_days: Annotated[
         int | None,
         typer.Option(
-            min=0, max=36500, help="Only invitations without a change for this number of days."
+            min=0, max=36500, help="Only invitations without a change for at least this many days."
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also ended invitations.")] = False,
 ) -> None:
     """List the invitations of an account, the oldest first."""
-    found = with_clients(
+    invitations = with_clients(
         context,
         "Loading",
         lambda clients: clients.invitations.list(account, state or (), stale_days, everything),
     )
     CommandOutput.of(context).print(
-        {"invitations": [as_json(invitation) for invitation in found]},
-        lambda: render_invitation.of_invitations(found, datetime.now(UTC)),
+        {"invitations": [as_json(invitation) for invitation in invitations]},
+        lambda: render_invitation.of_invitations(invitations, datetime.now(UTC)),
     )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow preview acme ada@example.com")
 def preview(context: typer.Context, account: Account, email: Email) -> None:
-    """Preview the effects of accepting; nothing changes, and the quote is binding for a while."""
-    found = with_clients(
+    """Preview the effects of accepting; the quote is binding until the time shown."""
+    previewed = with_clients(
         context, "Loading", lambda clients: clients.invitations.preview(account, email)
     )
-    CommandOutput.of(context).print(as_json(found), lambda: render_invitation.of_preview(found))
+    CommandOutput.of(context).print(
+        as_json(previewed), lambda: render_invitation.of_preview(previewed)
+    )
 
 
 @app.command(

@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import state, table, text
 from domain.license import LicensePool
 

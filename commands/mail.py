@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
+from commands.output import CommandOutput, as_json
 
 if TYPE_CHECKING:
     from devstack.mailbox import Mailbox, OpenedLetter, StoredLetter
@@ -23,7 +23,7 @@ def list_(context: typer.Context) -> None:
     """List the e-mails, the oldest first."""
     letters = _mailbox().letters()
     CommandOutput.of(context).print(
-        {"letters": [as_json(letter) for letter in letters]}, lambda: _table(letters)
+        {"letters": [as_json(letter) for letter in letters]}, lambda: _render_list(letters)
     )
 
 
@@ -34,7 +34,7 @@ def show(
 ) -> None:
     """Show one e-mail."""
     letter = _mailbox().open(number)
-    CommandOutput.of(context).print(as_json(letter), lambda: _opened(letter))
+    CommandOutput.of(context).print(as_json(letter), lambda: _render_letter(letter))
 
 
 def _mailbox() -> "Mailbox":
@@ -44,7 +44,7 @@ def _mailbox() -> "Mailbox":
     return Mailbox(load_settings().mail_folder)
 
 
-def _table(letters: "list[StoredLetter]") -> Table:
+def _render_list(letters: "list[StoredLetter]") -> Table:
     table = Table("", "at", "to", "event", "subject", box=None, header_style="dim")
     for letter in letters:
         table.add_row(
@@ -57,7 +57,7 @@ def _table(letters: "list[StoredLetter]") -> Table:
     return table
 
 
-def _opened(letter: "OpenedLetter") -> Text:
+def _render_letter(letter: "OpenedLetter") -> Text:
     headers = "\n".join(f"{name}: {value}" for name, value in letter.headers.items())
     # Not wrapped, so that a link can be copied.
     return Text.assemble((headers, "dim"), "\n\n", letter.text, no_wrap=True, overflow="ignore")

@@ -7,8 +7,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, By, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import facts, journal, money, state, table, text, time
 from domain.license import Sku, parse_capacity, parse_quantity
 from domain.order import Order, OrderInvoice, Portal, parse_cycle, product_name
@@ -26,7 +26,7 @@ orders = typer.Typer(
 )
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order's id.", show_default=False)]
-# Parsed as text: a value that is no number is refused as `invalid_quantity`, not as bad usage.
+# Parsed as text, so that the error of a wrong value is `invalid_quantity`, not bad usage.
 Quantity = Annotated[
     str, typer.Option(metavar="N", help="The number of licenses.", show_default=False)
 ]
@@ -60,7 +60,7 @@ def buy(
     portal: Annotated[
         Portal,
         typer.Option(
-            help="plans places the order at once; account needs a review and `order confirm`."
+            help="plans: place the order at once. account: review it first, then `order confirm`."
         ),
     ] = "plans",
 ) -> None:
@@ -69,8 +69,8 @@ def buy(
     Prints the order once it is in review or its first payment has been attempted. A declined
     payment is retried after 1, 3, 5 and 7 days.
 
-    Repeating the command after status 3 is safe: within a day, the same purchase by the same
-    admin continues the first order.
+    Repeating the command after status 3 is safe: for a day, the same command continues the first
+    order.
     """
     terms = parse_capacity(capacity), parse_quantity(quantity), parse_cycle(cycle)
     _call(
@@ -90,7 +90,7 @@ def buy(
 
 @orders.command(epilog="Example: seatflow order confirm or-4f2a")
 def confirm(context: typer.Context, order_id: Id) -> None:
-    """Place an order that is in review, and charge the amount due."""
+    """Place a reviewed order, and charge the amount due."""
     _call(context, "Confirming", lambda client: client.confirm(order_id))
 
 
@@ -100,7 +100,7 @@ def cancel(
     order_id: Id,
     release_all: Annotated[
         bool,
-        typer.Option("--release-all", help="Take its licenses from users who hold them."),
+        typer.Option("--release-all", help="Release the licenses of all users who hold them."),
     ] = False,
 ) -> None:
     """Cancel an order: at once while nothing is paid, else at the end of its term."""
@@ -118,12 +118,12 @@ def change(
         list[str] | None,
         typer.Option(
             metavar="EMAIL",
-            help="A user who loses the license then; may be repeated.",
+            help="A user whose license is released then; may be repeated.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Reduce the quantity from the end of the term on; without a refund."""
+    """Reduce the quantity from the next term on; nothing is refunded."""
     reduced = parse_quantity(quantity)
     _call(
         context, "Changing", lambda client: client.change(order_id, reduced, tuple(release or ()))
@@ -139,9 +139,9 @@ def show(context: typer.Context, order_id: Id) -> None:
 @orders.command("list", epilog="Example: seatflow order list acme")
 def list_(context: typer.Context, account: Account) -> None:
     """List the orders of an account, the oldest first."""
-    found = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
+    listed = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
     CommandOutput.of(context).print(
-        {"orders": [as_json(order) for order in found]}, lambda: _listed(found)
+        {"orders": [as_json(order) for order in listed]}, lambda: _render_list(listed)
     )
 
 
@@ -149,20 +149,20 @@ def _call(
     context: typer.Context, progress: str, call: "Callable[[OrderClient], Awaitable[Order]]"
 ) -> None:
     order = with_clients(context, progress, lambda clients: call(clients.orders))
-    CommandOutput.of(context).print(as_json(order), lambda: _shown(order))
+    CommandOutput.of(context).print(as_json(order), lambda: _render(order))
 
 
-def _shown(order: Order) -> RenderableType:
+def _render(order: Order) -> RenderableType:
     renewal = f"{money(order.quote.then)} on {order.quote.next_billing_date}"
     ends = order.state.final or order.quantity_then == 0
-    known = facts(
+    header = facts(
         order.order_id,
         ("state", state(order.state)),
         ("note", order.note),
         ("licenses", _licenses(order)),
         ("account", order.account),
         ("bought by", order.bought_by),
-        ("due at purchase", money(order.quote.due_now)),
+        ("first amount due", money(order.quote.due_now)),
         ("renewal", None if ends else renewal),
         (
             "licenses after renewal",
@@ -173,7 +173,7 @@ def _shown(order: Order) -> RenderableType:
         ("allowed", ", ".join(order.allowed)),
         ("workflow", order.workflow_id),
     )
-    return Group(known, _invoices(order.invoices), journal(order.journal))
+    return Group(header, _invoices(order.invoices), journal(order.journal))
 
 
 def _invoices(invoices: Sequence[OrderInvoice]) -> RenderableType:
@@ -183,9 +183,9 @@ def _invoices(invoices: Sequence[OrderInvoice]) -> RenderableType:
     return rows if invoices else Text("No charges yet.", style="dim")
 
 
-def _listed(found: Sequence[Order]) -> RenderableType:
+def _render_list(listed: Sequence[Order]) -> RenderableType:
     rows = table("order", "state", "licenses", "renewal", "on", "note")
-    for order in found:
+    for order in listed:
         ends = order.state.final or order.quantity_then == 0
         rows.add_row(
             order.order_id,
@@ -195,7 +195,7 @@ def _listed(found: Sequence[Order]) -> RenderableType:
             "" if ends else str(order.quote.next_billing_date),
             text(order.note or ""),
         )
-    return rows if found else Text("No orders.", style="dim")
+    return rows if listed else Text("No orders.", style="dim")
 
 
 def _licenses(order: Order) -> str:

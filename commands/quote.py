@@ -8,8 +8,8 @@ import typer
 from pydantic import JsonValue
 
 from commands import render_invitation
-from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
+from commands.output import CommandOutput, as_json
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from domain.preview import Preview
@@ -20,7 +20,7 @@ app = typer.Typer()
 _RFC_3339 = re.compile(
     r"(\d{4})-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-_OF_A_QUOTE = ("amount", "lines", "policy", "valid_until", "refund")
+_MEMBERS = ("amount", "lines", "policy", "valid_until", "refund")
 
 
 @app.command(
@@ -41,11 +41,11 @@ def quote(
     ] = None,
     change_day: Annotated[
         ChangeDay | None,
-        typer.Option(help="Whether the day of the change is used. Default: the policy's."),
+        typer.Option(help="Count the day of the change as used or unused. Default: the policy's."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(metavar="ACCOUNT", help="Add the credit of a transfer to this account."),
+        typer.Option(metavar="ACCOUNT", help="Also quote a transfer to this account."),
     ] = None,
 ) -> None:
     """Quote the value of an account's unused time; nothing is recorded or changed."""
@@ -65,7 +65,7 @@ def _moment(text: str) -> datetime:
     """Parse RFC 3339. Raises Refused: `invalid_input`."""
     written = _RFC_3339.fullmatch(text)
     try:
-        # In the first and the last year, time zones and refunds would overflow.
+        # In the first and the last year, calculations would overflow.
         if written and 1 < int(written[1]) < 9999:
             return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except ValueError:
@@ -87,6 +87,6 @@ def _policy(unit: Unit | None, change_day: ChangeDay | None) -> Policy:
 
 
 def _as_json(quoted: Preview, target: str | None) -> JsonValue:
-    members = (*_OF_A_QUOTE, "transfer") if target else _OF_A_QUOTE
+    members = (*_MEMBERS, "transfer") if target else _MEMBERS
     document = as_json(quoted)
     return {name: document[name] for name in members}

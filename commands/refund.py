@@ -7,8 +7,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import between, facts, journal, money, state, table, text, time
 from domain.error import ErrorCode, Refused
 from domain.refund import Refund, RefundPart, RefundState
@@ -41,9 +41,9 @@ def list_(
     ] = None,
 ) -> None:
     """List the refunds, the oldest first."""
-    found = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
+    refunds = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
     CommandOutput.of(context).print(
-        {"refunds": [as_json(refund) for refund in found]}, lambda: _listed(found)
+        {"refunds": [as_json(refund) for refund in refunds]}, lambda: _render_list(refunds)
     )
 
 
@@ -99,11 +99,11 @@ def _call(
     context: typer.Context, progress: str, call: "Callable[[RefundClient], Awaitable[Refund]]"
 ) -> None:
     refund = with_clients(context, progress, lambda clients: call(clients.refunds))
-    CommandOutput.of(context).print(as_json(refund), lambda: _shown(refund))
+    CommandOutput.of(context).print(as_json(refund), lambda: _render(refund))
 
 
-def _shown(refund: Refund) -> RenderableType:
-    known = facts(
+def _render(refund: Refund) -> RenderableType:
+    header = facts(
         refund.refund_id,
         ("state", state(refund.state)),
         ("amount", money(refund.amount)),
@@ -115,7 +115,7 @@ def _shown(refund: Refund) -> RenderableType:
         ("allowed", ", ".join(refund.allowed)),
         ("workflow", refund.workflow_id),
     )
-    return Group(known, _parts(refund.parts), journal(refund.journal))
+    return Group(header, _parts(refund.parts), journal(refund.journal))
 
 
 def _parts(parts: Sequence[RefundPart]) -> RenderableType:
@@ -132,7 +132,7 @@ def _parts(parts: Sequence[RefundPart]) -> RenderableType:
     return rows
 
 
-def _listed(refunds: Sequence[Refund]) -> RenderableType:
+def _render_list(refunds: Sequence[Refund]) -> RenderableType:
     rows = table("refund", "state", "amount", "still open", "arrives between", "failure")
     for refund in refunds:
         rows.add_row(

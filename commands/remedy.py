@@ -1,4 +1,4 @@
-"""Commands that remove blockers of an acceptance, and their opposites (BLK)."""
+"""Commands that clear blockers, and one that creates one (BLK)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import Account, Email, with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import table, text
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
@@ -34,10 +34,13 @@ def remove_user(
     unlink: Annotated[
         bool,
         typer.Option(
-            "--unlink", help="Move them with their data to a free account of their own (default)."
+            "--unlink",
+            help="Move the user and their data to a free account of their own (default).",
         ),
     ] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them with their data.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the user and their data.")
+    ] = False,
 ) -> None:
     """Remove a user other than the owner from an account."""
     if unlink and delete:
@@ -104,11 +107,11 @@ def _remedy(
     changed = with_clients(context, progress, lambda clients: remedy(clients.store.remedies, at))
     CommandOutput.of(context).print(
         {"account": account, "changed": [as_json(change) for change in changed]},
-        lambda: _shown(changed),
+        lambda: _render(changed),
     )
 
 
-def _shown(changed: Sequence[Changed]) -> RenderableType:
+def _render(changed: Sequence[Changed]) -> RenderableType:
     if not changed:
         return Text("No change was needed.", style="dim")
     rows = table("changed", "id", "moved to")

@@ -8,8 +8,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from commands.answer import CommandOutput, as_json
 from commands.call import with_clients
+from commands.output import CommandOutput, as_json
 from commands.render import facts, table, time
 from domain.error import ErrorCode, Refused
 from domain.period import parse_duration
@@ -22,7 +22,7 @@ LONGEST_INTERVAL = timedelta(days=365)
 
 app = typer.Typer(
     name="reminders",
-    help="Reminders to quiet invitees, and digests to their inviters.",
+    help="Reminders to invitees who have not answered, and digests to their inviters.",
     rich_markup_mode="markdown",
 )
 
@@ -30,7 +30,9 @@ app = typer.Typer(
 @app.command(epilog="Example: seatflow reminders install --every 1d")
 def install(
     context: typer.Context,
-    every: Annotated[str, typer.Option(metavar="SPAN", help="The interval: 1d, 12h, 90m.")] = "1d",
+    every: Annotated[
+        str, typer.Option(metavar="SPAN", help="The interval, such as 1d, 12h or 90m.")
+    ] = "1d",
 ) -> None:
     """Install the reminder schedule, or change its interval."""
     span = parse_duration(every)
@@ -49,7 +51,7 @@ def pause(context: typer.Context) -> None:
 
 @app.command(epilog="Example: seatflow reminders resume")
 def resume(context: typer.Context) -> None:
-    """Resume the reminder schedule; missed runs are not caught up."""
+    """Resume the reminder schedule; missed runs are not started."""
     _schedule(context, "Resuming", lambda reminders: reminders.resume())
 
 
@@ -57,14 +59,14 @@ def resume(context: typer.Context) -> None:
 def run(context: typer.Context) -> None:
     """Send all reminders that are due now."""
     ran = with_clients(context, "Reminding", lambda clients: clients.reminders.run())
-    CommandOutput.of(context).print(as_json(ran), lambda: _runs([ran]))
+    CommandOutput.of(context).print(as_json(ran), lambda: _render_runs([ran]))
 
 
 @app.command(epilog="Example: seatflow reminders show")
 def show(context: typer.Context) -> None:
     """Show the reminder schedule, its next runs and the results of the last runs."""
-    found = with_clients(context, "Loading", lambda clients: clients.reminders.show())
-    CommandOutput.of(context).print(as_json(found), lambda: of_reminders(found))
+    reminders = with_clients(context, "Loading", lambda clients: clients.reminders.show())
+    CommandOutput.of(context).print(as_json(reminders), lambda: of_reminders(reminders))
 
 
 def _schedule(
@@ -73,20 +75,22 @@ def _schedule(
     call: "Callable[[ReminderClient], Awaitable[ReminderSchedule]]",
 ) -> None:
     schedule = with_clients(context, progress, lambda clients: call(clients.reminders))
-    CommandOutput.of(context).print({"schedule": as_json(schedule)}, lambda: _scheduled(schedule))
+    CommandOutput.of(context).print(
+        {"schedule": as_json(schedule)}, lambda: _render_schedule(schedule)
+    )
 
 
-def of_reminders(found: Reminders) -> RenderableType:
+def of_reminders(reminders: Reminders) -> RenderableType:
     """Render the schedule and the last runs."""
     schedule = (
-        _scheduled(found.schedule)
-        if found.schedule
+        _render_schedule(reminders.schedule)
+        if reminders.schedule
         else Text("No schedule is installed: run `seatflow reminders install`.", style="dim")
     )
-    return Group(schedule, _runs(found.runs)) if found.runs else schedule
+    return Group(schedule, _render_runs(reminders.runs)) if reminders.runs else schedule
 
 
-def _scheduled(schedule: ReminderSchedule) -> RenderableType:
+def _render_schedule(schedule: ReminderSchedule) -> RenderableType:
     return facts(
         "Reminders",
         ("every", schedule.every),
@@ -95,7 +99,7 @@ def _scheduled(schedule: ReminderSchedule) -> RenderableType:
     )
 
 
-def _runs(runs: Sequence[ReminderRun]) -> RenderableType:
+def _render_runs(runs: Sequence[ReminderRun]) -> RenderableType:
     rows = table("started", "ended", "by", "invitations", "reminders", "digests")
     for each in runs:
         rows.add_row(

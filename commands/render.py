@@ -41,7 +41,7 @@ _COLOURS = {
 
 
 def facts(title: str, *named: tuple[str, str | Text | None]) -> Text:
-    """Render lines without wrapping, so that a link can be copied; empty facts are left out."""
+    """Render a line per fact, unwrapped so that a link can be copied; omit empty facts."""
     lines = Text(no_wrap=True, overflow="ignore")
     lines.append(one_line(title), style="bold")
     for name, fact in named:
@@ -75,7 +75,9 @@ def journal(entries: Iterable[JournalEntry]) -> Table:
 
 def state(name: StrEnum | str) -> Text:
     """Render a state in its colour."""
-    return Text(name, style=next((c for c, names in _COLOURS.items() if name in names), "cyan"))
+    return Text(
+        name, style=next((colour for colour, names in _COLOURS.items() if name in names), "cyan")
+    )
 
 
 def text(typed: str) -> Text:
@@ -94,5 +96,5 @@ def money(amount: Money) -> str:
 
 
 def between(days: tuple[date, date] | None) -> str:
-    """Format the first and the last of some days."""
+    """Format a range of days."""
     return f"{days[0]} and {days[1]}" if days else ""

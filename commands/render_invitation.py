@@ -15,7 +15,7 @@ from domain.preview import Notice, Preview, TransferOffer, TransferRefused
 
 def of_invitation(invitation: Invitation) -> RenderableType:
     """Render all facts of one invitation."""
-    known = facts(
+    header = facts(
         invitation.email,
         ("state", state(invitation.state)),
         ("into", invitation.account),
@@ -34,7 +34,7 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("run", invitation.run_id),
     )
     return Group(
-        known,
+        header,
         *_blockers(invitation.blockers),
         *_manifest(invitation.manifest),
         journal(invitation.journal),
@@ -71,7 +71,7 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
 
 
 def of_preview(preview: Preview) -> RenderableType:
-    """Render the effects of accepting: the money, and three lists."""
+    """Render the effects of accepting."""
     lists = [
         *_notices("Moves", preview.moves),
         *_notices("Stays behind", preview.stays_behind),
@@ -86,7 +86,7 @@ def of_preview(preview: Preview) -> RenderableType:
 def of_quote(preview: Preview) -> RenderableType:
     """Render the value of unused time, line by line, and its settlement (QUO)."""
     policy, refund = preview.policy, preview.refund
-    known = facts(
+    header = facts(
         "Unused time",
         ("value", money(preview.amount) if preview.amount else ""),
         ("valid until", time(preview.valid_until)),
@@ -103,7 +103,7 @@ def of_quote(preview: Preview) -> RenderableType:
             money(line.unused),
             f"{line.unused_days} of {line.period_days}",
         )
-    return Group(known, lines) if preview.lines else known
+    return Group(header, lines) if preview.lines else header
 
 
 def _transfer(offer: TransferOffer | TransferRefused | None) -> str:
@@ -119,12 +119,12 @@ def _transfer(offer: TransferOffer | TransferRefused | None) -> str:
 def _settlement(settlement: Settlement | None) -> str | None:
     if settlement is None:
         return None
-    where = (
+    arrival = (
         f", arrives between {between(settlement.arrives_between)} ({settlement.refund_id})"
         if settlement.refund_id
         else ""
     )
-    return f"{settlement.kind} of {money(settlement.amount)}{where}"
+    return f"{settlement.kind} of {money(settlement.amount)}{arrival}"
 
 
 def _notices(title: str, notices: Sequence[Notice]) -> Iterable[Table]:

@@ -1,4 +1,4 @@
-"""The output of commands over many people: a row for each, whatever the status (INV-2)."""
+"""The output of commands for many people: one row for each (INV-2)."""
 
 from collections.abc import Sequence
 
@@ -7,22 +7,22 @@ from rich.console import Group
 from rich.text import Text
 
 from commands import render_invitation
-from commands.answer import DONE, REFUSED, UNREACHABLE, CommandOutput, as_json
+from commands.output import DONE, REFUSED, UNREACHABLE, CommandOutput, as_json
 from domain.error import ErrorCode
 from domain.invitation import Invitation, InviteResult
 
 _MEMBERS = Invitation.model_fields
 
 
-def give_results(
-    answer: CommandOutput, results: Sequence[InviteResult], summary: str = "", **members: JsonValue
+def print_results(
+    output: CommandOutput, results: Sequence[InviteResult], summary: str = "", **members: JsonValue
 ) -> int:
     """Print every row on stdout; when all were refused, the first row's error on stderr too.
 
     A person reads the `summary` below the rows; the JSON document has `members` besides them.
     """
     rows = render_invitation.of_results(results)
-    answer.print(
+    output.print(
         {"invitations": [_row(result) for result in results], **members},
         lambda: Group(rows, Text(summary, style="dim")) if summary else rows,
     )
@@ -30,7 +30,7 @@ def give_results(
         return DONE
     error = results[0].error or {}
     unreachable = error.get("code") == ErrorCode.BACKEND_UNAVAILABLE
-    return answer.print_error_document(error, UNREACHABLE if unreachable else REFUSED)
+    return output.print_error_document(error, UNREACHABLE if unreachable else REFUSED)
 
 
 def _row(result: InviteResult) -> dict[str, JsonValue]:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
-from commands.answer import CommandOutput
+from commands.output import CommandOutput
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
@@ -25,10 +25,10 @@ def setup(context: typer.Context) -> None:
     """Migrate the database and register the search attributes; may be repeated."""
     from runtime.settings import load_settings
 
-    answer = CommandOutput.of(context)
-    with answer.spinner("Setting up"):
+    output = CommandOutput.of(context)
+    with output.spinner("Setting up"):
         document = asyncio.run(_set_up(load_settings()))
-    answer.print(document, lambda: Text("Database and namespace are ready.", style="green"))
+    output.print(document, lambda: Text("Database and namespace are ready.", style="green"))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
@@ -46,7 +46,7 @@ async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
     from runtime.temporal import connect, register_search_attributes
     from workflows import search_attribute
 
-    # First, so that nothing is half done without a server.
+    # Connected first, so that nothing is changed without a server.
     client = await connect(settings)
     await set_up_store(settings)
     await register_search_attributes(client)
@@ -56,18 +56,18 @@ async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
     }
 
 
-async def _up(answer: CommandOutput, settings: "Settings") -> None:
+async def _up(output: CommandOutput, settings: "Settings") -> None:
     from runtime.process import log_to_stderr, stop_signal
 
-    # Before the slow imports, so that Ctrl-C always ends cleanly.
+    # Handled before the slow imports, so that Ctrl-C always stops the stack.
     stopped = asyncio.create_task(stop_signal().wait())
     from devstack.stack import Stack
     from portal.app import portal
 
-    if not answer.json:
+    if not output.json:
         log_to_stderr(logging.WARNING)
     async with Stack(settings, portal) as stack:
-        answer.print(_addresses(stack), lambda: _shown(stack))
+        output.print(_addresses(stack), lambda: _render(stack))
         failed = asyncio.create_task(stack.server_exit())
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():
@@ -85,9 +85,9 @@ def _addresses(stack: "Stack") -> dict[str, JsonValue]:
     }
 
 
-def _shown(stack: "Stack") -> Table:
+def _render(stack: "Stack") -> Table:
     table = Table(title="Seatflow is up", title_justify="left", show_header=False, box=None)
-    for name, place in (
+    for name, address in (
         ("Temporal UI", stack.ui),
         ("Temporal", stack.environment["TEMPORAL_ADDRESS"]),
         ("mailbox", f"{stack.environment['SEATFLOW_SMTP_URL']} · seatflow mail list"),
@@ -95,5 +95,5 @@ def _shown(stack: "Stack") -> Table:
         ("state", f"{stack.settings.state_folder}/"),
         ("stop", "Ctrl-C"),
     ):
-        table.add_row(Text(name, style="dim"), Text(place))
+        table.add_row(Text(name, style="dim"), Text(address))
     return table

@@ -1,4 +1,4 @@
-"""Mail server of the embedded stack, which stores every letter, and its mailbox."""
+"""Mail server of the embedded stack, and the mailbox in which it stores every letter."""
 
 import asyncio
 import mailbox

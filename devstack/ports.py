@@ -66,9 +66,9 @@ class Ports:
 def free_port() -> int:
     """Return a free port that the system assigns to no other program for about a minute.
 
-    The port is left in TIME_WAIT by a connection that this side closes first. In that state the
-    system does not pick the port for programs that request any free port, but a server may still
-    listen on it. Temporal's own test servers use the same method.
+    A connection that this side closes first leaves the port in TIME_WAIT. In that state the system
+    gives it to no program that requests any free port, but a server may listen on it. Temporal's
+    own test servers do the same.
     """
     with socket.create_server((HOST, 0)) as server:
         address = server.getsockname()

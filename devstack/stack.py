@@ -43,7 +43,7 @@ from runtime.temporal import (
 from runtime.wiring import running_worker
 
 Portal = Callable[[Settings, RefundClient], ASGIApp]
-"""Builds the portal over open backends; passed in, because the portal is a layer above."""
+"""Builder of the portal, passed in because the portal is a layer above."""
 
 SERVER_START_TIMEOUT = timedelta(seconds=30)
 
@@ -74,7 +74,7 @@ class Stack:
     """
 
     settings: Settings
-    """The given settings, with the addresses of its own mail server and portal."""
+    """The given settings, with the addresses of this stack's mail server and portal."""
     temporal: Client
     store: SqlStore
     clients: Clients
@@ -154,7 +154,7 @@ class Stack:
         await self._parts.aclose()
 
     async def server_exit(self) -> Unavailable:
-        """Wait until the Temporal server stops by itself; return the error to raise."""
+        """Wait until the Temporal server stops unexpectedly; return the error to raise."""
         status = await self._server.wait()
         return Unavailable(
             f"The Temporal server stopped unexpectedly with status {status}. "

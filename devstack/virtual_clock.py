@@ -1,4 +1,4 @@
-"""Time skipping for single workflows, to simulate a month in a moment."""
+"""Time skipping for single workflows, for tests and the demo."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,6 +1,6 @@
 """The portal as a web application.
 
-In a deployment of its own: `uvicorn --factory portal.app:create --no-server-header`.
+Run it in a deployment with `uvicorn --factory portal.app:create --no-server-header`.
 """
 
 from collections.abc import AsyncIterator, Sequence

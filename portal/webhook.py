@@ -28,7 +28,7 @@ REFUND_EVENTS = frozenset(
 """The event types that concern refunds; all others are acknowledged and ignored."""
 
 MAX_SIGNATURE_AGE = timedelta(minutes=5)
-"""An older signature is a replay: Stripe signs each delivery separately."""
+"""Age from which a signature is a replay: Stripe signs each delivery."""
 MAX_BODY_BYTES = 256 * 1024
 """Ten times the size of Stripe's own notifications."""
 READ_TIMEOUT = timedelta(seconds=10)
@@ -40,7 +40,7 @@ class Refunds(Protocol):
     """The client that passes notifications to refunds."""
 
     async def notify(self, refund_id: str, provider_id: str) -> None:
-        """Make the refund look up its status at once; return when that is certain.
+        """Make the refund look up its status; return once it has the signal.
 
         Raises `Refused(not_found)`, Unavailable.
         """
@@ -59,7 +59,7 @@ class _Listed(Value):
 class _Charge(Value):
     object: Literal["charge"]
     refunds: _Listed | None = None
-    """Listed by older versions of the API; newer ones send the refund's own events."""
+    """Only in older API versions; newer ones send events of the refund itself."""
 
 
 class _Subject(Value):
@@ -74,7 +74,7 @@ class _Event(_Kind):
     data: _Subject
 
     def refunds(self) -> Iterator[tuple[str, str]]:
-        """Return our id and Stripe's id of each refund of ours in the event."""
+        """Return our id and Stripe's id of each of our refunds in the event."""
         subject = self.data.object
         listed = (
             (subject,) if isinstance(subject, _Refund) else subject.refunds and subject.refunds.data
@@ -112,7 +112,7 @@ class StripeWebhook:
         try:
             await self._notify(event)
         except Unavailable as unavailable:
-            log.warning("Stripe has to repeat the notification: %s", unavailable.message)
+            log.warning("Stripe must repeat a notification: %s", unavailable.message)
             return PlainTextResponse("try again", 503)
         return PlainTextResponse("thank you")
 
@@ -132,8 +132,8 @@ class StripeWebhook:
             except Refused as refused:
                 if refused.code is not ErrorCode.NOT_FOUND:
                     raise
-                # Another deployment shares the account: a repeat would change nothing.
-                log.info("Stripe sent news of an unknown refund: %s", provider_id)
+                # It belongs to another deployment with the same Stripe account.
+                log.info("ignored a notification about an unknown refund: %s", provider_id)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The clients, built from the settings: the entry to Seatflow for commands, portal and worker."""
+"""All clients, built from the settings, for commands, portal and worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -99,7 +99,7 @@ class Clients:
 
     @cached_property
     def invitation_starter(self) -> "InvitationStarter":
-        """The start of invitations, single or by a batch."""
+        """The starter of invitations, single ones and those of a batch."""
         from clients.invitation_start import InvitationStarter
 
         return InvitationStarter(
@@ -111,7 +111,7 @@ class Clients:
 
     @cached_property
     def signer(self) -> LinkSigner:
-        """Signs and verifies the links of e-mails."""
+        """The signer of the links in e-mails."""
         return LinkSigner(self.settings.public_url, self.settings.secret_keys)
 
     @cached_property

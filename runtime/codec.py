@@ -85,7 +85,7 @@ class EncryptionCodec(PayloadCodec):
 class SharedPayloadConverter(CompositePayloadConverter):
     """pydantic JSON with shared converters.
 
-    The SDK makes one for each workflow; sharing its parts saves their memory in every cached one.
+    The SDK creates a converter for each workflow; shared parts save memory in every cached one.
     """
 
     def __init__(self) -> None:

@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 async def relay_announcements(client: Client, announcements: SqlAnnouncements) -> None:
     """Signal the workflow of every announcement, the oldest first.
 
-    An announcement is done once its workflow has the signal, or is found to be closed. After a
-    crash in between the signal is sent twice, which is harmless.
+    An announcement is done once its workflow has the signal or is closed. A crash in between
+    sends the signal twice, which is harmless.
     """
     while waiting := await announcements.oldest(BATCH_SIZE):
         for announcement in waiting:
-            # Any run with this id may get the signal: a second check is harmless.
+            # A later run with the same id may get the signal: an additional recheck is harmless.
             handle = client.get_workflow_handle(announcement.workflow_id)
             try:
                 await handle.signal(announcement.signal)
@@ -43,5 +43,5 @@ async def relay_announcements_forever(client: Client, announcements: SqlAnnounce
         except Exception:
             # The announcements stay in the store for the next round; operators see the error.
             delay = INTERVAL_AFTER_FAILURE
-            log.exception("the relay of announcements is retried in %s", delay)
+            log.exception("the relay of announcements failed and is retried in %s", delay)
         await asyncio.sleep(delay.total_seconds())

@@ -24,7 +24,7 @@ class MaskingFormatter(logging.Formatter):
 
 
 class RefusalFilter(logging.Filter):
-    """Filter for activities that a business rule refused: they are no faults to log."""
+    """Filter that drops entries about refusals, which are no errors."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return False for an entry about a refusal."""
@@ -55,7 +55,7 @@ def stop_signal() -> asyncio.Event:
     """Return an event that SIGTERM, Ctrl-C or a closed terminal (SIGHUP) sets."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # `nohup` starts the process with SIGHUP ignored; it must stay ignored.
+        # `nohup` starts the process with SIGHUP ignored, and it must stay so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop

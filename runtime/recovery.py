@@ -20,7 +20,7 @@ from runtime.clients import Clients
 RESTART_AFTER = timedelta(minutes=1)
 """Time from the close of a workflow to its restart.
 
-The store may lag behind a close, and an invitation restarts its own refund within this time.
+The store may lag behind a close, and an invitation restarts its own refund sooner.
 """
 
 INTERVAL = timedelta(minutes=1)
@@ -71,8 +71,8 @@ class Recovery:
     async def restart_invitations(self) -> None:
         """Revoke or restart each invitation whose workflow was closed from outside.
 
-        An unanswered one is revoked, and its seat is free. Of an accepted one the membership
-        stands: its workflow continues with the settlement, the data and the notices (INV-11).
+        An unanswered one is revoked, and its seat is free. The membership of an accepted one
+        stays, and its workflow continues with settlement, data and notices (INV-11).
         """
         client = await self.clients.connect()
         async for execution in client.list_workflows(_CLOSED_INVITATIONS):
@@ -105,8 +105,8 @@ class Recovery:
         """Restart each open refund whose workflow is closed, or was never started (REF-6)."""
         refunds = self.clients.refunds
         unfinished = [
-            _Unfinished(kept.workflow_id, kept.requested_at, partial(refunds.restart, kept))
-            for kept in await self.clients.store.refunds.unfinished()
+            _Unfinished(stored.workflow_id, stored.requested_at, partial(refunds.restart, stored))
+            for stored in await self.clients.store.refunds.unfinished()
         ]
         await self._restart_all("Refund", unfinished)
 
@@ -114,8 +114,8 @@ class Recovery:
         """Restart each unfinished order whose workflow is closed (ADD-7)."""
         orders = self.clients.orders
         unfinished = [
-            _Unfinished(kept.workflow_id, kept.journal[0].at, partial(orders.restart, kept))
-            for kept in await self.clients.store.orders.unfinished()
+            _Unfinished(stored.workflow_id, stored.journal[0].at, partial(orders.restart, stored))
+            for stored in await self.clients.store.orders.unfinished()
         ]
         await self._restart_all("AddonPurchase", unfinished)
 
@@ -148,7 +148,7 @@ class Recovery:
 
 
 async def _closed_at(client: Client, workflow_id: str, since: datetime) -> datetime | None:
-    """Return the close time of the last run, `since` without any run, None while one is open."""
+    """Return the close time of the last run; None while it is open, `since` without any run."""
     try:
         described = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as failure:

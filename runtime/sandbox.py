@@ -1,6 +1,6 @@
-"""The sandbox in which workflows run, with less memory and CPU time for each of them.
+"""The sandbox in which workflows run, with less memory and CPU time per workflow.
 
-It uses the interfaces that the SDK exports for workflow runners of one's own. Without it, the SDK
+It uses the interfaces that the SDK exports for custom workflow runners. Without it, the SDK
 
 - keeps parts of the message that started a workflow: its memo, its headers (twice) and the result
   of the previous run. Any part keeps the whole message in memory.
@@ -8,7 +8,7 @@ It uses the interfaces that the SDK exports for workflow runners of one's own. W
   serialization context. The converters and the codec of Seatflow do not use it
   (`runtime/codec.py`).
 
-`docs/performance.md` states what each saves. To do without, use `SandboxedWorkflowRunner` in
+`docs/performance.md` states the savings. To remove it, use `SandboxedWorkflowRunner` in
 `runtime/wiring.py`.
 """
 
@@ -95,7 +95,7 @@ class _ContextFreeInstance(WorkflowInstance):
 
 
 class _PackedPayloads(Mapping[str, Payload]):
-    """Payloads as bytes: messages of their own would take ten times as much memory."""
+    """Payloads as bytes: copied messages would take ten times as much memory."""
 
     __slots__ = ("_packed",)
 

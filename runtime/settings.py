@@ -20,7 +20,7 @@ from domain.policy import Policy
 
 PREFIX = "SEATFLOW_"
 STRIPE_API_KEY = "STRIPE_API_KEY"
-"""The name that Stripe's own tools use."""
+"""Same name as in Stripe's own tools."""
 ENV_FILE = Path(".env")
 AES_256_BYTES = 32
 
@@ -42,7 +42,7 @@ def _address(text: str) -> str:
     try:
         return as_written(text)
     except Refused:
-        # The original error would repeat the value.
+        # The original error contains the value.
         raise ValueError("write one e-mail address") from None
 
 
@@ -134,10 +134,10 @@ class Settings(BaseSettings):
     mails_at_once: int = Field(default=2, ge=1)
     """Concurrent SMTP connections of one worker.
 
-    More connections share the same CPU, and a single invitation waits for all of them (REM-3): with
-    a mail server that replies at once, 4 connections send no more than 2, and another account's
-    single e-mail takes twice as long. It is also the number of e-mails that may be sent twice when
-    a worker is killed between the server's reply and its record.
+    More connections share the same CPU, and a single invitation waits for them (REM-3): with a fast
+    mail server, 4 connections send no more than 2, and another account's single e-mail takes twice
+    as long. It is also the number of e-mails that may be sent twice, when a worker is killed
+    before it has recorded the server's reply.
     """
     mail_from: str = "Seatflow <no-reply@localhost>"
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None

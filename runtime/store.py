@@ -20,7 +20,7 @@ The command reports an error within ten seconds, start-up on a busy machine incl
 """
 
 WORKER_BUSY_SECONDS = BUSY_TIMEOUT_SECONDS
-"""Nobody waits for a worker's write, and a retry costs more than the wait."""
+"""Longer than a command's: nobody waits for a worker's write, and a retry costs more."""
 
 
 async def set_up_store(settings: Settings) -> None:
@@ -28,7 +28,7 @@ async def set_up_store(settings: Settings) -> None:
 
     Raises Unavailable; `Refused(invalid_input)` when another id key is recorded.
     """
-    # Other commands need not load the migrations.
+    # Only this function loads the migrations.
     from adapters.sql.migrations import upgrade
 
     async with _engine(settings) as engine:
@@ -71,7 +71,7 @@ def _database_errors_as_unavailable() -> Iterator[None]:
     try:
         yield
     except DBAPIError as failure:
-        # The whole error would show the statement with its values.
+        # The text of the whole error contains the statement with its values.
         raise Unavailable(f"The database does not answer: {failure.orig}") from failure
     except OSError as failure:
         reason = failure.strerror or str(failure) or "no answer in time"

@@ -31,11 +31,11 @@ from runtime.settings import Settings, environment
 from workflows import search_attribute
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
-"""Well below the ten seconds within which a command reports that Temporal is unreachable."""
+"""Less than the ten seconds in which a command must report that Temporal is unreachable."""
 REGISTRATION_TIMEOUT = timedelta(seconds=30)
 DEFAULT_ADDRESS = "localhost:7233"
 CORE_LOG = logging.getLogger("temporalio.core")
-"""The logger that long processes forward the logs of the SDK's core to."""
+"""The logger of the SDK's core, for long-running processes."""
 
 _INDEXED = {
     SearchAttributeIndexedValueType.KEYWORD: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -80,7 +80,7 @@ async def connect(
                 data_converter=data_converter(settings.cipher_keys),
                 runtime=_runtime(core_log),
             )
-            # In a missing namespace every request would fail as for an unknown workflow.
+            # Without its namespace, each later request would fail as for an unknown workflow.
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=client.namespace)
             )
@@ -97,8 +97,8 @@ def _reason(failure: Exception) -> str:
     """Return the cause without the layers of the core that wrap it."""
     if isinstance(failure, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT.total_seconds():.0f} seconds"
-    found = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
-    return str(found[-1] if found else failure)
+    messages = re.findall(r'(?:message|error): "([^"]+)"', str(failure))
+    return str(messages[-1] if messages else failure)
 
 
 async def register_search_attributes(client: Client) -> None:
@@ -113,17 +113,19 @@ async def register_search_attributes(client: Client) -> None:
 
 
 async def _add_missing(client: Client) -> None:
-    wanted = {key.name: _INDEXED[key.indexed_value_type] for key in search_attribute.ALL}
-    known = await client.operator_service.list_search_attributes(
+    required = {key.name: _INDEXED[key.indexed_value_type] for key in search_attribute.ALL}
+    registered = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )
-    for name, kind in wanted.items():
-        if known.custom_attributes.get(name, kind) != kind:
+    for name, kind in required.items():
+        if registered.custom_attributes.get(name, kind) != kind:
             raise Refused(
                 ErrorCode.CONFLICT,
                 f"The namespace has a search attribute {name} of another type.",
             )
-    missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
+    missing = {
+        name: kind for name, kind in required.items() if name not in registered.custom_attributes
+    }
     if missing:
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)

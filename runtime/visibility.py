@@ -17,19 +17,19 @@ PAGE_SIZE: Final = 500
 
 @dataclass(frozen=True)
 class InvitationVisibility:
-    """The `RunningInvitations` of one task queue; other queues belong to other stores."""
+    """The `RunningInvitations` of one task queue; another queue belongs to another store."""
 
     client: Client
     task_queue: str
 
     async def page(self, quiet_before: datetime | None, page_token: bytes | None) -> InvitationPage:
-        """Return a page of unanswered invitations, or those quiet since then; may lag."""
-        found = self.client.list_workflows(
+        """Return a page of unanswered invitations, optionally only quiet ones; may lag."""
+        listed = self.client.list_workflows(
             self._query(quiet_before), page_size=PAGE_SIZE, next_page_token=page_token
         )
-        await found.fetch_next_page()
+        await listed.fetch_next_page()
         return InvitationPage(
-            [each.id for each in found.current_page or ()], found.next_page_token or None
+            [each.id for each in listed.current_page or ()], listed.next_page_token or None
         )
 
     def _query(self, quiet_before: datetime | None) -> str:

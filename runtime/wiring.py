@@ -44,18 +44,19 @@ from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 from workflows.reminder import ReminderWorkflow
 
 DRAIN_TIMEOUT = timedelta(seconds=60)
-"""Longer than a transaction, an e-mail or a slice of a batch takes: a drain interrupts none.
+"""Time that a drain waits for running activities.
 
-A move of data and a run of reminders may take longer: another worker resumes them.
+Long enough for a transaction, an e-mail or a slice of a batch. A move of data or a run of
+reminders may take longer; another worker resumes it.
 """
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
-"""Longest delay of the progress that Temporal's UI shows of a running move."""
+"""Longest delay of the progress of a move in Temporal's UI."""
 
 CACHED_WORKFLOWS = 5_000
-"""Workflows cached between their tasks: about 75 KiB each, 370 MiB in all.
+"""Workflows kept in memory between their tasks: about 75 KiB each, 370 MiB in all.
 
-A task of a workflow that has to be replayed takes more than twice the time.
+A workflow task that begins with a replay takes more than twice the time.
 """
 
 WORKFLOWS = (
@@ -80,7 +81,7 @@ PASSTHROUGH_MODULES = (
     "statemachine",
     "workflows",
 )
-"""Loaded once, not once for each workflow: deterministic, and free of shared mutable state."""
+"""Modules that all workflows share: deterministic, and without mutable state."""
 
 
 @asynccontextmanager
@@ -125,7 +126,7 @@ async def worker_for(
     Two more workers send e-mails and call the payment provider, each at the rate that the
     settings allow (REM-3).
 
-    `services` keep people's data; None: the built-in ones. Raises `Refused(invalid_input)`.
+    `services` hold people's data; None: the built-in ones. Raises `Refused(invalid_input)`.
     """
     clients = Clients.connected(settings, store, client)
     starter = replace(clients.invitation_starter, abandoned_after=abandoned_after)
@@ -252,7 +253,7 @@ async def _provider(settings: Settings, store: SqlStore) -> AsyncIterator[Paymen
     if settings.billing == "ledger":
         yield LedgerProvider(store.engine, settings.ledger_settles_after, settings.ledger_faults)
         return
-    # The other providers need not load its client.
+    # Only this provider loads Stripe's client.
     from adapters.stripe import StripeProvider
 
     stripe = StripeProvider(settings.stripe_api_key, settings.stripe_api_base)

@@ -1,1 +1,1 @@
-"""Durable orchestration: the only place that waits."""
+"""Durable orchestration: the only layer that waits."""

@@ -1,4 +1,4 @@
-"""The workflow of one request to assign licenses, until no user waits (ASG)."""
+"""The workflow of one request to assign licenses (ASG)."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import STORE
 
 REFRESH_EVERY = timedelta(days=1)
-"""Interval of refreshes without a signal, for changes made in the store by hand."""
+"""Interval of refreshes without a signal: a manual change of the store sends none."""
 
 REFRESHES_IN_ONE_RUN = 100
 """Refreshes before continue-as-new; each takes some ten events."""
@@ -47,7 +47,7 @@ _RESULTS = TypeAdapter(tuple[AssignmentResult, ...])
 
 @workflow.defn(name="AddonAssignment", failure_exception_types=[Refused, TransitionNotAllowed])
 class AssignmentWorkflow:
-    """One request: assigns what is free; the other users wait or are refused (ASG-5)."""
+    """One request: assigns the free licenses; the other users wait or are refused (ASG-5)."""
 
     @workflow.init
     def __init__(self, start: StartAssignment) -> None:
@@ -94,7 +94,7 @@ class AssignmentWorkflow:
             self._apply_results(refused, by=self._request.by)
             return
         if stored.state is AssignmentState.RELEASED:
-            # A retry after a crash; the licenses have been released in between.
+            # A retry after a crash, and the licenses were released in between.
             self._apply_results(_before_release(stored), by=self._request.by)
         await self._apply_stored(stored, by=self._request.by)
 
@@ -141,14 +141,14 @@ class AssignmentWorkflow:
         A user who loses a license is notified by the release.
         """
         assigned = self._assignment.assigned_since(before)
-        over = before.state is AssignmentState.WAITING and not self._assignment.state.open
+        waiting_ended = before.state is AssignmentState.WAITING and not self._assignment.state.open
         served = [
             result
             for result in self._assignment.results
             # A user served by another request is notified by that request.
             if result.email in self._assignment.waited and not result.held_before
         ]
-        if assigned or (over and served):
+        if assigned or (waiting_ended and served):
             notification = NotifyHolders(
                 # The number of settled users grows with each notice.
                 notice=f"{self._request.request_id}/{len(self._assignment.settled)}",
@@ -156,7 +156,7 @@ class AssignmentWorkflow:
                 sku=self._request.sku,
                 results=assigned,
                 requested_by=self._request.by,
-                waited=tuple(served) if over else (),
+                waited=tuple(served) if waiting_ended else (),
             )
             await start_notice(
                 notification,
@@ -176,9 +176,9 @@ class AssignmentWorkflow:
 
     @workflow.update
     async def report(self) -> Assignment:
-        """Return the request as soon as free licenses are assigned, even if users still wait.
+        """Return the request once the free licenses are assigned, even if users still wait.
 
-        An update instead of polling: a hundred polling callers would overload a server.
+        An update, because a hundred callers that poll would overload the server.
         """
         await workflow.wait_condition(
             lambda: self._assignment.state is not AssignmentState.REQUESTED
@@ -189,7 +189,7 @@ class AssignmentWorkflow:
 
     @workflow.signal
     def licenses_freed(self) -> None:
-        """Refresh from the store: a waiting user may have been served."""
+        """Refresh from the store, which may have served a waiting user."""
         self._licenses_freed = True
 
     # Queries
@@ -201,7 +201,7 @@ class AssignmentWorkflow:
 
 
 def _all_refused(request: AssignLicenses, refused: Refused) -> tuple[AssignmentResult, ...]:
-    """Return the refusal of each user; without details it is the same for all."""
+    """Return the refusal of each user; without details all have the same one."""
     if each := refused.details.get("results"):
         return _RESULTS.validate_python(each)
     return tuple(
@@ -211,7 +211,7 @@ def _all_refused(request: AssignLicenses, refused: Refused) -> tuple[AssignmentR
 
 
 def _before_release(stored: Assignment) -> tuple[AssignmentResult, ...]:
-    """Return the results as they were before the release: assigned."""
+    """Return the results with `assigned` instead of `released`."""
     return tuple(
         result.model_copy(update={"state": AssignmentState.ASSIGNED})
         if result.state is AssignmentState.RELEASED
@@ -240,7 +240,7 @@ def search_attributes(assignment: Assignment) -> TypedSearchAttributes:
 
 
 def facts(request: AssignLicenses, assignment: Assignment) -> Mapping[str, str]:
-    """Return the lines of Current Details beside the state."""
+    """Return the facts that Current Details show, by name."""
     reasons = Counter(str(result.error["code"]) for result in assignment.results if result.error)
     return {
         "Licenses": f"{request.sku} {request.capacity or ''}".strip(),

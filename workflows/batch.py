@@ -1,4 +1,4 @@
-"""The workflow of one batch: thousands of people are invited into one account (REM-3)."""
+"""The workflow of one batch of people who are invited into one account (REM-3)."""
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes

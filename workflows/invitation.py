@@ -40,7 +40,7 @@ UPDATES_PER_RUN = 1_000
 
 
 class DueTimer(NamedTuple):
-    """The next time at which the workflow acts by itself."""
+    """A time at which the workflow acts without a message."""
 
     at: datetime
     summary: str
@@ -48,7 +48,7 @@ class DueTimer(NamedTuple):
 
 @workflow.defn(name="Invitation", failure_exception_types=[Refused, TransitionNotAllowed])
 class InvitationWorkflow:
-    """One invitation: delivers it, waits for its end, completes it, notifies everyone."""
+    """One invitation: sends it, waits for the answer, completes it and notifies everyone."""
 
     __slots__ = ("_blockers", "_completion", "_lifecycle", "_mail", "_updates")
 
@@ -102,7 +102,7 @@ class InvitationWorkflow:
                 await self._wait_for_change(timer)
 
     def _due_timer(self) -> DueTimer | None:
-        """Return the timer that fires first; None if there is none."""
+        """Return the timer that is due first; None without timers."""
         invitation, timers = self._invitation, list[DueTimer]()
         if invitation.expires_at:
             timers.append(DueTimer(invitation.expires_at, "Deadline for the answer"))
@@ -123,7 +123,7 @@ class InvitationWorkflow:
 
     async def _expire(self) -> None:
         async with self._lifecycle.update_lock:
-            # An answer or a resend that arrived before the deadline comes first.
+            # An answer or a resend from before the deadline may have held the lock.
             deadline = self._invitation.expires_at
             if self._invitation.state.unanswered and deadline and deadline <= workflow.now():
                 await self._lifecycle.end("expire", by=ENGINE)
@@ -166,7 +166,7 @@ class InvitationWorkflow:
 
     @workflow.update
     async def accept(self, answer: AcceptInvitation) -> Invitation:
-        """Join the account; a repeat with the same choice, or none, is answered alike (INV-10)."""
+        """Accept; a repeat with the same choice, or none, returns the same record (INV-10)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
             if not self._invitation.state.accepted:
@@ -192,7 +192,7 @@ class InvitationWorkflow:
         self._updates += 1
         async with self._lifecycle.update_lock:
             await self._lifecycle.end("decline", by=INVITEE, note=answer.reason)
-            return self._ended_by("decline")
+            return self._require_ended_by("decline")
 
     @decline.validator
     def _validate_decline(self, answer: DeclineInvitation) -> None:
@@ -206,7 +206,7 @@ class InvitationWorkflow:
             self._lifecycle.require("revoke")
             await self._authorize(request.by)
             await self._lifecycle.end("revoke", by=request.by)
-            return self._ended_by("revoke")
+            return self._require_ended_by("revoke")
 
     @revoke.validator
     def _validate_revoke(self, request: RevokeInvitation) -> None:
@@ -234,7 +234,7 @@ class InvitationWorkflow:
 
     @workflow.update
     async def recheck(self) -> Invitation:
-        """Check now whether blockers are left (BLK-4)."""
+        """Read the blockers from the store now (BLK-4)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
             await self._blockers.refresh_locked()
@@ -261,10 +261,10 @@ class InvitationWorkflow:
 
     @workflow.update
     async def quote(self) -> Preview:
-        """Preview the acceptance; only the recorded quote changes (QUO-8)."""
+        """Preview the acceptance; nothing but the binding quote changes (QUO-8)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
-            # An update that held the lock before may have been the answer.
+            # The update that held the lock before may have been the answer.
             if not self._invitation.state.unanswered:
                 raise self._lifecycle.refusal()
             return await self._completion.preview()
@@ -305,8 +305,8 @@ class InvitationWorkflow:
         if self._invitation.expires_at and self._invitation.expires_at <= workflow.now():
             raise Refused(ErrorCode.EXPIRED, "The invitation has expired.")
 
-    def _ended_by(self, event: str) -> Invitation:
-        """Return the invitation if `event` ended it, else raise Refused (INV-10)."""
+    def _require_ended_by(self, event: str) -> Invitation:
+        """Return the invitation if `event` ended it. Raises Refused otherwise (INV-10)."""
         if self._invitation.journal[-1].event != event:
             raise self._lifecycle.refusal()
         return self._invitation
@@ -315,7 +315,7 @@ class InvitationWorkflow:
 
     @workflow.signal
     def directory_changed(self) -> None:
-        """Refresh from the store: the directory has changed, or the invitation has ended there."""
+        """Refresh from the store: blockers may have changed, or the invitation may have ended."""
         self._blockers.request_recheck()
 
     @workflow.signal
@@ -327,5 +327,5 @@ class InvitationWorkflow:
 
     @workflow.query
     def view(self) -> Invitation:
-        """Return the current record; links are added where they are shown."""
+        """Return the current record, without a link: clients sign and add it."""
         return self._invitation

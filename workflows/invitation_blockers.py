@@ -1,4 +1,4 @@
-"""The blockers of an invitation: how they are recorded, rechecked and cleared (BLK)."""
+"""The blockers of an invitation: recorded, rechecked and cleared (BLK)."""
 
 from datetime import datetime
 from typing import TypedDict
@@ -22,11 +22,11 @@ _BLOCKERS = TypeAdapter(tuple[Blocker, ...])
 _CHECKED_AFTER_BLOCKERS = frozenset(
     {ErrorCode.CHOICE_REQUIRED, ErrorCode.CURRENCY_MISMATCH, ErrorCode.QUOTE_EXPIRED}
 )
-"""Refusals of the store that imply that no blocker is left."""
+"""Refusals that the store raises only when no blocker is left."""
 
 
 class CarriedBlockers(TypedDict):
-    """The share of continue-as-new."""
+    """State of the blockers that continue-as-new carries over."""
 
     blocked_since: datetime | None
     rechecks: int
@@ -34,7 +34,7 @@ class CarriedBlockers(TypedDict):
 
 
 class InvitationBlockers:
-    """The blockers of one invitation, their rechecks, and what the invitee was notified of."""
+    """The blockers of one invitation, their rechecks and the notices about them."""
 
     __slots__ = ("_blocked_since", "_lifecycle", "_notified", "_rechecks", "recheck_requested")
 
@@ -46,7 +46,7 @@ class InvitationBlockers:
         self.recheck_requested = False
 
     def carried(self) -> CarriedBlockers:
-        """Return the share of continue-as-new."""
+        """Return the state to carry over to the next run."""
         return CarriedBlockers(
             blocked_since=self._blocked_since,
             rechecks=self._rechecks,
@@ -54,7 +54,7 @@ class InvitationBlockers:
         )
 
     def request_recheck(self) -> None:
-        """Have the waiting loop refresh the invitation from the store."""
+        """Make the waiting loop refresh the invitation from the store."""
         self.recheck_requested = True
 
     @property
@@ -75,7 +75,7 @@ class InvitationBlockers:
             await self.refresh_locked()
 
     async def refresh_locked(self) -> None:
-        """Apply the end or the blockers that the store has; the caller holds the update lock."""
+        """Apply the end or the blockers in the store. The caller holds the update lock."""
         lifecycle = self._lifecycle
         self.recheck_requested = False
         if not lifecycle.record.state.unanswered:
@@ -91,7 +91,7 @@ class InvitationBlockers:
             await self._apply_blockers(stored.blockers)
 
     async def apply_refusal(self, refused: Refused) -> None:
-        """Block or unblock the invitation, as a refused acceptance implies."""
+        """Block or unblock the invitation after a refused acceptance."""
         if refused.code is ErrorCode.BLOCKED:
             await self._block(_BLOCKERS.validate_python(refused.details["blockers"]))
         elif (
@@ -101,7 +101,7 @@ class InvitationBlockers:
             await self._unblock()
 
     async def _apply_blockers(self, blockers: tuple[Blocker, ...]) -> None:
-        """Unblock the invitation when no blocker is left, else record those left (BLK-4)."""
+        """Record the remaining blockers, or unblock the invitation without any (BLK-4)."""
         invitation = self._lifecycle.record
         if not blockers:
             await self._unblock()
@@ -110,7 +110,7 @@ class InvitationBlockers:
             await self._lifecycle.write(invitation.model_copy(update={"blockers": blockers}))
 
     async def _block(self, blockers: tuple[Blocker, ...]) -> None:
-        """Record the blockers, and notify the invitee if they have changed (BLK-4)."""
+        """Record the blockers and notify the invitee, unless nothing has changed (BLK-4)."""
         invitation = self._lifecycle.record
         if blockers == invitation.blockers == self._notified:
             return

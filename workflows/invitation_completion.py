@@ -54,14 +54,14 @@ fails each time must not fill the history.
 
 
 class CarriedCompletion(TypedDict):
-    """The share of continue-as-new."""
+    """State of quote and refund that continue-as-new carries over."""
 
     quote: RecordedQuote | None
     refund: RefundPlan | None
 
 
 class InvitationCompletion:
-    """The quote that binds, the acceptance, and everything that follows it."""
+    """The binding quote, the acceptance, and the steps that follow it."""
 
     __slots__ = ("_letter_lock", "_lifecycle", "_notified", "_quote", "_refund")
 
@@ -70,15 +70,15 @@ class InvitationCompletion:
         self._quote = carried.quote if carried else None
         self._refund = carried.refund if carried else None
         self._notified = False
-        # Two activities at a time would each find the same letter unsent.
+        # Two concurrent activities would both find a letter unsent, and send it twice.
         self._letter_lock = asyncio.Lock()
 
     def carried(self) -> CarriedCompletion:
-        """Return the share of continue-as-new."""
+        """Return the state to carry over to the next run."""
         return CarriedCompletion(quote=self._quote, refund=self._refund)
 
     async def preview(self) -> Preview:
-        """Return the effects of accepting; the quote in them binds from now on (QUO-5)."""
+        """Return the effects of accepting; their quote is binding from now on (QUO-5)."""
         try:
             previewed = await workflow.execute_local_activity_method(
                 InvitationActivities.preview_invitation,
@@ -93,7 +93,7 @@ class InvitationCompletion:
         return previewed.preview
 
     async def join_by_managed_domain(self) -> None:
-        """Join the person at once if their managed domain allows it, else do nothing (INV-18)."""
+        """Make the person a member at once if their domain is managed (INV-18)."""
         async with self._lifecycle.update_lock:
             with suppress(Refused):
                 await self.join("join", by=ENGINE, by_managed_domain=True)
@@ -167,7 +167,7 @@ class InvitationCompletion:
             return None
 
     async def move(self) -> None:
-        """Move the person's data; nobody waits for what has to be retried (TRF-1)."""
+        """Move the person's data; send the letters before a retry, which may take a day (TRF-1)."""
         if unfinished(self._lifecycle.record.manifest):
             await self._move_data(with_running_items(self._lifecycle.record.manifest))
         if unfinished(self._lifecycle.record.manifest):
@@ -222,7 +222,7 @@ class InvitationCompletion:
         await self._notify_everyone()
 
     async def notify_of_end(self) -> None:
-        """Notify everyone of the end, unless the acceptance has done so."""
+        """Notify everyone of the end, unless the acceptance has already."""
         if not self._notified:
             invite = self._lifecycle.invite
             await self._lifecycle.start_notice(f"notice/{invite.account}/{invite.invitation_id}")

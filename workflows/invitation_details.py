@@ -1,4 +1,4 @@
-"""The published record of an invitation: store, search attributes and Current Details."""
+"""The record of an invitation as it is published: store, search attributes, Current Details."""
 
 import asyncio
 from collections import Counter
@@ -51,7 +51,7 @@ class InvitationLifecycle(Lifecycle[Invitation]):
         self.apply(invitation)
 
     async def end(self, event: str, *, by: str, note: str | None = None) -> None:
-        """End the invitation, unless the store has another end already; apply the stored one."""
+        """Write the end to the store, which keeps the first one; apply the stored end."""
         ended = self.next_record(event, by=by, note=note)
         stored = await workflow.execute_activity_method(
             InvitationActivities.end_invitation,
@@ -61,10 +61,9 @@ class InvitationLifecycle(Lifecycle[Invitation]):
         self.apply(stored)
 
     async def start_notice(self, workflow_id: str) -> None:
-        """Start the letters about the current state.
+        """Start a workflow that sends the letters about the current state.
 
-        A workflow of their own sends them, so that an ended invitation's id is free at once
-        (INV-8).
+        The invitation does not wait for it, so the id of an ended one is free at once (INV-8).
         """
         await start_notice(
             NotifyParties(invite=self.invite, invitation=self.record),
@@ -75,7 +74,7 @@ class InvitationLifecycle(Lifecycle[Invitation]):
 
 def search_attributes(invite: Invite, invitation: Invitation) -> TypedSearchAttributes:
     """Return the search attributes of an invitation; never an address."""
-    found = TypedSearchAttributes(
+    attributes = TypedSearchAttributes(
         [
             SearchAttributePair(search_attribute.ACCOUNT_ID, invite.account),
             SearchAttributePair(search_attribute.INVITEE_KEY, invite.key),
@@ -83,26 +82,28 @@ def search_attributes(invite: Invite, invitation: Invitation) -> TypedSearchAttr
         ]
     )
     if codes := [blocker.code for blocker in invitation.blockers]:
-        found = found.updated(SearchAttributePair(search_attribute.BLOCKERS, codes))
+        attributes = attributes.updated(SearchAttributePair(search_attribute.BLOCKERS, codes))
     if deadline := invitation.expires_at:
-        found = found.updated(SearchAttributePair(search_attribute.DEADLINE, deadline))
+        attributes = attributes.updated(SearchAttributePair(search_attribute.DEADLINE, deadline))
     if quiet_since := invitation.quiet_since:
-        found = found.updated(SearchAttributePair(search_attribute.QUIET_SINCE, quiet_since))
-    return found
+        attributes = attributes.updated(
+            SearchAttributePair(search_attribute.QUIET_SINCE, quiet_since)
+        )
+    return attributes
 
 
 def facts(invitation: Invitation) -> Mapping[str, str]:
-    """Return the lines of Current Details beside the state."""
+    """Return the facts that Current Details show, by name."""
     return {
         "Invitee": f"{masked(invitation.email)}, as {invitation.license}",
         "Account": f"`{invitation.account}`, invited by {masked(invitation.invited_by)}",
         "Goes out": _utc(invitation.goes_out_at),
-        "Answer until": _utc(invitation.expires_at),
+        "Answer before": _utc(invitation.expires_at),
         "Deadline paused": f"with {invitation.time_left} left" if invitation.time_left else "",
         "Invitation e-mails": str(invitation.sent_count),
         "Reminders": str(invitation.reminders_sent or ""),
-        "Blocked by": "; ".join(_counted(blocker) for blocker in invitation.blockers),
-        "Settlement": _settled(invitation.settlement),
+        "Blocked by": "; ".join(_blocker_text(blocker) for blocker in invitation.blockers),
+        "Settlement": _settlement_text(invitation.settlement),
         "Moved data": ", ".join(f"{item.item} {item.status}" for item in invitation.manifest),
     }
 
@@ -111,13 +112,13 @@ def _utc(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
 
 
-def _counted(blocker: Blocker) -> str:
-    """Return the code and the number of items by kind; user ids are addresses, so none is named."""
+def _blocker_text(blocker: Blocker) -> str:
+    """Return the code and the number of items by kind, without ids: a user's is an address."""
     kinds = Counter(item.kind for item in blocker.items)
     return f"{blocker.code} ({', '.join(f'{kind} × {n}' for kind, n in kinds.items())})"
 
 
-def _settled(settlement: Settlement | None) -> str:
+def _settlement_text(settlement: Settlement | None) -> str:
     if settlement is None:
         return ""
     amount = f"{settlement.kind} of {settlement.amount.amount:f} {settlement.amount.currency}"

@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 class CarriedMail(TypedDict):
-    """The share of continue-as-new."""
+    """State of the e-mails that continue-as-new carries over."""
 
     mail_due: bool
     mailed_at: datetime | None
@@ -39,14 +39,14 @@ class CarriedMail(TypedDict):
 
 
 class InvitationMail:
-    """The deliveries and reminders of one invitation, each in a task of its own."""
+    """The deliveries and reminders of one invitation, each in its own task."""
 
     __slots__ = (
         "_blockers",
         "_completion",
         "_delivery",
-        "_due",
         "_lifecycle",
+        "_mail_due",
         "_mailed_at",
         "_reminder",
         "_reminder_task",
@@ -62,31 +62,33 @@ class InvitationMail:
         self._lifecycle = lifecycle
         self._blockers = blockers
         self._completion = completion
-        self._due = carried is None or carried.mail_due
+        self._mail_due = carried is None or carried.mail_due
         self._mailed_at = carried.mailed_at if carried else None
         self._delivery: asyncio.Task[None] | None = None
         self._reminder = carried.reminder if carried else None
         self._reminder_task: asyncio.Task[None] | None = None
 
     def carried(self) -> CarriedMail:
-        """Return the share of continue-as-new."""
-        return CarriedMail(mail_due=self._due, mailed_at=self._mailed_at, reminder=self._reminder)
+        """Return the state to carry over to the next run."""
+        return CarriedMail(
+            mail_due=self._mail_due, mailed_at=self._mailed_at, reminder=self._reminder
+        )
 
     def start(self) -> None:
-        """Start the e-mails that are due when a run begins."""
-        if self._due:
+        """Start the e-mails that are due at the beginning of a run."""
+        if self._mail_due:
             self.start_delivery()
         if self._reminder:
             self._start_reminder(self._reminder)
 
     def cancel(self) -> None:
-        """Cancel the e-mails that are being sent; none goes out after the end."""
+        """Cancel the e-mails that are not sent yet: none is sent after the end."""
         for task in self._tasks:
             task.cancel()
 
     @property
     def failure(self) -> BaseException | None:
-        """The failure of a task; e-mails are retried without limit, so it is a bug of ours."""
+        """The failure of a task. E-mails are retried without limit, so it is a defect."""
         ended = (task for task in self._tasks if task.done() and not task.cancelled())
         return next((failure for task in ended if (failure := task.exception())), None)
 
@@ -100,7 +102,7 @@ class InvitationMail:
         """Send the e-mail that is due; cancel the delivery of an older link."""
         if self._delivery:
             self._delivery.cancel()
-        self._due = True
+        self._mail_due = True
         self._mailed_at = workflow.now()
         announced = self._lifecycle.record.state is InvitationState.ANNOUNCED
         self._delivery = asyncio.create_task(self._announce() if announced else self._invite())
@@ -120,11 +122,11 @@ class InvitationMail:
             return
         async with lifecycle.update_lock:
             if lifecycle.record.state is InvitationState.ANNOUNCED:
-                self._due = False
-                await self._taken_by_server(announced.refused)
+                self._mail_due = False
+                await self._accepted_by_server(announced.refused)
 
     async def send_announced(self) -> None:
-        """Send the invitation e-mail, now that its day has come (INV-17)."""
+        """Send the invitation e-mail on its day, after the heads-up (INV-17)."""
         lifecycle = self._lifecycle
         async with lifecycle.update_lock:
             if lifecycle.record.state is InvitationState.ANNOUNCED:
@@ -149,23 +151,26 @@ class InvitationMail:
             self._blockers.request_recheck()
             return
         async with lifecycle.update_lock:
-            self._due, self._mailed_at = False, delivered.at
-            if lifecycle.record.state.unanswered and await self._taken_by_server(delivered.refused):
+            self._mail_due, self._mailed_at = False, delivered.at
+            if lifecycle.record.state.unanswered and await self._accepted_by_server(
+                delivered.refused
+            ):
                 await self._apply_delivery(invitation, delivered.at)
-                # The run only waits from now on, in a cache; the task would take memory there.
+                # From now on the workflow waits in the cache, where the task would take memory.
                 self._delivery = None
 
     async def _apply_delivery(self, sent: Invitation, at: datetime) -> None:
         lifecycle = self._lifecycle
         delivered = with_delivery(lifecycle.record, at, lifecycle.invite.policy)
-        # The activity has written the record that it was given; later changes are written here.
+        # The activity has written the delivery into the record that it received. A record that
+        # has changed since is written here.
         if lifecycle.record is not sent:
             await lifecycle.write(delivered)
         else:
             lifecycle.apply(delivered)
 
-    async def _taken_by_server(self, refused: str | None) -> bool:
-        """Return whether the mail server took the e-mail; a refusal for good is an end (INV-4)."""
+    async def _accepted_by_server(self, refused: str | None) -> bool:
+        """Return whether the server accepted the e-mail; a permanent refusal is the end (INV-4)."""
         if refused is not None:
             await self._lifecycle.end("bounce", by=ENGINE, note=refused)
         return refused is None
@@ -179,7 +184,7 @@ class InvitationMail:
         if left > timedelta():
             raise Refused(
                 ErrorCode.RATE_LIMITED,
-                "An invitation e-mail went out a short while ago.",
+                "An invitation e-mail was sent recently; resend it later.",
                 retry_after_seconds=ceil(left.total_seconds()),
             )
 
@@ -192,7 +197,7 @@ class InvitationMail:
             self._start_reminder(DueReminder(number=number, run=run))
 
     def _reminder_is_due(self) -> bool:
-        """Return whether a reminder is due and no other e-mail is being sent (REM-1)."""
+        """Return whether a reminder is due while no other e-mail is being sent (REM-1)."""
         now, policy = workflow.now(), self._lifecycle.invite.policy
         invitation = self._lifecycle.record
         due, deadline = invitation.remindable_from(policy), invitation.expires_at
@@ -200,8 +205,8 @@ class InvitationMail:
             due is not None
             and due <= now
             and not (deadline and deadline <= now)
-            and not (self._due or self._reminder)
-            # An invitation e-mail that was late, after a resend, counts as one, too.
+            and not (self._mail_due or self._reminder)
+            # A resent invitation e-mail counts as a reminder.
             and not (self._mailed_at and now < self._mailed_at + policy.remind_after)
         )
 
@@ -222,7 +227,7 @@ class InvitationMail:
             **mail(f"Send reminder {reminder.number}"),
         )
         async with lifecycle.update_lock:
-            if lifecycle.record.state in REMINDABLE and await self._taken_by_server(
+            if lifecycle.record.state in REMINDABLE and await self._accepted_by_server(
                 reminded.refused
             ):
                 if reminded.sent:

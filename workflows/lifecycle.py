@@ -52,14 +52,14 @@ class Lifecycle(Generic[AnyRecord]):
         self._machine = machine
         self._search_attributes = search_attributes
         self._facts = facts
-        self._describe()
+        self._publish_details()
 
     def require(self, event: str) -> None:
-        """Raise Refused unless the machine allows `event` now; for validators."""
+        """Raise Refused unless the machine allows `event` now. For validators."""
         require(self._machine, self.record.state, event)
 
     def require_allowed(self, update: str) -> None:
-        """Raise Refused unless callers may send `update` now; for validators."""
+        """Raise Refused unless callers may send `update` now. For validators."""
         if update not in allowed(self._machine, self.record.state.value):
             raise self.refusal()
 
@@ -87,12 +87,12 @@ class Lifecycle(Generic[AnyRecord]):
     def apply(self, record: AnyRecord) -> None:
         """Apply the new journal entries of `record` to the machine, then publish the record.
 
-        Raises TransitionNotAllowed when the machine does not allow one of them: store and
-        workflow disagree, and the failure must be visible.
+        Raises TransitionNotAllowed when the machine does not allow one of them: then store and
+        workflow disagree, which must be visible.
         """
         if entries := record.journal[len(self.record.journal) :]:
-            # Built for each use: a machine takes more memory than the rest of a cached run.
-            # It starts in the current state instead of entering it.
+            # Not kept: a machine takes more memory than the rest of a cached workflow.
+            # It is built in the current state, without entering it.
             machine = self._machine(SimpleNamespace(state=self.record.state))
             for entry in entries:
                 machine.send(entry.event)
@@ -108,9 +108,9 @@ class Lifecycle(Generic[AnyRecord]):
                     *(pair.key.value_unset() for pair in before if pair.key.name not in names),
                 ]
             )
-        self._describe()
+        self._publish_details()
 
-    def _describe(self) -> None:
+    def _publish_details(self) -> None:
         workflow.set_current_details(
             current_details(self._machine, self.record, self._facts(self.record))
         )
@@ -121,8 +121,8 @@ def current_details(
 ) -> str:
     """Return the Markdown that the UI shows.
 
-    It has the state, since when, what it waits for, who can move it, and the last journal
-    entries.
+    It has the state and its start, the awaited event, the actors that can move the record, and
+    the last journal entries.
     """
     state = record.state
     rows = {
@@ -155,7 +155,7 @@ def refusal_from(failure: ActivityError) -> Refused:
 
 @cache
 def _movers(machine: type[LifecycleMachine], state: str) -> str:
-    """Return who can move it out of `state`, by which events."""
+    """Return the actors that can move a record out of `state`, each with its events."""
     movers = dict[str, list[str]]()
     for origin, event in transitions(machine):
         if origin == state:

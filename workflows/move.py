@@ -18,13 +18,13 @@ class MoveWorkflow:
     @workflow.run
     async def run(self, retry: RetryMove) -> DataMoved:
         """Move the failed items once; an item that fails again stays failed."""
-        order, now = retry.move, workflow.now()
-        manifest = with_running_items(order.manifest, again=True)
+        move, now = retry.move, workflow.now()
+        manifest = with_running_items(move.manifest, again=True)
         workflow.set_current_details(move_details(manifest))
         moved = await workflow.execute_activity_method(
             MoveActivities.move_data,
-            order.model_copy(update={"manifest": manifest, "at": now, "give_up_at": now}),
-            **MOVE | ActivityConfig(summary=f"Move the data of {masked(order.email)} again"),
+            move.model_copy(update={"manifest": manifest, "at": now, "give_up_at": now}),
+            **MOVE | ActivityConfig(summary=f"Move the data of {masked(move.email)} again"),
         )
         workflow.set_current_details(move_details(moved.manifest))
         if retry.closed:

@@ -1,4 +1,4 @@
-"""Letters about an event, sent by a workflow of their own: nothing waits for the mail server."""
+"""The workflow that sends the letters about an event, so that no lifecycle waits for them."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -24,14 +24,14 @@ _Notification = TypeVar("_Notification")
 
 
 class SendNotice(Value):
-    """The input of a notice: one event and the people whom it concerns."""
+    """The input of a notice: one event with the people whom it concerns."""
 
     notification: Annotated[Notification, Field(discriminator="kind")]
 
 
 @workflow.defn(name="Notice")
 class NoticeWorkflow:
-    """The letters about one event; they may outlive the workflow that the event belongs to."""
+    """The letters about one event. It may outlive the workflow that started it."""
 
     @workflow.run
     async def run(self, notice: SendNotice) -> None:

@@ -7,7 +7,7 @@ from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
 STORE = ActivityConfig(
-    # A transaction takes milliseconds; after a worker is killed, it is retried this much later.
+    # A transaction takes milliseconds. This is the delay of the retry after a worker was killed.
     start_to_close_timeout=timedelta(seconds=15),
     # Retried without limit: a result must be known before a caller is answered.
     retry_policy=RetryPolicy(
@@ -87,7 +87,7 @@ READ = LocalActivityConfig(
 """A read of our own store, in a local activity."""
 
 REMIND = ActivityConfig(
-    # Hundreds of thousands of invitations, some hundreds a second.
+    # Hundreds of thousands of invitations, at some hundreds per second.
     start_to_close_timeout=timedelta(hours=6),
     # The activity heartbeats every five seconds; after a crash it continues from its page.
     heartbeat_timeout=timedelta(seconds=30),
@@ -97,7 +97,7 @@ REMIND = ActivityConfig(
 
 DIGEST = ActivityConfig(
     start_to_close_timeout=timedelta(hours=6),
-    # Ends well before the next day's run, which would otherwise be skipped.
+    # Ends well before the next run, which would otherwise be skipped.
     schedule_to_close_timeout=timedelta(hours=12),
     heartbeat_timeout=timedelta(seconds=30),
     # Each failure carries the delay before the next attempt (INV-4).

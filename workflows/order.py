@@ -60,7 +60,7 @@ _TIMER_SUMMARIES = {
 
 @workflow.defn(name="AddonPurchase", failure_exception_types=[Refused, TransitionNotAllowed])
 class OrderWorkflow:
-    """One order: charges what is due on its date, releases licenses that are no longer paid."""
+    """One order: charges each amount on its date, and releases licenses that are not renewed."""
 
     @workflow.init
     def __init__(self, start: StartOrder) -> None:
@@ -108,7 +108,7 @@ class OrderWorkflow:
             )
 
     async def _run_due_step(self) -> None:
-        """Run the step that is due, if any."""
+        """Run the due step, if any."""
         if self._account_closed:
             await self._apply_account_closure()
         if self._order.state.final or not self._is_due:
@@ -150,12 +150,12 @@ class OrderWorkflow:
             await self._apply_events("place", order=opened)
 
     async def _charge(self) -> None:
-        """Try the payment that is due: the first one or a renewal (ADD-4, ADD-7)."""
+        """Attempt the due payment: the first one or a renewal (ADD-4, ADD-7)."""
         order = self._order
         charged = await workflow.execute_activity_method(
             OrderActivities.charge_order,
             ChargeOrder(order=order, at=workflow.now()),
-            **billing(f"Charge, try {order.tries + 1}"),
+            **billing(f"Charge, attempt {order.tries + 1}"),
         )
         if charged.paid:
             events = ("renew",) if order.was_paid else ("pay", "activate")
@@ -245,7 +245,7 @@ class OrderWorkflow:
 
     @workflow.update
     async def confirm(self, answer: ConfirmOrder) -> Order:
-        """Place the reviewed order; return when its first payment has been tried (ADD-3)."""
+        """Place the reviewed order; return after its first payment attempt (ADD-3)."""
         async with self._update_lock:
             # A confirmation at exactly the end of the review is late.
             await self._run_due_step()
@@ -281,7 +281,7 @@ class OrderWorkflow:
 
     @workflow.update
     async def change_quantity(self, answer: ChangeQuantity) -> Order:
-        """Reduce the quantity from the next term on; the current quantity keeps it (ADD-6)."""
+        """Reduce the quantity from the next term on; the current one undoes that (ADD-6)."""
         async with self._update_lock:
             self._lifecycle.require("change_quantity")
             self._require_reduction(answer)
@@ -306,11 +306,11 @@ class OrderWorkflow:
         if not 1 <= answer.quantity <= self._order.quantity:
             raise Refused(
                 ErrorCode.INVALID_QUANTITY,
-                f"The quantity can be changed to 1 up to {self._order.quantity}; "
-                "to have more, buy licenses; to have none, cancel the order.",
+                f"Use a quantity from 1 to {self._order.quantity}. "
+                "Buy licenses to have more; cancel the order to have none.",
             )
         if self._order.quantity_then == 0:
-            raise Refused(ErrorCode.CONFLICT, "It is cancelled, and ends with its term.")
+            raise Refused(ErrorCode.CONFLICT, "The order is cancelled and ends with its term.")
 
     async def _plan_reduction(
         self, quantity: int, *, release: tuple[str, ...] = (), release_all_holders: bool = False
@@ -339,7 +339,7 @@ class OrderWorkflow:
 
     @workflow.signal
     def account_closed(self) -> None:
-        """Apply the closure of the account, which has ended its orders in the store (SRC-2)."""
+        """Apply the end that the closure of the account has written to the store (SRC-2)."""
         self._account_closed = True
 
     # Queries
@@ -351,7 +351,7 @@ class OrderWorkflow:
 
 
 def next_step_at(request: BuyLicenses, order: Order) -> datetime | None:
-    """Return when the next step is due; None if it is due now or there is none."""
+    """Return the time of the next step; None if it is due now or there is none."""
     match order.state:
         case OrderState.REVIEW:
             return order.journal[-1].at + request.policy.review_validity
@@ -365,14 +365,15 @@ def next_step_at(request: BuyLicenses, order: Order) -> datetime | None:
 
 def search_attributes(request: BuyLicenses, order: Order) -> TypedSearchAttributes:
     """Return the search attributes of an order; never an amount."""
-    found = [
-        SearchAttributePair(search_attribute.ACCOUNT_ID, request.account),
-        SearchAttributePair(search_attribute.LIFECYCLE_STATE, order.state.value),
-    ]
+    attributes = TypedSearchAttributes(
+        [
+            SearchAttributePair(search_attribute.ACCOUNT_ID, request.account),
+            SearchAttributePair(search_attribute.LIFECYCLE_STATE, order.state.value),
+        ]
+    )
     if due_at := next_step_at(request, order):
-        found_due = SearchAttributePair(search_attribute.DEADLINE, due_at)
-        return TypedSearchAttributes([*found, found_due])
-    return TypedSearchAttributes(found)
+        return attributes.updated(SearchAttributePair(search_attribute.DEADLINE, due_at))
+    return attributes
 
 
 def described(order: Order) -> str:
@@ -381,7 +382,7 @@ def described(order: Order) -> str:
 
 
 def facts(order: Order) -> Mapping[str, str]:
-    """Return the lines of Current Details beside the state."""
+    """Return the facts that Current Details show, by name."""
     try_at = order.next_try_at()
     return {
         "Licenses": described(order),
@@ -390,8 +391,8 @@ def facts(order: Order) -> Mapping[str, str]:
         "Next amount due": f"{_amount(order.quote.then)} on {order.quote.next_billing_date}",
         "Next term": "" if order.quantity_then is None else f"{order.quantity_then} licenses",
         "Paid until": f"{order.paid_until:%Y-%m-%d %H:%M} UTC" if order.paid_until else "",
-        "Declined": f"{order.tries} times" if order.tries else "",
-        "Next try": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
+        "Declined payments": str(order.tries) if order.tries else "",
+        "Next payment attempt": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
         "Note": order.note or "",
     }
 

@@ -53,22 +53,22 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Refund", failure_exception_types=[Refused, TransitionNotAllowed])
 class RefundWorkflow:
-    """One refund: requests it, looks it up each business day, applies the provider's status."""
+    """One refund: requested once, then looked up at the provider until its status is final."""
 
     @workflow.init
     def __init__(self, start: StartRefund) -> None:
         """Restore the state carried over from the previous run, if any."""
-        order = start.plan
-        self._plan = order
+        plan = start.plan
+        self._plan = plan
         self._lifecycle = Lifecycle(
             RefundMachine,
-            start.carried or initial_record(order),
-            search_attributes=lambda refund: search_attributes(order, refund),
+            start.carried or initial_record(plan),
+            search_attributes=lambda refund: search_attributes(plan, refund),
             facts=facts,
         )
-        self._lookups = order.lookups
+        self._lookups = plan.lookups
         self._request_task: asyncio.Task[None] | None = None
-        # A refund that is started again after its end is looked up for a late success (REF-4).
+        # A finished refund is restarted to find a late success (REF-4).
         self._lookup_requested = self._refund.state.finished
         # Events are applied one at a time, in the order of arrival.
         self._update_lock = asyncio.Lock()
@@ -127,7 +127,7 @@ class RefundWorkflow:
 
     @property
     def _is_on_time(self) -> bool:
-        """True if it can still become overdue; a retried part was late before."""
+        """True while it can become overdue. A retried part was late already, so it cannot."""
         return self._refund.state in {RefundState.REQUESTED, RefundState.PROCESSING} and all(
             part.attempt == 1 for part in self._refund.parts
         )
@@ -146,7 +146,7 @@ class RefundWorkflow:
                 timeout_summary="Next look-up at the payment provider",
             )
         if failure := self._request_failure:
-            # Requests are retried without limit, so this is a bug of ours: it must be visible.
+            # Requests are retried without limit, so this is a defect, which must be visible.
             raise failure
 
     @property
@@ -160,11 +160,11 @@ class RefundWorkflow:
 
     @property
     def _lookup_allowed(self) -> bool:
-        """True if the provider has sent a notification and its answer to the request is known."""
+        """True if a look-up is requested and the provider has answered every request."""
         return self._lookup_requested and self._is_requested
 
     async def _look_up_if_due(self) -> None:
-        """Look the refund up if it is due or notified; then check whether it is overdue (REF-3)."""
+        """Run a look-up that is due or requested; then mark a late refund as overdue (REF-3)."""
         now = workflow.now()
         due = [lookup for lookup in self._lookups if lookup <= now]
         late = self._is_on_time and self._plan.overdue_from <= now
@@ -176,7 +176,7 @@ class RefundWorkflow:
             await self._notify()
 
     async def _look_up(self) -> None:
-        """Look up the provider's status and apply it (REF-2)."""
+        """Read the provider's status and apply it (REF-2)."""
         if self._is_requested:
             self._lookup_requested = False
         before = self._refund
@@ -203,12 +203,12 @@ class RefundWorkflow:
             await self._record_late_success(changed, refused)
 
     async def _record_late_success(self, changed: Refund, refused: Refused) -> None:
-        """Record a late success whose credit is used already; operators are notified (REF-4)."""
+        """Record a late success whose credit is already used; notify the operators (REF-4)."""
         late = LateSuccess(at=workflow.now(), amount=changed.returned_since(self._refund))
-        known = self._refund.not_reversed
-        repeated = known and known.amount == late.amount
-        noted = {"failure": refused.message, "not_reversed": known if repeated else late}
-        await self._book(None, self._refund.model_copy(update=noted))
+        recorded = self._refund.not_reversed
+        repeated = recorded and recorded.amount == late.amount
+        changes = {"failure": refused.message, "not_reversed": recorded if repeated else late}
+        await self._book(None, self._refund.model_copy(update=changes))
         if not repeated:
             await self._notify(suffix=f"/late/{late.amount.amount:f}")
 
@@ -250,10 +250,10 @@ class RefundWorkflow:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._is_requested:
-            order = self._plan.model_copy(update={"lookups": self._lookups})
-            workflow.continue_as_new(StartRefund(plan=order, carried=self._refund))
+            plan = self._plan.model_copy(update={"lookups": self._lookups})
+            workflow.continue_as_new(StartRefund(plan=plan, carried=self._refund))
 
-    # Updates: each looks the refund up first, so that the provider's status decides.
+    # Updates. Each applies the provider's current status first.
 
     @workflow.update
     async def convert(self, request: ConvertRefund) -> Refund:
@@ -280,7 +280,7 @@ class RefundWorkflow:
             parts = await self._request_parts([_retried(part, request.method) for part in failed])
             changed = self._with_parts(parts)
             if all(part.state.failed for part in parts):
-                # The attempt counts, so that the next retry is another request to the provider.
+                # The attempt counts, so that the next retry is a new request to the provider.
                 refused = [_with_next_attempt(part) for part in failed]
                 await self._book(None, self._with_parts(refused))
                 raise Refused(
@@ -298,7 +298,7 @@ class RefundWorkflow:
 
     @workflow.update
     async def close(self, request: CloseRefund) -> Refund:
-        """End what is still open, by an operator's decision (REF-4)."""
+        """Write off the failed parts, or without any the open ones (REF-4)."""
         async with self._update_lock:
             await self._look_up()
             self._lifecycle.require("close")
@@ -319,12 +319,12 @@ class RefundWorkflow:
     # Steps of the updates
 
     async def _decide(self, event: str, changed: Refund, *, note: str | None = None) -> None:
-        """Book an operator's decision; while a part is open at the provider, the refund resumes."""
+        """Book an operator's decision; a refund with an open part resumes instead of ending."""
         any_open = any(part.state.open for part in changed.parts)
         await self._book("resume" if any_open else event, changed, by=OPERATOR, note=note)
 
     async def _start_watch(self) -> None:
-        """Watch for a late success of what was given up (REF-4)."""
+        """Start the look-ups for a late success of the closed parts (REF-4)."""
         await workflow.start_child_workflow(
             RefundWatchWorkflow.run,
             WatchRefund(plan=self._plan, closed_at=workflow.now()),
@@ -352,7 +352,7 @@ class RefundWorkflow:
 
     @workflow.signal
     def provider_notified(self, provider_id: str) -> None:
-        """Look the refund up: a notification may be old or forged, so only the look-up counts."""
+        """Request a look-up. A notification may be old or forged, so its content is not used."""
         self._lookup_requested = True
 
     # Queries
@@ -369,7 +369,7 @@ class RefundWatchWorkflow:
 
     @workflow.run
     async def run(self, watch: WatchRefund) -> None:
-        """Start the refund again at each planned time; it settles if the provider says so."""
+        """Restart the refund at each planned time; it settles if the provider reports success."""
         order = watch.plan
         business_days = await workflow.execute_activity_method(
             RefundActivities.plan_lookups,
@@ -430,7 +430,7 @@ def search_attributes(plan: RefundPlan, refund: Refund) -> TypedSearchAttributes
 
 
 def facts(refund: Refund) -> Mapping[str, str]:
-    """Return the lines of Current Details beside the state."""
+    """Return the facts that Current Details show, by name."""
     first, last = refund.arrives_between
     return {
         "Amount": f"{refund.amount.amount:f} {refund.amount.currency}",

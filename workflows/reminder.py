@@ -20,16 +20,16 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="StaleInvitationReminders")
 class ReminderWorkflow:
-    """One run: signals each stale invitation, which decides by its own clock if one is due.
+    """One run: signals each stale invitation, which decides itself if a reminder is due.
 
     A late or repeated run therefore reminds nobody too often. The history has the same few
-    steps for any number of invitations: the pages of an activity are in its heartbeats.
+    steps for any number of invitations: an activity keeps its page in its heartbeat.
     """
 
     @workflow.init
     def __init__(self, request: RemindStale) -> None:
         """Start with no invitation signaled."""
-        self._order = request
+        self._request = request
         self._run = ReminderRun(
             run_id=workflow.info().first_execution_run_id, started_at=workflow.now(), by=request.by
         )
@@ -50,7 +50,7 @@ class ReminderWorkflow:
 
     async def _signal_invitations(self) -> None:
         # A run by an operator signals all invitations: their clocks may be ahead of this one.
-        by_operator = self._order.by == "operator"
+        by_operator = self._request.by == "operator"
         signaled = await workflow.execute_activity_method(
             ReminderActivities.signal_stale_invitations,
             SignalStaleInvitations(
@@ -71,14 +71,14 @@ class ReminderWorkflow:
 
     async def _notify_inviters(self) -> None:
         self._publish("sending the digests")
-        # A failure must not skip the next run; the worker's log has the reason.
+        # Digests that cannot be sent do not fail the run; the worker's log has the reason.
         with suppress(ActivityError):
             notified = await workflow.execute_activity_method(
                 ReminderActivities.notify_inviters,
                 NotifyInviters(
                     run_id=self._run.run_id,
                     quiet_before=self._quiet_before,
-                    quiet_for=self._order.quiet_for,
+                    quiet_for=self._request.quiet_for,
                 ),
                 **DIGEST | ActivityConfig(summary="Send a digest to each inviter"),
             )
@@ -86,7 +86,7 @@ class ReminderWorkflow:
 
     @property
     def _quiet_before(self) -> datetime:
-        return self._run.started_at - self._order.quiet_for
+        return self._run.started_at - self._request.quiet_for
 
     async def _record(self) -> None:
         await workflow.execute_activity_method(

@@ -1,1 +1,1 @@
-"""The demo and its chapters: a few steps each, every one of which checks its own result."""
+"""The demo: chapters of a few steps, each of which checks its result."""

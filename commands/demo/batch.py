@@ -17,7 +17,7 @@ BAD_ROW = 100
 
 
 class Batch:
-    """The code of `invite --file`, with its progress bars."""
+    """Steps that run the code of `invite --file`, with its progress bars."""
 
     def __init__(self, demo: DemoStack) -> None:
         self._demo = demo
@@ -49,11 +49,11 @@ class Batch:
 
     async def _invite(self) -> None:
         file = command.read(str(self._file), License.BASIC, None, skip_bad_rows=True)
-        asked = command.BatchRequest(OTHER_ACCOUNT, OTHER_ADMIN, heads_up_days=0, batch=None)
+        request = command.BatchRequest(OTHER_ACCOUNT, OTHER_ADMIN, heads_up_days=0, batch=None)
         results = self._file.with_name("results.csv")
         _, rows = await command.run_batch(
             self._demo.clients.batches,
-            asked,
+            request,
             command.rows_of([], file),
             self._progress,
             results=results,

@@ -1,4 +1,4 @@
-"""The command `demo`: a scripted run on a real Temporal server, in a minute."""
+"""The command `demo`."""
 
 import shutil
 from contextlib import AbstractContextManager, nullcontext
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.answer import CommandOutput
+from commands.output import CommandOutput
 
 if TYPE_CHECKING:
     from commands.demo.story import Story
@@ -21,22 +21,22 @@ FAILED = 1
 @app.command(rich_help_panel="Operations", epilog="Example: seatflow demo --exit")
 def demo(
     context: typer.Context,
-    leave: Annotated[
-        bool, typer.Option("--exit", help="Exit after the last step instead of on Ctrl-C.")
+    exit_at_end: Annotated[
+        bool, typer.Option("--exit", help="Exit after the last step instead of waiting for Ctrl-C.")
     ] = False,
 ) -> int:
-    """Start an embedded stack of its own, and run invitations, refunds, orders and licenses on it.
+    """Run a demo of invitations, refunds, orders and licenses on a stack of its own.
 
-    The exit status is 0 if every step succeeded, else 1.
+    It takes about a minute. The exit status is 0 if every step succeeded, else 1.
     """
     import uvloop
 
     from runtime.settings import load_settings
 
-    return uvloop.run(_run(CommandOutput.of(context), load_settings(), leave=leave))
+    return uvloop.run(_run(CommandOutput.of(context), load_settings(), exit_at_end=exit_at_end))
 
 
-async def _run(answer: CommandOutput, settings: "Settings", *, leave: bool) -> int:
+async def _run(output: CommandOutput, settings: "Settings", *, exit_at_end: bool) -> int:
     from commands.demo.story import Story
     from devstack.ports import Ports
     from devstack.stack import Stack
@@ -46,19 +46,19 @@ async def _run(answer: CommandOutput, settings: "Settings", *, leave: bool) -> i
     stop = stop_signal()
     async with Stack(_demo_settings(settings), portal, Ports.free()) as stack:
         story = Story(stack)
-        with _live_view(answer, story):
+        with _live_view(output, story):
             await story.play()
-        answer.print(story.as_json(), story.summary if leave else story.addresses)
-        if not leave:
+        output.print(story.as_json(), story.summary if exit_at_end else story.addresses)
+        if not exit_at_end:
             await stop.wait()
     return SUCCEEDED if story.succeeded else FAILED
 
 
-def _live_view(answer: CommandOutput, story: "Story") -> AbstractContextManager[object]:
+def _live_view(output: CommandOutput, story: "Story") -> AbstractContextManager[object]:
     from rich.console import Console
     from rich.live import Live
 
-    if answer.json:
+    if output.json:
         return nullcontext()
     console = Console()
     return Live(

@@ -1,4 +1,4 @@
-"""Invitations, with each way in which they end (INV)."""
+"""Invitations and their ends (INV)."""
 
 import asyncio
 from datetime import timedelta

@@ -24,7 +24,7 @@ class Money:
             Step("She chooses the refund; it settles on the 4th business day", self._refund),
             Step("Rolf's card is closed; his refund fails and becomes credit", self._convert),
             Step("Tara chooses the transfer; it reduces Acme's next invoice", self._transfer),
-            Step("Nora chooses it too; Northwind applies it to an invoice", self._apply),
+            Step("Nora chooses it too; Northwind applies the credit itself", self._apply),
         )
 
     async def _require_choice(self) -> None:

@@ -42,7 +42,7 @@ class Step:
     title: str
     play: Callable[[], Awaitable[None]]
     picture: Callable[[], RenderableType | None] = lambda: None
-    """Return what is drawn below the title, if anything."""
+    """Drawing below the title, if any."""
     seconds: float | None = None
     failure: str | None = None
 
@@ -147,7 +147,7 @@ class DemoStack:
         return pool
 
     async def pool_without_waiters(self, account: str, sku: Sku, capacity: int) -> LicensePool:
-        """Return the licenses of one kind as soon as nobody waits for one."""
+        """Return the licenses of one kind once no user waits for one."""
 
         async def read() -> LicensePool | None:
             pool = await self.pool(account, sku, capacity)

@@ -28,14 +28,14 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Invitation
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-"""A folder of the checkout, and of the wheel."""
+"""Folder of the checkout and of the wheel."""
 FILES = ("accounts.json", "money.json", "blockers.json", "licenses.json")
 MIN_STEPS_SHOWN = 8
 STEPS_SHOWN_AHEAD = 4
 
 
 class Story:
-    """The demo on a running stack: every chapter's steps, played one after the other."""
+    """The steps of all chapters, played in order on a running stack."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -91,7 +91,7 @@ class Story:
         table = Table(show_header=False, box=None, title="Seatflow", title_justify="left")
         for step in self._steps_around(current, lines) if current else self.steps:
             title = Text(step.title)
-            # Other pictures are left out until the end, for want of room.
+            # To save room, only the current step has its picture until the end.
             picture_of_step = step.picture() if step is current or not current else None
             cell = Group(title, picture_of_step) if picture_of_step else title
             table.add_row(_mark(step, running=step is current), cell, _result(step))
@@ -112,7 +112,9 @@ class Story:
     def addresses(self) -> RenderableType:
         """Draw the addresses of the stack, which is still running."""
         folder = self._stack.settings.state_folder
-        table = Table(title="\nLook around", title_justify="left", show_header=False, box=None)
+        table = Table(
+            title="\nThe stack is running", title_justify="left", show_header=False, box=None
+        )
         table.add_row("Temporal UI", self._stack.ui)
         table.add_row("portal", self._stack.settings.public_url)
         table.add_row("mailbox", f"SEATFLOW_STATE_FOLDER={folder} seatflow mail list")

@@ -206,7 +206,7 @@ async def test_a_budget_never_sleeps_beyond_its_end() -> None:
 
 async def test_a_workflow_that_cannot_be_replayed_is_no_traceback() -> None:
     run = Run([WorkflowQueryFailedError("nondeterminism")])
-    with pytest.raises(Unavailable, match="cannot go on"):
+    with pytest.raises(Unavailable, match="cannot continue"):
         await run.called()
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 import starter
-from commands.answer import CommandOutput
+from commands.output import CommandOutput
 from tests.commands.conftest import Ran, Run
 from tests.world import ADMIN, JANE, MEMBER, World
 

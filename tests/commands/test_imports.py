@@ -37,7 +37,7 @@ async def loaded(folder: Path, *command: str) -> set[str]:
     )
     _, report = await process.communicate()
     modules = set(re.findall(r"^import time:.*\| +(\S+)$", report.decode(), re.MULTILINE))
-    assert "starter" in modules or "commands.answer" in modules
+    assert "starter" in modules or "commands.output" in modules
     return modules
 
 

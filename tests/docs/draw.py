@@ -16,7 +16,7 @@ def drawn_documents() -> dict[Path, str]:
     """Return the documents that contain a diagram, with the text that they should have."""
     pages = {
         # The command line calls an order `addon`.
-        STATES / f"{'order' if name is Machine.ADDON else name}.md": drawn(
+        STATES / f"{'order' if name is Machine.ORDER else name}.md": drawn(
             machine, Format.MD
         ).decode()
         for name, machine in MACHINES.items()

@@ -1,4 +1,4 @@
-"""The output of a command: one JSON document, or tables and colours for a person."""
+"""The output of a command: one JSON document, or tables for a person."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ class CommandOutput:
 
     @staticmethod
     def of(context: typer.Context) -> "CommandOutput":
-        """Return the answer in the form chosen by the options before the command."""
+        """Return the output that the options before the command have chosen."""
         return context.ensure_object(CommandOutput)
 
     def print(self, document: JsonValue, shown: Callable[[], RenderableType]) -> None:
@@ -92,7 +92,7 @@ def as_json(value: BaseModel) -> dict[str, JsonValue]:
 
 def print_json(document: JsonValue) -> None:
     """Print one JSON document on stdout."""
-    # The reader of a pipe gets it while the process still runs.
+    # Flushed, so that the reader of a pipe gets it while the process runs.
     print(json.dumps(document, indent=2), flush=True)
 
 
@@ -105,8 +105,9 @@ def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
     for meeting in entries(error, "meetings"):
         yield f"  {meeting['topic']}, {meeting['starts_at']}"
     quote = error.get("quote")
-    if isinstance(quote, dict) and isinstance(worth := quote.get("amount"), dict):
-        yield f"  now: {worth['amount']} {worth['currency']}, until {quote.get('valid_until')}"
+    if isinstance(quote, dict) and isinstance(value := quote.get("amount"), dict):
+        valid_until = quote.get("valid_until")
+        yield f"  new quote: {value['amount']} {value['currency']}, until {valid_until}"
 
 
 def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:
