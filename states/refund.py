@@ -82,7 +82,7 @@ def initial_record(plan: RefundPlan) -> Refund:
 
 
 def event_of(refund: Refund) -> str | None:
-    """Return the event that the provider's status of the parts implies, if any."""
+    """Return the event that follows from the provider's status of the parts, if any."""
     states = {part.state for part in refund.parts}
     if any(state.failed for state in states):
         event = "fail"
