@@ -689,7 +689,7 @@ def test_a_late_refund_mentions_operators_only_if_they_are_notified() -> None:
     late = letters_of_money(a_reader())["refund_overdue"]
     assert "operators" not in render_letter(late).text
     told = late.model_copy(update={"operators_know": True})
-    assert "The operators of Seatflow have been told of it." in render_letter(told).text
+    assert "The operators of Seatflow have been notified." in render_letter(told).text
 
 
 def test_a_closed_refund_gives_the_operator_s_reason() -> None:

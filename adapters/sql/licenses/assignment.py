@@ -118,13 +118,13 @@ class SqlAssignments:
         *,
         cascade: bool = False,
     ) -> list[AssignmentResult]:
-        """Take licenses from users; return a result for each, with the meetings affected.
+        """Release the licenses of users; return a result for each, with the meetings affected.
 
         A user without a license is `released` too, and no longer waits for one. A person who
         is not on the account is `refused` (`not_found`), and so is a user who would lose the
-        base license of an add-on (`dependency_violation`), unless `cascade` takes both
-        (ASG-7). Users who wait are served with the freed licenses. Raises Refused:
-        `not_found`, `not_authorized`, `target_not_paid`.
+        base license of an add-on (`dependency_violation`), unless `cascade` releases both
+        (ASG-7). Waiting users are served with the freed licenses. Raises Refused: `not_found`,
+        `not_authorized`, `target_not_paid`.
         """
         async with writing(self._engine) as session:
             row = await require_account(session, account, lock=True)
@@ -208,10 +208,10 @@ def _as_row(request: AssignLicenses, capacity: int, at: datetime) -> AssignmentR
 
 
 def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:
-    """Return whether the request may free licenses for users who wait.
+    """Return whether the request may lead to licenses for users who wait.
 
-    It does when it gives base licenses or replaces the add-ons of `users`; otherwise the
-    waiting users need not be read.
+    It may when it gives base licenses or replaces add-ons of `users`; otherwise the waiting
+    users need not be read.
     """
     return (
         request.sku is Sku.WORKPLACE
@@ -233,10 +233,10 @@ async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:
     for choices in (bought, [pool for pool in bought if pool.free]):
         if len(choices) == 1:
             return choices[0].capacity
-    had = ", ".join(str(pool.capacity) for pool in bought) or "none"
+    capacities = ", ".join(str(pool.capacity) for pool in bought) or "none"
     raise Refused(
         ErrorCode.CAPACITY_REQUIRED,
-        f"Name the capacity to assign; {request.account} has {had}.",
+        f"Name the capacity to assign; {request.account} has {capacities}.",
     )
 
 
@@ -254,7 +254,7 @@ def _require_all(rows: Sequence[AssignmentRow]) -> None:
 async def _unassign(
     session: AsyncSession, user: MembershipRow, sku: Sku, at: datetime, *, cascade: bool
 ) -> AssignmentResult:
-    """Take the license from one user, and end their waiting for another."""
+    """Release the license of one user, and end their waiting for another."""
     meetings = await meetings_of(session, user.email) if user.held else []
     if sku is Sku.WORKPLACE and user.held and not cascade:
         refused = Refused(

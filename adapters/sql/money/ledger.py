@@ -21,15 +21,15 @@ _BALANCES = BalanceRow.metadata.tables[BalanceRow.__tablename__]
 _CHANGE_BALANCE = (
     update(_BALANCES)
     .where(
-        _BALANCES.c.ledger_account == bindparam("whose"),
-        _BALANCES.c.currency == bindparam("of"),
+        _BALANCES.c.ledger_account == bindparam("changed_account"),
+        _BALANCES.c.currency == bindparam("changed_currency"),
     )
     .values(amount=_BALANCES.c.amount + bindparam("change", type_=CountedAmount()))
 )
 
 
 async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
-    """Mailer the transfers; the database refuses an overdraft and a repeated id."""
+    """Post the transfers; the database refuses an overdraft and a repeated id."""
     if not transfers:
         return
     changes: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
@@ -49,7 +49,7 @@ async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
     await connection.execute(
         _CHANGE_BALANCE,
         [
-            {"whose": account, "of": currency, "change": change}
+            {"changed_account": account, "changed_currency": currency, "change": change}
             for (account, currency), change in changes.items()
         ],
     )

@@ -24,13 +24,13 @@ from adapters.sql.membership import require_account, require_admin, user_or_owne
 from adapters.sql.money.catalog import imported_catalog
 from adapters.sql.money.order_invoice import (
     as_invoice,
+    credit_late_payment,
     due_invoice,
     earn_term,
     invoices_of,
     make_invoice,
     order_line,
     pay_invoice,
-    prepay_with_credit,
     reserve_credit,
     void_invoices,
 )
@@ -122,7 +122,7 @@ class SqlOrders:
             )
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
-        """Mailer the payment and grow the pool, once per invoice (ADD-5)."""
+        """Book the payment and its effects, once per invoice (ADD-5)."""
         async with writing(self._engine) as session:
             account, row = await _locked(session, order)
             invoice = await due_invoice(session, row, order)
@@ -130,7 +130,7 @@ class SqlOrders:
                 return row.record
             if invoice.state == "void":
                 if payment:
-                    await prepay_with_credit(session, account.id, invoice, payment, at)
+                    await credit_late_payment(session, account.id, invoice, payment, at)
                 return row.record
             record = _newer(row, order)
             await pay_invoice(session, record, invoice, payment, at)
@@ -162,7 +162,7 @@ class SqlOrders:
             return row.record
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Shrink the pool at the end of a term; return the record and released users (ADD-6)."""
+        """Reduce the pool at the end of a term; return the record and released users (ADD-6)."""
         async with writing(self._engine) as session:
             account, row = await _locked(session, order)
             if row.record.state.final or row.reduced_after == len(order.journal):
@@ -195,11 +195,11 @@ class SqlOrders:
             return row.record
 
     async def planned(
-        self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
+        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
     ) -> Order:
         """Return the order with `quantity` licenses from the end of its term on (ADD-6)."""
         async with reading(self._engine) as session:
-            if not release_everybody:
+            if not release_all_holders:
                 await _require_releasable(session, order, quantity, release)
             fewer = quantity < order.quantity
             return order.model_copy(
@@ -252,7 +252,7 @@ class SqlOrders:
             return [row.record for row in await session.scalars(query)]
 
     async def report(self, order_id: str, at: datetime) -> None:
-        """Record that the buyer has seen the order; the same request again is a new order."""
+        """Record that the buyer has seen the order; a repeated request is then a new order."""
         query = update(OrderRow).where(OrderRow.order_id == order_id)
         async with writing(self._engine) as session:
             await session.execute(query.values(reported_at=at))
@@ -267,8 +267,7 @@ class SqlOrders:
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
     """End the orders of an account that closes, and announce it to their workflows (SRC-2).
 
-    Reserved credit becomes credit again. Return the paid orders, whose licenses are still in
-    the pools.
+    Reserved credit is returned. Return the paid orders, whose licenses are still in the pools.
     """
     ended: list[Order] = []
     for row in await _live_orders(session, account.id):
@@ -295,7 +294,7 @@ async def release_licenses(session: AsyncSession, orders: Sequence[Order], at: d
 
 @dataclass(frozen=True)
 class _Draft:
-    """An order that is not stored yet, with the days that its terms follow from."""
+    """An order that is not stored yet, with the days from which its terms are computed."""
 
     record: Order
     bought_on: date
@@ -393,7 +392,7 @@ async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow
 
 
 def _newer(row: OrderRow, order: Order) -> Order:
-    """Return the stored record, or the workflow's if that is newer."""
+    """Return the newer record: that of the store or that of the workflow."""
     return order if len(order.journal) > len(row.record.journal) else row.record
 
 

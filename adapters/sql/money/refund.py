@@ -31,7 +31,7 @@ class SqlRefunds:
         self._engine = engine
 
     async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        """Mailer the transfers of each part's state, once each, and store the record."""
+        """Post the transfers of each part's state, once each, and store the record."""
         async with writing(self._engine) as session:
             row = await _known(session, plan.refund_id, lock=True)
             if len(row.record.journal) > len(refund.journal):
@@ -76,17 +76,17 @@ class SqlRefunds:
         async with reading(self._engine) as session:
             return (await _known(session, refund_id)).record
 
-    async def order_of(self, refund_id: str) -> RefundPlan:
-        """Return the request of the refund. Raises Refused: `not_found`."""
+    async def plan_of(self, refund_id: str) -> RefundPlan:
+        """Return the plan of the refund. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             return (await _known(session, refund_id)).ordered
 
     async def unfinished(self) -> list[Refund]:
         """Return the refunds with a running workflow, the oldest first (REF-6)."""
-        resting = [state for state in RefundState if state.finished]
+        finished = [state for state in RefundState if state.finished]
         query = (
             select(RefundRow)
-            .where(RefundRow.state.not_in(resting))
+            .where(RefundRow.state.not_in(finished))
             .order_by(RefundRow.requested_at, RefundRow.refund_id)
         )
         async with reading(self._engine) as session:

@@ -17,9 +17,9 @@ from states.refund import initial_record
 async def write_settlement(
     session: AsyncSession, closing: Closing, target: AccountRow, at: datetime
 ) -> None:
-    """Mailer the ledger entries, and record the settlement and the refund to request (QUO).
+    """Post the ledger entries, and record the settlement and the refund to request (QUO).
 
-    Both accounts are locked.
+    The caller has locked both accounts.
     """
     closure, currency = closing.closure, closing.quote.total.currency
     prepaid = await balance(session, prepaid_of(closure.source), currency)
