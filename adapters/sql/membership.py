@@ -148,7 +148,7 @@ async def load_account(session: AsyncSession, account: str, *, only: str | None 
     filled = await _filled_lists(session, account)
     row = (
         await session.scalars(
-            select(AccountRow).where(AccountRow.id == account).options(*_lists(filled))
+            select(AccountRow).where(AccountRow.id == account).options(*_list_options(filled))
         )
     ).one()
     users = select(MembershipRow).where(
@@ -181,12 +181,12 @@ def whole_accounts() -> Select[AccountRow]:
             person.selectinload(PersonRow.meetings),
             person.selectinload(PersonRow.webinars),
             users.joinedload(MembershipRow.held),
-            *_lists(_LISTS),
+            *_list_options(_LISTS),
         )
     )
 
 
-def _lists(names: Collection[str]) -> Sequence[ORMOption]:
+def _list_options(names: Collection[str]) -> Sequence[ORMOption]:
     many = {
         "payment_methods": selectinload(AccountRow.payment_methods),
         "rooms": selectinload(AccountRow.rooms),

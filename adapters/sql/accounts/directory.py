@@ -108,12 +108,12 @@ class SqlDirectory:
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, list(people))
             ordered = await existing_orders(session, directory)
-            _refuse(import_errors(directory, accounts, current, ordered))
+            _raise_errors(import_errors(directory, accounts, current, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
                 known = accounts.get(account.id)
                 await _import_account(session, known, account, people, ordered, at=at)
-            _refuse(await _invalid_accounts(session, ids))
+            _raise_errors(await _invalid_accounts(session, ids))
             await announce_to(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
@@ -154,7 +154,7 @@ def _exported(row: AccountRow) -> Account:
     return account.model_copy(update={"subscriptions": lines}) if ended else account
 
 
-def _refuse(errors: Iterable[InputError]) -> None:
+def _raise_errors(errors: Iterable[InputError]) -> None:
     found: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in errors]
     if found:
         raise Refused(
@@ -271,13 +271,13 @@ async def _merge_account(
     if row is None:
         pool = LicensePoolRow(bought=0, bought_named=0, assigned=0, reserved=0)
         row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
-        _set(row, account, type(account).model_fields)
+        _set_fields(row, account, type(account).model_fields)
         session.add(row)
     else:
-        _set(row, account, account.model_fields_set)
-    _merge(row.payment_methods, account.payment_methods, PaymentMethodRow)
-    _merge(row.rooms, account.rooms, RoomRow)
-    invoices = _merge(row.invoices, account.invoices, InvoiceRow)
+        _set_fields(row, account, account.model_fields_set)
+    _merge_items(row.payment_methods, account.payment_methods, PaymentMethodRow)
+    _merge_items(row.rooms, account.rooms, RoomRow)
+    invoices = _merge_items(row.invoices, account.invoices, InvoiceRow)
     for invoice, named in zip(invoices, account.invoices, strict=True):
         invoice.apply_imported_amount(named.amount_due)
         invoice.close_if_paid()
@@ -297,9 +297,9 @@ async def _merge_subscriptions(
         renewed = periods.get(line.id)
         if renewed and row.state == "open" and not same_period(line, renewed):
             await _remove_earlier_payments(session, line, renewed)
-    lines = _merge(row.subscriptions, subscriptions, lambda: SubscriptionRow(payments=[]))
+    lines = _merge_items(row.subscriptions, subscriptions, lambda: SubscriptionRow(payments=[]))
     for line, subscription in zip(lines, subscriptions, strict=True):
-        _merge(line.payments, subscription.payments, PaymentRow)
+        _merge_items(line.payments, subscription.payments, PaymentRow)
 
 
 async def _remove_earlier_payments(
@@ -331,11 +331,11 @@ async def _merge_users(
             membership = MembershipRow(origin="import", licensed=False, chat_before=0, held=None)
             membership.person = people[user.email]
             row.users.append(membership)
-        _set(membership, user, user.model_fields_set)
+        _set_fields(membership, user, user.model_fields_set)
         if not membership.licensed:
             membership.licensed_at = None
-        _merge(membership.meetings, user.meetings, MeetingRow)
-        _merge(membership.webinars, user.webinars, WebinarRow)
+        _merge_items(membership.meetings, user.meetings, MeetingRow)
+        _merge_items(membership.webinars, user.webinars, WebinarRow)
 
 
 async def _import_base_licenses(
@@ -352,7 +352,7 @@ async def _import_base_licenses(
     await set_imported(session, pool, enough, assigned)
 
 
-def _merge(
+def _merge_items(
     rows: list[AnyListed], entries: Sequence[_Item], new: Callable[[], AnyListed]
 ) -> list[AnyListed]:
     """Set `entries` in `rows`, adding unknown ones; return the rows of the entries.
@@ -364,15 +364,15 @@ def _merge(
     positions = sorted(known[entry.id].position for entry in entries if entry.id in known)
     for entry, position in zip(entries, chain(positions, free), strict=False):
         if entry.id in known:
-            _set(known[entry.id], entry, entry.model_fields_set)
+            _set_fields(known[entry.id], entry, entry.model_fields_set)
         else:
             rows.append(known.setdefault(entry.id, new()))
-            _set(known[entry.id], entry, type(entry).model_fields)
+            _set_fields(known[entry.id], entry, type(entry).model_fields)
         known[entry.id].position = position
     return [known[entry.id] for entry in entries]
 
 
-def _set(row: Base, entry: BaseModel, names: Iterable[str]) -> None:
+def _set_fields(row: Base, entry: BaseModel, names: Iterable[str]) -> None:
     for name in names:
         if name not in _MERGED:
             setattr(row, name, getattr(entry, name))

@@ -16,7 +16,7 @@ from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState
 
-_READ_AT_ONCE: Final = 1000
+_ROWS_PER_FETCH: Final = 1000
 
 
 class SqlBatches:
@@ -62,7 +62,7 @@ class SqlBatches:
             await session.flush()
             await session.execute(
                 insert(BatchPersonRow),
-                [_values(batch.batch_id, row) for row in rows],
+                [_row_values(batch.batch_id, row) for row in rows],
             )
             return batch
 
@@ -149,7 +149,7 @@ class SqlBatches:
                 )
                 .where(BatchPersonRow.batch_id == batch_id, BatchPersonRow.result.is_not(None))
                 .order_by(BatchPersonRow.position)
-                .execution_options(yield_per=_READ_AT_ONCE)
+                .execution_options(yield_per=_ROWS_PER_FETCH)
             )
             async for row, invitation in rows:
                 assert row.result is not None, "the query excludes rows without a result"
@@ -164,7 +164,7 @@ class SqlBatches:
         return found
 
 
-def _values(batch_id: str, row: BatchRow) -> dict[str, object]:
+def _row_values(batch_id: str, row: BatchRow) -> dict[str, object]:
     return {
         "batch_id": batch_id,
         "position": row.position,

@@ -55,7 +55,7 @@ class SqlAssignments:
                 await require_admin(session, request.account, request.by)
                 require_paid(account)
                 row = await _carry_out(session, request, at)
-            return await _read(session, row)
+            return await _read_assignment(session, row)
 
     async def assignment(self, request_id: str) -> Assignment:
         """Return the request with its present results. Raises Refused: `not_found`."""
@@ -63,7 +63,7 @@ class SqlAssignments:
             row = await session.get(AssignmentRequestRow, request_id)
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
-            return await _read(session, row)
+            return await _read_assignment(session, row)
 
     async def unfinished(self) -> list[tuple[AssignLicenses, datetime]]:
         """Return the requests with waiting users and the time of each, the oldest first."""
@@ -166,7 +166,7 @@ async def _carry_out(
     session: AsyncSession, request: AssignLicenses, at: datetime
 ) -> AssignmentRequestRow:
     """Serve, refuse or queue every user of the request; an atomic one is all or nothing."""
-    requested = _as_row(request, await _capacity(session, request), at)
+    requested = _as_row(request, await _resolved_capacity(session, request), at)
     session.add(requested)
     rows = requested.assignments
     users = await users_of(session, request.account, request.emails)
@@ -220,7 +220,7 @@ def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) 
     )
 
 
-async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:
+async def _resolved_capacity(session: AsyncSession, request: AssignLicenses) -> int:
     """Return the requested capacity, or the only one possible (ASG-2).
 
     Raises Refused: `invalid_capacity`, `capacity_required`.
@@ -286,7 +286,7 @@ def _refused(email: str, error: dict[str, JsonValue]) -> AssignmentResult:
     return AssignmentResult(email=email, state=AssignmentState.REFUSED, error=error)
 
 
-async def _read(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
+async def _read_assignment(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
     users = await session.scalars(
         select(AssignmentRow)
         .where(AssignmentRow.request_id == row.request_id)

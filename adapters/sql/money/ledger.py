@@ -36,7 +36,9 @@ async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
     for transfer in transfers:
         changes[transfer.debited, transfer.amount.currency] -= transfer.amount.amount
         changes[transfer.credited, transfer.amount.currency] += transfer.amount.amount
-    await session.execute(insert(TransferRow), [_row(transfer) for transfer in transfers])
+    await session.execute(
+        insert(TransferRow), [_transfer_values(transfer) for transfer in transfers]
+    )
     await insert_missing(
         session,
         BalanceRow,
@@ -114,7 +116,7 @@ def as_transfer(row: TransferRow) -> Transfer:
     )
 
 
-def _row(transfer: Transfer) -> dict[str, object]:
+def _transfer_values(transfer: Transfer) -> dict[str, object]:
     return {
         **transfer.model_dump(exclude={"amount"}),
         "currency": transfer.amount.currency,

@@ -82,35 +82,35 @@ class SqlOrders:
             row = await session.get(OrderRow, order.order_id)
             if row is None:
                 draft = await _draft(session, account, order, at)
-                row = _row(draft, at)
+                row = _new_row(draft, at)
                 session.add(row)
             return row.record
 
     async def keep(self, order: Order) -> Order:
         """Store `order` unless the stored record is newer; return the stored record."""
         async with writing(self._engine) as session:
-            _, row = await _locked(session, order)
+            _, row = await _lock_order(session, order)
             if not row.record.state.final and len(order.journal) >= len(row.record.journal):
-                await _keep(session, row, order)
+                await _store_record(session, row, order)
             return row.record
 
     async def invoice(self, order: Order, at: datetime) -> Order:
         """Create the due invoice, once, and reserve credit for it; return the record."""
         async with writing(self._engine) as session:
-            _, row = await _locked(session, order)
+            _, row = await _lock_order(session, order)
             if row.record.state.final:
                 return row.record
             invoice = await due_invoice(session, row, order)
             invoice = invoice or await make_invoice(session, row, order, at)
             if invoice.state != "paid":
                 await reserve_credit(session, row.account_id, invoice, order.tries, at)
-            await _keep(session, row, _newer(row, order))
+            await _store_record(session, row, _newer_record(row, order))
             return row.record
 
     async def due(self, order: Order) -> OrderDue | None:
         """Return the open amount of the due invoice of `order`; None once it is paid."""
         async with reading(self._engine) as session:
-            account, row = await _known(session, order.order_id)
+            account, row = await _require_order(session, order.order_id)
             invoice = await due_invoice(session, row, order)
             if invoice is None or invoice.state in {"paid", "void"}:
                 return None
@@ -124,7 +124,7 @@ class SqlOrders:
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
         """Book the payment and its effects, once per invoice (ADD-5)."""
         async with writing(self._engine) as session:
-            account, row = await _locked(session, order)
+            account, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
             if invoice is None or invoice.state == "paid":
                 return row.record
@@ -132,12 +132,12 @@ class SqlOrders:
                 if payment:
                     await credit_late_payment(session, account.id, invoice, payment, at)
                 return row.record
-            record = _newer(row, order)
+            record = _newer_record(row, order)
             await pay_invoice(session, record, invoice, payment, at)
             if not record.was_paid:
                 await grow(session, *_pool_of(record), quantity=record.quantity, at=at)
             quote = record.quote.model_copy(update={"next_billing_date": invoice.period_end})
-            await _keep(
+            await _store_record(
                 session,
                 row,
                 record,
@@ -151,23 +151,23 @@ class SqlOrders:
     async def declined(self, order: Order, at: datetime) -> Order:
         """Record that every payment method has declined, once per attempt (ADD-4)."""
         async with writing(self._engine) as session:
-            _, row = await _locked(session, order)
+            _, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
             unpaid = invoice is not None and invoice.state in {"open", "failed"}
             if invoice and unpaid and row.record.tries <= order.tries:
                 invoice.state = "failed"
-                record = _newer(row, order)
+                record = _newer_record(row, order)
                 since = record.failed_since or at
-                await _keep(session, row, record, tries=order.tries + 1, failed_since=since)
+                await _store_record(session, row, record, tries=order.tries + 1, failed_since=since)
             return row.record
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
         """Reduce the pool at the end of a term; return the record and released users (ADD-6)."""
         async with writing(self._engine) as session:
-            account, row = await _locked(session, order)
+            account, row = await _lock_order(session, order)
             if row.record.state.final or row.reduced_after == len(order.journal):
                 return row.record, row.released
-            record, left = _newer(row, order), order.quantity_then or 0
+            record, left = _newer_record(row, order), order.quantity_then or 0
             released = await shrink(
                 session,
                 *_pool_of(record),
@@ -182,16 +182,18 @@ class SqlOrders:
             _reduce_line(line, left)
             row.reduced_after, row.released = len(order.journal), tuple(released)
             quantity = left or record.quantity
-            await _keep(session, row, record, quantity=quantity, quantity_then=None, release=())
+            await _store_record(
+                session, row, record, quantity=quantity, quantity_then=None, release=()
+            )
             return row.record, row.released
 
     async def void(self, order: Order, at: datetime) -> Order:
         """Void the open invoice, and return the credit reserved for it."""
         async with writing(self._engine) as session:
-            account, row = await _locked(session, order)
+            account, row = await _lock_order(session, order)
             if not row.record.state.final:
                 await void_invoices(session, account, row.order_id, at)
-                await _keep(session, row, _newer(row, order))
+                await _store_record(session, row, _newer_record(row, order))
             return row.record
 
     async def planned(
@@ -227,7 +229,7 @@ class SqlOrders:
     async def latest(self, order_id: str) -> Order:
         """Return the stored order. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            _, row = await _known(session, order_id)
+            _, row = await _require_order(session, order_id)
             return row.record
 
     async def listed(self, account: str) -> list[Order]:
@@ -277,7 +279,7 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
         noted = row.record.model_copy(update={"note": ACCOUNT_CLOSED})
         event = ending(noted)
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
-        await _keep(session, row, closed)
+        await _store_record(session, row, closed)
         session.add(
             AnnouncementRow(
                 workflow_id=closed.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
@@ -320,7 +322,7 @@ async def _draft(
     return _Draft(initial_record(order, quote, at=at), on, billing)
 
 
-def _row(draft: _Draft, at: datetime) -> OrderRow:
+def _new_row(draft: _Draft, at: datetime) -> OrderRow:
     return OrderRow(
         order_id=draft.record.order_id,
         account_id=draft.record.account,
@@ -371,17 +373,17 @@ async def _catalog(session: AsyncSession) -> tuple[Catalog, Literal["example", "
     return (imported, "imported") if imported else (Catalog(), "example")
 
 
-async def _known(session: AsyncSession, order_id: str) -> tuple[AccountRow, OrderRow]:
+async def _require_order(session: AsyncSession, order_id: str) -> tuple[AccountRow, OrderRow]:
     row = await session.get(OrderRow, order_id)
     if row is None:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no order {order_id}.")
     return await session.get_one(AccountRow, row.account_id), row
 
 
-async def _locked(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
+async def _lock_order(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
     """Lock the account of the order, which covers the order."""
     await require_account(session, order.account, lock=True)
-    return await _known(session, order.order_id)
+    return await _require_order(session, order.order_id)
 
 
 async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow]:
@@ -391,12 +393,14 @@ async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow
     return rows.all()
 
 
-def _newer(row: OrderRow, order: Order) -> Order:
+def _newer_record(row: OrderRow, order: Order) -> Order:
     """Return the newer record: that of the store or that of the workflow."""
     return order if len(order.journal) > len(row.record.journal) else row.record
 
 
-async def _keep(session: AsyncSession, row: OrderRow, record: Order, **changes: object) -> None:
+async def _store_record(
+    session: AsyncSession, row: OrderRow, record: Order, **changes: object
+) -> None:
     """Store the record with its present invoices."""
     invoices = tuple(as_invoice(each) for each in await invoices_of(session, row.order_id))
     row.record = record.model_copy(update={"invoices": invoices, **changes})

@@ -222,17 +222,17 @@ async def _replace_payments(
     credit = rounded(invoice.from_credit, invoice.currency)
     if credit.amount:
         line.payments.append(
-            _payment(line, f"{invoice.invoice_id}/credit", "credit", credit.amount)
+            _new_payment(line, f"{invoice.invoice_id}/credit", "credit", credit.amount)
         )
     if payment:
         method = await session.get(
             PaymentMethodRow, {"account_id": line.account_id, "id": payment.method}
         )
         kind = "bank" if method and method.kind == "bank" else "card"
-        line.payments.append(_payment(line, payment.provider_id, kind, payment.amount.amount))
+        line.payments.append(_new_payment(line, payment.provider_id, kind, payment.amount.amount))
 
 
-def _payment(line: SubscriptionRow, name: str, method: str, amount: Decimal) -> PaymentRow:
+def _new_payment(line: SubscriptionRow, name: str, method: str, amount: Decimal) -> PaymentRow:
     return PaymentRow(
         account_id=line.account_id,
         id=name,
