@@ -185,7 +185,7 @@ class InvitationStore(Protocol):
         `choice_required`, `currency_mismatch`, `quote_expired`.
         """
 
-    async def standing(self, invite: Invite) -> InvitationRead:
+    async def read(self, invite: Invite) -> InvitationRead:
         """Return the stored record and the blockers of an acceptance; change nothing (BLK-4).
 
         Raises Refused: `not_found`.
@@ -316,7 +316,7 @@ class InvitationActivities:
     @activity.defn
     async def read_invitation(self, request: ReadInvitation) -> InvitationRead:
         """Return the stored record of the invitation, and its blockers (BLK-4)."""
-        return await self.store.standing(request.invite)
+        return await self.store.read(request.invite)
 
     @activity.defn
     async def end_invitation(self, request: EndInvitation) -> Invitation:
@@ -352,7 +352,7 @@ class InvitationActivities:
         link or a reminder.
         """
         if request.invitation.state.unanswered:
-            stored = (await self.store.standing(request.invite)).invitation
+            stored = (await self.store.read(request.invite)).invitation
             later = stored.journal[len(request.invitation.journal) :]
             if any(entry.event not in _LETTER_STILL_DUE_AFTER for entry in later):
                 return

@@ -81,7 +81,7 @@ def initial_record(plan: RefundPlan) -> Refund:
     )
 
 
-def event_of(refund: Refund) -> str | None:
+def event_from_parts(refund: Refund) -> str | None:
     """Return the event that follows from the provider's status of the parts, if any."""
     states = {part.state for part in refund.parts}
     if any(state.failed for state in states):

@@ -25,7 +25,7 @@ class SqlBatches:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def named(self, digest: str) -> str:
+    async def current_id(self, digest: str) -> str:
         """Return the id of the batch for a request with this digest.
 
         Once its results were reported, a repeated request is a new batch.

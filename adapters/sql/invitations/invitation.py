@@ -261,7 +261,7 @@ class SqlInvitations:
             store_record(row, row.record.model_copy(update=changes))
             return row.record
 
-    async def standing(self, invite: Invite) -> InvitationRead:
+    async def read(self, invite: Invite) -> InvitationRead:
         """Return the record and the blockers of its acceptance; change nothing (BLK-4)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invite.invitation_id)

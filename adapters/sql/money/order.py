@@ -58,7 +58,7 @@ from domain.order import (
     require_valid_order,
 )
 from states.lifecycle import after
-from states.order import OrderMachine, ending, initial_record
+from states.order import OrderMachine, ending_event, initial_record
 
 _LIVE = OrderRow.state.not_in([state for state in OrderState if state.final])
 
@@ -277,7 +277,7 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
             ended.append(row.record)
         await void_invoices(session, account, row.order_id, at)
         noted = row.record.model_copy(update={"note": ACCOUNT_CLOSED})
-        event = ending(noted)
+        event = ending_event(noted)
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
         await _store_record(session, row, closed)
         session.add(
