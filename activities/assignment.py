@@ -17,20 +17,20 @@ from domain.model import Value
 
 
 class CommitAssignment(Value):
-    """Assign the free licenses, in one transaction."""
+    """A request to assign the free licenses, in one transaction."""
 
     request: AssignLicenses
     at: AwareDatetime
 
 
 class ReadAssignment(Value):
-    """Read a request; waiting users may have been served."""
+    """A request to read the assignment; waiting users may have been served."""
 
     request: AssignLicenses
 
 
 class NotifyHolders(Value):
-    """Notify users of a license assigned or released, once for each notice."""
+    """A request to notify users of a license assigned or released, once for each notice."""
 
     kind: Literal["assignment"] = "assignment"
     notice: str
@@ -41,7 +41,10 @@ class NotifyHolders(Value):
     """The users to notify, and their results."""
     requested_by: str
     waited: tuple[AssignmentResult, ...] = ()
-    """The users who had waited, once none waits any more; the requesting admin is notified."""
+    """The results of the users who had to wait, once no user waits any longer.
+
+    The admin who requested the assignment is notified of them.
+    """
 
     @property
     def workflow_id(self) -> str:
@@ -53,17 +56,17 @@ class AssignmentStore(Protocol):
     """The part of the store that a running assignment uses."""
 
     async def assign(self, request: AssignLicenses, at: datetime) -> Assignment:
-        """Assign in one transaction, once per request id; on repeat return the stored request.
+        """Assign in one transaction, once per request id; a repeated id returns the stored request.
 
-        Afterwards no user in it is `requested`. A waiting user is served in the transaction that
-        frees or adds the license; then the workflow is signaled `licenses_freed`, also when the
-        wait ends otherwise (`refused`, `released`) or its reason changes. The journal is empty:
-        the workflow writes it.
+        Afterwards no user is `requested`. A waiting user is served in the transaction that
+        frees or adds the license. The workflow is signaled `licenses_freed` when a wait ends
+        (`assigned`, `refused`, `released`) or its reason changes. The journal is empty: the
+        workflow writes it.
 
         Raises Refused, with nothing changed: `not_found`, `not_authorized`,
-        `target_not_paid`, `capacity_required`, `invalid_capacity`; atomic requests also
-        `base_license_required`, `insufficient_licenses`, `not_found` (a user), which have
-        `results`, an AssignmentResult for each user, beside code and message.
+        `target_not_paid`, `capacity_required`, `invalid_capacity`. Atomic requests also:
+        `base_license_required`, `insufficient_licenses`, `not_found` (a user), each with
+        `results`, an AssignmentResult for each user.
         """
 
     async def assignment(self, request_id: str) -> Assignment:

@@ -11,20 +11,20 @@ from temporalio import activity
 from activities.heartbeat import heartbeats
 from domain.batch import Batch, BatchProgress, BatchRow
 
-SLICE: Final = 2_000
-"""Rows of one activity. Large, because nothing is in flight between two activities.
+ROWS_PER_ACTIVITY: Final = 2_000
+"""Rows of one activity. Large, because no invitation starts between two activities.
 
-A draining worker stops after the current portions.
+A worker that shuts down finishes only the chunks in progress.
 """
 
-CLAIM_BATCH_SIZE: Final = 25
-"""Rows of one transaction; on SQLite all other writers wait for it."""
+CHUNK_SIZE: Final = 25
+"""Rows claimed in one transaction, which blocks all other writers on SQLite."""
 
-MAX_CONCURRENT_BATCHES: Final = 6
-"""Concurrent portions: while some are started, the next one is claimed."""
+CONCURRENT_CHUNKS: Final = 6
+"""Chunks in progress: while the workflows of some start, the next one is claimed."""
 
 PAUSE: Final = timedelta(milliseconds=100)
-"""Pause of a lane between two portions: the interval at which writers retry on SQLite."""
+"""Pause after each chunk: the interval at which writers retry on SQLite."""
 
 HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 
@@ -45,10 +45,10 @@ class Inviter(Protocol):
     async def invite_rows(
         self, batch: Batch, rows: Sequence[BatchRow], claim_lock: asyncio.Lock
     ) -> None:
-        """Invite each row once and write its result; a repeat has the same invitation.
+        """Invite each row once and write its result; a repeated row keeps its invitation.
 
-        Rows are claimed under `claim_lock`: the first row gets the seat. Raises Unavailable
-        when rows are left without a result; the other results stay.
+        Rows are claimed under `claim_lock`, so that the first row gets the last seat. Raises
+        Unavailable when rows are left without a result; the other results stay.
         """
 
 
@@ -62,29 +62,25 @@ class BatchActivities:
     @activity.defn
     async def invite_slice(self, batch: Batch) -> BatchProgress:
         """Invite the next rows; a retry continues with the rows without a result."""
-        rows = await self.store.waiting(batch.batch_id, SLICE)
-        claim_batches = iter(
-            [
-                rows[start : start + CLAIM_BATCH_SIZE]
-                for start in range(0, len(rows), CLAIM_BATCH_SIZE)
-            ]
+        rows = await self.store.waiting(batch.batch_id, ROWS_PER_ACTIVITY)
+        chunks = iter(
+            [rows[start : start + CHUNK_SIZE] for start in range(0, len(rows), CHUNK_SIZE)]
         )
         claim_lock = asyncio.Lock()
         async with heartbeats(HEARTBEAT_INTERVAL):
-            lanes = [
-                self._invite_in_batches(batch, claim_batches, claim_lock)
-                for _ in range(MAX_CONCURRENT_BATCHES)
+            workers = [
+                self._invite_chunks(batch, chunks, claim_lock) for _ in range(CONCURRENT_CHUNKS)
             ]
-            for failure in await asyncio.gather(*lanes, return_exceptions=True):
+            for failure in await asyncio.gather(*workers, return_exceptions=True):
                 if failure:
                     raise failure
         return await self.store.progress(batch.batch_id)
 
-    async def _invite_in_batches(
-        self, batch: Batch, claim_batches: Iterator[Sequence[BatchRow]], claim_lock: asyncio.Lock
+    async def _invite_chunks(
+        self, batch: Batch, chunks: Iterator[Sequence[BatchRow]], claim_lock: asyncio.Lock
     ) -> None:
-        for portion in claim_batches:
-            await self.inviter.invite_rows(batch, portion, claim_lock)
+        for rows in chunks:
+            await self.inviter.invite_rows(batch, rows, claim_lock)
             await asyncio.sleep(PAUSE.total_seconds())
             if activity.is_worker_shutdown():
                 # Another worker continues at once, instead of after a heartbeat timeout.

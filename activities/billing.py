@@ -11,14 +11,11 @@ from domain.refund import PartState
 
 
 class ChargePending(Exception):
-    """The provider has the charge, but its result is not known yet; look it up again later.
-
-    A bank debit, for example, takes days.
-    """
+    """A charge without a result yet, to be looked up again later; a bank debit takes days."""
 
 
 class RefundRefused(Exception):
-    """The provider refuses this refund for good.
+    """A permanent refusal of a refund by the provider.
 
     The text is the provider's reason: more than was paid, an unknown payment, a method that
     cannot receive it.
@@ -26,7 +23,7 @@ class RefundRefused(Exception):
 
 
 class RefundRequest(Value):
-    """Return `amount` of one payment."""
+    """A request to return `amount` of one payment."""
 
     key: str
     """The business id of the request (REF-5)."""
@@ -51,7 +48,7 @@ class ProviderRefund(Value):
 
 
 class ChargeRequest(Value):
-    """Charge `amount` to one payment method, off-session."""
+    """A request to charge `amount` to one payment method, off-session."""
 
     key: str
     """The business id of the request: the invoice, the attempt and the method."""
@@ -60,7 +57,7 @@ class ChargeRequest(Value):
     billing_customer: str | None = None
     """The external provider's id of the account; the built-in one needs none."""
     method: str
-    """The id of the payment method; `EXAMPLE_CARD` where the account lists none (ADD-4)."""
+    """The id of the payment method; `EXAMPLE_CARD` if the account lists none (ADD-4)."""
     amount: Money
     description: str
     """The text shown at the provider; no personal data."""
@@ -72,8 +69,7 @@ class ProviderCharge(Value):
     """The provider's result of one charge."""
 
     provider_id: str | None
-    """The payment that may be refunded; None only if the provider rejected the request and
-    recorded nothing."""
+    """The provider's id of the payment; None if it rejected the request and recorded nothing."""
     state: ChargeState
     failure: str | None = None
     """The provider's reason of a decline, for example `card_declined`."""
@@ -85,21 +81,21 @@ class PaymentProvider(Protocol):
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
         """Charge once per `request.key`; a repeated key returns the first result.
 
-        A decline is a result: the same method is charged again with another key only. After any
+        A decline is a result, too: charging the same method again needs another key. After any
         exception the outcome is unknown.
         """
 
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:
         """Return the result of `request.key`, if any; used when the outcome is unknown.
 
-        Raises ChargePending while there is none yet. A decline that the provider did not record
-        is not found; the charge is then made again.
+        Raises ChargePending while the charge has no result yet. A decline that the provider did
+        not record is not found, so the charge is repeated.
         """
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
         """Refund once per `request.key`; a repeated key returns the current status of the first.
 
-        A refund that the provider accepts and then fails is returned with its state. Raises
+        A refund that fails after the provider accepted it is returned as failed. Raises
         RefundRefused; after any other exception the outcome is unknown.
         """
 

@@ -43,7 +43,7 @@ class SeatflowFailureConverter(DefaultFailureConverter):
 
 
 class EncryptingFailureConverter(SeatflowFailureConverter):
-    """The same converter, with messages and stack traces in attributes that are encrypted."""
+    """A `SeatflowFailureConverter` that also encrypts messages and stack traces."""
 
     def __init__(self) -> None:
         super().__init__(encode_common_attributes=True)

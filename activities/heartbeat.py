@@ -15,32 +15,32 @@ class Progress:
         self._details = details
 
     def show(self, *details: object) -> None:
-        """Heartbeat with new details, which the next attempt receives."""
+        """Send a heartbeat with new details, which the next attempt receives."""
         self._details = details
         self.heartbeat()
 
     def heartbeat(self) -> None:
-        """Heartbeat with the last details."""
+        """Send a heartbeat with the last details."""
         activity.heartbeat(*self._details)
 
 
 @asynccontextmanager
 async def heartbeats(every: timedelta) -> AsyncIterator[Progress]:
-    """Heartbeat in the background while the body runs.
+    """Send heartbeats in the background while the body runs.
 
-    Until the body shows progress, the details of the previous attempt are repeated.
+    Until the body shows progress, they have the details of the previous attempt.
     """
     progress = Progress(*activity.info().heartbeat_details)
 
-    async def beat_forever() -> None:
+    async def send_heartbeats() -> None:
         while True:
             await asyncio.sleep(every.total_seconds())
             progress.heartbeat()
 
-    beats = asyncio.create_task(beat_forever())
+    task = asyncio.create_task(send_heartbeats())
     try:
         yield progress
     finally:
-        beats.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await beats
+            await task

@@ -43,12 +43,12 @@ from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-_KEEPS_LETTERS_DUE = frozenset({"resend", "remind"})
+_LETTER_STILL_DUE_AFTER = frozenset({"resend", "remind"})
 """Events after which a letter about an earlier state is still true."""
 
 
 class AnnounceInvitation(Value):
-    """Send the heads-up: the invitation e-mail follows at `invitation.goes_out_at`."""
+    """A request to send the heads-up; the invitation e-mail follows at `invitation.goes_out_at`."""
 
     invite: Invite
     invitation: Invitation
@@ -58,7 +58,7 @@ class AnnounceInvitation(Value):
 
 
 class DeliverInvitation(Value):
-    """Send the invitation e-mail with the link of `invitation.sent_count`."""
+    """A request to send the invitation e-mail with link number `invitation.sent_count`."""
 
     invite: Invite
     invitation: Invitation
@@ -68,7 +68,7 @@ class DeliverInvitation(Value):
 
 
 class RemindInvitee(Value):
-    """Send a reminder to the invitee."""
+    """A request to send a reminder to the invitee."""
 
     invite: Invite
     invitation: Invitation
@@ -79,20 +79,20 @@ class RemindInvitee(Value):
 
 
 class JoinAccount(Value):
-    """Commit the membership and everything that must change with it."""
+    """A request to commit the membership and everything that must change with it."""
 
     invite: Invite
     invitation: Invitation
-    """The accepted record; the store adds choice and settlement."""
+    """The accepted record; the store adds choice, settlement and manifest."""
     choice: Choice | None
     quote: RecordedQuote | None = None
     """The last quote shown, if any; it binds while it is valid (QUO-5)."""
     by_managed_domain: bool = False
-    """True to join only if the managed domain requires no answer (INV-18)."""
+    """True to join only if the person need not accept the invitation (INV-18)."""
 
 
 class AccountJoined(Value):
-    """The membership is committed, or the invitation had ended before."""
+    """The result of joining: the membership is committed, or the invitation had ended before."""
 
     invitation: Invitation
     """The stored record."""
@@ -103,13 +103,13 @@ class AccountJoined(Value):
 
 
 class ReadInvitation(Value):
-    """Read the stored state and blockers of an unanswered invitation."""
+    """A request to read the stored record and the blockers of an unanswered invitation."""
 
     invite: Invite
 
 
 class InvitationRead(Value):
-    """The stored state of an invitation, and its blockers."""
+    """The stored record of an invitation, and its blockers."""
 
     invitation: Invitation
     """The stored record; it may have ended without its workflow."""
@@ -117,7 +117,7 @@ class InvitationRead(Value):
 
 
 class EndInvitation(Value):
-    """End an invitation that has not been accepted."""
+    """A request to end an invitation that has not been accepted."""
 
     invite: Invite
     invitation: Invitation
@@ -125,14 +125,14 @@ class EndInvitation(Value):
 
 
 class RecordInvitation(Value):
-    """Write the current record."""
+    """A request to write the current record."""
 
     invite: Invite
     invitation: Invitation
 
 
 class NotifyParties(Value):
-    """Notify everyone concerned of the current state."""
+    """A request to notify everyone concerned of the current state."""
 
     kind: Literal["invitation"] = "invitation"
     invite: Invite
@@ -140,7 +140,7 @@ class NotifyParties(Value):
 
 
 class PreviewInvitation(Value):
-    """Preview the acceptance."""
+    """A request to preview the acceptance."""
 
     invite: Invite
     at: AwareDatetime
@@ -158,7 +158,7 @@ class InvitationPreviewed(Value):
 
 
 class AuthorizeAdmin(Value):
-    """Check that `admin` may act for `account`."""
+    """A request to check that `admin` may act for `account`."""
 
     account: str
     admin: str
@@ -168,55 +168,51 @@ class InvitationStore(Protocol):
     """The part of the store that a running invitation uses."""
 
     async def record(self, invitation_id: str, invitation: Invitation) -> None:
-        """Write `invitation`.
-
-        Ignored if the stored record is newer (a longer journal) or has ended.
-        """
+        """Write `invitation`, unless the stored record is newer (a longer journal) or has ended."""
 
     async def join(self, request: JoinAccount) -> AccountJoined:
         """Move the person into the target account, in one transaction (INV-11).
 
         Writes membership, seat, source account, settlement with its ledger entries and the
-        accepted record, once per invitation. On repeat, or when it had ended before: the
-        stored record, and the same refund.
-        Where nothing remains to be settled or moved, the record is completed at once.
-        The person's other open invitations end as superseded (INV-14). When another
-        acceptance was first, this one has ended so: the stored record says it.
-        Raises Refused, with nothing changed, the first of: `conflict` (`by_managed_domain`, but the
-        person has to answer), `target_not_paid`, `already_member`,
+        accepted record, once per invitation. If the invitation was accepted or ended before,
+        returns the stored record and the same refund.
+        If nothing remains to be settled or moved, the record is completed at once.
+        The person's other open invitations end as superseded; if another one was accepted
+        first, this invitation has ended as superseded (INV-14).
+        Raises Refused, with nothing changed, the first of: `conflict` (`by_managed_domain`, but
+        the person must accept), `target_not_paid`, `already_member`,
         `belongs_to_other_account`, `no_seats`, `blocked` (with `blockers`),
         `choice_required`, `currency_mismatch`, `quote_expired`.
         """
 
-    async def standing(self, invite: Invite) -> InvitationRead:
+    async def read(self, invite: Invite) -> InvitationRead:
         """Return the stored record and the blockers of an acceptance; change nothing (BLK-4).
 
-        Raises Refused: `not_found`, if the store does not have it.
+        Raises Refused: `not_found`.
         """
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
         """Release the seat and write the end, in one transaction (INV-7).
 
-        On repeat, or when it was accepted or ended before: return the stored record.
+        If the invitation was accepted or ended before, only return the stored record.
         """
 
     async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether the invitation is unchanged since `invitation` was recorded."""
 
     async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Return whether its e-mail is no longer due: answered, ended, or a newer link."""
+        """Return whether its e-mail is no longer due: it was answered, ended or sent again."""
 
     async def parties(self, invite: Invite) -> InvitationParties:
         """Return the people whom the invitation concerns, as the directory has them now.
 
-        Raises Refused(conflict) when the store does not have this invitation: its claim
-        was released before the workflow began.
+        Raises Refused: `conflict`, if the claim was released before the workflow started.
         """
 
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
-        """Return the effects of accepting; change nothing (QUO-8).
+        """Return the effects of accepting, with the recorded quote while it binds, else a new one.
 
-        A recorded quote that still binds is returned again, otherwise a new one.
+        Changes nothing (QUO-8).
         """
 
     async def authorize(self, account: str, admin: str) -> None:
@@ -260,7 +256,7 @@ class InvitationActivities:
     async def announce_invitation(self, request: AnnounceInvitation) -> LetterSent:
         """Send the heads-up if it is still due; nothing is recorded (INV-17)."""
         goes_out_at = request.invitation.goes_out_at
-        assert goes_out_at is not None, "it is not announced"
+        assert goes_out_at is not None, "the invitation has no heads-up"
         letter = heads_up_letter(
             request.invite, await self.store.parties(request.invite), goes_out_at
         )
@@ -308,8 +304,8 @@ class InvitationActivities:
     async def join_account(self, request: JoinAccount) -> AccountJoined:
         """Commit the membership; return the stored record (INV-11).
 
-        If nothing remains to be done, everyone is notified here, provided that the mail server
-        answers quickly: most acceptances then need no other activity.
+        If nothing remains to be settled or moved, and the mail server answers quickly, everyone
+        is notified here: most acceptances then need no other activity.
         """
         joined = await self.store.join(request)
         if not self.sends_at_once or joined.invitation.state is not InvitationState.COMPLETED:
@@ -319,8 +315,8 @@ class InvitationActivities:
 
     @activity.defn
     async def read_invitation(self, request: ReadInvitation) -> InvitationRead:
-        """Return the stored state of the invitation, and its blockers (BLK-4)."""
-        return await self.store.standing(request.invite)
+        """Return the stored record of the invitation, and its blockers (BLK-4)."""
+        return await self.store.read(request.invite)
 
     @activity.defn
     async def end_invitation(self, request: EndInvitation) -> Invitation:
@@ -356,9 +352,9 @@ class InvitationActivities:
         link or a reminder.
         """
         if request.invitation.state.unanswered:
-            stored = (await self.store.standing(request.invite)).invitation
+            stored = (await self.store.read(request.invite)).invitation
             later = stored.journal[len(request.invitation.journal) :]
-            if any(entry.event not in _KEEPS_LETTERS_DUE for entry in later):
+            if any(entry.event not in _LETTER_STILL_DUE_AFTER for entry in later):
                 return
         await self._notify(request.invite, request.invitation)
 

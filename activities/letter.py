@@ -1,4 +1,4 @@
-"""Letters through a mail server that may be slow, down or unwilling."""
+"""Delivery of letters, with the retry delays of INV-4."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,21 +19,21 @@ FREQUENT_FOR = timedelta(minutes=10)
 LONG_RETRY = timedelta(minutes=15)
 
 IMMEDIATE_TIMEOUT = timedelta(seconds=1)
-"""Longest wait for a mail server to be ready for a letter that a person waits for."""
+"""Longest wait for the mail server to become ready while a person waits."""
 
 HANDOVER_TIMEOUT = timedelta(seconds=4)
-"""Longest time from then until the mail server has taken the letter."""
+"""Longest time after that until the mail server has accepted the letter."""
 
 
 class Undeliverable(Exception):
-    """The mail server refused this recipient or message for good: a 5xx to RCPT or DATA.
+    """A permanent refusal of the recipient or the message: a 5xx reply to RCPT or DATA.
 
-    The text is the server's answer, with addresses masked.
+    The text is the reply, with addresses masked.
     """
 
 
 class NoLongerDue(Exception):
-    """The letter was dropped before the mail server got it: its subject has changed."""
+    """A letter that was dropped before it was transmitted, because it is no longer true."""
 
 
 StillDue = Callable[[], Awaitable[bool]]
@@ -41,13 +41,14 @@ StillDue = Callable[[], Awaitable[bool]]
 
 
 class Mailer(Protocol):
-    """A mail server, and a record of the letters that it has taken."""
+    """A mail server, and a record of the letters that it has accepted."""
 
     async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
         """Send once per `letter.id`; a repeated id is not sent again.
 
-        `still_due` is checked at the last moment, when the mail server is ready for the letter.
-        Raises `Undeliverable`, `NoLongerDue`. Any other exception: not taken, try again.
+        `still_due` is called at the last moment, when the mail server is ready for the letter.
+        Raises `Undeliverable`, `NoLongerDue`. After any other exception the letter was not
+        accepted; retry.
         """
 
 
@@ -56,17 +57,17 @@ Send = Callable[[Mailer, Letter], Awaitable[None]]
 
 
 class LetterSent(Value):
-    """The result of sending a letter: sent, refused for good, or no longer due."""
+    """The result of sending a letter: sent, refused permanently, or no longer due."""
 
     at: AwareDatetime
     """Workflow time of the attempt."""
     sent: bool
     refused: str | None = None
-    """The mail server's answer, if it refused the address or the letter for good."""
+    """The mail server's reply, if it refused the recipient or the letter permanently."""
 
     @property
     def no_longer_due(self) -> bool:
-        """True if the letter was dropped because its subject had changed."""
+        """True if the letter was dropped because it was no longer true."""
         return not self.sent and self.refused is None
 
 
@@ -99,7 +100,8 @@ async def send_with_retry_delay(
         info = activity.info()
         delay = retry_delay(info.attempt, info.started_time - info.scheduled_time)
         raise ApplicationError(
-            f"The mail server did not take it: {mask_all(str(failure)) or type(failure).__name__}",
+            "The mail server did not accept the letter: "
+            f"{mask_all(str(failure)) or type(failure).__name__}",
             type="mail_not_taken",
             next_retry_delay=delay,
         ) from None
@@ -108,7 +110,7 @@ async def send_with_retry_delay(
 async def send_at_once(mailer: Mailer, letter: Letter) -> None:
     """Try once to send a letter while a person waits.
 
-    Raises `Undeliverable`. Any other exception: not taken, send it later.
+    Raises `Undeliverable`. After any other exception the letter was not accepted; send it later.
     """
     async with asyncio.timeout(IMMEDIATE_TIMEOUT.total_seconds()) as limit:
 
@@ -122,10 +124,7 @@ async def send_at_once(mailer: Mailer, letter: Letter) -> None:
 
 
 async def send_or_log(mailer: Mailer, letter: Letter, send: Send = send_with_retry_delay) -> bool:
-    """Send a letter; log a refusal for good, since nobody else can be notified of it.
-
-    Returns whether it was sent.
-    """
+    """Send a letter and return whether it was sent; log a permanent refusal."""
     try:
         await send(mailer, letter)
     except Undeliverable as refused:
@@ -137,8 +136,8 @@ async def send_or_log(mailer: Mailer, letter: Letter, send: Send = send_with_ret
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:
     """Return the delay after failed attempt `attempt`, counted from 1 (INV-4).
 
-    2, 4, 8 seconds, growing to 30 for the first ten minutes of `waited`, then
-    doubling to 15 minutes.
+    It is 2, 4, 8, 16 and then 30 seconds in the first ten minutes of `waited`. Afterwards it
+    grows to 15 minutes.
     """
     if waited < FREQUENT_FOR:
         return min(FIRST_RETRY * (1 << min(attempt - 1, 10)), FREQUENT_RETRY)
@@ -148,7 +147,7 @@ def retry_delay(attempt: int, waited: timedelta) -> timedelta:
 def business_time(at: datetime) -> datetime:
     """Return the current time in the workflow that scheduled this activity at `at`.
 
-    Both ends of the wait are the server's clock, so a simulated month passes here, too.
+    The time since then is measured by the Temporal server's clock, which may be simulated.
     """
     info = activity.info()
     return at + max(info.started_time - info.scheduled_time, timedelta())

@@ -32,7 +32,7 @@ HEARTBEAT_INTERVAL: Final = timedelta(seconds=5)
 
 
 class MoveData(Value):
-    """Move the unfinished items of the manifest."""
+    """A request to move the unfinished items of the manifest."""
 
     invitation_id: str
     account: str
@@ -43,16 +43,18 @@ class MoveData(Value):
     at: AwareDatetime
     """Workflow time of the request."""
     give_up_at: AwareDatetime | None = None
-    """From this time on, an item that fails is `failed`; until then it is retried. None: one
-    try, after which an item that fails stays `pending`."""
+    """The time until which a failing item is retried; then it is `failed`.
+
+    None: there is one attempt, after which a failing item stays `pending`.
+    """
 
 
 class RetryMove(Value):
-    """Move the failed items of an ended invitation again."""
+    """A request to move the failed items of an ended invitation again."""
 
     move: MoveData
     closed: NotifyParties | None = None
-    """The invitation whose person is notified of the result (TRF-5); None: nobody is."""
+    """The invitation whose invitee is notified of the result (TRF-5); None: no e-mail is sent."""
 
 
 class DataMoved(Value):
@@ -62,7 +64,7 @@ class DataMoved(Value):
 
 
 class MoveItem(Value):
-    """Move one item."""
+    """A request to move one item."""
 
     invitation_id: str
     account: str
@@ -71,24 +73,24 @@ class MoveItem(Value):
 
 
 class ItemMoved(Value):
-    """One item has been moved."""
+    """The result of moving one item."""
 
     count: int
     changes: tuple[Change, ...] = ()
 
 
 class UnmovableItem(Exception):
-    """The service will never be able to move this item."""
+    """An item that its service will never be able to move."""
 
 
 class ContentServices(Protocol):
     """The services that store meetings, recordings, settings and so on."""
 
     async def move(self, request: MoveItem) -> ItemMoved:
-        """Move it once per invitation and item; a repeat returns the first result.
+        """Move the item once per invitation; a repetition returns the first result.
 
-        Cancelled after a time limit; the next try continues.
-        Raises `Unmovable`. Any other exception: not moved, try again.
+        A call is cancelled after a time limit; the next one continues the move. Raises
+        `UnmovableItem`. After any other exception the item was not moved; retry.
         """
 
 
@@ -114,16 +116,16 @@ class MoveActivities:
     async def move_data(self, request: MoveData) -> DataMoved:
         """Move the unfinished items; a failure stops none of the others (TRF-1).
 
-        A failed item is retried at growing intervals until `give_up_at`.
+        A failing item is retried at growing intervals until `give_up_at`.
         """
         now, manifest = business_time(request.at), _resumed(request.manifest)
-        given_up = request.give_up_at is not None and now >= request.give_up_at
+        last_attempt = request.give_up_at is not None and now >= request.give_up_at
         async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             for item in manifest:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
                     progress.show(_statuses(with_item(manifest, running)))
-                    moved = await self._try_to_move(request, item, given_up=given_up)
+                    moved = await self._try_to_move(request, item, last_attempt=last_attempt)
                     manifest = with_item(manifest, moved)
                     progress.show(_statuses(manifest))
         if unfinished(manifest) and request.give_up_at is not None:
@@ -131,7 +133,7 @@ class MoveActivities:
         return DataMoved(manifest=manifest)
 
     async def _try_to_move(
-        self, request: MoveData, item: ManifestItem, *, given_up: bool
+        self, request: MoveData, item: ManifestItem, *, last_attempt: bool
     ) -> ManifestItem:
         """Try once to move the item; return it with its new status."""
         stored = await self._record(request, item.with_status(ItemStatus.RUNNING))
@@ -149,7 +151,7 @@ class MoveActivities:
                     )
                 )
         except Exception as failure:
-            final = given_up or isinstance(failure, UnmovableItem)
+            final = last_attempt or isinstance(failure, UnmovableItem)
             _log_failure(request, item, failure, final=final)
             status = ItemStatus.FAILED if final else ItemStatus.PENDING
             return await self._record(request, item.with_status(status))
@@ -160,8 +162,8 @@ class MoveActivities:
 
     async def _record(self, request: MoveData, item: ManifestItem) -> ManifestItem:
         """Write the item; return the stored one."""
-        kept = await self.store.record_item(request.invitation_id, item)
-        return next((entry for entry in kept.manifest if entry.item is item.item), item)
+        stored = await self.store.record_item(request.invitation_id, item)
+        return next((entry for entry in stored.manifest if entry.item is item.item), item)
 
 
 def _log_failure(request: MoveData, item: ManifestItem, failure: Exception, *, final: bool) -> None:
@@ -182,9 +184,9 @@ def _statuses(manifest: Manifest) -> dict[str, str]:
 def _resumed(manifest: Manifest) -> Manifest:
     """Restore the failed items of an earlier attempt; the store has the moved ones."""
     [statuses] = activity.info().heartbeat_details or [{}]
-    given_up = {item for item, status in statuses.items() if status == ItemStatus.FAILED}
+    failed = {item for item, status in statuses.items() if status == ItemStatus.FAILED}
     return tuple(
-        item.with_status(ItemStatus.FAILED if item.item in given_up else ItemStatus.PENDING)
+        item.with_status(ItemStatus.FAILED if item.item in failed else ItemStatus.PENDING)
         if item.unfinished
         else item
         for item in manifest
@@ -192,7 +194,7 @@ def _resumed(manifest: Manifest) -> Manifest:
 
 
 def _not_moved(manifest: Manifest, left: timedelta) -> ApplicationError:
-    """Return an error with the delay before the next try; the last one is at the limit."""
+    """Return the error that schedules the next attempt, at the latest when `left` has passed."""
     info = activity.info()
     delay = retry_delay(info.attempt, info.started_time - info.scheduled_time)
     waiting = ", ".join(entry.item.value for entry in manifest if entry.unfinished)

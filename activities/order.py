@@ -17,17 +17,17 @@ from domain.order import BuyLicenses, Order, product_name
 
 
 class OpenOrder(Value):
-    """Quote the order and write its draft."""
+    """A request to quote the order and write its draft."""
 
     order: BuyLicenses
     at: AwareDatetime
 
 
 class ChargeOrder(Value):
-    """Charge what is due: credit first, then the payment methods in order (ADD-4)."""
+    """A request to charge the due invoice: credit first, then the payment methods (ADD-4)."""
 
     order: Order
-    """The current record; its last open or failed invoice is charged, or a new one made."""
+    """The current record; its open or failed invoice is charged, else a new one is created."""
     at: AwareDatetime
 
 
@@ -37,13 +37,13 @@ class OrderCharged(Value):
     order: Order
     """The stored record; the workflow applies paid, active or payment_failed to it."""
     paid: bool
-    """False without a failure if the order has ended meanwhile, with its account."""
+    """False, without a `failure`, if the order has ended with its account meanwhile."""
     failure: str | None = None
     """The provider's reason of the decline."""
 
 
 class EndTerm(Value):
-    """End the term: reduce the licenses, or release all of them."""
+    """A request to end the term: to reduce the licenses, or to release all of them."""
 
     order: Order
     at: AwareDatetime
@@ -57,18 +57,21 @@ class TermEnded(Value):
 
 
 class VoidOrder(Value):
-    """Void the invoice of an order that was never paid."""
+    """A request to void the invoice of an order that was never paid."""
 
     order: Order
     at: AwareDatetime
 
 
 class PlanReduction(Value):
-    """Plan fewer licenses, or none, from the next term on (ADD-6)."""
+    """A request to plan fewer licenses, or none, from the next term on (ADD-6)."""
 
     order: Order
     quantity: int
-    """The quantity then; 0 cancels, the current quantity removes the plan."""
+    """The quantity of the next term.
+
+    0 cancels the order; the current quantity withdraws a planned reduction.
+    """
     release: tuple[str, ...] = ()
     """The normalized addresses of the users who lose their license then."""
     release_all_holders: bool = False
@@ -76,13 +79,13 @@ class PlanReduction(Value):
 
 
 class RecordOrder(Value):
-    """Write the current record."""
+    """A request to write the current record."""
 
     order: Order
 
 
 class NotifyBuyer(Value):
-    """Notify the buyer of the state, and holders of their released licenses."""
+    """A request to notify the buyer of the state, and holders of their released licenses."""
 
     kind: Literal["order"] = "order"
     order: Order
@@ -115,8 +118,7 @@ class OrderStore(Protocol):
     """The part of the store that a running order uses.
 
     Each step gets the workflow's record, is carried out once in spite of retries, and returns
-    the stored record. If the order has ended meanwhile, with its account, a step only returns
-    that record.
+    the stored record. If the order has ended with its account meanwhile, a step changes nothing.
     """
 
     async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
@@ -138,31 +140,31 @@ class OrderStore(Protocol):
     async def invoice(self, order: Order, at: datetime) -> Order:
         """Create the due invoice, once, and reserve credit for it; return the record.
 
-        The first invoice is the quote's `due_now`, a renewal's is `then`, one for each term.
-        Each try reserves the credit available at that time.
+        Each term has one invoice: the first amounts to the quote's `due_now`, each renewal to
+        `then`. Each attempt reserves the credit available at that time.
         """
 
     async def due(self, order: Order) -> OrderDue | None:
-        """Return the open part of the invoice of `invoice`; None once it is paid."""
+        """Return the open part of the due invoice; None once it is paid."""
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
         """Book the payment and its effects in one transaction, once per invoice (ADD-5).
 
-        The first payment grows the pool. Each lists the licenses beside the plan for its term
-        and moves the next billing date. None: credit has paid the whole invoice.
+        The first payment grows the pool. Each payment lists the licenses beside the plan for its
+        term and advances the next billing date. Without `payment`, credit has paid the invoice.
         """
 
     async def declined(self, order: Order, at: datetime) -> Order:
-        """Record that every payment method has declined, once per try (ADD-4)."""
+        """Record that every payment method has declined, once per attempt (ADD-4)."""
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Reduce the pool to `quantity_then` or to nothing; return who lost a license (ADD-6).
+        """Reduce the licenses to `quantity_then` or to none; return the users who lost one (ADD-6).
 
-        Without any license left, the open invoice is voided.
+        If none is left, the open invoice is voided.
         """
 
     async def void(self, order: Order, at: datetime) -> Order:
-        """Void the open invoice; another entry returns its credit."""
+        """Void the open invoice; a reversing entry returns the credit reserved for it."""
 
     async def planned(
         self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
@@ -170,8 +172,8 @@ class OrderStore(Protocol):
         """Return the order with `quantity` licenses from its next term on; change nothing.
 
         Its `then`, `quantity_then` and `release` are set. Raises Refused:
-        `assigned_exceeds_quantity` with `holders`, if more licenses than that would stay
-        assigned after the releases.
+        `assigned_exceeds_quantity` with `holders`, if more licenses would stay assigned after
+        the releases.
         """
 
     async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
@@ -193,18 +195,18 @@ class OrderActivities:
 
     @activity.defn
     async def charge_order(self, request: ChargeOrder) -> OrderCharged:
-        """Charge what is due, once: credit first, then the methods in order (ADD-4).
+        """Charge the due invoice, once: credit first, then the methods in order (ADD-4).
 
         A retry after an unknown outcome sends the same requests: their keys depend on the order
         in the input, not on the stored one.
         """
         order, at = request.order, request.at
-        kept = await self.store.invoice(order, at)
-        if kept.state.final:
-            return OrderCharged(order=kept, paid=False)
+        stored = await self.store.invoice(order, at)
+        if stored.state.final:
+            return OrderCharged(order=stored, paid=False)
         due = await self.store.due(order)
         if due is None:
-            return OrderCharged(order=kept, paid=True)
+            return OrderCharged(order=stored, paid=True)
         if not due.amount.amount:
             return OrderCharged(order=await self.store.paid(order, None, at), paid=True)
         failure: str | None = None
@@ -217,7 +219,7 @@ class OrderActivities:
         return OrderCharged(order=declined, paid=False, failure=failure)
 
     async def _charge(self, request: ChargeRequest) -> ProviderCharge:
-        """Charge once; a retry first looks for the charge of an earlier attempt."""
+        """Charge once; a retry first searches for the charge of an earlier attempt."""
         found = None
         if activity.info().attempt > 1:
             found = await self.provider.find_charge(request)
@@ -228,8 +230,8 @@ class OrderActivities:
     ) -> OrderCharged:
         assert charge.provider_id, "a successful charge has an id"
         payment = OrderPayment(method=method, provider_id=charge.provider_id, amount=due.amount)
-        kept = await self.store.paid(request.order, payment, request.at)
-        return OrderCharged(order=kept, paid=not kept.state.final)
+        stored = await self.store.paid(request.order, payment, request.at)
+        return OrderCharged(order=stored, paid=not stored.state.final)
 
     @activity.defn
     async def record_order(self, request: RecordOrder) -> Order:
@@ -263,7 +265,7 @@ class OrderActivities:
 
 
 def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:
-    """Return the request of one try of one method; each has its own key."""
+    """Return the request to charge one method in one attempt, with its own key."""
     return ChargeRequest(
         key=f"{due.invoice}/{order.tries}/{method}",
         account=order.account,

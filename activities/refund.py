@@ -20,7 +20,7 @@ from domain.refund import PartState, Refund, RefundPart, RefundPlan
 
 
 class RequestRefund(Value):
-    """Request one part from the provider."""
+    """A request to refund one part through the provider."""
 
     plan: RefundPlan
     part: RefundPart
@@ -28,7 +28,7 @@ class RequestRefund(Value):
 
 
 class LookUpRefund(Value):
-    """Look up the parts at the provider."""
+    """A request to look up the parts at the provider."""
 
     plan: RefundPlan
     parts: tuple[RefundPart, ...]
@@ -36,7 +36,7 @@ class LookUpRefund(Value):
 
 
 class BookRefund(Value):
-    """Book the record in the ledger, and write it."""
+    """A request to book the record in the ledger, and to write it."""
 
     plan: RefundPlan
     refund: Refund
@@ -44,20 +44,20 @@ class BookRefund(Value):
 
 
 class ReadRefund(Value):
-    """Read the stored refund."""
+    """A request to read the stored refund."""
 
     refund_id: str
 
 
 class PlanLookups(Value):
-    """Plan the look-ups that follow those of the order."""
+    """A request to compute the look-ups that follow those of `plan`."""
 
     plan: RefundPlan
     after: AwareDatetime
 
 
 class NotifyPayee(Value):
-    """Notify the payee of the state."""
+    """A request to notify the payee of the state."""
 
     kind: Literal["refund"] = "refund"
     plan: RefundPlan
@@ -70,7 +70,7 @@ class RefundStore(Protocol):
     """The part of the store that a running refund uses."""
 
     async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        """Post the transfers of each part, once each, and write the record, in one transaction.
+        """Post a transfer for the state of each part, once, and write the record.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
         after that: another entry reverses the credit. Closed: written off.
@@ -85,7 +85,7 @@ class RefundStore(Protocol):
         """Return the people whom the refund concerns, as the directory has them now."""
 
     async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
-        """Return the business days' look-ups after `after`, by the source account's calendar."""
+        """Return the look-ups after `after`, one on each business day of the source account."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class RefundActivities:
 
     @activity.defn
     async def request_refund(self, request: RequestRefund) -> RefundPart:
-        """Request one part, once; a retry first looks for an earlier request (REF-5)."""
+        """Request one part, once; a retry first searches for an earlier request (REF-5)."""
         refund = _request(request.plan, request.part, request.at)
         try:
             reported = None
@@ -148,7 +148,7 @@ class RefundActivities:
     async def notify_payee(self, request: NotifyPayee) -> None:
         """Notify the payee of the state, in their language (TXT-2).
 
-        The operators, if they have an address, are notified when the refund waits for them.
+        Operators with an address are notified when the refund waits for their decision.
         """
         parties = await self.store.refund_parties(request.plan)
         for letter in self._letters(request, parties):

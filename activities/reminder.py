@@ -23,27 +23,27 @@ MAX_CONCURRENT: Final = 50
 HEARTBEAT_INTERVAL: Final = timedelta(seconds=5)
 POLL_EVERY: Final = timedelta(milliseconds=250)
 QUIET_PERIOD: Final = timedelta(seconds=3)
-"""The wait ends when no invitee has been reminded for so long."""
+"""The wait ends when no invitee has been reminded for this long."""
 MAX_WAIT: Final = timedelta(minutes=5)
-"""Longest wait for a slow mail server; inviters are notified all the same."""
+"""Longest wait for a slow mail server; then inviters are notified without the missing reminders."""
 
 
 class SignalStaleInvitations(Value):
-    """Signal the unanswered invitations that a reminder may be due."""
+    """A request to signal the unanswered invitations that a reminder may be due."""
 
     run_id: str
     quiet_before: AwareDatetime | None
-    """Only invitations quiet since then, by their own clocks; None: all."""
+    """Signals only invitations that are quiet since then, by their own clocks; None: all."""
 
 
 class StaleInvitationsSignaled(Value):
-    """All pages of invitations have been signaled."""
+    """The number of invitations signaled."""
 
     found: int
 
 
 class AwaitReminders(Value):
-    """Wait, within limits, for the reminders of a run."""
+    """A request to wait, within limits, for the reminders of a run."""
 
     run_id: str
     signaled: int
@@ -56,16 +56,16 @@ class RemindersSent(Value):
 
 
 class NotifyInviters(Value):
-    """Send each inviter one digest of their stale invitations (REM-2)."""
+    """A request to send each inviter one digest of their stale invitations (REM-2)."""
 
     run_id: str
     quiet_before: AwareDatetime
     quiet_for: timedelta
-    """How long an invitation is quiet before it is stale."""
+    """The time without contact after which an invitation is stale."""
 
 
 class InvitersNotified(Value):
-    """Each inviter with news has one digest of this run."""
+    """The number of digests sent: one to each inviter with news."""
 
     digests: int
 
@@ -97,10 +97,13 @@ class RunningInvitations(Protocol):
     """The running invitations, found through visibility."""
 
     async def page(self, quiet_before: datetime | None, token: bytes | None) -> InvitationPage:
-        """Return a page of unanswered invitations, optionally only quiet ones; may lag."""
+        """Return a page of unanswered invitations, optionally only quiet ones.
+
+        Visibility may lag behind.
+        """
 
     async def remind(self, workflow_id: str, run_id: str) -> None:
-        """Signal one that a reminder may be due; do nothing if it has ended."""
+        """Signal an invitation that a reminder may be due; do nothing if it has ended."""
 
 
 class ReminderStore(Protocol):
@@ -121,9 +124,9 @@ class ReminderStore(Protocol):
         """Return the inviters of the account's stale invitations."""
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """Return the start of the run that sent each series' last digest.
+        """Return the start of the run that sent each last digest, by the prefix of its letter id.
 
-        Digests of this run do not count: an earlier attempt may have sent them.
+        Digests of this run are left out: an earlier attempt may have sent them.
         """
 
 
@@ -136,7 +139,7 @@ class ReminderActivities:
     mailer: Mailer
     id_key: bytes
     digest_interval: timedelta = timedelta()
-    """Pause after each digest: one activity sends them all, past the queue's rate limit."""
+    """Pause after each digest; one activity sends them all, so no queue limits their rate."""
 
     @activity.defn
     async def record_reminder_run(self, run: ReminderRun) -> None:
@@ -148,7 +151,7 @@ class ReminderActivities:
         self, request: SignalStaleInvitations
     ) -> StaleInvitationsSignaled:
         """Signal page by page; a signal repeated after a crash does nothing (REM-1)."""
-        token, found = _continued_from()
+        token, found = _previous_progress()
         async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             while True:
                 page = await self.invitations.page(request.quiet_before, token)
@@ -169,7 +172,7 @@ class ReminderActivities:
 
     @activity.defn
     async def await_reminders(self, request: AwaitReminders) -> RemindersSent:
-        """Wait until no more invitees are reminded; not every signal leads to one (REM-1)."""
+        """Wait until no more invitees are reminded; not every signal causes a reminder (REM-1)."""
         clock = asyncio.get_running_loop()
         give_up_at = clock.time() + MAX_WAIT.total_seconds()
         reminded, since = await self.store.reminded(request.run_id), clock.time()
@@ -198,11 +201,11 @@ class ReminderActivities:
                 for inviter in await self.store.inviters_to_notify(
                     account, request.run_id, request.quiet_before
                 ):
-                    series = self._series(account, inviter)
-                    if not inviter.has_news(last_digests.get(series), request.quiet_for):
+                    prefix = self._letter_id_prefix(account, inviter)
+                    if not inviter.has_news(last_digests.get(prefix), request.quiet_for):
                         continue
                     try:
-                        letter = _digest(f"{series}.{request.run_id}", inviter)
+                        letter = _digest(f"{prefix}.{request.run_id}", inviter)
                         digests += await send_or_log(self.mailer, letter)
                     except Exception as error:
                         # A full mailbox must not delay the other inviters.
@@ -212,8 +215,8 @@ class ReminderActivities:
             raise failure
         return InvitersNotified(digests=digests)
 
-    def _series(self, account: str, inviter: InviterToNotify) -> str:
-        """Return the prefix of an inviter's digest ids; they are stored, so it has no address."""
+    def _letter_id_prefix(self, account: str, inviter: InviterToNotify) -> str:
+        """Return the prefix of an inviter's digest ids, which are stored and hold no address."""
         return f"digest.{invitee_key(f'{account} {inviter.reader.email}', self.id_key)}"
 
 
@@ -221,7 +224,7 @@ def _digest(id: str, inviter: InviterToNotify) -> DigestLetter:
     return digest_letter(inviter.reader, inviter.account_name, inviter.invitations, id=id)
 
 
-def _continued_from() -> tuple[bytes | None, int]:
+def _previous_progress() -> tuple[bytes | None, int]:
     """Return the page token and the count of the previous attempt."""
     details = activity.info().heartbeat_details
     if not details:

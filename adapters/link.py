@@ -43,7 +43,7 @@ class LinkSigner:
         return f"{self._base}{token}"
 
     def read(self, link: str) -> LinkClaim:
-        """Return the claim of `link` or of its bare token, whatever host the link names.
+        """Return the claim of `link` or of its bare token; the host of the link is ignored.
 
         Raises `Refused(not_found)` when it does not verify or was signed for another purpose.
         """

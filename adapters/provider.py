@@ -1,7 +1,7 @@
 """Built-in payment provider; no money moves outside of this database.
 
-It keeps charges and refunds, with the outcome each will have, in tables of its own, as an external
-provider does. The ledger knows only what it returns.
+Charges and refunds, with their future outcomes, are stored in separate tables, as at an external
+provider. The ledger has only the results that this provider returns.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import require_account
-from adapters.sql.money.payment_method import payment_methods, takes_charge
+from adapters.sql.money.payment_method import payment_methods, try_charge
 from domain import day
 from domain.business_day import lookup_times
 from domain.charge import ChargeState
@@ -134,7 +134,7 @@ class LedgerProvider:
 async def _add_charge(
     session: AsyncSession, request: ChargeRequest, account: AccountRow
 ) -> ProviderChargeRow:
-    """Store the result in the transaction that counts a decline."""
+    """Store the charge with its result; a decline is counted in the same transaction."""
     failure = await _decline_reason(session, request, account)
     row = ProviderChargeRow(
         key=request.key,
@@ -163,7 +163,7 @@ async def _decline_reason(
     method = next((each for each in methods if each.id == request.method), None)
     if method is None:
         return "unknown_payment_method"
-    return None if takes_charge(method) else "card_declined"
+    return None if try_charge(method) else "card_declined"
 
 
 def _as_charge(row: ProviderChargeRow) -> ProviderCharge:
@@ -213,8 +213,8 @@ async def _require_refundable(
 def _start_of_business_day(account: AccountRow, at: datetime, number: int) -> datetime:
     """Return the start of the `number`-th business day after `at`; 0: of the same day.
 
-    A refund is looked up at the time of day of its acceptance, which is slightly before the
-    request. That look-up on the due day must find the refund settled.
+    A refund is looked up at the time of day of its acceptance, slightly before that of its
+    request. The look-up on the due day must find the refund settled.
     """
     [moment] = lookup_times(at, account.time_zone, is_day_off(account.country), number, 1)
     return day.begin(day.day_of(moment, account.time_zone), account.time_zone)

@@ -134,7 +134,7 @@ class StripeProvider:
         return None
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
-        """Refund once per `request.key`; a repeated key returns the same refund as it is now.
+        """Refund once per `request.key`; a repeated key returns the first refund as it is now.
 
         Raises RefundRefused also for `to_method`: Stripe refunds to the original method only.
         """

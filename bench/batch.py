@@ -9,7 +9,7 @@ from statistics import median
 
 from sqlalchemy import func, select
 
-from activities.batch import CLAIM_BATCH_SIZE
+from activities.batch import CHUNK_SIZE
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import reading
 from bench.environment import (
@@ -98,9 +98,9 @@ async def _start_directly(environment: Environment, name: str, count: int) -> Ra
     for row in _rows(name, count):
         invite = starter.invite_of(row.person, terms, f"{name}-{row.position}")
         claims.append((invite, initial_record(invite, run_id="", at=datetime.now(UTC))))
-    for first in range(0, count, CLAIM_BATCH_SIZE):
+    for first in range(0, count, CHUNK_SIZE):
         await variant.store.invitations.claim_all(
-            claims[first : first + CLAIM_BATCH_SIZE], datetime.now(UTC)
+            claims[first : first + CHUNK_SIZE], datetime.now(UTC)
         )
     slots = asyncio.Semaphore(CONCURRENT_STARTS)
 

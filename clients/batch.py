@@ -95,7 +95,7 @@ class BatchClient:
         digest = request_digest(account, admin, heads_up_days, rows)
         batch = await self.batches.file(
             Batch(
-                batch_id=batch_id or await self.batches.named(digest),
+                batch_id=batch_id or await self.batches.current_id(digest),
                 account=account,
                 by=admin,
                 managed_domains=managed_domains,

@@ -114,7 +114,7 @@ class RefundClient:
     async def _start(self, kept: Refund, provider_id: str | None = None) -> None:
         """Start the workflow with a signal about `provider_id`; a running one gets the signal."""
         client = await self.temporal.connect()
-        order = await self.refunds.order_of(kept.refund_id)
+        order = await self.refunds.plan_of(kept.refund_id)
         await client.start_workflow(
             RefundWorkflow.run,
             StartRefund(plan=order, carried=kept),

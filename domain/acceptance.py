@@ -15,7 +15,7 @@ from domain.business_day import BusinessCalendar, overdue_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, Invite, License, Settlement
 from domain.ledger import AccountClosure, Transfer, refund_id_of
-from domain.manifest import initial_manifest, leaver, unfinished
+from domain.manifest import initial_manifest, leaving_user, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
 from domain.quote import Quote, RecordedQuote, quote, requires_choice, terms_of
@@ -71,7 +71,7 @@ class Closing:
     closure: AccountClosure
     quote: Quote
     source_paid: bool
-    """True if the account was a paid one: its settlement is recorded, even without a choice."""
+    """True for a paid account, whose settlement is recorded even without a choice."""
     choice: Choice | None = None
     """None if there was nothing to choose (QUO-4)."""
     settlement: Settlement | None = None
@@ -81,13 +81,13 @@ class Closing:
         """Return the ledger entries that empty the source account (QUO-3, QUO-6).
 
         `prepaid` and `credit` are its balances after its orders have ended. The settled value
-        is transferred first; the rest of `prepaid` is earned.
+        is transferred first; the rest of `prepaid` becomes revenue.
         """
         settled = (
             tuple(self.closure.settlement_transfers(self.quote, self.choice)) if self.choice else ()
         )
-        given = total((transfer.amount for transfer in settled), prepaid.currency)
-        rest = Money(amount=prepaid.amount - given.amount, currency=prepaid.currency)
+        transferred = total((transfer.amount for transfer in settled), prepaid.currency)
+        rest = Money(amount=prepaid.amount - transferred.amount, currency=prepaid.currency)
         return (*settled, *self.closure.remaining_transfers(rest, credit))
 
 
@@ -104,7 +104,7 @@ class Acceptance:
     closing: Closing | None
     """None unless the person owns the source account."""
     changed_accounts: frozenset[str]
-    """The accounts whose owners' open invitations are announced to be checked again (BLK-4)."""
+    """The accounts whose owners' open invitations check their blockers again (BLK-4)."""
 
     @property
     def refund(self) -> RefundPlan | None:
@@ -125,7 +125,7 @@ def decide_acceptance(facts: AcceptanceFacts) -> Acceptance:
     require_invitable(invite, facts.membership)
     takes_seat = _takes_seat(facts)
     closing = _close(facts, source) if source and source.owned_by(invite.email) else None
-    manifest = initial_manifest(leaver(source, invite.email, facts.chat_messages))
+    manifest = initial_manifest(leaving_user(source, invite.email, facts.chat_messages))
     settlement = closing.settlement if closing else None
     record = _with_inviter_noted(facts).model_copy(
         update={

@@ -287,7 +287,7 @@ class Account(_Entry):
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
-        _refuse(self.errors(), info)
+        _raise_errors(self.errors(), info)
         return self
 
     def errors(self) -> Iterator[str]:
@@ -342,8 +342,8 @@ class Directory(_Entry):
     accounts: tuple[Account, ...]
 
     @model_validator(mode="after")
-    def _each_once(self, info: ValidationInfo) -> Self:
-        _refuse(self.errors(), info)
+    def _consistent(self, info: ValidationInfo) -> Self:
+        _raise_errors(self.errors(), info)
         return self
 
     def errors(self) -> Iterator[str]:
@@ -355,7 +355,7 @@ class Directory(_Entry):
         )
 
 
-def _refuse(errors: Iterator[str], info: ValidationInfo) -> None:
+def _raise_errors(errors: Iterator[str], info: ValidationInfo) -> None:
     if info.context is not FIELDS_ONLY and (found := "; ".join(errors)):
         raise ValueError(found)
 

@@ -35,7 +35,7 @@ class AccountFile:
     def all_errors(self, found: Sequence[InputError]) -> list[InputError]:
         """Return all errors, including those `found` in `directory`.
 
-        An error around a part that was left out may be a consequence of it: it is omitted.
+        An error of a part that contains an unreadable part may be its consequence: it is omitted.
         """
         known = [path for path, _ in self.errors]
         placed = [(self.path_in_file(path), reason) for path, reason in found]

@@ -53,7 +53,7 @@ class AssignmentResult(Value):
     error: dict[str, JsonValue] | None = None
     """Null unless refused or waiting."""
     meetings: tuple[Meeting, ...] = ()
-    """The meetings that lose their capacity when the license is taken back (ASG-7)."""
+    """The meetings that lose their capacity when the license is released (ASG-7)."""
     held_before: bool = False
     """True if the user held this license before the request, so that no e-mail is sent."""
 
@@ -89,7 +89,7 @@ class Assignment(Value):
     sku: Sku
     results: tuple[AssignmentResult, ...]
     waited: tuple[str, ...] = ()
-    """The users who had to wait; the admin is notified when the last of them was served."""
+    """The users who had to wait; the admin is notified when none of them waits any longer."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
     """The updates that are accepted now: always none, because only the pool changes it."""

@@ -56,7 +56,7 @@ class RowOutcome(Value):
     invitation_id: str | None = None
     """None when refused."""
     run_id: str | None = None
-    """The run that was started for it; None when the claim already has a run."""
+    """The run that was started for the invitation; None when it had one already."""
 
 
 class FinishedRow(Value):

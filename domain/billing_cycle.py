@@ -42,15 +42,15 @@ class BillingDay(Value):
 
     @classmethod
     def of_year(cls, day: date) -> "BillingDay":
-        """Return the billing day of annual cycles of which one begins or ends on `day`."""
+        """Return the billing day of annual cycles, given a day on which one begins or ends."""
         return cls(day=day.day, month=day.month)
 
     def next_after(self, day: date) -> date:
-        """Return the first billing date after `day`, even when `day` is a billing date."""
+        """Return the first billing date later than `day`."""
         return min(billing for billing in self._around(day) if billing > day)
 
     def last_before(self, day: date) -> date:
-        """Return the last billing date before `day`."""
+        """Return the last billing date earlier than `day`."""
         return max(billing for billing in self._around(day) if billing < day)
 
     def term(self, start: date, end: date | None = None) -> Term:

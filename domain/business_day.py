@@ -50,28 +50,25 @@ class BusinessCalendar:
 
     def next_lookups(self, requested_at: datetime, after: datetime) -> tuple[datetime, ...]:
         """Return the look-ups that follow `after`, at the same time of day."""
-        # There are no more business days than days.
+        # Enough even if every day until `after` is a business day.
         enough = (after - requested_at).days + 1 + LOOKUPS
-        days = lookup_times(requested_at, self.time_zone, self.is_day_off, 1, enough)
-        return tuple(moment for moment in days if moment > after)[:LOOKUPS]
+        times = lookup_times(requested_at, self.time_zone, self.is_day_off, 1, enough)
+        return tuple(time for time in times if time > after)[:LOOKUPS]
 
 
 def arrival_window(
     accepted_at: datetime, time_zone: str, is_day_off: IsDayOff, first: int = 3, last: int = 5
 ) -> tuple[date, date]:
-    """Return the `first` and the `last` business day on which a refund arrives (REF-1).
+    """Return the dates of the `first` and the `last` business day after the acceptance (REF-1).
 
-    Both are included and shown to the payee; 0 is the day of acceptance itself.
+    A refund arrives between them, both included. 0 is the day of acceptance itself.
     """
     days = list(islice(_business_days(accepted_at, time_zone, is_day_off), last + 1))
     return days[first], days[last]
 
 
 def overdue_from(arrives_between: tuple[date, date], time_zone: str) -> datetime:
-    """Return the instant from which an unsettled refund is overdue: the end of its last day.
-
-    REF-3.
-    """
+    """Return the instant from which an unsettled refund is overdue: its last day's end (REF-3)."""
     return day.end(arrives_between[1], time_zone)
 
 

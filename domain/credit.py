@@ -63,8 +63,8 @@ def apply_credit(
 ) -> list[Transfer]:
     """Return the transfers that pay invoices in the order given, until no credit is left (CRD-3).
 
-    `due` has the id and the open amount of each invoice. `posted` is the number of entries
-    that the account's credit has already, from which the ids follow.
+    `due` has the id and the open amount of each invoice. `posted` is the number of the credit's
+    entries so far; the ids of the transfers continue from it.
     """
     left = credit.amount
     transfers: list[Transfer] = []

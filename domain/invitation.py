@@ -205,24 +205,24 @@ class Invitation(Value):
                 f"Already accepted with {self.choice}; the choice can no longer be changed.",
             )
 
-    def follows(self, kept: "Invitation") -> bool:
-        """Return whether this record may replace the one that is kept.
+    def may_replace(self, stored: "Invitation") -> bool:
+        """Return whether this record may replace the stored one.
 
-        It may not be older, and neither accept nor end the invitation: only the store's
+        It must not be older, and must neither accept nor end the invitation: only the store's
         transactions do that (INV-7, INV-11).
         """
         return (
-            not kept.state.final
-            and kept.state.unanswered == self.state.unanswered
-            and kept.state.accepted == self.state.accepted
-            and len(kept.journal) <= len(self.journal)
+            not stored.state.final
+            and stored.state.unanswered == self.state.unanswered
+            and stored.state.accepted == self.state.accepted
+            and len(stored.journal) <= len(self.journal)
         )
 
-    def overtakes(self, mailed: "Invitation") -> bool:
-        """Return whether the e-mail of `mailed` is no longer due, now that this record is kept.
+    def outdates_email_of(self, mailed: "Invitation") -> bool:
+        """Return whether the e-mail about `mailed` is no longer due, given this newer record.
 
-        The invitation was answered or has ended, has a newer link, or has followed its
-        heads-up (OPS-2).
+        It is not due once the invitation was answered, has ended or has a newer link; a heads-up
+        also not once the invitation e-mail followed (OPS-2).
         """
         heads_up = mailed.state is InvitationState.ANNOUNCED
         return (
@@ -249,7 +249,7 @@ class Invitation(Value):
         return max(quiet_enough, last + policy.remind_every) if last else quiet_enough
 
     def with_time_left(self, after: timedelta, since: datetime) -> Self:
-        """Return a copy whose deadline is `after` from `since`, paused if it is paused now."""
+        """Return a copy with its deadline `after` after `since`; a paused deadline stays paused."""
         if self.time_left is not None:
             return self.model_copy(update={"time_left": after})
         return self.model_copy(update={"expires_at": since + after})
@@ -278,7 +278,7 @@ class StoredInvitation(Value):
 
     invitation_id: str
     ordered: Invite | None = None
-    """The request; None for records written before requests were stored."""
+    """The request, if known."""
     invitation: Invitation
     started: bool
     """True once the start of its workflow was confirmed."""

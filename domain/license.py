@@ -83,10 +83,10 @@ def cannot_serve(
     free_base: int,
     free_addons: int,
 ) -> bool:
-    """Return whether the user cannot get the license now, so that an attempt is useless (ASG-5).
+    """Return whether no license is free for the user now (ASG-5).
 
-    `held` is whether the user has this license already, `licensed` whether they have a base
-    license (ASG-1).
+    `held` is true if the user has this license already, `licensed` if they have a base license
+    (ASG-1).
     """
     if held:
         return False
@@ -106,9 +106,10 @@ def missing_license(account: str, sku: Sku, capacity: int | None, *, licensed: b
 
 
 def users_to_release(holders: Sequence[str], named: Collection[str], keep: int) -> list[str]:
-    """Return whose licenses end when `keep` remain of those of `holders`, the longest first.
+    """Return the holders whose licenses end, so that at most `keep` remain (ADD-6).
 
-    These are the `named` ones, then those who got theirs last (ADD-6).
+    `holders` are sorted by assignment, the earliest first. The `named` holders lose their
+    licenses first, then the holders with the latest assignments.
     """
     first = [email for email in holders if email in named]
     others = [email for email in holders if email not in named]
@@ -120,14 +121,15 @@ class ImportedCount(Value):
 
     bought: int
     named: int
-    """The part that the file named; orders have bought the rest."""
+    """The number named by the file; orders have bought the rest."""
 
 
 def imported_count(bought: int, named_before: int, *, named: int, ordered: int) -> ImportedCount:
-    """Return the size of a pool after a file names `named` licenses, `ordered` by orders (ADD-5).
+    """Return the size of a pool after the import of a file that names `named` licenses (ADD-5).
 
-    A file may be older than an order, so the difference to the number named before counts.
-    A file that names the present number, or the number named before, changes nothing.
+    `ordered` of these were bought by orders. The file may be older than an order, so the
+    difference from `named_before` is applied. A file that names the present number, or the
+    number named before, changes nothing.
     """
     if named == bought:
         return ImportedCount(bought=bought, named=named_before)

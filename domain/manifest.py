@@ -90,8 +90,8 @@ def initial_manifest(user: User | None) -> Manifest:
     )
 
 
-def leaver(source: Account | None, email: str, chat_messages: int) -> User | None:
-    """Return the person with everything that moves, as a user of the source account (TRF-1)."""
+def leaving_user(source: Account | None, email: str, chat_messages: int) -> User | None:
+    """Return the person as a user of the source account, with all data that moves (TRF-1)."""
     user = source.user(email) if source else None
     # Chat history belongs to the person, whichever account it was written on (TRF-4).
     return user and user.model_copy(update={"chat_messages": chat_messages})
@@ -128,7 +128,7 @@ def changed_join_links(
 ) -> tuple[Change, ...]:
     """Return the join links that change with the vanity URL of the target account (TRF-5).
 
-    `source` and `target` are vanity URLs; without one of the target, links stay.
+    `source` and `target` are vanity URLs; if the target has none, links stay.
     """
     return tuple(_changed_join_links(meetings, source, target, meeting_domain)) if target else ()
 

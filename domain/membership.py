@@ -55,7 +55,7 @@ def require_invitable(invite: Invite, membership: Membership | None) -> None:
     """Raise Refused if the person is on the target account, or belongs to another company.
 
     The codes are `already_member` (INV-3) and `belongs_to_other_account` (SRC-4). A plain
-    member of a paid account can join only beside its owner (BLK-6).
+    member of a paid account can join only if its owner is invited to the same account (BLK-6).
     """
     if membership is None:
         return

@@ -144,18 +144,18 @@ class Order(Value):
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the order after the transition of `entry`; no other method changes the state."""
-        moved = self.model_copy(
+        changed = self.model_copy(
             update={
                 "state": OrderState(entry.to_state),
                 "journal": (*self.journal, entry),
                 **changes,
             }
         )
-        if moved.quantity_then != 0:
-            return moved
+        if changed.quantity_then != 0:
+            return changed
         # The order is cancelled and ends with its term; its quantity cannot be reduced further.
-        left = tuple(update for update in moved.allowed if update != "change_quantity")
-        return moved.model_copy(update={"allowed": left})
+        allowed = tuple(update for update in changed.allowed if update != "change_quantity")
+        return changed.model_copy(update={"allowed": allowed})
 
     def next_try_at(self) -> datetime | None:
         """Return the time of the next retry; None after the last one or if none is declined."""

@@ -11,7 +11,7 @@ from domain.blocker import find_blockers
 from domain.business_day import BusinessCalendar
 from domain.invitation import Blocker, Invite, License
 from domain.license import CAPACITY_WITHOUT_ADDON
-from domain.manifest import Item, counts_of, leaver, overridden_settings
+from domain.manifest import Item, counts_of, leaving_user, overridden_settings
 from domain.model import Value
 from domain.money import Money, rounded, total
 from domain.proration import ProrationTerms
@@ -265,10 +265,10 @@ def preview_acceptance(
 ) -> tuple[Preview, RecordedQuote | None]:
     """Return the effects of accepting now, and the quote that binds from now on (QUO-8).
 
-    The quote is None if there is nothing to choose (QUO-4). `source` is complete for its
-    owner; of anybody else's it has that user only.
+    The quote is None if there is nothing to choose (QUO-4). `source` is complete if the invitee
+    owns it; otherwise the invitee is its only user.
     """
-    user, recorded = leaver(source, invite.email, chat_messages), None
+    user, recorded = leaving_user(source, invite.email, chat_messages), None
     if source and source.owned_by(invite.email):
         binding = binding_quote(source, at, invite.policy, shown)
         window = calendar_of(source).arrives_between(invite.policy, at)
@@ -296,9 +296,9 @@ def _preview_closing(
     quoted = recorded.quote
     choose = requires_choice(source, invite.email, quoted)
     found = preview(quoted, arrives_between, target, recorded.valid_until if choose else None)
-    owners = {
+    changes = {
         "moves": moving_credit_notices(source, target, quoted),
         "stays_behind": staying_credit_notices(source, target, quoted),
         "blockers": find_blockers(source, invite.email),
     }
-    return found.model_copy(update=owners)
+    return found.model_copy(update=changes)

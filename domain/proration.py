@@ -41,7 +41,7 @@ def unused_share(
     It is 1 before the period and 0 from its end on. With units of days, a period runs from the
     day of its start to the day of its end; the times of day do not count.
     """
-    first, last, cut = _place(start, terms), _place(end, terms), _cut(at, terms)
+    first, last, cut = _position(start, terms), _position(end, terms), _unused_from(at, terms)
     if cut >= last:
         return Fraction(0)
     if cut <= first:
@@ -52,7 +52,7 @@ def unused_share(
 def period_days(start: datetime | date, end: datetime | date, terms: ProrationTerms) -> int:
     """Return the number of days of [start, end), to be shown with a quote."""
     terms = _in_days(terms)
-    return max(_place(end, terms) - _place(start, terms), 0)
+    return max(_position(end, terms) - _position(start, terms), 0)
 
 
 def unused_days(
@@ -64,10 +64,10 @@ def unused_days(
     """
     terms = _in_days(terms)
     whole = period_days(start, end, terms)
-    return min(max(_place(end, terms) - _cut(at, terms), 0), whole)
+    return min(max(_position(end, terms) - _unused_from(at, terms), 0), whole)
 
 
-def _place(instant: datetime | date, terms: ProrationTerms) -> int:
+def _position(instant: datetime | date, terms: ProrationTerms) -> int:
     """Return the position of `instant` in units, counted from a fixed origin."""
     when = to_utc(instant, terms.zone)
     match terms.unit:
@@ -81,11 +81,11 @@ def _place(instant: datetime | date, terms: ProrationTerms) -> int:
     assert_never(terms.unit)
 
 
-def _cut(at: datetime, terms: ProrationTerms) -> int:
+def _unused_from(at: datetime, terms: ProrationTerms) -> int:
     """Return the position at which the unused part begins: on the day of the change or after."""
     if terms.unit == "second" or terms.change_day == "unused":
-        return _place(at, terms)
-    return _place(day_of(at, terms.zone) + timedelta(days=1), terms)
+        return _position(at, terms)
+    return _position(day_of(at, terms.zone) + timedelta(days=1), terms)
 
 
 def _in_days(terms: ProrationTerms) -> ProrationTerms:

@@ -1,4 +1,4 @@
-"""What the unused part of an account's subscriptions is worth, line by line (QUO)."""
+"""Quotes: the value of the unused part of an account's subscriptions, line by line (QUO)."""
 
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -15,7 +15,7 @@ from domain.proration import ProrationTerms, period_days, unused_days, unused_sh
 
 
 class PaymentShare(Value):
-    """One payment's share of what its line is worth (QUO-3)."""
+    """One payment's share of the unused value of its line (QUO-3)."""
 
     payment: str
     method: Literal["card", "bank", "credit"]
@@ -25,15 +25,15 @@ class PaymentShare(Value):
 
 
 class QuoteLine(Value):
-    """What one subscription's unused time is worth (QUO-1)."""
+    """The value of one subscription's unused time (QUO-1)."""
 
     subscription: str
     period_start: Instant
     period_end: Instant
-    """The first moment after the period."""
+    """The end of the half-open period."""
     paid: Money
     unused: Money
-    """Rounded once; what is used is the rest of `paid`."""
+    """The unused value, rounded once; the used value is the rest of `paid`."""
     unused_days: int
     period_days: int
     shares: tuple[PaymentShare, ...]
@@ -41,9 +41,9 @@ class QuoteLine(Value):
 
 
 class Quote(Value):
-    """What an account's unused time is worth at a moment, and to whom it belongs.
+    """The value of an account's unused time at a moment, divided among its payments.
 
-    Not the account balance, which is what is owed (QUO-7).
+    It is not the account balance, which is the amount owed (QUO-7).
     """
 
     at: AwareDatetime
@@ -53,17 +53,17 @@ class Quote(Value):
 
     @property
     def to_methods(self) -> tuple[PaymentShare, ...]:
-        """What a refund sends back, each share to the payment it came from (QUO-3)."""
+        """The shares that a refund returns to their payment methods (QUO-3)."""
         return tuple(share for share in self._nonzero_shares if share.method != "credit")
 
     @property
     def to_credit(self) -> tuple[PaymentShare, ...]:
-        """What was paid from credit: credited whatever is chosen, never refunded (QUO-3)."""
+        """The shares paid from credit: with any choice they become credit again (QUO-3)."""
         return tuple(share for share in self._nonzero_shares if share.method == "credit")
 
     @property
     def refundable(self) -> Money:
-        """What a refund sends back altogether."""
+        """The total that a refund returns to payment methods."""
         return total((share.amount for share in self.to_methods), self.total.currency)
 
     @property
@@ -76,15 +76,15 @@ class RecordedQuote(Value):
 
     quote: Quote
     valid_until: AwareDatetime
-    """In the invitation's time; at this instant it no longer binds."""
+    """In the invitation's time; at exactly this instant the quote no longer binds."""
 
     def binds(self, at: datetime, now: Quote) -> bool:
-        """Whether it still binds at `at`, when the account would be quoted `now`."""
+        """Return whether the quote binds at `at`; `now` is the account's quote at that moment."""
         return at < self.valid_until and same_lines(self.quote, now)
 
 
 def terms_of(policy: Policy, source: Account | None) -> ProrationTerms:
-    """The terms under which `source` is quoted: the policy's, in the days of its zone."""
+    """Return the proration terms for `source`: those of the policy, in its time zone."""
     return ProrationTerms(
         unit=policy.proration_unit,
         change_day=policy.proration_change_day,
@@ -93,17 +93,17 @@ def terms_of(policy: Policy, source: Account | None) -> ProrationTerms:
 
 
 def quote(source: Account, at: datetime, terms: ProrationTerms) -> Quote:
-    """What the unused time of `source` is worth at `at` (QUO-1).
+    """Return the value of the unused time of `source` at `at` (QUO-1).
 
-    A line that is free, unpaid or over is worth 0, and so is every line of a closed account.
+    It is 0 for a line that is free, unpaid or over, and for every line of a closed account.
     """
     lines = tuple(_line(source, subscription, at, terms) for subscription in source.subscriptions)
-    worth = total((line.unused for line in lines), source.currency)
-    return Quote(at=at.astimezone(UTC), terms=terms, lines=lines, total=worth)
+    value = total((line.unused for line in lines), source.currency)
+    return Quote(at=at.astimezone(UTC), terms=terms, lines=lines, total=value)
 
 
 def empty_quote(at: datetime, terms: ProrationTerms, currency: str) -> Quote:
-    """The quote of somebody who leaves no unused value of their own behind (SRC-3)."""
+    """Return the quote of a person who owns no unused value (SRC-3)."""
     return Quote(at=at.astimezone(UTC), terms=terms, lines=(), total=zero(currency))
 
 
@@ -119,16 +119,16 @@ def binding_quote(
 
 
 def same_lines(one: Quote, other: Quote) -> bool:
-    """Whether both were computed from the same periods and payments (QUO-5).
+    """Return whether both were computed from the same periods and payments (QUO-5).
 
-    Where they were not, the earlier one is void. Time passing, invoices, users and the order
-    of the lines make no difference.
+    If not, the earlier quote no longer binds. Invoices, users, the order of the lines and the
+    time of the quotes make no difference.
     """
     return _quoted_periods(one) == _quoted_periods(other)
 
 
 def requires_choice(source: Account | None, invitee: str, quoted: Quote) -> bool:
-    """Whether the invitee has to choose refund or transfer in order to accept (QUO-4)."""
+    """Return whether the invitee must choose refund or transfer to accept (QUO-4)."""
     user = source.user(invitee) if source else None
     owner = user is not None and user.role is Role.OWNER
     return owner and source is not None and source.paid and quoted.total.amount > 0
@@ -139,7 +139,7 @@ def _line(
 ) -> QuoteLine:
     start, end = _in_utc(subscription.period_start), _in_utc(subscription.period_end)
     if source.state == "closed":
-        # Its subscriptions ended when it closed (SRC-2), and their worth was settled then.
+        # Its subscriptions ended when it closed (SRC-2), and their value was settled then.
         at = to_utc(end, terms.zone)
     payments = subscription.payments
     amounts = [rounded(payment.amount, source.currency) for payment in payments]
@@ -169,7 +169,7 @@ def _shares(
 
 
 def _in_utc(instant: datetime | date) -> datetime | date:
-    """Times are shown in UTC; a date stays the day that it is."""
+    """Return a time in UTC; return a date unchanged."""
     return instant.astimezone(UTC) if isinstance(instant, datetime) else instant
 
 

@@ -17,7 +17,7 @@ LATE_LOOKUP_INTERVAL: Final = timedelta(weeks=1)
 LATE_LOOKUP_PERIOD: Final = timedelta(days=90)
 """The time for which a closed refund is looked up.
 
-After a quarter its books are closed, and only a notification of the provider counts.
+Afterwards only a notification of the provider is applied.
 """
 
 
@@ -167,7 +167,7 @@ class Refund(Value):
         return self._sum_of(lambda state: state is PartState.CONVERTED)
 
     def total_of(self, payments: Collection[str]) -> Money:
-        """Return the sum of the parts of these payments."""
+        """Return the sum of the parts of these payments; zero if there are none."""
         parts = tuple(part for part in self.parts if part.payment in payments)
         return _sum_of(parts or self.parts, lambda state: bool(parts))
 
@@ -183,8 +183,8 @@ class Refund(Value):
         """Return whether the provider may still report a closed part as arrived (REF-4)."""
         return any(part.provider_id and part.state.converted_or_closed for part in self.parts)
 
-    def _sum_of(self, these: Callable[[PartState], bool]) -> Money:
-        return _sum_of(self.parts, these)
+    def _sum_of(self, included: Callable[[PartState], bool]) -> Money:
+        return _sum_of(self.parts, included)
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the refund after the transition of `entry`; no other method changes the state."""
@@ -213,11 +213,11 @@ def amount_open(parts: tuple[RefundPart, ...]) -> Money:
     return _sum_of(parts, lambda state: state.open or state.failed)
 
 
-def _sum_of(parts: tuple[RefundPart, ...], these: Callable[[PartState], bool]) -> Money:
-    # A zero with the decimals of the currency, without reading the table of currencies.
+def _sum_of(parts: tuple[RefundPart, ...], included: Callable[[PartState], bool]) -> Money:
+    # Workflows must not read the table of currencies, which changes with releases of Babel.
     amount = parts[0].amount
-    nothing = amount.model_copy(update={"amount": amount.amount * 0})
-    return sum((part.amount for part in parts if these(part.state)), start=nothing)
+    zero = amount.model_copy(update={"amount": amount.amount * 0})
+    return sum((part.amount for part in parts if included(part.state)), start=zero)
 
 
 class RetryRefund(Value):
@@ -247,13 +247,13 @@ class WatchRefund(Value):
 def late_lookups(closed_at: datetime, business_days: tuple[datetime, ...]) -> Iterator[datetime]:
     """Yield the times of look-ups of a closed refund: on business days, and then weekly."""
     yield from business_days
-    moment = max(business_days, default=closed_at)
-    while (moment := moment + LATE_LOOKUP_INTERVAL) <= closed_at + LATE_LOOKUP_PERIOD:
-        yield moment
+    time = max(business_days, default=closed_at)
+    while (time := time + LATE_LOOKUP_INTERVAL) <= closed_at + LATE_LOOKUP_PERIOD:
+        yield time
 
 
 class StartRefund(Value):
-    """The input of one run: the order, and the state of the previous run or of the store."""
+    """The input of one run: the plan, and the state of the previous run or of the store."""
 
     plan: RefundPlan
     carried: Refund | None = None

@@ -96,7 +96,7 @@ class Recovery:
     async def _restart_accepted(self, invite: Invite, invitation: Invitation) -> None:
         settlement, refund = invitation.settlement, None
         if settlement and settlement.refund_id:
-            refund = await self.clients.store.refunds.order_of(settlement.refund_id)
+            refund = await self.clients.store.refunds.plan_of(settlement.refund_id)
         # Another worker may have been faster.
         with suppress(WorkflowAlreadyStartedError):
             await self.clients.invitations.restart(invite, invitation, refund)

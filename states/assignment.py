@@ -58,7 +58,7 @@ def initial_record(request: AssignLicenses, *, at: datetime) -> Assignment:
     )
 
 
-def event_to(state: AssignmentState) -> str:
+def event_leading_to(state: AssignmentState) -> str:
     """Return the event that leads to `state`."""
     return next(
         event

@@ -13,7 +13,7 @@ from domain.journal import JournalEntry
 
 
 class LifecycleMachine(StateMachine):
-    """A state machine, with the texts that people read beside it.
+    """A state machine, with the texts and error codes of its states and events.
 
     `StateMachine` rather than its base class, so that an event which is not allowed raises an
     error. Machines have no callbacks or listeners: `workflows/lifecycle.py` publishes events.
@@ -26,9 +26,9 @@ class LifecycleMachine(StateMachine):
     refusals: ClassVar[Mapping[StrEnum, ErrorCode]] = {}
     """The error code of each state, for events that it does not allow."""
     updates: ClassVar[tuple[str, ...]] = ()
-    """The events that callers may request, by the update of the same name."""
+    """The events that callers may request with the update of the same name."""
     other_updates: ClassVar[Mapping[str, frozenset[StrEnum]]] = {}
-    """The updates that are no event, each with the states in which it may be sent."""
+    """The updates that request no event, each with the states in which it may be sent."""
 
 
 class Record(Protocol):

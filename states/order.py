@@ -95,9 +95,6 @@ def initial_record(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) 
     )
 
 
-def ending(order: Order) -> str:
-    """Return the event that ends the order at once and releases its licenses, if any.
-
-    Used when its account is closed, too; the order must not have ended already.
-    """
+def ending_event(order: Order) -> str:
+    """Return the event that ends a live order at once: `end` if it was paid, else `give_up`."""
     return "end" if order.was_paid else "give_up"

@@ -81,8 +81,8 @@ def initial_record(plan: RefundPlan) -> Refund:
     )
 
 
-def event_of(refund: Refund) -> str | None:
-    """Return the event that the provider's status of the parts implies, if any."""
+def event_from_parts(refund: Refund) -> str | None:
+    """Return the event that follows from the provider's status of the parts, if any."""
     states = {part.state for part in refund.parts}
     if any(state.failed for state in states):
         event = "fail"

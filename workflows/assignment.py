@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.error import Refused
     from domain.journal import ENGINE
-    from states.assignment import AssignmentMachine, event_to, initial_record
+    from states.assignment import AssignmentMachine, event_leading_to, initial_record
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import start_notice
@@ -127,7 +127,7 @@ class AssignmentWorkflow:
         assignment = assignment.model_copy(update={"waited": _waited(assignment)})
         if assignment.state is not self._assignment.state:
             assignment = self._lifecycle.next_record(
-                event_to(assignment.state),
+                event_leading_to(assignment.state),
                 by=by,
                 note=assignment.counts,
                 results=results,

@@ -42,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
         product_name,
     )
     from states.lifecycle import after
-    from states.order import OrderMachine, ending
+    from states.order import OrderMachine, ending_event
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import start_notice
@@ -120,7 +120,7 @@ class OrderWorkflow:
                 await self._apply_events("lapse", note=REVIEW_LAPSED)
                 await self._notify()
             case OrderState.PAYMENT_FAILED if self._order.next_try_at() is None:
-                await self._end(ending(self._order), note=PAYMENT_DECLINED)
+                await self._end(ending_event(self._order), note=PAYMENT_DECLINED)
             case OrderState.ACTIVE if self._order.quantity_then == 0:
                 await self._end("end", note=ENDS_WITH_TERM)
             case OrderState.ACTIVE if self._order.quantity_then is not None:

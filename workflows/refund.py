@@ -44,7 +44,7 @@ with workflow.unsafe.imports_passed_through():
         WatchRefund,
         late_lookups,
     )
-    from states.refund import RefundMachine, event_of, initial_record
+    from states.refund import RefundMachine, event_from_parts, initial_record
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle, refusal_from
     from workflows.notice import start_notice
@@ -198,7 +198,7 @@ class RefundWorkflow:
             return
         changed = changed.model_copy(update={"not_reversed": None})
         try:
-            await self._book(event_of(changed), changed)
+            await self._book(event_from_parts(changed), changed)
         except Refused as refused:
             await self._record_late_success(changed, refused)
 

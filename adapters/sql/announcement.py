@@ -39,8 +39,8 @@ class SqlAnnouncements:
 async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:
     """Announce a change of `accounts` to the open invitations of their owners.
 
-    The accounts are locked. Pending invitations are included, because an acceptance in
-    progress may have found a blocker that is cleared now.
+    The caller has locked the accounts. Pending invitations are included, because an acceptance
+    in progress may have found a blocker that is cleared now.
     """
     owners = await session.scalars(
         select(MembershipRow.email).where(
@@ -67,7 +67,7 @@ async def announce_to(session: AsyncSession, emails: Sequence[str], at: datetime
 def announce_change(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
     """Announce a change of the invitation, possibly its end, to its workflow.
 
-    An invitation without a workflow is announced when it is bound to one.
+    An invitation that is not bound to a run is announced when it is bound.
     """
     if row.run_id:
         session.add(AnnouncementRow(workflow_id=row.record.workflow_id, run_id=row.run_id, at=at))

@@ -39,7 +39,7 @@ class SqlAttention:
         return sorted(found, key=lambda case: (case.since, case.id))
 
 
-async def _of_refunds(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+async def _refund_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
     not_reversed = type_coerce(RefundRow.record, JSON)["not_reversed", "at"].as_string()
     rows = await session.scalars(
         select(RefundRow).where(or_(RefundRow.state.in_(_OPEN_STATES), not_reversed.is_not(None)))
@@ -49,8 +49,11 @@ async def _of_refunds(session: AsyncSession) -> AsyncIterator[AttentionCase]:
             yield case
 
 
-async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    """Find credit on closed accounts, since the owner left, or since the import of a closed one."""
+async def _credit_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """Yield credit on closed accounts, since the owner left.
+
+    If the account was imported as closed, the case is as old as its last credit.
+    """
     credit = credit_of("") + AccountRow.id
     left = (
         select(func.max(MembershipRow.until))
@@ -69,8 +72,8 @@ async def _of_credit(session: AsyncSession) -> AsyncIterator[AttentionCase]:
         yield case_of_credit(account, rounded(amount, currency), left_at or credited_at)
 
 
-async def _of_moves(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    """Find failed moves of present users; the data of others has left with them."""
+async def _move_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """Yield failed moves of present users; users who have left took their data along."""
     with_errors = type_coerce(InvitationRow.record, JSON)["with_errors"].as_boolean()
     rows = await session.scalars(
         select(InvitationRow)
@@ -83,8 +86,8 @@ async def _of_moves(session: AsyncSession) -> AsyncIterator[AttentionCase]:
 
 
 _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
-    _of_refunds,
-    _of_credit,
-    _of_moves,
+    _refund_cases,
+    _credit_cases,
+    _move_cases,
 )
 """One query for each kind of case."""

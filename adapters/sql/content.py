@@ -47,7 +47,7 @@ class SqlContent:
         target = await load_account(session, request.account, only=request.email)
         user = target.user(request.email)
         changes: tuple[Change, ...] = ()
-        # A person who has left again took everything along unchanged.
+        # A person who has left the target account again keeps everything unchanged.
         if user is not None:
             # The whole chat history belongs to the person, from every account (TRF-4).
             user = user.model_copy(update={"chat_messages": person.chat_messages})
@@ -71,8 +71,8 @@ class SqlContent:
         match request.item:
             case Item.SETTINGS:
                 changes = overridden_settings(user.settings, target.locked_settings, target.id)
-                taken = {change.name: change.new for change in changes}
-                person.settings = {**person.settings, **taken}
+                locked = {change.name: change.new for change in changes}
+                person.settings = {**person.settings, **locked}
                 return changes
             case Item.MEETINGS:
                 return await self._relink(session, request, target, user.meetings, person.meetings)
@@ -102,7 +102,7 @@ class SqlContent:
 
 
 async def _source_vanity_url(session: AsyncSession, invitation_id: str) -> str | None:
-    """Return the vanity URL of the account that this acceptance left."""
+    """Return the vanity URL of the account that the person left by this acceptance."""
     membership = await ended_membership(session, invitation_id)
     if membership is None:
         return None

@@ -79,7 +79,7 @@ async def is_owner(session: AsyncSession, account: str, email: str) -> bool:
 async def membership_of(
     session: AsyncSession, invite: Invite, row: MembershipRow | None
 ) -> Membership | None:
-    """Return the invitee's current membership as `require_invitable` judges it."""
+    """Return the invitee's current membership, for `require_invitable`."""
     if row is None:
         return None
     account = await session.get_one(AccountRow, row.account_id)
@@ -92,9 +92,9 @@ async def membership_of(
 
 
 async def _follows_owner(session: AsyncSession, invite: Invite, source: str) -> bool:
-    """Return whether the owner of `source` has the invitation that `invite` goes beside (BLK-6).
+    """Return whether `invite` was caused by an invitation of the owner of `source` (BLK-6).
 
-    It leads into the same account, and is open or accepted.
+    The owner's invitation must be to the same account, and open or accepted.
     """
     if invite.owner_invitation_id is None:
         return False
@@ -123,7 +123,7 @@ async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:
 
 
 async def user_or_owner(session: AsyncSession, account: str, email: str) -> MembershipRow | None:
-    """Return the user of that address, with their person; the owner if there is none."""
+    """Return the user with this address, else the owner; their person is loaded."""
     found = await session.scalars(
         select(MembershipRow)
         .where(
@@ -143,12 +143,12 @@ _LISTS: Final = ("payment_methods", "rooms", "subscriptions", "invoices", "pools
 async def load_account(session: AsyncSession, account: str, *, only: str | None = None) -> Account:
     """Return the account as a domain value, as it is in this transaction.
 
-    With `only`, the user of that address is its only user: large accounts have thousands.
+    With `only`, no other user is loaded: large accounts have thousands.
     """
     filled = await _filled_lists(session, account)
     row = (
         await session.scalars(
-            select(AccountRow).where(AccountRow.id == account).options(*_lists(filled))
+            select(AccountRow).where(AccountRow.id == account).options(*_list_options(filled))
         )
     ).one()
     users = select(MembershipRow).where(
@@ -181,12 +181,12 @@ def whole_accounts() -> Select[AccountRow]:
             person.selectinload(PersonRow.meetings),
             person.selectinload(PersonRow.webinars),
             users.joinedload(MembershipRow.held),
-            *_lists(_LISTS),
+            *_list_options(_LISTS),
         )
     )
 
 
-def _lists(names: Collection[str]) -> Sequence[ORMOption]:
+def _list_options(names: Collection[str]) -> Sequence[ORMOption]:
     many = {
         "payment_methods": selectinload(AccountRow.payment_methods),
         "rooms": selectinload(AccountRow.rooms),
@@ -205,12 +205,12 @@ def _lists(names: Collection[str]) -> Sequence[ORMOption]:
 
 
 async def _filled_lists(session: AsyncSession, account: str) -> set[str]:
-    """Return the lists with any item: most are empty, and each costs a statement of its own."""
-    filled = (await session.execute(_which_are_filled(), {"account": account})).one()
+    """Return the names of the lists that are not empty; loading each costs a statement."""
+    filled = (await session.execute(_filled_lists_query(), {"account": account})).one()
     return {name for name, is_filled in zip(_LISTS, filled, strict=True) if is_filled}
 
 
 @cache
-def _which_are_filled() -> Select[*tuple[bool, ...]]:
+def _filled_lists_query() -> Select[*tuple[bool, ...]]:
     lists = (getattr(AccountRow, name) for name in _LISTS)
     return select(*(each.any() for each in lists)).where(AccountRow.id == bindparam("account"))

@@ -50,7 +50,7 @@ class SqlStore:
         return await audit(self.engine)
 
     async def keep_id_key(self, fingerprint: str) -> None:
-        """Store the fingerprint of the key behind workflow ids, which never changes.
+        """Store the fingerprint of the key that workflow ids are derived with; it never changes.
 
         Raises Refused: `invalid_input`, if another one is stored.
         """

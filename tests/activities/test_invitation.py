@@ -64,7 +64,7 @@ class RecordingStore:
         assert self.kept is not None
         return AccountJoined(invitation=self.kept)
 
-    async def standing(self, invite: Invite) -> InvitationRead:
+    async def read(self, invite: Invite) -> InvitationRead:
         assert self.kept is not None
         return InvitationRead(invitation=self.kept)
 

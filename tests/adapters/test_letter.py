@@ -689,7 +689,7 @@ def test_a_late_refund_mentions_operators_only_if_they_are_notified() -> None:
     late = letters_of_money(a_reader())["refund_overdue"]
     assert "operators" not in render_letter(late).text
     told = late.model_copy(update={"operators_know": True})
-    assert "The operators of Seatflow have been told of it." in render_letter(told).text
+    assert "The operators of Seatflow have been notified." in render_letter(told).text
 
 
 def test_a_closed_refund_gives_the_operator_s_reason() -> None:
@@ -872,7 +872,7 @@ def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "still"), [("en", "stands still until then"), ("de", "ruht bis dahin")]
+    ("language", "still"), [("en", "is paused until then"), ("de", "ruht bis dahin")]
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5: the deadline is known only after the blockers are cleared."""
@@ -902,7 +902,7 @@ def test_a_reminder_while_blocked_lists_remedies_instead_of_the_link() -> None:
     text = render_letter(a_reminder(a_reader(), all_blockers())).text
     assert LINK not in text
     assert "Your account still has" in text
-    assert "stands still" in render_letter(a_reminder(a_reader(), all_blockers(), None)).text
+    assert "is paused" in render_letter(a_reminder(a_reader(), all_blockers(), None)).text
 
 
 def test_an_unblocked_letter_asks_for_the_acceptance() -> None:

@@ -54,7 +54,7 @@ def test_only_a_record_that_neither_accepts_nor_ends_follows_an_older_one(
     record: Invitation, kept: Invitation, follows: bool
 ) -> None:
     """INV-7, INV-11: acceptances and ends are written by their own transactions."""
-    assert record.follows(kept) is follows
+    assert record.may_replace(kept) is follows
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_an_e_mail_is_overtaken_by_an_answer_an_end_a_newer_link_or_the_invitati
     kept: Invitation, mailed: Invitation, overtakes: bool
 ) -> None:
     """OPS-2, INV-9, INV-17."""
-    assert kept.overtakes(mailed) is overtakes
+    assert kept.outdates_email_of(mailed) is overtakes

@@ -9,7 +9,7 @@ from domain.license import Sku
 from domain.money import Money
 from domain.order import BuyLicenses, Order, OrderQuote, OrderState
 from states.lifecycle import after, allowed
-from states.order import OrderMachine, ending, initial_record
+from states.order import OrderMachine, ending_event, initial_record
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -51,5 +51,5 @@ def test_an_order_that_ends_at_once_is_ended_only_if_it_was_paid(state: OrderSta
     """ADD-6: `cancelled` is for orders that were never paid."""
     paid = state in {OrderState.PAID, OrderState.ACTIVE}
     order = an_order(state).model_copy(update={"paid_until": NOON if paid else None})
-    over = after(OrderMachine, order, ending(order), at=NOON, by="seatflow")
+    over = after(OrderMachine, order, ending_event(order), at=NOON, by="seatflow")
     assert over.state is (OrderState.ENDED if paid else OrderState.CANCELLED)

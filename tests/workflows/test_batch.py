@@ -18,7 +18,7 @@ from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
 from workflows import batch as bulk_invite
 from workflows.batch import BatchWorkflow
 
-CROWD = 2 * bulk.MAX_CONCURRENT_BATCHES * bulk.CLAIM_BATCH_SIZE
+CROWD = 2 * bulk.CONCURRENT_CHUNKS * bulk.CHUNK_SIZE
 """Twice the number of rows that are invited at the same time."""
 
 
@@ -134,8 +134,8 @@ async def test_history_stays_short_and_progress_can_be_queried(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REM-3: a run has a hundred slices, then it continues as new."""
-    monkeypatch.setattr(bulk, "SLICE", 4)
-    monkeypatch.setattr(bulk, "CLAIM_BATCH_SIZE", 2)
+    monkeypatch.setattr(bulk, "ROWS_PER_ACTIVITY", 4)
+    monkeypatch.setattr(bulk, "CHUNK_SIZE", 2)
     monkeypatch.setattr(bulk_invite, "SLICES_PER_RUN", 2)
     batch = await done(world, a_crowd(22))
     handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)

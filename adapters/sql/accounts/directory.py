@@ -14,7 +14,7 @@ from sqlalchemy.orm import selectinload
 from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
-from adapters.sql.accounts.import_validation import mistakes
+from adapters.sql.accounts.import_validation import import_errors
 from adapters.sql.announcement import announce_to
 from adapters.sql.database.schema import (
     NO_CAPACITY,
@@ -95,9 +95,9 @@ class SqlDirectory:
     async def import_(self, directory: Directory) -> list[str]:
         """Import all accounts of the file or none; return their ids in the order of the file.
 
-        In a known account, the fields that the file names are set. All others stay, and so do
-        memberships and money that the engine made. Raises Refused: `invalid_input`, with
-        `mistakes`, each a `path` and a `reason`.
+        In a known account, only the fields that the file names are set; memberships and money
+        that the engine created stay. Raises Refused: `invalid_input`, with `mistakes`, each a
+        `path` and a `reason`.
         """
         at = datetime.now(UTC)
         async with writing(self._engine) as session:
@@ -108,28 +108,28 @@ class SqlDirectory:
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, list(people))
             ordered = await existing_orders(session, directory)
-            _refuse(mistakes(directory, accounts, current, ordered))
+            _raise_errors(import_errors(directory, accounts, current, ordered))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
                 known = accounts.get(account.id)
                 await _import_account(session, known, account, people, ordered, at=at)
-            _refuse(await _invalid_accounts(session, ids))
+            _raise_errors(await _invalid_accounts(session, ids))
             await announce_to(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
         return ids
 
     async def errors(self, directory: Directory) -> list[InputError]:
-        """Return the mistakes that an import would report; change nothing."""
+        """Return the errors that an import would report; change nothing."""
         async with reading(self._engine) as session:
             ids = [account.id for account in directory.accounts]
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
             ordered = await existing_orders(session, directory)
-            return [*mistakes(directory, accounts, current, ordered)]
+            return [*import_errors(directory, accounts, current, ordered)]
 
     async def export(self, account: str | None) -> Directory:
-        """Export the whole store or one account; importing the file gives the same again.
+        """Export the whole store or one account; importing the file restores the same state.
 
         Raises Refused: `not_found`.
         """
@@ -145,7 +145,7 @@ class SqlDirectory:
 
 
 def _exported(row: AccountRow) -> Account:
-    """Return the account as a file lists it, without lines that ended before their account."""
+    """Return the account as a file lists it; an open account without its ended subscriptions."""
     account = Account.model_validate(row, from_attributes=True)
     if row.state == "closed":
         return account
@@ -154,8 +154,8 @@ def _exported(row: AccountRow) -> Account:
     return account.model_copy(update={"subscriptions": lines}) if ended else account
 
 
-def _refuse(mistakes: Iterable[InputError]) -> None:
-    found: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in mistakes]
+def _raise_errors(errors: Iterable[InputError]) -> None:
+    found: list[JsonValue] = [{"path": path, "reason": reason} for path, reason in errors]
     if found:
         raise Refused(
             ErrorCode.INVALID_INPUT,
@@ -165,7 +165,7 @@ def _refuse(mistakes: Iterable[InputError]) -> None:
 
 
 async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[InputError]:
-    """Return the mistakes of the accounts that resulted from the import."""
+    """Return the errors of the accounts that result from the import."""
     found: list[InputError] = []
     for number, account in enumerate(ids):
         try:
@@ -243,25 +243,25 @@ async def _import_account(
     *,
     at: datetime,
 ) -> None:
-    """Merge the account, and set its licenses and money as the file names them."""
+    """Merge the account of the file, with its licenses and money, into the store."""
     before = payments_of(known)
     counts = ordered.counts(account)
     account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
     await _import_base_licenses(session, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
-    so_far = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
-    books = AccountLedger(row.id, row.currency, at, count(so_far + 1))
+    posted = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
+    ledger = AccountLedger(row.id, row.currency, at, count(posted + 1))
     await post(
         session,
         [
-            *books.payments(before, payments_of(row)),
-            *books.credit(row, account, known=known is not None),
+            *ledger.payments(before, payments_of(row)),
+            *ledger.credit(row, account, known=known is not None),
         ],
     )
     await apply_automatically(session, row, at)
     await import_addons(session, row, account, counts, at)
     await assign_waiting(session, row.id, at)
-    # Statements have changed them behind the row.
+    # Statements have changed them in the database, not in the session.
     session.expire(row, ["credit_balance", "pools"])
 
 
@@ -271,13 +271,13 @@ async def _merge_account(
     if row is None:
         pool = LicensePoolRow(bought=0, bought_named=0, assigned=0, reserved=0)
         row = AccountRow(base_licenses=pool, users=[], subscriptions=[], credit_named=Decimal(0))
-        _set(row, account, type(account).model_fields)
+        _set_fields(row, account, type(account).model_fields)
         session.add(row)
     else:
-        _set(row, account, account.model_fields_set)
-    _merge(row.payment_methods, account.payment_methods, PaymentMethodRow)
-    _merge(row.rooms, account.rooms, RoomRow)
-    invoices = _merge(row.invoices, account.invoices, InvoiceRow)
+        _set_fields(row, account, account.model_fields_set)
+    _merge_items(row.payment_methods, account.payment_methods, PaymentMethodRow)
+    _merge_items(row.rooms, account.rooms, RoomRow)
+    invoices = _merge_items(row.invoices, account.invoices, InvoiceRow)
     for invoice, named in zip(invoices, account.invoices, strict=True):
         invoice.apply_imported_amount(named.amount_due)
         invoice.close_if_paid()
@@ -296,16 +296,16 @@ async def _merge_subscriptions(
     for line in row.subscriptions:
         renewed = periods.get(line.id)
         if renewed and row.state == "open" and not same_period(line, renewed):
-            await _replace_payments(session, line, renewed)
-    lines = _merge(row.subscriptions, subscriptions, lambda: SubscriptionRow(payments=[]))
+            await _remove_earlier_payments(session, line, renewed)
+    lines = _merge_items(row.subscriptions, subscriptions, lambda: SubscriptionRow(payments=[]))
     for line, subscription in zip(lines, subscriptions, strict=True):
-        _merge(line.payments, subscription.payments, PaymentRow)
+        _merge_items(line.payments, subscription.payments, PaymentRow)
 
 
-async def _replace_payments(
+async def _remove_earlier_payments(
     session: AsyncSession, line: SubscriptionRow, renewed: Subscription
 ) -> None:
-    """Remove the payments of the period before the one that the file names."""
+    """Remove the payments of the previous period, which the file no longer names."""
     named = {payment.id for payment in renewed.payments}
     for payment in [payment for payment in line.payments if payment.id not in named]:
         line.payments.remove(payment)
@@ -319,7 +319,7 @@ async def _merge_users(
     for user in users:
         membership = known.get(user.email)
         if membership and membership.role == Role.OWNER and user.role is not Role.OWNER:
-            # At once, before there is a new owner: an account never has two.
+            # At once, because the database refuses a second owner even for a moment.
             await session.execute(
                 update(MembershipRow)
                 .where(MembershipRow.id == membership.id)
@@ -331,11 +331,11 @@ async def _merge_users(
             membership = MembershipRow(origin="import", licensed=False, chat_before=0, held=None)
             membership.person = people[user.email]
             row.users.append(membership)
-        _set(membership, user, user.model_fields_set)
+        _set_fields(membership, user, user.model_fields_set)
         if not membership.licensed:
             membership.licensed_at = None
-        _merge(membership.meetings, user.meetings, MeetingRow)
-        _merge(membership.webinars, user.webinars, WebinarRow)
+        _merge_items(membership.meetings, user.meetings, MeetingRow)
+        _merge_items(membership.webinars, user.webinars, WebinarRow)
 
 
 async def _import_base_licenses(
@@ -352,7 +352,7 @@ async def _import_base_licenses(
     await set_imported(session, pool, enough, assigned)
 
 
-def _merge(
+def _merge_items(
     rows: list[AnyListed], entries: Sequence[_Item], new: Callable[[], AnyListed]
 ) -> list[AnyListed]:
     """Set `entries` in `rows`, adding unknown ones; return the rows of the entries.
@@ -364,15 +364,15 @@ def _merge(
     positions = sorted(known[entry.id].position for entry in entries if entry.id in known)
     for entry, position in zip(entries, chain(positions, free), strict=False):
         if entry.id in known:
-            _set(known[entry.id], entry, entry.model_fields_set)
+            _set_fields(known[entry.id], entry, entry.model_fields_set)
         else:
             rows.append(known.setdefault(entry.id, new()))
-            _set(known[entry.id], entry, type(entry).model_fields)
+            _set_fields(known[entry.id], entry, type(entry).model_fields)
         known[entry.id].position = position
     return [known[entry.id] for entry in entries]
 
 
-def _set(row: Base, entry: BaseModel, names: Iterable[str]) -> None:
+def _set_fields(row: Base, entry: BaseModel, names: Iterable[str]) -> None:
     for name in names:
         if name not in _MERGED:
             setattr(row, name, getattr(entry, name))

@@ -31,7 +31,7 @@ async def import_addons(
     for membership, capacity in named:
         if membership.addon_held != capacity:
             await release_addon(session, membership)
-    # After the add-ons are taken: the file may name fewer licenses than were assigned.
+    # After the releases: the file may name fewer licenses than were assigned before.
     await _merge_pools(session, row.id, account.pools, ordered)
     for membership, capacity in named:
         if capacity is None:

@@ -24,7 +24,7 @@ Period = tuple[date, date]
 
 @dataclass(frozen=True)
 class LedgerPayment:
-    """One payment as the ledger has it."""
+    """A payment for a current period, as it is posted to the ledger."""
 
     origin: str
     """The ledger account that was debited."""
@@ -61,7 +61,7 @@ class AccountLedger:
     def payments(
         self, before: Mapping[str, LedgerPayment], now: Mapping[str, LedgerPayment]
     ) -> Iterator[Transfer]:
-        """Return the entries of payments that are new, corrected, or earned with their period."""
+        """Yield the entries of payments that are new or corrected, or whose period is over."""
         prepaid = prepaid_of(self.account)
         for payment in dict.fromkeys([*before, *now]):
             old, new = before.get(payment), now.get(payment)
@@ -76,7 +76,7 @@ class AccountLedger:
                 yield from self._entry(TransferKind.PAYMENT, new.origin, prepaid, new.amount)
 
     def credit(self, row: AccountRow, named: Account, *, known: bool) -> Iterator[Transfer]:
-        """Return the entry of the difference to the credit that the file before named."""
+        """Yield the entry for the difference from the credit that the previous file named."""
         if known and not names_other_credit(named, row):
             return
         change, row.credit_named = named.credit - row.credit_named, named.credit
@@ -100,7 +100,7 @@ class AccountLedger:
 
 
 def _origin(payment: PaymentRow) -> str:
-    """Return the ledger account of a payment; credit used before the import is an opening."""
+    """Return the ledger account of a payment; that of credit is the opening balance."""
     origin = opening_of if payment.method == "credit" else methods_of
     return origin(payment.account_id)
 

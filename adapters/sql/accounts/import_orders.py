@@ -25,7 +25,7 @@ class ExistingOrders:
         counted: Counter[tuple[str, int]] = Counter()
         for line in account.subscriptions:
             order = self.orders.get((account.id, line.id))
-            # An order that ended with its account has no licenses left, in the file either.
+            # An order that ended with its account has no licenses left.
             if order and order.note != ACCOUNT_CLOSED:
                 counted[order.sku, order.capacity or NO_CAPACITY] += line.quantity
         return counted
@@ -41,7 +41,7 @@ class ExistingOrders:
 
 
 async def existing_orders(session: AsyncSession, directory: Directory) -> ExistingOrders:
-    """Return all orders of the accounts in the file."""
+    """Return all orders of the accounts that the file names."""
     ids = [account.id for account in directory.accounts]
     orders: dict[tuple[str, str], Order] = {}
     for some in chunked(ids):

@@ -24,29 +24,29 @@ from domain.license import imported_count
 _LARGEST: Final = 2**63 - 1
 
 
-def mistakes(
+def import_errors(
     directory: Directory,
     accounts: Mapping[str, AccountRow],
     current: Mapping[str, str],
     ordered: ExistingOrders,
 ) -> Iterator[InputError]:
-    """Find the mistakes of a file, given the known accounts.
+    """Yield the errors of a file, given the known accounts.
 
-    `current` has the account of each person, `ordered` the lines that orders have bought.
+    `current` has the account of each person, `ordered` the orders among the file's lines.
     """
     for number, account in enumerate(directory.accounts):
         path = f"accounts[{number}]"
-        yield from _of_users(path, account, current)
-        yield from _of_domains(path, account)
+        yield from _user_errors(path, account, current)
+        yield from _domain_errors(path, account)
         known = accounts.get(account.id)
         counts = ordered.counts(account)
-        yield from _of_addons(path, account, known, counts)
+        yield from _addon_errors(path, account, known, counts)
         if known:
-            yield from _of_account(path, account, known, counts)
+            yield from _account_errors(path, account, known, counts)
     yield from _not_storable("", directory.model_dump())
 
 
-def _of_users(path: str, account: Account, current: Mapping[str, str]) -> Iterator[InputError]:
+def _user_errors(path: str, account: Account, current: Mapping[str, str]) -> Iterator[InputError]:
     for number, user in enumerate(account.users):
         place = f"{path}.users[{number}]"
         if current.get(user.email, account.id) != account.id:
@@ -55,7 +55,7 @@ def _of_users(path: str, account: Account, current: Mapping[str, str]) -> Iterat
         yield from _repeated(f"{place}.webinars", user.webinars)
 
 
-def _of_addons(
+def _addon_errors(
     path: str, account: Account, known: AccountRow | None, ordered: Counter[tuple[str, int]]
 ) -> Iterator[InputError]:
     """Check that add-ons have a base license (ASG-1), do not stack (ASG-4), and fit the pool."""
@@ -76,7 +76,7 @@ def _of_addons(
     rows = {(row.sku, row.capacity): row for row in (known.pools if known else ())}
     for number, pool in enumerate(account.pools):
         key = pool.sku, pool.capacity
-        yield from _of_bought(
+        yield from _pool_errors(
             f"{path}.pools[{number}].bought",
             pool.bought,
             rows.get(key),
@@ -85,21 +85,21 @@ def _of_addons(
         )
 
 
-def _of_bought(
-    path: str, named: int, pool: LicensePoolRow | None, ordered: int, needed: tuple[int, str]
+def _pool_errors(
+    path: str, named: int, pool: LicensePoolRow | None, ordered: int, used: tuple[int, str]
 ) -> Iterator[InputError]:
     """Check that the pool keeps the licenses in use and those bought by orders (ADD-5)."""
-    count, what = needed
+    count, use = used
     bought = named
     if pool:
         bought = imported_count(pool.bought, pool.bought_named, named=named, ordered=ordered).bought
     if bought < count:
-        yield path, f"{count} licenses are {what}"
+        yield path, f"{count} licenses are {use}"
     elif named < ordered:
         yield path, f"{ordered} licenses were bought by its orders"
 
 
-def _of_domains(path: str, account: Account) -> Iterator[InputError]:
+def _domain_errors(path: str, account: Account) -> Iterator[InputError]:
     """Check that no managed domain is a public mail domain (INV-18)."""
     for number, domain in enumerate(account.managed_domains):
         labels = domain.split(".")
@@ -113,30 +113,30 @@ def _repeated(path: str, meetings: Sequence[Meeting]) -> Iterator[InputError]:
             yield path, f"{name} is listed twice"
 
 
-def _of_account(
+def _account_errors(
     path: str, account: Account, known: AccountRow, ordered: Counter[tuple[str, int]]
 ) -> Iterator[InputError]:
     state = account.state if "state" in account.model_fields_set else known.state
     if known.state == "closed" and state == "open":
-        yield f"{path}.state", "a closed account is never opened again"
+        yield f"{path}.state", "a closed account cannot be reopened"
     if state == "closed" and (known.users or account.users):
         yield f"{path}.users", "a closed account has no users"
     if len(_owners(account, known)) > 1:
-        yield f"{path}.users", "an account has one owner: say what the present one becomes"
+        yield f"{path}.users", "an account has one owner; name the new role of the present owner"
     if account.licenses is not None:
-        needed = _licensed(account, known) + known.base_licenses.reserved
-        yield from _of_bought(
+        used = _licensed(account, known) + known.base_licenses.reserved
+        yield from _pool_errors(
             f"{path}.licenses",
             account.licenses,
             known.base_licenses,
             ordered[WORKPLACE, NO_CAPACITY],
-            (needed, "assigned or reserved"),
+            (used, "assigned or reserved"),
         )
     yield from _moved_payments(path, account, known.subscriptions)
-    yield from _of_money(path, account, known)
+    yield from _money_errors(path, account, known)
 
 
-def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
+def _money_errors(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
     paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
     if account.currency != known.currency and (
         known.credit or any(payment.amount for payment in paid.values())
@@ -144,7 +144,7 @@ def _of_money(path: str, account: Account, known: AccountRow) -> Iterator[InputE
         yield f"{path}.currency", f"the account has money in {known.currency}"
     change = account.credit - known.credit_named
     if names_other_credit(account, known) and known.credit + change < 0:
-        yield f"{path}.credit", f"only {known.credit:f} is left to take back"
+        yield f"{path}.credit", f"credit can be reduced by at most {known.credit:f}"
     if known.state == "closed":
         yield from _changed_payments(path, account, paid)
 
@@ -166,7 +166,7 @@ def _changed_payments(
             if known and (known.amount, known.method) != (payment.amount, payment.method):
                 yield (
                     f"{path}.subscriptions[{number}].payments[{place}]",
-                    "what a closed account has paid stays as it is",
+                    "the payments of a closed account cannot be changed",
                 )
 
 
@@ -200,7 +200,7 @@ def _moved_payments(
 
 
 def _not_storable(path: str, value: object) -> Iterator[InputError]:
-    """Find values that JSON allows and a database cannot store."""
+    """Yield the values that JSON allows and a database cannot store."""
     match value:
         case dict():
             for name, member in value.items():

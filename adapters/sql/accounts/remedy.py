@@ -27,7 +27,7 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import current_membership, require_account
 from adapters.sql.money.ledger import count_entries, post
-from adapters.sql.money.payment_method import first_to_take_charge
+from adapters.sql.money.payment_method import first_accepting_method
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
 from domain.ledger import charge, methods_of
@@ -38,7 +38,7 @@ from domain.remedy import Changed, Removal
 class SqlRemedies:
     """Changes to accounts that an owner wants to leave.
 
-    Each method returns what it changed; a repetition changes nothing.
+    Each method returns its changes; a repetition changes nothing.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -86,10 +86,10 @@ class SqlRemedies:
         return [Changed(kind="room", id=room)]
 
     async def pay_invoice(self, account: str, invoice: str, at: datetime) -> list[Changed]:
-        """Charge the open amount to the first payment method of the account that accepts it.
+        """Charge the open amount to the account's first payment method that accepts it.
 
-        Raises Refused: `not_found`, `payment_declined` (by all of them; the attempts are
-        recorded).
+        Raises Refused: `not_found`, `payment_declined` (by all methods; the declines are
+        counted).
         """
         async with writing(self._engine) as session:
             row = await require_account(session, account, lock=True)
@@ -98,12 +98,12 @@ class SqlRemedies:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
             if due.status == "paid":
                 return []
-            paid = not due.amount_due or bool(await first_to_take_charge(session, account))
+            paid = not due.amount_due or bool(await first_accepting_method(session, account))
             if paid:
                 await _pay(session, row, due, at)
                 await announce(session, [account], at)
         if not paid:
-            # After the commit, which keeps the number of declined charges.
+            # After the commit, which stores the number of declined charges.
             raise Refused(
                 ErrorCode.PAYMENT_DECLINED,
                 f"Every payment method of {account} declined the charge for {invoice}.",
@@ -144,7 +144,7 @@ async def _end_membership(
     session: AsyncSession, membership: MembershipRow, how: Removal, at: datetime
 ) -> None:
     await leave(session, membership, at)
-    # At once, before there is a new membership: a person is on one account at any time.
+    # At once, because the database refuses a second current membership even for a moment.
     await session.execute(
         update(MembershipRow).where(MembershipRow.id == membership.id).values(until=at, leaving=how)
     )

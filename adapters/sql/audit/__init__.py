@@ -1,1 +1,1 @@
-"""The checks that prove what the store must keep true (AUD)."""
+"""The checks of the store's invariants (AUD)."""

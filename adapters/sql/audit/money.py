@@ -125,13 +125,13 @@ async def money_violations(session: AsyncSession) -> list[Violation]:
         for row in await session.scalars(select(RefundRow).order_by(RefundRow.refund_id))
     ]
     return [
-        *[found async for found in _of_settlements(session)],
-        *_of_bookings(refunds, await _flows(session)),
-        *[found async for found in _of_payments(session, refunds)],
+        *[found async for found in _settlement_violations(session)],
+        *_refund_violations(refunds, await _refund_transfers(session)),
+        *[found async for found in _payment_violations(session, refunds)],
     ]
 
 
-async def _of_settlements(session: AsyncSession) -> AsyncIterator[Violation]:
+async def _settlement_violations(session: AsyncSession) -> AsyncIterator[Violation]:
     settled = {row.invitation_id: row for row in await session.scalars(select(SettlementRow))}
     rows = await session.execute(
         select(InvitationRow.invitation_id, InvitationRow.record)
@@ -143,28 +143,28 @@ async def _of_settlements(session: AsyncSession) -> AsyncIterator[Violation]:
             yield Violation(
                 rule="QUO-4",
                 subject=invitation_id,
-                message="its choice, its settlement and what was settled do not agree",
+                message="its choice and settlement differ from the stored settlement",
             )
 
 
 def _agree(record: Invitation, settled: SettlementRow | None) -> bool:
-    said = record.settlement
+    recorded = record.settlement
     if settled is None or settled.kind is None:
         worthless = settled is None or settled.quote.total.amount == 0
-        return worthless and said is None and record.choice is None
+        return worthless and recorded is None and record.choice is None
     return (
-        said is not None
-        and settled.kind == said.kind == record.choice
-        and settled.quote.total == said.amount
-        and said.amount.amount > 0
+        recorded is not None
+        and settled.kind == recorded.kind == record.choice
+        and settled.quote.total == recorded.amount
+        and recorded.amount.amount > 0
     )
 
 
 TransferSums = Mapping[str, Mapping[str, Decimal]]
-"""The net amounts that each refund sent to other ledger accounts."""
+"""The net amounts transferred from each refund, by receiving ledger account."""
 
 
-async def _flows(session: AsyncSession) -> TransferSums:
+async def _refund_transfers(session: AsyncSession) -> TransferSums:
     due = refund_due("")
     both_ways = union_all(
         select(
@@ -182,26 +182,26 @@ async def _flows(session: AsyncSession) -> TransferSums:
         .group_by(both_ways.c.refund, both_ways.c.other)
         .having(amount != _ZERO)
     )
-    flows: dict[str, dict[str, Decimal]] = defaultdict(dict)
+    sums: dict[str, dict[str, Decimal]] = defaultdict(dict)
     for refund, other, sent in rows:
-        flows[owner_of(refund)][other] = sent
-    return flows
+        sums[owner_of(refund)][other] = sent
+    return sums
 
 
-def _of_bookings(
-    refunds: Iterable[tuple[RefundPlan, Refund]], flows: TransferSums
+def _refund_violations(
+    refunds: Iterable[tuple[RefundPlan, Refund]], transferred: TransferSums
 ) -> Iterator[Violation]:
-    said = {order.refund_id: _expected(order, refund) for order, refund in refunds}
-    for refund_id in sorted({*said, *flows}):
-        if said.get(refund_id) != flows.get(refund_id):
+    expected = {plan.refund_id: _expected_sums(plan, refund) for plan, refund in refunds}
+    for refund_id in sorted({*expected, *transferred}):
+        if expected.get(refund_id) != transferred.get(refund_id):
             yield Violation(
                 rule="REF-5",
                 subject=refund_id,
-                message="its parts and the entries of the ledger do not agree",
+                message="its parts differ from the entries of the ledger",
             )
 
 
-def _expected(plan: RefundPlan, refund: Refund) -> Mapping[str, Decimal]:
+def _expected_sums(plan: RefundPlan, refund: Refund) -> Mapping[str, Decimal]:
     sent: dict[str, Decimal] = defaultdict(Decimal)
     receivers = {
         PartState.SUCCEEDED: methods_of(plan.source),
@@ -215,15 +215,15 @@ def _expected(plan: RefundPlan, refund: Refund) -> Mapping[str, Decimal]:
     return dict(sent)
 
 
-async def _of_payments(
+async def _payment_violations(
     session: AsyncSession, refunds: Iterable[tuple[RefundPlan, Refund]]
 ) -> AsyncIterator[Violation]:
-    """Compare refunds with payments, by our records and by those of the provider."""
-    ours: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for order, refund in refunds:
+    """Compare refunds with payments, in our records and in those of the provider."""
+    recorded: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for plan, refund in refunds:
         for part in refund.parts:
-            ours[order.source, part.payment] += part.amount.amount
-    theirs = await session.execute(
+            recorded[plan.source, part.payment] += part.amount.amount
+    at_provider = await session.execute(
         select(
             ProviderRefundRow.account_id,
             ProviderRefundRow.payment,
@@ -232,7 +232,10 @@ async def _of_payments(
         .where(ProviderRefundRow.outcome != PartState.FAILED)
         .group_by(ProviderRefundRow.account_id, ProviderRefundRow.payment)
     )
-    returned = [*ours.items(), *(((account, payment), sum_) for account, payment, sum_ in theirs)]
+    returned = [
+        *recorded.items(),
+        *(((account, payment), amount) for account, payment, amount in at_provider),
+    ]
     for (account, payment), amount in returned:
         paid = await session.get(PaymentRow, {"account_id": account, "id": payment})
         if paid is None or amount > paid.amount:

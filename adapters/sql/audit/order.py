@@ -110,7 +110,7 @@ async def order_violations(session: AsyncSession) -> list[Violation]:
         Violation(
             rule="AUD",
             subject=row.order_id,
-            message="its record and its invoices do not agree",
+            message="its record differs from its invoices",
         )
         for row in await session.scalars(select(OrderRow).order_by(OrderRow.order_id))
         if not _agree(row, await invoices_of(session, row.order_id))

@@ -36,7 +36,7 @@ _ITS_MEMBERSHIP: Final = (
     & (MembershipRow.email == InvitationRow.email)
 )
 
-_FOR_AN_INVITATION: Final = "invitation:"
+_LEFT_FOR_INVITATION: Final = "invitation:"
 _BEFORE: Final = aliased(MembershipRow)
 _WINNER: Final = aliased(InvitationRow)
 
@@ -74,10 +74,11 @@ _CHECKS: Final = (
         "AUD",
         "the user left for an invitation that was not accepted",
         select(MembershipRow.email).where(
-            MembershipRow.leaving.startswith(_FOR_AN_INVITATION),
+            MembershipRow.leaving.startswith(_LEFT_FOR_INVITATION),
             ~exists()
             .where(
-                MembershipRow.leaving == literal(_FOR_AN_INVITATION) + InvitationRow.invitation_id,
+                MembershipRow.leaving
+                == literal(_LEFT_FOR_INVITATION) + InvitationRow.invitation_id,
                 MembershipRow.email == InvitationRow.email,
                 ACCEPTED,
             )
@@ -141,7 +142,7 @@ _CHECKS: Final = (
     ),
 )
 
-_COUNT_QUERIES: Final[dict[str, type[Base]]] = {
+_COUNTED_TABLES: Final[dict[str, type[Base]]] = {
     "accounts": AccountRow,
     "memberships": MembershipRow,
     "invitations": InvitationRow,
@@ -156,12 +157,12 @@ _COUNT_QUERIES: Final[dict[str, type[Base]]] = {
 
 
 async def audit(engine: AsyncEngine) -> AuditReport:
-    """Run all checks on one snapshot; return what was counted and every violation."""
+    """Run all checks on one snapshot; return the counts of records and every violation."""
     async with reading(engine) as session:
         return AuditReport(
             checked={
-                what: await session.scalar(select(func.count()).select_from(table)) or 0
-                for what, table in _COUNT_QUERIES.items()
+                kind: await session.scalar(select(func.count()).select_from(table)) or 0
+                for kind, table in _COUNTED_TABLES.items()
             },
             violations=(
                 *[

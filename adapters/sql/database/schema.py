@@ -131,7 +131,7 @@ class SubscriptionRow(Listed):
 
     @property
     def period_end(self) -> date:
-        """Return the end of the subscription, else that of its period."""
+        """Return the time at which the subscription ended, else the end of its period."""
         return self.ended or self.paid_until
 
     @period_end.setter
@@ -161,7 +161,7 @@ class InvoiceRow(Listed):
     status: Mapped[str]
 
     def apply_imported_amount(self, amount: Decimal) -> None:
-        """Apply the open amount of an import file; what credit has paid stays paid."""
+        """Apply the open amount of an import file; the amount that credit has paid stays paid."""
         if self.amount_named is None:
             self.amount_due = self.amount_named = amount
         elif amount not in {self.amount_due, self.amount_named}:
@@ -254,7 +254,7 @@ class MembershipRow(Base):
             postgresql_where=_OWNER,
         ),
         Index("memberships_by_account", "account_id"),
-        # An acceptance makes one membership, whatever is repeated (INV-11).
+        # A repeated acceptance creates no second membership (INV-11).
         UniqueConstraint("invitation_id"),
         CheckConstraint("role IN ('owner', 'admin', 'member')", "role"),
         CheckConstraint("origin IN ('import', 'invitation', 'unlink')", "origin"),
@@ -418,7 +418,7 @@ class AssignmentRow(Base):
     )
     """The reason why the user was refused or waits."""
     held_before: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """True if the user held this license before, so that none was taken from the pool."""
+    """True if the user held this license before, so that the pool did not change."""
 
     @property
     def waits(self) -> bool:
@@ -535,7 +535,7 @@ class AccountRow(Base):
 
     @property
     def credit(self) -> Decimal:
-        """Return the present balance."""
+        """Return the present credit balance."""
         amount = self.credit_balance.amount if self.credit_balance else Decimal(0)
         return rounded(amount, self.currency).amount
 
@@ -548,8 +548,8 @@ class AccountRow(Base):
 class InvitationRow(Base):
     """An invitation, kept after its end (INV-7).
 
-    `record` is the complete invitation; the other columns repeat what is searched or
-    constrained.
+    `record` is the complete invitation; the other columns repeat the values that are searched
+    or constrained.
     """
 
     __tablename__ = "invitations"
@@ -582,7 +582,7 @@ class InvitationRow(Base):
     quiet_since: Mapped[datetime | None]
     """The time of the last e-mail to the invitee or of their last answer (REM-1)."""
     reminded_by: Mapped[str | None]
-    """The reminder run that requested the last reminder, if it was named."""
+    """The reminder run that requested the last reminder, if known."""
     deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     ordered: Mapped[Invite] = mapped_column(Document(TypeAdapter(Invite)))
@@ -625,7 +625,7 @@ class AnnouncementRow(Base):
     """A signal to a workflow that its data in the store has changed (BLK-4)."""
 
     __tablename__ = "announcements"
-    # Without it SQLite reuses the numbers of deleted rows, and `done` would delete a new one.
+    # Otherwise SQLite reuses the numbers of deleted rows, and `done` might delete a new row.
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -668,7 +668,7 @@ class RefundRow(Base):
 
 
 class OrderRow(Base):
-    """An order of licenses, with the days that its terms follow from (ADD)."""
+    """An order of licenses, with the days from which its terms are computed (ADD)."""
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -692,9 +692,9 @@ class OrderRow(Base):
     released: Mapped[tuple[str, ...]] = mapped_column(
         Document(TypeAdapter(tuple[str, ...])), default=()
     )
-    """The users whose license ended then."""
+    """The users whose license ended with the last reduction."""
     reported_at: Mapped[datetime | None]
-    """The time when the buyer saw the order; before, the same request returns this order."""
+    """The time when the buyer saw the order; until then a repeated request returns this order."""
     record: Mapped[Order] = mapped_column(Document(TypeAdapter(Order)))
 
 
@@ -786,7 +786,7 @@ class BatchRow(Base):
     """The hash of the request, by which a repetition is recognized."""
     filed_at: Mapped[datetime]
     reported_at: Mapped[datetime | None]
-    """The time when the results were returned; before, the same request is this batch."""
+    """The time of reporting the results; until then a repeated request returns this batch."""
     ordered: Mapped[Batch] = mapped_column(Document(TypeAdapter(Batch)))
 
 

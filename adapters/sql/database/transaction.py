@@ -38,7 +38,7 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         ):
             yield session
     except (DataError, IntegrityError, ProgrammingError):
-        # The database answered: the statement is wrong.
+        # The database is available; the statement is wrong.
         raise
     except (DBAPIError, OSError, TimeoutError) as error:
         # The text of the whole error contains the statement and its values.
@@ -55,7 +55,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 
 
 async def advisory_lock(session: AsyncSession, name: str) -> None:
-    """Lock `name` until the transaction ends; on SQLite there is one writer anyway."""
+    """Lock `name` until the transaction ends; SQLite needs no lock, as it has one writer."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 

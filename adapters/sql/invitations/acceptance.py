@@ -65,10 +65,10 @@ class _Rows:
 
 
 async def commit_acceptance(session: AsyncSession, request: JoinAccount) -> AccountJoined:
-    """Move the person, once, and settle their money; return the record that is kept.
+    """Move the person, once, and settle their money; return the stored record.
 
-    Their other open invitations end here as superseded (INV-14). Raises Refused as
-    `InvitationStore.join` says, in the order of the rules.
+    Their other open invitations end as superseded (INV-14). Raises Refused as documented at
+    `InvitationStore.join`.
     """
     invite, at = request.invite, request.invitation.journal[-1].at
     await advisory_lock_on_invitee(session, invite.email)
@@ -148,7 +148,10 @@ async def _load_facts(
 
 
 async def load_source(session: AsyncSession, membership: MembershipRow | None) -> Account | None:
-    """Return the account that the person would leave: complete for its owner, else in part."""
+    """Return the account that the person would leave.
+
+    It is complete if the person owns it; otherwise they are its only user.
+    """
     if membership is None:
         return None
     only = None if membership.role == Role.OWNER else membership.email
@@ -197,16 +200,16 @@ async def _leave(
     membership.leaving = f"invitation:{rows.invitation.invitation_id}"
     # Before the new membership: a person is on one account at every moment.
     await session.flush()
-    # After `leave`: it records the add-on of the owner, which the admins are told (TRF-3).
+    # After `leave`, which records the add-on that the owner loses, for the admins (TRF-3).
     await release_licenses(session, ended, at)
 
 
 async def _close(
     session: AsyncSession, accounts: Mapping[str, AccountRow], closing: Closing, at: datetime
 ) -> list[Order]:
-    """Close the source account and settle its money; return its paid orders, ended here."""
+    """Close the source account, end its orders and settle its money; return its paid orders."""
     source, target = accounts[closing.closure.source], accounts[closing.closure.target]
-    # Before the money moves: credit that was reserved for an order moves with the rest.
+    # Before the settlement: the credit reserved for unpaid orders is settled with the rest.
     ended = await end_orders(session, source, at)
     await write_settlement(session, closing, target, at)
     source.state = "closed"

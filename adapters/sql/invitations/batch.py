@@ -8,7 +8,7 @@ from sqlalchemy import Select, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import BatchPersonRow, InvitationRow
-from adapters.sql.database.schema import BatchRow as FiledBatchRow
+from adapters.sql.database.schema import BatchRow as StoredBatchRow
 from adapters.sql.database.transaction import advisory_lock, reading, writing
 from adapters.sql.invitations.invitation import bind_run
 from adapters.sql.invitations.record import stored_invitation
@@ -16,7 +16,7 @@ from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState
 
-_READ_AT_ONCE: Final = 1000
+_ROWS_PER_FETCH: Final = 1000
 
 
 class SqlBatches:
@@ -25,16 +25,16 @@ class SqlBatches:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def named(self, digest: str) -> str:
-        """Return the id of the batch for a request with that digest.
+    async def current_id(self, digest: str) -> str:
+        """Return the id of the batch for a request with this digest.
 
-        It stays the same until the results are reported; then a repeated request is a new batch.
+        Once its results were reported, a repeated request is a new batch.
         """
         async with reading(self._engine) as session:
             reported = await session.scalar(
                 select(func.count())
-                .select_from(FiledBatchRow)
-                .where(FiledBatchRow.digest == digest, FiledBatchRow.reported_at.is_not(None))
+                .select_from(StoredBatchRow)
+                .where(StoredBatchRow.digest == digest, StoredBatchRow.reported_at.is_not(None))
             )
         return f"{digest[:16]}-{(reported or 0) + 1}"
 
@@ -43,35 +43,35 @@ class SqlBatches:
     ) -> Batch:
         """Store the request once, and return it as stored.
 
-        Repeated before any row was invited, it replaces the stored one. Raises Refused:
-        `conflict`, if another request has that id.
+        A request that is repeated before any row was invited replaces the stored one. Raises
+        Refused: `conflict`, if another request has that id.
         """
         async with writing(self._engine) as session:
             await advisory_lock(session, f"batch {batch.batch_id}")
-            kept = await session.get(FiledBatchRow, batch.batch_id)
+            kept = await session.get(StoredBatchRow, batch.batch_id)
             if kept and kept.digest != digest:
                 raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")
             if kept:
                 if not await _has_started(session, batch.batch_id):
-                    # The workflow never started: the new terms apply.
+                    # The workflow never started, so the policy of the repeated request applies.
                     kept.ordered = batch
                 return kept.ordered
             session.add(
-                FiledBatchRow(batch_id=batch.batch_id, digest=digest, filed_at=at, ordered=batch)
+                StoredBatchRow(batch_id=batch.batch_id, digest=digest, filed_at=at, ordered=batch)
             )
             await session.flush()
             await session.execute(
                 insert(BatchPersonRow),
-                [_values(batch.batch_id, row) for row in rows],
+                [_row_values(batch.batch_id, row) for row in rows],
             )
             return batch
 
     async def report(self, batch_id: str, at: datetime) -> None:
-        """Record that the results were given to the requester."""
+        """Record that the results were reported to the requester."""
         async with writing(self._engine) as session:
             await session.execute(
-                update(FiledBatchRow)
-                .where(FiledBatchRow.batch_id == batch_id, FiledBatchRow.reported_at.is_(None))
+                update(StoredBatchRow)
+                .where(StoredBatchRow.batch_id == batch_id, StoredBatchRow.reported_at.is_(None))
                 .values(reported_at=at)
             )
 
@@ -149,7 +149,7 @@ class SqlBatches:
                 )
                 .where(BatchPersonRow.batch_id == batch_id, BatchPersonRow.result.is_not(None))
                 .order_by(BatchPersonRow.position)
-                .execution_options(yield_per=_READ_AT_ONCE)
+                .execution_options(yield_per=_ROWS_PER_FETCH)
             )
             async for row, invitation in rows:
                 assert row.result is not None, "the query excludes rows without a result"
@@ -164,7 +164,7 @@ class SqlBatches:
         return found
 
 
-def _values(batch_id: str, row: BatchRow) -> dict[str, object]:
+def _row_values(batch_id: str, row: BatchRow) -> dict[str, object]:
     return {
         "batch_id": batch_id,
         "position": row.position,
@@ -183,7 +183,7 @@ def _invitations_of(batch_id: str) -> Select[str]:
 
 
 async def _has_started(session: AsyncSession, batch_id: str) -> bool:
-    """Return whether any of its rows was invited."""
+    """Return whether any row of the batch was invited."""
     of_the_batch = BatchPersonRow.batch_id == batch_id
     invited = BatchPersonRow.result.in_(("invited", "already_invited"))
     return bool(await session.scalar(select(exists().where(of_the_batch, invited))))

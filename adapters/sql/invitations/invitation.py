@@ -68,8 +68,8 @@ class SqlInvitations:
 
         Returns None, or the live invitation if there is one (INV-3). Raises Refused:
         `not_found`, `not_authorized`, `target_not_paid`, `already_member`,
-        `belongs_to_other_account`, `conflict` (an earlier invitation whose settlement is
-        open, INV-8; or `beside` names one that is not blocked, BLK-6), `no_seats`.
+        `belongs_to_other_account`, `conflict` (the settlement of an earlier invitation is
+        open, INV-8; or `owner_invitation_id` names one that is not blocked, BLK-6), `no_seats`.
         """
         async with writing(self._engine) as session:
             await advisory_lock_on_invitee(session, invite.email)
@@ -242,7 +242,7 @@ class SqlInvitations:
         """
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
-            if invitation.follows(row.record):
+            if invitation.may_replace(row.record):
                 manifest = row.record.manifest
                 moved = {"manifest": manifest, "with_errors": failed(manifest)}
                 store_record(row, invitation.model_copy(update=moved))
@@ -261,8 +261,8 @@ class SqlInvitations:
             store_record(row, row.record.model_copy(update=changes))
             return row.record
 
-    async def standing(self, invite: Invite) -> InvitationRead:
-        """Return the record and what blocks its acceptance; changes nothing (BLK-4)."""
+    async def read(self, invite: Invite) -> InvitationRead:
+        """Return the record and the blockers of its acceptance; change nothing (BLK-4)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invite.invitation_id)
             if row is None:
@@ -284,7 +284,7 @@ class SqlInvitations:
             return row.record
 
     async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Return whether the record is still that of `invitation` (REM-1)."""
+        """Return whether the invitation is unchanged since `invitation` was recorded (REM-1)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
             if row is None:
@@ -296,7 +296,7 @@ class SqlInvitations:
         """Return whether the e-mail of `invitation` is no longer due (OPS-2)."""
         async with reading(self._engine) as session:
             row = await session.get(InvitationRow, invitation_id)
-            return row is None or row.record.overtakes(invitation)
+            return row is None or row.record.outdates_email_of(invitation)
 
     async def parties(self, invite: Invite) -> InvitationParties:
         """Return the recipients of the invitation's letters, from the directory (TXT-1).
@@ -330,7 +330,7 @@ class SqlInvitations:
             return await _with_admins(session, parties, invite, target, left) if left else parties
 
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
-        """Return the effects of accepting; changes nothing (QUO-8)."""
+        """Return the effects of accepting; change nothing (QUO-8)."""
         async with reading(self._engine) as session:
             return await build_preview(session, request)
 
@@ -352,8 +352,8 @@ async def _claim(
 ) -> StoredInvitation | None:
     """Insert the invitation, or return the live one; the inviter has been authorized.
 
-    Unless the person is `known`, there is nothing that could refuse them but the seats.
-    Raises Refused with nothing changed.
+    A person who is not `known` can be refused only for lack of seats. Raises Refused with
+    nothing changed.
     """
     live = await _find_live(session, invite) if known else None
     if live is None:
@@ -413,7 +413,7 @@ async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
 
 
 async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
-    """Return why the inviter cannot invite anybody into the account, if so (INV-1)."""
+    """Return the refusal of every row, if the inviter may not invite into the account (INV-1)."""
     try:
         target = await require_account(session, invite.account, lock=True)
         await require_admin(session, invite.account, invite.invited_by)
@@ -457,7 +457,7 @@ async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
 
 
 async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
-    """Return the blocked invitation that other users are invited beside (BLK-6).
+    """Return the blocked invitation of an owner whose users are invited, too (BLK-6).
 
     Raises Refused: `not_found`, `conflict` (not blocked).
     """
@@ -489,7 +489,7 @@ async def _with_admins(
     target: AccountRow,
     left: MembershipRow,
 ) -> InvitationParties:
-    """Add the target's admins, and what the acceptance left behind and credited (CRD-2, TRF-3)."""
+    """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
     admins = await admins_of(session, target.id)
     return parties.model_copy(
         update={
@@ -501,7 +501,7 @@ async def _with_admins(
 
 
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
-    """Return what the acceptance credited to the target, with either choice."""
+    """Return the amount that the acceptance credited to the target; None if there was none."""
     entries = await posted(session, credit_transfer_ids(invite.invitation_id))
     receiver = credit_of(invite.account)
     credited = [entry.amount for entry in entries.values() if entry.credited == receiver]

@@ -1,4 +1,4 @@
-"""Preview of an acceptance, computed from the store without a change to it (QUO-8)."""
+"""Preview of an acceptance, computed from the store without changing it (QUO-8)."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +13,7 @@ from domain.preview import preview_acceptance
 
 
 async def build_preview(session: AsyncSession, request: PreviewInvitation) -> InvitationPreviewed:
-    """Return the preview; while the recorded quote binds, the same one is shown again."""
+    """Return the preview, with the recorded quote while it binds, else with a new one."""
     invite = request.invite
     source = await source_of(session, invite)
     person = await session.get(PersonRow, invite.email)

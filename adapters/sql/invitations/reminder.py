@@ -16,7 +16,7 @@ from domain.invitation import REMINDABLE
 from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
 
-_LAST: Final = 10
+_LAST_RUNS: Final = 10
 
 
 class SqlReminders:
@@ -31,10 +31,10 @@ class SqlReminders:
             await session.merge(ReminderRunRow(**run.model_dump()))
 
     async def runs(self) -> tuple[ReminderRun, ...]:
-        """Return the last runs, newest first; their counts include late reminders."""
+        """Return the last runs, newest first; counts include reminders sent after the run."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
-                select(ReminderRunRow).order_by(ReminderRunRow.started_at.desc()).limit(_LAST)
+                select(ReminderRunRow).order_by(ReminderRunRow.started_at.desc()).limit(_LAST_RUNS)
             )
             kept = [ReminderRun.model_validate(row, from_attributes=True) for row in rows]
             late = await _reminded(session, [run.run_id for run in kept])
@@ -98,17 +98,17 @@ class SqlReminders:
         async with reading(self._engine) as session:
             # All run ids have the same length.
             dot = func.length(LetterRow.letter_id) - len(run_id)
-            series, run = (
+            prefix, run = (
                 func.substr(LetterRow.letter_id, 1, dot - 1),
                 func.substr(LetterRow.letter_id, dot + 1),
             )
             last = await session.execute(
-                select(series, func.max(ReminderRunRow.started_at))
+                select(prefix, func.max(ReminderRunRow.started_at))
                 .join(ReminderRunRow, ReminderRunRow.run_id == run)
                 .where(LetterRow.letter_id.startswith("digest."), run != run_id)
-                .group_by(series)
+                .group_by(prefix)
             )
-            return {begins_with: at for begins_with, at in last}
+            return {digest: at for digest, at in last}
 
 
 async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[str | None, int]:
@@ -121,7 +121,7 @@ async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[st
 
 
 def _stale(run_id: str, quiet_before: datetime) -> ColumnElement[bool]:
-    """Return the filter of unanswered invitations that are quiet, or were until this run."""
+    """Return the filter of unanswered invitations that are quiet, or reminded by this run."""
     return InvitationRow.state.in_(REMINDABLE) & or_(
         InvitationRow.quiet_since <= quiet_before, InvitationRow.reminded_by == run_id
     )

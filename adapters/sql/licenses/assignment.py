@@ -55,7 +55,7 @@ class SqlAssignments:
                 await require_admin(session, request.account, request.by)
                 require_paid(account)
                 row = await _carry_out(session, request, at)
-            return await _read(session, row)
+            return await _read_assignment(session, row)
 
     async def assignment(self, request_id: str) -> Assignment:
         """Return the request with its present results. Raises Refused: `not_found`."""
@@ -63,7 +63,7 @@ class SqlAssignments:
             row = await session.get(AssignmentRequestRow, request_id)
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
-            return await _read(session, row)
+            return await _read_assignment(session, row)
 
     async def unfinished(self) -> list[tuple[AssignLicenses, datetime]]:
         """Return the requests with waiting users and the time of each, the oldest first."""
@@ -118,13 +118,13 @@ class SqlAssignments:
         *,
         cascade: bool = False,
     ) -> list[AssignmentResult]:
-        """Take licenses from users; return a result for each, with the meetings affected.
+        """Release the licenses of users; return a result for each, with the meetings affected.
 
         A user without a license is `released` too, and no longer waits for one. A person who
         is not on the account is `refused` (`not_found`), and so is a user who would lose the
-        base license of an add-on (`dependency_violation`), unless `cascade` takes both
-        (ASG-7). Users who wait are served with the freed licenses. Raises Refused:
-        `not_found`, `not_authorized`, `target_not_paid`.
+        base license of an add-on (`dependency_violation`), unless `cascade` releases both
+        (ASG-7). Waiting users are served with the freed licenses. Raises Refused: `not_found`,
+        `not_authorized`, `target_not_paid`.
         """
         async with writing(self._engine) as session:
             row = await require_account(session, account, lock=True)
@@ -166,7 +166,7 @@ async def _carry_out(
     session: AsyncSession, request: AssignLicenses, at: datetime
 ) -> AssignmentRequestRow:
     """Serve, refuse or queue every user of the request; an atomic one is all or nothing."""
-    requested = _as_row(request, await _capacity(session, request), at)
+    requested = _as_row(request, await _resolved_capacity(session, request), at)
     session.add(requested)
     rows = requested.assignments
     users = await users_of(session, request.account, request.emails)
@@ -208,10 +208,10 @@ def _as_row(request: AssignLicenses, capacity: int, at: datetime) -> AssignmentR
 
 
 def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) -> bool:
-    """Return whether the request may free licenses for users who wait.
+    """Return whether the request may lead to licenses for users who wait.
 
-    It does when it gives base licenses or replaces the add-ons of `users`; otherwise the
-    waiting users need not be read.
+    It may when it gives base licenses or replaces add-ons of `users`; otherwise the waiting
+    users need not be read.
     """
     return (
         request.sku is Sku.WORKPLACE
@@ -220,7 +220,7 @@ def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) 
     )
 
 
-async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:
+async def _resolved_capacity(session: AsyncSession, request: AssignLicenses) -> int:
     """Return the requested capacity, or the only one possible (ASG-2).
 
     Raises Refused: `invalid_capacity`, `capacity_required`.
@@ -233,10 +233,10 @@ async def _capacity(session: AsyncSession, request: AssignLicenses) -> int:
     for choices in (bought, [pool for pool in bought if pool.free]):
         if len(choices) == 1:
             return choices[0].capacity
-    had = ", ".join(str(pool.capacity) for pool in bought) or "none"
+    capacities = ", ".join(str(pool.capacity) for pool in bought) or "none"
     raise Refused(
         ErrorCode.CAPACITY_REQUIRED,
-        f"Name the capacity to assign; {request.account} has {had}.",
+        f"Name the capacity to assign; {request.account} has {capacities}.",
     )
 
 
@@ -254,7 +254,7 @@ def _require_all(rows: Sequence[AssignmentRow]) -> None:
 async def _unassign(
     session: AsyncSession, user: MembershipRow, sku: Sku, at: datetime, *, cascade: bool
 ) -> AssignmentResult:
-    """Take the license from one user, and end their waiting for another."""
+    """Release the license of one user, and end their waiting for another."""
     meetings = await meetings_of(session, user.email) if user.held else []
     if sku is Sku.WORKPLACE and user.held and not cascade:
         refused = Refused(
@@ -286,7 +286,7 @@ def _refused(email: str, error: dict[str, JsonValue]) -> AssignmentResult:
     return AssignmentResult(email=email, state=AssignmentState.REFUSED, error=error)
 
 
-async def _read(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
+async def _read_assignment(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
     users = await session.scalars(
         select(AssignmentRow)
         .where(AssignmentRow.request_id == row.request_id)

@@ -1,6 +1,6 @@
 """The counters of license pools, each changed by one guarded UPDATE (ASG-6).
 
-The caller has locked the account. A pool in the session follows each statement.
+The caller has locked the account. Each statement also updates the pools loaded in the session.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ async def return_license(session: AsyncSession, account: str, sku: Sku, capacity
 
 
 async def add_bought(session: AsyncSession, account: str, sku: Sku, capacity: int, by: int) -> None:
-    """Add licenses to the pool, or remove some with a negative number."""
+    """Add bought licenses to the pool, or remove some with a negative number."""
     await _create(session, account, sku, capacity)
     await session.execute(
         update(LicensePoolRow)
@@ -65,7 +65,7 @@ async def add_bought(session: AsyncSession, account: str, sku: Sku, capacity: in
 async def enlarge_by_import(
     session: AsyncSession, account: str, sku: Sku, capacity: int, by: int
 ) -> None:
-    """Add licenses that count as named by the import file."""
+    """Add bought licenses that count as named by the import file."""
     await _create(session, account, sku, capacity)
     await session.execute(
         update(LicensePoolRow)

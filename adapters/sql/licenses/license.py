@@ -28,7 +28,7 @@ from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 async def users_of(
     session: AsyncSession, account: str, emails: Collection[str]
 ) -> dict[str, MembershipRow]:
-    """Return those of these people who are on the account, with the licenses they hold."""
+    """Return the users of the account among `emails`, by address, with their add-ons loaded."""
     users: dict[str, MembershipRow] = {}
     for some in chunked(list(emails)):
         found = await session.scalars(
@@ -45,7 +45,7 @@ async def users_of(
 
 
 async def assign_base_license(session: AsyncSession, user: MembershipRow, at: datetime) -> bool:
-    """Give a basic user a base license; return whether the user has one then."""
+    """Assign a free base license to a basic user; return whether the user has one now."""
     if not user.licensed and await claim(session, user.account_id, Sku.WORKPLACE, NO_CAPACITY):
         user.licensed, user.licensed_at = True, at
     return user.licensed
@@ -54,7 +54,7 @@ async def assign_base_license(session: AsyncSession, user: MembershipRow, at: da
 async def assign_addon(
     session: AsyncSession, user: MembershipRow, capacity: int, at: datetime
 ) -> bool:
-    """Give a licensed user an add-on; return whether the user holds it then.
+    """Assign a free add-on to a licensed user; return whether the user holds it now.
 
     The same add-on again consumes nothing; another one returns to its pool (ASG-4).
     """
@@ -91,7 +91,10 @@ async def release_base_license(session: AsyncSession, user: MembershipRow) -> No
 
 
 async def remove_license(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
-    """Take a license from a user, a base license with the add-on; return its capacity."""
+    """Release the user's add-on, and the base license if `sku` names it.
+
+    Return the capacity of the add-on, None if there was none.
+    """
     capacity = await release_addon(session, user)
     if sku is Sku.WORKPLACE:
         await release_base_license(session, user)

@@ -50,9 +50,8 @@ async def shrink(
 ) -> list[str]:
     """Remove licenses from the pool; return the users whose license ended.
 
-    `release` names users whose license ends first. A base license takes the add-on with it
-    (ASG-7). Seats that are reserved for invitations stay, and so does that much of the pool
-    (INV-15).
+    `release` names users whose license ends first. With a base license the add-on ends, too
+    (ASG-7). The pool never becomes smaller than the number of reserved seats (INV-15).
     """
     pool = (await pools_of(session, account)).get((sku, capacity))
     if pool is None:
@@ -69,7 +68,7 @@ async def shrink(
 
 
 async def holders(session: AsyncSession, account: str, sku: Sku, capacity: int) -> list[str]:
-    """Return the users who hold a license of this pool, the longest first."""
+    """Return the users who hold a license of this pool, the earliest assignment first."""
     users = select(MembershipRow.email).where(
         MembershipRow.account_id == account, MembershipRow.until.is_(None)
     )
@@ -89,7 +88,7 @@ async def holders(session: AsyncSession, account: str, sku: Sku, capacity: int) 
 
 async def leave(session: AsyncSession, user: MembershipRow, at: datetime) -> None:
     """Return the licenses of a user who leaves the account, and end their waiting (TRF-3)."""
-    # Loads the add-on of the user, which the caller's query did not.
+    # The caller's query did not load the add-on of the user.
     await users_of(session, user.account_id, [user.email])
     user.addon_left = await remove_license(session, user, Sku.WORKPLACE)
     rows = await waiting(session, user.account_id, user.email)
@@ -122,9 +121,9 @@ def not_a_user_error(account: str, email: str) -> Refused:
 
 
 async def assign_waiting(session: AsyncSession, account: str, at: datetime) -> None:
-    """Give free licenses to the users who wait, the oldest first, and announce it (ASG-5).
+    """Assign free licenses to waiting users, the oldest first, and announce it (ASG-5).
 
-    This includes users who waited for a base license that has arrived (ASG-1).
+    This includes users who waited for a base license and have one now (ASG-1).
     """
     changed: set[str] = set()
     # A user who is served may return a license that another one waits for.
@@ -151,7 +150,7 @@ async def assign_waiting_row(
     """
     before = row.state, row.error
     row.held_before = _holds(row, user)
-    if not _cannot_serve(row, user, pools) and await _give(session, row, user, at):
+    if not _cannot_serve(row, user, pools) and await _assign(session, row, user, at):
         end_waiting(row, AssignmentState.ASSIGNED)
         return {row.request_id, *await _end_older_requests(session, row)}
     reason = missing_license(row.account_id, Sku(row.sku), row.capacity, licensed=user.licensed)
@@ -165,7 +164,10 @@ def _holds(row: AssignmentRow, user: MembershipRow) -> bool:
 
 
 def _cannot_serve(row: AssignmentRow, user: MembershipRow, pools: Pools) -> bool:
-    """Return whether an attempt is useless: hundreds of users may wait for one license."""
+    """Return whether no license is free for the user.
+
+    This saves statements: hundreds of users may wait for the same license.
+    """
     free = {key: pool.free for key, pool in pools.items()}
     return cannot_serve(
         Sku(row.sku),
@@ -177,7 +179,7 @@ def _cannot_serve(row: AssignmentRow, user: MembershipRow, pools: Pools) -> bool
     )
 
 
-async def _give(
+async def _assign(
     session: AsyncSession, row: AssignmentRow, user: MembershipRow, at: datetime
 ) -> bool:
     if row.sku == Sku.WORKPLACE or row.gives_base_license:
@@ -205,7 +207,9 @@ async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[
             end_waiting(
                 other,
                 AssignmentState.REFUSED,
-                Refused(ErrorCode.CONFLICT, f"{row.email} has got another license since."),
+                Refused(
+                    ErrorCode.CONFLICT, f"{row.email} has been assigned another license since."
+                ),
             )
     return {other.request_id for other in others}
 

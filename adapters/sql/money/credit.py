@@ -46,7 +46,7 @@ class SqlCredits:
 async def apply_automatically(session: AsyncSession, account: AccountRow, at: datetime) -> None:
     """Apply the credit of an `autopay` account to its open invoices (CRD-3).
 
-    The account is locked.
+    The caller has locked the account.
     """
     if account.collection == "autopay" and account.state == "open":
         await _apply(session, account, await _open_invoices(session, account), at)
@@ -57,7 +57,7 @@ async def _apply(
 ) -> int:
     """Apply credit to the invoices in this order; return how many got any.
 
-    An invoice that is paid may have been a blocker of the owner (BLK-2).
+    The change is announced: a paid invoice may have been a blocker of the owner (BLK-2).
     """
     if not invoices:
         return 0

@@ -21,8 +21,8 @@ _BALANCES = BalanceRow.metadata.tables[BalanceRow.__tablename__]
 _CHANGE_BALANCE = (
     update(_BALANCES)
     .where(
-        _BALANCES.c.ledger_account == bindparam("whose"),
-        _BALANCES.c.currency == bindparam("of"),
+        _BALANCES.c.ledger_account == bindparam("changed_account"),
+        _BALANCES.c.currency == bindparam("changed_currency"),
     )
     .values(amount=_BALANCES.c.amount + bindparam("change", type_=CountedAmount()))
 )
@@ -36,7 +36,9 @@ async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
     for transfer in transfers:
         changes[transfer.debited, transfer.amount.currency] -= transfer.amount.amount
         changes[transfer.credited, transfer.amount.currency] += transfer.amount.amount
-    await session.execute(insert(TransferRow), [_row(transfer) for transfer in transfers])
+    await session.execute(
+        insert(TransferRow), [_transfer_values(transfer) for transfer in transfers]
+    )
     await insert_missing(
         session,
         BalanceRow,
@@ -49,7 +51,7 @@ async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
     await connection.execute(
         _CHANGE_BALANCE,
         [
-            {"whose": account, "of": currency, "change": change}
+            {"changed_account": account, "changed_currency": currency, "change": change}
             for (account, currency), change in changes.items()
         ],
     )
@@ -114,7 +116,7 @@ def as_transfer(row: TransferRow) -> Transfer:
     )
 
 
-def _row(transfer: Transfer) -> dict[str, object]:
+def _transfer_values(transfer: Transfer) -> dict[str, object]:
     return {
         **transfer.model_dump(exclude={"amount"}),
         "currency": transfer.amount.currency,

@@ -24,13 +24,13 @@ from adapters.sql.membership import require_account, require_admin, user_or_owne
 from adapters.sql.money.catalog import imported_catalog
 from adapters.sql.money.order_invoice import (
     as_invoice,
+    credit_late_payment,
     due_invoice,
     earn_term,
     invoices_of,
     make_invoice,
     order_line,
     pay_invoice,
-    prepay_with_credit,
     reserve_credit,
     void_invoices,
 )
@@ -58,7 +58,7 @@ from domain.order import (
     require_valid_order,
 )
 from states.lifecycle import after
-from states.order import OrderMachine, ending, initial_record
+from states.order import OrderMachine, ending_event, initial_record
 
 _LIVE = OrderRow.state.not_in([state for state in OrderState if state.final])
 
@@ -82,35 +82,35 @@ class SqlOrders:
             row = await session.get(OrderRow, order.order_id)
             if row is None:
                 draft = await _draft(session, account, order, at)
-                row = _row(draft, at)
+                row = _new_row(draft, at)
                 session.add(row)
             return row.record
 
     async def keep(self, order: Order) -> Order:
         """Store `order` unless the stored record is newer; return the stored record."""
         async with writing(self._engine) as session:
-            _, row = await _locked(session, order)
+            _, row = await _lock_order(session, order)
             if not row.record.state.final and len(order.journal) >= len(row.record.journal):
-                await _keep(session, row, order)
+                await _store_record(session, row, order)
             return row.record
 
     async def invoice(self, order: Order, at: datetime) -> Order:
         """Create the due invoice, once, and reserve credit for it; return the record."""
         async with writing(self._engine) as session:
-            _, row = await _locked(session, order)
+            _, row = await _lock_order(session, order)
             if row.record.state.final:
                 return row.record
             invoice = await due_invoice(session, row, order)
             invoice = invoice or await make_invoice(session, row, order, at)
             if invoice.state != "paid":
                 await reserve_credit(session, row.account_id, invoice, order.tries, at)
-            await _keep(session, row, _newer(row, order))
+            await _store_record(session, row, _newer_record(row, order))
             return row.record
 
     async def due(self, order: Order) -> OrderDue | None:
         """Return the open amount of the due invoice of `order`; None once it is paid."""
         async with reading(self._engine) as session:
-            account, row = await _known(session, order.order_id)
+            account, row = await _require_order(session, order.order_id)
             invoice = await due_invoice(session, row, order)
             if invoice is None or invoice.state in {"paid", "void"}:
                 return None
@@ -122,22 +122,22 @@ class SqlOrders:
             )
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
-        """Book the payment and grow the pool, once per invoice (ADD-5)."""
+        """Book the payment and its effects, once per invoice (ADD-5)."""
         async with writing(self._engine) as session:
-            account, row = await _locked(session, order)
+            account, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
             if invoice is None or invoice.state == "paid":
                 return row.record
             if invoice.state == "void":
                 if payment:
-                    await prepay_with_credit(session, account.id, invoice, payment, at)
+                    await credit_late_payment(session, account.id, invoice, payment, at)
                 return row.record
-            record = _newer(row, order)
+            record = _newer_record(row, order)
             await pay_invoice(session, record, invoice, payment, at)
             if not record.was_paid:
                 await grow(session, *_pool_of(record), quantity=record.quantity, at=at)
             quote = record.quote.model_copy(update={"next_billing_date": invoice.period_end})
-            await _keep(
+            await _store_record(
                 session,
                 row,
                 record,
@@ -151,23 +151,23 @@ class SqlOrders:
     async def declined(self, order: Order, at: datetime) -> Order:
         """Record that every payment method has declined, once per attempt (ADD-4)."""
         async with writing(self._engine) as session:
-            _, row = await _locked(session, order)
+            _, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
             unpaid = invoice is not None and invoice.state in {"open", "failed"}
             if invoice and unpaid and row.record.tries <= order.tries:
                 invoice.state = "failed"
-                record = _newer(row, order)
+                record = _newer_record(row, order)
                 since = record.failed_since or at
-                await _keep(session, row, record, tries=order.tries + 1, failed_since=since)
+                await _store_record(session, row, record, tries=order.tries + 1, failed_since=since)
             return row.record
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Shrink the pool at the end of a term; return the record and released users (ADD-6)."""
+        """Reduce the pool at the end of a term; return the record and released users (ADD-6)."""
         async with writing(self._engine) as session:
-            account, row = await _locked(session, order)
+            account, row = await _lock_order(session, order)
             if row.record.state.final or row.reduced_after == len(order.journal):
                 return row.record, row.released
-            record, left = _newer(row, order), order.quantity_then or 0
+            record, left = _newer_record(row, order), order.quantity_then or 0
             released = await shrink(
                 session,
                 *_pool_of(record),
@@ -182,24 +182,26 @@ class SqlOrders:
             _reduce_line(line, left)
             row.reduced_after, row.released = len(order.journal), tuple(released)
             quantity = left or record.quantity
-            await _keep(session, row, record, quantity=quantity, quantity_then=None, release=())
+            await _store_record(
+                session, row, record, quantity=quantity, quantity_then=None, release=()
+            )
             return row.record, row.released
 
     async def void(self, order: Order, at: datetime) -> Order:
         """Void the open invoice, and return the credit reserved for it."""
         async with writing(self._engine) as session:
-            account, row = await _locked(session, order)
+            account, row = await _lock_order(session, order)
             if not row.record.state.final:
                 await void_invoices(session, account, row.order_id, at)
-                await _keep(session, row, _newer(row, order))
+                await _store_record(session, row, _newer_record(row, order))
             return row.record
 
     async def planned(
-        self, order: Order, quantity: int, release: tuple[str, ...], release_everybody: bool
+        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
     ) -> Order:
         """Return the order with `quantity` licenses from the end of its term on (ADD-6)."""
         async with reading(self._engine) as session:
-            if not release_everybody:
+            if not release_all_holders:
                 await _require_releasable(session, order, quantity, release)
             fewer = quantity < order.quantity
             return order.model_copy(
@@ -227,7 +229,7 @@ class SqlOrders:
     async def latest(self, order_id: str) -> Order:
         """Return the stored order. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            _, row = await _known(session, order_id)
+            _, row = await _require_order(session, order_id)
             return row.record
 
     async def listed(self, account: str) -> list[Order]:
@@ -252,7 +254,7 @@ class SqlOrders:
             return [row.record for row in await session.scalars(query)]
 
     async def report(self, order_id: str, at: datetime) -> None:
-        """Record that the buyer has seen the order; the same request again is a new order."""
+        """Record that the buyer has seen the order; a repeated request is then a new order."""
         query = update(OrderRow).where(OrderRow.order_id == order_id)
         async with writing(self._engine) as session:
             await session.execute(query.values(reported_at=at))
@@ -267,8 +269,7 @@ class SqlOrders:
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
     """End the orders of an account that closes, and announce it to their workflows (SRC-2).
 
-    Reserved credit becomes credit again. Return the paid orders, whose licenses are still in
-    the pools.
+    Reserved credit is returned. Return the paid orders, whose licenses are still in the pools.
     """
     ended: list[Order] = []
     for row in await _live_orders(session, account.id):
@@ -276,9 +277,9 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
             ended.append(row.record)
         await void_invoices(session, account, row.order_id, at)
         noted = row.record.model_copy(update={"note": ACCOUNT_CLOSED})
-        event = ending(noted)
+        event = ending_event(noted)
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
-        await _keep(session, row, closed)
+        await _store_record(session, row, closed)
         session.add(
             AnnouncementRow(
                 workflow_id=closed.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
@@ -295,7 +296,7 @@ async def release_licenses(session: AsyncSession, orders: Sequence[Order], at: d
 
 @dataclass(frozen=True)
 class _Draft:
-    """An order that is not stored yet, with the days that its terms follow from."""
+    """An order that is not stored yet, with the days from which its terms are computed."""
 
     record: Order
     bought_on: date
@@ -321,7 +322,7 @@ async def _draft(
     return _Draft(initial_record(order, quote, at=at), on, billing)
 
 
-def _row(draft: _Draft, at: datetime) -> OrderRow:
+def _new_row(draft: _Draft, at: datetime) -> OrderRow:
     return OrderRow(
         order_id=draft.record.order_id,
         account_id=draft.record.account,
@@ -372,17 +373,17 @@ async def _catalog(session: AsyncSession) -> tuple[Catalog, Literal["example", "
     return (imported, "imported") if imported else (Catalog(), "example")
 
 
-async def _known(session: AsyncSession, order_id: str) -> tuple[AccountRow, OrderRow]:
+async def _require_order(session: AsyncSession, order_id: str) -> tuple[AccountRow, OrderRow]:
     row = await session.get(OrderRow, order_id)
     if row is None:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no order {order_id}.")
     return await session.get_one(AccountRow, row.account_id), row
 
 
-async def _locked(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
+async def _lock_order(session: AsyncSession, order: Order) -> tuple[AccountRow, OrderRow]:
     """Lock the account of the order, which covers the order."""
     await require_account(session, order.account, lock=True)
-    return await _known(session, order.order_id)
+    return await _require_order(session, order.order_id)
 
 
 async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow]:
@@ -392,12 +393,14 @@ async def _live_orders(session: AsyncSession, account: str) -> Sequence[OrderRow
     return rows.all()
 
 
-def _newer(row: OrderRow, order: Order) -> Order:
-    """Return the stored record, or the workflow's if that is newer."""
+def _newer_record(row: OrderRow, order: Order) -> Order:
+    """Return the newer record: that of the store or that of the workflow."""
     return order if len(order.journal) > len(row.record.journal) else row.record
 
 
-async def _keep(session: AsyncSession, row: OrderRow, record: Order, **changes: object) -> None:
+async def _store_record(
+    session: AsyncSession, row: OrderRow, record: Order, **changes: object
+) -> None:
     """Store the record with its present invoices."""
     invoices = tuple(as_invoice(each) for each in await invoices_of(session, row.order_id))
     row.record = record.model_copy(update={"invoices": invoices, **changes})

@@ -37,7 +37,7 @@ from domain.order import Order, OrderInvoice, product_name
 
 
 async def invoices_of(session: AsyncSession, order_id: str) -> Sequence[OrderInvoiceRow]:
-    """Return the invoices of an order by number."""
+    """Return the invoices of an order, sorted by number."""
     rows = await session.scalars(
         select(OrderInvoiceRow)
         .where(OrderInvoiceRow.order_id == order_id)
@@ -91,7 +91,7 @@ async def make_invoice(
 async def reserve_credit(
     session: AsyncSession, account: str, invoice: OrderInvoiceRow, tries: int, at: datetime
 ) -> None:
-    """Reserve credit for the invoice, once per attempt, so that each charges one amount."""
+    """Reserve credit for the invoice, once per attempt: its repetitions charge the same amount."""
     if invoice.credit_tried is not None and invoice.credit_tried >= tries:
         return
     invoice.credit_tried = tries
@@ -127,9 +127,9 @@ async def pay_invoice(
     payment: OrderPayment | None,
     at: datetime,
 ) -> None:
-    """Book the payment, and list the licenses for the term that is paid (ADD-5).
+    """Post the payment, and list the licenses for the paid term (ADD-5).
 
-    The payments of the term before become revenue.
+    The payments of the previous term become revenue.
     """
     await earn_term(session, order, at)
     amount = rounded(invoice.amount - invoice.from_credit, invoice.currency)
@@ -146,14 +146,14 @@ async def pay_invoice(
     await _replace_payments(session, line, invoice, payment)
 
 
-async def prepay_with_credit(
+async def credit_late_payment(
     session: AsyncSession,
     account: str,
     invoice: OrderInvoiceRow,
     payment: OrderPayment,
     at: datetime,
 ) -> None:
-    """Credit a charge that succeeded after its account closed; operators see it (OPS-5)."""
+    """Credit a payment that succeeded after its account was closed; operators see it (OPS-5)."""
     into = credit_of(account)
     entry = order_paid(account, invoice.invoice_id, payment.amount, at, into=into)
     if entry.id not in await posted(session, [entry.id]):
@@ -161,7 +161,7 @@ async def prepay_with_credit(
 
 
 async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
-    """Book the payments of the last paid term as revenue."""
+    """Post the payments of the last paid term as revenue."""
     line = await order_line(session, order)
     paid = [each for each in await invoices_of(session, order.order_id) if each.state == "paid"]
     if line is None or not paid:
@@ -222,17 +222,17 @@ async def _replace_payments(
     credit = rounded(invoice.from_credit, invoice.currency)
     if credit.amount:
         line.payments.append(
-            _payment(line, f"{invoice.invoice_id}/credit", "credit", credit.amount)
+            _new_payment(line, f"{invoice.invoice_id}/credit", "credit", credit.amount)
         )
     if payment:
         method = await session.get(
             PaymentMethodRow, {"account_id": line.account_id, "id": payment.method}
         )
         kind = "bank" if method and method.kind == "bank" else "card"
-        line.payments.append(_payment(line, payment.provider_id, kind, payment.amount.amount))
+        line.payments.append(_new_payment(line, payment.provider_id, kind, payment.amount.amount))
 
 
-def _payment(line: SubscriptionRow, name: str, method: str, amount: Decimal) -> PaymentRow:
+def _new_payment(line: SubscriptionRow, name: str, method: str, amount: Decimal) -> PaymentRow:
     return PaymentRow(
         account_id=line.account_id,
         id=name,

@@ -28,15 +28,15 @@ async def payment_methods(session: AsyncSession, account: str) -> Sequence[Payme
     return listed.all() or [example]
 
 
-def takes_charge(method: PaymentMethodRow) -> bool:
-    """Return whether the method accepts a charge now; count a declined one."""
+def try_charge(method: PaymentMethodRow) -> bool:
+    """Return whether the method accepts a charge; count a decline."""
     if not method.declines:
         return True
     method.declines -= 1
     return False
 
 
-async def first_to_take_charge(session: AsyncSession, account: str) -> PaymentMethodRow | None:
+async def first_accepting_method(session: AsyncSession, account: str) -> PaymentMethodRow | None:
     """Return the first payment method that accepts a charge, if any."""
     methods = await payment_methods(session, account)
-    return next((method for method in methods if takes_charge(method)), None)
+    return next((method for method in methods if try_charge(method)), None)

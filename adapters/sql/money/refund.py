@@ -33,7 +33,7 @@ class SqlRefunds:
     async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
         """Post the transfers of each part's state, once each, and store the record."""
         async with writing(self._engine) as session:
-            row = await _known(session, plan.refund_id, lock=True)
+            row = await _require_refund(session, plan.refund_id, lock=True)
             if len(row.record.journal) > len(refund.journal):
                 return
             accounts = await locked_accounts(session, {plan.source, plan.target})
@@ -74,19 +74,19 @@ class SqlRefunds:
     async def latest(self, refund_id: str) -> Refund:
         """Return the stored refund. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            return (await _known(session, refund_id)).record
+            return (await _require_refund(session, refund_id)).record
 
-    async def order_of(self, refund_id: str) -> RefundPlan:
-        """Return the request of the refund. Raises Refused: `not_found`."""
+    async def plan_of(self, refund_id: str) -> RefundPlan:
+        """Return the plan of the refund. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
-            return (await _known(session, refund_id)).ordered
+            return (await _require_refund(session, refund_id)).ordered
 
     async def unfinished(self) -> list[Refund]:
         """Return the refunds with a running workflow, the oldest first (REF-6)."""
-        resting = [state for state in RefundState if state.finished]
+        finished = [state for state in RefundState if state.finished]
         query = (
             select(RefundRow)
-            .where(RefundRow.state.not_in(resting))
+            .where(RefundRow.state.not_in(finished))
             .order_by(RefundRow.requested_at, RefundRow.refund_id)
         )
         async with reading(self._engine) as session:
@@ -101,7 +101,9 @@ class SqlRefunds:
             return [row.record for row in await session.scalars(query)]
 
 
-async def _known(session: AsyncSession, refund_id: str, *, lock: bool = False) -> RefundRow:
+async def _require_refund(
+    session: AsyncSession, refund_id: str, *, lock: bool = False
+) -> RefundRow:
     row = await session.get(RefundRow, refund_id, with_for_update=lock or None)
     if row is None:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no refund {refund_id}.")

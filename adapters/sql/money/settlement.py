@@ -19,7 +19,7 @@ async def write_settlement(
 ) -> None:
     """Post the ledger entries, and record the settlement and the refund to request (QUO).
 
-    Both accounts are locked.
+    The caller has locked both accounts.
     """
     closure, currency = closing.closure, closing.quote.total.currency
     prepaid = await balance(session, prepaid_of(closure.source), currency)

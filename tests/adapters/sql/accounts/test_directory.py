@@ -251,7 +251,7 @@ async def test_all_mistakes_are_named_at_once_and_nothing_is_imported(town: Town
         ),
     )
     assert found == {
-        "accounts[0].users": "an account has one owner: say what the present one becomes",
+        "accounts[0].users": "an account has one owner; name the new role of the present owner",
         "accounts[0].licenses": "1 licenses are assigned or reserved",
         "accounts[1].users[0].email": f"{ADMIN} is a user of another account",
         "accounts[2].users": "a closed account has no users",
@@ -295,7 +295,7 @@ async def test_a_closed_account_is_not_opened_by_an_import(store: SqlStore) -> N
     """SRC-2: what has ended never renews."""
     await imported(store, GONE)
     found = await mistakes_of(store, account("gone", state="open"))
-    assert found == {"accounts[0].state": "a closed account is never opened again"}
+    assert found == {"accounts[0].state": "a closed account cannot be reopened"}
 
 
 def large(capacity: int, bought: int) -> dict[str, object]:

@@ -48,13 +48,16 @@ async def test_a_batch_is_filed_once(store: SqlStore) -> None:
 
 async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlStore) -> None:
     told_by = request_digest(BATCH.account, BATCH.by, 0, crowd(2))
-    first = await store.batches.named(told_by)
+    first = await store.batches.current_id(told_by)
     await stored(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))
-    assert await store.batches.named(told_by) == first
+    assert await store.batches.current_id(told_by) == first
     await store.batches.report(first, NOON)
     await store.batches.report(first, NOON + timedelta(days=1))
-    assert await store.batches.named(told_by) != first
-    assert await store.batches.named(request_digest(BATCH.account, BATCH.by, 1, crowd(2))) != first
+    assert await store.batches.current_id(told_by) != first
+    assert (
+        await store.batches.current_id(request_digest(BATCH.account, BATCH.by, 1, crowd(2)))
+        != first
+    )
 
 
 async def claimed(

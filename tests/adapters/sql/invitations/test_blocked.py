@@ -18,7 +18,7 @@ async def blocked(town: Town, email: str = RITA) -> tuple[Invite, Invitation]:
     """An owner's invitation that was accepted while their account had other users."""
     invite = town.invite(email)
     record = await town.pending(invite)
-    found = (await town.store.invitations.standing(invite)).blockers
+    found = (await town.store.invitations.read(invite)).blockers
     record = after(InvitationMachine, record, "block", at=NOON, by="invitee", blockers=found)
     await town.store.invitations.record(invite.invitation_id, record)
     return invite, record
@@ -35,13 +35,13 @@ async def test_how_an_invitation_stands_is_said_with_every_blocker(town: Town) -
     """BLK-4: the record that is kept, and what is in the way now."""
     invite = town.invite("kim@crowd.example")
     record = await town.pending(invite)
-    standing = await town.store.invitations.standing(invite)
+    standing = await town.store.invitations.read(invite)
     assert standing.invitation.journal == record.journal
     assert [blocker.code for blocker in standing.blockers] == ["1009", "outstanding_invoice"]
     await town.store.remedies.pay_invoice("crowd", "i1", NOON)
     await town.store.remedies.remove_room("crowd", "blue", NOON)
     await town.store.remedies.remove_user("crowd", "lee@crowd.example", Removal.UNLINK, NOON)
-    assert (await town.store.invitations.standing(invite)).blockers == ()
+    assert (await town.store.invitations.read(invite)).blockers == ()
 
 
 @pytest.mark.parametrize("email", ["new@person.example", "lee@crowd.example", "sue@solo.example"])
@@ -49,20 +49,20 @@ async def test_nothing_blocks_who_owns_no_account_or_a_clean_one(town: Town, ema
     """SRC-3: blockers concern owners only."""
     invite = town.invite(email)
     await town.pending(invite)
-    assert (await town.store.invitations.standing(invite)).blockers == ()
+    assert (await town.store.invitations.read(invite)).blockers == ()
 
 
 async def test_an_invitation_that_has_ended_without_its_workflow_says_so(town: Town) -> None:
     second = town.invite("new@person.example", into="zeta", by=ZOE)
     await town.pending(second)
     await town.joined(town.invite("new@person.example"))
-    standing = await town.store.invitations.standing(second)
+    standing = await town.store.invitations.read(second)
     assert standing.invitation.state is InvitationState.SUPERSEDED
 
 
 async def test_an_invitation_that_is_not_kept_is_not_found(town: Town) -> None:
     with pytest.raises(Refused) as refused:
-        await town.store.invitations.standing(town.invite("new@person.example"))
+        await town.store.invitations.read(town.invite("new@person.example"))
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
@@ -72,7 +72,7 @@ async def test_a_member_of_a_paid_account_comes_beside_its_blocked_owner(town: T
     assert await town.store.invitations.invited_with_owner(owner.invitation_id) == [MAX]
     await town.joined(town.invite(MAX, owner_invitation_id=owner.invitation_id))
     assert [told.workflow_id for told in await town.announced()] == [owner.workflow_id]
-    assert (await town.store.invitations.standing(owner)).blockers == ()
+    assert (await town.store.invitations.read(owner)).blockers == ()
     assert (await town.join(owner, record)).state.accepted
     assert await town.users("rich") == set()
     assert (await town.store.audit()).violations == ()

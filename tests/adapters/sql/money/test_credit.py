@@ -122,7 +122,7 @@ async def test_credit_that_was_used_cannot_be_imported_away(store: SqlStore) -> 
     with pytest.raises(Refused) as refused:
         await imported(store, credit="10.00")
     assert refused.value.details["mistakes"] == [
-        {"path": "accounts[0].credit", "reason": "only 0.00 is left to take back"}
+        {"path": "accounts[0].credit", "reason": "credit can be reduced by at most 0.00"}
     ]
 
 

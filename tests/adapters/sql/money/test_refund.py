@@ -133,7 +133,7 @@ async def test_the_next_lookups_follow_the_last_ones(town: Town) -> None:
 
 
 async def test_an_unknown_refund_is_not_found(town: Town) -> None:
-    for look in (town.store.refunds.latest, town.store.refunds.order_of):
+    for look in (town.store.refunds.latest, town.store.refunds.plan_of):
         with pytest.raises(Refused) as refused:
             await look("rf-nothing")
         assert refused.value.code is ErrorCode.NOT_FOUND

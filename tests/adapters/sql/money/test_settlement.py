@@ -67,7 +67,7 @@ async def test_a_refund_names_its_dates_and_lookups_once(town: Town) -> None:
     [refund] = await town.store.refunds.listed(RefundState.REQUESTED)
     assert refund == await town.store.refunds.latest(order.refund_id)
     assert refund.amount == refund.amount_open == eur("40.00")
-    assert await town.store.refunds.order_of(order.refund_id) == order
+    assert await town.store.refunds.plan_of(order.refund_id) == order
 
 
 async def test_holidays_are_those_of_the_source_account(town: Town) -> None:
