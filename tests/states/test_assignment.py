@@ -7,7 +7,7 @@ import pytest
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult, AssignmentState
 from domain.license import Sku
 from states.assignment import event_to, initial_record
-from tests.states.drawing import ASSIGNMENT
+from tests.states.transition_table import ASSIGNMENT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ import pytest
 from domain.invitation import InvitationState
 from states.invitation import InvitationMachine
 from states.lifecycle import allowed
-from tests.states.drawing import INVITATION
+from tests.states.transition_table import INVITATION
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
 from tests.database import Databases
 from tests.runtime.test_recovery import a_claim
-from tests.test_killed_worker import a_worker, killed
+from tests.test_worker import a_worker, killed
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, a_world, refusal_of
 from workflows import batch as bulk_invite
 from workflows.batch import BatchWorkflow

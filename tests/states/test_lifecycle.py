@@ -10,7 +10,7 @@ from statemachine.exceptions import TransitionNotAllowed
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
 from states.lifecycle import after, transitions
-from tests.states.drawing import DRAWINGS, Drawing
+from tests.states.transition_table import DRAWINGS, Drawing
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
