@@ -61,7 +61,7 @@ async def killed(worker: Process) -> None:
 async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
     world_without_worker: World,
 ) -> None:
-    """INV-10, INV-4: another one goes on; no second e-mail."""
+    """INV-4, INV-10: another worker continues, and no second e-mail is sent."""
     world = world_without_worker.patient()
     async with a_worker(world) as worker:
         await world.pending(JANE, License.LICENSED)
@@ -77,7 +77,7 @@ async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
 async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     world_without_worker: World,
 ) -> None:
-    """REF-5: killed between what the store knows and what the provider was asked."""
+    """REF-5: it is killed between the store's transaction and the provider's response."""
     world = world_without_worker.patient()
     async with a_worker(world) as worker:
         await a_paying_owner(world)
@@ -116,7 +116,7 @@ async def bought(world: World) -> int:
 async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
     world_without_worker: World,
 ) -> None:
-    """ADD-5, REF-5: the money was taken, its answer was lost, and then the worker was."""
+    """ADD-5, REF-5: the charge succeeded, its response was lost, then the worker was killed."""
     world = world_without_worker.patient()
     async with a_worker(world, SEATFLOW_LEDGER_FAULTS="timeout-after") as worker:
         buying = asyncio.create_task(
@@ -151,7 +151,7 @@ async def holders(world: World) -> list[str]:
 async def test_a_worker_killed_between_claim_and_effect_assigns_one_license(
     world_without_worker: World,
 ) -> None:
-    """ASG-6: the store had given it, and nobody had heard of it yet."""
+    """ASG-6: it is killed after the store's transaction, before the holder is notified."""
     world = world_without_worker.patient()
     await licensed_users(world)
     async with a_worker(world) as worker:

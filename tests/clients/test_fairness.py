@@ -24,6 +24,7 @@ async def fairness_key(world: World, workflow_id: str) -> str:
 async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
     world: World,
 ) -> None:
+    """REM-3: a large batch of one account does not delay the workflows of another."""
     row = BatchRow(position=0, person=Person(email="bob@example.com"))
     batch = await world.bulk.submit(world.account, [row], ADMIN)
     await world.bulk.wait_until_finished(batch, lambda done, total: None)
@@ -44,6 +45,7 @@ async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
 
 
 async def test_e_mails_have_a_task_queue_of_their_own(world: World) -> None:
+    """REM-3: e-mails that wait for their rate limit delay no other activity."""
     invitation = await world.pending(JANE)
     handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
     [delivery] = [
@@ -57,6 +59,7 @@ async def test_e_mails_have_a_task_queue_of_their_own(world: World) -> None:
 async def test_no_more_e_mails_a_second_than_the_settings_allow(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
+    """REM-3: SEATFLOW_MAIL_PER_SECOND limits all e-mails of a task queue."""
     async with a_world(temporal, set_up_databases, mail_per_second=4.0) as world:
         begun = time.monotonic()
         await world.invite_all(*(f"person{number}@example.com" for number in range(16)))
@@ -69,6 +72,7 @@ async def test_no_more_e_mails_a_second_than_the_settings_allow(
 async def test_no_more_charges_a_second_than_the_settings_allow(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
+    """REM-3: SEATFLOW_BILLING_PER_SECOND limits all requests to the payment provider."""
     async with a_world(temporal, set_up_databases, billing_per_second=2.0) as world:
         begun = time.monotonic()
         orders = await asyncio.gather(

@@ -34,7 +34,7 @@ async def test_a_closed_refund_is_read_from_the_store_alone(world: World) -> Non
 
 
 async def test_a_refund_in_process_is_neither_converted_nor_closed(world: World) -> None:
-    """REF-4: only a failed amount is; the workflow refuses."""
+    """REF-4: only a failed refund is converted, retried or closed; the workflow refuses."""
     refund = await a_refund(world)
     for request in (
         world.refunds.convert(refund.refund_id),

@@ -96,6 +96,7 @@ def failure(status: RPCStatusCode) -> RPCError:
 
 
 async def test_a_call_of_a_run_that_is_beginning_or_busy_is_retried() -> None:
+    """A run that is just beginning, or has ten updates in flight, responds a moment later."""
     run = Run(
         [
             failure(RPCStatusCode.NOT_FOUND),
@@ -110,7 +111,7 @@ async def test_a_call_of_a_run_that_is_beginning_or_busy_is_retried() -> None:
 async def test_a_call_is_retried_after_the_server_dropped_its_registry_of_updates(
     temporal: WorkflowEnvironment,
 ) -> None:
-    """The status is that of an unreachable server, and the health check tells them apart."""
+    """The status is that of an unreachable server; a health check distinguishes the two."""
 
     async def there() -> Client:
         return temporal.client
@@ -147,8 +148,8 @@ async def test_the_store_answers_once_it_knows_the_end() -> None:
     assert run.calls == 1
 
 
-async def test_a_refusal_of_the_workflow_is_the_answer() -> None:
-    """Its details are complete, for example `quote` with `quote_expired`."""
+async def test_a_refusal_by_the_workflow_reaches_the_caller() -> None:
+    """QUO-5: with all details, for example `quote` with `quote_expired`."""
     said = Refused(ErrorCode.QUOTE_EXPIRED, "No.", quote={"amount": None})
     run = Run([WorkflowUpdateFailedError(said)])
     with pytest.raises(Refused) as refused:
@@ -161,6 +162,7 @@ async def test_a_refusal_of_the_workflow_is_the_answer() -> None:
 
 
 async def test_a_refusal_by_a_run_that_lags_behind_the_store_is_retried() -> None:
+    """INV-11: the store decides; the run has yet to apply what the store has."""
     refused = WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No."))
     run = Run([refused, "yes"], outdated=True)
     assert await run.called() == "yes"
@@ -194,6 +196,7 @@ async def test_all_attempts_together_stay_within_one_wait_budget(
 
 
 async def test_a_budget_never_sleeps_beyond_its_end() -> None:
+    """SEATFLOW_WAIT_SECONDS: the last pause is cut to the time left."""
     now = 0.0
     budget = WaitBudget(0.01, clock=lambda: now)
     begun = time.monotonic()
@@ -205,12 +208,14 @@ async def test_a_budget_never_sleeps_beyond_its_end() -> None:
 
 
 async def test_a_workflow_that_cannot_be_replayed_is_no_traceback() -> None:
+    """OPS-5: the caller gets an error without a traceback; the workflow waits for an operator."""
     run = Run([WorkflowQueryFailedError("nondeterminism")])
     with pytest.raises(Unavailable, match="cannot go on"):
         await run.called()
 
 
 async def test_a_call_that_fails_otherwise_is_not_retried() -> None:
+    """An error that is not transient is reported at once, with the status of the server."""
     run = Run([failure(RPCStatusCode.PERMISSION_DENIED)])
     with pytest.raises(Unavailable, match="permission_denied"):
         await run.called()

@@ -70,7 +70,7 @@ def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Waiting is no refusal; the first row's error is on stderr as well."""
+    """ASG-5: waiting is no refusal; the first row's error is on stderr as well."""
     answering(monkeypatch, results)
     assert starter.run(["--json", *arguments]) == status
     out, err = capfd.readouterr()
@@ -82,6 +82,7 @@ def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
 def test_a_row_has_the_members_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """ASG-5: the result of each user has `email`, `state`, `capacity` and `error`."""
     answering(monkeypatch, [ASSIGNED, WAITING])
     starter.run(["--json", *ASSIGN])
     out, _ = capfd.readouterr()
@@ -99,7 +100,7 @@ def test_a_row_has_the_members_of_the_contract(
 def test_affected_meetings_are_listed_in_both_forms(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASG-7."""
+    """ASG-7: a cascade lists the meetings that it affects, in the table and in JSON."""
     answering(monkeypatch, [RELEASED])
     starter.run(UNASSIGN)
     assert "All hands" in capfd.readouterr().out
@@ -111,6 +112,7 @@ def test_affected_meetings_are_listed_in_both_forms(
 def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """ASG-5: the table ends with the number of users in each state."""
     answering(monkeypatch, [ASSIGNED, WAITING])
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
@@ -121,6 +123,7 @@ def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
 def test_pools_are_shown_with_their_holders_and_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """ASG-5: `licenses` shows the holders of a pool, then the users that wait for a license."""
     pool = LicensePool(
         sku=Sku.LARGE_MEETING,
         capacity=500,
@@ -150,6 +153,7 @@ def test_pools_are_shown_with_their_holders_and_waiting_users(
 def test_bad_arguments_are_errors(
     arguments: list[str], code: str, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """ADD-1, ASG-5: an invalid capacity is refused; a missing argument is bad usage."""
     assert starter.run(["--json", *arguments]) == status
     out, err = capfd.readouterr()
     assert out == ""
@@ -164,7 +168,7 @@ async def stocked(database: Settings) -> None:
 
 @pytest.mark.usefixtures("stocked")
 def test_reads_and_refusals_need_no_temporal(run: Run) -> None:
-    """A caller who may not assign at all gets an error and no rows."""
+    """ASG-5: a caller who is not authorized at all gets an error and no rows."""
     ran = run("--json", "licenses", "acme")
     assert ran.at("pools", 1) == {
         "sku": "large-meeting",
@@ -183,7 +187,8 @@ def test_reads_and_refusals_need_no_temporal(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("stocked")
-def test_no_license_is_taken_back_while_holders_cannot_be_notified(run: Run) -> None:
+def test_no_license_is_unassigned_while_temporal_is_unreachable(run: Run) -> None:
+    """ASG-7: status 3, and nothing is written."""
     ran = run("--json", "unassign", "acme", "large-meeting", ANN, "--by", "owner@acme.example")
     assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
     assert run("--json", "licenses", "acme").at("pools", 1, "holders") == [ANN]

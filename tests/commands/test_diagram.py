@@ -10,6 +10,7 @@ from tests.requirements import require_program
 
 @pytest.mark.parametrize(("format", "signature"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
 def test_graphviz_draws_a_picture(format: str, signature: bytes, tmp_path: Path) -> None:
+    """`diagram --format svg` and `png` write the picture to a file."""
     require_program("dot", package="graphviz")
     picture = tmp_path / "picture"
     assert starter.run(["diagram", "--format", format, "--output", str(picture)]) == 0
@@ -17,6 +18,7 @@ def test_graphviz_draws_a_picture(format: str, signature: bytes, tmp_path: Path)
 
 
 def test_a_picture_in_json_is_base64(capfd: pytest.CaptureFixture[str]) -> None:
+    """`--json diagram`: the document holds the picture as text."""
     require_program("dot", package="graphviz")
     assert starter.run(["--json", "diagram", "--format", "png"]) == 0
     drawing = json.loads(capfd.readouterr().out)["drawing"]

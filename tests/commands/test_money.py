@@ -123,7 +123,7 @@ def test_a_quote_needs_no_invitation_and_changes_nothing(seatflow: Run) -> None:
 
 
 def test_a_quote_follows_the_options(seatflow: Run) -> None:
-    """QUO-2."""
+    """QUO-2: unit, day of change and moment determine the amount."""
     for option, value, worth in (
         ("--change-day", "used", "18.00"),
         ("--unit", "second", "19.00"),
@@ -137,7 +137,7 @@ def test_a_quote_follows_the_options(seatflow: Run) -> None:
 
 
 def test_a_quote_without_options_follows_the_policy_of_the_settings(seatflow: Run) -> None:
-    """QUO-2."""
+    """QUO-2: SEATFLOW_POLICY__PRORATION_… applies where no option is given."""
     setting = {"SEATFLOW_POLICY__PRORATION_CHANGE_DAY": "used"}
     quoted = seatflow("quote", "paula", "--at", APRIL_21, **setting)
     assert quoted.at("amount") == euros("18.00")
@@ -145,7 +145,7 @@ def test_a_quote_without_options_follows_the_policy_of_the_settings(seatflow: Ru
 
 
 def test_a_quote_with_a_target_includes_the_transfer(seatflow: Run) -> None:
-    """QUO-6."""
+    """QUO-6: a transfer needs the same currency."""
     to_acme = seatflow("quote", "paula", "--at", APRIL_21, "--target", "acme")
     assert isinstance(to_acme.document, dict)
     assert set(to_acme.document) == QUOTE | {"transfer"}
@@ -155,6 +155,7 @@ def test_a_quote_with_a_target_includes_the_transfer(seatflow: Run) -> None:
 
 
 def test_an_unknown_id_is_not_found(seatflow: Run) -> None:
+    """`quote`, `credit` and `refund` refuse an unknown id (status 1)."""
     for arguments in (
         ["quote", "nobody"],
         ["quote", "paula", "--target", "nobody"],
@@ -194,12 +195,13 @@ def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> No
 
 
 def test_no_refunds_are_an_empty_list(seatflow: Run) -> None:
+    """`refund list` prints an empty list while there are no refunds."""
     assert seatflow("refund", "list").document == {"refunds": []}
     assert seatflow("refund", "list", "--state", "failed").document == {"refunds": []}
 
 
 def test_cases_for_an_operator_are_one_list(seatflow: Run, tmp_path: Path) -> None:
-    """QUO-6: credit on an account that was imported as closed."""
+    """QUO-6, OPS-5: credit of an account that was imported as closed waits for an operator."""
     assert seatflow("attention").document == {"attention": []}
     gone = {**ACME, "id": "gone", "state": "closed", "users": [], "invoices": []}
     file = tmp_path / "gone.json"
@@ -261,6 +263,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> No
 def test_a_refund_has_every_member_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """REF-4: a failed refund shows the amount still open and the updates that are allowed."""
     answering(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["--json", "refund", "show", "rf-1"]) == 0
     out, err = capfd.readouterr()
@@ -283,9 +286,10 @@ def test_a_refund_has_every_member_of_the_contract(
     assert {"payment", "method", "amount", "state", "provider_id"} <= set(part)
 
 
-def test_money_is_shown_to_a_person(
+def test_a_person_reads_amounts_dates_and_open_cases(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """REF-1, CRD-3, OPS-5: the tables of `refund`, `credit` and `attention`."""
     answering(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["refund", "show", "rf-1"]) == 0
     answering(monkeypatch, "commands.refund.with_clients", [a_refund()])
@@ -309,7 +313,7 @@ def test_money_is_shown_to_a_person(
 def test_the_refusal_of_an_expired_quote_includes_the_new_quote(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """QUO-5."""
+    """QUO-5: the new quote is printed in JSON and for a person."""
     quote: JsonValue = {"amount": euros("19.50"), "valid_until": "2026-04-23T10:00:00Z"}
 
     def refused(context: object, progress: object, call: object) -> None:

@@ -124,7 +124,7 @@ def test_an_invalid_purchase_is_refused_without_temporal(
 
 @pytest.mark.parametrize("sku", ["large-meeting", "workplace"])
 def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> None:
-    """ADD-1."""
+    """ADD-1: Large Meeting requires a capacity; base licenses have none."""
     capacity = ["--capacity", "500"] if sku == "workplace" else []
     terms = ["--quantity", "1", "--cycle", "monthly", "--by", OWNER]
     bought = seatflow("--json", "buy", "acme", sku, *capacity, *terms)
@@ -132,12 +132,14 @@ def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> 
 
 
 def test_a_valid_purchase_needs_temporal(seatflow: Run) -> None:
+    """ADD-1: a valid purchase passes every check of the store; then Temporal is unreachable."""
     asked = asked_for(capacity=None, quantity="1", cycle="annual", by=OWNER)
     bought = seatflow("--json", "buy", "acme", *asked)
     assert (bought.status, bought.error["code"]) == (3, "backend_unavailable")
 
 
 def test_orders_are_listed_from_the_store(seatflow: Run) -> None:
+    """ADD-4: ten of the 31 days from 30 October to 30 November are due now."""
     listed = seatflow("--json", "order", "list", "acme")
     document = listed.at("orders", 0)
     assert isinstance(document, dict)
@@ -150,6 +152,7 @@ def test_orders_are_listed_from_the_store(seatflow: Run) -> None:
 
 
 def test_a_person_reads_the_licenses_and_the_renewal(seatflow: Run) -> None:
+    """ADD-7: the table names the licenses, the price of a cycle and the next billing date."""
     listed = seatflow("order", "list", "acme").out
     assert "3 × Large Meeting 500, monthly" in listed
     assert "150.00 EUR" in listed
@@ -159,6 +162,6 @@ def test_a_person_reads_the_licenses_and_the_renewal(seatflow: Run) -> None:
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "1.5", "x"])
 def test_a_change_to_an_invalid_quantity_is_refused(seatflow: Run, quantity: str) -> None:
-    """ADD-6."""
+    """ADD-1, ADD-6: a quantity is a whole number of at least 1."""
     changed = seatflow("--json", "order", "change", "or-1", "--quantity", quantity)
     assert (changed.status, changed.error["code"]) == (1, "invalid_quantity")

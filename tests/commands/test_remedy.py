@@ -71,6 +71,7 @@ def seatflow(
 
 
 def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: Run) -> None:
+    """BLK-1, BLK-2, BLK-3: a repeated remedy succeeds and lists no change (status 0)."""
     assert seatflow("--json", "pay-invoice", "studio", "inv-7").error["code"] == "payment_declined"
     for command, change in (
         (["remove-user", "studio", "TIA@studio.example", "--delete"], ("user", TIA)),
@@ -91,6 +92,7 @@ def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: R
 
 
 def test_an_unlinked_user_is_found_on_the_account_that_is_named(seatflow: Run) -> None:
+    """BLK-1: an unlinked user gets an account of their own, named in `changed`."""
     ran = seatflow("--json", "remove-user", "studio", "sam@studio.example")
     own = str(ran.at("changed", 0, "to"))
     exported = seatflow("export", own)
@@ -113,11 +115,13 @@ def test_an_unlinked_user_is_found_on_the_account_that_is_named(seatflow: Run) -
 def test_a_refused_remedy_is_one_error(
     seatflow: Run, arguments: list[str], code: str, status: int
 ) -> None:
+    """BLK-1, BLK-2, BLK-3: a remedy that does not apply is refused with its code."""
     ran = seatflow("--json", *arguments)
     assert (ran.status, ran.out, ran.error["code"]) == (status, "", code)
 
 
-def test_a_person_sees_what_was_changed(seatflow: Run) -> None:
+def test_a_person_reads_the_changes_of_a_remedy(seatflow: Run) -> None:
+    """BLK-1: the table names the unlinked user and their new account."""
     ran = seatflow("remove-user", "studio", "sam@studio.example", "--unlink")
     assert ran.err == ""
     assert "sam@studio.example" in ran.out

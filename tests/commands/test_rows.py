@@ -55,6 +55,7 @@ def test_one_row_done_is_status_0_and_a_refused_row_keeps_its_members_null(
 def test_all_rows_refused_is_status_1_with_the_first_error_on_stderr(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """INV-2: every row still has its own result on stdout."""
     rows = [
         refused("a@example.com", ErrorCode.INVALID_EMAIL),
         refused("b@example.com", ErrorCode.NO_SEATS),
@@ -70,6 +71,7 @@ def test_all_rows_refused_is_status_1_with_the_first_error_on_stderr(
 def test_rows_are_shown_in_both_forms(
     arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """INV-2: every row is printed in the order given; an address is never markup."""
     rows = [refused("[red]a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
     answering(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(arguments) == 0

@@ -71,6 +71,7 @@ MISTAKES = [
 def test_bad_usage_is_one_json_error_and_status_2(
     arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """With `--json`, stdout stays empty and stderr has the error alone."""
     assert starter.run(["--json", *arguments]) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -79,6 +80,7 @@ def test_bad_usage_is_one_json_error_and_status_2(
 
 
 def test_bad_usage_is_one_line_for_a_person(run: Run) -> None:
+    """Without `--json`, the line names the mistake and the help."""
     ran = run("show", "acme")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == "invalid_input: Missing argument 'EMAIL'. See `seatflow --help`.\n"
@@ -95,9 +97,10 @@ def nobody_reads() -> Iterator[int]:
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("arguments", [["--json", "export"], ["export"]], ids=" ".join)
-def test_a_reader_who_closes_the_pipe_is_no_failure(
+def test_a_closed_pipe_is_no_failure(
     arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
 ) -> None:
+    """`seatflow export | head` ends with status 0 and without a traceback."""
     ended = subprocess.run(
         [*command_line, *arguments],
         stdout=nobody_reads,
@@ -113,6 +116,7 @@ def test_a_reader_who_closes_the_pipe_is_no_failure(
 def test_the_status_is_the_same_when_stderr_is_closed(
     arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
 ) -> None:
+    """Scripts read the exit status, even where no error can be written."""
     ended = subprocess.run(
         [*command_line, *arguments],
         stdout=nobody_reads,
@@ -125,6 +129,8 @@ def test_the_status_is_the_same_when_stderr_is_closed(
 
 
 def test_every_command_shows_an_example() -> None:
+    """`--help` of each command ends with an example of that command."""
+
     def examples(command: object, name: str) -> None:
         for member, under in getattr(command, "commands", {}).items():
             examples(under, f"{name} {member}")
@@ -135,8 +141,8 @@ def test_every_command_shows_an_example() -> None:
     examples(get_command(starter.app), "seatflow")
 
 
-def test_help_and_drawings_take_less_than_two_seconds(run_cold: Run) -> None:
-    """Measured in processor time."""
+def test_help_and_diagrams_take_less_than_two_seconds(run_cold: Run) -> None:
+    """The time is measured in processor time."""
     for arguments in (["--help"], ["diagram"]):
         begun = worked()
         assert run_cold(*arguments).status == 0
@@ -150,12 +156,14 @@ def worked() -> float:
 
 
 def test_a_bad_setting_is_named(run: Run) -> None:
+    """Settings: a bad value is bad input that names its variable (status 2)."""
     ran = run("--json", "export", SEATFLOW_WAIT_SECONDS="soon")
     assert ran.status == 2
     assert str(ran.error["message"]).startswith("SEATFLOW_WAIT_SECONDS: ")
 
 
 def test_a_database_that_was_never_set_up_is_an_error_with_the_remedy(run: Run) -> None:
+    """`setup` is named, and the status is 3."""
     ran = run("--json", "export")
     assert (ran.status, ran.out) == (3, "")
     assert ran.error["code"] == "backend_unavailable"
@@ -163,6 +171,7 @@ def test_a_database_that_was_never_set_up_is_an_error_with_the_remedy(run: Run) 
 
 
 def test_an_unreachable_database_is_reported_within_ten_seconds(run: Run) -> None:
+    """The status is 3, and the password of the URL is not printed."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://u:hushhush@127.0.0.1:{silent.getsockname()[1]}/x"
         begun = time.monotonic()
@@ -174,6 +183,7 @@ def test_an_unreachable_database_is_reported_within_ten_seconds(run: Run) -> Non
 
 @pytest.mark.usefixtures("database")
 def test_a_silent_temporal_is_reported_within_ten_seconds(run: Run) -> None:
+    """The status is 3, and the error names the address."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         begun = time.monotonic()
@@ -186,6 +196,7 @@ def test_a_silent_temporal_is_reported_within_ten_seconds(run: Run) -> None:
 
 @pytest.mark.usefixtures("database")
 def test_another_id_key_is_refused(run: Run) -> None:
+    """SEATFLOW_ID_KEY: the database keeps its fingerprint (status 2)."""
     ran = run("--json", "list", "acme", SEATFLOW_SECRET_KEY="another")
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
 

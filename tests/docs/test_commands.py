@@ -122,7 +122,10 @@ CHAPTERS = [*chapters(README), *chapters(ROOT / "docs" / "tour.md")]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=str)
-def test_what_a_new_user_copies_works(chapter: Chapter, terminals: Terminals) -> None:
+def test_the_commands_of_a_chapter_print_the_documented_output(
+    chapter: Chapter, terminals: Terminals
+) -> None:
+    """README and tour: each chapter works after the first."""
     for block, following in itertools.pairwise([*chapter.page, None]):
         if block is None or block.language == "text":
             continue

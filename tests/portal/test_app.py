@@ -49,9 +49,10 @@ async def status(app: Starlette, method: str, path: str) -> int:
         return (await web.request(method, path)).status_code
 
 
-async def test_it_is_served_without_a_banner_and_with_what_makes_a_browser_careful(
+async def test_every_response_has_security_headers_and_no_banner(
     refunds: RefundClient,
 ) -> None:
+    """`portal`: browsers load, sniff and cache nothing, and the port is free again afterwards."""
     port = free_port()
     async with (
         serving(portal(LEDGER, refunds), "127.0.0.1", port),
@@ -68,14 +69,16 @@ async def test_it_is_served_without_a_banner_and_with_what_makes_a_browser_caref
     socket.create_server(("127.0.0.1", port)).close()
 
 
-async def test_only_with_stripe_is_there_somebody_to_listen_to(refunds: RefundClient) -> None:
+async def test_the_webhook_of_stripe_exists_only_with_stripe(refunds: RefundClient) -> None:
+    """SEATFLOW_BILLING: with `ledger`, the path is unknown (404)."""
     assert await status(portal(LEDGER, refunds), "POST", "/webhooks/stripe") == 404
     assert await status(portal(STRIPE, refunds), "POST", "/webhooks/stripe") == 400
 
 
-def test_without_the_secret_nothing_that_stripe_says_could_be_believed(
+def test_the_portal_does_not_start_without_the_webhook_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: without it, no signature could be verified."""
     for name in environment():
         if name.startswith("SEATFLOW_"):
             monkeypatch.delenv(name)

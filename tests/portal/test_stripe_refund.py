@@ -102,8 +102,8 @@ async def shop(temporal: WorkflowEnvironment, set_up_databases: Databases) -> As
             yield Shop(world, server, web)
 
 
-async def test_what_stripe_tells_short_cuts_the_days(shop: Shop) -> None:
-    """REF-2: nobody waits for the third business day."""
+async def test_a_notification_from_stripe_settles_a_refund_at_once(shop: Shop) -> None:
+    """REF-2: the look-up does not wait for the third business day."""
     refund = await shop.refund()
     assert refund.parts[0].state is PartState.PENDING
     await shop.report(refund, "succeeded")
@@ -114,8 +114,8 @@ async def test_what_stripe_tells_short_cuts_the_days(shop: Shop) -> None:
     assert await shop.world.audit() == ()
 
 
-async def test_a_notification_is_never_believed_by_itself(shop: Shop) -> None:
-    """REF-2: Stripe is asked, whatever was said, however often."""
+async def test_the_status_is_read_from_stripe_not_from_the_notification(shop: Shop) -> None:
+    """REF-2: each notification triggers a look-up, and the state is the one that Stripe reports."""
     refund = await shop.refund()
     answers = await asyncio.gather(*(shop.deliver(refund, "re_invented") for _ in range(5)))
     assert set(answers) == {200}
@@ -126,8 +126,8 @@ async def test_a_notification_is_never_believed_by_itself(shop: Shop) -> None:
     assert failed.amount_open == failed.amount
 
 
-async def test_a_success_told_after_the_end_wakes_the_refund(shop: Shop) -> None:
-    """REF-4: it has become credit and its run is over; the credit is taken back, once."""
+async def test_a_success_reported_after_the_conversion_reverses_the_credit_once(shop: Shop) -> None:
+    """REF-4: the refund is settled although its run has closed."""
     refund = await shop.refund()
     await shop.report(refund, "failed", "declined")
     await shop.until(refund.refund_id, RefundState.FAILED)

@@ -86,13 +86,16 @@ def event(kind: str, subject: Json) -> Json:
 @pytest.mark.parametrize(
     "kind", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"]
 )
-async def test_a_refund_with_news_is_told(portal: Portal, kind: str) -> None:
-    """REF-2: the notification short-cuts the look-up."""
+async def test_a_notification_about_a_refund_is_passed_to_the_refund(
+    portal: Portal, kind: str
+) -> None:
+    """REF-2: it triggers a look-up at once."""
     assert await portal.deliver(event(kind, refund())) == 200
     assert portal.told.notified == [("rf-1", "re_1")]
 
 
-async def test_each_refund_of_a_charge_is_told(portal: Portal) -> None:
+async def test_each_refund_of_a_charge_is_notified(portal: Portal) -> None:
+    """REF-2: older versions of the API list the refunds in the charge."""
     refunds: Json = {
         "object": "list",
         "data": [refund("rf-1", "re_1"), refund(None, "re_2"), refund("rf-3", "re_3")],
@@ -111,13 +114,16 @@ async def test_each_refund_of_a_charge_is_told(portal: Portal) -> None:
         event("payment_intent.succeeded", {"id": "pi_1", "object": "payment_intent"}),
     ],
 )
-async def test_what_is_not_about_our_refunds_is_thanked_for(portal: Portal, nothing: Json) -> None:
+async def test_an_event_without_a_refund_of_ours_is_acknowledged(
+    portal: Portal, nothing: Json
+) -> None:
+    """REF-2: Stripe does not repeat it, and no refund is notified."""
     assert await portal.deliver(nothing) == 200
     assert portal.told.notified == []
 
 
-async def test_the_same_again_is_passed_on_again(portal: Portal) -> None:
-    """It is the refund that makes repeated and overtaken ones harmless: it looks for itself."""
+async def test_a_repeated_notification_is_passed_on_each_time(portal: Portal) -> None:
+    """REF-2: repeats and reordered events are harmless, because the refund looks its state up."""
     for kind in ("refund.updated", "refund.created", "refund.created"):
         assert await portal.deliver(event(kind, refund())) == 200
     assert len(portal.told.notified) == 3
@@ -144,9 +150,10 @@ BODY = json.dumps(event("refund.updated", refund()))
     # A signature holds the time, and a test has the same name in every process.
     ids=itertools.count(),
 )
-async def test_what_stripe_has_not_signed_is_refused(
+async def test_a_request_that_stripe_has_not_signed_is_refused(
     portal: Portal, body: str, signature: str
 ) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: signature, content and form are verified (400)."""
     raw = body.encode(errors="surrogateescape")
     answer = await portal.web.post(
         "/webhooks/stripe", content=raw, headers={"Stripe-Signature": signature}
@@ -155,32 +162,35 @@ async def test_what_stripe_has_not_signed_is_refused(
     assert portal.told.notified == []
 
 
-async def test_an_old_delivery_played_again_is_refused(portal: Portal) -> None:
+async def test_a_replayed_delivery_is_refused_after_five_minutes(portal: Portal) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: the signature includes the time."""
     assert await portal.deliver(BODY, signed(BODY, seconds_ago=290)) == 200
     assert await portal.deliver(BODY, signed(BODY, seconds_ago=310)) == 400
     assert len(portal.told.notified) == 1
 
 
-async def test_while_the_secret_changes_stripe_signs_twice(portal: Portal) -> None:
+async def test_one_of_two_signatures_is_enough_while_the_secret_changes(portal: Portal) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: Stripe signs with the old and the new secret for a while."""
     old, new = signed(BODY, secret="whsec_old"), signed(BODY)
     assert await portal.deliver(BODY, f"{old},{new.partition(',')[2]}") == 200
 
 
-async def test_without_temporal_stripe_has_to_say_it_again(portal: Portal) -> None:
-    """Never thanked for what nobody knows of."""
+async def test_without_temporal_stripe_repeats_the_notification(portal: Portal) -> None:
+    """REF-2: a notification is acknowledged only once the refund has it (503)."""
     portal.told.fails = [Unavailable("Temporal does not answer.")]
     assert await portal.deliver(BODY) == 503
     assert await portal.deliver(BODY) == 200
     assert portal.told.notified == [("rf-1", "re_1")]
 
 
-async def test_a_refund_that_nobody_knows_is_thanked_for(portal: Portal) -> None:
-    """Another deployment may share the account; saying it again would not help."""
+async def test_a_notification_about_an_unknown_refund_is_acknowledged(portal: Portal) -> None:
+    """REF-2: another deployment may share the Stripe account; a repeat would not help."""
     portal.told.fails = [Refused(ErrorCode.NOT_FOUND, "There is no such refund.")]
     assert await portal.deliver(BODY) == 200
 
 
-async def test_more_than_stripe_ever_sends_is_not_read(portal: Portal) -> None:
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(portal: Portal) -> None:
+    """`/webhooks/stripe`: the request is refused (413) as soon as the limit is passed."""
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -195,5 +205,6 @@ async def test_more_than_stripe_ever_sends_is_not_read(portal: Portal) -> None:
     assert sent <= MAX_BODY_BYTES + 2 * 64 * 1024
 
 
-async def test_only_post_is_answered(portal: Portal) -> None:
+async def test_only_post_is_accepted(portal: Portal) -> None:
+    """`/webhooks/stripe`: a GET is refused (405)."""
     assert (await portal.web.get("/webhooks/stripe")).status_code == 405

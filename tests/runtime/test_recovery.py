@@ -50,7 +50,7 @@ async def test_a_claim_without_a_workflow_is_released(world: World) -> None:
 async def test_inviting_after_a_command_died_waits_until_its_claim_is_abandoned(
     world: World,
 ) -> None:
-    """INV-15: inviting again is safe at any time."""
+    """INV-15: an invitation can be repeated safely at any time."""
     starter = replace(world.client.starter, abandoned_after=timedelta(seconds=1))
     world.clients.invitations = replace(world.client, starter=starter)
     await a_claim(world)
@@ -104,7 +104,7 @@ async def a_refund_on_its_way(world: World) -> tuple[Invitation, Refund]:
 
 
 async def test_an_open_refund_whose_workflow_was_terminated_is_restarted(world: World) -> None:
-    """REF-6: also when the invitation that would wait for it was terminated; never once closed."""
+    """REF-6: even if its invitation was terminated, too; a closed refund is not restarted."""
     recovery = Recovery(world.clients, restart_after=timedelta())
     accepted, refund = await a_refund_on_its_way(world)
     client = world.temporal.client
@@ -127,7 +127,7 @@ async def test_an_open_refund_whose_workflow_was_terminated_is_restarted(world: 
 async def test_an_accepted_invitation_whose_workflow_was_terminated_is_restarted(
     world: World,
 ) -> None:
-    """INV-11, REF-6: the membership stands, so it completes, and notifies nobody twice."""
+    """INV-11, REF-6: the membership stays, so it completes, and notifies each person once."""
     recovery = Recovery(world.clients, restart_after=timedelta())
     accepted, refund = await a_refund_on_its_way(world)
     await world.mailed("refund_requested", JANE)

@@ -81,7 +81,7 @@ def plain_runner() -> SandboxedWorkflowRunner:
 
 
 async def test_python_keeps_little_of_a_pending_invitation(world: World) -> None:
-    """This is Python's part of the figure in docs/performance.md; the SDK core keeps the rest."""
+    """`docs/performance.md`: Python's part of the memory; the SDK core keeps the rest."""
     await invite(world, "warm", WARM_UP)
     tracemalloc.start()
     try:
@@ -98,6 +98,7 @@ async def test_python_keeps_little_of_a_pending_invitation(world: World) -> None
 async def test_no_code_runs_in_the_sandbox_for_the_context_of_a_payload(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The SDK calls both functions without the runner of this product."""
     calls = Counter[str]()
 
     def counted(name: str) -> Callable[..., object]:
@@ -121,6 +122,7 @@ async def test_no_code_runs_in_the_sandbox_for_the_context_of_a_payload(
 async def test_a_workflow_keeps_copies_of_its_memo_and_headers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A protobuf message keeps the whole activation in memory; the SDK keeps messages."""
     created = list[WorkflowInstanceDetails]()
     create_instance = SandboxedWorkflowRunner.create_instance
 
@@ -159,6 +161,7 @@ class HeaderRecorder(Interceptor):
 
 
 async def test_an_interceptor_keeps_a_copy_of_the_headers() -> None:
+    """HeaderInterceptor replaces the messages before other interceptors run."""
     recorder = HeaderRecorder()
     await replay(workflow_runner(), recorder)
     assert messages(recorder.recorded)

@@ -33,6 +33,7 @@ def results(*states: str) -> tuple[AssignmentResult, ...]:
     [("assigned", "assign"), ("waiting", "wait"), ("refused", "refuse"), ("released", "release")],
 )
 def test_one_event_leads_to_each_state(state: str, event: str) -> None:
+    """ASG-5: a result names the state, and so determines the event."""
     assert event_to(AssignmentState(state)) == event
     assert {e for e, target in _targets() if target == state} == {event}
 
@@ -61,7 +62,8 @@ def test_a_request_has_the_state_of_its_least_settled_user(
     assert an_assignment(*users).state == request_stands_at
 
 
-def test_a_request_counts_its_users_by_state_and_names_those_newly_assigned() -> None:
+def test_a_request_counts_its_users_by_state_and_lists_new_assignments() -> None:
+    """ASG-5: users that waited and are served later are notified once."""
     before = an_assignment("assigned", "waiting", "waiting")
     now = an_assignment("assigned", "assigned", "waiting")
     assert now.counts == "1 waiting, 2 assigned"

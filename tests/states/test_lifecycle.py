@@ -44,6 +44,7 @@ every_event_in_every_state = pytest.mark.parametrize(
 def test_every_event_in_every_state_follows_the_table_or_raises(
     drawing: Drawing, state: StrEnum, event: str
 ) -> None:
+    """INV, REF, ADD, ASG: a refused event leaves the state unchanged."""
     machine = drawing.machine(start_value=state)
     target = drawing.moves.get(state, {}).get(event)
     if target:
@@ -59,6 +60,7 @@ def test_every_event_in_every_state_follows_the_table_or_raises(
 def test_the_next_record_equals_the_machine_or_is_refused_with_the_code(
     drawing: Drawing, state: StrEnum, event: str
 ) -> None:
+    """INV-7, INV-10: the refusal of an ended invitation is the code of its end."""
     record = PlainRecord(state)
     target = drawing.moves.get(state, {}).get(event)
     if target is None:
@@ -74,6 +76,7 @@ def test_the_next_record_equals_the_machine_or_is_refused_with_the_code(
 
 @each_drawing
 def test_the_machine_has_the_transitions_of_the_table_and_no_others(drawing: Drawing) -> None:
+    """INV, REF, ADD, ASG: the table lists the machine of each rule chapter."""
     assert transitions(drawing.machine) == {
         (state, event): target
         for state, moves in drawing.moves.items()
@@ -83,6 +86,7 @@ def test_the_machine_has_the_transitions_of_the_table_and_no_others(drawing: Dra
 
 @each_drawing
 def test_every_state_and_event_is_explained(drawing: Drawing) -> None:
+    """Operators read in the UI alone what a state waits for and who can act."""
     assert set(drawing.machine.refusals) == set(drawing.states)
     assert set(drawing.machine.waits_for) == set(drawing.moves)
     assert set(drawing.machine.moved_by) == set(drawing.events)
