@@ -1,3 +1,5 @@
+"""The layers and the wheel, which have every package."""
+
 import tomllib
 from pathlib import Path
 

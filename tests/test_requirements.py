@@ -1,3 +1,5 @@
+"""Tests that need a system package."""
+
 import pytest
 
 from tests.requirements import require_program

@@ -47,7 +47,7 @@ REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
 REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
 
 
-def answering(
+def stub_answer(
     monkeypatch: pytest.MonkeyPatch, answer: object, module: str = "commands.assignment"
 ) -> None:
     monkeypatch.setattr(f"{module}.with_clients", lambda context, progress, call: answer)
@@ -71,7 +71,7 @@ def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """ASG-5: waiting is no refusal; the first row's error is on stderr as well."""
-    answering(monkeypatch, results)
+    stub_answer(monkeypatch, results)
     assert starter.run(["--json", *arguments]) == status
     out, err = capfd.readouterr()
     printed = json.loads(out)["results"]
@@ -83,7 +83,7 @@ def test_a_row_has_the_members_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-5: the result of each user has `email`, `state`, `capacity` and `error`."""
-    answering(monkeypatch, [ASSIGNED, WAITING])
+    stub_answer(monkeypatch, [ASSIGNED, WAITING])
     starter.run(["--json", *ASSIGN])
     out, _ = capfd.readouterr()
     assert json.loads(out)["results"] == [
@@ -101,7 +101,7 @@ def test_affected_meetings_are_listed_in_both_forms(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-7: a cascade lists the meetings that it affects, in the table and in JSON."""
-    answering(monkeypatch, [RELEASED])
+    stub_answer(monkeypatch, [RELEASED])
     starter.run(UNASSIGN)
     assert "All hands" in capfd.readouterr().out
     starter.run(["--json", *UNASSIGN])
@@ -113,7 +113,7 @@ def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-5: the table ends with the number of users in each state."""
-    answering(monkeypatch, [ASSIGNED, WAITING])
+    stub_answer(monkeypatch, [ASSIGNED, WAITING])
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
     assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
@@ -134,7 +134,7 @@ def test_pools_are_shown_with_their_holders_and_waiting_users(
         holders=(ANN,),
         waiting=(BOB,),
     )
-    answering(monkeypatch, [pool], "commands.license")
+    stub_answer(monkeypatch, [pool], "commands.license")
     starter.run(["licenses", "acme"])
     out, _ = capfd.readouterr()
     assert "large-meeting 500" in out
@@ -188,7 +188,7 @@ def test_reads_and_refusals_need_no_temporal(run: Run) -> None:
 
 @pytest.mark.usefixtures("stocked")
 def test_no_license_is_unassigned_while_temporal_is_unreachable(run: Run) -> None:
-    """ASG-7: status 3, and nothing is written."""
+    """`unassign`: status 3, and the license stays assigned."""
     ran = run("--json", "unassign", "acme", "large-meeting", ANN, "--by", "owner@acme.example")
     assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
     assert run("--json", "licenses", "acme").at("pools", 1, "holders") == [ANN]

@@ -1,3 +1,5 @@
+"""The `diagram` command with Graphviz."""
+
 import json
 from base64 import b64decode
 from pathlib import Path
@@ -5,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import starter
+from tests.commands.conftest import Run
 from tests.requirements import require_program
 
 
@@ -23,3 +26,10 @@ def test_a_picture_in_json_is_base64(capfd: pytest.CaptureFixture[str]) -> None:
     assert starter.run(["--json", "diagram", "--format", "png"]) == 0
     drawing = json.loads(capfd.readouterr().out)["drawing"]
     assert b64decode(drawing).startswith(b"\x89PNG")
+
+
+def test_svg_without_graphviz_is_an_error_that_names_it(run: Run, tmp_path: Path) -> None:
+    """`diagram`: svg and png need Graphviz; without it, the status is 3."""
+    ran = run("--json", "diagram", "--format", "svg", PATH=str(tmp_path))
+    assert (ran.status, ran.out) == (3, "")
+    assert "Graphviz" in str(ran.error["message"])

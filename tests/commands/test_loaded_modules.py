@@ -1,4 +1,4 @@
-"""The modules that commands load: only those that they use, so that they start fast."""
+"""The modules that a command loads: only those that it uses, so that it starts fast."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def loaded(folder: Path, *command: str) -> set[str]:
         env={
             **os.environ,
             "SEATFLOW_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/seatflow.db",
-            "SEATFLOW_SECRET_KEY": "a secret key for tests of what is loaded",
+            "SEATFLOW_SECRET_KEY": "a secret key for tests",
         },
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

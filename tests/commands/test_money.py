@@ -70,10 +70,10 @@ GLOBEX: dict[str, JsonValue] = {**ACME, "id": "globex", "currency": "USD", "user
 
 @pytest.fixture
 async def accounts(database: Settings) -> None:
-    """A database that knows these accounts."""
+    """Import these accounts into the database."""
     async with open_store(database) as store:
-        known = Directory.model_validate({"accounts": [PAULA, ACME, GLOBEX]})
-        await store.directory.import_(known)
+        directory = Directory.model_validate({"accounts": [PAULA, ACME, GLOBEX]})
+        await store.directory.import_(directory)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def euros(amount: str) -> JsonValue:
 
 
 def test_a_quote_needs_no_invitation_and_changes_nothing(seatflow: Run) -> None:
-    """QUO-1, QUO-2, QUO-8: ten of thirty days; what was paid from credit is not refunded."""
+    """QUO-1, QUO-2, QUO-8: ten of thirty days; the part paid from credit is not refunded."""
     before = seatflow("export").document
     quoted = seatflow("quote", "paula", "--at", APRIL_21)
     assert isinstance(quoted.document, dict)
@@ -157,10 +157,10 @@ def test_a_quote_with_a_target_includes_the_transfer(seatflow: Run) -> None:
 def test_an_unknown_id_is_not_found(seatflow: Run) -> None:
     """`quote`, `credit` and `refund` refuse an unknown id (status 1)."""
     for arguments in (
-        ["quote", "nobody"],
-        ["quote", "paula", "--target", "nobody"],
-        ["credit", "show", "nobody"],
-        ["credit", "apply", "nobody"],
+        ["quote", "unknown"],
+        ["quote", "paula", "--target", "unknown"],
+        ["credit", "show", "unknown"],
+        ["credit", "apply", "unknown"],
         ["credit", "apply", "acme", "nothing"],
         ["refund", "show", "nothing"],
         ["refund", "convert", "nothing", "--to-credit"],
@@ -176,10 +176,10 @@ def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> No
     shown = seatflow("credit", "show", "acme")
     assert shown.at("account") == "acme"
     assert shown.at("balance") == euros("30.00")
-    initial_record = shown.at("entries", 0)
-    assert isinstance(initial_record, dict)
-    assert {"id", "at", "kind", "amount", "from", "invoice"} <= set(initial_record)
-    assert (initial_record["amount"], initial_record["from"], initial_record["invoice"]) == (
+    entry = shown.at("entries", 0)
+    assert isinstance(entry, dict)
+    assert {"id", "at", "kind", "amount", "from", "invoice"} <= set(entry)
+    assert (entry["amount"], entry["from"], entry["invoice"]) == (
         euros("30.00"),
         None,
         None,
@@ -189,8 +189,8 @@ def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> No
     assert applied.at("balance") == euros("0.00")
     assert applied.at("entries", -1, "invoice") == "later"
     assert applied.at("entries", -1, "amount") == euros("-10.00")
-    again = seatflow("credit", "apply", "acme")
-    assert (again.status, again.error["code"]) == (1, "conflict")
+    repeated = seatflow("credit", "apply", "acme")
+    assert (repeated.status, repeated.error["code"]) == (1, "conflict")
     assert seatflow("audit").at("violations") == []
 
 
@@ -214,7 +214,7 @@ def test_cases_for_an_operator_are_one_list(seatflow: Run, tmp_path: Path) -> No
     assert case["message"].startswith("30.00 EUR of credit stayed behind")
 
 
-# What is shown of what a running Seatflow answers.
+# Output of results that the clients return.
 
 
 def a_refund() -> Refund:
@@ -256,7 +256,7 @@ A_CASE = AttentionCase(
 )
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
+def stub_answer(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
     monkeypatch.setattr(where, lambda context, progress, call: answer)
 
 
@@ -264,7 +264,7 @@ def test_a_refund_has_every_member_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REF-4: a failed refund shows the amount still open and the updates that are allowed."""
-    answering(monkeypatch, "commands.refund.with_clients", a_refund())
+    stub_answer(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["--json", "refund", "show", "rf-1"]) == 0
     out, err = capfd.readouterr()
     shown = json.loads(out)
@@ -290,24 +290,24 @@ def test_a_person_reads_amounts_dates_and_open_cases(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REF-1, CRD-3, OPS-5: the tables of `refund`, `credit` and `attention`."""
-    answering(monkeypatch, "commands.refund.with_clients", a_refund())
+    stub_answer(monkeypatch, "commands.refund.with_clients", a_refund())
     assert starter.run(["refund", "show", "rf-1"]) == 0
-    answering(monkeypatch, "commands.refund.with_clients", [a_refund()])
+    stub_answer(monkeypatch, "commands.refund.with_clients", [a_refund()])
     assert starter.run(["refund", "list"]) == 0
     nothing = Money(amount=Decimal("0.00"), currency="EUR")
     credit = Credit(account="acme", balance=nothing, entries=())
-    answering(monkeypatch, "commands.credit.with_clients", credit)
+    stub_answer(monkeypatch, "commands.credit.with_clients", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
-    answering(monkeypatch, "commands.attention.with_clients", [])
+    stub_answer(monkeypatch, "commands.attention.with_clients", [])
     assert starter.run(["attention"]) == 0
-    answering(monkeypatch, "commands.attention.with_clients", [A_CASE])
+    stub_answer(monkeypatch, "commands.attention.with_clients", [A_CASE])
     assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    for said in ("No case needs an operator.", "refund_overdue", "rf-7"):
-        assert said in out
-    for said in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
-        assert said in out
+    for text in ("No case needs an operator.", "refund_overdue", "rf-7"):
+        assert text in out
+    for text in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
+        assert text in out
 
 
 def test_the_refusal_of_an_expired_quote_includes_the_new_quote(

@@ -54,8 +54,8 @@ def an_account(name: str, plan: str) -> dict[str, JsonValue]:
 async def accounts(database: Settings) -> None:
     """Import Acme, which has a draft without a workflow, and Club, which is free."""
     async with open_store(database) as store:
-        listed = [an_account("acme", "business"), an_account("club", "free")]
-        await store.directory.import_(Directory.model_validate({"accounts": listed}))
+        accounts = [an_account("acme", "business"), an_account("club", "free")]
+        await store.directory.import_(Directory.model_validate({"accounts": accounts}))
         order = BuyLicenses(
             order_id="or-1",
             account="acme",
@@ -87,13 +87,13 @@ def seatflow(
     return ran
 
 
-def asked_for(*, capacity: str | None, quantity: str, cycle: str, by: str) -> list[str]:
-    what = ["large-meeting", "--capacity", capacity] if capacity else ["workplace"]
-    return [*what, "--quantity", quantity, "--cycle", cycle, "--by", by]
+def arguments_of(*, capacity: str | None, quantity: str, cycle: str, by: str) -> list[str]:
+    license_type = ["large-meeting", "--capacity", capacity] if capacity else ["workplace"]
+    return [*license_type, "--quantity", quantity, "--cycle", cycle, "--by", by]
 
 
 @pytest.mark.parametrize(
-    ("account", "asked", "code"),
+    ("account", "purchase", "code"),
     [
         ("acme", ("750", "1", "monthly", OWNER), "invalid_capacity"),
         ("acme", ("many", "1", "monthly", OWNER), "invalid_capacity"),
@@ -105,19 +105,19 @@ def asked_for(*, capacity: str | None, quantity: str, cycle: str, by: str) -> li
         ("acme", ("500", "1", "weekly", OWNER), "invalid_cycle"),
         ("acme", (None, "1", "annual", "member@acme.example"), "not_authorized"),
         ("club", (None, "1", "annual", "owner@club.example"), "target_not_paid"),
-        ("nobody", (None, "1", "annual", OWNER), "not_found"),
+        ("unknown", (None, "1", "annual", OWNER), "not_found"),
     ],
 )
 def test_an_invalid_purchase_is_refused_without_temporal(
-    seatflow: Run, account: str, asked: tuple[str | None, str, str, str], code: str
+    seatflow: Run, account: str, purchase: tuple[str | None, str, str, str], code: str
 ) -> None:
     """ADD-1, ADD-2: status 1 and the code."""
-    capacity, quantity, cycle, by = asked
+    capacity, quantity, cycle, by = purchase
     bought = seatflow(
         "--json",
         "buy",
         account,
-        *asked_for(capacity=capacity, quantity=quantity, cycle=cycle, by=by),
+        *arguments_of(capacity=capacity, quantity=quantity, cycle=cycle, by=by),
     )
     assert (bought.status, bought.error["code"]) == (1, code)
 
@@ -133,8 +133,8 @@ def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> 
 
 def test_a_valid_purchase_needs_temporal(seatflow: Run) -> None:
     """ADD-1: a valid purchase passes every check of the store; then Temporal is unreachable."""
-    asked = asked_for(capacity=None, quantity="1", cycle="annual", by=OWNER)
-    bought = seatflow("--json", "buy", "acme", *asked)
+    purchase = arguments_of(capacity=None, quantity="1", cycle="annual", by=OWNER)
+    bought = seatflow("--json", "buy", "acme", *purchase)
     assert (bought.status, bought.error["code"]) == (3, "backend_unavailable")
 
 
@@ -144,10 +144,9 @@ def test_orders_are_listed_from_the_store(seatflow: Run) -> None:
     document = listed.at("orders", 0)
     assert isinstance(document, dict)
     assert set(document) >= ORDER
-    # ADD-4: ten of the thirty-one days from 30 October to 30 November.
     assert listed.at("orders", 0, "quote", "due_now") == {"amount": "48.39", "currency": "EUR"}
     assert seatflow("--json", "order", "list", "club").document == {"orders": []}
-    assert seatflow("--json", "order", "list", "nobody").error["code"] == "not_found"
+    assert seatflow("--json", "order", "list", "unknown").error["code"] == "not_found"
     assert seatflow("--json", "order", "show", "or-2").error["code"] == "not_found"
 
 

@@ -46,7 +46,7 @@ STUDIO: dict[str, JsonValue] = {
 
 @pytest.fixture
 async def studio(database: Settings) -> None:
-    """A database that knows this account."""
+    """Import this account into the database."""
     async with open_store(database) as store:
         await store.directory.import_(Directory.model_validate({"accounts": [STUDIO]}))
 
@@ -80,12 +80,12 @@ def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: R
         (["reactivate", "studio"], ("subscription", "sub-1")),
     ):
         kind, name = change
-        first, again = seatflow("--json", *command), seatflow("--json", *command)
+        first, repeated = seatflow("--json", *command), seatflow("--json", *command)
         assert first.document == {
             "account": "studio",
             "changed": [{"kind": kind, "id": name, "to": None}],
         }
-        assert (again.status, again.document) == (0, {"account": "studio", "changed": []})
+        assert (repeated.status, repeated.document) == (0, {"account": "studio", "changed": []})
     removed = seatflow("--json", "remove-room", "studio", "blue")
     assert removed.at("changed", 0, "id") == "blue"
     assert (seatflow("--json", "audit")).at("violations") == []

@@ -29,7 +29,7 @@ def invited(email: str) -> InviteResult:
     return InviteResult(email=email, result="invited", invitation=invitation)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
+def stub_answer(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
     monkeypatch.setattr(where, lambda context, progress, call: answer)
 
 
@@ -38,7 +38,7 @@ def test_one_row_done_is_status_0_and_a_refused_row_keeps_its_members_null(
 ) -> None:
     """INV-2: a bad row does not affect the others."""
     rows = [refused("a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
-    answering(monkeypatch, "commands.invitation.with_clients", rows)
+    stub_answer(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(INVITE) == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -60,7 +60,7 @@ def test_all_rows_refused_is_status_1_with_the_first_error_on_stderr(
         refused("a@example.com", ErrorCode.INVALID_EMAIL),
         refused("b@example.com", ErrorCode.NO_SEATS),
     ]
-    answering(monkeypatch, "commands.invitation.with_clients", rows)
+    stub_answer(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(INVITE) == 1
     out, err = capfd.readouterr()
     assert [row["result"] for row in json.loads(out)["invitations"]] == ["refused", "refused"]
@@ -73,7 +73,7 @@ def test_rows_are_shown_in_both_forms(
 ) -> None:
     """INV-2: every row is printed in the order given; an address is never markup."""
     rows = [refused("[red]a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
-    answering(monkeypatch, "commands.invitation.with_clients", rows)
+    stub_answer(monkeypatch, "commands.invitation.with_clients", rows)
     assert starter.run(arguments) == 0
     out, _ = capfd.readouterr()
     assert out.index("[red]a@example.com") < out.index("b@example.com")
@@ -85,7 +85,7 @@ def test_a_broken_invariant_is_status_1_and_still_a_report(
     """AUD: the report is on stdout, the error on stderr."""
     violation = Violation(rule="INV-11", subject="acme", message="No membership.")
     report = AuditReport(checked={"accounts": 1}, violations=(violation,))
-    answering(monkeypatch, "commands.account.with_clients", report)
+    stub_answer(monkeypatch, "commands.account.with_clients", report)
     assert starter.run(["--json", "audit"]) == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == report.model_dump(mode="json")

@@ -53,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel and, beside it, the locked dependencies."""
+    """Make an environment with the wheel, and the locked dependencies beside it."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     programs = Path(sys.executable).parent
@@ -68,15 +68,15 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def command_line(installed: Path) -> list[str]:
-    """The start of each command that `run` runs: the script that the wheel installs."""
+    """Return the script that the wheel installs, so that `run` runs it."""
     return [str(installed / "bin" / "seatflow")]
 
 
 def test_the_wheel_holds_every_file_of_its_folders(wheel: Path) -> None:
     """Templates, catalogs, migrations and examples are files of the wheel, like modules."""
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == set(_files())
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == set(_files())
 
 
 def test_every_module_is_loaded_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_demo_of_the_wheel_plays_every_step(command_line: list[str], tmp_pat
 
 
 def _files() -> Iterator[str]:
-    """List the files of the checkout that belong in the wheel."""
+    """Yield the files of the checkout that belong in the wheel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for name in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
         found = [ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*")
@@ -149,10 +149,10 @@ def _files() -> Iterator[str]:
 
 
 def _names_of(command: object, *names: str) -> Iterator[list[str]]:
-    """List a command and those below it, each by its words."""
+    """Yield the words of a command and of each of its subcommands."""
     yield list(names)
-    for name, below in getattr(command, "commands", {}).items():
-        yield from _names_of(below, *names, name)
+    for name, subcommand in getattr(command, "commands", {}).items():
+        yield from _names_of(subcommand, *names, name)
 
 
 def _site_packages(installed: Path) -> Path:

@@ -95,9 +95,19 @@ def test_the_example_is_formatted_and_passes_lint(check: tuple[str, ...], path: 
     """The printed files follow the rules of the repository."""
     text, name = (FILES[path], path) if path in FILES else (changed_workflow(), WORKFLOW)
     # ruff reads no files of these packages from the disk, so it is given their names.
-    ours = f"lint.isort.known-first-party={PACKAGES}"
+    first_party = f"lint.isort.known-first-party={PACKAGES}"
     ran = subprocess.run(
-        [sys.executable, "-m", "ruff", *check, "--config", ours, "--stdin-filename", name, "-"],
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            *check,
+            "--config",
+            first_party,
+            "--stdin-filename",
+            name,
+            "-",
+        ],
         input=text,
         cwd=ROOT,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The portal as it is served."""
+"""The portal and its web server."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def refunds(tmp_path: Path) -> AsyncIterator[RefundClient]:
     )
 
     async def connect() -> Client:
-        raise Unavailable("Temporal is not there.")
+        raise Unavailable("Temporal is unreachable.")
 
     await set_up_store(settings)
     async with open_store(settings) as store:
@@ -61,11 +61,11 @@ async def test_every_response_has_security_headers_and_no_banner(
         healthy, missing = await web.get("/health"), await web.get("/nothing")
     assert (healthy.status_code, healthy.json()) == (200, {"status": "ok"})
     assert missing.status_code == 404
-    for answer in (healthy, missing):
-        assert "server" not in answer.headers
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["cache-control"] == "no-store"
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for response in (healthy, missing):
+        assert "server" not in response.headers
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in response.headers["content-security-policy"]
     socket.create_server(("127.0.0.1", port)).close()
 
 

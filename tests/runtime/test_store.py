@@ -1,4 +1,4 @@
-"""The time that the store is waited for."""
+"""Wait times of the database."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def an_assignment(*states: str) -> Assignment:
-    """Return a request whose users have these `states`."""
+    """Return a request with users in these `states`."""
     emails = tuple(f"user-{number}@acme.example" for number, _ in enumerate(states))
     request = AssignLicenses(
         request_id="1", account="acme", sku=Sku.WORKPLACE, emails=emails, by="owner@acme.example"
@@ -43,7 +43,7 @@ def _targets() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("users", "request_stands_at"),
+    ("users", "request_state"),
     [
         (("requested", "requested"), "requested"),
         (("assigned", "waiting"), "waiting"),
@@ -56,10 +56,10 @@ def _targets() -> list[tuple[str, str]]:
     ],
 )
 def test_a_request_has_the_state_of_its_least_settled_user(
-    users: tuple[str, ...], request_stands_at: str
+    users: tuple[str, ...], request_state: str
 ) -> None:
-    """ASG-5: it waits as long as one user waits, and is refused only if all are."""
-    assert an_assignment(*users).state == request_stands_at
+    """ASG-5: a request waits as long as one user waits, and is refused only if all are."""
+    assert an_assignment(*users).state == request_state
 
 
 def test_a_request_counts_its_users_by_state_and_lists_new_assignments() -> None:
