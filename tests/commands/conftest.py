@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue, SecretStr, TypeAdapter
 
+import starter
 from runtime.settings import Settings
 from runtime.store import set_up_store
 
@@ -103,6 +104,27 @@ def _runner(command_line: list[str], tmp_path: Path) -> Run:
         return Ran(ended.returncode, ended.stdout, ended.stderr)
 
     return ran
+
+
+@pytest.fixture
+def run_in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command in this process, which is faster."""
+
+    def ran(*arguments: str, **settings: str) -> Ran:
+        with monkeypatch.context() as process:
+            process.chdir(tmp_path)
+            process.setattr(os, "environ", environment(tmp_path, **settings))
+            status = starter.run(arguments)
+        return Ran(status, *capfd.readouterr())
+
+    return ran
+
+
+def stub_answer(monkeypatch: pytest.MonkeyPatch, command: str, answer: object) -> None:
+    """Make the clients return `answer` to the commands of a module."""
+    monkeypatch.setattr(f"commands.{command}.with_clients", lambda context, progress, call: answer)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Run
+from tests.commands.conftest import Run, stub_answer
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"
 ASSIGN = ["assign", "acme", "large-meeting", ANN, BOB, "--by", "o@acme.example"]
@@ -47,12 +47,6 @@ REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
 REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
 
 
-def stub_answer(
-    monkeypatch: pytest.MonkeyPatch, answer: object, module: str = "commands.assignment"
-) -> None:
-    monkeypatch.setattr(f"{module}.with_clients", lambda context, progress, call: answer)
-
-
 @pytest.mark.parametrize(
     ("arguments", "results", "status"),
     [
@@ -71,7 +65,7 @@ def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """ASG-5: waiting is no refusal; the first row's error is on stderr as well."""
-    stub_answer(monkeypatch, results)
+    stub_answer(monkeypatch, "assignment", results)
     assert starter.run(["--json", *arguments]) == status
     out, err = capfd.readouterr()
     printed = json.loads(out)["results"]
@@ -83,7 +77,7 @@ def test_a_row_has_the_members_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-5: the result of each user has `email`, `state`, `capacity` and `error`."""
-    stub_answer(monkeypatch, [ASSIGNED, WAITING])
+    stub_answer(monkeypatch, "assignment", [ASSIGNED, WAITING])
     starter.run(["--json", *ASSIGN])
     out, _ = capfd.readouterr()
     assert json.loads(out)["results"] == [
@@ -101,7 +95,7 @@ def test_affected_meetings_are_listed_in_both_forms(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-7: a cascade lists the meetings that it affects, in the table and in JSON."""
-    stub_answer(monkeypatch, [RELEASED])
+    stub_answer(monkeypatch, "assignment", [RELEASED])
     starter.run(UNASSIGN)
     assert "All hands" in capfd.readouterr().out
     starter.run(["--json", *UNASSIGN])
@@ -113,7 +107,7 @@ def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ASG-5: the table ends with the number of users in each state."""
-    stub_answer(monkeypatch, [ASSIGNED, WAITING])
+    stub_answer(monkeypatch, "assignment", [ASSIGNED, WAITING])
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
     assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
@@ -134,7 +128,7 @@ def test_pools_are_shown_with_their_holders_and_waiting_users(
         holders=(ANN,),
         waiting=(BOB,),
     )
-    stub_answer(monkeypatch, [pool], "commands.license")
+    stub_answer(monkeypatch, "license", [pool])
     starter.run(["licenses", "acme"])
     out, _ = capfd.readouterr()
     assert "large-meeting 500" in out

@@ -1,9 +1,9 @@
 """The commands for quotes, credit and refunds, without Temporal."""
 
 import json
-import os
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from domain.money import Money
 from domain.refund import PartState, Refund, RefundPart, RefundState
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Ran, Run, environment
+from tests.commands.conftest import Run, stub_answer
 
 APRIL_21 = "2026-04-21T10:00:00Z"
 QUOTE = {"amount", "lines", "policy", "valid_until", "refund"}
@@ -77,22 +77,9 @@ async def accounts(database: Settings) -> None:
 
 
 @pytest.fixture
-def seatflow(
-    accounts: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """Run a command with `--json` in this process, which is faster."""
-
-    def ran(*arguments: str, **settings: str) -> Ran:
-        with monkeypatch.context() as process:
-            process.chdir(tmp_path)
-            process.setattr(os, "environ", environment(tmp_path, **settings))
-            status = starter.run(["--json", *arguments])
-        return Ran(status, *capfd.readouterr())
-
-    return ran
+def seatflow(accounts: None, run_in_process: Run) -> Run:
+    """Run a command with `--json` in this process."""
+    return partial(run_in_process, "--json")
 
 
 def euros(amount: str) -> JsonValue:
@@ -256,15 +243,11 @@ A_CASE = AttentionCase(
 )
 
 
-def stub_answer(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
-    monkeypatch.setattr(where, lambda context, progress, call: answer)
-
-
 def test_a_refund_has_every_member_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REF-4: a failed refund shows the amount still open and the updates that are allowed."""
-    stub_answer(monkeypatch, "commands.refund.with_clients", a_refund())
+    stub_answer(monkeypatch, "refund", a_refund())
     assert starter.run(["--json", "refund", "show", "rf-1"]) == 0
     out, err = capfd.readouterr()
     shown = json.loads(out)
@@ -290,17 +273,17 @@ def test_a_person_reads_amounts_dates_and_open_cases(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REF-1, CRD-3, OPS-5: the tables of `refund`, `credit` and `attention`."""
-    stub_answer(monkeypatch, "commands.refund.with_clients", a_refund())
+    stub_answer(monkeypatch, "refund", a_refund())
     assert starter.run(["refund", "show", "rf-1"]) == 0
-    stub_answer(monkeypatch, "commands.refund.with_clients", [a_refund()])
+    stub_answer(monkeypatch, "refund", [a_refund()])
     assert starter.run(["refund", "list"]) == 0
     nothing = Money(amount=Decimal("0.00"), currency="EUR")
     credit = Credit(account="acme", balance=nothing, entries=())
-    stub_answer(monkeypatch, "commands.credit.with_clients", credit)
+    stub_answer(monkeypatch, "credit", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
-    stub_answer(monkeypatch, "commands.attention.with_clients", [])
+    stub_answer(monkeypatch, "attention", [])
     assert starter.run(["attention"]) == 0
-    stub_answer(monkeypatch, "commands.attention.with_clients", [A_CASE])
+    stub_answer(monkeypatch, "attention", [A_CASE])
     assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""

@@ -1,19 +1,16 @@
 """The commands for orders, without Temporal."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
-import starter
 from domain.account import Directory
 from domain.license import Sku
 from domain.order import BuyLicenses
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Ran, Run, environment
+from tests.commands.conftest import Run
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OWNER = "owner@acme.example"
@@ -69,22 +66,9 @@ async def accounts(database: Settings) -> None:
 
 
 @pytest.fixture
-def seatflow(
-    accounts: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """Run a command in this process, which is faster."""
-
-    def ran(*arguments: str) -> Ran:
-        with monkeypatch.context() as process:
-            process.chdir(tmp_path)
-            process.setattr(os, "environ", environment(tmp_path))
-            status = starter.run(arguments)
-        return Ran(status, *capfd.readouterr())
-
-    return ran
+def seatflow(accounts: None, run_in_process: Run) -> Run:
+    """Run a command in this process."""
+    return run_in_process
 
 
 def arguments_of(*, capacity: str | None, quantity: str, cycle: str, by: str) -> list[str]:

@@ -1,16 +1,12 @@
 """The commands for remedies, without Temporal."""
 
-import os
-from pathlib import Path
-
 import pytest
 from pydantic import JsonValue
 
-import starter
 from domain.account import Directory
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Ran, Run, environment
+from tests.commands.conftest import Run
 
 TIA = "tia@studio.example"
 STUDIO: dict[str, JsonValue] = {
@@ -52,22 +48,9 @@ async def studio(database: Settings) -> None:
 
 
 @pytest.fixture
-def seatflow(
-    studio: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """Run a command in this process, which is faster."""
-
-    def ran(*arguments: str) -> Ran:
-        with monkeypatch.context() as process:
-            process.chdir(tmp_path)
-            process.setattr(os, "environ", environment(tmp_path))
-            status = starter.run(arguments)
-        return Ran(status, *capfd.readouterr())
-
-    return ran
+def seatflow(studio: None, run_in_process: Run) -> Run:
+    """Run a command in this process."""
+    return run_in_process
 
 
 def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: Run) -> None:
