@@ -87,8 +87,8 @@ async def stripe_world(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> AsyncIterator[StripeWorld]:
     async with (
-        localstripe() as url,
-        StripeServer(url, made_as="pending") as server,
+        localstripe() as behind,
+        StripeServer(behind, made_as="pending") as server,
         a_world(
             temporal,
             set_up_databases,
