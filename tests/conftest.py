@@ -22,7 +22,7 @@ LONGEST = {
     "test_one_invitation_through_the_whole_stack",
     "test_two_accounts_that_bring_in_one_person_have_one_winner",
     "test_two_years_of_renewals_with_one_decline_keep_the_history_short",
-    "test_what_a_new_user_copies_works",
+    "test_the_commands_of_a_chapter_print_the_documented_output",
     "test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter",
 }
 

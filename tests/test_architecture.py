@@ -1,3 +1,5 @@
+"""The layers and the wheel, which have every package."""
+
 import tomllib
 from pathlib import Path
 
@@ -7,15 +9,18 @@ PACKAGES = {init.parent.name for init in ROOT.glob("*/__init__.py")} - {"tests"}
 ENTRY_POINTS = {"starter.py", "worker.py"}
 
 
-def test_the_import_contracts_hold_every_package() -> None:
+def test_the_import_contracts_cover_every_package() -> None:
+    """ADR 0015: a new package is checked, too."""
     assert set(TOOLS["importlinter"]["root_packages"]) == PACKAGES
 
 
 def test_every_package_has_its_layer() -> None:
+    """ADR 0015: imports point downwards only."""
     layers = TOOLS["importlinter"]["contracts"][0]["layers"]
     assert {name for layer in layers for name in layer.split(" | ")} == PACKAGES
 
 
 def test_the_wheel_holds_the_whole_program() -> None:
+    """ADR 0015: the wheel has every package, both entry points and the examples."""
     wheel = TOOLS["hatch"]["build"]["targets"]["wheel"]
     assert set(wheel["only-include"]) == PACKAGES | ENTRY_POINTS | {"examples"}

@@ -264,11 +264,13 @@ def _line_of(position: int, text: str) -> int:
 
 
 def test_code_documents_and_catalogs_use_plain_words() -> None:
+    """The hits name file, line and fault."""
     found = hits(*CHECKED)
     assert not found, "\n".join(["words that are not plain:", *map(str, found)])
 
 
 def test_each_fault_is_found_at_its_line() -> None:
+    """Docstrings of modules, classes, functions and attributes are checked, and every phrase."""
     source = '''\
 """What a module is for."""
 
@@ -302,6 +304,7 @@ class Pool:
 
 
 def test_plain_words_pass() -> None:
+    """A rule id may precede the verb; a test or property needs none."""
     source = '''\
 """The pools of an account."""
 
@@ -325,11 +328,13 @@ def test_a_pool_is_never_negative() -> None:
 
 
 def test_of_a_catalog_only_the_english_messages_are_read() -> None:
+    """TXT-1: translations follow the rules of their languages."""
     catalog = 'msgid ""\n"You are "\n"told."\nmsgstr ""\n"anew"\n'
     assert list(faults(catalog, ".po")) == [(2, "“are told” is not used")]
 
 
 def test_python_blocks_of_a_document_are_read() -> None:
+    """An example in a document is checked like a module."""
     page = '# Page\n\n```python\ndef price() -> int:\n    """The price."""\n```\n'
     fault = "function docstring opens with “The”, which is no listed verb"
     assert list(faults(page, ".md")) == [(5, fault)]

@@ -24,10 +24,11 @@ async def fairness_key(world: World, workflow_id: str) -> str:
 async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
     world: World,
 ) -> None:
+    """REM-3: a large batch of one account does not delay the workflows of another."""
     row = BatchRow(position=0, person=Person(email="bob@example.com"))
     batch = await world.bulk.submit(world.account, [row], ADMIN)
     await world.bulk.wait_until_finished(batch, lambda done, total: None)
-    alone, in_bulk = await world.pending(JANE), await world.until("bob@example.com", "pending")
+    single, in_batch = await world.pending(JANE), await world.until("bob@example.com", "pending")
     bought = await world.orders.buy(
         world.account, Sku.WORKPLACE, quantity=1, cycle="monthly", by=ADMIN
     )
@@ -35,8 +36,8 @@ async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
     assigned = (await world.last_request()).id
     for workflow_id in (
         batch.workflow_id,
-        alone.workflow_id,
-        in_bulk.workflow_id,
+        single.workflow_id,
+        in_batch.workflow_id,
         bought.workflow_id,
         assigned,
     ):
@@ -44,6 +45,7 @@ async def test_every_workflow_of_an_account_has_the_account_as_its_fairness_key(
 
 
 async def test_e_mails_have_a_task_queue_of_their_own(world: World) -> None:
+    """REM-3: e-mails that wait for their rate limit delay no other activity."""
     invitation = await world.pending(JANE)
     handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
     [delivery] = [
@@ -57,20 +59,22 @@ async def test_e_mails_have_a_task_queue_of_their_own(world: World) -> None:
 async def test_no_more_e_mails_a_second_than_the_settings_allow(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
+    """REM-3: SEATFLOW_MAIL_PER_SECOND limits all e-mails of a task queue."""
     async with a_world(temporal, set_up_databases, mail_per_second=4.0) as world:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         await world.invite_all(*(f"person{number}@example.com" for number in range(16)))
         for number in range(16):
             await world.until(f"person{number}@example.com", "pending")
-        # The first second's may go out at once.
-        assert time.monotonic() - begun > 2
+        # The e-mails of the first second may be sent at once.
+        assert time.monotonic() - started_at > 2
 
 
 async def test_no_more_charges_a_second_than_the_settings_allow(
     temporal: WorkflowEnvironment, set_up_databases: Databases
 ) -> None:
+    """REM-3: SEATFLOW_BILLING_PER_SECOND limits all requests to the payment provider."""
     async with a_world(temporal, set_up_databases, billing_per_second=2.0) as world:
-        begun = time.monotonic()
+        started_at = time.monotonic()
         orders = await asyncio.gather(
             *(
                 world.orders.buy(
@@ -86,5 +90,5 @@ async def test_no_more_charges_a_second_than_the_settings_allow(
             )
         )
         assert {order.state for order in orders} == {OrderState.ACTIVE}
-        # The first second's may be made at once.
-        assert time.monotonic() - begun > 2
+        # The charges of the first second may be made at once.
+        assert time.monotonic() - started_at > 2

@@ -11,8 +11,8 @@ from tests.workflows.test_refund import a_refund
 from tests.world import World, refusal_of
 
 
-async def nobody() -> Client:
-    raise Unavailable("Temporal is not there.")
+async def unreachable() -> Client:
+    raise Unavailable("Temporal is unreachable.")
 
 
 async def test_a_closed_refund_is_read_from_the_store_alone(world: World) -> None:
@@ -20,21 +20,22 @@ async def test_a_closed_refund_is_read_from_the_store_alone(world: World) -> Non
     refund = await a_refund(world)
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     settled = await world.refund_until(refund.refund_id, RefundState.SETTLED)
-    temporal = replace(world.refunds.temporal, connect=nobody)
-    alone = replace(world.refunds, temporal=temporal)
-    assert await alone.show(refund.refund_id) == settled
-    assert await alone.list(RefundState.SETTLED) == await alone.list() == [settled]
-    assert await alone.list(RefundState.FAILED) == []
+    temporal = replace(world.refunds.temporal, connect=unreachable)
+    without_temporal = replace(world.refunds, temporal=temporal)
+    assert await without_temporal.show(refund.refund_id) == settled
+    for state in (RefundState.SETTLED, None):
+        assert await without_temporal.list(state) == [settled]
+    assert await without_temporal.list(RefundState.FAILED) == []
     for request in (
-        alone.convert(refund.refund_id),
-        alone.retry(refund.refund_id, "card-2"),
-        alone.close(refund.refund_id, "lost"),
+        without_temporal.convert(refund.refund_id),
+        without_temporal.retry(refund.refund_id, "card-2"),
+        without_temporal.close(refund.refund_id, "lost"),
     ):
         assert await refusal_of(request) == "conflict"
 
 
 async def test_a_refund_in_process_is_neither_converted_nor_closed(world: World) -> None:
-    """REF-4: only a failed amount is; the workflow refuses."""
+    """REF-4: only a failed refund is converted, retried or closed; the workflow refuses."""
     refund = await a_refund(world)
     for request in (
         world.refunds.convert(refund.refund_id),

@@ -30,13 +30,13 @@ async def unconnected() -> Client:
 
 @asynccontextmanager
 async def relayed(client: Client) -> AsyncIterator[Client]:
-    """Another client of the same server, which reaches it until the end of the context."""
-    host, _, behind = client.service_client.config.target_host.partition(":")
+    """Yield a second client of the server; its connection is cut after the body."""
+    host, _, port = client.service_client.config.target_host.partition(":")
     callers: list[asyncio.StreamWriter] = []
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         callers.append(writer)
-        from_server, to_server = await asyncio.open_connection(host, int(behind))
+        from_server, to_server = await asyncio.open_connection(host, int(port))
         await asyncio.gather(pump(reader, to_server), pump(from_server, writer))
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,8 +45,8 @@ async def relayed(client: Client) -> AsyncIterator[Client]:
         writer.close()
 
     async with await asyncio.start_server(relay, HOST, 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield await Client.connect(f"{HOST}:{port}")
+        relay_port = server.sockets[0].getsockname()[1]
+        yield await Client.connect(f"{HOST}:{relay_port}")
     for caller in callers:
         caller.close()
 
@@ -70,25 +70,25 @@ class Run:
             raise answer
         if isinstance(answer, asyncio.Event):
             await answer.wait()
-            raise AssertionError("nobody sets it")
+            raise AssertionError("the event is never set")
         return answer
 
-    async def again(self, kept: int) -> int:
-        self.read_stored.append(kept)
-        return kept + 1
+    async def read_record(self, record: int) -> int:
+        self.read_stored.append(record)
+        return record + 1
 
-    async def is_outdated(self, kept: int, refused: Refused) -> bool:
+    async def is_outdated(self, record: int, refused: Refused) -> bool:
         return self.outdated
 
-    async def called(self, kept: int = 0, wait_seconds: float = 5) -> str:
+    async def called(self, record: int = 0, wait_seconds: float = 5) -> str:
         caller = WorkflowCaller[int, None, None](
             temporal=TemporalAccess(self.connect, "a queue", wait_seconds),
-            handle=lambda client, kept: client.get_workflow_handle("a run"),
-            read_stored=self.again,
-            ended=lambda kept: kept >= self.ended_after,
+            handle=lambda client, record: client.get_workflow_handle("a run"),
+            read_stored=self.read_record,
+            ended=lambda record: record >= self.ended_after,
             outdated=self.is_outdated,
         )
-        return await caller.call(kept, self.answer, lambda kept: f"it ended, as {kept} says")
+        return await caller.call(record, self.answer, lambda record: f"ended, from record {record}")
 
 
 def failure(status: RPCStatusCode) -> RPCError:
@@ -96,6 +96,7 @@ def failure(status: RPCStatusCode) -> RPCError:
 
 
 async def test_a_call_of_a_run_that_is_beginning_or_busy_is_retried() -> None:
+    """A run that is just beginning, or has ten updates in flight, responds a moment later."""
     run = Run(
         [
             failure(RPCStatusCode.NOT_FOUND),
@@ -110,13 +111,13 @@ async def test_a_call_of_a_run_that_is_beginning_or_busy_is_retried() -> None:
 async def test_a_call_is_retried_after_the_server_dropped_its_registry_of_updates(
     temporal: WorkflowEnvironment,
 ) -> None:
-    """The status is that of an unreachable server, and the health check tells them apart."""
+    """The status is that of an unreachable server; a health check distinguishes the two."""
 
-    async def there() -> Client:
+    async def connect() -> Client:
         return temporal.client
 
     dropped = RPCError("workflow update was aborted", RPCStatusCode.UNAVAILABLE, b"")
-    run = Run([dropped, failure(RPCStatusCode.ABORTED), "yes"], connect=there)
+    run = Run([dropped, failure(RPCStatusCode.ABORTED), "yes"], connect=connect)
     assert await run.called() == "yes"
 
 
@@ -127,30 +128,30 @@ async def test_a_call_of_a_server_that_is_gone_is_not_retried(
     async with relayed(temporal.client) as client:
         assert await client.service_client.check_health()
 
-    async def gone() -> Client:
+    async def connect() -> Client:
         return client
 
-    run, begun = Run([failure(RPCStatusCode.UNAVAILABLE)], connect=gone), time.monotonic()
+    run, started_at = Run([failure(RPCStatusCode.UNAVAILABLE)], connect=connect), time.monotonic()
     with pytest.raises(Unavailable, match="unavailable") as unavailable:
         await run.called(wait_seconds=60)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started_at < 10
     assert run.calls == 1
     assert unavailable.value.outcome_unknown
 
 
-async def test_the_store_answers_once_it_knows_the_end() -> None:
+async def test_the_store_answers_once_it_has_the_end() -> None:
     """REF-4, INV-7: a run that closed during the call cannot answer it."""
     closed = WorkflowUpdateFailedError(ApplicationError("the run has closed"))
     run = Run([closed], ended_after=1)
-    assert await run.called() == "it ended, as 1 says"
-    assert await run.called(kept=1) == "it ended, as 1 says"
+    assert await run.called() == "ended, from record 1"
+    assert await run.called(record=1) == "ended, from record 1"
     assert run.calls == 1
 
 
-async def test_a_refusal_of_the_workflow_is_the_answer() -> None:
-    """Its details are complete, for example `quote` with `quote_expired`."""
-    said = Refused(ErrorCode.QUOTE_EXPIRED, "No.", quote={"amount": None})
-    run = Run([WorkflowUpdateFailedError(said)])
+async def test_a_refusal_by_the_workflow_reaches_the_caller() -> None:
+    """QUO-5: with all details, for example `quote` with `quote_expired`."""
+    refusal = Refused(ErrorCode.QUOTE_EXPIRED, "No.", quote={"amount": None})
+    run = Run([WorkflowUpdateFailedError(refusal)])
     with pytest.raises(Refused) as refused:
         await run.called()
     assert refused.value.as_json() == {
@@ -161,6 +162,7 @@ async def test_a_refusal_of_the_workflow_is_the_answer() -> None:
 
 
 async def test_a_refusal_by_a_run_that_lags_behind_the_store_is_retried() -> None:
+    """INV-11: the store decides; the run has yet to apply its decision."""
     refused = WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No."))
     run = Run([refused, "yes"], outdated=True)
     assert await run.called() == "yes"
@@ -185,32 +187,35 @@ async def test_all_attempts_together_stay_within_one_wait_budget(
     answers: list[str | Exception | asyncio.Event],
 ) -> None:
     """The outcome is unknown after SEATFLOW_WAIT_SECONDS, whatever the reasons of the retries."""
-    run, begun = Run(answers, outdated=True), time.monotonic()
+    run, started_at = Run(answers, outdated=True), time.monotonic()
     with pytest.raises(Unavailable) as unavailable:
         await run.called(wait_seconds=0.5)
     assert unavailable.value.outcome_unknown
-    assert 0.4 < time.monotonic() - begun < 0.8
+    assert 0.4 < time.monotonic() - started_at < 0.8
     assert run.calls > 3
 
 
 async def test_a_budget_never_sleeps_beyond_its_end() -> None:
+    """SEATFLOW_WAIT_SECONDS: the last pause is cut to the time left."""
     now = 0.0
     budget = WaitBudget(0.01, clock=lambda: now)
-    begun = time.monotonic()
+    started_at = time.monotonic()
     await budget.pause()
-    assert time.monotonic() - begun < 0.09
+    assert time.monotonic() - started_at < 0.09
     now = 0.01
     with pytest.raises(Unavailable):
         await budget.pause()
 
 
 async def test_a_workflow_that_cannot_be_replayed_is_no_traceback() -> None:
+    """OPS-5: the caller gets an error without a traceback; the workflow waits for an operator."""
     run = Run([WorkflowQueryFailedError("nondeterminism")])
     with pytest.raises(Unavailable, match="cannot continue"):
         await run.called()
 
 
 async def test_a_call_that_fails_otherwise_is_not_retried() -> None:
+    """An error that is not transient is reported at once, with the status of the server."""
     run = Run([failure(RPCStatusCode.PERMISSION_DENIED)])
     with pytest.raises(Unavailable, match="permission_denied"):
         await run.called()

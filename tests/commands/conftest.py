@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue, SecretStr, TypeAdapter
 
+import starter
 from runtime.settings import Settings
 from runtime.store import set_up_store
 
 ROOT = Path(__file__).parent.parent.parent
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 SECRET_KEY = "a secret key for tests"
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 """An address without a listener."""
 
 
@@ -30,12 +31,12 @@ class Ran:
 
     @property
     def document(self) -> JsonValue:
-        """The one JSON document on stdout; stderr holds nothing."""
+        """The only JSON document on stdout, while stderr is empty."""
         assert self.err == ""
         return _JSON.validate_json(self.out)
 
     def at(self, *path: str | int) -> JsonValue:
-        """What the document holds at `path`."""
+        """Return the part of the document at `path`."""
         found = self.document
         for step in path:
             if isinstance(step, int):
@@ -48,7 +49,7 @@ class Ran:
 
     @property
     def error(self) -> dict[str, JsonValue]:
-        """The one error on stderr, which is pure JSON."""
+        """The only error on stderr, in JSON."""
         [line] = self.err.splitlines()
         document = _JSON.validate_json(line)
         assert isinstance(document, dict)
@@ -71,7 +72,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     ours = {
         "SEATFLOW_STATE_FOLDER": str(folder / "state"),
         "SEATFLOW_SECRET_KEY": SECRET_KEY,
-        "TEMPORAL_ADDRESS": NOBODY,
+        "TEMPORAL_ADDRESS": UNREACHABLE,
     }
     return inherited | ours | settings
 
@@ -79,16 +80,16 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 @pytest.fixture
 def run(tmp_path: Path, command_line: list[str]) -> Run:
     """Run a command in `tmp_path` to its end."""
-    return _runs(command_line, tmp_path)
+    return _runner(command_line, tmp_path)
 
 
 @pytest.fixture
 def run_cold(tmp_path: Path) -> Run:
     """Run a command in a fresh interpreter."""
-    return _runs([sys.executable, str(ROOT / "starter.py")], tmp_path)
+    return _runner([sys.executable, str(ROOT / "starter.py")], tmp_path)
 
 
-def _runs(command_line: list[str], tmp_path: Path) -> Run:
+def _runner(command_line: list[str], tmp_path: Path) -> Run:
     def ran(*arguments: str, stdin: str = "", **settings: str) -> Ran:
         ended = subprocess.run(
             [*command_line, *arguments],
@@ -103,6 +104,27 @@ def _runs(command_line: list[str], tmp_path: Path) -> Run:
         return Ran(ended.returncode, ended.stdout, ended.stderr)
 
     return ran
+
+
+@pytest.fixture
+def run_in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command in this process, which is faster."""
+
+    def ran(*arguments: str, **settings: str) -> Ran:
+        with monkeypatch.context() as process:
+            process.chdir(tmp_path)
+            process.setattr(os, "environ", environment(tmp_path, **settings))
+            status = starter.run(arguments)
+        return Ran(status, *capfd.readouterr())
+
+    return ran
+
+
+def stub_answer(monkeypatch: pytest.MonkeyPatch, command: str, answer: object) -> None:
+    """Make the clients return `answer` to the commands of a module."""
+    monkeypatch.setattr(f"commands.{command}.with_clients", lambda context, progress, call: answer)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.commands.conftest import environment
 
 
 def settings(ports: Ports) -> dict[str, str]:
-    """Return the variables by which a command finds the stack on `ports`."""
+    """Return the settings of a command that uses the stack on `ports`."""
     return {
         "TEMPORAL_ADDRESS": f"127.0.0.1:{ports.temporal}",
         "SEATFLOW_UI_PORT": str(ports.ui),

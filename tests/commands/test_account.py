@@ -32,6 +32,7 @@ def mistakes(error: dict[str, JsonValue]) -> dict[str, str]:
 
 
 def test_an_export_imports_to_the_same_export(run: Run, tmp_path: Path) -> None:
+    """`import`, `export`: importing an export gives the same export."""
     imported = run("--json", "import", "-", stdin=json.dumps({"accounts": [account()]}))
     assert imported.document == {"accounts": ["acme"]}
     first = run("export")
@@ -41,6 +42,7 @@ def test_an_export_imports_to_the_same_export(run: Run, tmp_path: Path) -> None:
 
 
 def test_every_mistake_of_a_file_has_its_path_and_reason(run: Run) -> None:
+    """`import`: all or nothing; a bad file is refused with the path and reason of every error."""
     users: JsonValue = [
         {"email": "owner@acme.example", "role": "owner"},
         {"email": "nobody", "role": "king"},
@@ -66,7 +68,7 @@ def test_every_mistake_of_a_file_has_its_path_and_reason(run: Run) -> None:
 
 
 def test_mistakes_of_all_kinds_are_reported_together(run: Run) -> None:
-    """Mistakes in fields, within an account, between accounts, and against the store."""
+    """`import`: mistakes in fields, within an account, between accounts, and against the store."""
     run("--json", "import", "-", stdin=json.dumps({"accounts": [account()]}))
     users: list[JsonValue] = [
         {"email": "nobody", "role": "owner"},
@@ -130,7 +132,8 @@ def test_mistakes_of_all_kinds_are_reported_together(run: Run) -> None:
         ("cancellation_pending", "no"),
     ],
 )
-def test_a_date_outside_the_calendar_is_a_mistake(run: Run, member: str, value: str) -> None:
+def test_an_invalid_value_of_a_subscription_is_a_mistake(run: Run, member: str, value: str) -> None:
+    """Import file: a date outside the calendar, or a flag that is text, is named by its path."""
     line: dict[str, JsonValue] = {
         "id": "s",
         "product": "Pro",
@@ -149,12 +152,14 @@ def test_a_date_outside_the_calendar_is_a_mistake(run: Run, member: str, value: 
 
 
 def test_a_malformed_file_is_reported_without_the_store(run: Run) -> None:
+    """`import`: the form of a file is checked before the database is opened."""
     nowhere = "postgresql+asyncpg://127.0.0.1:1/none"
     ran = run("--json", "import", "-", stdin="{}", SEATFLOW_DATABASE_URL=nowhere)
     assert (ran.status, set(mistakes(ran.error))) == (2, {"accounts"})
 
 
 def test_an_invalid_date_is_one_mistake(run: Run) -> None:
+    """Import file: an unreadable `period_start` is not reported as an inverted period, too."""
     line: JsonValue = {
         "id": "s",
         "product": "Pro",
@@ -183,18 +188,21 @@ def test_an_invalid_date_is_one_mistake(run: Run) -> None:
     ],
 )
 def test_invalid_json_is_reported_with_its_place(run: Run, text: str) -> None:
+    """`import`: text that is no JSON, or repeats a member, is bad input (status 2)."""
     ran = run("--json", "import", "-", stdin=text)
     assert (ran.status, ran.out) == (2, "")
     assert mistakes(ran.error)["-"].startswith("not JSON: ")
 
 
 def test_a_missing_file_is_named(run: Run) -> None:
+    """`import`: a file that cannot be read is bad input, with the reason of the system."""
     ran = run("--json", "import", "nowhere.json")
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
     assert mistakes(ran.error) == {"nowhere.json": "No such file or directory"}
 
 
 def test_mistakes_are_lines_for_a_person(run: Run) -> None:
+    """`import`: without `--json`, each mistake is a line on stderr."""
     ran = run("import", "-", stdin="{}")
     assert ran.status == 2
     first, second = ran.err.splitlines()
@@ -203,6 +211,7 @@ def test_mistakes_are_lines_for_a_person(run: Run) -> None:
 
 
 def test_reads_of_the_store_work_without_temporal(run: Run) -> None:
+    """INV-5, AUD: `list`, `mail list` and `audit` are answered without Temporal."""
     run("import", "-", stdin=json.dumps({"accounts": [account()]}))
     assert run("--json", "list", "acme").document == {"invitations": []}
     assert run("--json", "mail", "list").document == {"letters": []}
@@ -210,5 +219,6 @@ def test_reads_of_the_store_work_without_temporal(run: Run) -> None:
 
 
 def test_an_unknown_account_is_not_found(run: Run) -> None:
+    """`export`: an account that does not exist is refused with `not_found` (status 1)."""
     ran = run("--json", "export", "globex")
     assert (ran.status, ran.out, ran.error["code"]) == (1, "", "not_found")

@@ -13,7 +13,7 @@ from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Run
+from tests.commands.conftest import Run, stub_answer
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"
 ASSIGN = ["assign", "acme", "large-meeting", ANN, BOB, "--by", "o@acme.example"]
@@ -47,12 +47,6 @@ REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
 REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
 
 
-def answering(
-    monkeypatch: pytest.MonkeyPatch, answer: object, module: str = "commands.assignment"
-) -> None:
-    monkeypatch.setattr(f"{module}.with_clients", lambda context, progress, call: answer)
-
-
 @pytest.mark.parametrize(
     ("arguments", "results", "status"),
     [
@@ -70,8 +64,8 @@ def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Waiting is no refusal; the first row's error is on stderr as well."""
-    answering(monkeypatch, results)
+    """ASG-5: waiting is no refusal; the first row's error is on stderr as well."""
+    stub_answer(monkeypatch, "assignment", results)
     assert starter.run(["--json", *arguments]) == status
     out, err = capfd.readouterr()
     printed = json.loads(out)["results"]
@@ -82,7 +76,8 @@ def test_the_status_is_1_only_when_all_were_refused_and_every_row_is_printed(
 def test_a_row_has_the_members_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, [ASSIGNED, WAITING])
+    """ASG-5: the result of each user has `email`, `state`, `capacity` and `error`."""
+    stub_answer(monkeypatch, "assignment", [ASSIGNED, WAITING])
     starter.run(["--json", *ASSIGN])
     out, _ = capfd.readouterr()
     assert json.loads(out)["results"] == [
@@ -99,8 +94,8 @@ def test_a_row_has_the_members_of_the_contract(
 def test_affected_meetings_are_listed_in_both_forms(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASG-7."""
-    answering(monkeypatch, [RELEASED])
+    """ASG-7: a cascade lists the meetings that it affects, in the table and in JSON."""
+    stub_answer(monkeypatch, "assignment", [RELEASED])
     starter.run(UNASSIGN)
     assert "All hands" in capfd.readouterr().out
     starter.run(["--json", *UNASSIGN])
@@ -111,7 +106,8 @@ def test_affected_meetings_are_listed_in_both_forms(
 def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, [ASSIGNED, WAITING])
+    """ASG-5: the table ends with the number of users in each state."""
+    stub_answer(monkeypatch, "assignment", [ASSIGNED, WAITING])
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
     assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
@@ -121,6 +117,7 @@ def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
 def test_pools_are_shown_with_their_holders_and_waiting_users(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """ASG-5: `licenses` shows the holders of a pool, then the users that wait for a license."""
     pool = LicensePool(
         sku=Sku.LARGE_MEETING,
         capacity=500,
@@ -131,7 +128,7 @@ def test_pools_are_shown_with_their_holders_and_waiting_users(
         holders=(ANN,),
         waiting=(BOB,),
     )
-    answering(monkeypatch, [pool], "commands.license")
+    stub_answer(monkeypatch, "license", [pool])
     starter.run(["licenses", "acme"])
     out, _ = capfd.readouterr()
     assert "large-meeting 500" in out
@@ -150,6 +147,7 @@ def test_pools_are_shown_with_their_holders_and_waiting_users(
 def test_bad_arguments_are_errors(
     arguments: list[str], code: str, status: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """ADD-1, ASG-5: an invalid capacity is refused; a missing argument is bad usage."""
     assert starter.run(["--json", *arguments]) == status
     out, err = capfd.readouterr()
     assert out == ""
@@ -164,7 +162,7 @@ async def stocked(database: Settings) -> None:
 
 @pytest.mark.usefixtures("stocked")
 def test_reads_and_refusals_need_no_temporal(run: Run) -> None:
-    """A caller who may not assign at all gets an error and no rows."""
+    """ASG-5: a caller who is not authorized at all gets an error and no rows."""
     ran = run("--json", "licenses", "acme")
     assert ran.at("pools", 1) == {
         "sku": "large-meeting",
@@ -183,7 +181,8 @@ def test_reads_and_refusals_need_no_temporal(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("stocked")
-def test_no_license_is_taken_back_while_holders_cannot_be_notified(run: Run) -> None:
+def test_no_license_is_unassigned_while_temporal_is_unreachable(run: Run) -> None:
+    """`unassign`: status 3, and the license stays assigned."""
     ran = run("--json", "unassign", "acme", "large-meeting", ANN, "--by", "owner@acme.example")
     assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
     assert run("--json", "licenses", "acme").at("pools", 1, "holders") == [ANN]

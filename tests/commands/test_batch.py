@@ -57,12 +57,14 @@ def test_every_mistake_of_a_file_of_people_is_named_without_a_backend(
 
 
 def test_rows_cannot_be_skipped_when_the_columns_are_wrong(run: Run, tmp_path: Path) -> None:
+    """REM-3: `--skip-bad-rows` skips rows, never a wrong header."""
     file = written(tmp_path, "mail\nada@example.com\n")
     ran = run("--json", "invite", "acme", "--file", file, "--by", ADMIN, "--skip-bad-rows")
     assert mistakes(ran) == [(1, "email"), (1, "mail")]
 
 
 def test_mistakes_are_lines_for_a_person(run: Run, tmp_path: Path) -> None:
+    """REM-3: the line of a mistake names row, column and the allowed values."""
     ran = run("invite", "acme", "--file", written(tmp_path, BAD), "--by", ADMIN)
     assert (ran.status, ran.out) == (2, "")
     assert "\n  row 6, license: unknown license gold; use basic or licensed\n" in ran.err
@@ -81,6 +83,7 @@ def test_mistakes_are_lines_for_a_person(run: Run, tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_options_that_exclude_each_other_are_bad_usage(run: Run, arguments: list[str]) -> None:
+    """REM-3: the options of a batch need `--file`, and their values are checked (status 2)."""
     ran = run("--json", "invite", "acme", *arguments, "--by", ADMIN, stdin="email\na@b.example\n")
     assert (ran.status, ran.out, ran.error["code"]) == (2, "", "invalid_input")
 
@@ -128,6 +131,7 @@ async def test_a_file_and_addresses_are_one_request(
 async def test_without_a_worker_the_error_names_the_batch_to_repeat(
     world_without_worker: World, run: Run, tmp_path: Path
 ) -> None:
+    """REM-3: the outcome is unknown (status 3); repeating the command resumes the batch."""
     world = world_without_worker
     invite = ("--json", "invite", world.account, "--by", ADMIN, "--batch", world.account)
     file = ("--file", written(tmp_path, "email\nada@example.com\n"))
@@ -141,9 +145,10 @@ async def test_without_a_worker_the_error_names_the_batch_to_repeat(
     assert ran.at("invitations", 0, "result") == "invited"
 
 
-def test_a_person_sees_a_progress_bar(
+def test_progress_is_a_bar_on_a_terminal_and_silent_in_json(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """REM-3: the bar is on stderr."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
@@ -156,6 +161,7 @@ def test_a_person_sees_a_progress_bar(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_help_has_an_example(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_help_has_an_example_of_a_file(capfd: pytest.CaptureFixture[str]) -> None:
+    """REM-3: `invite --help` shows the invitation of a file of people."""
     assert starter.run(["invite", "--help"]) == 0
     assert "people.csv" in capfd.readouterr().out

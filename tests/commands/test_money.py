@@ -1,9 +1,9 @@
 """The commands for quotes, credit and refunds, without Temporal."""
 
 import json
-import os
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from domain.money import Money
 from domain.refund import PartState, Refund, RefundPart, RefundState
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Ran, Run, environment
+from tests.commands.conftest import Run, stub_answer
 
 APRIL_21 = "2026-04-21T10:00:00Z"
 QUOTE = {"amount", "lines", "policy", "valid_until", "refund"}
@@ -70,29 +70,16 @@ GLOBEX: dict[str, JsonValue] = {**ACME, "id": "globex", "currency": "USD", "user
 
 @pytest.fixture
 async def accounts(database: Settings) -> None:
-    """A database that knows these accounts."""
+    """Import these accounts into the database."""
     async with open_store(database) as store:
-        known = Directory.model_validate({"accounts": [PAULA, ACME, GLOBEX]})
-        await store.directory.import_(known)
+        directory = Directory.model_validate({"accounts": [PAULA, ACME, GLOBEX]})
+        await store.directory.import_(directory)
 
 
 @pytest.fixture
-def seatflow(
-    accounts: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """Run a command with `--json` in this process, which is faster."""
-
-    def ran(*arguments: str, **settings: str) -> Ran:
-        with monkeypatch.context() as process:
-            process.chdir(tmp_path)
-            process.setattr(os, "environ", environment(tmp_path, **settings))
-            status = starter.run(["--json", *arguments])
-        return Ran(status, *capfd.readouterr())
-
-    return ran
+def seatflow(accounts: None, run_in_process: Run) -> Run:
+    """Run a command with `--json` in this process."""
+    return partial(run_in_process, "--json")
 
 
 def euros(amount: str) -> JsonValue:
@@ -100,7 +87,7 @@ def euros(amount: str) -> JsonValue:
 
 
 def test_a_quote_needs_no_invitation_and_changes_nothing(seatflow: Run) -> None:
-    """QUO-1, QUO-2, QUO-8: ten of thirty days; what was paid from credit is not refunded."""
+    """QUO-1, QUO-2, QUO-8: ten of thirty days; the part paid from credit is not refunded."""
     before = seatflow("export").document
     quoted = seatflow("quote", "paula", "--at", APRIL_21)
     assert isinstance(quoted.document, dict)
@@ -123,7 +110,7 @@ def test_a_quote_needs_no_invitation_and_changes_nothing(seatflow: Run) -> None:
 
 
 def test_a_quote_follows_the_options(seatflow: Run) -> None:
-    """QUO-2."""
+    """QUO-2: unit, day of change and moment determine the amount."""
     for option, value, worth in (
         ("--change-day", "used", "18.00"),
         ("--unit", "second", "19.00"),
@@ -137,7 +124,7 @@ def test_a_quote_follows_the_options(seatflow: Run) -> None:
 
 
 def test_a_quote_without_options_follows_the_policy_of_the_settings(seatflow: Run) -> None:
-    """QUO-2."""
+    """QUO-2: SEATFLOW_POLICY__PRORATION_… applies where no option is given."""
     setting = {"SEATFLOW_POLICY__PRORATION_CHANGE_DAY": "used"}
     quoted = seatflow("quote", "paula", "--at", APRIL_21, **setting)
     assert quoted.at("amount") == euros("18.00")
@@ -145,7 +132,7 @@ def test_a_quote_without_options_follows_the_policy_of_the_settings(seatflow: Ru
 
 
 def test_a_quote_with_a_target_includes_the_transfer(seatflow: Run) -> None:
-    """QUO-6."""
+    """QUO-6: a transfer needs the same currency."""
     to_acme = seatflow("quote", "paula", "--at", APRIL_21, "--target", "acme")
     assert isinstance(to_acme.document, dict)
     assert set(to_acme.document) == QUOTE | {"transfer"}
@@ -155,11 +142,12 @@ def test_a_quote_with_a_target_includes_the_transfer(seatflow: Run) -> None:
 
 
 def test_an_unknown_id_is_not_found(seatflow: Run) -> None:
+    """`quote`, `credit` and `refund` refuse an unknown id (status 1)."""
     for arguments in (
-        ["quote", "nobody"],
-        ["quote", "paula", "--target", "nobody"],
-        ["credit", "show", "nobody"],
-        ["credit", "apply", "nobody"],
+        ["quote", "unknown"],
+        ["quote", "paula", "--target", "unknown"],
+        ["credit", "show", "unknown"],
+        ["credit", "apply", "unknown"],
         ["credit", "apply", "acme", "nothing"],
         ["refund", "show", "nothing"],
         ["refund", "convert", "nothing", "--to-credit"],
@@ -175,10 +163,10 @@ def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> No
     shown = seatflow("credit", "show", "acme")
     assert shown.at("account") == "acme"
     assert shown.at("balance") == euros("30.00")
-    initial_record = shown.at("entries", 0)
-    assert isinstance(initial_record, dict)
-    assert {"id", "at", "kind", "amount", "from", "invoice"} <= set(initial_record)
-    assert (initial_record["amount"], initial_record["from"], initial_record["invoice"]) == (
+    entry = shown.at("entries", 0)
+    assert isinstance(entry, dict)
+    assert {"id", "at", "kind", "amount", "from", "invoice"} <= set(entry)
+    assert (entry["amount"], entry["from"], entry["invoice"]) == (
         euros("30.00"),
         None,
         None,
@@ -188,18 +176,19 @@ def test_credit_is_applied_to_the_invoice_that_is_due_first(seatflow: Run) -> No
     assert applied.at("balance") == euros("0.00")
     assert applied.at("entries", -1, "invoice") == "later"
     assert applied.at("entries", -1, "amount") == euros("-10.00")
-    again = seatflow("credit", "apply", "acme")
-    assert (again.status, again.error["code"]) == (1, "conflict")
+    repeated = seatflow("credit", "apply", "acme")
+    assert (repeated.status, repeated.error["code"]) == (1, "conflict")
     assert seatflow("audit").at("violations") == []
 
 
 def test_no_refunds_are_an_empty_list(seatflow: Run) -> None:
+    """`refund list` prints an empty list while there are no refunds."""
     assert seatflow("refund", "list").document == {"refunds": []}
     assert seatflow("refund", "list", "--state", "failed").document == {"refunds": []}
 
 
 def test_cases_for_an_operator_are_one_list(seatflow: Run, tmp_path: Path) -> None:
-    """QUO-6: credit on an account that was imported as closed."""
+    """QUO-6, OPS-5: credit of an account that was imported as closed waits for an operator."""
     assert seatflow("attention").document == {"attention": []}
     gone = {**ACME, "id": "gone", "state": "closed", "users": [], "invoices": []}
     file = tmp_path / "gone.json"
@@ -212,7 +201,7 @@ def test_cases_for_an_operator_are_one_list(seatflow: Run, tmp_path: Path) -> No
     assert case["message"].startswith("30.00 EUR of credit stayed behind")
 
 
-# What is shown of what a running Seatflow answers.
+# Output of results that the clients return.
 
 
 def a_refund() -> Refund:
@@ -254,14 +243,11 @@ A_CASE = AttentionCase(
 )
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
-    monkeypatch.setattr(where, lambda context, progress, call: answer)
-
-
 def test_a_refund_has_every_member_of_the_contract(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, "commands.refund.with_clients", a_refund())
+    """REF-4: a failed refund shows the amount still open and the updates that are allowed."""
+    stub_answer(monkeypatch, "refund", a_refund())
     assert starter.run(["--json", "refund", "show", "rf-1"]) == 0
     out, err = capfd.readouterr()
     shown = json.loads(out)
@@ -283,33 +269,34 @@ def test_a_refund_has_every_member_of_the_contract(
     assert {"payment", "method", "amount", "state", "provider_id"} <= set(part)
 
 
-def test_money_is_shown_to_a_person(
+def test_a_person_reads_amounts_dates_and_open_cases(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, "commands.refund.with_clients", a_refund())
+    """REF-1, CRD-3, OPS-5: the tables of `refund`, `credit` and `attention`."""
+    stub_answer(monkeypatch, "refund", a_refund())
     assert starter.run(["refund", "show", "rf-1"]) == 0
-    answering(monkeypatch, "commands.refund.with_clients", [a_refund()])
+    stub_answer(monkeypatch, "refund", [a_refund()])
     assert starter.run(["refund", "list"]) == 0
     nothing = Money(amount=Decimal("0.00"), currency="EUR")
     credit = Credit(account="acme", balance=nothing, entries=())
-    answering(monkeypatch, "commands.credit.with_clients", credit)
+    stub_answer(monkeypatch, "credit", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
-    answering(monkeypatch, "commands.attention.with_clients", [])
+    stub_answer(monkeypatch, "attention", [])
     assert starter.run(["attention"]) == 0
-    answering(monkeypatch, "commands.attention.with_clients", [A_CASE])
+    stub_answer(monkeypatch, "attention", [A_CASE])
     assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    for said in ("No case needs an operator.", "refund_overdue", "rf-7"):
-        assert said in out
-    for said in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
-        assert said in out
+    for text in ("No case needs an operator.", "refund_overdue", "rf-7"):
+        assert text in out
+    for text in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
+        assert text in out
 
 
 def test_the_refusal_of_an_expired_quote_includes_the_new_quote(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """QUO-5."""
+    """QUO-5: the new quote is printed in JSON and for a person."""
     quote: JsonValue = {"amount": euros("19.50"), "valid_until": "2026-04-23T10:00:00Z"}
 
     def refused(context: object, progress: object, call: object) -> None:

@@ -1,19 +1,16 @@
 """The commands for orders, without Temporal."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
-import starter
 from domain.account import Directory
 from domain.license import Sku
 from domain.order import BuyLicenses
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Ran, Run, environment
+from tests.commands.conftest import Run
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OWNER = "owner@acme.example"
@@ -54,8 +51,8 @@ def an_account(name: str, plan: str) -> dict[str, JsonValue]:
 async def accounts(database: Settings) -> None:
     """Import Acme, which has a draft without a workflow, and Club, which is free."""
     async with open_store(database) as store:
-        listed = [an_account("acme", "business"), an_account("club", "free")]
-        await store.directory.import_(Directory.model_validate({"accounts": listed}))
+        accounts = [an_account("acme", "business"), an_account("club", "free")]
+        await store.directory.import_(Directory.model_validate({"accounts": accounts}))
         order = BuyLicenses(
             order_id="or-1",
             account="acme",
@@ -69,31 +66,18 @@ async def accounts(database: Settings) -> None:
 
 
 @pytest.fixture
-def seatflow(
-    accounts: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """Run a command in this process, which is faster."""
-
-    def ran(*arguments: str) -> Ran:
-        with monkeypatch.context() as process:
-            process.chdir(tmp_path)
-            process.setattr(os, "environ", environment(tmp_path))
-            status = starter.run(arguments)
-        return Ran(status, *capfd.readouterr())
-
-    return ran
+def seatflow(accounts: None, run_in_process: Run) -> Run:
+    """Run a command in this process."""
+    return run_in_process
 
 
-def asked_for(*, capacity: str | None, quantity: str, cycle: str, by: str) -> list[str]:
-    what = ["large-meeting", "--capacity", capacity] if capacity else ["workplace"]
-    return [*what, "--quantity", quantity, "--cycle", cycle, "--by", by]
+def arguments_of(*, capacity: str | None, quantity: str, cycle: str, by: str) -> list[str]:
+    license_type = ["large-meeting", "--capacity", capacity] if capacity else ["workplace"]
+    return [*license_type, "--quantity", quantity, "--cycle", cycle, "--by", by]
 
 
 @pytest.mark.parametrize(
-    ("account", "asked", "code"),
+    ("account", "purchase", "code"),
     [
         ("acme", ("750", "1", "monthly", OWNER), "invalid_capacity"),
         ("acme", ("many", "1", "monthly", OWNER), "invalid_capacity"),
@@ -105,26 +89,26 @@ def asked_for(*, capacity: str | None, quantity: str, cycle: str, by: str) -> li
         ("acme", ("500", "1", "weekly", OWNER), "invalid_cycle"),
         ("acme", (None, "1", "annual", "member@acme.example"), "not_authorized"),
         ("club", (None, "1", "annual", "owner@club.example"), "target_not_paid"),
-        ("nobody", (None, "1", "annual", OWNER), "not_found"),
+        ("unknown", (None, "1", "annual", OWNER), "not_found"),
     ],
 )
 def test_an_invalid_purchase_is_refused_without_temporal(
-    seatflow: Run, account: str, asked: tuple[str | None, str, str, str], code: str
+    seatflow: Run, account: str, purchase: tuple[str | None, str, str, str], code: str
 ) -> None:
     """ADD-1, ADD-2: status 1 and the code."""
-    capacity, quantity, cycle, by = asked
+    capacity, quantity, cycle, by = purchase
     bought = seatflow(
         "--json",
         "buy",
         account,
-        *asked_for(capacity=capacity, quantity=quantity, cycle=cycle, by=by),
+        *arguments_of(capacity=capacity, quantity=quantity, cycle=cycle, by=by),
     )
     assert (bought.status, bought.error["code"]) == (1, code)
 
 
 @pytest.mark.parametrize("sku", ["large-meeting", "workplace"])
 def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> None:
-    """ADD-1."""
+    """ADD-1: Large Meeting requires a capacity; base licenses have none."""
     capacity = ["--capacity", "500"] if sku == "workplace" else []
     terms = ["--quantity", "1", "--cycle", "monthly", "--by", OWNER]
     bought = seatflow("--json", "buy", "acme", sku, *capacity, *terms)
@@ -132,24 +116,26 @@ def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> 
 
 
 def test_a_valid_purchase_needs_temporal(seatflow: Run) -> None:
-    asked = asked_for(capacity=None, quantity="1", cycle="annual", by=OWNER)
-    bought = seatflow("--json", "buy", "acme", *asked)
+    """ADD-1: a valid purchase passes every check of the store; then Temporal is unreachable."""
+    purchase = arguments_of(capacity=None, quantity="1", cycle="annual", by=OWNER)
+    bought = seatflow("--json", "buy", "acme", *purchase)
     assert (bought.status, bought.error["code"]) == (3, "backend_unavailable")
 
 
 def test_orders_are_listed_from_the_store(seatflow: Run) -> None:
+    """ADD-4: ten of the 31 days from 30 October to 30 November are due now."""
     listed = seatflow("--json", "order", "list", "acme")
     document = listed.at("orders", 0)
     assert isinstance(document, dict)
     assert set(document) >= ORDER
-    # ADD-4: ten of the thirty-one days from 30 October to 30 November.
     assert listed.at("orders", 0, "quote", "due_now") == {"amount": "48.39", "currency": "EUR"}
     assert seatflow("--json", "order", "list", "club").document == {"orders": []}
-    assert seatflow("--json", "order", "list", "nobody").error["code"] == "not_found"
+    assert seatflow("--json", "order", "list", "unknown").error["code"] == "not_found"
     assert seatflow("--json", "order", "show", "or-2").error["code"] == "not_found"
 
 
 def test_a_person_reads_the_licenses_and_the_renewal(seatflow: Run) -> None:
+    """ADD-7: the table names the licenses, the price of a cycle and the next billing date."""
     listed = seatflow("order", "list", "acme").out
     assert "3 × Large Meeting 500, monthly" in listed
     assert "150.00 EUR" in listed
@@ -159,6 +145,6 @@ def test_a_person_reads_the_licenses_and_the_renewal(seatflow: Run) -> None:
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "1.5", "x"])
 def test_a_change_to_an_invalid_quantity_is_refused(seatflow: Run, quantity: str) -> None:
-    """ADD-6."""
+    """ADD-1, ADD-6: a quantity is a whole number of at least 1."""
     changed = seatflow("--json", "order", "change", "or-1", "--quantity", quantity)
     assert (changed.status, changed.error["code"]) == (1, "invalid_quantity")

@@ -1,16 +1,12 @@
 """The commands for remedies, without Temporal."""
 
-import os
-from pathlib import Path
-
 import pytest
 from pydantic import JsonValue
 
-import starter
 from domain.account import Directory
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Ran, Run, environment
+from tests.commands.conftest import Run
 
 TIA = "tia@studio.example"
 STUDIO: dict[str, JsonValue] = {
@@ -46,31 +42,19 @@ STUDIO: dict[str, JsonValue] = {
 
 @pytest.fixture
 async def studio(database: Settings) -> None:
-    """A database that knows this account."""
+    """Import this account into the database."""
     async with open_store(database) as store:
         await store.directory.import_(Directory.model_validate({"accounts": [STUDIO]}))
 
 
 @pytest.fixture
-def seatflow(
-    studio: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """Run a command in this process, which is faster."""
-
-    def ran(*arguments: str) -> Ran:
-        with monkeypatch.context() as process:
-            process.chdir(tmp_path)
-            process.setattr(os, "environ", environment(tmp_path))
-            status = starter.run(arguments)
-        return Ran(status, *capfd.readouterr())
-
-    return ran
+def seatflow(studio: None, run_in_process: Run) -> Run:
+    """Run a command in this process."""
+    return run_in_process
 
 
 def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: Run) -> None:
+    """BLK-1, BLK-2, BLK-3: a repeated remedy succeeds and lists no change (status 0)."""
     assert seatflow("--json", "pay-invoice", "studio", "inv-7").error["code"] == "payment_declined"
     for command, change in (
         (["remove-user", "studio", "TIA@studio.example", "--delete"], ("user", TIA)),
@@ -79,18 +63,19 @@ def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: R
         (["reactivate", "studio"], ("subscription", "sub-1")),
     ):
         kind, name = change
-        first, again = seatflow("--json", *command), seatflow("--json", *command)
+        first, repeated = seatflow("--json", *command), seatflow("--json", *command)
         assert first.document == {
             "account": "studio",
             "changed": [{"kind": kind, "id": name, "to": None}],
         }
-        assert (again.status, again.document) == (0, {"account": "studio", "changed": []})
+        assert (repeated.status, repeated.document) == (0, {"account": "studio", "changed": []})
     removed = seatflow("--json", "remove-room", "studio", "blue")
     assert removed.at("changed", 0, "id") == "blue"
     assert (seatflow("--json", "audit")).at("violations") == []
 
 
 def test_an_unlinked_user_is_found_on_the_account_that_is_named(seatflow: Run) -> None:
+    """BLK-1: an unlinked user gets an account of their own, named in `changed`."""
     ran = seatflow("--json", "remove-user", "studio", "sam@studio.example")
     own = str(ran.at("changed", 0, "to"))
     exported = seatflow("export", own)
@@ -113,11 +98,13 @@ def test_an_unlinked_user_is_found_on_the_account_that_is_named(seatflow: Run) -
 def test_a_refused_remedy_is_one_error(
     seatflow: Run, arguments: list[str], code: str, status: int
 ) -> None:
+    """BLK-1, BLK-2, BLK-3: a remedy that does not apply is refused with its code."""
     ran = seatflow("--json", *arguments)
     assert (ran.status, ran.out, ran.error["code"]) == (status, "", code)
 
 
-def test_a_person_sees_what_was_changed(seatflow: Run) -> None:
+def test_a_person_reads_the_changes_of_a_remedy(seatflow: Run) -> None:
+    """BLK-1: the table names the unlinked user and their new account."""
     ran = seatflow("remove-user", "studio", "sam@studio.example", "--unlink")
     assert ran.err == ""
     assert "sam@studio.example" in ran.out

@@ -8,6 +8,7 @@ import starter
 from domain.audit import AuditReport, Violation
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License
+from tests.commands.conftest import stub_answer
 
 INVITE = ["--json", "invite", "acme", "a@example.com", "b@example.com", "--by", "o@acme.example"]
 
@@ -29,16 +30,12 @@ def invited(email: str) -> InviteResult:
     return InviteResult(email=email, result="invited", invitation=invitation)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
-    monkeypatch.setattr(where, lambda context, progress, call: answer)
-
-
 def test_one_row_done_is_status_0_and_a_refused_row_keeps_its_members_null(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INV-2: a bad row does not affect the others."""
     rows = [refused("a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
-    answering(monkeypatch, "commands.invitation.with_clients", rows)
+    stub_answer(monkeypatch, "invitation", rows)
     assert starter.run(INVITE) == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -55,11 +52,12 @@ def test_one_row_done_is_status_0_and_a_refused_row_keeps_its_members_null(
 def test_all_rows_refused_is_status_1_with_the_first_error_on_stderr(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """INV-2: every row still has its own result on stdout."""
     rows = [
         refused("a@example.com", ErrorCode.INVALID_EMAIL),
         refused("b@example.com", ErrorCode.NO_SEATS),
     ]
-    answering(monkeypatch, "commands.invitation.with_clients", rows)
+    stub_answer(monkeypatch, "invitation", rows)
     assert starter.run(INVITE) == 1
     out, err = capfd.readouterr()
     assert [row["result"] for row in json.loads(out)["invitations"]] == ["refused", "refused"]
@@ -70,8 +68,9 @@ def test_all_rows_refused_is_status_1_with_the_first_error_on_stderr(
 def test_rows_are_shown_in_both_forms(
     arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """INV-2: every row is printed in the order given; an address is never markup."""
     rows = [refused("[red]a@example.com", ErrorCode.NO_SEATS), invited("b@example.com")]
-    answering(monkeypatch, "commands.invitation.with_clients", rows)
+    stub_answer(monkeypatch, "invitation", rows)
     assert starter.run(arguments) == 0
     out, _ = capfd.readouterr()
     assert out.index("[red]a@example.com") < out.index("b@example.com")
@@ -83,7 +82,7 @@ def test_a_broken_invariant_is_status_1_and_still_a_report(
     """AUD: the report is on stdout, the error on stderr."""
     violation = Violation(rule="INV-11", subject="acme", message="No membership.")
     report = AuditReport(checked={"accounts": 1}, violations=(violation,))
-    answering(monkeypatch, "commands.account.with_clients", report)
+    stub_answer(monkeypatch, "account", report)
     assert starter.run(["--json", "audit"]) == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == report.model_dump(mode="json")

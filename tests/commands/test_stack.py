@@ -44,6 +44,7 @@ def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
 
 
 def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> None:
+    """INV-4, INV-11, REM-1: import, invite, reminders, accept and audit on an embedded stack."""
     ports = Ports.free()
 
     def seatflow(*arguments: str, stdin: str = "") -> Ran:
@@ -76,6 +77,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
 
 
 def test_a_port_in_use_is_named_and_nothing_stays_running(run: Run, tmp_path: Path) -> None:
+    """`up`: a port in use is bad input that names its setting (status 2)."""
     ports = Ports.free()
     with socket.create_server(("127.0.0.1", ports.smtp)):
         ran = run("--json", "up", **settings(ports))

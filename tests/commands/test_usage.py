@@ -13,7 +13,7 @@ from typer.main import get_command
 import starter
 from tests.commands.conftest import Run, environment
 
-MISTAKES = [
+BAD_USAGE = [
     [],
     ["fly"],
     ["--fast"],
@@ -67,10 +67,11 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+@pytest.mark.parametrize("arguments", BAD_USAGE, ids=" ".join)
 def test_bad_usage_is_one_json_error_and_status_2(
     arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """With `--json`, stdout stays empty and stderr has only the error."""
     assert starter.run(["--json", *arguments]) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -79,14 +80,15 @@ def test_bad_usage_is_one_json_error_and_status_2(
 
 
 def test_bad_usage_is_one_line_for_a_person(run: Run) -> None:
+    """Without `--json`, the line names the mistake and the help."""
     ran = run("show", "acme")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == "invalid_input: Missing argument 'EMAIL'. See `seatflow --help`.\n"
 
 
 @pytest.fixture
-def nobody_reads() -> Iterator[int]:
-    """A pipe whose reader has gone."""
+def closed_pipe() -> Iterator[int]:
+    """Yield the end for writing of a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     yield writer
@@ -95,12 +97,13 @@ def nobody_reads() -> Iterator[int]:
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("arguments", [["--json", "export"], ["export"]], ids=" ".join)
-def test_a_reader_who_closes_the_pipe_is_no_failure(
-    arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
+def test_a_closed_pipe_is_no_failure(
+    arguments: list[str], closed_pipe: int, tmp_path: Path, command_line: list[str]
 ) -> None:
+    """`seatflow export | head` ends with status 0 and without a traceback."""
     ended = subprocess.run(
         [*command_line, *arguments],
-        stdout=nobody_reads,
+        stdout=closed_pipe,
         stderr=subprocess.PIPE,
         env=environment(tmp_path),
         cwd=tmp_path,
@@ -111,12 +114,13 @@ def test_a_reader_who_closes_the_pipe_is_no_failure(
 
 @pytest.mark.parametrize("arguments", [["--json", "fly"], ["fly"]], ids=" ".join)
 def test_the_status_is_the_same_when_stderr_is_closed(
-    arguments: list[str], nobody_reads: int, tmp_path: Path, command_line: list[str]
+    arguments: list[str], closed_pipe: int, tmp_path: Path, command_line: list[str]
 ) -> None:
+    """Scripts read the exit status, even where no error can be written."""
     ended = subprocess.run(
         [*command_line, *arguments],
-        stdout=nobody_reads,
-        stderr=nobody_reads,
+        stdout=closed_pipe,
+        stderr=closed_pipe,
         env=environment(tmp_path),
         cwd=tmp_path,
         check=False,
@@ -125,37 +129,41 @@ def test_the_status_is_the_same_when_stderr_is_closed(
 
 
 def test_every_command_shows_an_example() -> None:
-    def examples(command: object, name: str) -> None:
-        for member, under in getattr(command, "commands", {}).items():
-            examples(under, f"{name} {member}")
+    """`--help` of each command ends with an example of that command."""
+
+    def require_examples(command: object, name: str) -> None:
+        for member, subcommand in getattr(command, "commands", {}).items():
+            require_examples(subcommand, f"{name} {member}")
         if not hasattr(command, "commands"):
             epilog = getattr(command, "epilog", None) or ""
             assert f"{name}" in epilog.replace(" --json", ""), name
 
-    examples(get_command(starter.app), "seatflow")
+    require_examples(get_command(starter.app), "seatflow")
 
 
-def test_help_and_drawings_take_less_than_two_seconds(run_cold: Run) -> None:
-    """Measured in processor time."""
+def test_help_and_diagrams_take_less_than_two_seconds(run_cold: Run) -> None:
+    """The time is measured in processor time."""
     for arguments in (["--help"], ["diagram"]):
-        begun = worked()
+        started_at = processor_seconds()
         assert run_cold(*arguments).status == 0
-        assert worked() - begun < 2
+        assert processor_seconds() - started_at < 2
 
 
-def worked() -> float:
+def processor_seconds() -> float:
     """Return the processor seconds of all commands so far."""
     children = os.times()
     return children.children_user + children.children_system
 
 
 def test_a_bad_setting_is_named(run: Run) -> None:
+    """Settings: a bad value is bad input that names its variable (status 2)."""
     ran = run("--json", "export", SEATFLOW_WAIT_SECONDS="soon")
     assert ran.status == 2
     assert str(ran.error["message"]).startswith("SEATFLOW_WAIT_SECONDS: ")
 
 
 def test_a_database_that_was_never_set_up_is_an_error_with_the_remedy(run: Run) -> None:
+    """`setup` is named, and the status is 3."""
     ran = run("--json", "export")
     assert (ran.status, ran.out) == (3, "")
     assert ran.error["code"] == "backend_unavailable"
@@ -163,22 +171,24 @@ def test_a_database_that_was_never_set_up_is_an_error_with_the_remedy(run: Run) 
 
 
 def test_an_unreachable_database_is_reported_within_ten_seconds(run: Run) -> None:
+    """The status is 3, and the password of the URL is not printed."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://u:hushhush@127.0.0.1:{silent.getsockname()[1]}/x"
-        begun = time.monotonic()
+        started_at = time.monotonic()
         ran = run("--json", "export", SEATFLOW_DATABASE_URL=url)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started_at < 10
     assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
     assert "hushhush" not in ran.err
 
 
 @pytest.mark.usefixtures("database")
 def test_a_silent_temporal_is_reported_within_ten_seconds(run: Run) -> None:
+    """The status is 3, and the error names the address."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        begun = time.monotonic()
+        started_at = time.monotonic()
         ran = run("--json", "setup", TEMPORAL_ADDRESS=address)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started_at < 10
     assert (ran.status, ran.out) == (3, "")
     assert ran.error["code"] == "backend_unavailable"
     assert address in str(ran.error["message"])
@@ -186,11 +196,6 @@ def test_a_silent_temporal_is_reported_within_ten_seconds(run: Run) -> None:
 
 @pytest.mark.usefixtures("database")
 def test_another_id_key_is_refused(run: Run) -> None:
+    """SEATFLOW_ID_KEY: the database keeps its fingerprint (status 2)."""
     ran = run("--json", "list", "acme", SEATFLOW_SECRET_KEY="another")
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
-
-
-def test_svg_without_graphviz_is_an_error_that_names_it(run: Run, tmp_path: Path) -> None:
-    ran = run("--json", "diagram", "--format", "svg", PATH=str(tmp_path))
-    assert (ran.status, ran.out) == (3, "")
-    assert "Graphviz" in str(ran.error["message"])

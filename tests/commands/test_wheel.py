@@ -53,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel and, beside it, the locked dependencies."""
+    """Make an environment with the wheel, and the locked dependencies beside it."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     programs = Path(sys.executable).parent
@@ -68,17 +68,19 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def command_line(installed: Path) -> list[str]:
-    """The start of each command that `run` runs: the script that the wheel installs."""
+    """Return the script that the wheel installs, so that `run` runs it."""
     return [str(installed / "bin" / "seatflow")]
 
 
 def test_the_wheel_holds_every_file_of_its_folders(wheel: Path) -> None:
+    """Templates, catalogs, migrations and examples are files of the wheel, like modules."""
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == set(_files())
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == set(_files())
 
 
 def test_every_module_is_loaded_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    """No module of the checkout is loaded in its place."""
     files = {
         name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name
         for name in _files()
@@ -89,6 +91,7 @@ def test_every_module_is_loaded_from_the_installed_wheel(installed: Path, tmp_pa
 
 
 def test_every_command_shows_its_help(installed: Path, tmp_path: Path) -> None:
+    """`--help` of every command works from an empty folder."""
     commands = list(_names_of(get_command(starter.app)))
     assert ["demo"] in commands
     assert ["reminders", "install"] in commands
@@ -98,6 +101,7 @@ def test_every_command_shows_its_help(installed: Path, tmp_path: Path) -> None:
 def test_one_invitation_through_the_stack_of_the_wheel(
     run: Run, tmp_path: Path, command_line: list[str]
 ) -> None:
+    """INV-4, INV-11: the installed commands invite and accept, and write only their state."""
     ports = Ports.free()
 
     def seatflow(*arguments: str, stdin: str = "") -> Ran:
@@ -119,6 +123,7 @@ def test_one_invitation_through_the_stack_of_the_wheel(
 
 @pytest.mark.full
 def test_the_demo_of_the_wheel_plays_every_step(command_line: list[str], tmp_path: Path) -> None:
+    """`demo --exit`: the examples are read from the wheel, and no step fails."""
     ran = subprocess.run(
         [*command_line, "--json", "demo", "--exit"],
         env=environment(tmp_path),
@@ -134,7 +139,7 @@ def test_the_demo_of_the_wheel_plays_every_step(command_line: list[str], tmp_pat
 
 
 def _files() -> Iterator[str]:
-    """List the files of the checkout that belong in the wheel."""
+    """Yield the files of the checkout that belong in the wheel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for name in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
         found = [ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*")
@@ -144,10 +149,10 @@ def _files() -> Iterator[str]:
 
 
 def _names_of(command: object, *names: str) -> Iterator[list[str]]:
-    """List a command and those below it, each by its words."""
+    """Yield the words of a command and of each of its subcommands."""
     yield list(names)
-    for name, below in getattr(command, "commands", {}).items():
-        yield from _names_of(below, *names, name)
+    for name, subcommand in getattr(command, "commands", {}).items():
+        yield from _names_of(subcommand, *names, name)
 
 
 def _site_packages(installed: Path) -> Path:

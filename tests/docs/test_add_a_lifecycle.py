@@ -57,6 +57,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleT
 
 
 async def test_the_example_runs(example: ModuleType, temporal: WorkflowEnvironment) -> None:
+    """The files of `docs/add-a-lifecycle.md` run as they are printed."""
     tests = [test for name, test in vars(example).items() if name.startswith("test_")]
     assert len(tests) == 3
     for test in tests:
@@ -66,6 +67,7 @@ async def test_the_example_runs(example: ModuleType, temporal: WorkflowEnvironme
 async def test_the_later_release_replays_histories_of_the_first(
     example: ModuleType, temporal: WorkflowEnvironment
 ) -> None:
+    """The documented patch keeps running workflows; without it, the replay fails."""
     await example.test_a_request_lapses_after_seven_days(temporal)
     lapsed = temporal.client.get_workflow_handle("seat-request/acme/lapsed")
     history = await lapsed.fetch_history()
@@ -90,11 +92,22 @@ async def test_the_later_release_replays_histories_of_the_first(
 @pytest.mark.parametrize("path", [*FILES, "the later release"])
 @pytest.mark.parametrize("check", [("check",), ("format", "--check")], ids=" ".join)
 def test_the_example_is_formatted_and_passes_lint(check: tuple[str, ...], path: str) -> None:
+    """The printed files follow the rules of the repository."""
     text, name = (FILES[path], path) if path in FILES else (changed_workflow(), WORKFLOW)
     # ruff reads no files of these packages from the disk, so it is given their names.
-    ours = f"lint.isort.known-first-party={PACKAGES}"
+    first_party = f"lint.isort.known-first-party={PACKAGES}"
     ran = subprocess.run(
-        [sys.executable, "-m", "ruff", *check, "--config", ours, "--stdin-filename", name, "-"],
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            *check,
+            "--config",
+            first_party,
+            "--stdin-filename",
+            name,
+            "-",
+        ],
         input=text,
         cwd=ROOT,
         capture_output=True,

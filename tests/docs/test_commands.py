@@ -113,16 +113,19 @@ def chapters(document: Path) -> Iterator[Chapter]:
     for block in blocks(document):
         if block.language in {"sh", "text"}:
             pages.setdefault(block.chapter, []).append(block)
-    (_, initial_record), *others = pages.items()
+    (_, first_page), *others = pages.items()
     for title, page in others:
-        yield Chapter(document.name, title, [*initial_record, *page])
+        yield Chapter(document.name, title, [*first_page, *page])
 
 
 CHAPTERS = [*chapters(README), *chapters(ROOT / "docs" / "tour.md")]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=str)
-def test_what_a_new_user_copies_works(chapter: Chapter, terminals: Terminals) -> None:
+def test_the_commands_of_a_chapter_print_the_documented_output(
+    chapter: Chapter, terminals: Terminals
+) -> None:
+    """README and tour: each chapter works after the first."""
     for block, following in itertools.pairwise([*chapter.page, None]):
         if block is None or block.language == "text":
             continue
@@ -130,15 +133,15 @@ def test_what_a_new_user_copies_works(chapter: Chapter, terminals: Terminals) ->
         if UP in script.splitlines():
             terminals.up()
         elif script:
-            wanted = following.text if following and following.language == "text" else "…"
-            _expect(terminals, script, wanted, where=f"{chapter.document}:{block.line}")
+            expected = following.text if following and following.language == "text" else "…"
+            _expect(terminals, script, expected, where=f"{chapter.document}:{block.line}")
 
 
-def _expect(terminals: Terminals, script: str, wanted: str, where: str) -> None:
-    """Run `script` until it prints what is wanted; other processes may need time."""
+def _expect(terminals: Terminals, script: str, expected: str, where: str) -> None:
+    """Run `script` until it prints `expected`; other processes may need time."""
     until = time.monotonic() + TIME_LIMIT.total_seconds()
-    wanted = terminals.as_printed(wanted)
-    pattern = ".*".join(re.escape(part) for part in wanted.strip().split("…"))
+    expected = terminals.as_printed(expected)
+    pattern = ".*".join(re.escape(part) for part in expected.strip().split("…"))
     while not re.fullmatch(pattern, printed := terminals.run(script), re.DOTALL):
         assert time.monotonic() < until, f"{where} prints\n{printed}"
 

@@ -13,6 +13,7 @@ _TARGET = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_between_files_has_a_target(page: Path) -> None:
+    """A link to a chapter needs a heading of that name."""
     for target, anchor in _TARGET.findall(page.read_text(encoding="utf-8")):
         linked = (page.parent / target).resolve() if target else page
         assert linked.exists(), target

@@ -30,9 +30,11 @@ PLAIN = {
 
 
 def test_every_setting_is_listed_and_no_other() -> None:
+    """`docs/operations.md` lists exactly the settings that a process reads."""
     assert set(ROWS) == set(FIELDS) - {f"{PREFIX}POLICY"}
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name.startswith(POLICY)])
-def test_the_defaults_of_the_policy_are_the_ones_listed(name: str) -> None:
+def test_the_listed_defaults_of_the_policy_are_those_of_the_code(name: str) -> None:
+    """SEATFLOW_POLICY__…: the page shows the default of the code."""
     assert ROWS[name] == f"`{PLAIN[name]}`"

@@ -1,4 +1,4 @@
-"""The portal as it is served."""
+"""The portal and its web server."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def refunds(tmp_path: Path) -> AsyncIterator[RefundClient]:
     )
 
     async def connect() -> Client:
-        raise Unavailable("Temporal is not there.")
+        raise Unavailable("Temporal is unreachable.")
 
     await set_up_store(settings)
     async with open_store(settings) as store:
@@ -49,9 +49,10 @@ async def status(app: Starlette, method: str, path: str) -> int:
         return (await web.request(method, path)).status_code
 
 
-async def test_it_is_served_without_a_banner_and_with_what_makes_a_browser_careful(
+async def test_every_response_has_security_headers_and_no_banner(
     refunds: RefundClient,
 ) -> None:
+    """`portal`: browsers load, sniff and cache nothing, and the port is free again afterwards."""
     port = free_port()
     async with (
         serving(portal(LEDGER, refunds), "127.0.0.1", port),
@@ -60,22 +61,24 @@ async def test_it_is_served_without_a_banner_and_with_what_makes_a_browser_caref
         healthy, missing = await web.get("/health"), await web.get("/nothing")
     assert (healthy.status_code, healthy.json()) == (200, {"status": "ok"})
     assert missing.status_code == 404
-    for answer in (healthy, missing):
-        assert "server" not in answer.headers
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["cache-control"] == "no-store"
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for response in (healthy, missing):
+        assert "server" not in response.headers
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in response.headers["content-security-policy"]
     socket.create_server(("127.0.0.1", port)).close()
 
 
-async def test_only_with_stripe_is_there_somebody_to_listen_to(refunds: RefundClient) -> None:
+async def test_the_webhook_of_stripe_exists_only_with_stripe(refunds: RefundClient) -> None:
+    """SEATFLOW_BILLING: with `ledger`, the path is unknown (404)."""
     assert await status(portal(LEDGER, refunds), "POST", "/webhooks/stripe") == 404
     assert await status(portal(STRIPE, refunds), "POST", "/webhooks/stripe") == 400
 
 
-def test_without_the_secret_nothing_that_stripe_says_could_be_believed(
+def test_the_portal_does_not_start_without_the_webhook_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: without it, no signature could be verified."""
     for name in environment():
         if name.startswith("SEATFLOW_"):
             monkeypatch.delenv(name)

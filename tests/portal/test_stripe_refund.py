@@ -1,4 +1,4 @@
-"""A refund at Stripe, from the acceptance to what Stripe tells the portal."""
+"""A refund at Stripe, from the acceptance to the notifications of the portal."""
 
 import asyncio
 import json
@@ -24,15 +24,15 @@ SECRET = "whsec_seatflow"
 
 
 @dataclass
-class Shop:
-    """A world whose payments are Stripe's, and who reports from there."""
+class StripeWorld:
+    """A world with payments at Stripe, and a portal that receives its notifications."""
 
     world: World
     server: StripeServer
     web: httpx.AsyncClient
 
     async def refund(self) -> Refund:
-        """Jane has paid by card at Stripe, and has accepted with a refund."""
+        """Accept for Jane, who has paid by card at Stripe, with a refund."""
         today = datetime.now(ZoneInfo("Europe/Berlin")).date()
         payment = {"id": await self.server.paid(20000), "method": "card", "amount": "200.00"}
         await self.world.imported(
@@ -62,7 +62,7 @@ class Shop:
         return await self.world.refund_until(refund_id, state)
 
     async def report(self, refund: Refund, status: str, reason: str | None = None) -> None:
-        """Stripe's word on the refund changes, and Stripe says so."""
+        """Change the status of the refund at Stripe, and deliver its notification."""
         provider_id = refund.parts[0].provider_id
         assert provider_id is not None
         self.server.say(provider_id, status, reason)
@@ -76,14 +76,16 @@ class Shop:
         }
         body = json.dumps({"type": "refund.updated", "data": {"object": subject}})
         signature = stripe.WebhookSignature.generate_signature_header(body, SECRET)
-        answer = await self.web.post(
+        response = await self.web.post(
             "/webhooks/stripe", content=body, headers={"Stripe-Signature": str(signature)}
         )
-        return answer.status_code
+        return response.status_code
 
 
 @pytest.fixture
-async def shop(temporal: WorkflowEnvironment, set_up_databases: Databases) -> AsyncIterator[Shop]:
+async def stripe_world(
+    temporal: WorkflowEnvironment, set_up_databases: Databases
+) -> AsyncIterator[StripeWorld]:
     async with (
         localstripe() as behind,
         StripeServer(behind, made_as="pending") as server,
@@ -99,44 +101,54 @@ async def shop(temporal: WorkflowEnvironment, set_up_databases: Databases) -> As
         app = portal(world.settings, world.refunds)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
-            yield Shop(world, server, web)
+            yield StripeWorld(world, server, web)
 
 
-async def test_what_stripe_tells_short_cuts_the_days(shop: Shop) -> None:
-    """REF-2: nobody waits for the third business day."""
-    refund = await shop.refund()
+async def test_a_notification_from_stripe_settles_a_refund_at_once(
+    stripe_world: StripeWorld,
+) -> None:
+    """REF-2: the look-up does not wait for the third business day."""
+    refund = await stripe_world.refund()
     assert refund.parts[0].state is PartState.PENDING
-    await shop.report(refund, "succeeded")
-    settled = await shop.until(refund.refund_id, RefundState.SETTLED)
+    await stripe_world.report(refund, "succeeded")
+    settled = await stripe_world.until(refund.refund_id, RefundState.SETTLED)
     assert settled.amount_open.amount == 0
-    await shop.world.until(JANE, "completed")
-    await shop.world.mailed("refund_settled", JANE)
-    assert await shop.world.audit() == ()
+    await stripe_world.world.until(JANE, "completed")
+    await stripe_world.world.mailed("refund_settled", JANE)
+    assert await stripe_world.world.audit() == ()
 
 
-async def test_a_notification_is_never_believed_by_itself(shop: Shop) -> None:
-    """REF-2: Stripe is asked, whatever was said, however often."""
-    refund = await shop.refund()
-    answers = await asyncio.gather(*(shop.deliver(refund, "re_invented") for _ in range(5)))
-    assert set(answers) == {200}
-    assert (await shop.world.refunds.show(refund.refund_id)).state is RefundState.PROCESSING
-    await shop.report(refund, "failed", "expired_or_canceled_card")
-    failed = await shop.until(refund.refund_id, RefundState.FAILED)
+async def test_the_status_is_read_from_stripe_not_from_the_notification(
+    stripe_world: StripeWorld,
+) -> None:
+    """REF-2: each notification triggers a look-up, and the state is the one that Stripe reports."""
+    refund = await stripe_world.refund()
+    statuses = await asyncio.gather(
+        *(stripe_world.deliver(refund, "re_invented") for _ in range(5))
+    )
+    assert set(statuses) == {200}
+    assert (await stripe_world.world.refunds.show(refund.refund_id)).state is RefundState.PROCESSING
+    await stripe_world.report(refund, "failed", "expired_or_canceled_card")
+    failed = await stripe_world.until(refund.refund_id, RefundState.FAILED)
     assert failed.failure == "expired_or_canceled_card"
     assert failed.amount_open == failed.amount
 
 
-async def test_a_success_told_after_the_end_wakes_the_refund(shop: Shop) -> None:
-    """REF-4: it has become credit and its run is over; the credit is taken back, once."""
-    refund = await shop.refund()
-    await shop.report(refund, "failed", "declined")
-    await shop.until(refund.refund_id, RefundState.FAILED)
-    await shop.world.refunds.convert(refund.refund_id)
-    await shop.world.until(JANE, "completed")
+async def test_a_success_reported_after_the_conversion_reverses_the_credit_once(
+    stripe_world: StripeWorld,
+) -> None:
+    """REF-4: the refund is settled although its run has closed."""
+    refund = await stripe_world.refund()
+    await stripe_world.report(refund, "failed", "declined")
+    await stripe_world.until(refund.refund_id, RefundState.FAILED)
+    await stripe_world.world.refunds.convert(refund.refund_id)
+    await stripe_world.world.until(JANE, "completed")
     for _ in range(3):
-        await shop.report(refund, "succeeded")
-    settled = await shop.until(refund.refund_id, RefundState.SETTLED)
+        await stripe_world.report(refund, "succeeded")
+    settled = await stripe_world.until(refund.refund_id, RefundState.SETTLED)
     assert [entry.event for entry in settled.journal].count("settle") == 1
-    assert (await shop.world.store.credits.show(shop.world.account)).balance.amount == 0
-    assert await shop.deliver(refund, "re_again") == 200
-    assert await shop.world.audit() == ()
+    assert (
+        await stripe_world.world.store.credits.show(stripe_world.world.account)
+    ).balance.amount == 0
+    assert await stripe_world.deliver(refund, "re_again") == 200
+    assert await stripe_world.world.audit() == ()

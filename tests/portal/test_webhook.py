@@ -1,4 +1,4 @@
-"""What Stripe tells the portal."""
+"""The webhook for notifications from Stripe."""
 
 import asyncio
 import itertools
@@ -22,48 +22,48 @@ Json = dict[str, JsonValue]
 
 
 @dataclass
-class Told:
-    """The refunds that were told, and what comes of telling them."""
+class NotifiedRefunds:
+    """A fake client that records notifications, or fails to pass them on."""
 
     notified: list[tuple[str, str]] = field(default_factory=list)
-    fails: list[Exception] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
 
     async def notify(self, refund_id: str, provider_id: str) -> None:
-        if self.fails:
-            raise self.fails.pop(0)
+        if self.failures:
+            raise self.failures.pop(0)
         self.notified.append((refund_id, provider_id))
 
 
 @dataclass
 class Portal:
-    """The portal as Stripe reaches it."""
+    """The webhook behind a web client, as Stripe calls it."""
 
-    told: Told
+    refunds: NotifiedRefunds
     web: httpx.AsyncClient
 
     async def deliver(self, event: Json | str, signature: str | None = None) -> int:
-        """The status that answers the delivery; signed by Stripe unless it says otherwise."""
+        """Return the status of the response; the default signature is that of Stripe."""
         body = event if isinstance(event, str) else json.dumps(event)
-        answer = await self.web.post(
+        response = await self.web.post(
             "/webhooks/stripe",
             content=body,
             headers={"Stripe-Signature": signed(body) if signature is None else signature},
         )
-        return answer.status_code
+        return response.status_code
 
 
 @pytest.fixture
 async def portal() -> AsyncIterator[Portal]:
-    told = Told()
-    take = StripeWebhook(SECRET, told).receive
-    app = Starlette(routes=[Route("/webhooks/stripe", take, methods=["POST"])])
+    refunds = NotifiedRefunds()
+    receive = StripeWebhook(SECRET, refunds).receive
+    app = Starlette(routes=[Route("/webhooks/stripe", receive, methods=["POST"])])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
-        yield Portal(told, web)
+        yield Portal(refunds, web)
 
 
 def signed(body: str, *, secret: str = SECRET, seconds_ago: int = 0) -> str:
-    """The signature, made by Stripe's own code."""
+    """Return the signature, as computed by Stripe's own code."""
     at = int(time.time()) - seconds_ago
     return str(stripe.WebhookSignature.generate_signature_header(body, secret, at))
 
@@ -86,24 +86,27 @@ def event(kind: str, subject: Json) -> Json:
 @pytest.mark.parametrize(
     "kind", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"]
 )
-async def test_a_refund_with_news_is_told(portal: Portal, kind: str) -> None:
-    """REF-2: the notification short-cuts the look-up."""
+async def test_a_notification_about_a_refund_is_passed_to_the_refund(
+    portal: Portal, kind: str
+) -> None:
+    """REF-2: it triggers a look-up at once."""
     assert await portal.deliver(event(kind, refund())) == 200
-    assert portal.told.notified == [("rf-1", "re_1")]
+    assert portal.refunds.notified == [("rf-1", "re_1")]
 
 
-async def test_each_refund_of_a_charge_is_told(portal: Portal) -> None:
+async def test_each_refund_of_a_charge_is_notified(portal: Portal) -> None:
+    """REF-2: older versions of the API list the refunds in the charge."""
     refunds: Json = {
         "object": "list",
         "data": [refund("rf-1", "re_1"), refund(None, "re_2"), refund("rf-3", "re_3")],
     }
     charge: Json = {"id": "ch_1", "object": "charge", "refunds": refunds}
     assert await portal.deliver(event("charge.refunded", charge)) == 200
-    assert portal.told.notified == [("rf-1", "re_1"), ("rf-3", "re_3")]
+    assert portal.refunds.notified == [("rf-1", "re_1"), ("rf-3", "re_3")]
 
 
 @pytest.mark.parametrize(
-    "nothing",
+    "unrelated",
     [
         event("charge.refunded", {"id": "ch_1", "object": "charge"}),
         event("refund.updated", refund(None)),
@@ -111,16 +114,19 @@ async def test_each_refund_of_a_charge_is_told(portal: Portal) -> None:
         event("payment_intent.succeeded", {"id": "pi_1", "object": "payment_intent"}),
     ],
 )
-async def test_what_is_not_about_our_refunds_is_thanked_for(portal: Portal, nothing: Json) -> None:
-    assert await portal.deliver(nothing) == 200
-    assert portal.told.notified == []
+async def test_an_event_without_a_refund_of_ours_is_acknowledged(
+    portal: Portal, unrelated: Json
+) -> None:
+    """REF-2: Stripe does not repeat it, and no refund is notified."""
+    assert await portal.deliver(unrelated) == 200
+    assert portal.refunds.notified == []
 
 
-async def test_the_same_again_is_passed_on_again(portal: Portal) -> None:
-    """It is the refund that makes repeated and overtaken ones harmless: it looks for itself."""
+async def test_a_repeated_notification_is_passed_on_each_time(portal: Portal) -> None:
+    """REF-2: repeats and reordered events are harmless; the refund reads its state from Stripe."""
     for kind in ("refund.updated", "refund.created", "refund.created"):
         assert await portal.deliver(event(kind, refund())) == 200
-    assert len(portal.told.notified) == 3
+    assert len(portal.refunds.notified) == 3
 
 
 BODY = json.dumps(event("refund.updated", refund()))
@@ -144,43 +150,47 @@ BODY = json.dumps(event("refund.updated", refund()))
     # A signature holds the time, and a test has the same name in every process.
     ids=itertools.count(),
 )
-async def test_what_stripe_has_not_signed_is_refused(
+async def test_a_request_that_stripe_has_not_signed_is_refused(
     portal: Portal, body: str, signature: str
 ) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: signature, content and form are verified (400)."""
     raw = body.encode(errors="surrogateescape")
-    answer = await portal.web.post(
+    response = await portal.web.post(
         "/webhooks/stripe", content=raw, headers={"Stripe-Signature": signature}
     )
-    assert answer.status_code == 400
-    assert portal.told.notified == []
+    assert response.status_code == 400
+    assert portal.refunds.notified == []
 
 
-async def test_an_old_delivery_played_again_is_refused(portal: Portal) -> None:
+async def test_a_replayed_delivery_is_refused_after_five_minutes(portal: Portal) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: the signature includes the time."""
     assert await portal.deliver(BODY, signed(BODY, seconds_ago=290)) == 200
     assert await portal.deliver(BODY, signed(BODY, seconds_ago=310)) == 400
-    assert len(portal.told.notified) == 1
+    assert len(portal.refunds.notified) == 1
 
 
-async def test_while_the_secret_changes_stripe_signs_twice(portal: Portal) -> None:
+async def test_one_of_two_signatures_is_enough_while_the_secret_changes(portal: Portal) -> None:
+    """SEATFLOW_STRIPE_WEBHOOK_SECRET: Stripe signs with the old and the new secret for a while."""
     old, new = signed(BODY, secret="whsec_old"), signed(BODY)
     assert await portal.deliver(BODY, f"{old},{new.partition(',')[2]}") == 200
 
 
-async def test_without_temporal_stripe_has_to_say_it_again(portal: Portal) -> None:
-    """Never thanked for what nobody knows of."""
-    portal.told.fails = [Unavailable("Temporal does not answer.")]
+async def test_without_temporal_stripe_repeats_the_notification(portal: Portal) -> None:
+    """REF-2: a notification is acknowledged only once the refund has it (503)."""
+    portal.refunds.failures = [Unavailable("Temporal does not answer.")]
     assert await portal.deliver(BODY) == 503
     assert await portal.deliver(BODY) == 200
-    assert portal.told.notified == [("rf-1", "re_1")]
+    assert portal.refunds.notified == [("rf-1", "re_1")]
 
 
-async def test_a_refund_that_nobody_knows_is_thanked_for(portal: Portal) -> None:
-    """Another deployment may share the account; saying it again would not help."""
-    portal.told.fails = [Refused(ErrorCode.NOT_FOUND, "There is no such refund.")]
+async def test_a_notification_about_an_unknown_refund_is_acknowledged(portal: Portal) -> None:
+    """REF-2: another deployment may share the Stripe account; a repeat would not help."""
+    portal.refunds.failures = [Refused(ErrorCode.NOT_FOUND, "There is no such refund.")]
     assert await portal.deliver(BODY) == 200
 
 
-async def test_more_than_stripe_ever_sends_is_not_read(portal: Portal) -> None:
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(portal: Portal) -> None:
+    """`/webhooks/stripe`: the request is refused (413) as soon as the limit is passed."""
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -190,10 +200,11 @@ async def test_more_than_stripe_ever_sends_is_not_read(portal: Portal) -> None:
             yield bytes(64 * 1024)
             await asyncio.sleep(0)
 
-    answer = await portal.web.post("/webhooks/stripe", content=endless())
-    assert answer.status_code == 413
+    response = await portal.web.post("/webhooks/stripe", content=endless())
+    assert response.status_code == 413
     assert sent <= MAX_BODY_BYTES + 2 * 64 * 1024
 
 
-async def test_only_post_is_answered(portal: Portal) -> None:
+async def test_only_post_is_accepted(portal: Portal) -> None:
+    """`/webhooks/stripe`: a GET is refused (405)."""
     assert (await portal.web.get("/webhooks/stripe")).status_code == 405

@@ -17,7 +17,7 @@ async def main():
 asyncio.run(main())
 """
 
-KEEPS_RUNNING = """
+IGNORES_HANGUP = """
 import asyncio, os, signal
 from runtime.process import stop_signal
 
@@ -42,12 +42,12 @@ def run_program(program: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_stops_the_process(number: str) -> None:
-    """`worker.py`, `up`: SIGTERM, Ctrl-C and a closed terminal."""
+    """`worker.py`, `up`: SIGTERM, Ctrl-C and a closed terminal end the process."""
     done = run_program(STOPS.format(number=number))
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_ignored_hangup_stays_ignored() -> None:
     """`nohup seatflow up` survives its terminal."""
-    done = run_program(KEEPS_RUNNING)
+    done = run_program(IGNORES_HANGUP)
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,23 +4,23 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from domain.address import invitee_key
-from domain.invitation import Choice, Invitation, InvitationState, Invite, License
+from domain.invitation import Choice, Invitation, InvitationState, Invite, License, StoredInvitation
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
 from runtime.recovery import Recovery
 from states.invitation import initial_record
+from tests.eventually import eventually
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
 
 
 async def a_claim(world: World) -> Invite:
-    """Leave a claim as a command does that dies before the start."""
+    """Claim an invitation without a start, as a command that is killed between the two."""
     invite = Invite(
         invitation_id=uuid.uuid4().hex,
         account=world.account,
@@ -50,7 +50,7 @@ async def test_a_claim_without_a_workflow_is_released(world: World) -> None:
 async def test_inviting_after_a_command_died_waits_until_its_claim_is_abandoned(
     world: World,
 ) -> None:
-    """INV-15: inviting again is safe at any time."""
+    """INV-15: an invitation can be repeated safely at any time."""
     starter = replace(world.client.starter, abandoned_after=timedelta(seconds=1))
     world.clients.invitations = replace(world.client, starter=starter)
     await a_claim(world)
@@ -65,8 +65,12 @@ async def test_an_unanswered_invitation_whose_workflow_was_terminated_is_revoked
     pending = await world.pending(JANE, License.LICENSED)
     client = world.temporal.client
     await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
-    while (await world.store.invitations.listed(world.account, (), None, False)) != []:
+
+    async def live_after_a_recovery() -> list[StoredInvitation]:
         await Recovery(world.clients).restart_invitations()
+        return await world.store.invitations.listed(world.account, (), None, False)
+
+    await eventually(live_after_a_recovery, until=lambda live: live == [])
     revoked = await world.show(JANE)
     assert revoked.state is InvitationState.REVOKED
     assert "ended from outside" in (revoked.journal[-1].note or "")
@@ -84,9 +88,15 @@ async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World)
             workflow_execution=WorkflowExecution(workflow_id=pending.workflow_id),
         )
     )
-    with pytest.raises(RPCError):
-        while await client.get_workflow_handle(pending.workflow_id).describe():
-            pass
+
+    async def deleted() -> bool:
+        try:
+            await client.get_workflow_handle(pending.workflow_id).describe()
+        except RPCError:
+            return True
+        return False
+
+    await eventually(deleted)
     revoked = await world.client.revoke(world.account, JANE, ADMIN)
     assert revoked.state is InvitationState.REVOKED
     assert revoked.journal[-1].by == ADMIN
@@ -95,7 +105,7 @@ async def test_an_invitation_that_temporal_has_lost_can_be_revoked(world: World)
     assert await world.audit() == ()
 
 
-async def a_refund_on_its_way(world: World) -> tuple[Invitation, Refund]:
+async def a_processing_refund(world: World) -> tuple[Invitation, Refund]:
     await a_paying_owner(world)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
@@ -104,16 +114,20 @@ async def a_refund_on_its_way(world: World) -> tuple[Invitation, Refund]:
 
 
 async def test_an_open_refund_whose_workflow_was_terminated_is_restarted(world: World) -> None:
-    """REF-6: also when the invitation that would wait for it was terminated; never once closed."""
+    """REF-6: even if its invitation was terminated, too; a closed refund is not restarted."""
     recovery = Recovery(world.clients, restart_after=timedelta())
-    accepted, refund = await a_refund_on_its_way(world)
+    accepted, refund = await a_processing_refund(world)
     client = world.temporal.client
     for workflow_id in (accepted.workflow_id, refund.workflow_id):
         await client.get_workflow_handle(workflow_id).terminate("by hand")
     await Recovery(world.clients).restart_refunds()
     assert await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED
-    while await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED:
+
+    async def restarted() -> bool:
         await recovery.restart_refunds()
+        return await status_of(world, refund) is not WorkflowExecutionStatus.TERMINATED
+
+    await eventually(restarted)
     run = (await client.get_workflow_handle(refund.workflow_id).describe()).run_id
     await recovery.restart_refunds()
     assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
@@ -127,21 +141,25 @@ async def test_an_open_refund_whose_workflow_was_terminated_is_restarted(world: 
 async def test_an_accepted_invitation_whose_workflow_was_terminated_is_restarted(
     world: World,
 ) -> None:
-    """INV-11, REF-6: the membership stands, so it completes, and notifies nobody twice."""
+    """INV-11, REF-6: the membership stays, so it completes, and notifies each person once."""
     recovery = Recovery(world.clients, restart_after=timedelta())
-    accepted, refund = await a_refund_on_its_way(world)
+    accepted, refund = await a_processing_refund(world)
     await world.mailed("refund_requested", JANE)
     handle = world.temporal.client.get_workflow_handle(accepted.workflow_id)
     await handle.terminate("by hand")
     await Recovery(world.clients).restart_invitations()
     assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
-    while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+
+    async def restarted() -> bool:
         await recovery.restart_invitations()
+        return (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED
+
+    await eventually(restarted)
     run = (await handle.describe()).run_id
     await recovery.restart_invitations()
     assert (await handle.describe()).run_id == run
-    again = await world.client.accept(world.account, JANE, Choice.REFUND)
-    assert (again.state, again.settlement) == (InvitationState.REFUNDING, accepted.settlement)
+    repeated = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert (repeated.state, repeated.settlement) == (InvitationState.REFUNDING, accepted.settlement)
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     await world.refund_until(refund.refund_id, RefundState.SETTLED)
     await world.clock.pass_time(accepted.workflow_id, timedelta(days=1))

@@ -1,7 +1,7 @@
 """The memory and the CPU time that the sandbox saves for each workflow.
 
 Thousands of pending invitations are cached by a worker (docs/performance.md). Each saving has a
-test that also runs without it, and fails when the SDK makes it needless.
+test that also runs without it, and fails when the SDK no longer needs it.
 """
 
 import gc
@@ -33,7 +33,7 @@ from tests.world import World
 
 WARM_UP, MEASURED = 10, 25
 KIB_EACH = 56
-"""This includes what the test keeps of an invitation, the e-mail above all."""
+"""This includes the part of an invitation that the test keeps, above all its e-mail."""
 
 CONTEXTS = ("get_serialization_context", "get_external_store_context")
 PAYLOAD = Payload(metadata={"encoding": b"json/plain"}, data=b'"a value"')
@@ -81,7 +81,7 @@ def plain_runner() -> SandboxedWorkflowRunner:
 
 
 async def test_python_keeps_little_of_a_pending_invitation(world: World) -> None:
-    """This is Python's part of the figure in docs/performance.md; the SDK core keeps the rest."""
+    """`docs/performance.md`: Python's part of the memory; the SDK core keeps the rest."""
     await invite(world, "warm", WARM_UP)
     tracemalloc.start()
     try:
@@ -98,6 +98,7 @@ async def test_python_keeps_little_of_a_pending_invitation(world: World) -> None
 async def test_no_code_runs_in_the_sandbox_for_the_context_of_a_payload(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Each payload saves two calls; the SDK makes them without this runner."""
     calls = Counter[str]()
 
     def counted(name: str) -> Callable[..., object]:
@@ -121,6 +122,7 @@ async def test_no_code_runs_in_the_sandbox_for_the_context_of_a_payload(
 async def test_a_workflow_keeps_copies_of_its_memo_and_headers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Any part of a message keeps the whole message in memory; the SDK keeps parts."""
     created = list[WorkflowInstanceDetails]()
     create_instance = SandboxedWorkflowRunner.create_instance
 
@@ -159,6 +161,7 @@ class HeaderRecorder(Interceptor):
 
 
 async def test_an_interceptor_keeps_a_copy_of_the_headers() -> None:
+    """Other interceptors receive the copy, so that they keep no message in memory."""
     recorder = HeaderRecorder()
     await replay(workflow_runner(), recorder)
     assert messages(recorder.recorded)

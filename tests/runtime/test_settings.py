@@ -13,7 +13,7 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in environment():
         if name.startswith(("SEATFLOW_", "STRIPE_")):
             monkeypatch.delenv(name)
@@ -45,9 +45,9 @@ def test_every_setting_has_its_default() -> None:
 
 
 def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names in `.env` count where the environment does not set them."""
+    """`.env` sets a name that the environment does not set."""
     Path(".env").write_text(
-        "SEATFLOW_TASK_QUEUE=filed\nSEATFLOW_WAIT_SECONDS=3\nTEMPORAL_ADDRESS=there:1\n",
+        "SEATFLOW_TASK_QUEUE=from-file\nSEATFLOW_WAIT_SECONDS=3\nTEMPORAL_ADDRESS=there:1\n",
         encoding="utf-8",
     )
     monkeypatch.setenv("SEATFLOW_TASK_QUEUE", "exported")
@@ -68,7 +68,7 @@ def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         ("SEATFLOW_MAILS_AT_ONCE", "0"),
         ("SEATFLOW_BILLING_PER_SECOND", "0"),
         ("SEATFLOW_UI_PORT", "70000"),
-        ("SEATFLOW_DATABASE_URL", "postgresql://somebody:hushhush@there/x"),
+        ("SEATFLOW_DATABASE_URL", "postgresql://user:hushhush@there/x"),
         ("SEATFLOW_PUBLIC_URL", "there/hushhush"),
         ("SEATFLOW_MEETING_DOMAIN", "https://hushhush.example"),
         ("SEATFLOW_MEETING_DOMAIN", "hushhush.example:80"),
@@ -104,8 +104,8 @@ def test_no_representation_shows_a_secret() -> None:
     """Logs and tracebacks may contain the settings."""
     settings = Settings(
         secret_key=SecretStr("hushhush"),
-        database_url=SecretStr("postgresql+asyncpg://somebody:hushhush@there/x"),
-        smtp_url=SecretStr("smtp://somebody:hushhush@there:25"),
+        database_url=SecretStr("postgresql+asyncpg://user:hushhush@there/x"),
+        smtp_url=SecretStr("smtp://user:hushhush@there:25"),
         encryption_keys=SecretStr(f"one:{KEY}"),
         STRIPE_API_KEY=SecretStr("sk_hushhush"),
         SEATFLOW_STRIPE_WEBHOOK_SECRET=SecretStr("whsec_hushhush"),
@@ -114,7 +114,7 @@ def test_no_representation_shows_a_secret() -> None:
     assert KEY not in repr(settings)
 
 
-def test_without_a_secret_key_that_of_the_embedded_stack_is_used() -> None:
+def test_the_secret_key_of_the_embedded_stack_is_the_default() -> None:
     """SEATFLOW_SECRET_KEY: required unless `up` has generated one."""
     settings = load_settings()
     with pytest.raises(Refused, match="SEATFLOW_SECRET_KEY is not set"):
@@ -124,7 +124,7 @@ def test_without_a_secret_key_that_of_the_embedded_stack_is_used() -> None:
     assert settings.secret_keys == ("made",)
 
 
-def test_the_id_key_stays_when_a_secret_key_is_added_in_front() -> None:
+def test_the_id_key_stays_the_same_when_a_new_secret_key_comes_first() -> None:
     """SEATFLOW_ID_KEY: derived from the last secret key, so a rotation keeps workflow ids."""
     before, after = (
         Settings(secret_key=SecretStr("old")),
@@ -155,7 +155,7 @@ def test_the_operators_address_is_idn_encoded(monkeypatch: pytest.MonkeyPatch) -
     assert load_settings().operators_mail == "Ops@xn--bcher-kva.example"
 
 
-def test_stripe_s_secrets_are_read_and_a_missing_one_is_named(
+def test_the_secrets_for_stripe_are_required(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SEATFLOW_BILLING=stripe requires both."""

@@ -1,4 +1,4 @@
-"""The time that the store is waited for."""
+"""Wait times of the database."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from runtime.store import WORKER_BUSY_SECONDS, open_store, set_up_store
 
 
 async def test_a_command_waits_for_the_database_for_less_time_than_a_worker(tmp_path: Path) -> None:
-    """A command reports an error within ten seconds, a worker waits longer."""
+    """A command reports a busy database within ten seconds; a worker waits longer."""
     url = f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"
     settings = Settings(database_url=SecretStr(url), secret_key=SecretStr("a key"))
     await set_up_store(settings)

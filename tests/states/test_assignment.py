@@ -6,14 +6,14 @@ import pytest
 
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult, AssignmentState
 from domain.license import Sku
-from states.assignment import event_leading_to, initial_record
-from tests.states.drawing import ASSIGNMENT
+from states.assignment import event_to, initial_record
+from tests.states.transition_table import ASSIGNMENT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def an_assignment(*states: str) -> Assignment:
-    """Return a request whose users have these `states`."""
+    """Return a request with users in these `states`."""
     emails = tuple(f"user-{number}@acme.example" for number, _ in enumerate(states))
     request = AssignLicenses(
         request_id="1", account="acme", sku=Sku.WORKPLACE, emails=emails, by="owner@acme.example"
@@ -33,7 +33,8 @@ def results(*states: str) -> tuple[AssignmentResult, ...]:
     [("assigned", "assign"), ("waiting", "wait"), ("refused", "refuse"), ("released", "release")],
 )
 def test_one_event_leads_to_each_state(state: str, event: str) -> None:
-    assert event_leading_to(AssignmentState(state)) == event
+    """ASG-5: a result names the state, and so determines the event."""
+    assert event_to(AssignmentState(state)) == event
     assert {e for e, target in _targets() if target == state} == {event}
 
 
@@ -42,7 +43,7 @@ def _targets() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("users", "request_stands_at"),
+    ("users", "request_state"),
     [
         (("requested", "requested"), "requested"),
         (("assigned", "waiting"), "waiting"),
@@ -55,13 +56,14 @@ def _targets() -> list[tuple[str, str]]:
     ],
 )
 def test_a_request_has_the_state_of_its_least_settled_user(
-    users: tuple[str, ...], request_stands_at: str
+    users: tuple[str, ...], request_state: str
 ) -> None:
-    """ASG-5: it waits as long as one user waits, and is refused only if all are."""
-    assert an_assignment(*users).state == request_stands_at
+    """ASG-5: a request waits as long as one user waits, and is refused only if all are."""
+    assert an_assignment(*users).state == request_state
 
 
-def test_a_request_counts_its_users_by_state_and_names_those_newly_assigned() -> None:
+def test_a_request_counts_its_users_by_state_and_lists_new_assignments() -> None:
+    """ASG-5: users that waited and are served later are notified once."""
     before = an_assignment("assigned", "waiting", "waiting")
     now = an_assignment("assigned", "assigned", "waiting")
     assert now.counts == "1 waiting, 2 assigned"

@@ -2,24 +2,35 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
 from activities import batch as bulk
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
+from tests.database import Databases
 from tests.runtime.test_recovery import a_claim
-from tests.test_killed_worker import a_worker, killed
-from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
+from tests.test_worker import a_worker, killed
+from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, a_world, refusal_of
 from workflows import batch as bulk_invite
 from workflows.batch import BatchWorkflow
 
 CROWD = 2 * bulk.CONCURRENT_CHUNKS * bulk.CHUNK_SIZE
 """Twice the number of rows that are invited at the same time."""
+
+
+@pytest.fixture
+async def patient_world(
+    temporal: WorkflowEnvironment, set_up_databases: Databases
+) -> AsyncIterator[World]:
+    """Build a world without a worker; a worker waits for an earlier claim to be abandoned."""
+    async with a_world(temporal, set_up_databases, working=False, wait_seconds=60) as world:
+        yield world
 
 
 def nobody(done: int, total: int) -> None:
@@ -185,10 +196,10 @@ async def test_a_worker_killed_between_claim_and_result_duplicates_nothing(
 
 
 async def test_a_transient_database_error_is_retried_and_refuses_no_row(
-    world_without_worker: World, monkeypatch: pytest.MonkeyPatch
+    patient_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REM-3: the row waits for an earlier claim; then the record of its start fails once."""
-    world = world_without_worker.patient()
+    world = patient_world
     bind, failures = world.store.invitations.bind, iter([True])
 
     async def forgetful(invitation_id: str, run_id: str) -> None:

@@ -1,11 +1,11 @@
-"""A worker may be killed at any moment: another one goes on, and nothing is done twice."""
+"""A killed worker, after which another one continues and repeats no effect."""
 
 import asyncio
 import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from domain.invitation import Choice, License
 from domain.license import Sku
 from domain.order import OrderState
 from domain.refund import RefundState
+from tests.eventually import TIMEOUT
 from tests.world import ADMIN, ANN, JANE, World, a_paying_owner, licensed_users
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 
 @asynccontextmanager
 async def a_worker(world: World, **settings_of_its_own: str) -> AsyncIterator[Process]:
-    """A process of its own, as an operator starts it."""
+    """Run `worker.py` as a process."""
     settings = world.settings
     worker = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -53,15 +54,22 @@ async def a_worker(world: World, **settings_of_its_own: str) -> AsyncIterator[Pr
 
 
 async def killed(worker: Process) -> None:
-    """As the kernel does it when memory runs out."""
+    """Kill the worker, as the kernel does when memory runs out."""
     worker.send_signal(signal.SIGKILL)
     assert await worker.wait() == -signal.SIGKILL
+
+
+async def as_soon_as(condition: Callable[[], Awaitable[object]]) -> None:
+    """Wait without pauses, so that the worker is killed before its next step."""
+    async with asyncio.timeout(TIMEOUT.total_seconds()):
+        while not await condition():
+            await asyncio.sleep(0)
 
 
 async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
     world_without_worker: World,
 ) -> None:
-    """INV-10, INV-4: another one goes on; no second e-mail."""
+    """INV-4, INV-10: another worker continues, and no second e-mail is sent."""
     world = world_without_worker.patient()
     async with a_worker(world) as worker:
         await world.pending(JANE, License.LICENSED)
@@ -77,13 +85,16 @@ async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
 async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     world_without_worker: World,
 ) -> None:
-    """REF-5: killed between what the store knows and what the provider was asked."""
+    """REF-5: it is killed between the store's transaction and the provider's response."""
     world = world_without_worker.patient()
+
+    async def accepted_in_the_store() -> bool:
+        return (await world.stored(JANE)).state.accepted
+
     async with a_worker(world) as worker:
         await a_paying_owner(world)
         accepting = asyncio.create_task(world.client.accept(world.account, JANE, Choice.REFUND))
-        while not (await world.stored(JANE)).state.accepted:
-            await asyncio.sleep(0)
+        await as_soon_as(accepted_in_the_store)
         await killed(worker)
     async with a_worker(world):
         accepted = await accepting
@@ -98,14 +109,14 @@ async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
 
 
 async def charges(world: World) -> list[str]:
-    """What the provider has been asked for, and has answered."""
+    """Return the states of the charges at the provider."""
     query = select(ProviderChargeRow).where(ProviderChargeRow.account_id == world.account)
     async with reading(world.store.engine) as session:
         return [row.state for row in await session.scalars(query)]
 
 
 async def bought(world: World) -> int:
-    """Large Meeting licenses in the account's pools."""
+    """Return the number of Large Meeting licenses in the account's pools."""
     query = select(LicensePoolRow).where(
         LicensePoolRow.account_id == world.account, LicensePoolRow.sku == Sku.LARGE_MEETING
     )
@@ -116,7 +127,7 @@ async def bought(world: World) -> int:
 async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
     world_without_worker: World,
 ) -> None:
-    """ADD-5, REF-5: the money was taken, its answer was lost, and then the worker was."""
+    """ADD-5, REF-5: the charge succeeded, its response was lost, then the worker was killed."""
     world = world_without_worker.patient()
     async with a_worker(world, SEATFLOW_LEDGER_FAULTS="timeout-after") as worker:
         buying = asyncio.create_task(
@@ -129,8 +140,7 @@ async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
                 by=ADMIN,
             )
         )
-        while not await charges(world):
-            await asyncio.sleep(0)
+        await as_soon_as(lambda: charges(world))
         await killed(worker)
     assert await bought(world) == 0
     async with a_worker(world):
@@ -143,7 +153,7 @@ async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
 
 
 async def holders(world: World) -> list[str]:
-    """Who holds a Large Meeting license."""
+    """Return the addresses of the holders of a Large Meeting license."""
     pools = await world.licenses.licenses(world.account)
     return [email for pool in pools if pool.sku is Sku.LARGE_MEETING for email in pool.holders]
 
@@ -151,15 +161,14 @@ async def holders(world: World) -> list[str]:
 async def test_a_worker_killed_between_claim_and_effect_assigns_one_license(
     world_without_worker: World,
 ) -> None:
-    """ASG-6: the store had given it, and nobody had heard of it yet."""
+    """ASG-6: it is killed after the store's transaction, before the holder is notified."""
     world = world_without_worker.patient()
     await licensed_users(world)
     async with a_worker(world) as worker:
         assigning = asyncio.create_task(
             world.licenses.assign(world.account, Sku.LARGE_MEETING, [ANN], ADMIN)
         )
-        while not await holders(world):
-            await asyncio.sleep(0)
+        await as_soon_as(lambda: holders(world))
         await killed(worker)
     async with a_worker(world):
         [result] = await assigning

@@ -1,4 +1,4 @@
-"""Evaluation and output of benchmark figures; the measurements themselves take minutes."""
+"""Evaluation and output of benchmark figures."""
 
 import io
 import json

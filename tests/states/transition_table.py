@@ -1,4 +1,4 @@
-"""The lifecycles as the domain's rules define them."""
+"""The lifecycles as tables, as the domain's rules define them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Drawing:
+class TransitionTable:
     """A lifecycle as the domain's rules define it."""
 
     machine: type[LifecycleMachine]
     states: type[StrEnum]
     moves: Mapping[str, Mapping[str, str]]
-    """All other events are refused."""
+    """Targets by state and event; all other events are refused."""
     codes: Mapping[str, ErrorCode] = field(default_factory=dict)
     """The refusal codes of states where it is not `conflict`."""
 
@@ -35,7 +35,7 @@ class Drawing:
         return sorted({event for moves in self.moves.values() for event in moves})
 
 
-INVITATION = Drawing(
+INVITATION = TransitionTable(
     InvitationMachine,
     InvitationState,
     {
@@ -95,9 +95,9 @@ INVITATION = Drawing(
         "superseded": ErrorCode.SUPERSEDED,
     },
 )
-"""INV"""
+"""INV: the machine of an invitation."""
 
-REFUND = Drawing(
+REFUND = TransitionTable(
     RefundMachine,
     RefundState,
     {
@@ -120,9 +120,9 @@ REFUND = Drawing(
         "closed": {"settle": "settled"},
     },
 )
-"""REF"""
+"""REF: the machine of a refund."""
 
-TERM = {
+_DURING_THE_TERM = {
     "renew": "active",
     "decline": "payment_failed",
     "change_quantity": "active",
@@ -131,7 +131,7 @@ TERM = {
     "end": "ended",
 }
 
-ORDER = Drawing(
+ORDER = TransitionTable(
     OrderMachine,
     OrderState,
     {
@@ -144,7 +144,7 @@ ORDER = Drawing(
         },
         "placed": {"pay": "paid", "decline": "payment_failed", "give_up": "cancelled"},
         "paid": {"activate": "active", "end": "ended"},
-        "active": TERM,
+        "active": _DURING_THE_TERM,
         "payment_failed": {
             "pay": "paid",
             "renew": "active",
@@ -155,9 +155,9 @@ ORDER = Drawing(
         },
     },
 )
-"""ADD"""
+"""ADD: the machine of an order."""
 
-ASSIGNMENT = Drawing(
+ASSIGNMENT = TransitionTable(
     AssignmentMachine,
     AssignmentState,
     {
@@ -166,6 +166,6 @@ ASSIGNMENT = Drawing(
         "assigned": {"release": "released"},
     },
 )
-"""ASG: requested → assigned → released, with waiting and refused."""
+"""ASG: the machine of one user's assignment."""
 
-DRAWINGS = (INVITATION, REFUND, ORDER, ASSIGNMENT)
+TABLES = (INVITATION, REFUND, ORDER, ASSIGNMENT)

@@ -1,4 +1,4 @@
-"""The modules that commands load: only those that they use, so that they start fast."""
+"""The modules that a command loads: only those that it uses, so that it starts fast."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def loaded(folder: Path, *command: str) -> set[str]:
         env={
             **os.environ,
             "SEATFLOW_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/seatflow.db",
-            "SEATFLOW_SECRET_KEY": "a secret key for tests of what is loaded",
+            "SEATFLOW_SECRET_KEY": "a secret key for tests",
         },
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -47,6 +47,7 @@ async def loaded(folder: Path, *command: str) -> set[str]:
     ids=" ".join,
 )
 async def test_a_command_without_a_backend_loads_none(tmp_path: Path, command: list[str]) -> None:
+    """Help, diagrams and bad usage load neither the database nor Temporal."""
     assert not await loaded(tmp_path, *command) & (BACKENDS | WORKERS_ONLY)
 
 
@@ -58,6 +59,7 @@ async def test_a_command_without_a_backend_loads_none(tmp_path: Path, command: l
 async def test_a_read_does_not_load_the_dependencies_of_a_worker(
     tmp_path: Path, command: list[str]
 ) -> None:
+    """`list`, `show` and `licenses` load no library for e-mail, payments or the web."""
     assert not await loaded(tmp_path, *command) & WORKERS_ONLY
 
 
@@ -69,4 +71,5 @@ async def test_a_read_does_not_load_the_dependencies_of_a_worker(
 async def test_a_command_of_the_store_alone_does_not_load_the_client_of_temporal(
     tmp_path: Path, command: list[str]
 ) -> None:
+    """`export`, `audit`, `attention` and `credit show` load no client and no workflow."""
     assert not await loaded(tmp_path, *command) & {"temporalio.client", "workflows"}
