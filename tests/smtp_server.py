@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.eventually import eventually
+
 
 class Misbehaviour(Enum):
     """What a server may do instead of answering."""
@@ -81,9 +83,7 @@ class ScriptedSmtpServer:
 
     async def hesitates_at(self, step: str) -> None:
         """Wait until a client waits for the answer to that step."""
-        async with asyncio.timeout(15):
-            while self.commands[-1:] != [step]:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: self.commands[-1:] == [step])
 
     def go_on(self) -> None:
         """Answer where the server hesitates, and no longer hesitate."""

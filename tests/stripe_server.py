@@ -10,11 +10,11 @@ to it, adds these as Stripe documents them, and misbehaves as a test tells it.
 import asyncio
 import json
 import sys
+from asyncio.subprocess import Process
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Self
 from urllib.parse import parse_qs, urlencode
 
@@ -27,9 +27,9 @@ from starlette.routing import Route
 
 from devstack.ports import HOST, free_port
 from devstack.web_server import serving
+from tests.eventually import eventually
 
 API_KEY = "sk_test_seatflow"
-UP_WITHIN = timedelta(seconds=20)
 
 # What its own command does, but on loopback, and without the file that it keeps for everybody.
 LOCALSTRIPE = """
@@ -61,10 +61,7 @@ async def localstripe() -> AsyncIterator[str]:
     port = free_port()
     program = await asyncio.create_subprocess_exec(sys.executable, "-c", LOCALSTRIPE, str(port))
     try:
-        async with asyncio.timeout(UP_WITHIN.total_seconds()):
-            while not await _listens(port):
-                assert program.returncode is None, "localstripe has ended by itself"
-                await asyncio.sleep(0.05)
+        await eventually(lambda: _is_listening(port, program))
         yield f"http://{HOST}:{port}"
     finally:
         if program.returncode is None:
@@ -271,7 +268,8 @@ class StripeServer:
         return Response(json.dumps(document), told.status_code, media_type="application/json")
 
 
-async def _listens(port: int) -> bool:
+async def _is_listening(port: int, program: Process) -> bool:
+    assert program.returncode is None, "localstripe has exited"
     try:
         _, writer = await asyncio.open_connection(HOST, port)
     except OSError:

@@ -22,6 +22,7 @@ from adapters.sql.content import SqlContent
 from domain.manifest import Item, ItemStatus, ManifestItem
 from runtime.wiring import workflow_runner
 from tests.adapters.sql.town import ACME, Town, account, directory, user
+from tests.eventually import eventually
 from tests.world import JANE, World
 from workflows.move import MoveWorkflow
 
@@ -139,9 +140,9 @@ async def test_heartbeats_show_the_progress_in_temporal(world_without_worker: Wo
     async with moving(world, services):
         handle = await started(world, order)
         await asyncio.wait_for(services.recording.wait(), 20)
-        async with asyncio.timeout(20):
-            while not (beat := await heartbeat(handle)) or beat["meetings"] != "moved":
-                await asyncio.sleep(0.1)
+        beat = await eventually(
+            lambda: heartbeat(handle), until=lambda beat: beat.get("meetings") == "moved"
+        )
         assert (beat["recordings"], beat["contacts"]) == ("running", "pending")
     async with moving(world, services):
         assert statuses(await handle.result()) == ALL_MOVED
