@@ -26,7 +26,7 @@ from domain.money import Money
 from domain.quote import RecordedQuote, quote, terms_of
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
-from tests.domain.source import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
 APRIL = date(2026, 4, 1), date(2026, 5, 1)

@@ -25,7 +25,7 @@ from domain.money import Money, total, zero
 from domain.policy import Policy
 from domain.quote import Quote, quote, terms_of
 from domain.refund import PartState, RefundPart, RefundPlan
-from tests.domain.source import a_line, a_payment, a_source
+from tests.builders.source_account import a_line, a_payment, a_source
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
 

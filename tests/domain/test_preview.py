@@ -22,7 +22,7 @@ from domain.preview import (
     transfer_offer,
 )
 from domain.quote import Quote, quote, terms_of
-from tests.domain.source import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source
 
 PAID = a_line(
     date(2026, 4, 1),

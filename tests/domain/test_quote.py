@@ -15,7 +15,7 @@ from domain.money import Money, of_minor_units, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, unused_share
 from domain.quote import Quote, binding_quote, quote, requires_choice, same_lines, terms_of
-from tests.domain.source import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source
 
 APRIL = date(2026, 4, 1), date(2026, 5, 1)
 THE_21ST = datetime(2026, 4, 21, 10, tzinfo=UTC)

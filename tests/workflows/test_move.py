@@ -21,7 +21,7 @@ from activities.move import (
 from adapters.sql.content import SqlContent
 from domain.manifest import Item, ItemStatus, ManifestItem
 from runtime.wiring import workflow_runner
-from tests.adapters.sql.town import ACME, Town, account, directory, user
+from tests.builders.invitation import ACME, Town, account, directory, user
 from tests.eventually import eventually
 from tests.world import JANE, World
 from workflows.move import MoveWorkflow

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.error import Refused
-from tests.adapters.sql.town import NOON, Town, account, directory, user
+from tests.builders.invitation import NOON, Town, account, directory, user
 
 KIM = "kim@crowd.example"
 

@@ -8,8 +8,8 @@ from domain.journal import JournalEntry
 from domain.manifest import Item, ItemStatus, ManifestItem
 from domain.refund import LateSuccess, PartState, Refund, RefundState
 from domain.remedy import Removal
-from tests.adapters.sql.purse import ACCEPTED_AT, accepted, eur, refunding, told
-from tests.adapters.sql.town import ACME, NOON, Town, account, directory, user
+from tests.builders.invitation import ACME, NOON, Town, account, directory, user
+from tests.builders.refund import ACCEPTED_AT, accepted, eur, refunding, told
 
 DAY = timedelta(days=1)
 

@@ -13,7 +13,7 @@ from domain.invitation import Invitation, InvitationState, Invite
 from domain.manifest import Change, Item, ItemStatus, ManifestItem, initial_manifest
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-from tests.adapters.sql.town import ACME, NOON, Town, accepted, account, directory, user
+from tests.builders.invitation import ACME, NOON, Town, accepted, account, directory, user
 
 HANA = "hana@host.example"
 MEETING = {"id": "801", "topic": "Standup", "starts_at": "2026-05-01T09:00:00Z"}

@@ -18,9 +18,9 @@ from domain.license import Sku
 from domain.refund import PartState
 from domain.remedy import Removal
 from states.invitation import initial_record
-from tests.adapters.sql.crew import assigned, counted, crew, named, outcomes, pools, unassigned
-from tests.adapters.sql.purse import PAULA, eur, imported, refunding, told
-from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
+from tests.builders.assignment import assigned, counted, crew, named, outcomes, pools, unassigned
+from tests.builders.invitation import NOON, ZOE, Town, account, directory, ended, user
+from tests.builders.refund import PAULA, eur, imported, refunding, told
 
 T = TypeVar("T")
 

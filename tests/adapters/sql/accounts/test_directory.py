@@ -14,7 +14,7 @@ from domain.account import Directory
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
-from tests.adapters.sql.town import ACME, ADMIN, OWNER, Town, account, directory, user
+from tests.builders.invitation import ACME, ADMIN, OWNER, Town, account, directory, user
 
 RICH = account(
     "rich",

@@ -12,8 +12,8 @@ from domain.account import Account
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
 from domain.remedy import Changed, Removal
-from tests.adapters.sql.purse import LINE, balances
-from tests.adapters.sql.town import ADMIN, NOON, Town, account, directory, user
+from tests.builders.invitation import ADMIN, NOON, Town, account, directory, user
+from tests.builders.refund import LINE, balances
 
 KIM, LEE = "kim@crowd.example", "lee@crowd.example"
 LATER = NOON + timedelta(hours=2)

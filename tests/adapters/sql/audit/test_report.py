@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.invitation import Choice, License
 from domain.refund import PartState
-from tests.adapters.sql.crew import assigned, crew, named, pools
-from tests.adapters.sql.purse import PAULA, accepted, refunding, told
-from tests.adapters.sql.town import NOON, OWNER, ZOE, Town, ended
+from tests.builders.assignment import assigned, crew, named, pools
+from tests.builders.invitation import NOON, OWNER, ZOE, Town, ended
+from tests.builders.refund import PAULA, accepted, refunding, told
 
 UNGUARDED = {
     "sqlite": [

@@ -12,7 +12,7 @@ from adapters.sql.database.transaction import reading, writing
 from adapters.sql.store import SqlStore
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused, Unavailable
-from tests.adapters.sql.town import NOON, Town, directory
+from tests.builders.invitation import NOON, Town, directory
 from tests.postgres import Postgres
 
 

@@ -9,7 +9,7 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
 from domain.manifest import Item, ItemStatus
 from domain.remedy import Removal
-from tests.adapters.sql.town import (
+from tests.builders.invitation import (
     ADMIN,
     NOON,
     OWNER,

@@ -11,7 +11,7 @@ from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, request_dig
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite, License, Person, StoredInvitation
 from states.invitation import initial_record
-from tests.adapters.sql.town import ADMIN, NOON, ZOE, Town
+from tests.builders.invitation import ADMIN, NOON, ZOE, Town
 
 BATCH = Batch(batch_id="spring", account="acme", by="admin@acme.example")
 REFUSED: dict[str, JsonValue] = {"code": "invalid_input", "message": "row 3, email: missing"}

@@ -9,7 +9,7 @@ from domain.invitation import Invitation, InvitationState, Invite
 from domain.remedy import Removal
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
+from tests.builders.invitation import NOON, ZOE, Town, account, directory, ended, user
 
 RITA, MAX = "rita@rich.example", "max@rich.example"
 

@@ -12,8 +12,7 @@ from domain.letter.base import Reader
 from domain.preview import BASE_LICENSE_FEATURES
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
-from tests.adapters.sql.purse import PAULA, accepted
-from tests.adapters.sql.town import (
+from tests.builders.invitation import (
     ADMIN,
     NOON,
     OWNER,
@@ -23,6 +22,7 @@ from tests.adapters.sql.town import (
     directory,
     ended,
 )
+from tests.builders.refund import PAULA, accepted
 
 HOUR = timedelta(hours=1)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from domain.account import HeldAddon
 from domain.invitation import License
-from tests.adapters.sql.town import ACME, PAYING, Town, account, directory, user
+from tests.builders.invitation import ACME, PAYING, Town, account, directory, user
 
 HANA = "hana@host.example"
 LARGE = {"sku": "large-meeting", "capacity": 500}

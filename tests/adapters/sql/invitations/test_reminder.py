@@ -7,7 +7,7 @@ from domain.journal import ENGINE
 from domain.reminder import ReminderRun
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-from tests.adapters.sql.town import ADMIN, NOON, OWNER, Town, ended
+from tests.builders.invitation import ADMIN, NOON, OWNER, Town, ended
 
 DAY = timedelta(days=1)
 RUN = ReminderRun(run_id="run-1", started_at=NOON + 3 * DAY, by="schedule")

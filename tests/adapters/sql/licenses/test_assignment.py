@@ -10,7 +10,7 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import License
 from domain.license import Sku
 from domain.remedy import Removal
-from tests.adapters.sql.crew import (
+from tests.builders.assignment import (
     BASE,
     BOSS,
     LARGE,
@@ -30,7 +30,7 @@ from tests.adapters.sql.crew import (
     told,
     unassigned,
 )
-from tests.adapters.sql.town import ADMIN, NOON, Town, account, directory, ended, user
+from tests.builders.invitation import ADMIN, NOON, Town, account, directory, ended, user
 
 
 async def refused(town: Town, *names: str, **more: Any) -> Refused:

@@ -8,8 +8,8 @@ import pytest
 
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused
-from tests.adapters.sql.purse import LINE, balances, eur
-from tests.adapters.sql.town import NOON, account, directory
+from tests.builders.invitation import NOON, account, directory
+from tests.builders.refund import LINE, balances, eur
 
 INVOICES = [
     {"id": "i2", "amount_due": "100.00", "due_on": "2026-05-01"},

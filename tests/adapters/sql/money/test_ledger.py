@@ -11,7 +11,7 @@ from adapters.sql.database.transaction import reading, writing
 from adapters.sql.money.ledger import balance, post, posted
 from domain.ledger import Transfer, TransferKind, credit_of, opening_of, revenue_of
 from domain.money import Money
-from tests.adapters.sql.town import NOON
+from tests.builders.invitation import NOON
 
 
 def a_transfer(amount: str, id: str = "t1", currency: str = "EUR", **more: object) -> Transfer:

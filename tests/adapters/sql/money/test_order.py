@@ -17,9 +17,9 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import Order, OrderState
-from tests.adapters.sql.purse import balances
-from tests.adapters.sql.shop import BOSS, DAY, STAFF, Shop, an_order, eur
-from tests.adapters.sql.town import ADMIN, NOON, Town, account, directory, user
+from tests.builders.invitation import ADMIN, NOON, Town, account, directory, user
+from tests.builders.order import BOSS, DAY, STAFF, Shop, an_order, eur
+from tests.builders.refund import balances
 
 APRIL = date(2026, 4, 1)
 RENEWAL = begin(APRIL, "Europe/Berlin")

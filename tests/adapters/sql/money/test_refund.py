@@ -7,8 +7,8 @@ import pytest
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
 from domain.refund import PartState, Refund, RefundState
-from tests.adapters.sql.purse import ACCEPTED_AT, PAULA, balances, eur, refunding, told
-from tests.adapters.sql.town import ACME, Town, account, directory
+from tests.builders.invitation import ACME, Town, account, directory
+from tests.builders.refund import ACCEPTED_AT, PAULA, balances, eur, refunding, told
 
 LATER = ACCEPTED_AT + timedelta(days=3)
 OPEN = {"id": "i1", "amount_due": "1000.00", "due_on": "2026-04-01"}

@@ -10,8 +10,8 @@ from domain.invitation import Choice
 from domain.preview import RefundOffer, TransferOffer, TransferRefused
 from domain.quote import RecordedQuote
 from domain.refund import RefundState
-from tests.adapters.sql.purse import ACCEPTED_AT, LINE, PAULA, accepted, balances, eur, imported
-from tests.adapters.sql.town import ACME, NOON, OWNER, Town, account, directory
+from tests.builders.invitation import ACME, NOON, OWNER, Town, account, directory
+from tests.builders.refund import ACCEPTED_AT, LINE, PAULA, accepted, balances, eur, imported
 
 HOUR = timedelta(hours=1)
 AMERICAN = {**ACME, "currency": "USD"}

@@ -12,7 +12,7 @@ from domain.invitation import Choice, Invite
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundPlan
 from states.refund import initial_record
-from tests.adapters.sql.town import NOON, Town, account, directory, user
+from tests.builders.invitation import NOON, Town, account, directory, user
 
 PAULA = "paula@paid.example"
 ACCEPTED_AT = NOON + timedelta(hours=1)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.migrations import upgrade
 from adapters.sql.store import SqlStore
-from tests.adapters.sql.town import Town
+from tests.builders.invitation import Town
 from tests.database import Database, Fill, PostgresDatabase, SqliteDatabase
 from tests.postgres import Postgres, running
 

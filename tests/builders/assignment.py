@@ -8,7 +8,7 @@ from domain.account import User
 from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.license import LicensePool, Sku
-from tests.adapters.sql.town import NOON, Town, account, directory, user
+from tests.builders.invitation import NOON, Town, account, directory, user
 
 BOSS = "bea@crew.example"
 LARGE = Sku.LARGE_MEETING

@@ -16,8 +16,8 @@ from domain.error import ErrorCode, Refused
 from domain.money import Money
 from domain.refund import PartState
 from tests.adapters.provider_contract import ProviderContract, charge_of, refund_of
-from tests.adapters.sql.purse import LINE
-from tests.adapters.sql.town import account, directory, user
+from tests.builders.invitation import account, directory, user
+from tests.builders.refund import LINE
 
 FRIDAY = datetime(2026, 11, 20, 15, tzinfo=UTC)
 """In New York 10:00; the Thursday after it is Thanksgiving."""

@@ -20,7 +20,7 @@ from domain.money import Money
 from domain.order import BuyLicenses, Order
 from states.lifecycle import after
 from states.order import OrderMachine
-from tests.adapters.sql.town import NOON, Town, account, directory, user
+from tests.builders.invitation import NOON, Town, account, directory, user
 
 DAY = timedelta(days=1)
 BOSS = "bo@firm.example"
