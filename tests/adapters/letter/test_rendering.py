@@ -531,7 +531,7 @@ def test_no_subject_names_a_person() -> None:
     for language in LANGUAGES:
         for letter in every_letter(a_reader(language)):
             subject = render_letter(letter).subject
-            assert not any(who in subject for who in ("Ann", "Eve", "Bob", "@"))
+            assert not any(name in subject for name in ("Ann", "Eve", "Bob", "@"))
 
 
 def test_a_licensed_invitation_lists_no_losses() -> None:
@@ -688,8 +688,8 @@ def test_a_late_refund_mentions_operators_only_if_they_are_notified() -> None:
     """REF-3, TXT-2: without SEATFLOW_OPERATORS_MAIL no operator is notified."""
     late = letters_of_money(a_reader())["refund_overdue"]
     assert "operators" not in render_letter(late).text
-    told = late.model_copy(update={"operators_know": True})
-    assert "The operators of Seatflow have been told of it." in render_letter(told).text
+    notified = late.model_copy(update={"operators_know": True})
+    assert "The operators of Seatflow have been told of it." in render_letter(notified).text
 
 
 def test_a_closed_refund_gives_the_operator_s_reason() -> None:
@@ -891,7 +891,7 @@ def test_a_digest_lists_fifty_and_counts_the_rest() -> None:
 
 
 def test_a_reminder_holds_the_link_and_the_deadline() -> None:
-    """REM-1: what the invitee needs to answer."""
+    """REM-1: the invitee needs both to answer."""
     text = render_letter(a_reminder(a_reader())).text
     assert LINK in text
     assert "You can answer until" in text
@@ -905,7 +905,7 @@ def test_a_reminder_while_blocked_lists_remedies_instead_of_the_link() -> None:
     assert "stands still" in render_letter(a_reminder(a_reader(), all_blockers(), None)).text
 
 
-def test_an_unblocked_letter_asks_for_the_acceptance() -> None:
+def test_an_unblocked_letter_requests_the_acceptance() -> None:
     """BLK-4: clearing a blocker accepts nothing."""
     text = render_letter(an_unblocked(a_reader())).text
     assert "You have not joined yet" in text
@@ -949,7 +949,7 @@ def test_an_unblocked_letter_asks_for_the_acceptance() -> None:
 def test_a_move_letter_lists_links_settings_and_failed_items(
     language: str, expected: tuple[str, ...]
 ) -> None:
-    """TRF-1, TRF-2, TRF-5, TRF-6."""
+    """TRF-1, TRF-2, TRF-5, TRF-6: and states that the sign-in stays."""
     text = render_letter(
         a_move(a_reader(language), links=LINKS, settings=SETTINGS, failed=tuple(Item))
     ).text
@@ -1072,16 +1072,16 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
     assert "- Your parrot.\n" in render_letter(an_invitation(stays=(parrot,))).text
 
 
-@pytest.mark.parametrize(("language", "unasked"), [("en", "not asked"), ("de", "nicht gefragt")])
+@pytest.mark.parametrize(("language", "expected"), [("en", "not asked"), ("de", "nicht gefragt")])
 def test_a_managed_person_reads_that_they_joined_without_accepting(
-    language: str, unasked: str
+    language: str, expected: str
 ) -> None:
     """INV-18: they are notified afterwards."""
     welcome = WelcomeLetter(
         id="x", reader=a_reader(language), account_name="Acme", license=License.BASIC
     )
-    assert unasked not in render_letter(welcome).text
-    assert unasked in render_letter(welcome.model_copy(update={"managed": True})).text
+    assert expected not in render_letter(welcome).text
+    assert expected in render_letter(welcome.model_copy(update={"managed": True})).text
 
 
 def test_a_managed_join_is_not_called_an_acceptance() -> None:
