@@ -25,7 +25,7 @@ from adapters.smtp_connection import MailNotAccepted, SmtpConnections, SmtpServe
 from domain.invitation import License
 from domain.letter.base import Reader
 from domain.letter.invitation import InvitationLetter
-from tests.adapters.letter.test_rendering import LANGUAGES, a_reader, every_letter
+from tests.builders.letter import LANGUAGES, a_reader, every_letter
 from tests.eventually import eventually
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
