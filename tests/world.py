@@ -395,7 +395,7 @@ async def a_world(
     databases: Databases,
     *,
     working: bool = True,
-    **settings_of_its_own: object,
+    **changed_settings: object,
 ) -> AsyncIterator[World]:
     """Build a world with its own account, store and task queue on the shared server."""
     async with ScriptedSmtpServer() as smtp, databases.lent() as database:
@@ -405,7 +405,7 @@ async def a_world(
             secret_key=SECRET_KEY,
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
             wait_seconds=45 if working else 1,
-        ).model_copy(update=settings_of_its_own)
+        ).model_copy(update=changed_settings)
         store = SqlStore(database.engine)
         clients = Clients.connected(settings, store, environment.client)
         world = World(environment, store, smtp, clients, settings)

@@ -517,3 +517,11 @@ def test_an_invalid_domain_cannot_be_managed(domain: str) -> None:
     """INV-18: text that is no domain name is rejected."""
     with pytest.raises(ValueError, match="invalid domain"):
         directory(account("rich", managed_domains=[domain]))
+
+
+async def test_an_imported_catalog_replaces_the_former_one(scenario: StoreScenario) -> None:
+    """ADD-4: prices that the new file does not name are removed."""
+    for catalog in ({"workplace": "1.00", "large-meeting": {"500": "2.00"}}, {"workplace": 3}):
+        await scenario.store.directory.import_(directory(catalog=catalog))
+    kept = (await scenario.store.directory.export(None)).catalog
+    assert kept == Catalog.model_validate({"workplace": "3"})

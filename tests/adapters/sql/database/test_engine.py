@@ -10,10 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.sql.database.engine import create_engine
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.store import SqlStore
-from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused, Unavailable
 from tests.builders.account import NOON, directory
-from tests.builders.invitation import StoreScenario
 from tests.postgres import Postgres
 
 
@@ -78,32 +76,3 @@ async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(tmp_path: Path
     with pytest.raises(Unavailable):
         await SqlStore(engine).audit()
     await engine.dispose()
-
-
-async def test_a_sent_letter_is_recorded_once(store: SqlStore) -> None:
-    """OPS-2: recording it again changes nothing."""
-    assert not await store.letters.is_sent("l1")
-    for _ in range(2):
-        await store.letters.record_sent("l1", NOON)
-    assert await store.letters.is_sent("l1")
-    assert not await store.letters.is_sent("l2")
-
-
-async def test_the_first_key_of_the_workflow_ids_cannot_be_replaced(store: SqlStore) -> None:
-    """SEATFLOW_SECRET_KEY: another key would give every invitee another workflow id (INV-3)."""
-    await store.check_id_key("first")
-    for _ in range(2):
-        await store.keep_id_key("first")
-    await store.check_id_key("first")
-    for call in (store.check_id_key, store.keep_id_key):
-        with pytest.raises(Refused) as refused:
-            await call("second")
-        assert refused.value.code is ErrorCode.INVALID_INPUT
-
-
-async def test_an_imported_catalog_replaces_the_former_one(scenario: StoreScenario) -> None:
-    """ADD-4: prices that the new file does not name are removed."""
-    for catalog in ({"workplace": "1.00", "large-meeting": {"500": "2.00"}}, {"workplace": 3}):
-        await scenario.store.directory.import_(directory(catalog=catalog))
-    kept = (await scenario.store.directory.export(None)).catalog
-    assert kept == Catalog.model_validate({"workplace": "3"})
