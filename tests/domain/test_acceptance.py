@@ -204,10 +204,10 @@ def test_a_refusal_lists_all_blockers_with_their_items() -> None:
     ],
     ids=["nowhere", "free owner", "unmanaged", "other domain", "blocked", "paid owner", "member"],
 )
-def test_a_managed_domain_admits_only_people_without_a_shared_or_paid_account(
+def test_a_managed_domain_admits_only_people_without_another_account(
     domains: tuple[str, ...], source: Account | None, refused: bool
 ) -> None:
-    """INV-18: all others are invited as usual."""
+    """INV-18: or the only user of a free account; all others are invited as usual."""
     facts = with_target(managed_domains=domains)(some_facts(source, by_managed_domain=True))
     if refused:
         assert code_of(facts) is ErrorCode.CONFLICT
@@ -367,10 +367,10 @@ def test_a_void_quote_does_not_stop_the_owner_of_a_free_account() -> None:
         ),
     ],
 )
-def test_the_entries_of_a_closing_empty_the_source_account(
+def test_the_closing_entries_empty_the_source_account(
     choice: Choice, currency: str, entries: dict[str, str]
 ) -> None:
-    """CRD-1, QUO-3, QUO-6: the settled value first; the rest is earned."""
+    """CRD-1, QUO-3, QUO-6: the settled value first; the rest becomes revenue."""
     facts = with_target(currency=currency)(some_facts(a_paid_source(), choice=choice))
     transfers = closing_of(facts).transfers(prepaid=eur("60.00"), credit=eur("7.00"))
     sums: dict[str, Decimal] = {}
@@ -385,7 +385,7 @@ def test_the_entries_of_a_closing_empty_the_source_account(
     ]
 
 
-def test_without_a_choice_everything_prepaid_is_earned() -> None:
+def test_without_a_choice_all_prepaid_value_becomes_revenue() -> None:
     """QUO-6: the credit balance still moves."""
     closing = closing_of(some_facts(a_source(plan="free")))
     transfers = closing.transfers(prepaid=eur("5.00"), credit=eur("7.00"))

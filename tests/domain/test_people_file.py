@@ -123,7 +123,7 @@ def test_an_unclosed_quote_is_reported_where_it_opens() -> None:
 
 
 def test_rows_below_an_unclosed_quote_are_not_read() -> None:
-    """REM-3: they must not vanish into another row."""
+    """REM-3: they would otherwise be part of one cell."""
     text = 'email,name\nnobody,\nada@example.com,"Ada\nbob@example.com,"Bob"\neve@example.com,Eve\n'
     file = read_people(text.encode())
     assert places(file) == [(2, "email"), (3, None)]

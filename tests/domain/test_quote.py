@@ -30,7 +30,7 @@ def eur(amount: str) -> Money:
 
 
 def test_a_quote_has_the_value_of_each_line_and_its_policy() -> None:
-    """QUO-1, QUO-2: unused time of each line by unit and day of change."""
+    """QUO-1, QUO-2: unused time of each line, by the unit and the day of change of the policy."""
     source = a_source(
         a_line(*APRIL, [a_payment("60.00")]),
         a_line(*APRIL, [a_payment("10.00", id="pay-2")], id="sub-2"),
@@ -120,8 +120,8 @@ def test_a_closed_account_has_the_value_zero(end: date | datetime) -> None:
     assert found.lines[0].unused_days == 0
 
 
-def test_a_pending_cancellation_does_not_lessen_the_worth() -> None:
-    """BLK-3: it blocks; once the plan is reactivated the same worth is paid out."""
+def test_a_pending_cancellation_does_not_reduce_the_value() -> None:
+    """BLK-3: it blocks; after the plan is reactivated the same value is settled."""
     line = a_line(*APRIL, [a_payment("60.00")], cancellation_pending=True)
     assert quoted(a_source(line)).total == eur("20.00")
 
@@ -272,7 +272,7 @@ def sources(draw: st.DrawFn) -> Account:
 def test_the_unused_value_is_between_zero_and_the_amount_paid(
     source: Account, at: datetime, policy: Policy
 ) -> None:
-    """QUO-1: and is within half a minor unit of the exact figure."""
+    """QUO-1: within half a minor unit of the exact value."""
     found = quoted(source, at, policy)
     for line in found.lines:
         assert 0 <= line.unused.minor_units <= line.paid.minor_units

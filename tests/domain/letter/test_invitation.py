@@ -194,7 +194,7 @@ def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
 
 
 def test_a_move_without_changes_has_no_letter() -> None:
-    """TRF-5: only changes and failures are worth a letter."""
+    """TRF-5: only changes and failures require one."""
     assert moved_letters(an_item(Item.MEETINGS), an_item(Item.CONTACTS)) == []
     assert moved_letters() == []
 

@@ -44,7 +44,7 @@ async def purchases(scenario: StoreScenario) -> OrderScenario:
     return purchases
 
 
-async def sound(purchases: OrderScenario) -> None:
+async def assert_consistent(purchases: OrderScenario) -> None:
     assert (await purchases.scenario.store.audit()).violations == ()
 
 
@@ -156,7 +156,7 @@ async def test_a_paid_order_grows_the_pool_and_is_listed_beside_the_plan(
         "methods/firm": "EUR -9677",
         "prepaid/firm": "EUR 9677",
     }
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_base_licenses_are_bought_without_a_capacity(purchases: OrderScenario) -> None:
@@ -164,7 +164,7 @@ async def test_base_licenses_are_bought_without_a_capacity(purchases: OrderScena
     order = await purchases.buy(an_order(sku=Sku.WORKPLACE, capacity=None, quantity=3))
     assert await purchases.pool_counts(capacity=None) == (7, 4)
     assert (await line(purchases, order))["product"] == "Workplace"
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_purchase_serves_waiting_users(purchases: OrderScenario) -> None:
@@ -174,7 +174,7 @@ async def test_a_purchase_serves_waiting_users(purchases: OrderScenario) -> None
     assert await purchases.pool_counts() == (1, 1)
     await purchases.buy()
     assert await purchases.holders() == [*STAFF]
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_credit_is_used_first_and_the_rest_is_charged(purchases: OrderScenario) -> None:
@@ -188,7 +188,7 @@ async def test_credit_is_used_first_and_the_rest_is_charged(purchases: OrderScen
     credit = await purchases.scenario.store.credits.show("firm")
     assert credit.balance == eur("0.00")
     assert credit.entries[-1].invoice == f"{order.order_id}/1"
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_an_order_covered_by_credit_is_not_charged(purchases: OrderScenario) -> None:
@@ -199,7 +199,7 @@ async def test_an_order_covered_by_credit_is_not_charged(purchases: OrderScenari
     assert await ledger_balances(purchases.scenario.engine, "credit/firm", "methods/firm") == {
         "credit/firm": "EUR 323"
     }
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_an_order_of_zero_is_paid_at_once(purchases: OrderScenario) -> None:
@@ -209,7 +209,7 @@ async def test_an_order_of_zero_is_paid_at_once(purchases: OrderScenario) -> Non
     order = await purchases.buy()
     assert states(order) == [("0.00", "paid")]
     assert await purchases.pool_counts() == (2, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_payment_methods_are_tried_in_order(purchases: OrderScenario) -> None:
@@ -232,7 +232,7 @@ async def test_a_declined_payment_keeps_its_credit_and_is_retried(
     assert failed.next_try_at() == NOON + DAY
     assert states(failed) == [("96.77", "failed")]
     assert await purchases.pool_counts() == (0, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
     await purchases.scenario.store.directory.import_(directory(firm_with(credit="40.00")))
     again = await purchases.decline(failed, NOON + DAY)
     assert (again.tries, again.next_try_at()) == (2, NOON + 3 * DAY)
@@ -240,7 +240,7 @@ async def test_a_declined_payment_keeps_its_credit_and_is_retried(
     assert (paid.tries, paid.failed_since) == (0, None)
     found = [(each["method"], each["amount"]) for each in (await line(purchases, paid))["payments"]]
     assert sorted(found) == [("card", "56.77"), ("credit", "40.00")]
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_cancelled_order_returns_its_credit(purchases: OrderScenario) -> None:
@@ -255,7 +255,7 @@ async def test_a_cancelled_order_returns_its_credit(purchases: OrderScenario) ->
     credit = await purchases.scenario.store.credits.show("firm")
     assert credit.balance == eur("30.00")
     assert [entry.kind for entry in credit.entries[1:]] == ["applied", "reversed"]
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 # Repeated and concurrent calls.
@@ -275,7 +275,7 @@ async def test_a_charge_with_a_lost_response_is_found_and_made_once(
         "methods/firm": "EUR -9677"
     }
     assert await purchases.pool_counts() == (2, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_repeated_charge_is_booked_once(purchases: OrderScenario) -> None:
@@ -285,7 +285,7 @@ async def test_a_repeated_charge_is_booked_once(purchases: OrderScenario) -> Non
     again = await purchases.charge(order, NOON + DAY, attempt=2)
     assert again == first
     assert await purchases.pool_counts() == (2, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_repeated_decline_is_counted_once(purchases: OrderScenario) -> None:
@@ -313,7 +313,7 @@ async def test_ten_concurrent_bookings_of_one_payment_count_once(purchases: Orde
     kept = await asyncio.gather(*(orders.paid(placed, payment, NOON) for _ in range(10)))
     assert all(order == kept[0] for order in kept)
     assert await purchases.pool_counts() == (2, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_concurrent_orders_do_not_use_the_same_credit(purchases: OrderScenario) -> None:
@@ -323,7 +323,7 @@ async def test_concurrent_orders_do_not_use_the_same_credit(purchases: OrderScen
     await asyncio.gather(*(purchases.pay(order) for order in orders))
     assert await ledger_balances(purchases.scenario.engine, "credit/firm") == {}
     assert await purchases.pool_counts() == (10, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_an_older_record_is_ignored(purchases: OrderScenario) -> None:
@@ -418,7 +418,7 @@ async def test_an_import_changes_imported_licenses_only(
         (10, 0),
         (8, 4),
     )
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_the_export_of_an_account_with_orders_can_be_imported(
@@ -498,7 +498,7 @@ async def test_missed_renewals_are_billed_one_by_one(purchases: OrderScenario) -
         "revenue/firm": "EUR 29677",
     }
     assert await purchases.pool_counts() == (2, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_repeated_renewal_is_booked_once(purchases: OrderScenario) -> None:
@@ -507,7 +507,7 @@ async def test_a_repeated_renewal_is_booked_once(purchases: OrderScenario) -> No
     first = await purchases.charge(order, RENEWAL)
     assert await purchases.charge(order, RENEWAL, attempt=2) == first
     assert states(first.order) == [("96.77", "paid"), ("100.00", "paid")]
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_new_price_applies_after_the_quoted_renewal(
@@ -543,7 +543,7 @@ async def test_a_reduction_takes_effect_at_the_end_of_the_term(purchases: OrderS
     order = await purchases.pay(await purchases.apply_events(reduced, "reduce"), RENEWAL)
     assert states(order)[-1] == ("100.00", "paid")
     assert (await line(purchases, order))["quantity"] == 2
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_reduction_can_be_revoked_before_it_takes_effect(
@@ -594,7 +594,7 @@ async def test_a_cancelled_order_ends_with_its_term(purchases: OrderScenario) ->
         "revenue/firm": "EUR 9677",
     }
     assert (await purchases.scenario.store.orders.latest(other.order_id)).state is OrderState.ACTIVE
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_renewal_whose_retries_are_declined_ends_the_order(
@@ -623,7 +623,7 @@ async def test_a_renewal_whose_retries_are_declined_ends_the_order(
         "opening/firm": "EUR -3000",
         "revenue/firm": "EUR 9677",
     }
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_buyers_and_holders_who_have_left_still_get_letters(purchases: OrderScenario) -> None:
@@ -677,7 +677,7 @@ async def test_orders_end_with_the_account_and_their_unused_value_is_settled(
     # 29 of the 30 days that were paid for are unused.
     assert refund.amount == eur("93.54")
     assert await scenario.store.orders.keep(order) == ended
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_reserved_credit_moves_when_the_account_closes(scenario: StoreScenario) -> None:
@@ -694,7 +694,7 @@ async def test_reserved_credit_moves_when_the_account_closes(scenario: StoreScen
     assert (await scenario.store.credits.show("acme")).balance == eur("30.00")
     charged = await purchases.charge(failed, NOON + DAY)
     assert (charged.paid, charged.order) == (False, ended)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 async def test_a_charge_after_the_account_closed_becomes_its_credit(
@@ -712,7 +712,7 @@ async def test_a_charge_after_the_account_closed_becomes_its_credit(
     assert (await scenario.store.credits.show("firm")).balance == eur("96.77")
     assert len(await scenario.store.attention.cases()) == 1
     assert await purchases.pool_counts() == (0, 0)
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 # Imports of an order's line.
@@ -731,7 +731,7 @@ async def test_an_import_does_not_change_the_line_of_an_order(purchases: OrderSc
     await purchases.scenario.store.directory.import_(before)
     assert await purchases.scenario.store.directory.export(None) == now
     assert (await line(purchases, order))["period_start"] == "2026-04-01"
-    await sound(purchases)
+    await assert_consistent(purchases)
 
 
 # The audit.
