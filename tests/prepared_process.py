@@ -1,8 +1,8 @@
-"""A process that has loaded the command line, and forks for every command that is asked of it.
+"""A process that has loaded the command line and forks for every requested command.
 
-Loading takes longer than most commands do. Whoever starts a command notices no difference: this
-file, run as a program, hands its arguments, environment, folder and streams over, waits, and ends
-as the command does.
+Loading takes longer than most commands do. The caller notices no difference: this file, run as a
+program, passes its arguments, environment, folder and streams on, waits, and exits with the status
+of the command.
 """
 
 import json
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 @contextmanager
 def prepared(address: Path) -> Iterator[list[str]]:
-    """What stands before the arguments of a command, as long as the process is there."""
+    """Run the process; yield the program that precedes the arguments of a command."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.prepared_process"],
         cwd=ROOT,
@@ -37,18 +37,18 @@ def prepared(address: Path) -> Iterator[list[str]]:
     process.communicate()
 
 
-def ask(address: str, arguments: list[str]) -> int:
-    """Have the command run; its exit status."""
-    request = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
+def request(address: str, arguments: list[str]) -> int:
+    """Request the command; return its exit status."""
+    command = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(address)
         socket.send_fds(caller, [b" "], [0, 1, 2])
-        caller.sendall(json.dumps(request).encode() + b"\n")
+        caller.sendall(json.dumps(command).encode() + b"\n")
         return int(caller.recv(8))
 
 
 def serve(address: str) -> NoReturn:
-    """Load what commands load, and fork for everybody who asks."""
+    """Load the modules of all commands, and fork for each request."""
     import adapters.sql.migrations  # noqa: F401, PLC0415
     import devstack.stack  # noqa: F401, PLC0415
     import portal.app  # noqa: F401, PLC0415
@@ -57,7 +57,7 @@ def serve(address: str) -> NoReturn:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen(100)
-        # Nobody waits for the processes that wait for the commands.
+        # The exit status of the forked processes is not needed; this avoids zombies.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         print("ready", flush=True)
         while True:
@@ -70,20 +70,20 @@ def serve(address: str) -> NoReturn:
 
 
 def _answer(caller: socket.socket) -> NoReturn:
-    """Run the command in a child, to tell how it has ended."""
+    """Run the command in a child process, and send its exit status."""
     _, streams, _, _ = socket.recv_fds(caller, 1, 3)
     with caller.makefile("rb") as sent:
-        request = json.loads(sent.readline())
+        command = json.loads(sent.readline())
     child = os.fork()
     if child == 0:
         caller.close()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
-        os.chdir(request["folder"])
+        os.chdir(command["folder"])
         os.environ.clear()
-        os.environ.update(request["environment"])
-        _run(request["arguments"])
+        os.environ.update(command["environment"])
+        _run(command["arguments"])
     for stream in streams:
         os.close(stream)
 
@@ -112,5 +112,5 @@ _ADDRESS = "PREPARED_PROCESS"
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.exit(ask(sys.argv[1], sys.argv[2:]))
+        sys.exit(request(sys.argv[1], sys.argv[2:]))
     serve(os.environ.pop(_ADDRESS))

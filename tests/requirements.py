@@ -1,4 +1,4 @@
-"""What some tests run beside Python."""
+"""Programs outside Python that some tests require."""
 
 import os
 import shutil
@@ -7,9 +7,9 @@ import pytest
 
 
 def require_program(name: str, *, package: str) -> str:
-    """The path of the program `name`, which the system package `package` brings.
+    """Return the path of the program `name` of the system package `package`.
 
-    Without it the test skips; with SEATFLOW_REQUIRE_ALL=1 it fails.
+    If it is missing, the test is skipped; with SEATFLOW_REQUIRE_ALL=1 it fails.
     """
     path = shutil.which(name)
     if path is not None:

@@ -1,4 +1,4 @@
-"""A real mail server that answers as a test tells it."""
+"""A real mail server with scripted answers."""
 
 import asyncio
 import ssl
@@ -13,23 +13,25 @@ from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.eventually import eventually
+
 
 class Misbehaviour(Enum):
-    """What a server may do instead of answering."""
+    """A fault of the server instead of an answer."""
 
     SILENT = "silent"
     HANG_UP = "hang up"
     HESITATE = "hesitate"
-    """Goes on when the test says so."""
+    """Answers after `go_on()`."""
 
 
 Answer = str | Misbehaviour
-"""The line that a server answers, such as `550 no such user`, or that it does not."""
+"""The line that the server answers, such as `550 no such user`, or a misbehaviour."""
 
 
 @dataclass(frozen=True)
 class ReceivedLetter:
-    """A letter as it came over the wire."""
+    """A letter as received over the wire."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -38,13 +40,13 @@ class ReceivedLetter:
 
     @property
     def message(self) -> EmailMessage:
-        """The letter, parsed."""
+        """Return the parsed letter."""
         return message_from_bytes(self.content, EmailMessage, policy=modern)
 
 
 @dataclass
 class ScriptedSmtpServer:
-    """Takes every letter, but for the steps in `answers`.
+    """A server that accepts every letter, except at the steps in `answers`.
 
     The steps are `CONNECT`, the commands (`EHLO`, `STARTTLS`, `AUTH`, `MAIL`, `RCPT`,
     `DATA`, `QUIT`, …) and `CONTENT`, the end of the letter itself.
@@ -52,41 +54,39 @@ class ScriptedSmtpServer:
 
     answers: dict[str, Answer] = field(default_factory=dict)
     answer_once: dict[str, Answer] = field(default_factory=dict)
-    """The same, for the next time alone."""
+    """Answers that are given once."""
     unknown: set[str] = field(default_factory=set)
     """Recipients who get `550 … no such user` in answer to RCPT."""
     smtputf8: bool = True
     certificate: ssl.SSLContext | None = None
-    """With it the server offers STARTTLS, and AUTH behind it."""
+    """With a certificate the server offers STARTTLS, and AUTH after it."""
     tls_from_the_start: bool = False
     received: list[ReceivedLetter] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
-    """What clients asked for, in order."""
+    """Commands of all clients, in order."""
     logins: list[tuple[str, str]] = field(default_factory=list)
-    """User and password of those who logged in."""
+    """User and password of each login."""
     hesitation: asyncio.Event = field(default_factory=asyncio.Event)
     wanted_port: int = 0
-    """Where to listen; 0: wherever it is free."""
+    """The port to listen on; 0 selects a free one."""
 
     @property
     def port(self) -> int:
-        """Where it listens on 127.0.0.1."""
+        """Return the port on 127.0.0.1."""
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     @property
     def url(self) -> str:
-        """What `SEATFLOW_SMTP_URL` is for it."""
+        """Return the `SEATFLOW_SMTP_URL` of the server."""
         return f"smtp://127.0.0.1:{self.port}"
 
     async def hesitates_at(self, step: str) -> None:
-        """Wait until a client waits for the answer to that step."""
-        async with asyncio.timeout(15):
-            while self.commands[-1:] != [step]:
-                await asyncio.sleep(0.02)
+        """Wait until a client has sent `step` and waits for the answer."""
+        await eventually(lambda: self.commands[-1:] == [step])
 
     def go_on(self) -> None:
-        """Answer where the server hesitates, and no longer hesitate."""
+        """Answer the waiting clients, and do not hesitate again."""
         self.answers = {
             step: answer
             for step, answer in self.answers.items()
@@ -121,10 +121,15 @@ class ScriptedSmtpServer:
         return session
 
     def log_in(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, who: LoginPassword
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        mechanism: str,
+        login: LoginPassword,
     ) -> AuthResult:
-        """Let everybody in who has a password."""
-        self.logins.append((who.login.decode(), who.password.decode()))
+        """Accept every user and password."""
+        self.logins.append((login.login.decode(), login.password.decode()))
         return AuthResult(success=True)
 
 
@@ -142,7 +147,7 @@ class _Session(SMTP):
             loop=asyncio.get_running_loop(),
         )
         self._smtp_methods = {
-            command: partial(self._obey, command, method)
+            command: partial(self._run_command, command, method)
             for command, method in self._smtp_methods.items()
         }
 
@@ -151,7 +156,7 @@ class _Session(SMTP):
             self.transport.abort()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        answer = await self._told("CONTENT")
+        answer = await self._scripted_answer("CONTENT")
         if answer:
             return answer
         self._script.received.append(
@@ -165,15 +170,15 @@ class _Session(SMTP):
         return "250 OK"
 
     async def _handle_client(self) -> None:
-        answer = await self._told("CONNECT")
+        answer = await self._scripted_answer("CONNECT")
         if answer:
             await self.push(answer)
         else:
             await super()._handle_client()
 
-    async def _obey(self, command: str, method: Any, argument: str | None) -> None:
+    async def _run_command(self, command: str, method: Any, argument: str | None) -> None:
         self._script.commands.append(command)
-        answer = await self._told(command) or self._unknown(command, argument or "")
+        answer = await self._scripted_answer(command) or self._unknown(command, argument or "")
         if answer:
             await self.push(answer)
         else:
@@ -185,8 +190,8 @@ class _Session(SMTP):
                 return f"550 5.1.1 <{recipient}>: no such user"
         return None
 
-    async def _told(self, step: str) -> str | None:
-        """The scripted answer; a misbehaviour never returns, the end of the connection ends it."""
+    async def _scripted_answer(self, step: str) -> str | None:
+        """Return the scripted answer, if any; a misbehaviour waits for the connection to end."""
         answer = self._script.answer_once.pop(step, None) or self._script.answers.get(step)
         if not isinstance(answer, Misbehaviour):
             return answer

@@ -1,10 +1,9 @@
 """Seatflow for tests: a real Temporal server, a store, a mail server and a worker."""
 
-import asyncio
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -32,6 +31,7 @@ from clients.invitation_start import CLAIM_TIMEOUT
 from clients.order import OrderClient
 from clients.refund import RefundClient
 from clients.reminder import ReminderClient
+from devstack.stack import DYNAMIC_CONFIG
 from devstack.virtual_clock import VirtualClock
 from domain.account import Directory
 from domain.assignment import Assignment
@@ -49,6 +49,7 @@ from runtime.settings import Settings
 from runtime.store import set_up_store
 from runtime.wiring import background_task, worker_for
 from tests.database import Databases
+from tests.eventually import TIMEOUT, eventually
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
 from workflows import search_attribute
 from workflows.assignment import AssignmentWorkflow
@@ -59,9 +60,7 @@ ADMIN = "admin@acme.example"
 MEMBER = "member@acme.example"
 ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
 BASIC = "basil@acme.example"
-PATIENCE = timedelta(seconds=60)
-LOOK_EVERY = 0.05
-"""Seconds; shorter polling would slow down the worker that is waited for."""
+PATIENCE = TIMEOUT
 SECRET_KEY = SecretStr("a secret key for tests")
 
 User = tuple[str, str] | tuple[str, str, bool]
@@ -73,18 +72,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_log_level="error",
-        dev_server_extra_args=[
-            "--dynamic-config-value",
-            "frontend.WorkflowTimeSkippingEnabled=true",
-            "--dynamic-config-value",
-            "history.transferProcessorMaxPollRPS=1000",
-            "--dynamic-config-value",
-            "matching.enableFairness=true",
-            "--dynamic-config-value",
-            "matching.numTaskqueueReadPartitions=1",
-            "--dynamic-config-value",
-            "matching.numTaskqueueWritePartitions=1",
-        ],
+        dev_server_extra_args=DYNAMIC_CONFIG,
         search_attributes=search_attribute.ALL,
         data_converter=data_converter({}),
     ) as environment:
@@ -270,35 +258,27 @@ class World:
 
     async def until(self, email: str, state: str) -> Invitation:
         """Wait for the invitation to reach `state`."""
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            while True:
-                invitation = await self.show(email)
-                if invitation.state is InvitationState(state):
-                    return invitation
-                await asyncio.sleep(LOOK_EVERY)
+        expected = InvitationState(state)
+        return await eventually(
+            lambda: self.show(email), until=lambda invitation: invitation.state is expected
+        )
 
     async def refund_until(self, refund_id: str, state: RefundState) -> Refund:
         """Wait for the refund to reach `state`."""
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            while True:
-                with suppress(Refused):
-                    refund = await self.refunds.show(refund_id)
-                    if refund.state is state:
-                        return refund
-                await asyncio.sleep(LOOK_EVERY)
+        return await eventually(
+            lambda: self.refunds.show(refund_id), until=lambda refund: refund.state is state
+        )
 
     async def order_until(
         self, order_id: str, state: OrderState, *, tries: int = 0, payments: int = 0
     ) -> Order:
         """Wait for the order to reach `state` with these numbers of declines and payments."""
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            while True:
-                with suppress(Refused):
-                    order = await self.orders.show(order_id)
-                    paid = sum(invoice.state == "paid" for invoice in order.invoices)
-                    if order.state is state and order.tries >= tries and paid >= payments:
-                        return order
-                await asyncio.sleep(LOOK_EVERY)
+
+        def reached(order: Order) -> bool:
+            paid = sum(invoice.state == "paid" for invoice in order.invoices)
+            return order.state is state and order.tries >= tries and paid >= payments
+
+        return await eventually(lambda: self.orders.show(order_id), until=reached)
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
         """Add Large Meeting licenses to the pool; users who wait are served."""
@@ -321,9 +301,7 @@ class World:
 
     async def last_request(self) -> WorkflowHandle[AssignmentWorkflow, Assignment]:
         """Return the assignment that was started last, once visibility has it."""
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            while not (ids := await self.requests()):
-                await asyncio.sleep(LOOK_EVERY)
+        ids = await eventually(self.requests)
         return self.temporal.client.get_workflow_handle_for(AssignmentWorkflow.run, ids[-1])
 
     # Time and history.
@@ -346,13 +324,15 @@ class World:
                 workflow_execution=WorkflowExecution(workflow_id=invitation.workflow_id),
             )
         )
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            while True:
-                try:
-                    await client.get_workflow_handle(invitation.workflow_id).describe()
-                except RPCError:
-                    return
-                await asyncio.sleep(0.05)
+
+        async def is_deleted() -> bool:
+            try:
+                await client.get_workflow_handle(invitation.workflow_id).describe()
+            except RPCError:
+                return True
+            return False
+
+        await eventually(is_deleted)
 
     async def run_now(self, email: str) -> str:
         """Return the id of the current run."""
@@ -389,10 +369,9 @@ class World:
 
     async def mailed(self, event: str, to: str, times: int = 1) -> ReceivedMail:
         """Wait for exactly `times` e-mails about `event`; return the last."""
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            while len(self.mails(to=to, event=event)) < times:
-                await asyncio.sleep(LOOK_EVERY)
-        found = self.mails(to=to, event=event)
+        found = await eventually(
+            lambda: self.mails(to=to, event=event), until=lambda mails: len(mails) >= times
+        )
         assert len(found) == times
         return found[-1]
 
@@ -416,7 +395,7 @@ async def a_world(
     databases: Databases,
     *,
     working: bool = True,
-    **settings_of_its_own: object,
+    **changed_settings: object,
 ) -> AsyncIterator[World]:
     """Build a world with its own account, store and task queue on the shared server."""
     async with ScriptedSmtpServer() as smtp, databases.lent() as database:
@@ -426,7 +405,7 @@ async def a_world(
             secret_key=SECRET_KEY,
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
             wait_seconds=45 if working else 1,
-        ).model_copy(update=settings_of_its_own)
+        ).model_copy(update=changed_settings)
         store = SqlStore(database.engine)
         clients = Clients.connected(settings, store, environment.client)
         world = World(environment, store, smtp, clients, settings)

@@ -54,7 +54,7 @@ class ProviderWorld(Protocol):
         """Make a payment of the account; return the provider's id of it."""
 
     async def settle(self, provider_id: str) -> datetime:
-        """Let the refund succeed; return the time at which it has."""
+        """Complete the refund; return the time at which it has succeeded."""
 
 
 def refund_of(

@@ -25,7 +25,8 @@ from adapters.smtp_connection import MailNotAccepted, SmtpConnections, SmtpServe
 from domain.invitation import License
 from domain.letter.base import Reader
 from domain.letter.invitation import InvitationLetter
-from tests.adapters.test_letter import LANGUAGES, a_reader, every_letter
+from tests.builders.letter import LANGUAGES, a_reader, every_letter
+from tests.eventually import eventually
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
 SILENT, HANG_UP = Misbehaviour.SILENT, Misbehaviour.HANG_UP
@@ -215,8 +216,7 @@ async def test_an_idle_connection_is_closed(server: ScriptedSmtpServer) -> None:
     """INV-4: the next letter opens a new one."""
     mailer = a_mailer(server.url, idle_timeout=timedelta())
     await mailer.send(a_letter())
-    while server.commands[-1] != "QUIT":
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.commands[-1] == "QUIT")
     await mailer.send(a_letter(id="invitation.2.abc"))
     assert server.commands.count("EHLO") == 2
 

@@ -64,21 +64,21 @@ class StripeWorld:
         return await self.server.card(self.billing_customer, declines)
 
     async def charge_and_lose_response(self, request: ChargeRequest) -> None:
-        self.server.answers_lost = 1
+        self.server.lost_responses = 1
         with pytest.raises(stripe.APIError):
             await self.provider.charge(request)
 
     async def book(self, payment: str, amount: str) -> None:
-        """Do nothing: Stripe records its payments itself."""
+        """Skip the record: Stripe records its payments itself."""
 
     async def settle(self, provider_id: str) -> datetime:
-        self.server.say(provider_id, "succeeded")
+        self.server.set_status(provider_id, "succeeded")
         return self.now
 
 
 @pytest.fixture
 async def world(local_stripe: str) -> AsyncIterator[StripeWorld]:
-    async with StripeServer(local_stripe, made_as="pending") as server:
+    async with StripeServer(local_stripe, initial_status="pending") as server:
         provider = StripeProvider(API_KEY, server.url)
         yield StripeWorld(provider, server, await server.customer())
         await provider.close()
@@ -171,7 +171,7 @@ async def test_a_charge_whose_response_was_lost_is_made_once(world: StripeWorld)
     await world.charge_and_lose_response(request)
     world.server.forget_keys()
     assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
-    assert world.server.asked.count(CREATE_CHARGE) == 1
+    assert world.server.requests.count(CREATE_CHARGE) == 1
 
 
 async def test_a_decline_is_found_after_stripe_has_forgotten_its_key(
@@ -182,7 +182,7 @@ async def test_a_decline_is_found_after_stripe_has_forgotten_its_key(
     declined = await world.provider.charge(request)
     world.server.forget_keys()
     assert await world.provider.charge(request) == declined
-    assert world.server.asked.count(CREATE_CHARGE) == 1
+    assert world.server.requests.count(CREATE_CHARGE) == 1
 
 
 async def test_a_charge_is_found_on_later_pages(
@@ -202,14 +202,14 @@ async def test_an_undecided_charge_is_not_repeated(world: StripeWorld, status: s
     request = await charge_of(world, "50.00")
     made = await world.provider.charge(request)
     assert made.provider_id
-    world.server.say(made.provider_id, status)
+    world.server.set_status(made.provider_id, status)
     with pytest.raises(ChargePending):
         await world.provider.charge(request)
     with pytest.raises(ChargePending):
         await world.provider.find_charge(request)
-    world.server.say(made.provider_id, "succeeded")
+    world.server.set_status(made.provider_id, "succeeded")
     assert await world.provider.charge(request) == made
-    assert world.server.asked.count(CREATE_CHARGE) == 1
+    assert world.server.requests.count(CREATE_CHARGE) == 1
 
 
 @pytest.mark.parametrize("status", ["requires_action", "requires_payment_method", "canceled"])
@@ -220,7 +220,7 @@ async def test_a_charge_that_waits_for_the_customer_is_declined(
     request = await charge_of(world, "50.00")
     made = await world.provider.charge(request)
     assert made.provider_id
-    world.server.say(made.provider_id, status)
+    world.server.set_status(made.provider_id, status)
     declined = await world.provider.find_charge(request)
     assert declined == made.model_copy(update={"state": ChargeState.DECLINED, "failure": status})
 
@@ -270,7 +270,7 @@ async def test_other_errors_leave_the_charge_undecided(
     world.server.answers = [UNKNOWN_CUSTOMER, response]
     with pytest.raises(stripe.StripeError):
         await world.provider.charge(request)
-    assert len(world.server.asked) == 2
+    assert len(world.server.requests) == 2
     assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
 
 
@@ -280,7 +280,7 @@ async def test_a_failed_search_creates_no_charge(world: StripeWorld) -> None:
     world.server.answers = [answer(400, type="invalid_request_error", code="parameter_unknown")]
     with pytest.raises(stripe.InvalidRequestError):
         await world.provider.charge(request)
-    assert CREATE_CHARGE not in world.server.asked
+    assert CREATE_CHARGE not in world.server.requests
 
 
 async def test_a_payment_may_be_a_stripe_charge(world: StripeWorld) -> None:
@@ -309,7 +309,7 @@ async def test_a_refund_has_the_state_that_stripe_reports(
     """REF-2, REF-4: every status of Stripe's Refund object."""
     request = a_refund(await world.server.paid(3000))
     made = await world.provider.refund(request)
-    world.server.say(made.provider_id, status, reason)
+    world.server.set_status(made.provider_id, status, reason)
     found = await world.provider.look_up(request, made.provider_id)
     assert (found.state, found.failure) == (state, reason)
     assert await world.provider.refund(request) == found
@@ -318,13 +318,13 @@ async def test_a_refund_has_the_state_that_stripe_reports(
 async def test_a_refund_whose_response_was_lost_is_made_once(world: StripeWorld) -> None:
     """REF-5: it is found by its key and not created again."""
     request = a_refund(await world.server.paid(3000))
-    world.server.answers_lost = 1
+    world.server.lost_responses = 1
     with pytest.raises(stripe.APIError):
         await world.provider.refund(request)
     found = await world.provider.find_refund(request)
     assert found is not None
     assert await world.provider.refund(request) == found
-    assert world.server.asked.count(CREATE_REFUND) == 1
+    assert world.server.requests.count(CREATE_REFUND) == 1
 
 
 async def test_a_refund_is_found_after_stripe_has_forgotten_its_key(world: StripeWorld) -> None:
@@ -333,7 +333,7 @@ async def test_a_refund_is_found_after_stripe_has_forgotten_its_key(world: Strip
     made = await world.provider.refund(request)
     world.server.forget_keys()
     assert await world.provider.refund(request) == made
-    assert world.server.asked.count(CREATE_REFUND) == 1
+    assert world.server.requests.count(CREATE_REFUND) == 1
 
 
 async def test_a_refund_is_found_on_later_pages(
@@ -368,7 +368,7 @@ async def test_another_method_is_refused_without_a_request(world: StripeWorld) -
     """REF-4: Stripe refunds to the original method only."""
     request = a_refund(await world.server.paid(3000), to_method="card-2")
     assert await refusal_of(world, request) == "another_method_not_supported"
-    assert world.server.asked == []
+    assert world.server.requests == []
 
 
 async def test_a_payment_in_another_currency_is_refused_before_the_refund(
@@ -377,7 +377,7 @@ async def test_a_payment_in_another_currency_is_refused_before_the_refund(
     """QUO-3: Stripe's refund has no currency: 10.00 EUR would have become 1000 yen."""
     payment = await world.server.paid(3000, "jpy")
     assert await refusal_of(world, a_refund(payment)) == "currency_mismatch"
-    assert CREATE_REFUND not in world.server.asked
+    assert CREATE_REFUND not in world.server.requests
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ async def test_other_errors_leave_the_refund_undecided(
     world.server.answers = [answer(404, type="invalid_request_error"), response]
     with pytest.raises(stripe.StripeError):
         await world.provider.refund(a_refund(payment))
-    assert len(world.server.asked) == 2
+    assert len(world.server.requests) == 2
     assert (await world.provider.refund(a_refund(payment))).state is PartState.PENDING
 
 

@@ -1,4 +1,4 @@
-"""The decision on an acceptance: refusals in their order, and what closes, settles and moves."""
+"""The decision on an acceptance: refusals in order, and accounts, settlements and moves."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ from domain.money import Money
 from domain.quote import RecordedQuote, quote, terms_of
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
-from tests.domain.source import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
 APRIL = date(2026, 4, 1), date(2026, 5, 1)
@@ -173,8 +173,8 @@ def test_a_plain_member_gets_the_first_refusal_that_applies() -> None:
     [{"paid": False}, {"suspended": True}, {"state": "closed"}],
     ids=["free", "suspended", "closed"],
 )
-def test_a_target_that_is_not_paid_open_and_active_is_not_joined(change: dict[str, Any]) -> None:
-    """INV-12."""
+def test_a_target_account_must_be_paid_open_and_active(change: dict[str, Any]) -> None:
+    """INV-12: otherwise `target_not_paid`."""
     assert code_of(with_target(**change)(some_facts())) is ErrorCode.TARGET_NOT_PAID
 
 
@@ -204,10 +204,10 @@ def test_a_refusal_lists_all_blockers_with_their_items() -> None:
     ],
     ids=["nowhere", "free owner", "unmanaged", "other domain", "blocked", "paid owner", "member"],
 )
-def test_a_managed_domain_admits_only_people_with_nothing_to_lose(
+def test_a_managed_domain_admits_only_people_without_another_account(
     domains: tuple[str, ...], source: Account | None, refused: bool
 ) -> None:
-    """INV-18."""
+    """INV-18: or the only user of a free account; all others are invited as usual."""
     facts = with_target(managed_domains=domains)(some_facts(source, by_managed_domain=True))
     if refused:
         assert code_of(facts) is ErrorCode.CONFLICT
@@ -229,7 +229,7 @@ def test_a_managed_domain_admits_only_people_with_nothing_to_lose(
 def test_a_licensed_person_takes_the_reserved_seat_or_a_free_one(
     license: License, reserved: bool, free: int, takes: bool
 ) -> None:
-    """INV-15."""
+    """INV-15: without a reserved seat a free one is assigned."""
     invite = some_facts().invite.model_copy(update={"license": license})
     facts = some_facts(invite=invite, seat_reserved=reserved, free_seats=free)
     assert decide_acceptance(facts).takes_seat is takes
@@ -309,7 +309,7 @@ def test_a_refund_of_credit_alone_requests_nothing_from_the_provider() -> None:
 
 
 def test_a_transfer_settles_the_whole_quote_without_a_refund() -> None:
-    """QUO-4."""
+    """QUO-4: by the owner's choice."""
     acceptance = decide_acceptance(some_facts(a_paid_source(), choice=Choice.TRANSFER))
     settlement = acceptance.record.settlement
     assert settlement
@@ -367,10 +367,10 @@ def test_a_void_quote_does_not_stop_the_owner_of_a_free_account() -> None:
         ),
     ],
 )
-def test_the_entries_of_a_closing_empty_the_source_account(
+def test_the_closing_entries_empty_the_source_account(
     choice: Choice, currency: str, entries: dict[str, str]
 ) -> None:
-    """CRD-1, QUO-3, QUO-6: the settled value first; the rest is earned."""
+    """CRD-1, QUO-3, QUO-6: the settled value first; the rest becomes revenue."""
     facts = with_target(currency=currency)(some_facts(a_paid_source(), choice=choice))
     transfers = closing_of(facts).transfers(prepaid=eur("60.00"), credit=eur("7.00"))
     sums: dict[str, Decimal] = {}
@@ -385,7 +385,7 @@ def test_the_entries_of_a_closing_empty_the_source_account(
     ]
 
 
-def test_without_a_choice_everything_prepaid_is_earned() -> None:
+def test_without_a_choice_all_prepaid_value_becomes_revenue() -> None:
     """QUO-6: the credit balance still moves."""
     closing = closing_of(some_facts(a_source(plan="free")))
     transfers = closing.transfers(prepaid=eur("5.00"), credit=eur("7.00"))
@@ -410,16 +410,16 @@ def test_the_manifest_counts_what_moves_from_the_source_account() -> None:
 
 
 def test_an_acceptance_without_settlement_and_data_is_complete() -> None:
-    """TRF-1."""
+    """TRF-1: no workflow step remains."""
     assert decide_acceptance(some_facts()).complete
     assert decide_acceptance(some_facts(a_source(plan="free"))).complete
 
 
 @pytest.mark.parametrize(("administers", "note"), [(True, None), (False, INVITER_GONE)])
-def test_the_journal_notes_that_the_inviter_no_longer_administers_the_account(
+def test_the_journal_notes_an_inviter_who_is_no_longer_admin(
     administers: bool, note: str | None
 ) -> None:
-    """INV-12."""
+    """INV-12: the acceptance succeeds all the same."""
     facts = some_facts(inviter_administers=administers)
     record = decide_acceptance(facts).record
     assert record.journal[:-1] == facts.accepted.journal[:-1]

@@ -26,7 +26,7 @@ def an_account(**parts: Any) -> Account:
 
 
 def test_nothing_blocks_a_clean_account() -> None:
-    """BLK: an account without other users, rooms, invoices and cancellations has no blockers."""
+    """BLK-1 to BLK-3: no other users, rooms, invoices and cancellations."""
     assert find_blockers(an_account(), OWNER) == ()
 
 

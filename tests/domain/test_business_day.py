@@ -84,7 +84,7 @@ def test_a_refund_is_late_when_its_last_day_is_over(zone: str, late: datetime) -
 
 
 def test_the_weekend_is_that_of_the_country() -> None:
-    """REF-1: where Friday and Saturday are off, Sunday is the first business day."""
+    """REF-1: with Friday and Saturday off, Sunday is the first business day."""
     friday_and_saturday = (4, 5)
     window = arrival_window(FRIDAY, "Asia/Kuwait", lambda day: day.weekday() in friday_and_saturday)
     assert window == (november(24), november(26))

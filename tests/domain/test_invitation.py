@@ -1,4 +1,4 @@
-"""Which record of an invitation replaces another, and which e-mail is no longer due."""
+"""The order of an invitation's records, and e-mails that are no longer due."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -70,8 +70,8 @@ def test_only_a_record_that_neither_accepts_nor_ends_follows_an_older_one(
         (a_record("invite", heads_up_days=2), a_record(heads_up_days=2), True),
     ],
 )
-def test_an_e_mail_is_overtaken_by_an_answer_an_end_a_newer_link_or_the_invitation_itself(
+def test_an_e_mail_is_not_due_after_an_answer_an_end_or_a_newer_e_mail(
     kept: Invitation, mailed: Invitation, overtakes: bool
 ) -> None:
-    """OPS-2, INV-9, INV-17."""
+    """OPS-2, INV-9, INV-17: each letter is checked again when it is sent."""
     assert kept.outdates_email_of(mailed) is overtakes

@@ -25,7 +25,7 @@ from domain.money import Money, total, zero
 from domain.policy import Policy
 from domain.quote import Quote, quote, terms_of
 from domain.refund import PartState, RefundPart, RefundPlan
-from tests.domain.source import a_line, a_payment, a_source
+from tests.builders.source_account import a_line, a_payment, a_source
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
 
@@ -87,15 +87,15 @@ MIXED = ("30.00", "card"), ("30.00", "credit"), ("30.00", "bank")
 def test_unused_value_is_refunded_or_credited_by_choice(
     choice: Choice, same_currency: bool, entries: list[tuple[str, str, str]]
 ) -> None:
-    """QUO-3, QUO-4."""
+    """QUO-3, QUO-4: the part paid from credit becomes credit, in another currency of the source."""
     found = a_closure(same_currency=same_currency).settlement_transfers(a_quote(*MIXED), choice)
     assert [(one.id, one.credited, one.amount) for one in found] == [
         (id, receiver, eur(amount)) for id, receiver, amount in entries
     ]
 
 
-def test_the_rest_is_earned_and_credit_goes_along() -> None:
-    """QUO-6."""
+def test_the_used_value_becomes_revenue_and_credit_moves() -> None:
+    """QUO-6: in another currency the credit stays."""
     found = [*a_closure().remaining_transfers(eur("60.00"), eur("5.00"))]
     assert [(one.kind, one.credited) for one in found] == [
         (TransferKind.EARNED, "revenue/solo"),
@@ -126,7 +126,8 @@ def test_a_settlement_equals_the_quote_to_the_minor_unit(
     assert {entry.debited for entry in entries} <= {prepaid_of("solo")}
 
 
-def test_credit_is_shown_with_its_signs_and_where_it_came_from() -> None:
+def test_credit_entries_have_a_sign_and_an_origin() -> None:
+    """CRD-1: negative for the source, positive with its origin for the target."""
     entries = [*a_closure().remaining_transfers(zero("EUR"), eur("5.00"))]
     given = Credit.of("solo", eur("0.00"), entries).model_dump(mode="json", by_alias=True)
     assert given["entries"] == [

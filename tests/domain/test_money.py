@@ -56,7 +56,7 @@ def test_amounts_add_up_in_one_currency_only() -> None:
 
 
 def test_an_amount_finer_than_its_currency_has_no_minor_units() -> None:
-    """QUO-1: such an amount is an error."""
+    """QUO-1: the amount is an error, and not rounded."""
     assert eur("12.50").minor_units == 1250
     with pytest.raises(ValueError, match="too many decimals"):
         _ = eur("0.005").minor_units

@@ -123,7 +123,7 @@ def test_an_unclosed_quote_is_reported_where_it_opens() -> None:
 
 
 def test_rows_below_an_unclosed_quote_are_not_read() -> None:
-    """REM-3: they must not vanish into another row."""
+    """REM-3: they would otherwise be part of one cell."""
     text = 'email,name\nnobody,\nada@example.com,"Ada\nbob@example.com,"Bob"\neve@example.com,Eve\n'
     file = read_people(text.encode())
     assert places(file) == [(2, "email"), (3, None)]
@@ -132,7 +132,7 @@ def test_rows_below_an_unclosed_quote_are_not_read() -> None:
 
 
 def test_bytes_that_are_not_utf_8_are_reported_by_row_and_column() -> None:
-    """REM-3: such a file is unreliable."""
+    """REM-3: the rows of a file in another encoding are unreliable."""
     text = 'email,name\na@example.com,"one\ntwo"\nb@example.com,M\xfcller\nc@example.com,J\xf6rg\n'
     file = read_people(text.encode("latin-1"))
     assert places(file) == [(3, "name"), (4, "name")]

@@ -22,7 +22,7 @@ from domain.preview import (
     transfer_offer,
 )
 from domain.quote import Quote, quote, terms_of
-from tests.domain.source import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source
 
 PAID = a_line(
     date(2026, 4, 1),
@@ -111,7 +111,7 @@ def by_item(notices: Any) -> dict[str, tuple[int | None, str]]:
 
 
 def test_all_data_that_moves_is_listed_with_its_count() -> None:
-    """QUO-8, TRF-1, TRF-6."""
+    """QUO-8, TRF-1, TRF-6: in the order of the manifest."""
     moves = by_item(moving_notices(a_host().user(OWNER), EUROPEAN))
     assert {item: count for item, (count, _) in moves.items()} == {
         "profile": 1,
@@ -214,7 +214,7 @@ LARGE = {"addons": [{"capacity": 1000}]}
 def test_losses_are_listed_before_accepting(
     theirs: dict[str, Any], license: License, lost: list[str]
 ) -> None:
-    """INV-16, TRF-3."""
+    """INV-16, TRF-3: for a person who is invited as basic."""
     assert list(by_item(loss_notices(a_host(**theirs), OWNER, license))) == lost
 
 

@@ -106,7 +106,7 @@ def test_fixed_months_have_thirty_days(start: date, last: date, change: date, fa
         (date(2026, 5, 30), date(2026, 5, 31), 0),
     ],
 )
-def test_fixed_months_take_the_31st_for_the_30th(start: date, last: date, days: int) -> None:
+def test_fixed_months_count_day_31_as_day_30(start: date, last: date, days: int) -> None:
     """QUO-2: a year has 360 days; worked out by hand from the rule."""
     assert period_days(start, last, terms("fixed30")) == days
 
@@ -171,7 +171,7 @@ def test_the_day_is_that_of_the_source_account() -> None:
 
 @pytest.mark.parametrize("unit", ["day", "fixed30"])
 def test_the_day_of_change_is_unused_or_used(unit: Unit) -> None:
-    """QUO-2: used, the result is that of a change on the next day."""
+    """QUO-2: with `used`, the result is that of a change on the next day."""
     april = date(2026, 4, 1), date(2026, 5, 1)
     at = during(date(2026, 4, 21))
     assert unused_share(*april, at, terms(unit)) == Fraction(10, 30)

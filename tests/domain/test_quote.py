@@ -1,4 +1,4 @@
-"""What a source account is worth, line by line, and to whom it belongs."""
+"""Quotes: the value of a source account line by line, and the owner of it (QUO)."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from domain.money import Money, of_minor_units, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, unused_share
 from domain.quote import Quote, binding_quote, quote, requires_choice, same_lines, terms_of
-from tests.domain.source import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source
 
 APRIL = date(2026, 4, 1), date(2026, 5, 1)
 THE_21ST = datetime(2026, 4, 21, 10, tzinfo=UTC)
@@ -29,8 +29,8 @@ def eur(amount: str) -> Money:
     return Money(amount=Decimal(amount), currency="EUR")
 
 
-def test_a_quote_says_what_each_line_is_worth_and_under_which_policy() -> None:
-    """QUO-1, QUO-2."""
+def test_a_quote_has_the_value_of_each_line_and_its_policy() -> None:
+    """QUO-1, QUO-2: unused time of each line, by the unit and the day of change of the policy."""
     source = a_source(
         a_line(*APRIL, [a_payment("60.00")]),
         a_line(*APRIL, [a_payment("10.00", id="pay-2")], id="sub-2"),
@@ -63,7 +63,7 @@ def test_a_line_is_rounded_to_the_minor_unit(currency: str, paid: str, unused: s
     assert line.model_dump(mode="json")["unused"] == {"amount": unused, "currency": currency}
 
 
-def test_what_was_paid_from_credit_becomes_credit_and_the_rest_goes_back_to_its_methods() -> None:
+def test_the_part_paid_from_credit_becomes_credit_and_the_rest_is_refunded() -> None:
     """QUO-3: 20.00 of 60.00 are unused, in proportion to what each method paid."""
     source = a_source(
         a_line(
@@ -89,20 +89,22 @@ def test_what_was_paid_from_credit_becomes_credit_and_the_rest_goes_back_to_its_
 
 
 @pytest.mark.parametrize("payments", [[], [a_payment("0.00")]], ids=["unpaid", "free"])
-def test_a_free_or_unpaid_line_is_worth_nothing(payments: list[dict[str, Any]]) -> None:
-    """QUO-3."""
+def test_a_free_or_unpaid_line_has_the_value_zero(payments: list[dict[str, Any]]) -> None:
+    """QUO-3: it has no payments that could be refunded."""
     found = quoted(a_source(a_line(*APRIL, payments)))
     assert found.total == zero("EUR")
     assert found.to_methods == found.to_credit == ()
     assert found.lines[0].unused_days == 10
 
 
-def test_an_account_without_subscriptions_is_worth_nothing() -> None:
+def test_an_account_without_subscriptions_has_the_value_zero() -> None:
+    """QUO-1: the total is 0 in the account's currency."""
     found = quoted(a_source())
     assert (found.lines, found.total) == ((), zero("EUR"))
 
 
-def test_a_line_that_is_over_is_worth_nothing() -> None:
+def test_an_ended_line_has_the_value_zero() -> None:
+    """QUO-1: no time of its period is unused."""
     source = a_source(a_line(*APRIL, [a_payment("60.00")]))
     assert quoted(source, begin(APRIL[1], "Europe/Berlin")).total == zero("EUR")
 
@@ -110,7 +112,7 @@ def test_a_line_that_is_over_is_worth_nothing() -> None:
 @pytest.mark.parametrize(
     "end", [APRIL[1], datetime(2026, 5, 1, 12, tzinfo=UTC)], ids=["a day", "a time"]
 )
-def test_a_closed_account_is_worth_nothing(end: date | datetime) -> None:
+def test_a_closed_account_has_the_value_zero(end: date | datetime) -> None:
     """SRC-2: its subscriptions ended as it closed."""
     line = a_line(APRIL[0], end, [a_payment("60.00")])
     found = quoted(a_source(line, state="closed", users=[]))
@@ -118,13 +120,14 @@ def test_a_closed_account_is_worth_nothing(end: date | datetime) -> None:
     assert found.lines[0].unused_days == 0
 
 
-def test_a_pending_cancellation_does_not_lessen_the_worth() -> None:
-    """BLK-3: it blocks; once the plan is reactivated the same worth is paid out."""
+def test_a_pending_cancellation_does_not_reduce_the_value() -> None:
+    """BLK-3: it blocks; after the plan is reactivated the same value is settled."""
     line = a_line(*APRIL, [a_payment("60.00")], cancellation_pending=True)
     assert quoted(a_source(line)).total == eur("20.00")
 
 
 def test_a_quote_is_read_back_as_it_was_written() -> None:
+    """QUO-5: a recorded quote survives JSON unchanged."""
     start = datetime.fromisoformat("2026-04-01T08:00:00+02:00")
     found = quoted(a_source(a_line(start, APRIL[1], [a_payment("60.00")])))
     written = found.model_dump_json()
@@ -132,7 +135,7 @@ def test_a_quote_is_read_back_as_it_was_written() -> None:
     assert '"period_start":"2026-04-01T06:00:00Z","period_end":"2026-05-01"' in written
 
 
-# QUO-5: what voids a quote.
+# QUO-5: changes that void a quote.
 
 LINE = a_line(*APRIL, [a_payment("60.00"), a_payment("1.00", "bank", id="pay-2")])
 
@@ -155,8 +158,8 @@ LINE = a_line(*APRIL, [a_payment("60.00"), a_payment("1.00", "bank", id="pay-2")
         pytest.param(a_source(LINE, time_zone="Asia/Tokyo"), id="another time zone"),
     ],
 )
-def test_a_quote_stands_while_its_lines_do(now: Account) -> None:
-    """QUO-5."""
+def test_a_quote_is_valid_while_its_lines_are_unchanged(now: Account) -> None:
+    """QUO-5: time, users, rooms, invoices and a cancellation do not matter."""
     shown = quoted(
         a_source(
             {**LINE, "cancellation_pending": True},
@@ -189,21 +192,21 @@ def test_a_quote_stands_while_its_lines_do(now: Account) -> None:
     ],
 )
 def test_a_change_of_its_lines_voids_a_quote(now: Account) -> None:
-    """QUO-5."""
+    """QUO-5: each of these changes requires a new quote."""
     assert not same_lines(quoted(a_source(LINE)), quoted(now))
 
 
 def test_the_order_of_the_lines_does_not_void_a_quote() -> None:
-    """QUO-5."""
+    """QUO-5: lines are compared by id."""
     other = a_line(*APRIL, id="sub-2")
     assert same_lines(quoted(a_source(LINE, other)), quoted(a_source(other, LINE)))
 
 
-# QUO-4: who has to choose.
+# QUO-4: owners who have to choose.
 
 
 @pytest.mark.parametrize(
-    ("source", "invitee", "asked"),
+    ("source", "invitee", "required"),
     [
         pytest.param(a_source(LINE), OWNER, True, id="owner of a paid account"),
         pytest.param(a_source(), OWNER, False, id="worth nothing"),
@@ -217,20 +220,20 @@ def test_the_order_of_the_lines_does_not_void_a_quote() -> None:
         pytest.param(a_source(LINE), "bob@example.com", False, id="not on the account"),
     ],
 )
-def test_only_the_owner_of_a_paid_account_worth_something_must_choose(
-    source: Account, invitee: str, asked: bool
+def test_only_the_owner_of_a_paid_account_with_a_quote_must_choose(
+    source: Account, invitee: str, required: bool
 ) -> None:
-    """QUO-4."""
-    assert requires_choice(source, invitee, quoted(source)) is asked
+    """QUO-4: a member, a free account and a quote of 0 need no choice."""
+    assert requires_choice(source, invitee, quoted(source)) is required
 
 
-def test_somebody_without_an_account_has_nothing_to_choose() -> None:
-    """QUO-4, SRC-1."""
+def test_a_person_without_an_account_need_not_choose() -> None:
+    """QUO-4, SRC-1: there is no quote."""
     assert not requires_choice(None, OWNER, quoted(a_source()))
     assert terms_of(Policy(), None).time_zone is None
 
 
-# What holds for every account.
+# Properties of all accounts.
 
 policies = st.builds(
     Policy,
@@ -266,10 +269,10 @@ def sources(draw: st.DrawFn) -> Account:
 
 
 @given(source=sources(), at=moments, policy=policies)
-def test_unused_lies_between_nothing_and_what_was_paid(
+def test_the_unused_value_is_between_zero_and_the_amount_paid(
     source: Account, at: datetime, policy: Policy
 ) -> None:
-    """QUO-1: and is within half a minor unit of the exact figure."""
+    """QUO-1: within half a minor unit of the exact value."""
     found = quoted(source, at, policy)
     for line in found.lines:
         assert 0 <= line.unused.minor_units <= line.paid.minor_units
@@ -283,6 +286,7 @@ def test_unused_lies_between_nothing_and_what_was_paid(
 def test_a_quote_never_grows_with_time(
     source: Account, times: tuple[datetime, datetime], policy: Policy
 ) -> None:
+    """QUO-1: unused time only shrinks."""
     sooner, later = (quoted(source, at, policy) for at in sorted(times))
     assert sooner.total.amount >= later.total.amount
     assert same_lines(sooner, later)
@@ -292,7 +296,7 @@ def test_a_quote_never_grows_with_time(
 def test_shares_add_up_to_the_quote_and_none_exceeds_its_payment(
     source: Account, at: datetime, policy: Policy
 ) -> None:
-    """QUO-3."""
+    """QUO-3: refunded and credited shares together are the quote."""
     found, currency = quoted(source, at, policy), source.currency
     for line in found.lines:
         assert total((share.amount for share in line.shares), currency) == line.unused
@@ -315,7 +319,7 @@ def test_a_shown_quote_is_shown_again_until_its_end_or_until_the_lines_change() 
     assert binding_quote(changed, THE_21ST, policy, first).quote == quoted(changed)
 
 
-def test_the_binding_quote_of_a_free_account_is_nothing() -> None:
+def test_a_free_account_has_no_binding_quote() -> None:
     """QUO-4: even if a line of it was paid."""
     source = a_source(a_line(*APRIL, [a_payment("60.00")]), plan="free")
     assert binding_quote(source, THE_21ST, Policy(), None).quote.total == zero("EUR")

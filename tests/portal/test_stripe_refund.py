@@ -65,7 +65,7 @@ class StripeWorld:
         """Change the status of the refund at Stripe, and deliver its notification."""
         provider_id = refund.parts[0].provider_id
         assert provider_id is not None
-        self.server.say(provider_id, status, reason)
+        self.server.set_status(provider_id, status, reason)
         assert await self.deliver(refund, provider_id) == 200
 
     async def deliver(self, refund: Refund, provider_id: str) -> int:
@@ -88,7 +88,7 @@ async def stripe_world(
 ) -> AsyncIterator[StripeWorld]:
     async with (
         localstripe() as behind,
-        StripeServer(behind, made_as="pending") as server,
+        StripeServer(behind, initial_status="pending") as server,
         a_world(
             temporal,
             set_up_databases,

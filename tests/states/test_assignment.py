@@ -6,7 +6,7 @@ import pytest
 
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult, AssignmentState
 from domain.license import Sku
-from states.assignment import event_to, initial_record
+from states.assignment import event_leading_to, initial_record
 from tests.states.transition_table import ASSIGNMENT
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -34,7 +34,7 @@ def results(*states: str) -> tuple[AssignmentResult, ...]:
 )
 def test_one_event_leads_to_each_state(state: str, event: str) -> None:
     """ASG-5: a result names the state, and so determines the event."""
-    assert event_to(AssignmentState(state)) == event
+    assert event_leading_to(AssignmentState(state)) == event
     assert {e for e, target in _targets() if target == state} == {event}
 
 

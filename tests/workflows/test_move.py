@@ -21,7 +21,9 @@ from activities.move import (
 from adapters.sql.content import SqlContent
 from domain.manifest import Item, ItemStatus, ManifestItem
 from runtime.wiring import workflow_runner
-from tests.adapters.sql.town import ACME, Town, account, directory, user
+from tests.builders.account import ACME, account, directory, user
+from tests.builders.invitation import StoreScenario
+from tests.eventually import eventually
 from tests.world import JANE, World
 from workflows.move import MoveWorkflow
 
@@ -78,15 +80,15 @@ async def moving(world: World, services: ContentServices) -> AsyncIterator[Worke
 
 async def a_move(world: World) -> MoveData:
     """Return the move of Jane's data to Acme; the recordings have failed."""
-    town = Town(world.store.engine, world.store)
+    scenario = StoreScenario(world.store.engine, world.store)
     target = {**ACME, "vanity_url": "acme"}
-    await town.store.directory.import_(
+    await scenario.store.directory.import_(
         directory(target, account("solo", user(JANE, "owner", **THEIRS)))
     )
-    invite = town.invite(JANE)
-    await town.joined(invite)
+    invite = scenario.new_invite(JANE)
+    await scenario.send_and_accept(invite)
     failed = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    kept = await town.store.invitations.record_item(invite.invitation_id, failed)
+    kept = await scenario.store.invitations.record_item(invite.invitation_id, failed)
     return MoveData(
         invitation_id=invite.invitation_id,
         account=invite.account,
@@ -139,9 +141,9 @@ async def test_heartbeats_show_the_progress_in_temporal(world_without_worker: Wo
     async with moving(world, services):
         handle = await started(world, order)
         await asyncio.wait_for(services.recording.wait(), 20)
-        async with asyncio.timeout(20):
-            while not (beat := await heartbeat(handle)) or beat["meetings"] != "moved":
-                await asyncio.sleep(0.1)
+        beat = await eventually(
+            lambda: heartbeat(handle), until=lambda beat: beat.get("meetings") == "moved"
+        )
         assert (beat["recordings"], beat["contacts"]) == ("running", "pending")
     async with moving(world, services):
         assert statuses(await handle.result()) == ALL_MOVED

@@ -1,4 +1,4 @@
-"""The built-in content service moves each kind of data once, and the store keeps how far it is."""
+"""The built-in content service and the manifest in the store (TRF)."""
 
 import asyncio
 from typing import Any
@@ -13,12 +13,13 @@ from domain.invitation import Invitation, InvitationState, Invite
 from domain.manifest import Change, Item, ItemStatus, ManifestItem, initial_manifest
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-from tests.adapters.sql.town import ACME, NOON, Town, accepted, account, directory, user
+from tests.builders.account import ACME, NOON, account, directory, user
+from tests.builders.invitation import StoreScenario, accepted
 
 HANA = "hana@host.example"
 MEETING = {"id": "801", "topic": "Standup", "starts_at": "2026-05-01T09:00:00Z"}
 WEBINAR = {"id": "901", "topic": "Launch", "starts_at": "2026-05-02T09:00:00Z"}
-THEIRS: dict[str, Any] = {
+DATA: dict[str, Any] = {
     "settings": {"waiting_room": True, "theme": "dark"},
     "meetings": [MEETING, {**MEETING, "id": "802", "join_url": "https://rooms.example/hana"}],
     "webinars": [WEBINAR],
@@ -28,45 +29,49 @@ THEIRS: dict[str, Any] = {
 TARGET = {**ACME, "vanity_url": "acme", "locked_settings": {"waiting_room": False}}
 
 
-async def joined(town: Town, target: dict[str, Any] = TARGET) -> Invite:
-    """Hana has left her account `host` for Acme; nothing of hers has moved yet."""
-    host = account("host", user(HANA, "owner", **THEIRS), vanity_url="host")
-    await town.store.directory.import_(directory(target, host))
-    invite = town.invite(HANA)
-    record = accepted(await town.pending(invite)).model_copy(
+async def join_without_data(scenario: StoreScenario, target: dict[str, Any] = TARGET) -> Invite:
+    """Join Acme as Hana, who owned the account `host`; no item has moved yet."""
+    host = account("host", user(HANA, "owner", **DATA), vanity_url="host")
+    await scenario.store.directory.import_(directory(target, host))
+    invite = scenario.new_invite(HANA)
+    record = accepted(await scenario.send(invite)).model_copy(
         update={
             "manifest": initial_manifest(
-                User.model_validate({"email": HANA, "role": "owner", **THEIRS})
+                User.model_validate({"email": HANA, "role": "owner", **DATA})
             )
         }
     )
-    await town.store.invitations.join(JoinAccount(invite=invite, invitation=record, choice=None))
+    await scenario.store.invitations.join(
+        JoinAccount(invite=invite, invitation=record, choice=None)
+    )
     return invite
 
 
-async def moved(town: Town, invite: Invite, item: Item) -> ItemMoved:
+async def moved(scenario: StoreScenario, invite: Invite, item: Item) -> ItemMoved:
     order = MoveItem(
         invitation_id=invite.invitation_id, account=invite.account, email=invite.email, item=item
     )
-    return await SqlContent(town.engine, "meet.example").move(order)
+    return await SqlContent(scenario.engine, "meet.example").move(order)
 
 
-async def theirs(town: Town, name: str = "acme") -> User:
-    found = (await town.account(name)).user(HANA)
+async def hana(scenario: StoreScenario, name: str = "acme") -> User:
+    found = (await scenario.account(name)).user(HANA)
     assert found
     return found
 
 
-async def kept(town: Town, invite: Invite) -> Invitation:
-    stored = await town.store.invitations.by_id(invite.invitation_id)
+async def kept(scenario: StoreScenario, invite: Invite) -> Invitation:
+    stored = await scenario.store.invitations.by_id(invite.invitation_id)
     assert stored
     return stored.invitation
 
 
-async def test_join_links_become_those_of_the_vanity_url_and_ids_stay(town: Town) -> None:
+async def test_join_links_change_with_the_vanity_url_and_ids_stay(
+    scenario: StoreScenario,
+) -> None:
     """TRF-5: old → new for each."""
-    invite = await joined(town)
-    assert await moved(town, invite, Item.MEETINGS) == ItemMoved(
+    invite = await join_without_data(scenario)
+    assert await moved(scenario, invite, Item.MEETINGS) == ItemMoved(
         count=2,
         changes=(
             Change(
@@ -81,124 +86,128 @@ async def test_join_links_become_those_of_the_vanity_url_and_ids_stay(town: Town
             ),
         ),
     )
-    webinars = await moved(town, invite, Item.WEBINARS)
+    webinars = await moved(scenario, invite, Item.WEBINARS)
     assert [change.new for change in webinars.changes] == ["https://acme.meet.example/j/901"]
-    host = await theirs(town)
+    host = await hana(scenario)
     assert {meeting.id: meeting.join_url for meeting in (*host.meetings, *host.webinars)} == {
         id: f"https://acme.meet.example/j/{id}" for id in ("801", "802", "901")
     }
 
 
-async def test_without_a_vanity_url_links_stay(town: Town) -> None:
-    """TRF-5."""
-    invite = await joined(town, ACME)
-    assert await moved(town, invite, Item.MEETINGS) == ItemMoved(count=2)
-    assert [meeting.join_url for meeting in (await theirs(town)).meetings] == [
+async def test_without_a_vanity_url_links_stay(scenario: StoreScenario) -> None:
+    """TRF-5: there is no new link."""
+    invite = await join_without_data(scenario, ACME)
+    assert await moved(scenario, invite, Item.MEETINGS) == ItemMoved(count=2)
+    assert [meeting.join_url for meeting in (await hana(scenario)).meetings] == [
         None,
         "https://rooms.example/hana",
     ]
 
 
-async def test_a_locked_setting_takes_the_value_of_the_account(town: Town) -> None:
-    """TRF-2."""
-    invite = await joined(town)
-    assert await moved(town, invite, Item.SETTINGS) == ItemMoved(
+async def test_a_locked_setting_takes_the_value_of_the_account(scenario: StoreScenario) -> None:
+    """TRF-2: the change names old and new value and who locked it."""
+    invite = await join_without_data(scenario)
+    assert await moved(scenario, invite, Item.SETTINGS) == ItemMoved(
         count=2,
         changes=(Change(name="waiting_room", old=True, new=False, locked_by="acme"),),
     )
-    assert (await theirs(town)).settings == {"waiting_room": False, "theme": "dark"}
+    assert (await hana(scenario)).settings == {"waiting_room": False, "theme": "dark"}
 
 
 @pytest.mark.parametrize(
     ("item", "count"),
     [(Item.PROFILE, 1), (Item.RECORDINGS, 3), (Item.CHAT_HISTORY, 40), (Item.CONTACTS, 0)],
 )
-async def test_everything_else_follows_the_person(town: Town, item: Item, count: int) -> None:
-    """TRF-1."""
-    invite = await joined(town)
-    assert await moved(town, invite, item) == ItemMoved(count=count)
+async def test_all_other_items_move_without_changes(
+    scenario: StoreScenario, item: Item, count: int
+) -> None:
+    """TRF-1: with their counts."""
+    invite = await join_without_data(scenario)
+    assert await moved(scenario, invite, item) == ItemMoved(count=count)
 
 
 @pytest.mark.parametrize("item", list(Item))
-async def test_a_repeat_returns_the_first_result_and_changes_nothing(
-    town: Town, item: Item
+async def test_a_repeated_move_returns_the_first_result(
+    scenario: StoreScenario, item: Item
 ) -> None:
-    """TRF-1: also after what it depends on has become another."""
-    invite = await joined(town)
-    first = await moved(town, invite, item)
+    """TRF-1: also after the account's vanity URL and locked settings have changed."""
+    invite = await join_without_data(scenario)
+    first = await moved(scenario, invite, item)
     later = {**TARGET, "vanity_url": "other", "locked_settings": {"theme": "light"}}
-    await town.store.directory.import_(directory(later))
-    before = await theirs(town)
-    assert await moved(town, invite, item) == first
-    assert await theirs(town) == before
+    await scenario.store.directory.import_(directory(later))
+    before = await hana(scenario)
+    assert await moved(scenario, invite, item) == first
+    assert await hana(scenario) == before
 
 
-async def test_two_at_once_move_it_once(town: Town) -> None:
-    """TRF-1: an attempt that was believed dead, and the one after it."""
-    invite = await joined(town)
+async def test_two_concurrent_attempts_move_an_item_once(scenario: StoreScenario) -> None:
+    """TRF-1: an attempt that timed out may still run beside its retry."""
+    invite = await join_without_data(scenario)
     first, second = await asyncio.gather(
-        moved(town, invite, Item.MEETINGS), moved(town, invite, Item.MEETINGS)
+        moved(scenario, invite, Item.MEETINGS), moved(scenario, invite, Item.MEETINGS)
     )
     assert first == second
     assert len(first.changes) == 2
 
 
-async def test_who_has_left_again_is_left_alone(town: Town) -> None:
-    """TRF-1: their links are no longer the account's to change."""
-    invite = await joined(town)
-    again = town.invite(HANA, "zeta", by="zoe@zeta.example")
-    await town.store.directory.import_(
+async def test_the_data_of_a_person_who_has_left_is_not_changed(scenario: StoreScenario) -> None:
+    """TRF-1: the links belong to their next account."""
+    invite = await join_without_data(scenario)
+    again = scenario.new_invite(HANA, "zeta", by="zoe@zeta.example")
+    await scenario.store.directory.import_(
         directory({**ACME, "users": [*ACME["users"], user(HANA, "admin")]})  # type: ignore[misc]
     )
-    await town.store.directory.import_(directory(account("acme", plan="free")))
-    await town.joined(again)
-    assert await moved(town, invite, Item.MEETINGS) == ItemMoved(count=0)
-    assert (await theirs(town, "zeta")).meetings[0].join_url is None
+    await scenario.store.directory.import_(directory(account("acme", plan="free")))
+    await scenario.send_and_accept(again)
+    assert await moved(scenario, invite, Item.MEETINGS) == ItemMoved(count=0)
+    assert (await hana(scenario, "zeta")).meetings[0].join_url is None
 
 
-async def test_the_store_keeps_how_far_each_item_has_come(town: Town) -> None:
-    """TRF-1."""
-    invite = await joined(town)
-    result = await moved(town, invite, Item.SETTINGS)
+async def test_the_store_records_the_status_of_each_item(scenario: StoreScenario) -> None:
+    """TRF-1: a moved item never becomes failed."""
+    invite = await join_without_data(scenario)
+    result = await moved(scenario, invite, Item.SETTINGS)
     item = ManifestItem(
         item=Item.SETTINGS,
         status=ItemStatus.MOVED,
         count=result.count,
         changes=result.changes,
     )
-    answered = await town.store.invitations.record_item(invite.invitation_id, item)
-    assert answered == await kept(town, invite)
+    answered = await scenario.store.invitations.record_item(invite.invitation_id, item)
+    assert answered == await kept(scenario, invite)
     assert item in answered.manifest
     assert not answered.with_errors
     late = item.with_status(ItemStatus.FAILED)
-    assert await town.store.invitations.record_item(invite.invitation_id, late) == answered
+    assert await scenario.store.invitations.record_item(invite.invitation_id, late) == answered
 
 
-async def test_what_was_given_up_is_an_error_until_it_has_moved(town: Town) -> None:
+async def test_a_failed_item_is_an_error_until_it_has_moved(scenario: StoreScenario) -> None:
     """TRF-1: also after the invitation was completed."""
-    invite = await joined(town)
-    store = town.store.invitations
+    invite = await join_without_data(scenario)
+    store = scenario.store.invitations
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    given_up = await store.record_item(invite.invitation_id, recordings)
-    assert given_up.with_errors
-    completed = after(InvitationMachine, given_up, "complete", at=NOON, by="seatflow")
+    failed = await store.record_item(invite.invitation_id, recordings)
+    assert failed.with_errors
+    completed = after(InvitationMachine, failed, "complete", at=NOON, by="seatflow")
     await store.record(invite.invitation_id, completed)
-    moved_after_all = await store.record_item(
+    moved_later = await store.record_item(
         invite.invitation_id, recordings.with_status(ItemStatus.MOVED)
     )
-    assert moved_after_all.state is InvitationState.COMPLETED
-    assert not moved_after_all.with_errors
-    assert moved_after_all == await kept(town, invite)
+    assert moved_later.state is InvitationState.COMPLETED
+    assert not moved_later.with_errors
+    assert moved_later == await kept(scenario, invite)
 
 
-async def test_a_record_that_is_kept_late_takes_back_nothing_that_has_moved(town: Town) -> None:
-    """TRF-1: what has moved is the store's to say."""
-    invite = await joined(town)
-    before = await kept(town, invite)
+async def test_a_late_record_does_not_change_the_manifest(
+    scenario: StoreScenario,
+) -> None:
+    """TRF-1: only the items' own records change it."""
+    invite = await join_without_data(scenario)
+    before = await kept(scenario, invite)
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
-    now = await town.store.invitations.record_item(invite.invitation_id, recordings)
+    now = await scenario.store.invitations.record_item(invite.invitation_id, recordings)
     completed = after(InvitationMachine, before, "complete", at=NOON, by="seatflow")
-    await town.store.invitations.record(invite.invitation_id, completed)
-    stored = await kept(town, invite)
+    await scenario.store.invitations.record(invite.invitation_id, completed)
+    stored = await kept(scenario, invite)
     assert stored.state is InvitationState.COMPLETED
     assert (stored.manifest, stored.with_errors) == (now.manifest, True)

@@ -1,4 +1,4 @@
-"""What is imported is exported, and a second import changes only what it names."""
+"""Import and export of accounts: an export is the import, and an import changes only its fields."""
 
 from datetime import UTC, date, datetime
 from typing import cast
@@ -14,7 +14,8 @@ from domain.account import Directory
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
-from tests.adapters.sql.town import ACME, ADMIN, OWNER, Town, account, directory, user
+from tests.builders.account import ACME, ADMIN, OWNER, account, directory, user
+from tests.builders.invitation import StoreScenario
 
 RICH = account(
     "rich",
@@ -104,6 +105,7 @@ async def mistakes_of(store: SqlStore, *accounts: object) -> dict[str, str]:
 
 
 async def test_an_export_is_the_import_in_its_canonical_form(store: SqlStore) -> None:
+    """Contract, `export`: an export equals the imported file, with sorted accounts and defaults."""
     file = directory(GONE, RICH, catalog={"workplace": "13.00"})
     assert await store.directory.import_(file) == ["gone", "rich"]
     exported = await store.directory.export(None)
@@ -111,11 +113,15 @@ async def test_an_export_is_the_import_in_its_canonical_form(store: SqlStore) ->
     assert [account.licenses for account in exported.accounts] == [0, 5]
 
 
-async def test_the_licenses_default_to_as_many_as_users_are_licensed(town: Town) -> None:
-    assert (await town.account("solo")).licenses == 1
+async def test_licenses_default_to_the_number_of_licensed_users(
+    scenario: StoreScenario,
+) -> None:
+    """Contract, `import`: a pool without a number has a license for each licensed user."""
+    assert (await scenario.account("solo")).licenses == 1
 
 
 async def test_times_are_exported_in_utc_and_days_as_days(store: SqlStore) -> None:
+    """Contract, `export`: times are exported in UTC, days as days."""
     await imported(store, RICH)
     [exported] = (await store.directory.export("rich")).accounts
     [line] = exported.subscriptions
@@ -125,6 +131,7 @@ async def test_times_are_exported_in_utc_and_days_as_days(store: SqlStore) -> No
 
 
 async def test_amounts_stay_exact_to_the_last_digit(store: SqlStore) -> None:
+    """Contract, JSON: an amount keeps every digit of the file."""
     await imported(store, RICH)
     [exported] = (await store.directory.export("rich")).accounts
     assert str(exported.credit) == "999999999999.70"
@@ -132,6 +139,7 @@ async def test_amounts_stay_exact_to_the_last_digit(store: SqlStore) -> None:
 
 
 async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> None:
+    """Contract, `import`: the import of an export changes nothing."""
     await store.directory.import_(
         directory(RICH, GONE, ACME, catalog={"large-meeting": {"500": 49.5}})
     )
@@ -141,25 +149,30 @@ async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> Non
     assert (await store.directory.export(None)).model_dump_json() == first.model_dump_json()
 
 
-async def test_the_export_of_one_account_names_no_other_and_spoils_no_catalog(
-    town: Town,
+async def test_the_export_of_one_account_has_no_other_account_and_no_catalog(
+    scenario: StoreScenario,
 ) -> None:
-    await town.store.directory.import_(directory(catalog={"workplace": 12}))
-    exported = await town.store.directory.export("acme")
+    """Contract, `export`: its import changes neither another account nor the catalog."""
+    await scenario.store.directory.import_(directory(catalog={"workplace": 12}))
+    exported = await scenario.store.directory.export("acme")
     assert [account.id for account in exported.accounts] == ["acme"]
-    await town.store.directory.import_(Directory.model_validate_json(exported.model_dump_json()))
-    assert (await town.store.directory.export(None)).catalog == Catalog.model_validate(
+    await scenario.store.directory.import_(
+        Directory.model_validate_json(exported.model_dump_json())
+    )
+    assert (await scenario.store.directory.export(None)).catalog == Catalog.model_validate(
         {"workplace": "12"}
     )
 
 
 async def test_an_unknown_account_is_not_exported(store: SqlStore) -> None:
+    """Contract, `export`: an unknown account answers `not_found`."""
     with pytest.raises(Refused) as refused:
         await store.directory.export("nobody")
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_what_the_file_names_is_set_and_the_rest_stays(store: SqlStore) -> None:
+async def test_fields_of_the_file_are_set_and_all_others_stay(store: SqlStore) -> None:
+    """Contract, `import`: fields and users that are missing in the file stay unchanged."""
     await imported(store, RICH)
     before = (await store.directory.export("rich")).accounts[0]
     await imported(
@@ -180,6 +193,7 @@ async def test_what_the_file_names_is_set_and_the_rest_stays(store: SqlStore) ->
 
 
 async def test_items_are_updated_by_their_id_and_new_ones_come_last(store: SqlStore) -> None:
+    """Contract, `import`: payment methods are matched by id, new ones are appended."""
     await imported(store, RICH)
     methods = [{"id": "new", "kind": "card"}, {"id": "a", "kind": "card"}]
     await imported(store, account("rich", plan="pro", payment_methods=methods))
@@ -191,8 +205,8 @@ async def test_items_are_updated_by_their_id_and_new_ones_come_last(store: SqlSt
     ]
 
 
-async def test_the_file_can_put_items_into_another_order(store: SqlStore) -> None:
-    """The account's methods are tried in the order of the file."""
+async def test_a_file_can_reorder_the_payment_methods(store: SqlStore) -> None:
+    """ADD-4: the account's methods are tried in the order of the file."""
     await imported(store, RICH)
     methods = [{"id": "a", "kind": "bank"}, {"id": "z", "kind": "card"}]
     await imported(store, account("rich", plan="pro", payment_methods=methods))
@@ -200,43 +214,48 @@ async def test_the_file_can_put_items_into_another_order(store: SqlStore) -> Non
     assert [method.id for method in after.payment_methods] == ["a", "z"]
 
 
-async def test_the_owner_can_be_replaced_in_one_import(town: Town) -> None:
+async def test_the_owner_can_be_replaced_in_one_import(scenario: StoreScenario) -> None:
+    """Contract, `import`: roles are compared after the import, not row by row."""
     await imported(
-        town.store,
+        scenario.store,
         account("acme", user(ADMIN, "owner"), user(OWNER, "member"), plan="business"),
     )
-    owner = (await town.account("acme")).owner
+    owner = (await scenario.account("acme")).owner
     assert owner
     assert owner.email == ADMIN
 
 
-async def test_a_user_whom_the_engine_brought_keeps_how_they_came(town: Town) -> None:
-    """AUD: the membership's origin stays the invitation."""
-    invite = town.invite("new@person.example", license=License.LICENSED)
-    await town.joined(invite)
+async def test_a_user_who_joined_by_invitation_keeps_that_origin(scenario: StoreScenario) -> None:
+    """INV-11: an import of the user does not change the membership's origin."""
+    invite = scenario.new_invite("new@person.example", license=License.LICENSED)
+    await scenario.send_and_accept(invite)
     await imported(
-        town.store, account("acme", user("new@person.example", "admin", name="Nia"), plan="pro")
+        scenario.store, account("acme", user("new@person.example", "admin", name="Nia"), plan="pro")
     )
-    joined = (await town.account("acme")).user("new@person.example")
+    joined = (await scenario.account("acme")).user("new@person.example")
     assert joined
     assert (joined.role, joined.name, joined.licensed) == ("admin", "Nia", True)
-    assert (await town.store.audit()).violations == ()
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_a_user_of_another_account_is_a_mistake(town: Town) -> None:
+async def test_a_user_of_another_account_is_rejected(scenario: StoreScenario) -> None:
+    """SRC-4: an import moves no user from one account to another."""
     found = await mistakes_of(
-        town.store,
+        scenario.store,
         account("fresh", user("x@fresh.example", "owner"), user("sue@solo.example")),
     )
     assert found == {"accounts[0].users[1].email": "sue@solo.example is a user of another account"}
     with pytest.raises(Refused):
-        await town.account("fresh")
+        await scenario.account("fresh")
 
 
-async def test_all_mistakes_are_named_at_once_and_nothing_is_imported(town: Town) -> None:
-    before = await town.store.directory.export(None)
+async def test_all_mistakes_of_a_file_are_reported_and_nothing_is_imported(
+    scenario: StoreScenario,
+) -> None:
+    """Contract, `import`: each mistake has its path in the file and a reason."""
+    before = await scenario.store.directory.export(None)
     found = await mistakes_of(
-        town.store,
+        scenario.store,
         account("acme", user("second@acme.example", "owner"), plan="pro", licenses=0),
         account("solo", user(ADMIN)),
         account("zeta", state="closed"),
@@ -259,11 +278,11 @@ async def test_all_mistakes_are_named_at_once_and_nothing_is_imported(town: Town
         "accounts[3].users[0].settings.big": f"more than {2**63 - 1}",
         "accounts[3].vanity_url": "the text has a character that cannot be stored",
     }
-    assert await town.store.directory.export(None) == before
+    assert await scenario.store.directory.export(None) == before
 
 
-async def test_what_an_account_would_become_must_be_sound_as_well(store: SqlStore) -> None:
-    """The file alone is: its currency does not fit the amounts that are kept."""
+async def test_an_account_must_also_be_valid_after_the_import(store: SqlStore) -> None:
+    """QUO-1: the file's currency does not fit the stored amounts of an invoice."""
     invoice = {"id": "i1", "amount_due": "0.30", "due_on": "2026-03-31"}
     await imported(store, account("rich", plan="pro", invoices=[invoice]))
     found = await mistakes_of(store, account("acme"), account("rich", plan="pro", currency="JPY"))
@@ -272,27 +291,31 @@ async def test_what_an_account_would_become_must_be_sound_as_well(store: SqlStor
     assert [account.id for account in (await store.directory.export(None)).accounts] == ["rich"]
 
 
-async def test_licenses_that_are_reserved_cannot_be_imported_away(town: Town) -> None:
-    """INV-15: a seat that was promised stays."""
-    await town.claimed(town.invite("new@person.example", license=License.LICENSED))
-    found = await mistakes_of(town.store, account("acme", plan="business", licenses=1))
+async def test_an_import_cannot_remove_reserved_licenses(scenario: StoreScenario) -> None:
+    """INV-15: a reserved seat stays reserved."""
+    await scenario.claim(scenario.new_invite("new@person.example", license=License.LICENSED))
+    found = await mistakes_of(scenario.store, account("acme", plan="business", licenses=1))
     assert found == {"accounts[0].licenses": "2 licenses are assigned or reserved"}
 
 
-async def test_a_newly_licensed_user_counts_when_the_file_names_no_licenses(town: Town) -> None:
-    await imported(town.store, account("solo", user("two@solo.example", licensed=True)))
-    assert (await town.account("solo")).licenses == 2
+async def test_a_newly_licensed_user_grows_a_pool_without_a_number(
+    scenario: StoreScenario,
+) -> None:
+    """Contract, `import`: without a number the pool has room for every licensed user."""
+    await imported(scenario.store, account("solo", user("two@solo.example", licensed=True)))
+    assert (await scenario.account("solo")).licenses == 2
 
 
 async def test_a_payment_stays_with_its_subscription(store: SqlStore) -> None:
+    """QUO-1: a payment cannot be moved to another line."""
     await imported(store, RICH)
     line = {**LINE, "id": "s2", "payments": [{"id": "p1", "method": "card", "amount": "1"}]}
     found = await mistakes_of(store, account("rich", plan="pro", subscriptions=[line]))
     assert found == {"accounts[0].subscriptions[0].payments[0].id": "p1 was paid for s1"}
 
 
-async def test_a_closed_account_is_not_opened_by_an_import(store: SqlStore) -> None:
-    """SRC-2: what has ended never renews."""
+async def test_an_import_does_not_reopen_a_closed_account(store: SqlStore) -> None:
+    """SRC-2: closed accounts never renew."""
     await imported(store, GONE)
     found = await mistakes_of(store, account("gone", state="open"))
     assert found == {"accounts[0].state": "a closed account cannot be reopened"}
@@ -308,7 +331,7 @@ def holder(email: str, *capacities: int, **more: object) -> dict[str, object]:
 
 
 async def test_pools_and_addons_are_merged(store: SqlStore) -> None:
-    """ASG-3: a pool that is not named stays; a holder's new meetings have the capacity."""
+    """ASG-3: pools missing in the file stay; a holder's new meetings have the capacity."""
     meeting = {"id": "m", "topic": "One", "starts_at": "2026-04-01T09:00:00Z"}
     await imported(
         store,
@@ -340,8 +363,8 @@ async def test_pools_and_addons_are_merged(store: SqlStore) -> None:
     assert (await store.audit()).violations == ()
 
 
-async def test_an_import_swaps_capacities_within_what_was_bought(store: SqlStore) -> None:
-    """ASG-4: two users change places."""
+async def test_an_import_can_swap_the_capacities_of_two_users(store: SqlStore) -> None:
+    """ASG-4: pools are checked after the import, so each user may get the other's license."""
     pools = [large(500, 1), large(1000, 1)]
     users = [holder("a@rich.example", 500), holder("b@rich.example", 1000)]
     await imported(store, account("rich", *users, plan="pro", pools=pools))
@@ -352,8 +375,8 @@ async def test_an_import_swaps_capacities_within_what_was_bought(store: SqlStore
     assert (await store.audit()).violations == ()
 
 
-async def test_addons_that_nobody_could_hold_are_mistakes(store: SqlStore) -> None:
-    """ASG-1, ASG-4: in the file alone, and together with what is known."""
+async def test_addons_without_base_or_free_license_are_rejected(store: SqlStore) -> None:
+    """ASG-1, ASG-4, ASG-6: checked within the file and together with the stored account."""
     known = [holder("a@rich.example", 500), holder("b@rich.example", 500)]
     await imported(store, account("rich", *known, plan="pro", pools=[large(500, 2)]))
     found = await mistakes_of(
@@ -383,7 +406,7 @@ AMOUNTS = st.decimals(0, 10**9, places=2).map(lambda amount: f"{amount:f}")
 
 
 def moments(first: int, last: int) -> st.SearchStrategy[str]:
-    """In the years from `first` to before `last`."""
+    """Generate times from the year `first` to before the year `last`."""
     range_ = datetime(first, 1, 2), datetime(last, 1, 1)
     aware = st.datetimes(*range_, timezones=st.timezones())
     return aware.map(lambda moment: moment.astimezone(UTC).isoformat())
@@ -450,9 +473,10 @@ def accounts(draw: st.DrawFn, name: str) -> dict[str, object]:
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(accounts("one"), accounts("two"))
-async def test_any_import_is_exported_as_it_was(
+async def test_any_valid_import_is_exported_unchanged(
     engine: AsyncEngine, one: object, two: object
 ) -> None:
+    """Contract, `export`: for generated accounts, the export equals the file."""
     async with engine.begin() as connection:
         # The ledger refuses to be emptied.
         await connection.run_sync(Base.metadata.drop_all)
@@ -469,8 +493,8 @@ async def test_any_import_is_exported_as_it_was(
 @pytest.mark.parametrize(
     "domain", ["gmail.com", " GMX.de", "mail.yahoo.co.uk", "seznam.cz", "wp.pl"]
 )
-async def test_a_public_mail_domain_is_not_managed(store: SqlStore, domain: str) -> None:
-    """INV-18: the mistake says where it is, and nothing is imported."""
+async def test_a_public_mail_domain_cannot_be_managed(store: SqlStore, domain: str) -> None:
+    """INV-18: the mistake has the path of the domain, and nothing is imported."""
     file = directory(account("rich", managed_domains=["rich.example", domain]))
     with pytest.raises(Refused) as refused:
         await store.directory.import_(file)
@@ -480,7 +504,8 @@ async def test_a_public_mail_domain_is_not_managed(store: SqlStore, domain: str)
     assert (await store.directory.export(None)).accounts == ()
 
 
-async def test_managed_domains_are_kept_as_addresses_spell_them(store: SqlStore) -> None:
+async def test_managed_domains_are_normalized_like_addresses(store: SqlStore) -> None:
+    """INV-18, INV-3: domains are stored trimmed, lower-cased and IDN-encoded."""
     file = directory(account("rich", managed_domains=["RICH.Example ", "Bücher.example"]))
     await store.directory.import_(file)
     [kept] = (await store.directory.export("rich")).accounts
@@ -488,6 +513,15 @@ async def test_managed_domains_are_kept_as_addresses_spell_them(store: SqlStore)
 
 
 @pytest.mark.parametrize("domain", ["", "example", "@rich.example", "a b.example", "rich.example."])
-def test_what_is_no_domain_is_not_managed(domain: str) -> None:
+def test_an_invalid_domain_cannot_be_managed(domain: str) -> None:
+    """INV-18: text that is no domain name is rejected."""
     with pytest.raises(ValueError, match="invalid domain"):
         directory(account("rich", managed_domains=[domain]))
+
+
+async def test_an_imported_catalog_replaces_the_former_one(scenario: StoreScenario) -> None:
+    """ADD-4: prices that the new file does not name are removed."""
+    for catalog in ({"workplace": "1.00", "large-meeting": {"500": "2.00"}}, {"workplace": 3}):
+        await scenario.store.directory.import_(directory(catalog=catalog))
+    kept = (await scenario.store.directory.export(None)).catalog
+    assert kept == Catalog.model_validate({"workplace": "3"})

@@ -1,4 +1,4 @@
-"""Remedies change what blocks an owner, once, and announce it in the same transaction."""
+"""Remedies clear blockers once, and announce the change in the same transaction (BLK)."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -12,8 +12,9 @@ from domain.account import Account
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
 from domain.remedy import Changed, Removal
-from tests.adapters.sql.purse import LINE, balances
-from tests.adapters.sql.town import ADMIN, NOON, Town, account, directory, user
+from tests.builders.account import ADMIN, NOON, account, directory, user
+from tests.builders.invitation import StoreScenario
+from tests.builders.refund import LINE, ledger_balances
 
 KIM, LEE = "kim@crowd.example", "lee@crowd.example"
 LATER = NOON + timedelta(hours=2)
@@ -42,35 +43,38 @@ def cancel_plan(remedies: SqlRemedies) -> Awaitable[list[Changed]]:
     return remedies.cancel_plan("crowd", LATER)
 
 
-async def crowd(town: Town, **more: Any) -> None:
-    await town.store.directory.import_(directory(account("crowd", **more)))
-    await town.announced()
+async def crowd(scenario: StoreScenario, **more: Any) -> None:
+    await scenario.store.directory.import_(directory(account("crowd", **more)))
+    await scenario.take_announcements()
 
 
-async def refusal(town: Town, remedy: Remedy) -> Refused:
+async def refusal(scenario: StoreScenario, remedy: Remedy) -> Refused:
     with pytest.raises(Refused) as refused:
-        await remedy(town.store.remedies)
+        await remedy(scenario.store.remedies)
     return refused.value
 
 
-async def home_of(town: Town, email: str) -> Account | None:
-    accounts = (await town.store.directory.export(None)).accounts
+async def current_account(scenario: StoreScenario, email: str) -> Account | None:
+    accounts = (await scenario.store.directory.export(None)).accounts
     return next((account for account in accounts if account.user(email)), None)
 
 
-async def kims(town: Town) -> Invite:
-    """The invitation of the owner of the crowd, who is blocked."""
-    invite = town.invite(KIM)
-    await town.pending(invite)
+async def kims_invitation(scenario: StoreScenario) -> Invite:
+    """Send an invitation to the owner of the crowd account, who has blockers."""
+    invite = scenario.new_invite(KIM)
+    await scenario.send(invite)
     return invite
 
 
-async def test_an_unlinked_user_has_a_free_account_with_all_that_is_theirs(town: Town) -> None:
+async def test_an_unlinked_user_gets_a_free_account_with_their_data(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-1: settings, recordings, chat and meetings move along; licenses stay."""
     lee = user(LEE, name="Lee", licensed=True, settings={"e2ee": "on"}, recordings=3)
     lee |= {"meetings": [MEETING], "chat_messages": 7, "addons": [{"capacity": 500}]}
-    await crowd(town, users=[lee])
-    [changed] = await remove(Removal.UNLINK)(town.store.remedies)
-    own = await home_of(town, LEE)
+    await crowd(scenario, users=[lee])
+    [changed] = await remove(Removal.UNLINK)(scenario.store.remedies)
+    own = await current_account(scenario, LEE)
     assert own
     assert changed == Changed(kind="user", id=LEE, to=own.id)
     assert re.fullmatch(r"personal-[0-9a-f]{16}", own.id)
@@ -79,56 +83,67 @@ async def test_an_unlinked_user_has_a_free_account_with_all_that_is_theirs(town:
     assert (own.owner.licensed, own.owner.addons) == (False, ())
     assert (own.owner.settings, own.owner.recordings) == ({"e2ee": "on"}, 3)
     assert (own.owner.chat_messages, len(own.owner.meetings)) == (7, 1)
-    assert await town.users("crowd") == {KIM}
-    assert (await town.store.audit()).violations == ()
+    assert await scenario.users("crowd") == {KIM}
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_an_unlinked_user_without_a_name_has_a_personal_account(town: Town) -> None:
-    await remove(Removal.UNLINK)(town.store.remedies)
-    own = await home_of(town, LEE)
+async def test_the_account_of_an_unlinked_user_without_a_name_has_a_default_name(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-1: it is called "Personal account"."""
+    await remove(Removal.UNLINK)(scenario.store.remedies)
+    own = await current_account(scenario, LEE)
     assert own
     assert own.name == "Personal account"
 
 
-async def test_a_license_is_given_back_to_the_pool(town: Town) -> None:
-    await crowd(town, licenses=1, users=[user(LEE, licensed=True)])
-    await remove(Removal.UNLINK)(town.store.remedies)
-    await crowd(town, users=[user("new@crowd.example", licensed=True)])
-    assert (await town.account("crowd")).licenses == 1
-    assert (await town.store.audit()).violations == ()
+async def test_the_license_of_an_unlinked_user_returns_to_the_pool(scenario: StoreScenario) -> None:
+    """ASG-6: the pool has room for another licensed user."""
+    await crowd(scenario, licenses=1, users=[user(LEE, licensed=True)])
+    await remove(Removal.UNLINK)(scenario.store.remedies)
+    await crowd(scenario, users=[user("new@crowd.example", licensed=True)])
+    assert (await scenario.account("crowd")).licenses == 1
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_a_deleted_user_is_gone_and_comes_again_as_somebody_new(town: Town) -> None:
+async def test_a_deleted_user_who_joins_again_has_no_former_data(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-1: profile, settings and meetings are deleted."""
     lee = user(LEE, name="Lee", locale="fr", settings={"e2ee": "on"}, contacts=9)
-    await crowd(town, users=[lee | {"meetings": [MEETING], "webinars": [MEETING]}])
-    assert await remove(Removal.DELETE)(town.store.remedies) == [Changed(kind="user", id=LEE)]
-    assert await home_of(town, LEE) is None
-    kept = await town.joined(town.invite(LEE))
+    await crowd(scenario, users=[lee | {"meetings": [MEETING], "webinars": [MEETING]}])
+    assert await remove(Removal.DELETE)(scenario.store.remedies) == [Changed(kind="user", id=LEE)]
+    assert await current_account(scenario, LEE) is None
+    kept = await scenario.send_and_accept(scenario.new_invite(LEE))
     assert {item.count for item in kept.manifest} == {0}
-    lee_again = (await town.account("acme")).user(LEE)
+    lee_again = (await scenario.account("acme")).user(LEE)
     assert lee_again
     assert (lee_again.name, lee_again.locale, lee_again.settings) == (None, None, {})
     assert (lee_again.contacts, lee_again.meetings, lee_again.webinars) == (0, (), ())
-    assert (await town.store.audit()).violations == ()
+    assert (await scenario.store.audit()).violations == ()
 
 
 @pytest.mark.parametrize("how", Removal)
-async def test_removing_who_has_left_changes_nothing(town: Town, how: Removal) -> None:
-    await remove(Removal.UNLINK)(town.store.remedies)
-    before = await town.store.directory.export(None)
-    assert await remove(how)(town.store.remedies) == []
-    assert await town.store.directory.export(None) == before
+async def test_removing_a_former_user_changes_nothing(
+    scenario: StoreScenario, how: Removal
+) -> None:
+    """BLK-1: a repeated remedy changes nothing."""
+    await remove(Removal.UNLINK)(scenario.store.remedies)
+    before = await scenario.store.directory.export(None)
+    assert await remove(how)(scenario.store.remedies) == []
+    assert await scenario.store.directory.export(None) == before
 
 
-async def test_an_unlinked_user_of_a_paid_account_may_be_invited(town: Town) -> None:
+async def test_an_unlinked_user_of_a_paid_account_may_be_invited(scenario: StoreScenario) -> None:
     """SRC-4: after that account has unlinked them."""
-    await remove(Removal.UNLINK, "max@rich.example", "rich")(town.store.remedies)
-    await town.joined(town.invite("max@rich.example"))
-    assert (await town.store.audit()).violations == ()
+    await remove(Removal.UNLINK, "max@rich.example", "rich")(scenario.store.remedies)
+    await scenario.send_and_accept(scenario.new_invite("max@rich.example"))
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_an_owner_is_not_removed(town: Town) -> None:
-    refused = await refusal(town, remove(Removal.UNLINK, KIM))
+async def test_an_owner_cannot_be_removed(scenario: StoreScenario) -> None:
+    """BLK-1: only other users can be unlinked or deleted."""
+    refused = await refusal(scenario, remove(Removal.UNLINK, KIM))
     assert refused.code is ErrorCode.CONFLICT
     assert "owns crowd" in refused.message
 
@@ -158,71 +173,80 @@ async def test_an_owner_is_not_removed(town: Town) -> None:
         "account to cancel",
     ],
 )
-async def test_what_is_unknown_is_not_found(town: Town, remedy: Remedy) -> None:
-    assert (await refusal(town, remedy)).code is ErrorCode.NOT_FOUND
+async def test_an_unknown_user_room_invoice_or_account_is_not_found(
+    scenario: StoreScenario, remedy: Remedy
+) -> None:
+    """BLK-1 to BLK-3: each remedy answers `not_found`."""
+    assert (await refusal(scenario, remedy)).code is ErrorCode.NOT_FOUND
 
 
-async def test_a_room_is_deleted(town: Town) -> None:
-    assert await remove_room(town.store.remedies) == [Changed(kind="room", id="blue")]
-    assert (await town.account("crowd")).rooms == ()
+async def test_a_room_is_deleted(scenario: StoreScenario) -> None:
+    """BLK-1: deleting the rooms is a remedy."""
+    assert await remove_room(scenario.store.remedies) == [Changed(kind="room", id="blue")]
+    assert (await scenario.account("crowd")).rooms == ()
 
 
-async def test_an_invoice_is_paid_once_by_the_example_card(town: Town) -> None:
-    """BLK-2: no method is listed; the entry is as large as what was open."""
-    assert await pay()(town.store.remedies) == [Changed(kind="invoice", id="i1")]
-    assert await pay()(town.store.remedies) == []
-    [invoice] = (await town.account("crowd")).invoices
+async def test_an_invoice_is_paid_once_by_the_example_card(scenario: StoreScenario) -> None:
+    """BLK-2, ADD-4: no method is listed; the entry has the open amount."""
+    assert await pay()(scenario.store.remedies) == [Changed(kind="invoice", id="i1")]
+    assert await pay()(scenario.store.remedies) == []
+    [invoice] = (await scenario.account("crowd")).invoices
     assert (f"{invoice.amount_due}", invoice.status) == ("0.00", "paid")
-    assert await balances(town.engine) == {
+    assert await ledger_balances(scenario.engine) == {
         "methods/crowd": "EUR -990",
         "revenue/crowd": "EUR 990",
     }
-    assert (await town.store.audit()).violations == ()
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_an_invoice_that_grows_again_is_paid_again(town: Town) -> None:
-    await pay()(town.store.remedies)
+async def test_a_reopened_invoice_is_paid_again(scenario: StoreScenario) -> None:
+    """BLK-2: the second payment is the new open amount."""
+    await pay()(scenario.store.remedies)
     more = {"id": "i1", "amount_due": "19.90", "due_on": "2026-01-31", "status": "open"}
-    await crowd(town, invoices=[more])
-    assert await pay()(town.store.remedies) == [Changed(kind="invoice", id="i1")]
-    assert await balances(town.engine, "methods/crowd") == {"methods/crowd": "EUR -1990"}
-    assert (await town.store.audit()).violations == ()
+    await crowd(scenario, invoices=[more])
+    assert await pay()(scenario.store.remedies) == [Changed(kind="invoice", id="i1")]
+    assert await ledger_balances(scenario.engine, "methods/crowd") == {"methods/crowd": "EUR -1990"}
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_an_open_invoice_of_nothing_is_paid_without_a_charge(town: Town) -> None:
-    await crowd(town, invoices=[{"id": "i1", "amount_due": "0.00", "due_on": "2026-01-31"}])
-    await town.store.directory.import_(directory(account("crowd")))
-    assert await pay()(town.store.remedies)
+async def test_an_open_invoice_of_zero_is_paid_without_a_charge(scenario: StoreScenario) -> None:
+    """BLK-2: an open invoice blocks also when nothing is due."""
+    await crowd(scenario, invoices=[{"id": "i1", "amount_due": "0.00", "due_on": "2026-01-31"}])
+    await scenario.store.directory.import_(directory(account("crowd")))
+    assert await pay()(scenario.store.remedies)
 
 
-async def test_methods_are_tried_in_order_and_each_try_counts(town: Town) -> None:
-    """A method declines its first charges: that counts also when the answer is no."""
+async def test_methods_are_tried_in_order_and_each_try_counts(scenario: StoreScenario) -> None:
+    """ADD-4: a method's declines are counted even when the payment is refused."""
     methods = [
         {"id": "a", "kind": "card", "declines": 2},
         {"id": "b", "kind": "bank", "declines": 1},
     ]
-    await crowd(town, payment_methods=methods)
-    assert (await refusal(town, pay())).code is ErrorCode.PAYMENT_DECLINED
-    declines = [method.declines for method in (await town.account("crowd")).payment_methods]
+    await crowd(scenario, payment_methods=methods)
+    assert (await refusal(scenario, pay())).code is ErrorCode.PAYMENT_DECLINED
+    declines = [method.declines for method in (await scenario.account("crowd")).payment_methods]
     assert declines == [1, 0]
-    assert (await town.account("crowd")).invoices[0].status == "open"
-    assert await pay()(town.store.remedies)
-    declines = [method.declines for method in (await town.account("crowd")).payment_methods]
+    assert (await scenario.account("crowd")).invoices[0].status == "open"
+    assert await pay()(scenario.store.remedies)
+    declines = [method.declines for method in (await scenario.account("crowd")).payment_methods]
     assert declines == [0, 0]
-    assert (await town.store.audit()).violations == ()
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_a_plan_is_cancelled_and_reactivated_once(town: Town) -> None:
-    """BLK-3: an add-on of its own goes on."""
-    await crowd(town, subscriptions=[LINE, {**LINE, "id": "x", "kind": "addon", "payments": []}])
+async def test_a_plan_is_cancelled_and_reactivated_once(scenario: StoreScenario) -> None:
+    """BLK-3: only the plan's line changes, not that of an add-on."""
+    await crowd(
+        scenario, subscriptions=[LINE, {**LINE, "id": "x", "kind": "addon", "payments": []}]
+    )
     for remedy in (cancel_plan, reactivate):
-        assert await remedy(town.store.remedies) == [Changed(kind="subscription", id="sub-1")]
-        assert await remedy(town.store.remedies) == []
+        assert await remedy(scenario.store.remedies) == [Changed(kind="subscription", id="sub-1")]
+        assert await remedy(scenario.store.remedies) == []
 
 
-async def test_without_a_plan_there_is_nothing_to_cancel(town: Town) -> None:
-    assert (await refusal(town, cancel_plan)).code is ErrorCode.CONFLICT
-    assert await reactivate(town.store.remedies) == []
+async def test_an_account_without_a_plan_cannot_cancel_it(scenario: StoreScenario) -> None:
+    """BLK-3: cancelling is refused, reactivating changes nothing."""
+    assert (await refusal(scenario, cancel_plan)).code is ErrorCode.CONFLICT
+    assert await reactivate(scenario.store.remedies) == []
 
 
 @pytest.mark.parametrize(
@@ -230,27 +254,30 @@ async def test_without_a_plan_there_is_nothing_to_cancel(town: Town) -> None:
     [remove(Removal.UNLINK), remove(Removal.DELETE), remove_room, pay(), cancel_plan, reactivate],
     ids=["unlink", "delete", "remove room", "pay", "cancel", "reactivate"],
 )
-async def test_what_a_remedy_changes_is_announced_to_the_owner(town: Town, remedy: Remedy) -> None:
-    """BLK-4: to every open invitation that has a workflow; a repeat has nothing to say."""
+async def test_a_remedy_is_announced_to_the_owner_s_invitations(
+    scenario: StoreScenario, remedy: Remedy
+) -> None:
+    """BLK-4: to each open invitation with a workflow; a repeated remedy announces nothing."""
     ending = remedy is reactivate
-    await crowd(town, subscriptions=[{**LINE, "cancellation_pending": ending}])
-    invite = await kims(town)
-    await town.claimed(town.invite(KIM, into="zeta", by="zoe@zeta.example"))
-    await town.pending(town.invite("sue@solo.example"))
-    assert await remedy(town.store.remedies)
-    [told] = await town.announced()
-    assert (told.workflow_id, told.run_id, told.at) == (
+    await crowd(scenario, subscriptions=[{**LINE, "cancellation_pending": ending}])
+    invite = await kims_invitation(scenario)
+    await scenario.claim(scenario.new_invite(KIM, into="zeta", by="zoe@zeta.example"))
+    await scenario.send(scenario.new_invite("sue@solo.example"))
+    assert await remedy(scenario.store.remedies)
+    [announced] = await scenario.take_announcements()
+    assert (announced.workflow_id, announced.run_id, announced.at) == (
         invite.workflow_id,
         f"run-{invite.invitation_id}",
         LATER,
     )
     if remedy is not remove_room:
-        assert await remedy(town.store.remedies) == []
-        assert await town.announced() == []
+        assert await remedy(scenario.store.remedies) == []
+        assert await scenario.take_announcements() == []
 
 
-async def test_a_declined_charge_announces_nothing(town: Town) -> None:
-    await crowd(town, payment_methods=[{"id": "a", "kind": "card", "declines": 1}])
-    await kims(town)
-    await refusal(town, pay())
-    assert await town.announced() == []
+async def test_a_declined_charge_announces_nothing(scenario: StoreScenario) -> None:
+    """BLK-4: the invoice stays open."""
+    await crowd(scenario, payment_methods=[{"id": "a", "kind": "card", "declines": 1}])
+    await kims_invitation(scenario)
+    await refusal(scenario, pay())
+    assert await scenario.take_announcements() == []

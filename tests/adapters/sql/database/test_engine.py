@@ -1,4 +1,4 @@
-"""Engines mean what they say, and say when nobody answers."""
+"""Database engines: supported URLs, isolation, and errors of an unreachable database."""
 
 import socket
 from pathlib import Path
@@ -10,20 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.sql.database.engine import create_engine
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.store import SqlStore
-from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused, Unavailable
-from tests.adapters.sql.town import NOON, Town, directory
+from tests.builders.account import NOON, directory
 from tests.postgres import Postgres
 
 
 @pytest.mark.parametrize("url", ["mysql+aiomysql://host/db", "sqlite:///x.db", "no url", ""])
-def test_another_database_is_refused(url: str) -> None:
+def test_an_unsupported_database_url_is_refused(url: str) -> None:
+    """SEATFLOW_DATABASE_URL: only aiosqlite and asyncpg URLs are accepted."""
     with pytest.raises(Refused) as refused:
         create_engine(url)
     assert refused.value.code is ErrorCode.INVALID_INPUT
 
 
-async def test_the_folder_of_a_sqlite_file_is_made(tmp_path: Path) -> None:
+async def test_the_folder_of_a_sqlite_file_is_created(tmp_path: Path) -> None:
+    """SEATFLOW_DATABASE_URL: missing folders are created; WAL and foreign keys are on."""
     engine = create_engine(f"sqlite+aiosqlite:///{tmp_path}/a/b/store.db")
     async with engine.connect() as connection:
         assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
@@ -33,14 +34,15 @@ async def test_the_folder_of_a_sqlite_file_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_on_sqlite_readers_do_not_wait_for_a_writer(engine: AsyncEngine) -> None:
-    """A writer has the lock from its first statement, be it a look."""
+    """ADR 14: a write transaction has the lock from its first statement, and readers continue."""
     async with writing(engine) as writer:
         await writer.execute(text("SELECT 1"))
         async with reading(engine) as reader:
             assert await reader.scalar(text("SELECT count(*) FROM accounts")) == 0
 
 
-async def test_a_reader_sees_one_moment(engine: AsyncEngine) -> None:
+async def test_a_reader_sees_one_snapshot(engine: AsyncEngine) -> None:
+    """ADR 2: a row that is committed during the transaction stays invisible to it."""
     store = SqlStore(engine)
     async with reading(engine) as reader:
         assert await reader.scalar(text("SELECT count(*) FROM letters")) == 0
@@ -48,7 +50,8 @@ async def test_a_reader_sees_one_moment(engine: AsyncEngine) -> None:
         assert await reader.scalar(text("SELECT count(*) FROM letters")) == 0
 
 
-async def test_a_database_that_nobody_serves_is_unavailable() -> None:
+async def test_a_database_server_that_does_not_listen_is_unavailable() -> None:
+    """Contract, error codes: `unavailable`, without the password of the URL."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -60,6 +63,7 @@ async def test_a_database_that_nobody_serves_is_unavailable() -> None:
 
 
 async def test_a_database_that_does_not_exist_is_unavailable(postgres: Postgres) -> None:
+    """Contract, error codes: `unavailable`."""
     engine = create_engine(postgres.url("nowhere"))
     with pytest.raises(Unavailable):
         await SqlStore(engine).directory.import_(directory())
@@ -67,33 +71,8 @@ async def test_a_database_that_does_not_exist_is_unavailable(postgres: Postgres)
 
 
 async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    """Contract, error codes: `unavailable`; the path is a folder."""
     engine = create_engine(f"sqlite+aiosqlite:///{tmp_path}")
     with pytest.raises(Unavailable):
         await SqlStore(engine).audit()
     await engine.dispose()
-
-
-async def test_a_letter_is_remembered_once(store: SqlStore) -> None:
-    assert not await store.letters.is_sent("l1")
-    for _ in range(2):
-        await store.letters.record_sent("l1", NOON)
-    assert await store.letters.is_sent("l1")
-    assert not await store.letters.is_sent("l2")
-
-
-async def test_the_key_behind_the_ids_is_kept_for_ever(store: SqlStore) -> None:
-    await store.check_id_key("first")
-    for _ in range(2):
-        await store.keep_id_key("first")
-    await store.check_id_key("first")
-    for ask in (store.check_id_key, store.keep_id_key):
-        with pytest.raises(Refused) as refused:
-            await ask("second")
-        assert refused.value.code is ErrorCode.INVALID_INPUT
-
-
-async def test_the_catalog_is_replaced_whole(town: Town) -> None:
-    for catalog in ({"workplace": "1.00", "large-meeting": {"500": "2.00"}}, {"workplace": 3}):
-        await town.store.directory.import_(directory(catalog=catalog))
-    kept = (await town.store.directory.export(None)).catalog
-    assert kept == Catalog.model_validate({"workplace": "3"})

@@ -12,13 +12,13 @@ from domain.error import ErrorCode, Refused
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
-    """Alembic finds no difference between the migrated tables and the models."""
+    """ADR 2: Alembic finds no difference between the migrated tables and the models."""
     async with engine.begin() as connection:
         assert await connection.run_sync(_differences) == []
 
 
-async def test_constraints_and_partial_indexes_agree_to_the_letter(engine: AsyncEngine) -> None:
-    """Their SQL is the same, which a comparison by name would miss."""
+async def test_constraints_and_partial_indexes_have_the_same_sql(engine: AsyncEngine) -> None:
+    """ADR 2: a comparison by name would miss a difference in their SQL."""
     async with engine.begin() as connection:
         migrated = await connection.run_sync(_constraints)
         await connection.run_sync(_recreate_from_the_models)
@@ -26,6 +26,7 @@ async def test_constraints_and_partial_indexes_agree_to_the_letter(engine: Async
 
 
 async def test_upgrading_again_changes_nothing(engine: AsyncEngine) -> None:
+    """ADR 2: a second upgrade leaves the schema as it is."""
     await upgrade(engine)
     async with engine.begin() as connection:
         assert await connection.run_sync(_differences) == []

@@ -40,7 +40,7 @@ async def stored_emails(engine: AsyncEngine) -> set[str]:
 
 
 async def thread_statements(engine: AsyncEngine) -> list[str]:
-    """Record the statements that the next connection runs in its thread, from now on."""
+    """Record the statements that later connections run in their thread."""
     in_thread, loop = list[str](), threading.get_ident()
 
     def record(statement: str) -> None:
@@ -55,6 +55,7 @@ async def thread_statements(engine: AsyncEngine) -> list[str]:
 
 
 async def test_reading_needs_no_thread(engine: AsyncEngine) -> None:
+    """ADR 14: SELECT statements run on the event loop."""
     await write(engine, "jane@example.com")
     in_thread = await thread_statements(engine)
     assert await stored_emails(engine) == {"jane@example.com"}
@@ -62,12 +63,14 @@ async def test_reading_needs_no_thread(engine: AsyncEngine) -> None:
 
 
 async def test_a_write_uses_the_thread_to_begin_and_to_commit(engine: AsyncEngine) -> None:
+    """ADR 14: only these two steps may block."""
     in_thread = await thread_statements(engine)
     await write(engine, "jane@example.com")
     assert in_thread == ["BEGIN IMMEDIATE", "COMMIT"]
 
 
 async def test_a_commit_without_changes_needs_no_thread(engine: AsyncEngine) -> None:
+    """ADR 14: there is nothing to write to the disk."""
     await write(engine, "jane@example.com")
     in_thread = await thread_statements(engine)
     await write(engine, "jane@example.com")
@@ -75,6 +78,7 @@ async def test_a_commit_without_changes_needs_no_thread(engine: AsyncEngine) -> 
 
 
 async def test_readers_continue_while_a_writer_waits(engine: AsyncEngine) -> None:
+    """ADR 14: the second writer waits in its thread, not on the event loop."""
     async with writing(engine) as session:
         await insert_missing(session, PersonRow, [{"email": "first@example.com"}])
         waiting = asyncio.create_task(write(engine, "second@example.com"))
@@ -85,7 +89,8 @@ async def test_readers_continue_while_a_writer_waits(engine: AsyncEngine) -> Non
     assert await stored_emails(engine) == {"first@example.com", "second@example.com"}
 
 
-async def test_a_cancelled_writer_delays_nobody(engine: AsyncEngine) -> None:
+async def test_a_cancelled_writer_does_not_block_the_event_loop(engine: AsyncEngine) -> None:
+    """ADR 14: its step continues in the thread, and the next writer succeeds."""
     async with writing(engine) as session:
         await insert_missing(session, PersonRow, [{"email": "first@example.com"}])
         waiting = asyncio.create_task(write(engine, "second@example.com"))
@@ -102,6 +107,7 @@ async def test_a_cancelled_writer_delays_nobody(engine: AsyncEngine) -> None:
 
 
 async def test_a_failed_statement_rolls_back_the_transaction(engine: AsyncEngine) -> None:
+    """ADR 14: the next transaction starts clean."""
     with pytest.raises(Exception, match="no such table"):
         async with writing(engine) as session:
             await insert_missing(session, PersonRow, [{"email": "jane@example.com"}])

@@ -1,4 +1,4 @@
-"""Batches in the store: stored once, done row by row, their claims known again."""
+"""Batches in the store: stored once, processed row by row, and resumable (REM-3)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,7 +11,8 @@ from domain.batch import Batch, BatchProgress, BatchRow, RowOutcome, request_dig
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite, License, Person, StoredInvitation
 from states.invitation import initial_record
-from tests.adapters.sql.town import ADMIN, NOON, ZOE, Town
+from tests.builders.account import ADMIN, NOON, ZOE
+from tests.builders.invitation import StoreScenario
 
 BATCH = Batch(batch_id="spring", account="acme", by="admin@acme.example")
 REFUSED: dict[str, JsonValue] = {"code": "invalid_input", "message": "row 3, email: missing"}
@@ -25,15 +26,16 @@ def crowd(count: int) -> list[BatchRow]:
 
 
 async def stored(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH) -> Batch:
-    told_by = request_digest(batch.account, batch.by, batch.heads_up_days, rows)
-    return await store.batches.file(batch, told_by, rows, NOON)
+    digest = request_digest(batch.account, batch.by, batch.heads_up_days, rows)
+    return await store.batches.file(batch, digest, rows, NOON)
 
 
-async def test_a_batch_is_filed_once(store: SqlStore) -> None:
+async def test_a_batch_is_stored_once(store: SqlStore) -> None:
+    """REM-3: a request with the same id and other rows is refused."""
     rows = [*crowd(2), BatchRow(position=2, person=Person(email=""), refused=REFUSED)]
     later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
     assert await stored(store, rows, later) == later
-    # As long as nobody was invited, the terms of now hold.
+    # Until the first row is invited, the current terms replace the stored ones.
     assert await stored(store, rows) == BATCH
     assert await store.batches.progress("spring") == BatchProgress(total=3, refused=1)
     assert [row.position for row in await store.batches.waiting("spring", 10)] == [0, 1]
@@ -46,14 +48,15 @@ async def test_a_batch_is_filed_once(store: SqlStore) -> None:
     assert unknown.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlStore) -> None:
-    told_by = request_digest(BATCH.account, BATCH.by, 0, crowd(2))
-    first = await store.batches.current_id(told_by)
+async def test_a_repeated_request_continues_its_batch_until_it_is_reported(store: SqlStore) -> None:
+    """REM-3: afterwards the same request is a new batch."""
+    digest = request_digest(BATCH.account, BATCH.by, 0, crowd(2))
+    first = await store.batches.current_id(digest)
     await stored(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))
-    assert await store.batches.current_id(told_by) == first
+    assert await store.batches.current_id(digest) == first
     await store.batches.report(first, NOON)
     await store.batches.report(first, NOON + timedelta(days=1))
-    assert await store.batches.current_id(told_by) != first
+    assert await store.batches.current_id(digest) != first
     assert (
         await store.batches.current_id(request_digest(BATCH.account, BATCH.by, 1, crowd(2)))
         != first
@@ -61,22 +64,24 @@ async def test_a_request_means_the_same_batch_until_it_was_reported(store: SqlSt
 
 
 async def claimed(
-    town: Town, *invites: Invite, at: datetime = NOON
+    scenario: StoreScenario, *invites: Invite, at: datetime = NOON
 ) -> list[StoredInvitation | Refused | None]:
     claims = [(each, initial_record(each, run_id="", at=at)) for each in invites]
-    return await town.store.invitations.claim_all(claims, at)
+    return await scenario.store.invitations.claim_all(claims, at)
 
 
-async def test_rows_are_claimed_together_and_a_refused_one_spoils_no_other(town: Town) -> None:
-    """INV-2, INV-15: in order, the seats to those who are named first."""
-    standing = town.invite("live@example.com")
-    await town.claimed(standing)
+async def test_rows_are_claimed_together_and_a_refused_one_affects_no_other(
+    scenario: StoreScenario,
+) -> None:
+    """INV-2, INV-15: in the order of the rows, which decides who gets the last seats."""
+    live_invite = scenario.new_invite("live@example.com")
+    await scenario.claim(live_invite)
     found = await claimed(
-        town,
-        town.invite(ADMIN),
-        town.invite("live@example.com"),
-        town.invite("max@rich.example"),
-        *(town.invite(f"p{n}@example.com", license=License.LICENSED) for n in range(6)),
+        scenario,
+        scenario.new_invite(ADMIN),
+        scenario.new_invite("live@example.com"),
+        scenario.new_invite("max@rich.example"),
+        *(scenario.new_invite(f"p{n}@example.com", license=License.LICENSED) for n in range(6)),
     )
     codes = [each.code.value if isinstance(each, Refused) else None for each in found]
     assert codes == [
@@ -88,36 +93,44 @@ async def test_rows_are_claimed_together_and_a_refused_one_spoils_no_other(town:
     ]
     live = found[1]
     assert isinstance(live, StoredInvitation)
-    assert live.invitation_id == standing.invitation_id
-    assert (await town.store.audit()).violations == ()
+    assert live.invitation_id == live_invite.invitation_id
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_who_may_not_invite_is_refused_in_every_row(town: Town) -> None:
-    found = await claimed(town, *(town.invite(f"p{n}@example.com", by=ZOE) for n in range(2)))
+async def test_without_authority_every_row_is_refused(scenario: StoreScenario) -> None:
+    """INV-1: `not_authorized` for each row."""
+    found = await claimed(
+        scenario, *(scenario.new_invite(f"p{n}@example.com", by=ZOE) for n in range(2))
+    )
     codes = [each.code.value for each in found if isinstance(each, Refused)]
     assert codes == ["not_authorized"] * 2
 
 
-async def test_a_claim_is_known_again_and_counts_as_new(town: Town) -> None:
-    """The sweep takes only what nobody has taken up since it looked."""
-    invite = town.invite("ada@example.com")
-    assert await claimed(town, invite) == [None]
+async def test_a_repeated_claim_returns_the_first_and_renews_its_time(
+    scenario: StoreScenario,
+) -> None:
+    """INV-15: recovery releases only claims older than its last read."""
+    invite = scenario.new_invite("ada@example.com")
+    assert await claimed(scenario, invite) == [None]
     later = NOON + timedelta(minutes=1)
-    [again] = await claimed(town, invite, at=later)
+    [again] = await claimed(scenario, invite, at=later)
     assert isinstance(again, StoredInvitation)
     assert not again.started
-    invitations = town.store.invitations
+    invitations = scenario.store.invitations
     await invitations.release(invite.invitation_id, later)
     assert await invitations.by_id(invite.invitation_id) is not None
     await invitations.release(invite.invitation_id, later + timedelta(seconds=1))
     assert await invitations.by_id(invite.invitation_id) is None
 
 
-async def test_what_became_of_a_row_is_kept_with_the_run_it_started(town: Town) -> None:
-    batches, rows = town.store.batches, crowd(4)
-    await stored(town.store, rows)
-    invites = [town.invite(row.person.email) for row in rows]
-    await claimed(town, *invites[:2])
+async def test_the_outcome_of_a_row_is_stored_with_its_run(
+    scenario: StoreScenario,
+) -> None:
+    """REM-3: a batch with outcomes continues with the remaining rows."""
+    batches, rows = scenario.store.batches, crowd(4)
+    await stored(scenario.store, rows)
+    invites = [scenario.new_invite(row.person.email) for row in rows]
+    await claimed(scenario, *invites[:2])
     invited = [
         RowOutcome(
             position=number,
@@ -132,7 +145,7 @@ async def test_what_became_of_a_row_is_kept_with_the_run_it_started(town: Town) 
     await batches.keep("spring", [*invited, refused])
     assert await batches.progress("spring") == BatchProgress(total=4, invited=2, refused=1)
     later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
-    assert await stored(town.store, rows, later) == BATCH
+    assert await stored(scenario.store, rows, later) == BATCH
     assert [row.position for row in await batches.waiting("spring", 10)] == [2]
     assert await batches.unsent_count("spring") == 2
     first, second, last = await batches.results("spring")

@@ -1,4 +1,4 @@
-"""What the store says of waiting invitations, and who may come beside a blocked one."""
+"""Blocked invitations in the store, and the users who may be invited because of them (BLK)."""
 
 from datetime import timedelta
 
@@ -9,182 +9,213 @@ from domain.invitation import Invitation, InvitationState, Invite
 from domain.remedy import Removal
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-from tests.adapters.sql.town import NOON, ZOE, Town, account, directory, ended, user
+from tests.builders.account import NOON, ZOE, account, directory, user
+from tests.builders.invitation import StoreScenario, ended
 
 RITA, MAX = "rita@rich.example", "max@rich.example"
 
 
-async def blocked(town: Town, email: str = RITA) -> tuple[Invite, Invitation]:
-    """An owner's invitation that was accepted while their account had other users."""
-    invite = town.invite(email)
-    record = await town.pending(invite)
-    found = (await town.store.invitations.read(invite)).blockers
+async def blocked(scenario: StoreScenario, email: str = RITA) -> tuple[Invite, Invitation]:
+    """Invite an owner and block the invitation; return the invite and the record."""
+    invite = scenario.new_invite(email)
+    record = await scenario.send(invite)
+    found = (await scenario.store.invitations.read(invite)).blockers
     record = after(InvitationMachine, record, "block", at=NOON, by="invitee", blockers=found)
-    await town.store.invitations.record(invite.invitation_id, record)
+    await scenario.store.invitations.record(invite.invitation_id, record)
     return invite, record
 
 
-async def code(town: Town, invite: Invite) -> ErrorCode:
-    """Why this person cannot be invited."""
+async def code(scenario: StoreScenario, invite: Invite) -> ErrorCode:
+    """Return the code with which this person's invitation is refused."""
     with pytest.raises(Refused) as refused:
-        await town.claimed(invite)
+        await scenario.claim(invite)
     return refused.value.code
 
 
-async def test_how_an_invitation_stands_is_said_with_every_blocker(town: Town) -> None:
-    """BLK-4: the record that is kept, and what is in the way now."""
-    invite = town.invite("kim@crowd.example")
-    record = await town.pending(invite)
-    standing = await town.store.invitations.read(invite)
-    assert standing.invitation.journal == record.journal
-    assert [blocker.code for blocker in standing.blockers] == ["1009", "outstanding_invoice"]
-    await town.store.remedies.pay_invoice("crowd", "i1", NOON)
-    await town.store.remedies.remove_room("crowd", "blue", NOON)
-    await town.store.remedies.remove_user("crowd", "lee@crowd.example", Removal.UNLINK, NOON)
-    assert (await town.store.invitations.read(invite)).blockers == ()
+async def test_an_invitation_is_read_with_its_current_blockers(scenario: StoreScenario) -> None:
+    """BLK-4: the stored record together with all blockers of this moment."""
+    invite = scenario.new_invite("kim@crowd.example")
+    record = await scenario.send(invite)
+    stored = await scenario.store.invitations.read(invite)
+    assert stored.invitation.journal == record.journal
+    assert [blocker.code for blocker in stored.blockers] == ["1009", "outstanding_invoice"]
+    await scenario.store.remedies.pay_invoice("crowd", "i1", NOON)
+    await scenario.store.remedies.remove_room("crowd", "blue", NOON)
+    await scenario.store.remedies.remove_user("crowd", "lee@crowd.example", Removal.UNLINK, NOON)
+    assert (await scenario.store.invitations.read(invite)).blockers == ()
 
 
 @pytest.mark.parametrize("email", ["new@person.example", "lee@crowd.example", "sue@solo.example"])
-async def test_nothing_blocks_who_owns_no_account_or_a_clean_one(town: Town, email: str) -> None:
-    """SRC-3: blockers concern owners only."""
-    invite = town.invite(email)
-    await town.pending(invite)
-    assert (await town.store.invitations.read(invite)).blockers == ()
+async def test_a_person_who_owns_no_account_with_other_users_has_no_blockers(
+    scenario: StoreScenario, email: str
+) -> None:
+    """SRC-3: no account, a plain member, and an owner without other users."""
+    invite = scenario.new_invite(email)
+    await scenario.send(invite)
+    assert (await scenario.store.invitations.read(invite)).blockers == ()
 
 
-async def test_an_invitation_that_has_ended_without_its_workflow_says_so(town: Town) -> None:
-    second = town.invite("new@person.example", into="zeta", by=ZOE)
-    await town.pending(second)
-    await town.joined(town.invite("new@person.example"))
-    standing = await town.store.invitations.read(second)
-    assert standing.invitation.state is InvitationState.SUPERSEDED
+async def test_an_invitation_that_ended_in_the_store_is_read_as_ended(
+    scenario: StoreScenario,
+) -> None:
+    """INV-7: the store's end counts before the workflow shows it."""
+    second = scenario.new_invite("new@person.example", into="zeta", by=ZOE)
+    await scenario.send(second)
+    await scenario.send_and_accept(scenario.new_invite("new@person.example"))
+    stored = await scenario.store.invitations.read(second)
+    assert stored.invitation.state is InvitationState.SUPERSEDED
 
 
-async def test_an_invitation_that_is_not_kept_is_not_found(town: Town) -> None:
+async def test_an_unknown_invitation_is_not_found(scenario: StoreScenario) -> None:
+    """Contract, error codes: `not_found`."""
     with pytest.raises(Refused) as refused:
-        await town.store.invitations.read(town.invite("new@person.example"))
+        await scenario.store.invitations.read(scenario.new_invite("new@person.example"))
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_a_member_of_a_paid_account_comes_beside_its_blocked_owner(town: Town) -> None:
-    """BLK-6, SRC-4: and when the last of them has gone, the owner is free."""
-    owner, record = await blocked(town)
-    assert await town.store.invitations.invited_with_owner(owner.invitation_id) == [MAX]
-    await town.joined(town.invite(MAX, owner_invitation_id=owner.invitation_id))
-    assert [told.workflow_id for told in await town.announced()] == [owner.workflow_id]
-    assert (await town.store.invitations.read(owner)).blockers == ()
-    assert (await town.join(owner, record)).state.accepted
-    assert await town.users("rich") == set()
-    assert (await town.store.audit()).violations == ()
+async def test_a_member_is_invited_because_of_the_blocked_owner(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-6, SRC-4: after the last member has left, nothing blocks the owner."""
+    owner, record = await blocked(scenario)
+    assert await scenario.store.invitations.invited_with_owner(owner.invitation_id) == [MAX]
+    await scenario.send_and_accept(
+        scenario.new_invite(MAX, owner_invitation_id=owner.invitation_id)
+    )
+    assert [announced.workflow_id for announced in await scenario.take_announcements()] == [
+        owner.workflow_id
+    ]
+    assert (await scenario.store.invitations.read(owner)).blockers == ()
+    assert (await scenario.accept(owner, record)).state.accepted
+    assert await scenario.users("rich") == set()
+    assert (await scenario.store.audit()).violations == ()
 
 
-async def test_a_member_who_joined_by_invitation_comes_beside_all_the_same(town: Town) -> None:
-    await town.joined(town.invite("new@person.example", into="rich", by=RITA))
-    owner, _ = await blocked(town)
-    invitees = await town.store.invitations.invited_with_owner(owner.invitation_id)
+async def test_a_member_who_joined_by_invitation_is_invited_as_well(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-6: the origin of the membership does not matter."""
+    await scenario.send_and_accept(scenario.new_invite("new@person.example", into="rich", by=RITA))
+    owner, _ = await blocked(scenario)
+    invitees = await scenario.store.invitations.invited_with_owner(owner.invitation_id)
     assert invitees == [MAX, "new@person.example"]
-    kept = await town.joined(
-        town.invite("new@person.example", owner_invitation_id=owner.invitation_id)
+    kept = await scenario.send_and_accept(
+        scenario.new_invite("new@person.example", owner_invitation_id=owner.invitation_id)
     )
     assert kept.state.accepted
 
 
-async def test_nobody_comes_beside_an_owner_who_is_not_blocked(town: Town) -> None:
-    invite = town.invite(RITA)
-    await town.pending(invite)
+async def test_members_are_not_invited_while_the_owner_is_not_blocked(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-6: `conflict`."""
+    invite = scenario.new_invite(RITA)
+    await scenario.send(invite)
     with pytest.raises(Refused) as refused:
-        await town.store.invitations.invited_with_owner(invite.invitation_id)
+        await scenario.store.invitations.invited_with_owner(invite.invitation_id)
     assert refused.value.code is ErrorCode.CONFLICT
     assert (
-        await code(town, town.invite(MAX, owner_invitation_id=invite.invitation_id))
+        await code(scenario, scenario.new_invite(MAX, owner_invitation_id=invite.invitation_id))
         is ErrorCode.CONFLICT
     )
 
 
-async def test_who_was_invited_beside_already_is_given_that_invitation(town: Town) -> None:
+async def test_a_member_who_is_already_invited_keeps_that_invitation(
+    scenario: StoreScenario,
+) -> None:
     """INV-3: also when the owner is no longer blocked."""
-    owner, record = await blocked(town)
-    first = town.invite(MAX, owner_invitation_id=owner.invitation_id)
-    await town.pending(first)
+    owner, record = await blocked(scenario)
+    first = scenario.new_invite(MAX, owner_invitation_id=owner.invitation_id)
+    await scenario.send(first)
     freed = after(InvitationMachine, record, "unblock", at=NOON, by="seatflow")
-    await town.store.invitations.record(owner.invitation_id, freed)
-    again = town.invite(MAX, owner_invitation_id=owner.invitation_id)
-    standing = await town.store.invitations.claim(again, record, NOON)
-    assert standing
-    assert standing.invitation_id == first.invitation_id
+    await scenario.store.invitations.record(owner.invitation_id, freed)
+    again = scenario.new_invite(MAX, owner_invitation_id=owner.invitation_id)
+    stored = await scenario.store.invitations.claim(again, record, NOON)
+    assert stored
+    assert stored.invitation_id == first.invitation_id
 
 
-async def test_only_the_users_of_that_owner_come_beside_and_into_that_account(town: Town) -> None:
-    """SRC-4: no account draws people out of another."""
-    owner, _ = await blocked(town)
-    await town.store.directory.import_(
+async def test_only_users_of_the_owner_are_invited_and_only_to_the_owner_s_target(
+    scenario: StoreScenario,
+) -> None:
+    """SRC-4, BLK-6: no account takes people from another company."""
+    owner, _ = await blocked(scenario)
+    await scenario.store.directory.import_(
         directory(account("third", user("tom@third.example"), plan="pro"))
     )
-    stranger = town.invite("tom@third.example", owner_invitation_id=owner.invitation_id)
-    assert await code(town, stranger) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
-    elsewhere = town.invite(MAX, into="zeta", by=ZOE, owner_invitation_id=owner.invitation_id)
-    assert await code(town, elsewhere) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
-    unknown = town.invite(MAX, owner_invitation_id="nothing")
-    assert await code(town, unknown) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
+    stranger = scenario.new_invite("tom@third.example", owner_invitation_id=owner.invitation_id)
+    assert await code(scenario, stranger) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
+    elsewhere = scenario.new_invite(
+        MAX, into="zeta", by=ZOE, owner_invitation_id=owner.invitation_id
+    )
+    assert await code(scenario, elsewhere) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
+    unknown = scenario.new_invite(MAX, owner_invitation_id="nothing")
+    assert await code(scenario, unknown) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
 
 
-async def test_once_the_owner_stays_their_users_stay(town: Town) -> None:
-    """BLK-6: looked at again when it counts."""
-    owner, record = await blocked(town)
-    beside = town.invite(MAX, owner_invitation_id=owner.invitation_id)
-    pending = await town.pending(beside)
-    await town.store.invitations.end(owner.invitation_id, ended(record))
+async def test_a_member_cannot_accept_after_the_owner_s_invitation_has_ended(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-6, SRC-4: checked again at acceptance."""
+    owner, record = await blocked(scenario)
+    member = scenario.new_invite(MAX, owner_invitation_id=owner.invitation_id)
+    pending = await scenario.send(member)
+    await scenario.store.invitations.end(owner.invitation_id, ended(record))
     with pytest.raises(Refused) as refused:
-        await town.join(beside, pending)
+        await scenario.accept(member, pending)
     assert refused.value.code is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
 
 
-async def managing(town: Town, *domains: str) -> None:
+async def managing(scenario: StoreScenario, *domains: str) -> None:
     acme = account("acme", plan="business", managed_domains=domains)
-    await town.store.directory.import_(directory(acme))
+    await scenario.store.directory.import_(directory(acme))
 
 
-async def unasked(town: Town, email: str) -> Invitation:
-    """What comes of an invitation whose person is not asked."""
-    invite = town.invite(email)
-    record = await town.claimed(invite)
+async def join_by_managed_domain(scenario: StoreScenario, email: str) -> Invitation:
+    """Invite this person; return the record after a join by managed domain, if any."""
+    invite = scenario.new_invite(email)
+    record = await scenario.claim(invite)
     joining = after(
         InvitationMachine, record, "join", at=NOON + timedelta(seconds=1), by="seatflow"
     )
-    return await town.joined_unasked(invite, joining)
+    return await scenario.join_by_managed_domain(invite, joining)
 
 
 @pytest.mark.parametrize("email", ["new@person.example", "sue@solo.example"])
-async def test_who_has_a_managed_address_joins_unasked(town: Town, email: str) -> None:
-    """INV-18: without an account, or with a free one alone."""
-    await managing(town, "PERSON.example", "solo.example")
-    assert (await unasked(town, email)).state.accepted
-    assert email in await town.users("acme")
-    assert (await town.store.audit()).violations == ()
+async def test_a_person_with_a_managed_address_joins_without_accepting(
+    scenario: StoreScenario, email: str
+) -> None:
+    """INV-18: without an account, or as the only user of a free account."""
+    await managing(scenario, "PERSON.example", "solo.example")
+    assert (await join_by_managed_domain(scenario, email)).state.accepted
+    assert email in await scenario.users("acme")
+    assert (await scenario.store.audit()).violations == ()
 
 
 @pytest.mark.parametrize(
     "email",
     ["new@sub.person.example", "kim@crowd.example", "lee@crowd.example", ZOE, "new@other.example"],
 )
-async def test_all_others_are_asked(town: Town, email: str) -> None:
-    """INV-18: not managed, with others on their account, a plain member, a paid account."""
-    await managing(town, "person.example", "crowd.example", "zeta.example")
+async def test_all_other_persons_have_to_accept(scenario: StoreScenario, email: str) -> None:
+    """INV-18: not managed, with other users, a plain member, a paid account."""
+    await managing(scenario, "person.example", "crowd.example", "zeta.example")
     with pytest.raises(Refused) as refused:
-        await unasked(town, email)
+        await join_by_managed_domain(scenario, email)
     assert refused.value.code is ErrorCode.CONFLICT
-    assert email not in await town.users("acme")
+    assert email not in await scenario.users("acme")
 
 
-async def test_a_domain_that_is_no_longer_managed_lets_nobody_in(town: Town) -> None:
-    await managing(town, "person.example")
-    await managing(town)
+async def test_a_domain_that_is_no_longer_managed_has_no_effect(scenario: StoreScenario) -> None:
+    """INV-18: checked again when the person would join."""
+    await managing(scenario, "person.example")
+    await managing(scenario)
     with pytest.raises(Refused) as refused:
-        await unasked(town, "new@person.example")
+        await join_by_managed_domain(scenario, "new@person.example")
     assert refused.value.code is ErrorCode.CONFLICT
 
 
-async def test_an_inviter_is_told_which_domains_are_managed(town: Town) -> None:
-    await managing(town, "Person.example", "müller.example")
-    managed = await town.store.invitations.authorize_inviter("acme", "adam@acme.example")
+async def test_the_terms_of_an_invitation_list_the_managed_domains(scenario: StoreScenario) -> None:
+    """INV-18: domains of the target account only."""
+    await managing(scenario, "Person.example", "müller.example")
+    managed = await scenario.store.invitations.authorize_inviter("acme", "adam@acme.example")
     assert managed == ("person.example", "xn--mller-kva.example")

@@ -1,10 +1,11 @@
-"""What accepting would do is told to owners, plain members and people without an account."""
+"""Previews of an acceptance for owners, plain members and people without an account (QUO-8)."""
 
 from typing import Any
 
 from domain.account import HeldAddon
 from domain.invitation import License
-from tests.adapters.sql.town import ACME, PAYING, Town, account, directory, user
+from tests.builders.account import ACME, PAYING, account, directory, user
+from tests.builders.invitation import StoreScenario
 
 HANA = "hana@host.example"
 LARGE = {"sku": "large-meeting", "capacity": 500}
@@ -19,43 +20,47 @@ THEIRS: dict[str, Any] = {
 TARGET = {**ACME, "vanity_url": "acme", "locked_settings": {"waiting_room": False}}
 
 
-async def imported(town: Town, role: str = "owner", plan: str = "free") -> None:
+async def imported(scenario: StoreScenario, role: str = "owner", plan: str = "free") -> None:
     host = account("host", user(HANA, role, **THEIRS), plan=plan)
-    await town.store.directory.import_(directory(TARGET, host))
+    await scenario.store.directory.import_(directory(TARGET, host))
 
 
-async def told(town: Town, email: str, license: License = License.BASIC) -> dict[str, list[str]]:
-    """What is named in each list of the preview."""
-    preview = (await town.previewed(town.invite(email, license=license))).preview
+async def listed_codes(
+    scenario: StoreScenario, email: str, license: License = License.BASIC
+) -> dict[str, list[str]]:
+    """Return the entries of each list of the preview."""
+    preview = (await scenario.preview(scenario.new_invite(email, license=license))).preview
     return {
         name: [notice.item for notice in getattr(preview, name)]
         for name in ("moves", "stays_behind", "loses")
     }
 
 
-async def test_an_owner_is_told_what_moves_what_stays_and_what_is_lost(town: Town) -> None:
-    """QUO-8, TRF-3, INV-16."""
-    await imported(town)
-    assert await told(town, HANA) == {
+async def test_the_preview_of_an_owner_lists_what_moves_stays_and_is_lost(
+    scenario: StoreScenario,
+) -> None:
+    """QUO-8, TRF-3, INV-16: each in its own list."""
+    await imported(scenario)
+    assert await listed_codes(scenario, HANA) == {
         "moves": ["profile", "meetings", "recordings", "settings"],
         "stays_behind": ["large_meeting_license", "report_data"],
         "loses": ["cloud_recording", "long_meetings", "reports", "participants"],
     }
-    assert (await told(town, HANA, License.LICENSED))["loses"] == ["participants"]
+    assert (await listed_codes(scenario, HANA, License.LICENSED))["loses"] == ["participants"]
 
 
-async def test_a_plain_member_is_told_the_same_of_what_is_theirs(town: Town) -> None:
-    """QUO-8, SRC-3."""
-    await imported(town, role="member")
-    assert await told(town, HANA) == {
+async def test_the_preview_of_a_plain_member_lists_their_own_data(scenario: StoreScenario) -> None:
+    """QUO-8, SRC-3: without a quote and blockers."""
+    await imported(scenario, role="member")
+    assert await listed_codes(scenario, HANA) == {
         "moves": ["profile", "meetings", "recordings", "settings"],
         "stays_behind": ["large_meeting_license", "report_data"],
         "loses": ["cloud_recording", "long_meetings", "reports", "participants"],
     }
 
 
-async def test_add_ons_of_a_closing_account_are_named(town: Town) -> None:
-    """TRF-3: they end with it."""
+async def test_add_ons_of_a_closing_account_are_named(scenario: StoreScenario) -> None:
+    """TRF-3: they end with the account."""
     line = {
         "id": "addon-1",
         "product": "Webinar 500",
@@ -66,30 +71,34 @@ async def test_add_ons_of_a_closing_account_are_named(town: Town) -> None:
         "period_end": "2026-03-22",
         "payments": [],
     }
-    await town.store.directory.import_(directory({**PAYING, "subscriptions": [line]}))
-    owner = await told(town, "rita@rich.example")
+    await scenario.store.directory.import_(directory({**PAYING, "subscriptions": [line]}))
+    owner = await listed_codes(scenario, "rita@rich.example")
     assert owner["stays_behind"] == ["webinar_license", "report_data"]
-    member = await told(town, "max@rich.example")
+    member = await listed_codes(scenario, "max@rich.example")
     assert member["stays_behind"] == ["report_data"]
 
 
-async def test_who_has_no_account_takes_nothing_along(town: Town) -> None:
-    """QUO-8, SRC-1."""
-    assert await told(town, "new@person.example") == {"moves": [], "stays_behind": [], "loses": []}
+async def test_the_preview_of_a_person_without_an_account_is_empty(scenario: StoreScenario) -> None:
+    """QUO-8, SRC-1: nothing moves and nothing is lost."""
+    assert await listed_codes(scenario, "new@person.example") == {
+        "moves": [],
+        "stays_behind": [],
+        "loses": [],
+    }
 
 
-async def test_letters_know_what_stays_and_afterwards_which_licenses_were_left(
-    town: Town,
+async def test_letters_list_what_stays_and_later_the_licenses_left_behind(
+    scenario: StoreScenario,
 ) -> None:
-    """TRF-3: the invitee is told before, the admins afterwards."""
-    await imported(town)
-    invite = town.invite(HANA)
-    record = await town.pending(invite)
-    before = await town.store.invitations.parties(invite)
+    """TRF-3: the invitee reads it before accepting, the admins afterwards."""
+    await imported(scenario)
+    invite = scenario.new_invite(HANA)
+    record = await scenario.send(invite)
+    before = await scenario.store.invitations.parties(invite)
     assert [notice.item for notice in before.stays] == ["large_meeting_license", "report_data"]
     assert "an admin of Acme must assign" in before.stays[0].message
     assert before.licenses_left == ()
-    await town.join(invite, record)
-    after = await town.store.invitations.parties(invite)
+    await scenario.accept(invite, record)
+    after = await scenario.store.invitations.parties(invite)
     assert after.stays == ()
     assert after.licenses_left == (HeldAddon(capacity=500),)

@@ -1,4 +1,4 @@
-"""Stale invitations by inviter, and the runs of reminders, in both databases (REM)."""
+"""Stale invitations by inviter, and the runs of reminders in the store (REM)."""
 
 from datetime import timedelta
 
@@ -7,13 +7,14 @@ from domain.journal import ENGINE
 from domain.reminder import ReminderRun
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-from tests.adapters.sql.town import ADMIN, NOON, OWNER, Town, ended
+from tests.builders.account import ADMIN, NOON, OWNER
+from tests.builders.invitation import StoreScenario, ended
 
 DAY = timedelta(days=1)
 RUN = ReminderRun(run_id="run-1", started_at=NOON + 3 * DAY, by="schedule")
 
 
-async def reminded(town: Town, invite: Invite, pending: Invitation) -> None:
+async def reminded(scenario: StoreScenario, invite: Invite, pending: Invitation) -> None:
     record = after(
         InvitationMachine,
         pending,
@@ -23,11 +24,12 @@ async def reminded(town: Town, invite: Invite, pending: Invitation) -> None:
         reminders_sent=1,
         reminded_by=RUN.run_id,
     )
-    await town.store.invitations.record(invite.invitation_id, record)
+    await scenario.store.invitations.record(invite.invitation_id, record)
 
 
-async def test_a_run_is_kept_as_it_stands(town: Town) -> None:
-    reminders = town.store.reminders
+async def test_the_progress_of_a_run_is_stored(scenario: StoreScenario) -> None:
+    """REM-1: storing a run again updates it; the newest run is listed first."""
+    reminders = scenario.store.reminders
     await reminders.keep(RUN)
     done = RUN.model_copy(update={"found": 2, "digests": 1, "ended_at": NOON + 4 * DAY})
     later = RUN.model_copy(update={"run_id": "run-2", "started_at": NOON + 4 * DAY})
@@ -36,33 +38,42 @@ async def test_a_run_is_kept_as_it_stands(town: Town) -> None:
     assert await reminders.runs() == (later, done)
 
 
-async def test_who_is_reminded_late_counts_for_the_run_that_asked(town: Town) -> None:
-    """A mail server may take a reminder when the run has long ended."""
-    await town.store.reminders.keep(RUN)
-    invite = town.invite("jane@example.com")
-    pending = await town.pending(invite)
-    assert await town.store.reminders.reminded(RUN.run_id) == 0
-    await reminded(town, invite, pending)
-    assert await town.store.reminders.reminded(RUN.run_id) == 1
-    assert [run.reminded for run in await town.store.reminders.runs()] == [1]
+async def test_a_late_reminder_counts_for_the_run_that_requested_it(
+    scenario: StoreScenario,
+) -> None:
+    """REM-1: a mail server may accept a reminder after its run has ended."""
+    await scenario.store.reminders.keep(RUN)
+    invite = scenario.new_invite("jane@example.com")
+    pending = await scenario.send(invite)
+    assert await scenario.store.reminders.reminded(RUN.run_id) == 0
+    await reminded(scenario, invite, pending)
+    assert await scenario.store.reminders.reminded(RUN.run_id) == 1
+    assert [run.reminded for run in await scenario.store.reminders.runs()] == [1]
 
 
-async def test_each_inviter_is_told_of_what_is_stale_and_of_nothing_else(town: Town) -> None:
-    """REM-2: what is quiet, and what this run has reminded of; the longest quiet first."""
-    reminders, quiet_before = town.store.reminders, NOON
-    just, quiet = town.invite("just@example.com"), town.invite("quiet@example.com")
-    by_owner, answered = town.invite("o@example.com", by=OWNER), town.invite("no@example.com")
-    news = town.invite("news@example.com")
-    await reminded(town, just, await town.pending(just))
-    await town.pending(quiet)
-    await town.pending(by_owner)
-    await town.pending(news, at=NOON + DAY)
-    await town.store.invitations.end(answered.invitation_id, ended(await town.pending(answered)))
+async def test_a_digest_has_quiet_and_just_reminded_invitations_only(
+    scenario: StoreScenario,
+) -> None:
+    """REM-2: of one inviter, the longest quiet first."""
+    reminders, quiet_before = scenario.store.reminders, NOON
+    just, quiet = scenario.new_invite("just@example.com"), scenario.new_invite("quiet@example.com")
+    by_owner, answered = (
+        scenario.new_invite("o@example.com", by=OWNER),
+        scenario.new_invite("no@example.com"),
+    )
+    news = scenario.new_invite("news@example.com")
+    await reminded(scenario, just, await scenario.send(just))
+    await scenario.send(quiet)
+    await scenario.send(by_owner)
+    await scenario.send(news, at=NOON + DAY)
+    await scenario.store.invitations.end(
+        answered.invitation_id, ended(await scenario.send(answered))
+    )
     assert list(await reminders.accounts_to_notify(RUN.run_id, quiet_before)) == ["acme"]
-    told = await reminders.inviters_to_notify("acme", RUN.run_id, quiet_before)
+    inviters = await reminders.inviters_to_notify("acme", RUN.run_id, quiet_before)
     assert {
         inviter.reader.email: [(each.email, each.reminded) for each in inviter.invitations]
-        for inviter in told
+        for inviter in inviters
     } == {
         ADMIN: [("quiet@example.com", False), ("just@example.com", True)],
         OWNER: [("o@example.com", False)],
@@ -70,9 +81,11 @@ async def test_each_inviter_is_told_of_what_is_stale_and_of_nothing_else(town: T
     assert await reminders.inviters_to_notify("acme", "another run", NOON - DAY) == []
 
 
-async def test_when_an_inviter_was_told_last_is_known_beyond_the_run(town: Town) -> None:
-    """REM-2: of another run than this one, whose repeat must decide the same again."""
-    letters, reminders = town.store.letters, town.store.reminders
+async def test_the_time_of_an_inviter_s_last_digest_is_that_of_another_run(
+    scenario: StoreScenario,
+) -> None:
+    """REM-2: a repeat of the same run must decide as before."""
+    letters, reminders = scenario.store.letters, scenario.store.reminders
     for number in (1, 2, 3):
         began = {"run_id": f"run-{number}", "started_at": NOON + number * DAY}
         await reminders.keep(RUN.model_copy(update=began))

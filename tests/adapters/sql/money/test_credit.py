@@ -1,4 +1,4 @@
-"""Credit is imported, shown, applied to invoices, and never drawn twice."""
+"""Credit in the store: imported, shown, applied to invoices, and never drawn twice (CRD)."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -8,8 +8,8 @@ import pytest
 
 from adapters.sql.store import SqlStore
 from domain.error import ErrorCode, Refused
-from tests.adapters.sql.purse import LINE, balances, eur
-from tests.adapters.sql.town import NOON, account, directory
+from tests.builders.account import NOON, account, directory, eur
+from tests.builders.refund import LINE, ledger_balances
 
 INVOICES = [
     {"id": "i2", "amount_due": "100.00", "due_on": "2026-05-01"},
@@ -34,7 +34,7 @@ async def credit(store: SqlStore) -> str:
 async def test_credit_is_applied_to_the_oldest_open_invoice_or_the_one_named(
     store: SqlStore,
 ) -> None:
-    """CRD-3: `net_terms`, when an operator says so."""
+    """CRD-3: `net_terms`, when an operator requests it."""
     await imported(store, credit="50.00", invoices=INVOICES)
     assert await credit(store) == "50.00"
     first = await store.credits.apply("acme", None, NOON)
@@ -64,22 +64,24 @@ async def test_credit_is_applied_to_the_oldest_open_invoice_or_the_one_named(
         ),
     ],
 )
-async def test_nothing_to_apply_is_refused(
+async def test_without_credit_or_an_open_invoice_applying_is_refused(
     store: SqlStore, more: dict[str, object], invoice: str | None, code: ErrorCode
 ) -> None:
+    """CRD-3: `conflict`, and `not_found` for an unknown invoice."""
     await imported(store, **more)
     with pytest.raises(Refused) as refused:
         await store.credits.apply("acme", invoice, NOON)
     assert refused.value.code is code
 
 
-async def test_the_credit_of_nobody_is_not_found(store: SqlStore) -> None:
+async def test_the_credit_of_an_unknown_account_is_not_found(store: SqlStore) -> None:
+    """Contract, error codes: `not_found`."""
     with pytest.raises(Refused) as refused:
         await store.credits.show("nobody")
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_autopay_pays_an_imported_invoice_by_itself(store: SqlStore) -> None:
+async def test_autopay_applies_credit_to_an_imported_invoice(store: SqlStore) -> None:
     """CRD-3, case 13: credit 20.00, invoice 100.00: due 80.00, credit 0."""
     await imported(store, collection="autopay", credit="20.00")
     assert await credit(store) == "20.00"
@@ -88,11 +90,11 @@ async def test_autopay_pays_an_imported_invoice_by_itself(store: SqlStore) -> No
     assert await credit(store) == "0.00"
 
 
-# What a file says again.
+# Repeated imports.
 
 
-async def test_what_the_engine_made_of_credit_and_invoices_stays(store: SqlStore) -> None:
-    """Neither the first file nor an export of later changes anything."""
+async def test_an_import_does_not_undo_applied_credit(store: SqlStore) -> None:
+    """CRD-1: neither the first file again nor a later export changes anything."""
     more = {"credit": "50.00", "invoices": INVOICES}
     await imported(store, **more)
     await store.credits.apply("acme", None, NOON)
@@ -105,7 +107,10 @@ async def test_what_the_engine_made_of_credit_and_invoices_stays(store: SqlStore
     assert len((await store.credits.show("acme")).entries) == 2
 
 
-async def test_another_figure_changes_by_the_difference(store: SqlStore) -> None:
+async def test_another_amount_in_the_file_changes_the_balance_by_the_difference(
+    store: SqlStore,
+) -> None:
+    """CRD-1: credit and invoices change by the difference between the files."""
     await imported(store, credit="50.00", invoices=INVOICES)
     await store.credits.apply("acme", None, NOON)
     await imported(store, credit="60.00", invoices=[{**INVOICES[1], "amount_due": "35.00"}])
@@ -116,7 +121,8 @@ async def test_another_figure_changes_by_the_difference(store: SqlStore) -> None
     assert (await store.audit()).violations == ()
 
 
-async def test_credit_that_was_used_cannot_be_imported_away(store: SqlStore) -> None:
+async def test_an_import_cannot_remove_used_credit(store: SqlStore) -> None:
+    """CRD-1: the balance never becomes negative."""
     await imported(store, credit="50.00", invoices=INVOICES)
     await store.credits.apply("acme", "i2", NOON)
     with pytest.raises(Refused) as refused:
@@ -126,7 +132,8 @@ async def test_credit_that_was_used_cannot_be_imported_away(store: SqlStore) -> 
     ]
 
 
-async def test_an_account_that_has_money_keeps_its_currency(store: SqlStore) -> None:
+async def test_an_account_with_money_keeps_its_currency(store: SqlStore) -> None:
+    """CRD-4: the ledger balances per currency."""
     await imported(store, credit="50.00")
     with pytest.raises(Refused) as refused:
         await imported(store, currency="USD")
@@ -136,9 +143,9 @@ async def test_an_account_that_has_money_keeps_its_currency(store: SqlStore) -> 
 
 
 async def test_payments_are_held_until_their_period_is_replaced(store: SqlStore) -> None:
-    """A file with another period names other payments; those of the old one were earned."""
+    """CRD-4: payments of a replaced period become revenue, those of the new period are prepaid."""
     await imported(store, subscriptions=[LINE])
-    assert await balances(store.engine, "prepaid/acme") == {"prepaid/acme": "EUR 10000"}
+    assert await ledger_balances(store.engine, "prepaid/acme") == {"prepaid/acme": "EUR 10000"}
     await imported(store, subscriptions=[LINE])
     next_payments = [
         {"id": "card-1", "method": "card", "amount": "61.00"},
@@ -151,7 +158,7 @@ async def test_payments_are_held_until_their_period_is_replaced(store: SqlStore)
         "payments": next_payments,
     }
     await imported(store, subscriptions=[renewed])
-    assert await balances(store.engine) == {
+    assert await ledger_balances(store.engine) == {
         "methods/acme": "EUR -15000",
         "opening/acme": "EUR -2000",
         "prepaid/acme": "EUR 7000",
@@ -165,29 +172,30 @@ async def test_payments_are_held_until_their_period_is_replaced(store: SqlStore)
     assert (await store.audit()).violations == ()
 
 
-async def test_a_payment_that_is_named_differently_is_corrected(store: SqlStore) -> None:
+async def test_an_import_corrects_the_amount_of_a_payment(store: SqlStore) -> None:
+    """CRD-4: the difference is posted."""
     await imported(store, subscriptions=[LINE])
     payments = [{"id": "card-1", "method": "card", "amount": "50.00"}]
     await imported(store, subscriptions=[{**LINE, "payments": payments}])
-    assert await balances(store.engine) == {
+    assert await ledger_balances(store.engine) == {
         "methods/acme": "EUR -7000",
         "opening/acme": "EUR -2000",
         "prepaid/acme": "EUR 9000",
     }
 
 
-async def test_a_closed_account_keeps_what_it_has_paid(store: SqlStore) -> None:
-    """SRC-2: nothing is held for it, and its payments stay readable as they were."""
+async def test_the_payments_of_a_closed_account_cannot_change(store: SqlStore) -> None:
+    """SRC-2: nothing is prepaid, and its payments stay readable."""
     await imported(store, state="closed", subscriptions=[LINE])
-    assert await balances(store.engine) == {}
+    assert await ledger_balances(store.engine) == {}
     payments = [{"id": "card-1", "method": "card", "amount": "1.00"}]
     with pytest.raises(Refused) as refused:
         await imported(store, subscriptions=[{**LINE, "payments": payments}])
     assert refused.value.code is ErrorCode.INVALID_INPUT
 
 
-async def test_entries_are_listed_as_they_were_posted(store: SqlStore) -> None:
-    """Not by their time: operators import by the clock, invitations have their own."""
+async def test_entries_are_listed_in_the_order_of_posting(store: SqlStore) -> None:
+    """CRD-1: not by time, because invitations have their own clock."""
     await imported(store, credit="50.00", invoices=INVOICES)
     await store.credits.apply("acme", "i2", NOON - timedelta(days=9999))
     assert [entry.kind for entry in (await store.credits.show("acme")).entries] == [

@@ -1,4 +1,4 @@
-"""The database itself keeps the ledger: immutable, never overdrawn, nothing posted twice."""
+"""The ledger in the database: immutable, never overdrawn, nothing posted twice (CRD)."""
 
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from adapters.sql.database.transaction import reading, writing
 from adapters.sql.money.ledger import balance, post, posted
 from domain.ledger import Transfer, TransferKind, credit_of, opening_of, revenue_of
 from domain.money import Money
-from tests.adapters.sql.town import NOON
+from tests.builders.account import NOON
 
 
 def a_transfer(amount: str, id: str = "t1", currency: str = "EUR", **more: object) -> Transfer:
@@ -42,6 +42,7 @@ async def credit(engine: AsyncEngine, currency: str = "EUR") -> str:
 async def test_amounts_are_exact_in_every_currency(
     engine: AsyncEngine, amount: str, currency: str
 ) -> None:
+    """CRD-4: up to four decimals."""
     await done(engine, a_transfer(amount, currency=currency))
     assert await credit(engine, currency) == amount
     async with reading(engine) as session:
@@ -49,18 +50,22 @@ async def test_amounts_are_exact_in_every_currency(
     assert kept == {"t1": a_transfer(amount, currency=currency)}
 
 
-async def test_what_is_finer_than_any_currency_is_refused(engine: AsyncEngine) -> None:
+async def test_an_amount_with_more_decimals_than_any_currency_is_refused(
+    engine: AsyncEngine,
+) -> None:
+    """CRD-4: no amount is rounded."""
     with pytest.raises(StatementError, match="more than 4 decimals"):
         await done(engine, a_transfer("0.00001"))
 
 
-async def test_currencies_are_kept_apart(engine: AsyncEngine) -> None:
-    """CRD-4."""
+async def test_each_currency_has_its_own_balance(engine: AsyncEngine) -> None:
+    """CRD-4: an entry changes the balances of its currency only."""
     await done(engine, a_transfer("5.00"), a_transfer("7.00", "t2", "USD"))
     assert (await credit(engine), await credit(engine, "USD")) == ("5.00", "7.00")
 
 
-async def test_nothing_is_posted_twice(engine: AsyncEngine) -> None:
+async def test_an_entry_is_posted_once(engine: AsyncEngine) -> None:
+    """CRD-1: a repeated id fails, together with all other entries of its transaction."""
     await done(engine, a_transfer("5.00"))
     with pytest.raises(IntegrityError):
         await done(engine, a_transfer("5.00", "t2"), a_transfer("5.00"))
@@ -68,7 +73,7 @@ async def test_nothing_is_posted_twice(engine: AsyncEngine) -> None:
 
 
 async def test_credit_is_never_overdrawn(engine: AsyncEngine) -> None:
-    """CRD-1: whoever forgets to look."""
+    """CRD-1: the database checks it."""
     spent = {"debited": credit_of("acme"), "credited": revenue_of("acme")}
     await done(engine, a_transfer("5.00"))
     with pytest.raises(IntegrityError):
@@ -80,10 +85,8 @@ async def test_credit_is_never_overdrawn(engine: AsyncEngine) -> None:
 @pytest.mark.parametrize(
     "statement", ["UPDATE transfers SET amount = 1", "DELETE FROM transfers", "TRUNCATE transfers"]
 )
-async def test_an_entry_is_neither_changed_nor_taken_away(
-    engine: AsyncEngine, statement: str
-) -> None:
-    """CRD-1: it can be reversed only by another one."""
+async def test_an_entry_cannot_be_changed_or_deleted(engine: AsyncEngine, statement: str) -> None:
+    """CRD-1: only another entry can reverse it."""
     if statement.startswith("TRUNCATE") and engine.dialect.name == "sqlite":
         statement = "DELETE FROM transfers WHERE number > 0"
     await done(engine, a_transfer("5.00"))

@@ -1,4 +1,4 @@
-"""The built-in payment provider keeps the promises of all, and shows how they can fail."""
+"""The built-in payment provider: the contract of all providers, and its own faults."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from domain.error import ErrorCode, Refused
 from domain.money import Money
 from domain.refund import PartState
 from tests.adapters.provider_contract import ProviderContract, charge_of, refund_of
-from tests.adapters.sql.purse import LINE
-from tests.adapters.sql.town import account, directory, user
+from tests.builders.account import account, directory, user
+from tests.builders.refund import LINE
 
 FRIDAY = datetime(2026, 11, 20, 15, tzinfo=UTC)
 """In New York 10:00; the Thursday after it is Thanksgiving."""
@@ -84,7 +84,7 @@ class LedgerWorld:
         return self.now + timedelta(days=14)
 
     async def states(self, request: RefundRequest, *moments: datetime) -> list[PartState]:
-        """What the provider says of the refund at these moments."""
+        """Return the state of the refund at these times."""
         made = await self.provider.find_refund(request)
         assert made
         return [
@@ -115,24 +115,25 @@ def world(make: Make) -> LedgerWorld:
 
 
 class TestLedgerProvider(ProviderContract):
-    """The built-in one."""
+    """The contract of every provider, kept by the built-in one."""
 
 
-async def test_the_example_card_works_where_no_method_is_listed(world: LedgerWorld) -> None:
-    """ADD-4."""
+async def test_the_example_card_works_if_no_method_is_listed(world: LedgerWorld) -> None:
+    """ADD-4: an account without payment methods can buy."""
     await world.imported()
     request = await charge_of(world, "50.00", method=EXAMPLE_CARD)
     assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
 
 
-async def test_the_example_card_is_unknown_where_others_are_listed(world: LedgerWorld) -> None:
+async def test_the_example_card_is_unknown_if_other_methods_are_listed(world: LedgerWorld) -> None:
+    """ADD-4: only listed methods are charged."""
     await world.method()
-    told = await world.provider.charge(await charge_of(world, "50.00", method=EXAMPLE_CARD))
-    assert told.failure == "unknown_payment_method"
+    response = await world.provider.charge(await charge_of(world, "50.00", method=EXAMPLE_CARD))
+    assert response.failure == "unknown_payment_method"
 
 
 async def test_a_decline_is_counted_in_the_directory(world: LedgerWorld) -> None:
-    """ADD-4: an export tells how many are left."""
+    """ADD-4: an export has the remaining declines."""
     request = await charge_of(world, "50.00", declines=3)
     await world.provider.charge(request)
     [exported] = (await world.store.directory.export(world.account)).accounts
@@ -149,24 +150,26 @@ async def test_a_decline_is_counted_in_the_directory(world: LedgerWorld) -> None
         ({"method": "stranger"}, "unknown_payment_method"),
     ],
 )
-async def test_what_makes_no_sense_is_declined_without_counting(
+async def test_an_invalid_charge_is_declined_without_being_counted(
     world: LedgerWorld, change: dict[str, object], reason: str
 ) -> None:
+    """ADD-4: wrong currency, no amount, or an unknown method."""
     request = await charge_of(world, "50.00", declines=1)
     wrong = request.model_copy(update={"key": "wrong", **change})
-    told = await world.provider.charge(wrong)
-    assert (told.state, told.failure) == (ChargeState.DECLINED, reason)
-    assert await world.provider.find_charge(wrong) == told
+    response = await world.provider.charge(wrong)
+    assert (response.state, response.failure) == (ChargeState.DECLINED, reason)
+    assert await world.provider.find_charge(wrong) == response
     assert (await world.provider.charge(request)).failure == "card_declined"
 
 
-async def test_an_account_that_nobody_knows_is_not_charged(world: LedgerWorld) -> None:
+async def test_an_unknown_account_is_not_charged(world: LedgerWorld) -> None:
+    """Contract, error codes: `not_found`."""
     with pytest.raises(Refused) as refused:
         await world.provider.charge(await charge_of(world, "50.00", method=EXAMPLE_CARD))
     assert refused.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_it_settles_on_a_business_day_of_the_source_account(world: LedgerWorld) -> None:
+async def test_a_refund_settles_on_a_business_day_of_the_source_account(world: LedgerWorld) -> None:
     """REF-1: the fourth after Friday the 20th is Friday the 27th."""
     request = refund_of(world, await world.paid("30.00"), "30.00")
     await world.provider.refund(request)
@@ -174,13 +177,14 @@ async def test_it_settles_on_a_business_day_of_the_source_account(world: LedgerW
     assert states == [PartState.PENDING, PartState.SUCCEEDED]
 
 
-async def test_it_can_settle_at_once(make: Make) -> None:
+async def test_a_refund_can_settle_at_once(make: Make) -> None:
+    """REF-2: with settlement after 0 business days."""
     world = make(settles_after=0)
     request = refund_of(world, await world.paid("30.00"), "30.00")
     assert (await world.provider.refund(request)).state is PartState.SUCCEEDED
 
 
-async def test_a_slow_one_settles_after_the_refund_was_due(make: Make) -> None:
+async def test_a_slow_refund_settles_after_it_was_due(make: Make) -> None:
     """REF-3: the fifth business day is Monday the 30th; this is Friday 4 December."""
     world = make("slow")
     request = refund_of(world, await world.paid("30.00"), "30.00")
@@ -190,22 +194,22 @@ async def test_a_slow_one_settles_after_the_refund_was_due(make: Make) -> None:
     assert states == [PartState.PENDING, PartState.PENDING, PartState.SUCCEEDED]
 
 
-async def test_a_failing_one_declines_days_later(make: Make) -> None:
-    """REF-4: and the money may be asked for again, by another method."""
+async def test_a_failing_refund_is_declined_days_later(make: Make) -> None:
+    """REF-4: the money can be requested again to another method."""
     world = make("fail")
     payment = await world.paid("30.00")
     request = refund_of(world, payment, "30.00")
     made = await world.provider.refund(request)
     assert await world.states(request, november(23)) == [PartState.PENDING]
     late = request.model_copy(update={"at": november(24)})
-    told = await world.provider.look_up(late, made.provider_id)
-    assert (told.state, told.failure) == (PartState.FAILED, "declined")
+    response = await world.provider.look_up(late, made.provider_id)
+    assert (response.state, response.failure) == (PartState.FAILED, "declined")
     again = late.model_copy(update={"key": "rf-1/pay-1/2", "to_method": "other-card"})
     assert (await world.provider.refund(again)).state is PartState.PENDING
 
 
-async def test_a_closed_card_takes_no_refund(world: LedgerWorld) -> None:
-    """REF-4: it is taken, and fails at once; another method of the account works."""
+async def test_a_refund_to_a_closed_card_fails_at_once(world: LedgerWorld) -> None:
+    """REF-4: another method of the account works."""
     payment = await world.paid("30.00", refundable=False)
     request = refund_of(world, payment, "30.00")
     made = await world.provider.refund(request)
@@ -226,23 +230,24 @@ async def test_a_closed_card_takes_no_refund(world: LedgerWorld) -> None:
         ({"account": "nobody"}, "unknown_payment"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(
+async def test_an_invalid_refund_is_refused(
     world: LedgerWorld, change: dict[str, object], reason: str
 ) -> None:
+    """REF-5: a permanent error with its reason."""
     request = refund_of(world, await world.paid("30.00"), "30.00")
     with pytest.raises(RefundRefused, match=reason):
         await world.provider.refund(request.model_copy(update=change))
 
 
-async def test_what_was_paid_from_credit_is_not_refunded(world: LedgerWorld) -> None:
-    """QUO-3."""
+async def test_a_payment_from_credit_is_not_refunded(world: LedgerWorld) -> None:
+    """QUO-3: it becomes credit of the target account."""
     request = refund_of(world, await world.paid("30.00", method="credit"), "1.00")
     with pytest.raises(RefundRefused, match="unknown_payment"):
         await world.provider.refund(request)
 
 
-async def test_an_answer_that_is_lost_leaves_the_refund_made(make: Make) -> None:
-    """REF-5: look up before asking again; the next answer arrives."""
+async def test_a_refund_with_a_lost_response_was_made(make: Make) -> None:
+    """REF-5: it is looked up before it is requested again; the next response arrives."""
     world = make("timeout-after")
     request = refund_of(world, await world.paid("30.00"), "30.00")
     with pytest.raises(TimeoutError):
@@ -253,6 +258,7 @@ async def test_an_answer_that_is_lost_leaves_the_refund_made(make: Make) -> None
 
 
 async def test_an_unknown_refund_is_refused(world: LedgerWorld) -> None:
+    """REF-2: a look-up never guesses."""
     request = refund_of(world, await world.paid("30.00"), "30.00")
     with pytest.raises(RefundRefused):
         await world.provider.look_up(request, "re_nothing")

@@ -1,4 +1,4 @@
-"""Each test has a database to itself, once on SQLite and once on PostgreSQL."""
+"""Databases of the store tests: each test has its own, on SQLite and again on PostgreSQL."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 
@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.migrations import upgrade
 from adapters.sql.store import SqlStore
-from tests.adapters.sql.town import Town
+from tests.builders.invitation import StoreScenario
 from tests.database import Database, Fill, PostgresDatabase, SqliteDatabase
 from tests.postgres import Postgres, running
 
@@ -15,12 +15,12 @@ Databases = Mapping[str, Database]
 """One for each name of `FILLS`."""
 
 
-async def _build(engine: AsyncEngine) -> None:
+async def _import_accounts(engine: AsyncEngine) -> None:
     await upgrade(engine)
-    await Town(engine, SqlStore(engine)).build()
+    await StoreScenario(engine, SqlStore(engine)).import_accounts()
 
 
-FILLS: Mapping[str, Fill] = {"migrated": upgrade, "town": _build}
+FILLS: Mapping[str, Fill] = {"migrated": upgrade, "accounts": _import_accounts}
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +68,6 @@ def store(engine: AsyncEngine) -> SqlStore:
 
 
 @pytest.fixture
-async def town(databases: Databases) -> Town:
-    engine = await databases["town"].renewed()
-    return Town(engine, SqlStore(engine))
+async def scenario(databases: Databases) -> StoreScenario:
+    engine = await databases["accounts"].renewed()
+    return StoreScenario(engine, SqlStore(engine))

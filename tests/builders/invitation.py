@@ -1,7 +1,7 @@
-"""A small town of accounts, and what happens between them."""
+"""A store with accounts, and the steps of invitations between them."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,71 +13,26 @@ from activities.invitation import (
     PreviewInvitation,
 )
 from adapters.sql.store import SqlStore
-from domain.account import Account, Directory
+from domain.account import Account
 from domain.announcement import Announcement
 from domain.invitation import Choice, Invitation, Invite, License
 from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
-
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-OWNER = "olga@acme.example"
-ADMIN = "adam@acme.example"
-ZOE = "zoe@zeta.example"
-
-
-def user(email: str, role: str = "member", **more: object) -> dict[str, object]:
-    return {"email": email, "role": role, **more}
-
-
-def account(name: str, *users: object, plan: str = "free", **more: object) -> dict[str, object]:
-    return {
-        "id": name,
-        "name": name.title(),
-        "plan": plan,
-        "currency": "EUR",
-        "time_zone": "Europe/Berlin",
-        "country": "DE",
-        "collection": "autopay",
-        "users": list(users),
-        **more,
-    }
-
-
-def directory(*accounts: object, **more: object) -> Directory:
-    return Directory.model_validate({"accounts": list(accounts), **more})
-
-
-ACME = account(
-    "acme",
-    user(OWNER, "owner", licensed=True, locale="de"),
-    user(ADMIN, "admin", name="Adam"),
-    plan="business",
-    licenses=6,
-)
-SOLO = account("solo", user("sue@solo.example", "owner", licensed=True))
-BLOCKED = account(
-    "crowd",
-    user("kim@crowd.example", "owner"),
-    user("lee@crowd.example"),
-    rooms=[{"id": "blue"}],
-    invoices=[{"id": "i1", "amount_due": "9.90", "due_on": "2026-01-31"}],
-)
-PAYING = account("rich", user("rita@rich.example", "owner"), user("max@rich.example"), plan="pro")
-OTHER = account("zeta", user(ZOE, "owner", licensed=True), plan="pro", licenses=3)
+from tests.builders.account import ACME, ADMIN, BLOCKED, NOON, OTHER, PAYING, SOLO, directory
 
 
 @dataclass
-class Town:
-    """A store with accounts in it, and the steps of an invitation."""
+class StoreScenario:
+    """A store with five accounts, and the steps of an invitation as its workflow takes them."""
 
     engine: AsyncEngine
     store: SqlStore
 
-    async def build(self) -> None:
+    async def import_accounts(self) -> None:
         await self.store.directory.import_(directory(ACME, SOLO, BLOCKED, PAYING, OTHER))
 
-    def invite(
+    def new_invite(
         self,
         email: str,
         into: str = "acme",
@@ -100,25 +55,25 @@ class Town:
             owner_invitation_id=owner_invitation_id,
         )
 
-    async def claimed(self, invite: Invite, at: datetime = NOON) -> Invitation:
-        """The record of an invitation that has just been claimed."""
+    async def claim(self, invite: Invite, at: datetime = NOON) -> Invitation:
+        """Claim the natural key, and return the initial record."""
         record = initial_record(invite, run_id="", at=at)
         assert await self.store.invitations.claim(invite, record, at) is None
         return record
 
-    async def pending(self, invite: Invite, at: datetime = NOON) -> Invitation:
-        """The record of an invitation that has gone out."""
-        record = delivered(await self.claimed(invite, at), at)
+    async def send(self, invite: Invite, at: datetime = NOON) -> Invitation:
+        """Claim the invitation and record that its e-mail was accepted by the mail server."""
+        record = delivered(await self.claim(invite, at), at)
         await self.store.invitations.bind(invite.invitation_id, f"run-{invite.invitation_id}")
         await self.store.invitations.record(invite.invitation_id, record)
         return record
 
-    async def join(
+    async def accept(
         self, invite: Invite, record: Invitation, choice: Choice | None = None
     ) -> Invitation:
-        return (await self.settle(invite, record, choice)).invitation
+        return (await self.join_account(invite, record, choice)).invitation
 
-    async def settle(
+    async def join_account(
         self,
         invite: Invite,
         record: Invitation,
@@ -131,22 +86,22 @@ class Town:
             JoinAccount(invite=invite, invitation=accepted(record, at), choice=choice, quote=quote)
         )
 
-    async def joined_unasked(self, invite: Invite, record: Invitation) -> Invitation:
-        """The record once a managed domain has let the person in, if it does."""
-        order = JoinAccount(invite=invite, invitation=record, choice=None, by_managed_domain=True)
-        return (await self.store.invitations.join(order)).invitation
+    async def join_by_managed_domain(self, invite: Invite, record: Invitation) -> Invitation:
+        """Join without an answer if a managed domain allows it (INV-18)."""
+        command = JoinAccount(invite=invite, invitation=record, choice=None, by_managed_domain=True)
+        return (await self.store.invitations.join(command)).invitation
 
-    async def previewed(
+    async def preview(
         self, invite: Invite, at: datetime = NOON, recorded: RecordedQuote | None = None
     ) -> InvitationPreviewed:
-        order = PreviewInvitation(invite=invite, at=at, recorded=recorded)
-        return await self.store.invitations.preview(order)
+        command = PreviewInvitation(invite=invite, at=at, recorded=recorded)
+        return await self.store.invitations.preview(command)
 
-    async def joined(self, invite: Invite) -> Invitation:
-        return await self.join(invite, await self.pending(invite))
+    async def send_and_accept(self, invite: Invite) -> Invitation:
+        return await self.accept(invite, await self.send(invite))
 
-    async def announced(self) -> list[Announcement]:
-        """What has been announced since this was asked last, oldest first."""
+    async def take_announcements(self) -> list[Announcement]:
+        """Return the announcements since the last call, oldest first, and mark them done."""
         found = await self.store.announcements.oldest(1000)
         for announcement in found:
             await self.store.announcements.done(announcement.number)

@@ -1,7 +1,6 @@
-"""Accounts that have paid for something, and what their owners do with it."""
+"""Builders of paid accounts, and of the refunds of their owners."""
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
@@ -9,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.invitation import AccountJoined
 from domain.invitation import Choice, Invite
-from domain.money import Money
 from domain.refund import PartState, Refund, RefundPlan
 from states.refund import initial_record
-from tests.adapters.sql.town import NOON, Town, account, directory, user
+from tests.builders.account import NOON, account, directory, user
+from tests.builders.invitation import StoreScenario
 
 PAULA = "paula@paid.example"
 ACCEPTED_AT = NOON + timedelta(hours=1)
@@ -34,12 +33,8 @@ LINE = {
 }
 
 
-def eur(amount: str) -> Money:
-    return Money(amount=Decimal(amount), currency="EUR")
-
-
-async def imported(town: Town, name: str = "paid", **more: object) -> None:
-    """Paula's pro account: 100.00 paid, 50.00 unused, 40.00 of it by card and bank."""
+async def import_paid_account(scenario: StoreScenario, name: str = "paid", **more: object) -> None:
+    """Import Paula's pro account: 100.00 paid, 50.00 unused, 40.00 of it by card and bank."""
     entry: dict[str, Any] = {
         "plan": "pro",
         "subscriptions": [LINE],
@@ -47,27 +42,27 @@ async def imported(town: Town, name: str = "paid", **more: object) -> None:
         **more,
     }
     owner = [] if entry.get("state") == "closed" else [user(f"paula@{name}.example", "owner")]
-    await town.store.directory.import_(directory(account(name, *owner, **entry)))
+    await scenario.store.directory.import_(directory(account(name, *owner, **entry)))
 
 
-async def accepted(
-    town: Town, choice: Choice | None = Choice.REFUND, **more: Any
+async def accept_as_owner(
+    scenario: StoreScenario, choice: Choice | None = Choice.REFUND, **more: Any
 ) -> tuple[Invite, AccountJoined]:
-    """What came of Paula's acceptance."""
-    await imported(town, **more)
-    invite = town.invite(PAULA)
-    return invite, await town.settle(invite, await town.pending(invite), choice)
+    """Import, invite and accept as Paula; return the invite and the committed acceptance."""
+    await import_paid_account(scenario, **more)
+    invite = scenario.new_invite(PAULA)
+    return invite, await scenario.join_account(invite, await scenario.send(invite), choice)
 
 
-async def refunding(town: Town) -> tuple[RefundPlan, Refund]:
-    """A refund of 40.00 that has been requested: 30.00 to the card, 10.00 to the bank."""
-    _, joined = await accepted(town, Choice.REFUND)
+async def request_refund(scenario: StoreScenario) -> tuple[RefundPlan, Refund]:
+    """Request a refund of 40.00: 30.00 to the card, 10.00 to the bank."""
+    _, joined = await accept_as_owner(scenario, Choice.REFUND)
     assert joined.refund
     return joined.refund, initial_record(joined.refund)
 
 
-def told(refund: Refund, *states: PartState) -> Refund:
-    """The refund once its parts are in these states."""
+def with_part_states(refund: Refund, *states: PartState) -> Refund:
+    """Return the refund with its parts in these states."""
     parts = (
         part.model_copy(update={"state": state})
         for part, state in zip(refund.parts, states, strict=True)
@@ -75,8 +70,8 @@ def told(refund: Refund, *states: PartState) -> Refund:
     return refund.with_parts(tuple(parts))
 
 
-async def balances(engine: AsyncEngine, *names: str) -> dict[str, str]:
-    """What these ledger accounts have, in whole cents; without names, all that have anything."""
+async def ledger_balances(engine: AsyncEngine, *names: str) -> dict[str, str]:
+    """Return the balances of these ledger accounts in cents, by default all but 0."""
     async with engine.begin() as connection:
         rows = await connection.execute(
             text("SELECT ledger_account, currency, amount / 100 FROM balances WHERE amount <> 0")

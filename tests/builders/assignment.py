@@ -1,0 +1,122 @@
+"""Builders of an account with licenses, and of requests to assign them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from domain.account import User
+from domain.announcement import LICENSES_FREED
+from domain.assignment import AssignLicenses, Assignment, AssignmentResult
+from domain.license import LicensePool, Sku
+from tests.builders.account import NOON, account, directory, user
+from tests.builders.invitation import StoreScenario
+
+CREW_OWNER = "bea@crew.example"
+LARGE = Sku.LARGE_MEETING
+BASE = Sku.WORKPLACE
+MEETING = {"id": "m", "topic": "All hands", "starts_at": "2026-04-01T09:00:00Z"}
+
+
+def crew_email(name: str) -> str:
+    return name if "@" in name else f"{name}@crew.example"
+
+
+async def import_crew(
+    scenario: StoreScenario, *licensed: str, basic: Sequence[str] = (), **more: Any
+) -> None:
+    """Import a paid account of Bea's; its users have base licenses, except the basic ones."""
+    entry: dict[str, Any] = {"plan": "business", **more}
+    users = [
+        user(CREW_OWNER, "owner"),
+        *(user(crew_email(name), licensed=True, meetings=[MEETING]) for name in licensed),
+        *(user(crew_email(name), meetings=[MEETING]) for name in basic),
+    ]
+    await scenario.store.directory.import_(directory(account("crew", *users, **entry)))
+
+
+def pools(**bought: int) -> list[dict[str, object]]:
+    """Build the pools of an import file: `pools(c500=2)`."""
+    return [
+        {"sku": "large-meeting", "capacity": int(name[1:]), "bought": number}
+        for name, number in bought.items()
+    ]
+
+
+def an_assignment_request(
+    *names: str, sku: Sku = LARGE, by: str = CREW_OWNER, **more: Any
+) -> AssignLicenses:
+    return AssignLicenses(
+        request_id=uuid4().hex,
+        account=more.pop("account", "crew"),
+        sku=sku,
+        emails=tuple(crew_email(name) for name in names),
+        by=by,
+        **more,
+    )
+
+
+async def assign(scenario: StoreScenario, *names: str, **more: Any) -> Assignment:
+    return await scenario.store.assignments.assign(an_assignment_request(*names, **more), NOON)
+
+
+async def unassign(
+    scenario: StoreScenario,
+    *names: str,
+    sku: Sku = LARGE,
+    by: str = CREW_OWNER,
+    cascade: bool = False,
+) -> list[AssignmentResult]:
+    emails = [crew_email(name) for name in names]
+    return await scenario.store.assignments.unassign("crew", sku, emails, by, NOON, cascade=cascade)
+
+
+def outcomes(assignment: Assignment | Sequence[AssignmentResult]) -> dict[str, str]:
+    """Return the state of each user by first name, with the code of an error."""
+    results = assignment.results if isinstance(assignment, Assignment) else assignment
+    return {
+        result.email.partition("@")[0]: (
+            f"{result.state} {result.error['code']}" if result.error else str(result.state)
+        )
+        for result in results
+    }
+
+
+async def current_outcomes(scenario: StoreScenario, assignment: Assignment) -> dict[str, str]:
+    """Return the outcomes of the stored request."""
+    return outcomes(await scenario.store.assignments.assignment(assignment.request_id))
+
+
+async def pool(scenario: StoreScenario, capacity: int | None = 500) -> LicensePool:
+    found = await scenario.store.assignments.licenses("crew")
+    return next(pool for pool in found if pool.capacity == capacity)
+
+
+async def pool_counts(scenario: StoreScenario, capacity: int | None = 500) -> tuple[int, int, int]:
+    """Return the numbers of bought and assigned licenses and of waiting users."""
+    found = await pool(scenario, capacity)
+    return found.bought, found.assigned, len(found.waiting)
+
+
+async def crew_user(scenario: StoreScenario, name: str) -> User:
+    found = (await scenario.account("crew")).user(crew_email(name))
+    assert found
+    return found
+
+
+async def held_capacities(scenario: StoreScenario, name: str) -> tuple[list[int], set[int | None]]:
+    """Return the capacities of the user's add-ons and of their meetings."""
+    user = await crew_user(scenario, name)
+    return [addon.capacity for addon in user.addons], {each.capacity for each in user.meetings}
+
+
+async def notified_requests(scenario: StoreScenario) -> set[str]:
+    """Return the requests whose workflows were signalled since the last call."""
+    return {
+        announcement.workflow_id.removeprefix("assignment/crew/")
+        for announcement in await scenario.take_announcements()
+        if announcement.signal == LICENSES_FREED
+    }
+
+
+async def audit_passes(scenario: StoreScenario) -> bool:
+    return (await scenario.store.audit()).violations == ()

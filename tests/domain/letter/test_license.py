@@ -1,0 +1,63 @@
+"""Letters about licenses: readers and facts of each change (ASG)."""
+
+import pytest
+
+from domain.assignment import AssignmentResult
+from domain.letter import Letter
+from domain.letter.base import Reader
+from domain.letter.license import (
+    HolderParties,
+    LicenseAssignedLetter,
+    LicenseReleasedLetter,
+    LicenseServedLetter,
+    license_letters,
+)
+from domain.license import Sku
+
+JANE = Reader(email="jane@example.com", name="Jane")
+EVE = Reader(email="eve@acme.example", name="Eve")
+
+
+def a_result(email: str, state: str, **members: object) -> AssignmentResult:
+    return AssignmentResult.model_validate({"email": email, "state": state, **members})
+
+
+def letters_to_holders(
+    *results: AssignmentResult, waited: tuple[AssignmentResult, ...] = ()
+) -> list[Letter]:
+    parties = HolderParties(account_name="Acme", holders=(JANE,), requested_by=EVE)
+    return list(license_letters("n-1", Sku.LARGE_MEETING, results, waited, parties))
+
+
+def test_each_user_gets_one_letter_for_each_change_of_their_license() -> None:
+    """ASG-3: assignments and releases take effect at once."""
+    [assigned] = letters_to_holders(a_result(JANE.email, "assigned", capacity=500))
+    assert isinstance(assigned, LicenseAssignedLetter)
+    assert (assigned.id, assigned.reader, assigned.capacity) == (
+        "license_assigned.1.n-1",
+        JANE,
+        500,
+    )
+    [released] = letters_to_holders(a_result(JANE.email, "released", capacity=500))
+    assert isinstance(released, LicenseReleasedLetter)
+    assert released.without == 100
+
+
+@pytest.mark.parametrize("state", ["requested", "waiting", "refused"])
+def test_waiting_and_refused_users_get_no_letter(state: str) -> None:
+    """ASG-5: the admin sees them in the result of the request."""
+    assert letters_to_holders(a_result(JANE.email, state)) == []
+
+
+def test_users_who_left_the_directory_get_no_letter() -> None:
+    """ASG-3: they have no address on the account any more."""
+    assert letters_to_holders(a_result("gone@acme.example", "assigned")) == []
+
+
+def test_the_admin_is_notified_when_no_user_waits_any_more() -> None:
+    """ASG-5: the letter lists the users served and not served."""
+    waited = (a_result("a@acme.example", "assigned"), a_result("b@acme.example", "released"))
+    [served] = letters_to_holders(waited=waited)
+    assert isinstance(served, LicenseServedLetter)
+    assert served.reader == EVE
+    assert (served.served, served.without) == (("a@acme.example",), ("b@acme.example",))
