@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -19,3 +20,15 @@ def test_every_package_has_its_layer() -> None:
 def test_the_wheel_holds_the_whole_program() -> None:
     wheel = TOOLS["hatch"]["build"]["targets"]["wheel"]
     assert set(wheel["only-include"]) == PACKAGES | ENTRY_POINTS | {"examples"}
+
+
+def test_only_one_module_changes_the_counters_of_license_pools() -> None:
+    """ASG-6: each change is one guarded UPDATE, and all of them are in one place."""
+    change = re.compile(r"update\(LicensePoolRow|\.(bought|bought_named|assigned|reserved) [-+]?= ")
+    changing = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if change.search(path.read_text(encoding="utf-8"))
+    }
+    assert changing == {"adapters/sql/licenses/counter.py"}

@@ -47,7 +47,6 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.ledger import credit_of, credit_transfer_ids
-from domain.letter.base import Reader
 from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
 from domain.membership import require_invitable, require_paid
@@ -307,20 +306,16 @@ class SqlInvitations:
             if await session.get(InvitationRow, invite.invitation_id) is None:
                 raise Refused(ErrorCode.CONFLICT, "The invitation was released before it began.")
             target = await require_account(session, invite.account)
-            inviter = await user_or_owner(session, invite.account, invite.invited_by)
-            invitee = await session.get(PersonRow, invite.email)
+            user = await user_or_owner(session, invite.account, invite.invited_by)
+            inviter = user.person if user else PersonRow(email=invite.invited_by)
+            found = await session.get(PersonRow, invite.email)
+            invitee = found or PersonRow(email=invite.email, name=invite.name)
             source = await source_of(session, invite)
             parties = InvitationParties(
                 account_name=target.name,
-                inviter=_letter_reader(
-                    inviter.person if inviter else PersonRow(email=invite.invited_by),
-                    invite,
-                    target.time_zone,
-                ),
-                invitee=_letter_reader(
-                    invitee or PersonRow(email=invite.email, name=invite.name),
-                    invite,
-                    source.time_zone if source else target.time_zone,
+                inviter=inviter.as_reader(target.time_zone, invite.locale),
+                invitee=invitee.as_reader(
+                    source.time_zone if source else target.time_zone, invite.locale
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=loss_notices(source, invite.email, invite.license),
                 stays=staying_notices(source, invite.email, target.name),
@@ -472,16 +467,6 @@ async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
     return row
 
 
-def _letter_reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
-    """Return the person as a reader, in their own language and zone if known (TXT-1)."""
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or invite.locale or "en",
-        time_zone=person.time_zone or time_zone,
-    )
-
-
 async def _with_admins(
     session: AsyncSession,
     parties: InvitationParties,
@@ -494,7 +479,7 @@ async def _with_admins(
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
-            "admins": tuple(_letter_reader(admin, invite, target.time_zone) for admin in admins),
+            "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
             "credited": await _credited(session, invite, target.currency),
         }
     )
