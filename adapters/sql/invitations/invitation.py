@@ -33,6 +33,7 @@ from adapters.sql.membership import (
     membership_of,
     require_account,
     require_admin,
+    require_paid_account,
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
@@ -49,7 +50,7 @@ from domain.invitation import (
 from domain.ledger import credit_of, credit_transfer_ids
 from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
-from domain.membership import require_invitable, require_paid
+from domain.membership import require_invitable
 from domain.money import Money, total
 from domain.preview import loss_notices, staying_notices
 
@@ -72,9 +73,7 @@ class SqlInvitations:
         """
         async with writing(self._engine) as session:
             await advisory_lock_on_invitee(session, invite.email)
-            target = await require_account(session, invite.account, lock=True)
-            await require_admin(session, invite.account, invite.invited_by)
-            require_paid(target)
+            await require_paid_account(session, invite.account, invite.invited_by, lock=True)
             return await _claim(session, invite, initial_record, at)
 
     async def claim_all(
@@ -200,9 +199,7 @@ class SqlInvitations:
         Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1).
         """
         async with reading(self._engine) as session:
-            target = await require_account(session, account)
-            await require_admin(session, account, admin)
-            require_paid(target)
+            target = await require_paid_account(session, account, admin)
             return target.managed_domains
 
     async def invited_with_owner(self, invitation_id: str) -> list[str]:
@@ -410,9 +407,7 @@ async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
 async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
     """Return why the inviter cannot invite anybody into the account, if so (INV-1)."""
     try:
-        target = await require_account(session, invite.account, lock=True)
-        await require_admin(session, invite.account, invite.invited_by)
-        require_paid(target)
+        await require_paid_account(session, invite.account, invite.invited_by, lock=True)
     except Refused as refused:
         return refused
     return None

@@ -91,7 +91,7 @@ async def release_base_license(session: AsyncSession, user: MembershipRow) -> No
 
 
 async def remove_license(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
-    """Take a license from a user, a base license with the add-on; return its capacity."""
+    """Release a license of a user, a base license with its add-on; return its capacity."""
     capacity = await release_addon(session, user)
     if sku is Sku.WORKPLACE:
         await release_base_license(session, user)
