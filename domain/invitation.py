@@ -277,8 +277,8 @@ class StoredInvitation(Value):
     """An invitation with the data that only the store keeps."""
 
     invitation_id: str
-    ordered: Invite | None = None
-    """The request; None for records written before requests were stored."""
+    ordered: Invite
+    """The request."""
     invitation: Invitation
     started: bool
     """True once the start of its workflow was confirmed."""
