@@ -70,9 +70,7 @@ class AssignmentClient:
         users, admin = _Users.of(emails), normalized(by)
         await self.assignments.authorize(account, admin)
         try:
-            if capacity is not None:
-                require_capacity(sku, capacity)
-            wanted = users.all_valid() if atomic else users.valid
+            wanted = users.wanted(sku, capacity, atomic=atomic)
         except Refused as refused:
             return users.all_refused(refused)
         if not wanted:
@@ -144,20 +142,15 @@ class AssignmentClient:
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )
-        released = [
-            each
-            for each in results
-            # A user who held none has the result `released` too, and is not notified.
-            if each.state is AssignmentState.RELEASED and each.email in holders
-        ]
-        if released:
-            notice = NotifyHolders(
-                notice=uuid.uuid4().hex,
-                account=account,
-                sku=sku,
-                results=tuple(released),
-                requested_by=admin,
-            )
+        notice = NotifyHolders(
+            notice=uuid.uuid4().hex,
+            account=account,
+            sku=sku,
+            # A user who held none is released as well, and is not notified.
+            results=tuple(each for each in results if _released(each) and each.email in holders),
+            requested_by=admin,
+        )
+        if notice.results:
             await self._start_notice(client, notice)
         return users.rows(results)
 
@@ -213,10 +206,16 @@ class _Users:
         """The valid addresses, normalized."""
         return [email for email in self.given if email not in self.invalid]
 
-    def all_valid(self) -> list[str]:
-        """Return the addresses when all are valid. Raises Refused: `invalid_email`."""
-        for refused in self.invalid.values():
-            raise refused
+    def wanted(self, sku: Sku, capacity: int | None, *, atomic: bool) -> list[str]:
+        """Return the valid addresses; with `atomic`, only if all are valid.
+
+        Raises Refused: `invalid_capacity`, `invalid_email`.
+        """
+        if capacity is not None:
+            require_capacity(sku, capacity)
+        if atomic:
+            for refused in self.invalid.values():
+                raise refused
         return self.valid
 
     def rows(self, results: Iterable[AssignmentResult]) -> list[AssignmentResult]:
@@ -232,6 +231,10 @@ class _Users:
     def all_refused(self, refused: Refused) -> list[AssignmentResult]:
         """Return a refused row for each user."""
         return [_refused_row(given, refused) for given in self.given.values()]
+
+
+def _released(result: AssignmentResult) -> bool:
+    return result.state is AssignmentState.RELEASED
 
 
 def _refused_row(email: str, refused: Refused) -> AssignmentResult:

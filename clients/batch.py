@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import Literal
 
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -30,7 +31,6 @@ from clients.workflow_call import (
 from domain.address import normalized
 from domain.batch import (
     Batch,
-    BatchProgress,
     BatchRow,
     FinishedRow,
     RowOutcome,
@@ -106,13 +106,14 @@ class BatchClient:
             rows,
             datetime.now(UTC),
         )
-        progress = await self.batches.progress(batch.batch_id)
-        if not progress.finished:
-            await self._start(batch, progress)
+        await self._start(batch)
         return batch
 
-    async def _start(self, batch: Batch, progress: BatchProgress) -> None:
-        """Start the batch's workflow unless it runs."""
+    async def _start(self, batch: Batch) -> None:
+        """Start the batch's workflow unless it runs or has finished."""
+        progress = await self.batches.progress(batch.batch_id)
+        if progress.finished:
+            return
         client = await self.temporal.connect()
         try:
             await client.start_workflow(
@@ -267,33 +268,29 @@ class BatchInviter:
         terms: InvitationTerms,
         claims_in_order: asyncio.Lock,
     ) -> RowOutcome:
-        """Start the workflow of a row, unless `claim` is a refusal or another invitation.
-
-        `claim` is None when the row has just been claimed.
-        """
-        position, own = request.row.position, request.invite.invitation_id
+        """Start the row's workflow, or return why there is none; `claim` is None when claimed."""
+        own = request.invite.invitation_id
         if isinstance(claim, Refused):
-            return refused_row(position, claim)
+            return refused_row(request.row.position, claim)
         if claim is None or (claim.invitation_id == own and not claim.started):
             if run_id := await self._start_claimed(request):
-                return RowOutcome(
-                    position=position, result="invited", invitation_id=own, run_id=run_id
-                )
+                return request.outcome("invited", own, run_id)
         elif claim.started:
-            return RowOutcome(
-                position=position,
-                result="invited" if claim.invitation_id == own else "already_invited",
-                invitation_id=claim.invitation_id,
+            own_claim = claim.invitation_id == own
+            return request.outcome(
+                "invited" if own_claim else "already_invited", claim.invitation_id
             )
         try:
             result, found = await self.starter.invite(
                 request.row.person, terms, claims_in_order, invitation_id=own
             )
         except Refused as refused:
-            return refused_row(position, refused)
+            return refused_row(request.row.position, refused)
         except NoWorkerAnswer as unavailable:
-            return RowOutcome(position=position, result="refused", error=unavailable.as_json())
-        return RowOutcome(position=position, result=result, invitation_id=found.invitation_id)
+            return RowOutcome(
+                position=request.row.position, result="refused", error=unavailable.as_json()
+            )
+        return request.outcome(result, found.invitation_id)
 
     async def _start_claimed(self, request: "_RowRequest") -> str | None:
         """Start the workflow of the claim; return its run, perhaps from an earlier attempt.
@@ -325,3 +322,14 @@ class _RowRequest:
     row: BatchRow
     invite: Invite
     initial: Invitation
+
+    def outcome(
+        self,
+        result: Literal["invited", "already_invited"],
+        invitation_id: str,
+        run_id: str | None = None,
+    ) -> RowOutcome:
+        """Return the outcome of a row whose person has an invitation."""
+        return RowOutcome(
+            position=self.row.position, result=result, invitation_id=invitation_id, run_id=run_id
+        )

@@ -379,7 +379,7 @@ def _handle(
 
 
 def _move_of(stored: StoredInvitation) -> RetryMove:
-    invitation, ordered, now = stored.invitation, stored.ordered, datetime.now(UTC)
+    invitation, now = stored.invitation, datetime.now(UTC)
     move = MoveData(
         invitation_id=stored.invitation_id,
         account=invitation.account,
@@ -388,8 +388,7 @@ def _move_of(stored: StoredInvitation) -> RetryMove:
         at=now,
         give_up_at=now,
     )
-    closed = NotifyParties(invite=ordered, invitation=invitation) if ordered else None
-    return RetryMove(move=move, closed=closed)
+    return RetryMove(move=move, closed=NotifyParties(invite=stored.ordered, invitation=invitation))
 
 
 def _require_accepted(stored: StoredInvitation) -> Invitation:

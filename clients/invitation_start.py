@@ -172,6 +172,7 @@ class InvitationStarter:
             raise Unavailable(failure.message, outcome_unknown=True) from failure
         return StoredInvitation(
             invitation_id=invite.invitation_id,
+            ordered=invite,
             invitation=initial.model_copy(update={"run_id": run_id}),
             started=True,
         )

@@ -12,7 +12,6 @@ from temporalio.workflow import UpdateMethodMultiParam
 from adapters.sql.money.refund import SqlRefunds
 from clients.fairness import fairness_priority
 from clients.workflow_call import TemporalAccess, WorkflowCaller, temporal_errors_as_unavailable
-from domain.address import masked
 from domain.model import Value
 from domain.refund import (
     CloseRefund,
@@ -24,7 +23,7 @@ from domain.refund import (
 )
 from states.lifecycle import refusal
 from states.refund import RefundMachine
-from workflows.refund import RefundWorkflow, search_attributes
+from workflows.refund import RefundWorkflow, start_options
 
 NOTIFY_TIMEOUT = timedelta(seconds=5)
 """Well below the ten seconds after which a provider repeats a notification."""
@@ -114,20 +113,18 @@ class RefundClient:
     async def _start(self, kept: Refund, provider_id: str | None = None) -> None:
         """Start the workflow with a signal about `provider_id`; a running one gets the signal."""
         client = await self.temporal.connect()
-        order = await self.refunds.plan_of(kept.refund_id)
+        start = StartRefund(plan=await self.refunds.plan_of(kept.refund_id), carried=kept)
         await client.start_workflow(
             RefundWorkflow.run,
-            StartRefund(plan=order, carried=kept),
-            id=kept.workflow_id,
+            start,
+            **start_options(start),
             task_queue=self.temporal.task_queue,
-            priority=fairness_priority(order.target),
+            priority=fairness_priority(start.plan.target),
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             # Another process may have started it in the meantime.
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             start_signal="provider_notified" if provider_id else None,
             start_signal_args=[provider_id] if provider_id else [],
-            search_attributes=search_attributes(order, kept),
-            static_summary=f"Refund to {masked(order.payee)}",
             rpc_timeout=NOTIFY_TIMEOUT,
         )
 

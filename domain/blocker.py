@@ -1,6 +1,5 @@
 """Blockers of an owner's acceptance, and the times of rechecks (BLK)."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from domain.account import Account
@@ -31,47 +30,53 @@ def find_blockers(source: Account, owner: str) -> tuple[Blocker, ...]:
 
     Blockers apply to owners only: a plain member leaves freely (SRC-3).
     """
-    return tuple(_find_blockers(source, owner))
+    found = (
+        _others_left(source, owner),
+        _open_invoices(source),
+        _pending_cancellation(source),
+    )
+    return tuple(blocker for blocker in found if blocker.items)
 
 
-def _find_blockers(source: Account, owner: str) -> Iterator[Blocker]:
-    others = [BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner]
-    rooms = [BlockerItem(kind="room", id=room.id) for room in source.rooms]
-    if others or rooms:
-        yield Blocker(
-            code="1009",
-            message="Your account still has other users or rooms.",
-            remedy="Delete, unlink or invite the other users, and delete the rooms.",
-            cleared_by="owner of the source account",
-            items=(*others, *rooms),
-        )
-    open_invoices = [
-        BlockerItem(
-            kind="invoice",
-            id=invoice.id,
-            amount=Money(amount=invoice.amount_due, currency=source.currency),
-        )
-        for invoice in source.invoices
-        if invoice.status == "open"
-    ]
-    if open_invoices:
-        yield Blocker(
-            code="outstanding_invoice",
-            message="Your account has open invoices.",
-            remedy="Pay the invoices.",
-            cleared_by="owner of the source account",
-            items=tuple(open_invoices),
-        )
-    ending = [
-        BlockerItem(kind="subscription", id=line.id)
-        for line in source.subscriptions
-        if line.cancellation_pending
-    ]
-    if ending:
-        yield Blocker(
-            code="cancellation_pending",
-            message="A cancellation of your plan is pending.",
-            remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
-            cleared_by="owner of the source account",
-            items=tuple(ending),
-        )
+def _others_left(source: Account, owner: str) -> Blocker:
+    users = (BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner)
+    rooms = (BlockerItem(kind="room", id=room.id) for room in source.rooms)
+    return Blocker(
+        code="1009",
+        message="Your account still has other users or rooms.",
+        remedy="Delete, unlink or invite the other users, and delete the rooms.",
+        cleared_by="owner of the source account",
+        items=(*users, *rooms),
+    )
+
+
+def _open_invoices(source: Account) -> Blocker:
+    return Blocker(
+        code="outstanding_invoice",
+        message="Your account has open invoices.",
+        remedy="Pay the invoices.",
+        cleared_by="owner of the source account",
+        items=tuple(
+            BlockerItem(
+                kind="invoice",
+                id=invoice.id,
+                amount=Money(amount=invoice.amount_due, currency=source.currency),
+            )
+            for invoice in source.invoices
+            if invoice.status == "open"
+        ),
+    )
+
+
+def _pending_cancellation(source: Account) -> Blocker:
+    return Blocker(
+        code="cancellation_pending",
+        message="A cancellation of your plan is pending.",
+        remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
+        cleared_by="owner of the source account",
+        items=tuple(
+            BlockerItem(kind="subscription", id=line.id)
+            for line in source.subscriptions
+            if line.cancellation_pending
+        ),
+    )

@@ -11,7 +11,7 @@ from domain.journal import JournalEntry
 from domain.manifest import Manifest
 from domain.model import Value
 from domain.money import Money
-from domain.policy import Policy
+from domain.policy import Policy, SharedPolicy
 from domain.quote import RecordedQuote
 from domain.refund import RefundPlan
 from domain.text import OneLine
@@ -140,7 +140,7 @@ class Invite(Value):
     """True if the address is in a managed domain, so that the person may join directly (INV-18)."""
     owner_invitation_id: str | None = None
     """The id of the blocked invitation of the account's owner that caused this one (BLK-6)."""
-    policy: Policy = Policy()
+    policy: SharedPolicy = Policy()
 
     @property
     def workflow_id(self) -> str:
@@ -277,8 +277,8 @@ class StoredInvitation(Value):
     """An invitation with the data that only the store keeps."""
 
     invitation_id: str
-    ordered: Invite | None = None
-    """The request, if known."""
+    ordered: Invite
+    """The request."""
     invitation: Invitation
     started: bool
     """True once the start of its workflow was confirmed."""

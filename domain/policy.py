@@ -1,9 +1,10 @@
 """The policy of a workflow, fixed when it starts."""
 
 from datetime import timedelta
-from typing import Final, Self
+from functools import lru_cache
+from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from domain.model import Value
 from domain.proration import ChangeDay, Unit
@@ -71,3 +72,12 @@ class Policy(Value):
     def review_validity(self) -> timedelta:
         """Return the time after which an unconfirmed review lapses (ADD-3)."""
         return timedelta(hours=self.review_valid_hours)
+
+
+@lru_cache
+def _shared(policy: Policy) -> Policy:
+    return policy
+
+
+SharedPolicy = Annotated[Policy, AfterValidator(_shared)]
+"""A policy of which equal ones are one object: a worker keeps thousands of invitations."""

@@ -89,7 +89,7 @@ class Recovery:
             if not await _is_running(client, execution.id):
                 note = "Its workflow was ended from outside."
                 await self.clients.invitations.revoke_in_store(stored, by=ENGINE, note=note)
-        elif stored.ordered:
+        else:
             restart = partial(self._restart_accepted, stored.ordered, stored.invitation)
             await self._restart(client, _Unfinished(execution.id, execution.start_time, restart))
 

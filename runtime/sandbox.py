@@ -3,7 +3,8 @@
 It uses the interfaces that the SDK exports for custom workflow runners. Without it, the SDK
 
 - keeps parts of the message that started a workflow: its memo, its headers (twice) and the result
-  of the previous run. Any part keeps the whole message in memory.
+  of the previous run; and of the last one, the worker's version. Any part keeps the whole message
+  in memory.
 - runs code in the sandbox twice for each payload that a workflow sends, to get the payload's
   serialization context. The converters and the codec of Seatflow do not use it
   (`runtime/codec.py`).
@@ -12,10 +13,13 @@ It uses the interfaces that the SDK exports for custom workflow runners. Without
 `runtime/wiring.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import cast
 
 from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.bridge.proto.common import WorkerDeploymentVersion
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.converter import StorageDriverStoreContext
@@ -43,8 +47,8 @@ class LightRunner(SandboxedWorkflowRunner):
             previous_result.CopyFrom(det.last_completion_result)
         info = replace(
             det.info,
-            raw_memo=_PackedPayloads(det.info.raw_memo),
-            headers=_PackedPayloads(det.info.headers),
+            raw_memo=_packed(det.info.raw_memo),
+            headers=_packed(det.info.headers),
         )
         details = replace(det, info=info, last_completion_result=previous_result)
         return _ContextFreeInstance(super().create_instance(details))
@@ -61,9 +65,10 @@ class HeaderInterceptor(Interceptor):
 
 
 class _OwnHeaders(WorkflowInboundInterceptor):
-    async def execute_workflow(self, input: ExecuteWorkflowInput) -> object:
-        input.headers = _PackedPayloads(input.headers)
-        return await super().execute_workflow(input)
+    # Not `async`: a coroutine of its own would be kept as long as the workflow runs.
+    def execute_workflow(self, input: ExecuteWorkflowInput) -> Coroutine[None, None, object]:
+        input.headers = _packed(input.headers)
+        return super().execute_workflow(input)
 
 
 class _ContextFreeInstance(WorkflowInstance):
@@ -76,7 +81,7 @@ class _ContextFreeInstance(WorkflowInstance):
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         """Handle an activation in the sandbox."""
-        return self._instance.activate(act)
+        return self._instance.activate(cast("WorkflowActivation", _Activation(act)))
 
     def get_serialization_context(self, command_info: object) -> None:
         """Return None: no converter uses the context."""
@@ -92,6 +97,30 @@ class _ContextFreeInstance(WorkflowInstance):
     def get_thread_id(self) -> int | None:
         """Return the thread in which the workflow is running, if any."""
         return self._instance.get_thread_id()
+
+
+class _Activation:
+    """An activation whose deployment version is a message of its own.
+
+    The workflow keeps the version until its next activation.
+    """
+
+    def __init__(self, act: WorkflowActivation) -> None:
+        self._act = act
+        version = act.deployment_version_for_current_task
+        self.deployment_version_for_current_task = _version(version.SerializeToString())
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._act, name)
+
+
+@lru_cache
+def _version(serialized: bytes) -> WorkerDeploymentVersion:
+    return WorkerDeploymentVersion.FromString(serialized)
+
+
+def _packed(payloads: Mapping[str, Payload]) -> Mapping[str, Payload]:
+    return _PackedPayloads(payloads) if payloads else _NO_PAYLOADS
 
 
 class _PackedPayloads(Mapping[str, Payload]):
@@ -112,5 +141,6 @@ class _PackedPayloads(Mapping[str, Payload]):
         return len(self._packed)
 
 
+_NO_PAYLOADS = _PackedPayloads({})
 _NO_RESULT = Payloads()
 _NO_STORE = StorageDriverStoreContext(target=None)

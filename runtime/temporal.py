@@ -75,22 +75,28 @@ async def connect(
     address = config["target_host"]
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()):
-            client = await Client.connect(
-                **config,
-                data_converter=data_converter(settings.cipher_keys),
-                runtime=_runtime(core_log),
-            )
-            # Without its namespace, each later request would fail as for an unknown workflow.
-            await client.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace=client.namespace)
-            )
-            return client
+            return await _connect(settings, config, core_log)
     except RPCError as failure:
         raise Unavailable(f"Temporal at {address} does not answer: {failure.message}") from failure
     except (TimeoutError, RuntimeError, OSError, ValueError) as failure:
         raise Unavailable(
             f"Temporal is not reachable at {address} (TEMPORAL_ADDRESS): {_reason(failure)}."
         ) from failure
+
+
+async def _connect(
+    settings: Settings, config: ClientConnectConfig, core_log: logging.Logger | None
+) -> Client:
+    client = await Client.connect(
+        **config,
+        data_converter=data_converter(settings.cipher_keys),
+        runtime=_runtime(core_log),
+    )
+    # In a missing namespace every request would fail as for an unknown workflow.
+    await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    return client
 
 
 def _reason(failure: Exception) -> str:

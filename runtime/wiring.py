@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import replace
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -43,11 +43,12 @@ from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
 from workflows.reminder import ReminderWorkflow
 
-DRAIN_TIMEOUT = timedelta(seconds=60)
-"""Time that a drain waits for running activities.
+DRAIN_TIMEOUT = timedelta(seconds=15)
+"""Longer than a transaction, an e-mail or a slice of a batch usually takes.
 
-Long enough for a transaction, an e-mail or a slice of a batch. A move of data or a run of
-reminders may take longer; another worker resumes it.
+Activities that run longer fail and are retried: a stalled mail server or payment provider must
+not hold up the end of the process. A move of data and a run of reminders continue from their
+last heartbeat.
 """
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
@@ -110,6 +111,67 @@ async def background_task(endless: Coroutine[object, object, None]) -> AsyncIter
             await task
 
 
+@dataclass(frozen=True)
+class Activities:
+    """The activities of the workflows, with their adapters, by the queue that they run on."""
+
+    invitations: InvitationActivities
+    moves: MoveActivities
+    refunds: RefundActivities
+    orders: OrderActivities
+    assignments: AssignmentActivities
+    reminders: ReminderActivities
+    batches: BatchActivities
+
+    def mailing(self) -> list[Callable[..., object]]:
+        """Return the activities that send e-mails."""
+        return [
+            self.invitations.announce_invitation,
+            self.invitations.deliver_invitation,
+            self.invitations.close_invitation,
+            self.invitations.notify_parties,
+            self.invitations.remind_invitee,
+            self.refunds.notify_payee,
+            self.orders.notify_buyer,
+            self.assignments.notify_holders,
+        ]
+
+    def paying(self) -> list[Callable[..., object]]:
+        """Return the activities that call the payment provider."""
+        return [
+            self.refunds.request_refund,
+            self.refunds.look_up_refund,
+            self.orders.charge_order,
+        ]
+
+    def others(self) -> list[Callable[..., object]]:
+        """Return the activities without a limit on their rate."""
+        return [
+            self.batches.invite_slice,
+            self.invitations.join_account,
+            self.invitations.end_invitation,
+            self.invitations.read_invitation,
+            self.invitations.record_invitation,
+            self.invitations.preview_invitation,
+            self.invitations.authorize_admin,
+            self.moves.move_data,
+            self.refunds.book_refund,
+            self.refunds.read_refund,
+            self.refunds.plan_lookups,
+            self.orders.open_order,
+            self.orders.record_order,
+            self.orders.plan_reduction,
+            self.orders.end_term,
+            self.orders.void_order,
+            self.assignments.commit_assignment,
+            self.assignments.read_assignment,
+            self.reminders.record_reminder_run,
+            self.reminders.signal_stale_invitations,
+            self.reminders.await_reminders,
+            self.reminders.notify_inviters,
+        ]
+
+
 @asynccontextmanager
 async def worker_for(
     client: Client,
@@ -120,7 +182,7 @@ async def worker_for(
     services: ContentServices | None = None,
     shared: Sequence[str] = PASSTHROUGH_MODULES,
     abandoned_after: timedelta = CLAIM_TIMEOUT,
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[None]:
     """Run a worker for `workflows` and all activities during the body.
 
     Two more workers send e-mails and call the payment provider, each at the rate that the
@@ -128,103 +190,120 @@ async def worker_for(
 
     `services` hold people's data; None: the built-in ones. Raises `Refused(invalid_input)`.
     """
+    async with _activities(client, settings, store, services, abandoned_after) as activities:
+        workers = (
+            _mail_worker(client, settings, activities),
+            _billing_worker(client, settings, activities),
+            _workflow_worker(client, settings, activities, workflows, shared),
+        )
+        async with running_together(workers):
+            yield
+
+
+@asynccontextmanager
+async def running_together(workers: Sequence[Worker]) -> AsyncIterator[None]:
+    """Run the workers during the body, then drain them all at the same time.
+
+    One that was drained after another would accept new work in the meantime.
+    """
+    async with AsyncExitStack() as running:
+        for worker in workers:
+            await running.enter_async_context(worker)
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
+
+
+def _mail_worker(client: Client, settings: Settings, activities: Activities) -> Worker:
+    return Worker(
+        client,
+        task_queue=mail_queue(settings.task_queue),
+        activities=activities.mailing(),
+        graceful_shutdown_timeout=DRAIN_TIMEOUT,
+        max_concurrent_activities=settings.mails_at_once,
+        max_task_queue_activities_per_second=settings.mail_per_second,
+    )
+
+
+def _billing_worker(client: Client, settings: Settings, activities: Activities) -> Worker:
+    return Worker(
+        client,
+        task_queue=billing_queue(settings.task_queue),
+        activities=activities.paying(),
+        graceful_shutdown_timeout=DRAIN_TIMEOUT,
+        max_task_queue_activities_per_second=settings.billing_per_second,
+    )
+
+
+def _workflow_worker(
+    client: Client,
+    settings: Settings,
+    activities: Activities,
+    workflows: Sequence[type],
+    shared: Sequence[str],
+) -> Worker:
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=workflows,
+        activities=activities.others(),
+        interceptors=[HeaderInterceptor(), MessageGuard()],
+        workflow_runner=workflow_runner(shared),
+        graceful_shutdown_timeout=DRAIN_TIMEOUT,
+        max_cached_workflows=CACHED_WORKFLOWS,
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+    )
+
+
+@asynccontextmanager
+async def _activities(
+    client: Client,
+    settings: Settings,
+    store: SqlStore,
+    services: ContentServices | None,
+    abandoned_after: timedelta,
+) -> AsyncIterator[Activities]:
     clients = Clients.connected(settings, store, client)
+    content = services or SqlContent(store.engine, settings.meeting_domain)
     starter = replace(clients.invitation_starter, abandoned_after=abandoned_after)
+    inviter = BatchInviter(starter, store.batches)
+    operators = settings.operators_mail
     async with _mailer(settings, store) as mailer, _provider(settings, store) as provider:
-        invitations = InvitationActivities(
-            store=store.invitations,
-            mailer=mailer,
-            links=clients.signer,
-            operators=settings.operators_mail,
-            sends_at_once=settings.mail_per_second is None,
+        yield Activities(
+            invitations=_invitations(clients, mailer),
+            moves=MoveActivities(store=store.invitations, services=content),
+            refunds=RefundActivities(
+                store=store.refunds, provider=provider, mailer=mailer, operators=operators
+            ),
+            orders=OrderActivities(store=store.orders, provider=provider, mailer=mailer),
+            assignments=AssignmentActivities(store=store.assignments, mailer=mailer),
+            reminders=_reminders(client, settings, store, mailer),
+            batches=BatchActivities(store=store.batches, inviter=inviter),
         )
-        moves = MoveActivities(
-            store=store.invitations,
-            services=services or SqlContent(store.engine, settings.meeting_domain),
-        )
-        refunds = RefundActivities(
-            store=store.refunds, provider=provider, mailer=mailer, operators=settings.operators_mail
-        )
-        orders = OrderActivities(store=store.orders, provider=provider, mailer=mailer)
-        assignments = AssignmentActivities(store=store.assignments, mailer=mailer)
-        reminders = ReminderActivities(
-            store=store.reminders,
-            invitations=InvitationVisibility(client, settings.task_queue),
-            mailer=mailer,
-            id_key=settings.id_key,
-            digest_interval=_digest_interval(settings.mail_per_second),
-        )
-        bulk = BatchActivities(store=store.batches, inviter=BatchInviter(starter, store.batches))
-        mailing: list[Callable[..., object]] = [
-            invitations.announce_invitation,
-            invitations.deliver_invitation,
-            invitations.close_invitation,
-            invitations.notify_parties,
-            invitations.remind_invitee,
-            refunds.notify_payee,
-            orders.notify_buyer,
-            assignments.notify_holders,
-        ]
-        mail_worker = Worker(
-            client,
-            task_queue=mail_queue(settings.task_queue),
-            activities=mailing,
-            graceful_shutdown_timeout=DRAIN_TIMEOUT,
-            max_concurrent_activities=settings.mails_at_once,
-            max_task_queue_activities_per_second=settings.mail_per_second,
-        )
-        paying: list[Callable[..., object]] = [
-            refunds.request_refund,
-            refunds.look_up_refund,
-            orders.charge_order,
-        ]
-        billing_worker = Worker(
-            client,
-            task_queue=billing_queue(settings.task_queue),
-            activities=paying,
-            graceful_shutdown_timeout=DRAIN_TIMEOUT,
-            max_task_queue_activities_per_second=settings.billing_per_second,
-        )
-        worker = Worker(
-            client,
-            task_queue=settings.task_queue,
-            workflows=workflows,
-            activities=[
-                bulk.invite_slice,
-                invitations.join_account,
-                invitations.end_invitation,
-                invitations.read_invitation,
-                invitations.record_invitation,
-                invitations.preview_invitation,
-                invitations.authorize_admin,
-                moves.move_data,
-                refunds.book_refund,
-                refunds.read_refund,
-                refunds.plan_lookups,
-                orders.open_order,
-                orders.record_order,
-                orders.plan_reduction,
-                orders.end_term,
-                orders.void_order,
-                assignments.commit_assignment,
-                assignments.read_assignment,
-                reminders.record_reminder_run,
-                reminders.signal_stale_invitations,
-                reminders.await_reminders,
-                reminders.notify_inviters,
-            ],
-            interceptors=[HeaderInterceptor(), MessageGuard()],
-            workflow_runner=workflow_runner(shared),
-            graceful_shutdown_timeout=DRAIN_TIMEOUT,
-            max_cached_workflows=CACHED_WORKFLOWS,
-            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-        )
-        async with mail_worker, billing_worker, worker:
-            yield worker
 
 
-def _digest_interval(per_second: float | None) -> timedelta:
-    return timedelta(seconds=1 / per_second) if per_second else timedelta()
+def _invitations(clients: Clients, mailer: SmtpMailer) -> InvitationActivities:
+    return InvitationActivities(
+        store=clients.store.invitations,
+        mailer=mailer,
+        links=clients.signer,
+        operators=clients.settings.operators_mail,
+        sends_at_once=clients.settings.mail_per_second is None,
+    )
+
+
+def _reminders(
+    client: Client, settings: Settings, store: SqlStore, mailer: SmtpMailer
+) -> ReminderActivities:
+    per_second = settings.mail_per_second
+    return ReminderActivities(
+        store=store.reminders,
+        invitations=InvitationVisibility(client, settings.task_queue),
+        mailer=mailer,
+        id_key=settings.id_key,
+        digest_interval=timedelta(seconds=1 / per_second) if per_second else timedelta(),
+    )
 
 
 def workflow_runner(shared: Sequence[str] = PASSTHROUGH_MODULES) -> LightRunner:

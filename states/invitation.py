@@ -123,7 +123,9 @@ def initial_record(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitat
         license=invite.license,
         invited_by=invite.invited_by,
         journal=(
-            JournalEntry(at=at, event=event, from_state=None, to_state=state, by=invite.invited_by),
+            JournalEntry.of(
+                event, at=at, from_state=None, to_state=state.value, by=invite.invited_by
+            ),
         ),
         goes_out_at=at + timedelta(days=invite.heads_up_days) if invite.heads_up_days else None,
         allowed=allowed(InvitationMachine, state),

@@ -65,8 +65,8 @@ def after(
     """
     require(machine, record.state, event)
     to_state = transitions(machine)[record.state.value, event]
-    entry = JournalEntry(
-        at=at, event=event, from_state=record.state.value, to_state=to_state, by=by, note=note
+    entry = JournalEntry.of(
+        event, at=at, from_state=record.state.value, to_state=to_state, by=by, note=note
     )
     return record.with_entry(entry, allowed=allowed(machine, to_state), **changes)
 

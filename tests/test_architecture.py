@@ -1,5 +1,6 @@
 """The layers and the wheel, which have every package."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -24,3 +25,15 @@ def test_the_wheel_holds_the_whole_program() -> None:
     """ADR 0015: the wheel has every package, both entry points and the examples."""
     wheel = TOOLS["hatch"]["build"]["targets"]["wheel"]
     assert set(wheel["only-include"]) == PACKAGES | ENTRY_POINTS | {"examples"}
+
+
+def test_only_one_module_changes_the_counters_of_license_pools() -> None:
+    """ASG-6: each change is one guarded UPDATE, and all of them are in one place."""
+    change = re.compile(r"update\(LicensePoolRow|\.(bought|bought_named|assigned|reserved) [-+]?= ")
+    changing = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if change.search(path.read_text(encoding="utf-8"))
+    }
+    assert changing == {"adapters/sql/licenses/counter.py"}

@@ -21,6 +21,7 @@ from domain.license import Sku
 from domain.order import OrderState
 from domain.refund import RefundState
 from tests.eventually import TIMEOUT
+from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, ANN, JANE, World, a_paying_owner, licensed_users
 
 ROOT = Path(__file__).parent.parent
@@ -106,6 +107,24 @@ async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
         await world.until(JANE, "completed")
     assert len(await world.store.refunds.listed(None)) == 1
     assert await world.audit() == ()
+
+
+async def test_a_stopped_worker_hands_a_stalled_e_mail_to_the_next_one(
+    world_without_worker: World,
+) -> None:
+    """A drain ends within 20 seconds, whatever a mail server does."""
+    world = world_without_worker.patient()
+    async with a_worker(world) as worker:
+        world.smtp.answers["MAIL"] = Misbehaviour.HESITATE
+        await world.invite(JANE)
+        await world.smtp.hesitates_at("MAIL")
+        worker.terminate()
+        async with asyncio.timeout(20):
+            assert await worker.wait() == 0
+    world.smtp.go_on()
+    async with a_worker(world):
+        await world.until(JANE, "pending")
+    assert len(world.mails(to=JANE, event="invitation")) == 1
 
 
 async def charges(world: World) -> list[str]:

@@ -23,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.move import MoveActivities, MoveData
     from activities.refund import ReadRefund, RefundActivities
-    from domain.address import masked
     from domain.error import Refused
     from domain.invitation import CarriedInvitation, Choice, InvitationState
     from domain.journal import ENGINE
@@ -31,12 +30,10 @@ with workflow.unsafe.imports_passed_through():
     from domain.preview import Preview
     from domain.quote import RecordedQuote
     from domain.refund import Refund, RefundPlan, StartRefund
-    from states.refund import initial_record as opening_refund
     from workflows.invitation_details import InvitationLifecycle
     from workflows.lifecycle import refusal_from
     from workflows.options import MOVE, READ, STORE, mail
-    from workflows.refund import RefundWorkflow
-    from workflows.refund import search_attributes as refund_search_attributes
+    from workflows.refund import RefundWorkflow, start_options
 
 REFUND_RESTARTED_AFTER = (
     timedelta(0),
@@ -151,17 +148,12 @@ class InvitationCompletion:
 
     async def _refund_result(self, start: StartRefund) -> Refund | None:
         """Return the finished refund; None if it was ended from outside or runs already."""
-        plan = start.plan
         try:
             return await workflow.execute_child_workflow(
                 RefundWorkflow.run,
                 start,
-                id=plan.workflow_id,
+                **start_options(start),
                 parent_close_policy=ParentClosePolicy.ABANDON,
-                search_attributes=refund_search_attributes(
-                    plan, start.carried or opening_refund(plan)
-                ),
-                static_summary=f"Refund to {masked(plan.payee)}",
             )
         except (ChildWorkflowError, WorkflowAlreadyStartedError):
             return None

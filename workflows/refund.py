@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
@@ -394,12 +395,8 @@ class RefundWatchWorkflow:
             await workflow.execute_child_workflow(
                 RefundWorkflow.run,
                 start,
-                id=start.plan.workflow_id,
+                **start_options(start),
                 parent_close_policy=ParentClosePolicy.ABANDON,
-                search_attributes=search_attributes(
-                    start.plan, start.carried or initial_record(start.plan)
-                ),
-                static_summary=f"Refund to {masked(start.plan.payee)}",
             )
 
 
@@ -416,6 +413,24 @@ def _retried(part: RefundPart, method: str | None) -> RefundPart:
 
 def _with_next_attempt(part: RefundPart) -> RefundPart:
     return part.model_copy(update={"attempt": part.attempt + 1})
+
+
+class RefundStartOptions(TypedDict):
+    """The options of every start of a refund, by a parent or a client."""
+
+    id: str
+    search_attributes: TypedSearchAttributes
+    static_summary: str
+
+
+def start_options(start: StartRefund) -> RefundStartOptions:
+    """Return the id, the search attributes and the summary of the refund."""
+    plan = start.plan
+    return RefundStartOptions(
+        id=plan.workflow_id,
+        search_attributes=search_attributes(plan, start.carried or initial_record(plan)),
+        static_summary=f"Refund to {masked(plan.payee)}",
+    )
 
 
 def search_attributes(plan: RefundPlan, refund: Refund) -> TypedSearchAttributes:

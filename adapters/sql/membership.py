@@ -20,7 +20,7 @@ from adapters.sql.database.schema import (
 from domain.account import Account, Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
-from domain.membership import Membership
+from domain.membership import Membership, require_paid
 
 
 async def require_account(session: AsyncSession, name: str, *, lock: bool = False) -> AccountRow:
@@ -64,6 +64,19 @@ async def require_admin(session: AsyncSession, account: str, admin: str) -> None
     """Raise Refused(not_authorized) unless the person is an owner or admin (INV-1)."""
     if not await is_admin(session, account, admin):
         raise Refused(ErrorCode.NOT_AUTHORIZED, f"{admin} is neither owner nor admin of {account}.")
+
+
+async def require_paid_account(
+    session: AsyncSession, name: str, admin: str, *, lock: bool = False
+) -> AccountRow:
+    """Return a paid account of the admin.
+
+    Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1).
+    """
+    account = await require_account(session, name, lock=lock)
+    await require_admin(session, name, admin)
+    require_paid(account)
+    return account
 
 
 async def is_owner(session: AsyncSession, account: str, email: str) -> bool:

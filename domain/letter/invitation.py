@@ -1,6 +1,7 @@
 """E-mails about an invitation, to the invitee, the inviter and the admins."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -210,92 +211,136 @@ def invitation_letters(
 def _invitation_letters(
     invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
 ) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
-    run, name, last = invite.invitation_id, parties.account_name, invitation.journal[-1]
-    # An invitation may be blocked more than once; each time has its own e-mail.
-    about = f"{len(invitation.journal)}.{run}"
+    letters = _InvitationLetters(invite, invitation, parties)
     match invitation.state:
         case state if state.accepted:
-            yield from _acceptance_letters(invite, invitation, parties)
+            yield from _acceptance_letters(letters)
         case InvitationState.BLOCKED:
-            yield BlockedLetter(
-                id=f"blocked.{about}",
-                reader=parties.invitee,
-                account_name=name,
-                blockers=invitation.blockers,
-                expires_at=invitation.expires_at,
-            )
-        case InvitationState.PENDING if last.event == "unblock":
-            yield UnblockedLetter(
-                id=f"unblocked.{about}",
-                reader=parties.invitee,
-                account_name=name,
-                link=link,
-                expires_at=invitation.deadline,
-            )
+            yield letters.blocked()
+        case InvitationState.PENDING if invitation.journal[-1].event == "unblock":
+            yield letters.unblocked(link)
         case InvitationState.DECLINED:
-            yield DeclinedLetter(
-                id=f"declined.{run}",
-                reader=parties.inviter,
-                account_name=name,
-                invitee=invite.email,
-                reason=last.note,
-            )
+            yield letters.declined()
         case InvitationState.EXPIRED:
-            yield ExpiredLetter(
-                id=f"expired.{run}",
-                reader=parties.inviter,
-                account_name=name,
-                invitee=invite.email,
-                expired_at=last.at,
-            )
+            yield letters.expired()
         case InvitationState.UNDELIVERABLE:
-            yield UndeliverableLetter(
-                id=f"undeliverable.{run}",
-                reader=parties.inviter,
-                account_name=name,
-                invitee=invite.email,
-                answer=last.note or "",
-            )
+            yield letters.undeliverable()
         case InvitationState.SUPERSEDED:
-            yield SupersededLetter(
-                id=f"superseded.{run}",
-                reader=parties.inviter,
-                account_name=name,
-                invitee=invite.email,
-            )
+            yield letters.superseded()
+
+
+@dataclass(frozen=True)
+class _InvitationLetters:
+    """The possible e-mails about the last transition of an invitation."""
+
+    invite: Invite
+    invitation: Invitation
+    parties: InvitationParties
+
+    @property
+    def about(self) -> str:
+        """Return the transition: an invitation may be blocked again, with another e-mail."""
+        return f"{len(self.invitation.journal)}.{self.invite.invitation_id}"
+
+    @property
+    def managed(self) -> bool:
+        """Return whether the person joined without an answer (INV-18)."""
+        return any(entry.event == "join" for entry in self.invitation.journal)
+
+    def blocked(self) -> BlockedLetter:
+        return BlockedLetter(
+            id=f"blocked.{self.about}",
+            reader=self.parties.invitee,
+            account_name=self.parties.account_name,
+            blockers=self.invitation.blockers,
+            expires_at=self.invitation.expires_at,
+        )
+
+    def unblocked(self, link: str) -> UnblockedLetter:
+        return UnblockedLetter(
+            id=f"unblocked.{self.about}",
+            reader=self.parties.invitee,
+            account_name=self.parties.account_name,
+            link=link,
+            expires_at=self.invitation.deadline,
+        )
+
+    def declined(self) -> DeclinedLetter:
+        return DeclinedLetter(
+            id=f"declined.{self.invite.invitation_id}",
+            reader=self.parties.inviter,
+            account_name=self.parties.account_name,
+            invitee=self.invite.email,
+            reason=self.invitation.journal[-1].note,
+        )
+
+    def expired(self) -> ExpiredLetter:
+        return ExpiredLetter(
+            id=f"expired.{self.invite.invitation_id}",
+            reader=self.parties.inviter,
+            account_name=self.parties.account_name,
+            invitee=self.invite.email,
+            expired_at=self.invitation.journal[-1].at,
+        )
+
+    def undeliverable(self) -> UndeliverableLetter:
+        return UndeliverableLetter(
+            id=f"undeliverable.{self.invite.invitation_id}",
+            reader=self.parties.inviter,
+            account_name=self.parties.account_name,
+            invitee=self.invite.email,
+            answer=self.invitation.journal[-1].note or "",
+        )
+
+    def superseded(self) -> SupersededLetter:
+        return SupersededLetter(
+            id=f"superseded.{self.invite.invitation_id}",
+            reader=self.parties.inviter,
+            account_name=self.parties.account_name,
+            invitee=self.invite.email,
+        )
+
+    def welcome(self) -> WelcomeLetter:
+        return WelcomeLetter(
+            id=f"welcome.{self.invite.invitation_id}",
+            reader=self.parties.invitee,
+            account_name=self.parties.account_name,
+            license=self.invite.license,
+            managed=self.managed,
+        )
+
+    def accepted(self) -> AcceptedLetter:
+        return AcceptedLetter(
+            id=f"accepted.{self.invite.invitation_id}",
+            reader=self.parties.inviter,
+            account_name=self.parties.account_name,
+            invitee=self.invite.email,
+            managed=self.managed,
+        )
+
+    def transferred(self, amount: Money) -> TransferredLetter:
+        return TransferredLetter(
+            id=f"transferred.{self.invite.invitation_id}",
+            reader=self.parties.invitee,
+            account_name=self.parties.account_name,
+            amount=amount,
+        )
 
 
 def _acceptance_letters(
-    invite: Invite, invitation: Invitation, parties: InvitationParties
+    letters: _InvitationLetters,
 ) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
-    run, name = invite.invitation_id, parties.account_name
-    managed = any(entry.event == "join" for entry in invitation.journal)
-    yield WelcomeLetter(
-        id=f"welcome.{run}",
-        reader=parties.invitee,
-        account_name=name,
-        license=invite.license,
-        managed=managed,
-    )
-    yield AcceptedLetter(
-        id=f"accepted.{run}",
-        reader=parties.inviter,
-        account_name=name,
-        invitee=invite.email,
-        managed=managed,
-    )
+    invite, parties = letters.invite, letters.parties
+    yield letters.welcome()
+    yield letters.accepted()
     if parties.credited:
-        yield TransferredLetter(
-            id=f"transferred.{run}",
-            reader=parties.invitee,
-            account_name=name,
-            amount=parties.credited,
-        )
-        yield from credit_letters(run, parties.credited, parties.invitee, parties)
+        yield letters.transferred(parties.credited)
+        yield from credit_letters(invite.invitation_id, parties.credited, parties.invitee, parties)
     if parties.licenses_left:
         yield from _licenses_left_letters(invite, parties)
-    if not unfinished(invitation.manifest):
-        yield from _moved_letters(run, invitation.manifest, parties)
+    manifest = letters.invitation.manifest
+    if not unfinished(manifest):
+        yield from _moved_letters(invite.invitation_id, manifest, parties)
 
 
 def _licenses_left_letters(

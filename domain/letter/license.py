@@ -66,27 +66,9 @@ def license_letters(
     """
     readers = {reader.email: reader for reader in parties.holders}
     for number, result in enumerate(results, start=1):
-        reader = readers.get(result.email)
-        if reader is None:
-            continue
-        match result.state:
-            case AssignmentState.ASSIGNED:
-                yield LicenseAssignedLetter(
-                    id=f"license_assigned.{number}.{notice}",
-                    reader=reader,
-                    account_name=parties.account_name,
-                    sku=sku,
-                    capacity=result.capacity,
-                )
-            case AssignmentState.RELEASED:
-                yield LicenseReleasedLetter(
-                    id=f"license_released.{number}.{notice}",
-                    reader=reader,
-                    account_name=parties.account_name,
-                    sku=sku,
-                    # Taking a base license may take an add-on as well (ASG-7).
-                    without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
-                )
+        if reader := readers.get(result.email):
+            about = f"{number}.{notice}"
+            yield from _holder_letters(about, sku, result, reader, parties.account_name)
     if waited and parties.requested_by:
         served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}
         emails = [each.email for each in waited]
@@ -98,3 +80,26 @@ def license_letters(
             served=tuple(email for email in emails if email in served),
             without=tuple(email for email in emails if email not in served),
         )
+
+
+def _holder_letters(
+    about: str, sku: Sku, result: AssignmentResult, reader: Reader, account_name: str
+) -> Iterator[LicenseAssignedLetter | LicenseReleasedLetter]:
+    match result.state:
+        case AssignmentState.ASSIGNED:
+            yield LicenseAssignedLetter(
+                id=f"license_assigned.{about}",
+                reader=reader,
+                account_name=account_name,
+                sku=sku,
+                capacity=result.capacity,
+            )
+        case AssignmentState.RELEASED:
+            yield LicenseReleasedLetter(
+                id=f"license_released.{about}",
+                reader=reader,
+                account_name=account_name,
+                sku=sku,
+                # Taking a base license may take an add-on as well (ASG-7).
+                without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
+            )

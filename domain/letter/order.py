@@ -1,6 +1,7 @@
 """E-mails to the buyer about an order, and to users who lose a license with it (ADD)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -129,81 +130,122 @@ def order_letters(
 
     `lapses_at` is the time at which a waiting review lapses.
     """
-    # An order is renewed for years; each transition has its own e-mail.
-    about = f"{len(order.journal)}.{order.order_id}"
-    yield from _buyer_letters(order, parties, about, lapses_at)
-    for number, holder in enumerate(parties.holders, start=1):
-        yield LicenseEndedLetter(
-            id=f"license_ended.{number}.{about}",
-            reader=holder,
-            account_name=parties.account_name,
-            sku=order.sku,
-            capacity=order.capacity,
-        )
-
-
-def _buyer_letters(
-    order: Order, parties: OrderParties, about: str, lapses_at: AwareDatetime | None
-) -> Iterator[AnyOrderLetter]:
-    buyer, name, quote = parties.buyer, parties.account_name, order.quote
-    amount = order.invoices[-1].amount if order.invoices else quote.due_now
-    ordered = OrderedLicenses(
-        order_id=order.order_id, sku=order.sku, capacity=order.capacity, quantity=order.quantity
-    )
-    next_payment = NextPayment(amount=quote.then, on=quote.next_billing_date, cycle=order.cycle)
+    letters = _OrderLetters(order, parties)
     match order.journal[-1].event:
         case "review" if lapses_at:
-            yield OrderReviewLetter(
-                id=f"order_review.{about}",
-                reader=buyer,
-                account_name=name,
-                order=ordered,
-                due_now=quote.due_now,
-                next_payment=next_payment,
-                lapses_at=lapses_at,
-            )
+            yield letters.review(lapses_at)
         case "activate":
-            yield OrderConfirmedLetter(
-                id=f"order_confirmed.{about}",
-                reader=buyer,
-                account_name=name,
-                order=ordered,
-                amount=amount,
-                next_payment=next_payment,
-            )
+            yield letters.confirmed()
         case "renew":
-            yield OrderRenewedLetter(
-                id=f"order_renewed.{about}",
-                reader=buyer,
-                account_name=name,
-                order=ordered,
-                amount=amount,
-                next_payment=next_payment,
-            )
+            yield letters.renewed()
         case "decline" if next_try_at := order.next_try_at():
-            yield OrderPaymentFailedLetter(
-                id=f"order_payment_failed.{about}",
-                reader=buyer,
-                account_name=name,
-                order=ordered,
-                amount=amount,
-                renewal=order.was_paid,
-                next_try_at=next_try_at,
-            )
+            yield letters.payment_failed(next_try_at)
         case "lapse" | "give_up" | "cancel":
-            yield OrderCancelledLetter(
-                id=f"order_cancelled.{about}",
-                reader=buyer,
-                account_name=name,
-                order=ordered,
-                reason=order.note,
-                ends_on=quote.next_billing_date if order.was_paid else None,
-            )
+            yield letters.cancelled()
         case "end":
-            yield OrderEndedLetter(
-                id=f"order_ended.{about}",
-                reader=buyer,
-                account_name=name,
-                order=ordered,
-                reason=order.note,
-            )
+            yield letters.ended()
+    for number, holder in enumerate(parties.holders, start=1):
+        yield letters.license_ended(number, holder)
+
+
+@dataclass(frozen=True)
+class _OrderLetters:
+    """The possible e-mails about the last transition of an order."""
+
+    order: Order
+    parties: OrderParties
+
+    @property
+    def about(self) -> str:
+        """Return the transition: an order is renewed for years, each time with another e-mail."""
+        return f"{len(self.order.journal)}.{self.order.order_id}"
+
+    @property
+    def ordered(self) -> OrderedLicenses:
+        return OrderedLicenses(
+            order_id=self.order.order_id,
+            sku=self.order.sku,
+            capacity=self.order.capacity,
+            quantity=self.order.quantity,
+        )
+
+    @property
+    def amount(self) -> Money:
+        """Return the amount of the last invoice, else of the quote."""
+        invoices = self.order.invoices
+        return invoices[-1].amount if invoices else self.order.quote.due_now
+
+    @property
+    def next_payment(self) -> NextPayment:
+        quote = self.order.quote
+        return NextPayment(amount=quote.then, on=quote.next_billing_date, cycle=self.order.cycle)
+
+    def review(self, lapses_at: AwareDatetime) -> OrderReviewLetter:
+        return OrderReviewLetter(
+            id=f"order_review.{self.about}",
+            reader=self.parties.buyer,
+            account_name=self.parties.account_name,
+            order=self.ordered,
+            due_now=self.order.quote.due_now,
+            next_payment=self.next_payment,
+            lapses_at=lapses_at,
+        )
+
+    def confirmed(self) -> OrderConfirmedLetter:
+        return OrderConfirmedLetter(
+            id=f"order_confirmed.{self.about}",
+            reader=self.parties.buyer,
+            account_name=self.parties.account_name,
+            order=self.ordered,
+            amount=self.amount,
+            next_payment=self.next_payment,
+        )
+
+    def renewed(self) -> OrderRenewedLetter:
+        return OrderRenewedLetter(
+            id=f"order_renewed.{self.about}",
+            reader=self.parties.buyer,
+            account_name=self.parties.account_name,
+            order=self.ordered,
+            amount=self.amount,
+            next_payment=self.next_payment,
+        )
+
+    def payment_failed(self, next_try_at: AwareDatetime) -> OrderPaymentFailedLetter:
+        return OrderPaymentFailedLetter(
+            id=f"order_payment_failed.{self.about}",
+            reader=self.parties.buyer,
+            account_name=self.parties.account_name,
+            order=self.ordered,
+            amount=self.amount,
+            renewal=self.order.was_paid,
+            next_try_at=next_try_at,
+        )
+
+    def cancelled(self) -> OrderCancelledLetter:
+        return OrderCancelledLetter(
+            id=f"order_cancelled.{self.about}",
+            reader=self.parties.buyer,
+            account_name=self.parties.account_name,
+            order=self.ordered,
+            reason=self.order.note,
+            ends_on=self.order.quote.next_billing_date if self.order.was_paid else None,
+        )
+
+    def ended(self) -> OrderEndedLetter:
+        return OrderEndedLetter(
+            id=f"order_ended.{self.about}",
+            reader=self.parties.buyer,
+            account_name=self.parties.account_name,
+            order=self.ordered,
+            reason=self.order.note,
+        )
+
+    def license_ended(self, number: int, holder: Reader) -> LicenseEndedLetter:
+        return LicenseEndedLetter(
+            id=f"license_ended.{number}.{self.about}",
+            reader=holder,
+            account_name=self.parties.account_name,
+            sku=self.order.sku,
+            capacity=self.order.capacity,
+        )

@@ -1,6 +1,7 @@
 """E-mails to the payee about a refund (REF)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -101,63 +102,99 @@ def refund_letters(
 
     `decided` is the amount that an operator has just closed or retried.
     """
-    moves, name = refund.journal, parties.account_name
-    # A refund may fail again after a retry; each transition has its own e-mail.
-    about, payee = f"{len(moves)}.{plan.refund_id}", parties.payee
-    event = moves[-1].event
+    letters, event = _RefundLetters(plan, refund, parties), refund.journal[-1].event
     if event in {"submit", "settle", "fall_due", "fail"}:
-        yield RefundRequestedLetter(
-            id=f"refund_requested.{plan.refund_id}",
-            reader=payee,
-            account_name=name,
-            amount=refund.amount,
-            arrives_between=plan.arrives_between,
-        )
+        yield letters.requested()
     match event:
         case "settle":
-            # Closed parts may still arrive later, one by one.
-            arrived = sum(part.state is PartState.SUCCEEDED for part in refund.parts)
-            yield RefundSettledLetter(
-                id=f"refund_settled.{arrived}.{about}",
-                reader=payee,
-                account_name=name,
-                amount=refund.returned,
-            )
+            yield letters.settled()
         case "fall_due":
-            yield RefundOverdueLetter(
-                id=f"refund_overdue.{about}",
-                reader=payee,
-                account_name=name,
-                amount=refund.amount_open,
-                arrives_between=plan.arrives_between,
-                operators_know=operators_know,
-            )
+            yield letters.overdue(operators_know)
         case "fail":
-            yield RefundFailedLetter(
-                id=f"refund_failed.{about}", reader=payee, account_name=name, amount=refund.failed
-            )
+            yield letters.failed()
         case "retry" if decided:
-            yield RefundRetriedLetter(
-                id=f"refund_retried.{about}",
-                reader=payee,
-                account_name=name,
-                amount=decided,
-                to_another_method=moves[-1].note is not None,
-            )
+            yield letters.retried(decided)
         case "close" | "resume" if decided:
-            yield RefundClosedLetter(
-                id=f"refund_closed.{about}",
-                reader=payee,
-                account_name=name,
-                amount=decided,
-                reason=moves[-1].note or "",
-                still_open=refund.amount_open if refund.amount_open.amount else None,
-            )
+            yield letters.closed(decided)
         case "convert" | "resume" if refund.converted.amount:
-            yield RefundConvertedLetter(
-                id=f"refund_converted.{about}",
-                reader=payee,
-                account_name=name,
-                amount=refund.converted,
-            )
-            yield from credit_letters(about, refund.converted, payee, parties)
+            yield letters.converted()
+            yield from credit_letters(letters.about, refund.converted, parties.payee, parties)
+
+
+@dataclass(frozen=True)
+class _RefundLetters:
+    """The possible e-mails about the last transition of a refund."""
+
+    plan: RefundPlan
+    refund: Refund
+    parties: RefundParties
+
+    @property
+    def about(self) -> str:
+        """Return the transition: a refund may fail again after a retry, with another e-mail."""
+        return f"{len(self.refund.journal)}.{self.plan.refund_id}"
+
+    def requested(self) -> RefundRequestedLetter:
+        return RefundRequestedLetter(
+            id=f"refund_requested.{self.plan.refund_id}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=self.refund.amount,
+            arrives_between=self.plan.arrives_between,
+        )
+
+    def settled(self) -> RefundSettledLetter:
+        # Closed parts may still arrive later, one by one.
+        arrived = sum(part.state is PartState.SUCCEEDED for part in self.refund.parts)
+        return RefundSettledLetter(
+            id=f"refund_settled.{arrived}.{self.about}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=self.refund.returned,
+        )
+
+    def overdue(self, operators_know: bool) -> RefundOverdueLetter:
+        return RefundOverdueLetter(
+            id=f"refund_overdue.{self.about}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=self.refund.amount_open,
+            arrives_between=self.plan.arrives_between,
+            operators_know=operators_know,
+        )
+
+    def failed(self) -> RefundFailedLetter:
+        return RefundFailedLetter(
+            id=f"refund_failed.{self.about}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=self.refund.failed,
+        )
+
+    def retried(self, amount: Money) -> RefundRetriedLetter:
+        return RefundRetriedLetter(
+            id=f"refund_retried.{self.about}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=amount,
+            to_another_method=self.refund.journal[-1].note is not None,
+        )
+
+    def closed(self, amount: Money) -> RefundClosedLetter:
+        still_open = self.refund.amount_open
+        return RefundClosedLetter(
+            id=f"refund_closed.{self.about}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=amount,
+            reason=self.refund.journal[-1].note or "",
+            still_open=still_open if still_open.amount else None,
+        )
+
+    def converted(self) -> RefundConvertedLetter:
+        return RefundConvertedLetter(
+            id=f"refund_converted.{self.about}",
+            reader=self.parties.payee,
+            account_name=self.parties.account_name,
+            amount=self.refund.converted,
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import AccountJoined, JoinAccount
@@ -196,11 +196,13 @@ async def _leave(
     """End the membership, return its licenses, and close an owner's account (SRC-2)."""
     ended = await _close(session, rows.accounts, closing, at) if closing else []
     await leave(session, membership, at)
-    membership.until = at
-    membership.leaving = f"invitation:{rows.invitation.invitation_id}"
-    # Before the new membership: a person is on one account at every moment.
-    await session.flush()
-    # After `leave`, which records the add-on that the owner loses, for the admins (TRF-3).
+    # A statement, which precedes the new membership: a person is on one account at a time.
+    await session.execute(
+        update(MembershipRow)
+        .where(MembershipRow.id == membership.id)
+        .values(until=at, leaving=f"invitation:{rows.invitation.invitation_id}")
+    )
+    # After `leave`: it records the add-on of the owner, of which the admins are notified (TRF-3).
     await release_licenses(session, ended, at)
 
 

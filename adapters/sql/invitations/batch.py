@@ -59,7 +59,6 @@ class SqlBatches:
             session.add(
                 StoredBatchRow(batch_id=batch.batch_id, digest=digest, filed_at=at, ordered=batch)
             )
-            await session.flush()
             await session.execute(
                 insert(BatchPersonRow),
                 [_row_values(batch.batch_id, row) for row in rows],
@@ -122,7 +121,6 @@ class SqlBatches:
                 bind_run(session, invitation, started[invitation.invitation_id] or "")
                 bound.add(invitation.invitation_id)
             done = [o for o in outcomes if o.run_id is None or o.invitation_id in bound]
-            await session.flush()
             if done:
                 await session.execute(
                     update(BatchPersonRow),

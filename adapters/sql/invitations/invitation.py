@@ -33,6 +33,7 @@ from adapters.sql.membership import (
     membership_of,
     require_account,
     require_admin,
+    require_paid_account,
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
@@ -47,10 +48,9 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.ledger import credit_of, credit_transfer_ids
-from domain.letter.base import Reader
 from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
-from domain.membership import require_invitable, require_paid
+from domain.membership import require_invitable
 from domain.money import Money, total
 from domain.preview import loss_notices, staying_notices
 
@@ -73,9 +73,7 @@ class SqlInvitations:
         """
         async with writing(self._engine) as session:
             await advisory_lock_on_invitee(session, invite.email)
-            target = await require_account(session, invite.account, lock=True)
-            await require_admin(session, invite.account, invite.invited_by)
-            require_paid(target)
+            await require_paid_account(session, invite.account, invite.invited_by, lock=True)
             return await _claim(session, invite, initial_record, at)
 
     async def claim_all(
@@ -201,9 +199,7 @@ class SqlInvitations:
         Raises Refused: `not_found`, `not_authorized`, `target_not_paid` (INV-1).
         """
         async with reading(self._engine) as session:
-            target = await require_account(session, account)
-            await require_admin(session, account, admin)
-            require_paid(target)
+            target = await require_paid_account(session, account, admin)
             return target.managed_domains
 
     async def invited_with_owner(self, invitation_id: str) -> list[str]:
@@ -307,20 +303,16 @@ class SqlInvitations:
             if await session.get(InvitationRow, invite.invitation_id) is None:
                 raise Refused(ErrorCode.CONFLICT, "The invitation was released before it began.")
             target = await require_account(session, invite.account)
-            inviter = await user_or_owner(session, invite.account, invite.invited_by)
-            invitee = await session.get(PersonRow, invite.email)
+            user = await user_or_owner(session, invite.account, invite.invited_by)
+            inviter = user.person if user else PersonRow(email=invite.invited_by)
+            found = await session.get(PersonRow, invite.email)
+            invitee = found or PersonRow(email=invite.email, name=invite.name)
             source = await source_of(session, invite)
             parties = InvitationParties(
                 account_name=target.name,
-                inviter=_letter_reader(
-                    inviter.person if inviter else PersonRow(email=invite.invited_by),
-                    invite,
-                    target.time_zone,
-                ),
-                invitee=_letter_reader(
-                    invitee or PersonRow(email=invite.email, name=invite.name),
-                    invite,
-                    source.time_zone if source else target.time_zone,
+                inviter=inviter.as_reader(target.time_zone, invite.locale),
+                invitee=invitee.as_reader(
+                    source.time_zone if source else target.time_zone, invite.locale
                 ).model_copy(update={"email": invite.mail_to or invite.email}),
                 loses=loss_notices(source, invite.email, invite.license),
                 stays=staying_notices(source, invite.email, target.name),
@@ -415,9 +407,7 @@ async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
 async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
     """Return the refusal of every row, if the inviter may not invite into the account (INV-1)."""
     try:
-        target = await require_account(session, invite.account, lock=True)
-        await require_admin(session, invite.account, invite.invited_by)
-        require_paid(target)
+        await require_paid_account(session, invite.account, invite.invited_by, lock=True)
     except Refused as refused:
         return refused
     return None
@@ -472,16 +462,6 @@ async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
     return row
 
 
-def _letter_reader(person: PersonRow, invite: Invite, time_zone: str) -> Reader:
-    """Return the person as a reader, in their own language and zone if known (TXT-1)."""
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or invite.locale or "en",
-        time_zone=person.time_zone or time_zone,
-    )
-
-
 async def _with_admins(
     session: AsyncSession,
     parties: InvitationParties,
@@ -494,7 +474,7 @@ async def _with_admins(
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
-            "admins": tuple(_letter_reader(admin, invite, target.time_zone) for admin in admins),
+            "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
             "credited": await _credited(session, invite, target.currency),
         }
     )

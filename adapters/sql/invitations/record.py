@@ -3,19 +3,24 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.database.schema import NO_CAPACITY, WORKPLACE, InvitationRow, LicensePoolRow
+from adapters.sql.database.schema import NO_CAPACITY, InvitationRow
+from adapters.sql.licenses.counter import (
+    assign_reserved,
+    claim,
+    free_base_licenses,
+    release_reserved,
+    reserve,
+)
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import locked_accounts
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
+from domain.license import Sku
 
 UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
 """Neither accepted nor ended: a seat may still be reserved for it."""
-
-_FREE: Final = LicensePoolRow.bought - LicensePoolRow.assigned - LicensePoolRow.reserved
 
 
 def store_record(row: InvitationRow, invitation: Invitation) -> None:
@@ -59,8 +64,7 @@ async def free_seats(session: AsyncSession, invite: Invite) -> int:
     """Return how many base licenses are free; 0 for an invitation that needs none (INV-15)."""
     if invite.license is not License.LICENSED:
         return 0
-    query = select(_FREE).where(*_base_licenses(invite.account))
-    return (await session.scalars(query)).one()
+    return await free_base_licenses(session, invite.account)
 
 
 async def reserve_seat(session: AsyncSession, invite: Invite) -> bool:
@@ -70,31 +74,21 @@ async def reserve_seat(session: AsyncSession, invite: Invite) -> bool:
     """
     if invite.license is not License.LICENSED:
         return False
-    reserved = await session.scalar(
-        update(LicensePoolRow)
-        .where(*_base_licenses(invite.account), _FREE > 0)
-        .values(reserved=LicensePoolRow.reserved + 1)
-        .returning(LicensePoolRow.account_id)
-    )
-    if reserved is None:
-        raise Refused(ErrorCode.NO_SEATS, f"{invite.account} has no free license.")
+    if not await reserve(session, invite.account):
+        raise _no_seats(invite.account)
     return True
 
 
 async def assign_seat(session: AsyncSession, row: InvitationRow) -> None:
     """Assign the seat that is reserved for the invitation, else a free one (INV-15).
 
-    The database refuses to overdraw the pool (ASG-6).
+    Raises Refused: `no_seats`.
     """
-    await session.execute(
-        update(LicensePoolRow)
-        .where(*_base_licenses(row.account_id))
-        .values(
-            assigned=LicensePoolRow.assigned + 1,
-            reserved=LicensePoolRow.reserved - int(row.seat_reserved),
-        )
-    )
-    row.seat_reserved = False
+    if row.seat_reserved:
+        await assign_reserved(session, row.account_id)
+        row.seat_reserved = False
+    elif not await claim(session, row.account_id, Sku.WORKPLACE, NO_CAPACITY):
+        raise _no_seats(row.account_id)
 
 
 async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
@@ -104,18 +98,10 @@ async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) 
     """
     if row.seat_reserved:
         await locked_accounts(session, [row.account_id])
-        await session.execute(
-            update(LicensePoolRow)
-            .where(*_base_licenses(row.account_id))
-            .values(reserved=LicensePoolRow.reserved - 1)
-        )
+        await release_reserved(session, row.account_id)
         row.seat_reserved = False
         await assign_waiting(session, row.account_id, at)
 
 
-def _base_licenses(account: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        LicensePoolRow.account_id == account,
-        LicensePoolRow.sku == WORKPLACE,
-        LicensePoolRow.capacity == NO_CAPACITY,
-    )
+def _no_seats(account: str) -> Refused:
+    return Refused(ErrorCode.NO_SEATS, f"{account} has no free license.")

@@ -13,7 +13,6 @@ from adapters.sql.database.schema import InvitationRow, LetterRow, PersonRow, Re
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import require_account, user_or_owner
 from domain.invitation import REMINDABLE
-from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
 
 _LAST_RUNS: Final = 10
@@ -84,7 +83,7 @@ class SqlReminders:
                 # An owner reads the invitations of all inviters who have left in one digest.
                 before = digests.get(person.email)
                 digests[person.email] = InviterToNotify(
-                    reader=_letter_reader(person, target.time_zone),
+                    reader=person.as_reader(target.time_zone),
                     account_name=target.name,
                     invitations=_by_quiet([*(before.invitations if before else ()), *stale]),
                 )
@@ -124,15 +123,6 @@ def _stale(run_id: str, quiet_before: datetime) -> ColumnElement[bool]:
     """Return the filter of unanswered invitations that are quiet, or reminded by this run."""
     return InvitationRow.state.in_(REMINDABLE) & or_(
         InvitationRow.quiet_since <= quiet_before, InvitationRow.reminded_by == run_id
-    )
-
-
-def _letter_reader(person: PersonRow, time_zone: str) -> Reader:
-    return Reader(
-        email=person.email,
-        name=person.name,
-        locale=person.locale or "en",
-        time_zone=person.time_zone or time_zone,
     )
 
 

@@ -27,7 +27,7 @@ from adapters.sql.licenses.pool import (
     not_a_user_error,
     waiting,
 )
-from adapters.sql.membership import require_account, require_admin
+from adapters.sql.membership import require_account, require_admin, require_paid_account
 from domain.assignment import (
     AssignLicenses,
     Assignment,
@@ -104,9 +104,7 @@ class SqlAssignments:
         Raises Refused: `not_found`, `not_authorized`, `target_not_paid`.
         """
         async with reading(self._engine) as session:
-            row = await require_account(session, account)
-            await require_admin(session, account, admin)
-            require_paid(row)
+            await require_paid_account(session, account, admin)
 
     async def unassign(
         self,
@@ -118,7 +116,7 @@ class SqlAssignments:
         *,
         cascade: bool = False,
     ) -> list[AssignmentResult]:
-        """Release the licenses of users; return a result for each, with the meetings affected.
+        """Release licenses of users; return a result for each, with the meetings affected.
 
         A user without a license is `released` too, and no longer waits for one. A person who
         is not on the account is `refused` (`not_found`), and so is a user who would lose the
@@ -127,9 +125,7 @@ class SqlAssignments:
         `not_authorized`, `target_not_paid`.
         """
         async with writing(self._engine) as session:
-            row = await require_account(session, account, lock=True)
-            await require_admin(session, account, by)
-            require_paid(row)
+            await require_paid_account(session, account, by, lock=True)
             users = await users_of(session, account, emails)
             results: list[AssignmentResult] = []
             for email in emails:

@@ -1,19 +1,22 @@
-"""The counters of license pools, each changed by one guarded UPDATE (ASG-6).
+"""The counters of license pools, changed only here, each by one guarded UPDATE (ASG-6).
 
 The caller has locked the account. Each statement also updates the pools loaded in the session.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.database.schema import WORKPLACE, LicensePoolRow
+from adapters.sql.database.schema import NO_CAPACITY, WORKPLACE, LicensePoolRow
 from adapters.sql.database.transaction import insert_missing
 from domain.license import ImportedCount, Sku
 
 Pools = Mapping[tuple[str, int], LicensePoolRow]
 """Pools by SKU and capacity."""
+
+_FREE: Final = LicensePoolRow.bought - LicensePoolRow.assigned - LicensePoolRow.reserved
 
 
 async def pools_of(session: AsyncSession, account: str) -> Pools:
@@ -33,10 +36,7 @@ async def claim(session: AsyncSession, account: str, sku: Sku, capacity: int) ->
     """
     claimed = await session.scalar(
         update(LicensePoolRow)
-        .where(
-            _is_pool(account, sku, capacity),
-            LicensePoolRow.assigned + LicensePoolRow.reserved < LicensePoolRow.bought,
-        )
+        .where(_is_pool(account, sku, capacity), _FREE > 0)
         .values(assigned=LicensePoolRow.assigned + 1)
         .returning(LicensePoolRow.account_id)
     )
@@ -49,6 +49,38 @@ async def return_license(session: AsyncSession, account: str, sku: Sku, capacity
         update(LicensePoolRow)
         .where(_is_pool(account, sku, capacity))
         .values(assigned=LicensePoolRow.assigned - 1)
+    )
+
+
+async def free_base_licenses(session: AsyncSession, account: str) -> int:
+    """Return how many base licenses are neither assigned nor reserved."""
+    return (await session.scalars(select(_FREE).where(_is_base(account)))).one()
+
+
+async def reserve(session: AsyncSession, account: str) -> bool:
+    """Reserve one free base license; return False if there is none (INV-15)."""
+    reserved = await session.scalar(
+        update(LicensePoolRow)
+        .where(_is_base(account), _FREE > 0)
+        .values(reserved=LicensePoolRow.reserved + 1)
+        .returning(LicensePoolRow.account_id)
+    )
+    return reserved is not None
+
+
+async def assign_reserved(session: AsyncSession, account: str) -> None:
+    """Assign one reserved base license; the database refuses to go below zero (INV-15)."""
+    await session.execute(
+        update(LicensePoolRow)
+        .where(_is_base(account))
+        .values(assigned=LicensePoolRow.assigned + 1, reserved=LicensePoolRow.reserved - 1)
+    )
+
+
+async def release_reserved(session: AsyncSession, account: str) -> None:
+    """Release one reserved base license; the database refuses to go below zero (INV-15)."""
+    await session.execute(
+        update(LicensePoolRow).where(_is_base(account)).values(reserved=LicensePoolRow.reserved - 1)
     )
 
 
@@ -89,6 +121,10 @@ async def _create(session: AsyncSession, account: str, sku: Sku, capacity: int) 
     key = {"account_id": account, "sku": sku, "capacity": capacity}
     empty = {"bought": 0, "assigned": 0, "reserved": 0}
     await insert_missing(session, LicensePoolRow, [key | empty])
+
+
+def _is_base(account: str) -> ColumnElement[bool]:
+    return _is_pool(account, Sku.WORKPLACE, NO_CAPACITY)
 
 
 def _is_pool(account: str, sku: Sku, capacity: int) -> ColumnElement[bool]:

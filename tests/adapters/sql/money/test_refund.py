@@ -150,7 +150,7 @@ async def test_the_next_lookups_follow_the_last_ones(scenario: StoreScenario) ->
 
 async def test_an_unknown_refund_is_not_found(scenario: StoreScenario) -> None:
     """Contract, error codes: `not_found`."""
-    for call in (scenario.store.refunds.latest, scenario.store.refunds.order_of):
+    for call in (scenario.store.refunds.latest, scenario.store.refunds.plan_of):
         with pytest.raises(Refused) as refused:
             await call("rf-nothing")
         assert refused.value.code is ErrorCode.NOT_FOUND
