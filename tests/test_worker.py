@@ -86,7 +86,7 @@ async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
 async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     world_without_worker: World,
 ) -> None:
-    """REF-5: it is killed between the store's transaction and the provider's response."""
+    """REF-5: it is killed after the commit and before the request to the provider."""
     world = world_without_worker.patient()
 
     async def accepted_in_the_store() -> bool:

@@ -197,7 +197,10 @@ class InvitationMail:
             self._start_reminder(DueReminder(number=number, run=run))
 
     def _reminder_is_due(self) -> bool:
-        """Return whether a reminder is due while no other e-mail is being sent (REM-1)."""
+        """Return whether a reminder is due and no other e-mail is being sent (REM-1).
+
+        The others are the heads-up, the invitation e-mail and a reminder of this invitation.
+        """
         now, policy = workflow.now(), self._lifecycle.invite.policy
         invitation = self._lifecycle.record
         due, deadline = invitation.remindable_from(policy), invitation.expires_at
@@ -206,7 +209,8 @@ class InvitationMail:
             and due <= now
             and not (deadline and deadline <= now)
             and not (self._mail_due or self._reminder)
-            # A resent invitation e-mail counts as a reminder.
+            # The quiet time also counts from the delivery of a resent e-mail, which may be days
+            # after the `resend` entry.
             and not (self._mailed_at and now < self._mailed_at + policy.remind_after)
         )
 

@@ -161,7 +161,7 @@ class RefundWorkflow:
 
     @property
     def _lookup_allowed(self) -> bool:
-        """True if a look-up is requested and the provider has answered every request."""
+        """True if a look-up is requested and the request of every part has been answered."""
         return self._lookup_requested and self._is_requested
 
     async def _look_up_if_due(self) -> None:

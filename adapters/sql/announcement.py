@@ -37,10 +37,11 @@ class SqlAnnouncements:
 
 
 async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:
-    """Announce a change of `accounts` to the open invitations of their owners.
+    """Insert a row for each unanswered invitation of the owners of `accounts`.
 
-    The caller has locked the accounts. Pending invitations are included, because an acceptance
-    in progress may have found a blocker that is cleared now.
+    Its workflow then rechecks the blockers. The caller has locked the accounts. Pending
+    invitations are included, because an acceptance in progress may have found a blocker that is
+    cleared now.
     """
     owners = await session.scalars(
         select(MembershipRow.email).where(

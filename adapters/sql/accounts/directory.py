@@ -261,7 +261,8 @@ async def _import_account(
     await apply_automatically(session, row, at)
     await import_addons(session, row, account, counts, at)
     await assign_waiting(session, row.id, at)
-    # Statements have changed them in the database, not in the session.
+    # The ledger's statements have changed the balance, and pools may have been inserted; neither
+    # is in the objects of the session. The counters of loaded pools are.
     session.expire(row, ["credit_balance", "pools"])
 
 

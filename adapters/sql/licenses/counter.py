@@ -1,4 +1,7 @@
-"""The counters of license pools, changed only here, each by one guarded UPDATE (ASG-6).
+"""The counters of license pools, changed only here, each by one UPDATE (ASG-6).
+
+A license is taken or reserved only while one is free; CHECK constraints refuse every other
+overdrawn pool.
 
 The caller has locked the account. Each statement also updates the pools loaded in the session.
 """

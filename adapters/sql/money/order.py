@@ -149,7 +149,7 @@ class SqlOrders:
             return row.record
 
     async def declined(self, order: Order, at: datetime) -> Order:
-        """Record that every payment method has declined, once per attempt (ADD-4)."""
+        """Record that every payment method has declined, once per try (ADD-4)."""
         async with writing(self._engine) as session:
             _, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
