@@ -1,6 +1,7 @@
 """Blockers of an owner's acceptance, and the times of rechecks (BLK)."""
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from domain.account import Account
 from domain.invitation import Blocker, BlockerItem
@@ -15,6 +16,14 @@ RECHECK_AFTER = (
 )
 RECHECK_EVERY = timedelta(hours=24)
 """The rechecks of a blocked invitation, which find changes that were not announced (BLK-4)."""
+
+
+class BlockerCode(StrEnum):
+    """The code of a blocker, as commands print it and the search attribute `Blockers` holds it."""
+
+    OTHER_USERS_OR_ROOMS = "1009"
+    OUTSTANDING_INVOICE = "outstanding_invoice"
+    CANCELLATION_PENDING = "cancellation_pending"
 
 
 def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
@@ -42,7 +51,7 @@ def _others_left(source: Account, owner: str) -> Blocker:
     users = (BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner)
     rooms = (BlockerItem(kind="room", id=room.id) for room in source.rooms)
     return Blocker(
-        code="1009",
+        code=BlockerCode.OTHER_USERS_OR_ROOMS,
         message="Your account still has other users or rooms.",
         remedy="Delete, unlink or invite the other users, and delete the rooms.",
         cleared_by="owner of the source account",
@@ -52,7 +61,7 @@ def _others_left(source: Account, owner: str) -> Blocker:
 
 def _open_invoices(source: Account) -> Blocker:
     return Blocker(
-        code="outstanding_invoice",
+        code=BlockerCode.OUTSTANDING_INVOICE,
         message="Your account has open invoices.",
         remedy="Pay the invoices.",
         cleared_by="owner of the source account",
@@ -70,7 +79,7 @@ def _open_invoices(source: Account) -> Blocker:
 
 def _pending_cancellation(source: Account) -> Blocker:
     return Blocker(
-        code="cancellation_pending",
+        code=BlockerCode.CANCELLATION_PENDING,
         message="A cancellation of your plan is pending.",
         remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
         cleared_by="owner of the source account",

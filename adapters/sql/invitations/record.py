@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from adapters.sql.database.schema import NO_CAPACITY, InvitationRow
 from adapters.sql.licenses.counter import (
     assign_reserved,
-    claim,
     free_base_licenses,
     release_reserved,
     reserve,
+    take_free_license,
 )
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import locked_accounts
@@ -87,7 +87,7 @@ async def assign_seat(session: AsyncSession, row: InvitationRow) -> None:
     if row.seat_reserved:
         await assign_reserved(session, row.account_id)
         row.seat_reserved = False
-    elif not await claim(session, row.account_id, Sku.WORKPLACE, NO_CAPACITY):
+    elif not await take_free_license(session, row.account_id, Sku.WORKPLACE, NO_CAPACITY):
         raise _no_seats(row.account_id)
 
 
