@@ -1,4 +1,7 @@
-"""Blockers of an owner's acceptance, and the times of rechecks (BLK)."""
+"""Blockers of an owner's acceptance, and the times of rechecks (BLK).
+
+`docs/add-a-blocker.md` lists what a new blocker changes.
+"""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
