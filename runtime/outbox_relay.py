@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.sql.announcement import SqlAnnouncements
+from adapters.sql.outbox import SqlAnnouncements
 
 INTERVAL = timedelta(seconds=1)
 INTERVAL_AFTER_FAILURE = timedelta(seconds=5)

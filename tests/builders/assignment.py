@@ -5,9 +5,9 @@ from typing import Any
 from uuid import uuid4
 
 from domain.account import User
-from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.license import LicensePool, Sku
+from domain.outbox import LICENSES_FREED
 from tests.builders.account import NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
 

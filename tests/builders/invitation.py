@@ -14,8 +14,8 @@ from activities.invitation import (
 )
 from adapters.sql.store import SqlStore
 from domain.account import Account
-from domain.announcement import Announcement
 from domain.invitation import Choice, Invitation, Invite, License
+from domain.outbox import Announcement
 from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after

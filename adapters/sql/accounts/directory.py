@@ -15,7 +15,6 @@ from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
-from adapters.sql.announcement import announce_to
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -46,6 +45,7 @@ from adapters.sql.membership import load_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
+from adapters.sql.outbox import announce_to
 from domain.account import (
     Account,
     Directory,

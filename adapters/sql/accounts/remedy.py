@@ -11,7 +11,6 @@ from decimal import Decimal
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.announcement import announce
 from adapters.sql.database.schema import (
     AccountRow,
     InvoiceRow,
@@ -28,6 +27,7 @@ from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import current_membership, require_account
 from adapters.sql.money.ledger import count_entries, post
 from adapters.sql.money.payment_method import first_accepting_method
+from adapters.sql.outbox import announce
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
 from domain.ledger import charge, methods_of

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import AccountJoined, JoinAccount
 from adapters.calendar import calendar_of
-from adapters.sql.announcement import announce, announce_change
 from adapters.sql.database.schema import (
     AccountRow,
     InvitationRow,
@@ -36,6 +35,7 @@ from adapters.sql.membership import (
 )
 from adapters.sql.money.order import end_orders, release_licenses
 from adapters.sql.money.settlement import refund_of, write_settlement
+from adapters.sql.outbox import announce, announce_change
 from domain.acceptance import (
     SUPERSEDED,
     Acceptance,

@@ -13,7 +13,6 @@ from activities.invitation import (
     JoinAccount,
     PreviewInvitation,
 )
-from adapters.sql.announcement import announce_change
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
 from adapters.sql.database.transaction import advisory_lock_on_invitee, reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
@@ -37,6 +36,7 @@ from adapters.sql.membership import (
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
+from adapters.sql.outbox import announce_change
 from domain.account import Role
 from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused

@@ -24,10 +24,10 @@ from adapters.sql.licenses.license import (
     remove_license,
     users_of,
 )
-from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignmentState, assignment_workflow
 from domain.error import ErrorCode, Refused
 from domain.license import Sku, cannot_serve, missing_license, users_to_release
+from domain.outbox import LICENSES_FREED
 
 
 async def grow(

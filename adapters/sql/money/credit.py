@@ -6,11 +6,11 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.announcement import announce
 from adapters.sql.database.schema import AccountRow, InvoiceRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import require_account
 from adapters.sql.money.ledger import balance, count_entries, entries_of, post
+from adapters.sql.outbox import announce
 from domain.credit import Credit, apply_credit
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of

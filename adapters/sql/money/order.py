@@ -35,7 +35,6 @@ from adapters.sql.money.order_invoice import (
     void_invoices,
 )
 from adapters.sql.money.payment_method import payment_methods
-from domain.announcement import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
 from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.day import begin, day_of
@@ -57,6 +56,7 @@ from domain.order import (
     require_releasable,
     require_valid_order,
 )
+from domain.outbox import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
 from states.lifecycle import after
 from states.order import OrderMachine, ending_event, initial_record
 

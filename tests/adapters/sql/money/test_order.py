@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.order import OrderPayment
 from domain.account import Directory
-from domain.announcement import ACCOUNT_CLOSED
 from domain.charge import EXAMPLE_CARD
 from domain.day import begin
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import Order, OrderState
+from domain.outbox import ACCOUNT_CLOSED
 from tests.builders.account import ADMIN, NOON, account, directory, eur, user
 from tests.builders.invitation import StoreScenario
 from tests.builders.order import BUYER, DAY, STAFF, OrderScenario, an_order

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from adapters.sql.database.schema import UNANSWERED, AnnouncementRow, InvitationRow, MembershipRow
 from adapters.sql.database.transaction import chunked, reading, writing
 from domain.account import Role
-from domain.announcement import Announcement
+from domain.outbox import Announcement
 
 
 class SqlAnnouncements:
