@@ -18,7 +18,7 @@ RECHECK_AFTER = (
     timedelta(hours=6),
 )
 RECHECK_EVERY = timedelta(hours=24)
-"""The rechecks of a blocked invitation, which find changes that were not announced (BLK-4)."""
+"""The rechecks of a blocked invitation, which find changes without an outbox row (BLK-4)."""
 
 
 class BlockerCode(StrEnum):

@@ -10,33 +10,31 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.schema import UNANSWERED, AnnouncementRow, InvitationRow, MembershipRow
+from adapters.sql.database.schema import UNANSWERED, InvitationRow, MembershipRow, OutboxRow
 from adapters.sql.database.transaction import chunked, reading, writing
 from domain.account import Role
-from domain.outbox import Announcement
+from domain.outbox import WorkflowSignal
 
 
-class SqlAnnouncements:
-    """The announcements that have not been sent yet."""
+class SqlOutbox:
+    """The signals that have not been sent yet."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def oldest(self, limit: int) -> list[Announcement]:
-        """Return at most `limit` announcements, the oldest first."""
+    async def oldest(self, limit: int) -> list[WorkflowSignal]:
+        """Return at most `limit` signals, the oldest first."""
         async with reading(self._engine) as session:
-            rows = await session.scalars(
-                select(AnnouncementRow).order_by(AnnouncementRow.number).limit(limit)
-            )
-            return [Announcement.model_validate(row, from_attributes=True) for row in rows]
+            rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.number).limit(limit))
+            return [WorkflowSignal.model_validate(row, from_attributes=True) for row in rows]
 
     async def done(self, number: int) -> None:
-        """Delete an announcement that was sent, or whose workflow has ended; may be repeated."""
+        """Delete a signal that was sent, or whose workflow has ended; may be repeated."""
         async with writing(self._engine) as session:
-            await session.execute(delete(AnnouncementRow).where(AnnouncementRow.number == number))
+            await session.execute(delete(OutboxRow).where(OutboxRow.number == number))
 
 
-async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:
+async def signal_owners(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:
     """Insert a row for each unanswered invitation of the owners of `accounts`.
 
     Its workflow then rechecks the blockers. The caller has locked the accounts. Pending
@@ -50,11 +48,11 @@ async def announce(session: AsyncSession, accounts: Iterable[str], at: datetime)
             MembershipRow.role == Role.OWNER,
         )
     )
-    await announce_to(session, owners.all(), at)
+    await signal_invitees(session, owners.all(), at)
 
 
-async def announce_to(session: AsyncSession, emails: Sequence[str], at: datetime) -> None:
-    """Announce a change to all open invitations of these people."""
+async def signal_invitees(session: AsyncSession, emails: Sequence[str], at: datetime) -> None:
+    """Insert a row for each unanswered invitation of these people."""
     for some in chunked(emails):
         rows = await session.scalars(
             select(InvitationRow)
@@ -62,13 +60,13 @@ async def announce_to(session: AsyncSession, emails: Sequence[str], at: datetime
             .order_by(InvitationRow.invitation_id)
         )
         for row in rows:
-            announce_change(session, row, at)
+            signal_invitation(session, row, at)
 
 
-def announce_change(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
-    """Announce a change of the invitation, possibly its end, to its workflow.
+def signal_invitation(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
+    """Insert a row for the workflow of a changed invitation, possibly one that has ended.
 
-    An invitation that is not bound to a run is announced when it is bound.
+    An invitation that is not bound to a run gets its row when it is bound.
     """
     if row.run_id:
-        session.add(AnnouncementRow(workflow_id=row.record.workflow_id, run_id=row.run_id, at=at))
+        session.add(OutboxRow(workflow_id=row.record.workflow_id, run_id=row.run_id, at=at))

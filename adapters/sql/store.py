@@ -19,7 +19,7 @@ from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
-from adapters.sql.outbox import SqlAnnouncements
+from adapters.sql.outbox import SqlOutbox
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
 
@@ -43,7 +43,7 @@ class SqlStore:
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
         self.reminders = SqlReminders(engine)
-        self.announcements = SqlAnnouncements(engine)
+        self.outbox = SqlOutbox(engine)
 
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

@@ -112,9 +112,9 @@ async def held_capacities(scenario: StoreScenario, name: str) -> tuple[list[int]
 async def notified_requests(scenario: StoreScenario) -> set[str]:
     """Return the requests whose workflows were signalled since the last call."""
     return {
-        announcement.workflow_id.removeprefix("assignment/crew/")
-        for announcement in await scenario.take_announcements()
-        if announcement.signal == LICENSES_FREED
+        signal.workflow_id.removeprefix("assignment/crew/")
+        for signal in await scenario.take_signals()
+        if signal.signal == LICENSES_FREED
     }
 
 

@@ -45,7 +45,7 @@ from adapters.sql.membership import load_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
-from adapters.sql.outbox import announce_to
+from adapters.sql.outbox import signal_invitees
 from domain.account import (
     Account,
     Directory,
@@ -114,7 +114,7 @@ class SqlDirectory:
                 known = accounts.get(account.id)
                 await _import_account(session, known, account, people, ordered, at=at)
             _raise_errors(await _invalid_accounts(session, ids))
-            await announce_to(session, owners, at)
+            await signal_invitees(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
         return ids

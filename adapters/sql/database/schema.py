@@ -621,7 +621,7 @@ class MovedItemRow(Base):
     changes: Mapped[tuple[Change, ...]] = mapped_column(Document(TypeAdapter(tuple[Change, ...])))
 
 
-class AnnouncementRow(Base):
+class OutboxRow(Base):
     """A signal to a workflow that its data in the store has changed (BLK-4)."""
 
     __tablename__ = "announcements"

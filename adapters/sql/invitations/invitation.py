@@ -36,7 +36,7 @@ from adapters.sql.membership import (
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
-from adapters.sql.outbox import announce_change
+from adapters.sql.outbox import signal_invitation
 from domain.account import Role
 from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
@@ -331,7 +331,7 @@ def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
     """Bind the invitation to the first run of its workflow; later ones are ignored."""
     store_record(row, row.record.model_copy(update={"run_id": run_id}))
     if row.record.state.final:
-        announce_change(session, row, row.record.journal[-1].at)
+        signal_invitation(session, row, row.record.journal[-1].at)
 
 
 async def _claim(

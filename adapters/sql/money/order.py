@@ -12,9 +12,9 @@ from activities.order import OrderDue, OrderPayment
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     AccountRow,
-    AnnouncementRow,
     LicensePoolRow,
     OrderRow,
+    OutboxRow,
     PersonRow,
     SubscriptionRow,
 )
@@ -267,7 +267,7 @@ class SqlOrders:
 
 
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
-    """End the orders of an account that closes, and announce it to their workflows (SRC-2).
+    """End the orders of an account that closes, and signal their workflows (SRC-2).
 
     Reserved credit is returned. Return the paid orders, whose licenses are still in the pools.
     """
@@ -281,7 +281,7 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
         await _store_record(session, row, closed)
         session.add(
-            AnnouncementRow(
+            OutboxRow(
                 workflow_id=closed.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
             )
         )
