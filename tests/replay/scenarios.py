@@ -213,7 +213,7 @@ async def moved_and_completed(world: World) -> None:
 
 
 async def cleared_during_a_delivery_and_revoked(world: World) -> None:
-    """The cleared blocker is written after the delivery."""
+    """Write the cleared blocker after the delivery."""
     await _block(world)
     await world.pass_time(JANE, timedelta(hours=2))
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
@@ -231,7 +231,7 @@ async def cleared_during_a_delivery_and_revoked(world: World) -> None:
 
 
 async def quoted_after_an_answer_and_completed(world: World) -> None:
-    """The preview waits for the acceptance and is refused."""
+    """Request a preview that waits for the acceptance and is refused."""
     await a_paying_owner(world)
     await asyncio.gather(
         world.client.accept(world.account, JANE, Choice.TRANSFER),
@@ -242,7 +242,7 @@ async def quoted_after_an_answer_and_completed(world: World) -> None:
 
 
 async def terminated_restarted_and_completed(world: World) -> None:
-    """The first run is terminated after the acceptance."""
+    """Terminate the first run after the acceptance."""
     refund = await _accept(world, Choice.REFUND)
     client, invitation = world.temporal.client, await world.show(JANE)
     handle = client.get_workflow_handle(invitation.workflow_id)
