@@ -11,6 +11,7 @@ from activities.invitation import AccountJoined, JoinAccount
 from adapters.calendar import calendar_of
 from adapters.sql.announcement import announce, announce_change
 from adapters.sql.database.schema import (
+    UNANSWERED,
     AccountRow,
     InvitationRow,
     MembershipRow,
@@ -19,7 +20,6 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
 from adapters.sql.invitations.record import (
-    UNANSWERED,
     assign_seat,
     free_seats,
     release_seat,
