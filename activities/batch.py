@@ -11,20 +11,20 @@ from temporalio import activity
 from activities.heartbeat import heartbeats
 from domain.batch import Batch, BatchProgress, BatchRow
 
-SLICE: Final = 2_000
+SLICE_SIZE: Final = 2_000
 """Rows of one activity. Large, because nothing is in flight between two activities.
 
-A draining worker stops after the current portions.
+A worker that is shutting down stops after the current claim batches.
 """
 
 CLAIM_BATCH_SIZE: Final = 25
 """Rows of one transaction; on SQLite all other writers wait for it."""
 
 MAX_CONCURRENT_BATCHES: Final = 6
-"""Concurrent portions: while some are started, the next one is claimed."""
+"""Concurrent claim batches: while some are started, the next one is claimed."""
 
 PAUSE: Final = timedelta(milliseconds=100)
-"""Pause of a lane between two portions: the interval at which writers retry on SQLite."""
+"""Pause after each transaction: the interval at which writers retry on SQLite."""
 
 HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 
@@ -58,24 +58,28 @@ class BatchActivities:
 
     store: BatchStore
     inviter: Inviter
+    slice_size: int = SLICE_SIZE
+    claim_batch_size: int = CLAIM_BATCH_SIZE
+    pause: timedelta = PAUSE
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
     @activity.defn
     async def invite_slice(self, batch: Batch) -> BatchProgress:
         """Invite the next rows; a retry continues with the rows without a result."""
-        rows = await self.store.waiting(batch.batch_id, SLICE)
+        rows = await self.store.waiting(batch.batch_id, self.slice_size)
         claim_batches = iter(
             [
-                rows[start : start + CLAIM_BATCH_SIZE]
-                for start in range(0, len(rows), CLAIM_BATCH_SIZE)
+                rows[start : start + self.claim_batch_size]
+                for start in range(0, len(rows), self.claim_batch_size)
             ]
         )
         claim_lock = asyncio.Lock()
-        async with heartbeats(HEARTBEAT_INTERVAL):
-            lanes = [
+        async with heartbeats(self.heartbeat_interval):
+            concurrent = [
                 self._invite_in_batches(batch, claim_batches, claim_lock)
                 for _ in range(MAX_CONCURRENT_BATCHES)
             ]
-            for failure in await asyncio.gather(*lanes, return_exceptions=True):
+            for failure in await asyncio.gather(*concurrent, return_exceptions=True):
                 if failure:
                     raise failure
         return await self.store.progress(batch.batch_id)
@@ -83,9 +87,9 @@ class BatchActivities:
     async def _invite_in_batches(
         self, batch: Batch, claim_batches: Iterator[Sequence[BatchRow]], claim_lock: asyncio.Lock
     ) -> None:
-        for portion in claim_batches:
-            await self.inviter.invite_rows(batch, portion, claim_lock)
-            await asyncio.sleep(PAUSE.total_seconds())
+        for rows in claim_batches:
+            await self.inviter.invite_rows(batch, rows, claim_lock)
+            await asyncio.sleep(self.pause.total_seconds())
             if activity.is_worker_shutdown():
                 # Another worker continues at once, instead of after a heartbeat timeout.
                 return

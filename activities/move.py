@@ -88,7 +88,7 @@ class ContentServices(Protocol):
         """Move it once per invitation and item; a repeat returns the first result.
 
         Cancelled after a time limit; the next try continues.
-        Raises `Unmovable`. Any other exception: not moved, try again.
+        Raises `UnmovableItem`. Any other exception: not moved, try again.
         """
 
 
@@ -109,6 +109,8 @@ class MoveActivities:
 
     store: ManifestStore
     services: ContentServices
+    item_timeout: timedelta = ITEM_TIMEOUT
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
     @activity.defn
     async def move_data(self, request: MoveData) -> DataMoved:
@@ -118,7 +120,7 @@ class MoveActivities:
         """
         now, manifest = business_time(request.at), _resumed(request.manifest)
         given_up = request.give_up_at is not None and now >= request.give_up_at
-        async with heartbeats(HEARTBEAT_INTERVAL) as progress:
+        async with heartbeats(self.heartbeat_interval) as progress:
             for item in manifest:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
@@ -139,7 +141,7 @@ class MoveActivities:
             # An earlier attempt moved it, then crashed.
             return stored
         try:
-            async with asyncio.timeout(ITEM_TIMEOUT.total_seconds()):
+            async with asyncio.timeout(self.item_timeout.total_seconds()):
                 moved = await self.services.move(
                     MoveItem(
                         invitation_id=request.invitation_id,

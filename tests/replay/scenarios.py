@@ -5,11 +5,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from unittest.mock import patch
 
 from temporalio.client import WorkflowExecutionStatus
 
-from activities import batch as bulk
 from domain.batch import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
@@ -20,6 +18,7 @@ from domain.refund import RefundState
 from domain.reminder import ReminderRun
 from runtime.recovery import Recovery
 from tests.smtp_server import Misbehaviour
+from tests.workflows.small_limits import worker_with_small_slices
 from tests.world import (
     ADMIN,
     ANN,
@@ -424,9 +423,9 @@ async def invited_in_batch(world: World) -> str:
         BatchRow(position=position, person=Person(email=email))
         for position, email in enumerate((JANE, MEMBER, "bob@example.com"))
     ]
-    with patch.object(bulk, "SLICE", 2):
-        batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
-        await world.bulk.wait_until_finished(batch, lambda done, total: None)
+    async with worker_with_small_slices(world, slice_size=2) as small_slices:
+        batch = await small_slices.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
+        await world.temporal.client.get_workflow_handle(batch.workflow_id).result()
     return batch.workflow_id
 
 

@@ -11,6 +11,7 @@ from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
 from runtime.recovery import Recovery
 from runtime.wiring import worker_for
+from tests.workflows.small_limits import worker_with_short_runs
 from tests.world import (
     ADMIN,
     ANN,
@@ -24,7 +25,6 @@ from tests.world import (
     licensed_users,
     refusal_of,
 )
-from workflows import assignment as workflow
 from workflows.assignment import AssignmentWorkflow
 
 
@@ -183,25 +183,27 @@ async def test_without_a_worker_the_outcome_is_unknown_and_the_request_is_carrie
 
 
 async def test_a_long_wait_continues_as_new_and_loses_nothing(
-    acme: World, monkeypatch: pytest.MonkeyPatch
+    world_without_worker: World,
 ) -> None:
     """ASG-5: journal, results and waiting users are carried over."""
-    monkeypatch.setattr(workflow, "REFRESHES_IN_ONE_RUN", 2)
-    await assign(acme, *LICENSED)
-    request = await acme.last_request()
-    runs = set[str]()
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while len(runs) < 3:
-            await request.signal(AssignmentWorkflow.licenses_freed)
-            await asyncio.sleep(0.02)
-            runs.add((await request.describe()).run_id)
-    seen = await until(acme, "assigned", "assigned", "waiting")
-    assert [entry.event for entry in seen.journal] == ["request", "wait"]
-    assert seen.waited == (CLEO,)
-    await acme.bought(500)
-    await until(acme, "assigned", "assigned", "assigned")
-    await acme.mailed("license_served", ADMIN)
-    assert len(acme.mails(to=ANN, event="license_assigned")) == 1
+    world = world_without_worker.patient()
+    await licensed_users(world)
+    async with worker_with_short_runs(world):
+        await assign(world, *LICENSED)
+        request = await world.last_request()
+        runs = set[str]()
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while len(runs) < 3:
+                await request.signal(AssignmentWorkflow.licenses_freed)
+                await asyncio.sleep(0.02)
+                runs.add((await request.describe()).run_id)
+        seen = await until(world, "assigned", "assigned", "waiting")
+        assert [entry.event for entry in seen.journal] == ["request", "wait"]
+        assert seen.waited == (CLEO,)
+        await world.bought(500)
+        await until(world, "assigned", "assigned", "assigned")
+        await world.mailed("license_served", ADMIN)
+        assert len(world.mails(to=ANN, event="license_assigned")) == 1
 
 
 async def test_no_license_waits_for_a_mail_server(acme: World) -> None:

@@ -8,22 +8,22 @@ from datetime import timedelta
 
 import pytest
 
-from activities import batch as bulk
+from activities.batch import CLAIM_BATCH_SIZE, MAX_CONCURRENT_BATCHES
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
 from tests.runtime.test_recovery import a_claim
 from tests.test_killed_worker import a_worker, killed
+from tests.workflows.small_limits import BatchWithShortRuns, worker_with_small_slices
 from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
-from workflows import batch as bulk_invite
 from workflows.batch import BatchWorkflow
 
-CROWD = 2 * bulk.MAX_CONCURRENT_BATCHES * bulk.CLAIM_BATCH_SIZE
+CROWD = 2 * MAX_CONCURRENT_BATCHES * CLAIM_BATCH_SIZE
 """Twice the number of rows that are invited at the same time."""
 
 
-def nobody(done: int, total: int) -> None:
-    """Ignore the progress."""
+def ignore_progress(done: int, total: int) -> None:
+    """Do nothing."""
 
 
 def a_crowd(count: int, license: License = License.BASIC) -> list[BatchRow]:
@@ -37,23 +37,25 @@ def rows(*emails: str, license: License = License.BASIC) -> list[BatchRow]:
     ]
 
 
-async def done(world: World, asked: Sequence[BatchRow], batch_id: str | None = None) -> Batch:
-    batch = await world.bulk.submit(world.account, asked, ADMIN, batch_id=batch_id)
-    await world.bulk.wait_until_finished(batch, nobody)
+async def finished(
+    world: World, requested: Sequence[BatchRow], batch_id: str | None = None
+) -> Batch:
+    batch = await world.bulk.submit(world.account, requested, ADMIN, batch_id=batch_id)
+    await world.bulk.wait_until_finished(batch, ignore_progress)
     return batch
 
 
-async def results(world: World, asked: Sequence[BatchRow]) -> list[InviteResult]:
-    return await world.bulk.results(await done(world, asked))
+async def results(world: World, requested: Sequence[BatchRow]) -> list[InviteResult]:
+    return await world.bulk.results(await finished(world, requested))
 
 
-async def all_out(world: World, batch: Batch) -> None:
+async def until_sent(world: World, batch: Batch) -> None:
     async with asyncio.timeout(2 * PATIENCE.total_seconds()):
         while await world.store.batches.unsent_count(batch.batch_id):
             await asyncio.sleep(0.1)
 
 
-def told(world: World) -> Counter[str]:
+def invitation_mails(world: World) -> Counter[str]:
     """Count the invitation e-mails of each person."""
     return Counter(mail.to for mail in world.mails(event="invitation"))
 
@@ -61,8 +63,8 @@ def told(world: World) -> Counter[str]:
 async def test_each_row_has_its_own_result_in_the_order_requested(world: World) -> None:
     """INV-2: an invalid row does not affect the others."""
     await world.invite(JANE)
-    asked = rows("a@example.com", MEMBER, "nobody", JANE, "b@example.com")
-    batch = await done(world, asked)
+    requested = rows("a@example.com", MEMBER, "nobody", JANE, "b@example.com")
+    batch = await finished(world, requested)
     found = await world.bulk.results(batch)
     assert [(each.email, each.result) for each in found] == [
         ("a@example.com", "invited"),
@@ -73,8 +75,8 @@ async def test_each_row_has_its_own_result_in_the_order_requested(world: World) 
     ]
     codes = [each.error and each.error["code"] for each in found]
     assert codes == [None, "already_member", "invalid_email", None, None]
-    await all_out(world, batch)
-    assert told(world) == {"a@example.com": 1, JANE: 1, "b@example.com": 1}
+    await until_sent(world, batch)
+    assert invitation_mails(world) == {"a@example.com": 1, JANE: 1, "b@example.com": 1}
     assert found[0].invitation is not None
     assert (found[0].invitation.link or "").startswith(world.settings.public_url)
     assert await world.audit() == ()
@@ -89,32 +91,32 @@ async def test_the_first_row_gets_the_seat(world: World) -> None:
 
 
 async def test_an_unauthorized_caller_gets_no_rows(world: World) -> None:
-    asked = a_crowd(2)
-    assert await refusal_of(world.bulk.submit(world.account, asked, MEMBER)) == "not_authorized"
-    assert await refusal_of(world.bulk.submit("nowhere", asked, ADMIN)) == "not_found"
+    requested = a_crowd(2)
+    assert await refusal_of(world.bulk.submit(world.account, requested, MEMBER)) == "not_authorized"
+    assert await refusal_of(world.bulk.submit("nowhere", requested, ADMIN)) == "not_found"
 
 
 async def test_a_repeated_request_without_results_joins_the_same_batch(
     world: World,
 ) -> None:
-    asked = a_crowd(3)
-    first = await done(world, asked)
-    again = await done(world, asked)
+    requested = a_crowd(3)
+    first = await finished(world, requested)
+    again = await finished(world, requested)
     assert again == first
     assert {each.result for each in await world.bulk.results(again)} == {"invited"}
     await world.bulk.report(first)
-    another = await done(world, asked)
+    another = await finished(world, requested)
     assert another.batch_id != first.batch_id
     assert {each.result for each in await world.bulk.results(another)} == {"already_invited"}
-    await all_out(world, another)
-    assert set(told(world).values()) == {1}
+    await until_sent(world, another)
+    assert set(invitation_mails(world).values()) == {1}
 
 
 async def test_a_batch_id_always_names_the_same_batch(world: World) -> None:
     name = f"spring-{world.account}"
-    first = await done(world, a_crowd(2), name)
+    first = await finished(world, a_crowd(2), name)
     await world.bulk.report(first)
-    assert await done(world, a_crowd(2), name) == first
+    assert await finished(world, a_crowd(2), name) == first
     other = world.bulk.submit(world.account, a_crowd(3), ADMIN, batch_id=name)
     assert await refusal_of(other) == "conflict"
     by_another = world.bulk.submit(world.account, a_crowd(2), OWNER, batch_id=name)
@@ -131,44 +133,44 @@ async def test_rows_refused_before_the_batch_stay_refused(world: World) -> None:
 
 
 async def test_history_stays_short_and_progress_can_be_queried(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """REM-3: a run has a hundred slices, then it continues as new."""
-    monkeypatch.setattr(bulk, "SLICE", 4)
-    monkeypatch.setattr(bulk, "CLAIM_BATCH_SIZE", 2)
-    monkeypatch.setattr(bulk_invite, "SLICES_PER_RUN", 2)
-    batch = await done(world, a_crowd(22))
-    handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
-    assert await handle.result() == BatchProgress(total=22, invited=22)
-    assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
+    async with worker_with_small_slices(
+        world, slice_size=4, claim_batch_size=2, workflow=BatchWithShortRuns
+    ) as small_slices:
+        batch = await finished(small_slices, a_crowd(22))
+        handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
+        assert await handle.result() == BatchProgress(total=22, invited=22)
+        assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
     history = await handle.fetch_history()
     assert len(history.events) < 20
-    await all_out(world, batch)
-    assert len(told(world)) == 22
+    await until_sent(world, batch)
+    assert len(invitation_mails(world)) == 22
 
 
 async def test_without_a_worker_the_command_gives_up_and_the_batch_continues(
     world_without_worker: World,
 ) -> None:
     world = world_without_worker
-    asked = a_crowd(3)
-    batch = await world.bulk.submit(world.account, asked, ADMIN)
+    requested = a_crowd(3)
+    batch = await world.bulk.submit(world.account, requested, ADMIN)
     with pytest.raises(Unavailable) as waited:
-        await world.bulk.wait_until_finished(batch, nobody)
+        await world.bulk.wait_until_finished(batch, ignore_progress)
     assert waited.value.outcome_unknown
     assert batch.batch_id in waited.value.message
     assert await world.bulk.results(batch) == []
     async with world.working():
-        assert await done(world.patient(), asked) == batch
-        await all_out(world, batch)
-    assert set(told(world).values()) == {1}
+        assert await finished(world.patient(), requested) == batch
+        await until_sent(world, batch)
+    assert set(invitation_mails(world).values()) == {1}
 
 
 async def test_a_worker_killed_between_claim_and_result_duplicates_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REM-3: the next worker recognizes the claims and the runs of the killed one."""
-    asked = a_crowd(6)
+    requested = a_crowd(6)
     keep, failures = world.store.batches.keep, iter([True, True])
 
     async def forgetful(batch_id: str, outcomes: object) -> None:
@@ -177,10 +179,10 @@ async def test_a_worker_killed_between_claim_and_result_duplicates_nothing(
         await keep(batch_id, outcomes)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world.store.batches, "keep", forgetful)
-    batch = await done(world, asked)
+    batch = await finished(world, requested)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
-    await all_out(world, batch)
-    assert set(told(world).values()) == {1}
+    await until_sent(world, batch)
+    assert set(invitation_mails(world).values()) == {1}
     assert await world.audit() == ()
 
 
@@ -226,10 +228,10 @@ async def test_a_claim_in_use_is_not_recovered(
     starter = world.clients.invitation_starter
     await replace(starter, abandoned_after=timedelta(seconds=-60)).recover_claims()
     monkeypatch.setattr(client, "start_workflow", start)
-    await world.bulk.wait_until_finished(batch, nobody)
+    await world.bulk.wait_until_finished(batch, ignore_progress)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
-    await all_out(world, batch)
-    assert set(told(world).values()) == {1}
+    await until_sent(world, batch)
+    assert set(invitation_mails(world).values()) == {1}
 
 
 async def test_a_killed_worker_and_a_killed_command_lose_nothing(
@@ -237,20 +239,20 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
 ) -> None:
     """REM-3: every row is invited once, has its result, and gets one e-mail."""
     world = world_without_worker.patient()
-    asked = a_crowd(CROWD)
+    requested = a_crowd(CROWD)
     async with a_worker(world) as worker:
-        command = asyncio.create_task(done(world, asked))
-        while len(told(world)) < 40:
+        command = asyncio.create_task(finished(world, requested))
+        while len(invitation_mails(world)) < 40:
             await asyncio.sleep(0.05)
         command.cancel()
         await killed(worker)
     async with a_worker(world):
-        batch = await done(world, asked)
+        batch = await finished(world, requested)
         found = await world.bulk.results(batch)
-        await all_out(world, batch)
-    assert [each.email for each in found] == [row.person.email for row in asked]
+        await until_sent(world, batch)
+    assert [each.email for each in found] == [row.person.email for row in requested]
     assert {each.result for each in found} == {"invited"}
-    assert len(told(world)) == CROWD
+    assert len(invitation_mails(world)) == CROWD
     # A letter taken just as the worker was killed is sent again with the same message id.
     letters = [letter.message for letter in world.smtp.received]
     assert len({letter["Message-ID"] for letter in letters}) == CROWD
