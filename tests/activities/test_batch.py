@@ -49,7 +49,7 @@ class FakeInviter:
     unavailable: set[int] = field(default_factory=set)
     """The rows that are left without a result."""
     blocked: asyncio.Event | None = None
-    """Rows are claimed, but have no result before this event."""
+    """Claimed rows have no result before this event, except for calls that fail."""
     claimed: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     """The number of rows of each call."""
@@ -66,14 +66,15 @@ class FakeInviter:
             for row in rows:
                 await asyncio.sleep(0)
                 self.claimed.append(row.position)
-        if self.blocked:
+        fails = any(row.position in self.unavailable for row in rows)
+        if self.blocked and not fails:
             await self.blocked.wait()
         for row in rows:
             if row.position not in self.unavailable:
                 refused = row.position in self.refused
                 self.store.results[row.position] = "refused" if refused else "invited"
         self.running -= 1
-        if any(row.position in self.unavailable for row in rows):
+        if fails:
             raise Unavailable("The database does not answer: gone")
 
 
@@ -136,9 +137,16 @@ async def test_refused_rows_are_results_and_stop_no_other_row() -> None:
 
 async def test_a_retry_invites_only_the_rows_without_a_result() -> None:
     """REM-3: the other claim batches are finished before the activity fails."""
-    inviter = FakeInviter(FakeBatchStore(6), unavailable={2})
+    inviter = FakeInviter(FakeBatchStore(6), unavailable={2}, blocked=asyncio.Event())
+    running = asyncio.create_task(invite_slice(inviter))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert set(inviter.store.results) == {3}
+    assert not running.done()
+    assert inviter.blocked
+    inviter.blocked.set()
     with pytest.raises(Unavailable):
-        await invite_slice(inviter)
+        await running
     assert sorted(inviter.store.results) == [0, 1, 3, 4, 5]
     inviter.claimed.clear()
     inviter.unavailable.clear()

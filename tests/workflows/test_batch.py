@@ -12,21 +12,22 @@ from activities.batch import CLAIM_BATCH_SIZE, MAX_CONCURRENT_BATCHES
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
+from tests.eventually import TIMEOUT, eventually
 from tests.runtime.test_recovery import a_claim
 from tests.test_killed_worker import a_worker, killed
 from tests.workflows.small_limits import BatchWithShortRuns, worker_with_small_slices
-from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, refusal_of
+from tests.world import ADMIN, JANE, MEMBER, OWNER, World, refusal_of
 from workflows.batch import BatchWorkflow
 
-CROWD = 2 * MAX_CONCURRENT_BATCHES * CLAIM_BATCH_SIZE
+ROW_COUNT = 2 * MAX_CONCURRENT_BATCHES * CLAIM_BATCH_SIZE
 """Twice the number of rows that are invited at the same time."""
 
 
 def ignore_progress(done: int, total: int) -> None:
-    """Do nothing."""
+    """Return without printing the progress."""
 
 
-def a_crowd(count: int, license: License = License.BASIC) -> list[BatchRow]:
+def many_rows(count: int, license: License = License.BASIC) -> list[BatchRow]:
     return rows(*(f"person{number}@example.com" for number in range(count)), license=license)
 
 
@@ -50,9 +51,11 @@ async def results(world: World, requested: Sequence[BatchRow]) -> list[InviteRes
 
 
 async def until_sent(world: World, batch: Batch) -> None:
-    async with asyncio.timeout(2 * PATIENCE.total_seconds()):
-        while await world.store.batches.unsent_count(batch.batch_id):
-            await asyncio.sleep(0.1)
+    await eventually(
+        lambda: world.store.batches.unsent_count(batch.batch_id),
+        lambda unsent: unsent == 0,
+        within=2 * TIMEOUT,
+    )
 
 
 def invitation_mails(world: World) -> Counter[str]:
@@ -83,15 +86,16 @@ async def test_each_row_has_its_own_result_in_the_order_requested(world: World) 
 
 
 async def test_the_first_row_gets_the_seat(world: World) -> None:
-    """INV-15."""
-    found = await results(world, a_crowd(5, License.LICENSED))
+    """INV-15: rows are claimed in the order requested."""
+    found = await results(world, many_rows(5, License.LICENSED))
     assert [each.result for each in found] == ["invited"] * 2 + ["refused"] * 3
     assert {each.error["code"] for each in found[2:] if each.error} == {"no_seats"}
     assert await world.free_seats() == 0
 
 
-async def test_an_unauthorized_caller_gets_no_rows(world: World) -> None:
-    requested = a_crowd(2)
+async def test_an_unauthorized_caller_starts_no_batch(world: World) -> None:
+    """INV-1."""
+    requested = many_rows(2)
     assert await refusal_of(world.bulk.submit(world.account, requested, MEMBER)) == "not_authorized"
     assert await refusal_of(world.bulk.submit("nowhere", requested, ADMIN)) == "not_found"
 
@@ -99,7 +103,8 @@ async def test_an_unauthorized_caller_gets_no_rows(world: World) -> None:
 async def test_a_repeated_request_without_results_joins_the_same_batch(
     world: World,
 ) -> None:
-    requested = a_crowd(3)
+    """REM-3: after its results were given, it is another batch."""
+    requested = many_rows(3)
     first = await finished(world, requested)
     again = await finished(world, requested)
     assert again == first
@@ -113,17 +118,19 @@ async def test_a_repeated_request_without_results_joins_the_same_batch(
 
 
 async def test_a_batch_id_always_names_the_same_batch(world: World) -> None:
+    """REM-3: another request with it is refused."""
     name = f"spring-{world.account}"
-    first = await finished(world, a_crowd(2), name)
+    first = await finished(world, many_rows(2), name)
     await world.bulk.report(first)
-    assert await finished(world, a_crowd(2), name) == first
-    other = world.bulk.submit(world.account, a_crowd(3), ADMIN, batch_id=name)
+    assert await finished(world, many_rows(2), name) == first
+    other = world.bulk.submit(world.account, many_rows(3), ADMIN, batch_id=name)
     assert await refusal_of(other) == "conflict"
-    by_another = world.bulk.submit(world.account, a_crowd(2), OWNER, batch_id=name)
+    by_another = world.bulk.submit(world.account, many_rows(2), OWNER, batch_id=name)
     assert await refusal_of(by_another) == "conflict"
 
 
 async def test_rows_refused_before_the_batch_stay_refused(world: World) -> None:
+    """INV-2, REM-3: one result for each row."""
     bad = BatchRow(
         position=1, person=Person(email="?"), refused={"code": "invalid_input", "message": "row 3"}
     )
@@ -139,7 +146,7 @@ async def test_history_stays_short_and_progress_can_be_queried(
     async with worker_with_small_slices(
         world, slice_size=4, claim_batch_size=2, workflow=BatchWithShortRuns
     ) as small_slices:
-        batch = await finished(small_slices, a_crowd(22))
+        batch = await finished(small_slices, many_rows(22))
         handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
         assert await handle.result() == BatchProgress(total=22, invited=22)
         assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
@@ -152,8 +159,9 @@ async def test_history_stays_short_and_progress_can_be_queried(
 async def test_without_a_worker_the_command_gives_up_and_the_batch_continues(
     world_without_worker: World,
 ) -> None:
+    """REM-3: the outcome is unknown; repeating the command resumes the wait."""
     world = world_without_worker
-    requested = a_crowd(3)
+    requested = many_rows(3)
     batch = await world.bulk.submit(world.account, requested, ADMIN)
     with pytest.raises(Unavailable) as waited:
         await world.bulk.wait_until_finished(batch, ignore_progress)
@@ -170,15 +178,15 @@ async def test_a_worker_killed_between_claim_and_result_duplicates_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REM-3: the next worker recognizes the claims and the runs of the killed one."""
-    requested = a_crowd(6)
+    requested = many_rows(6)
     keep, failures = world.store.batches.keep, iter([True, True])
 
-    async def forgetful(batch_id: str, outcomes: object) -> None:
+    async def fail_twice(batch_id: str, outcomes: object) -> None:
         if next(failures, False):
             raise Unavailable("The database does not answer: gone")
         await keep(batch_id, outcomes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(world.store.batches, "keep", forgetful)
+    monkeypatch.setattr(world.store.batches, "keep", fail_twice)
     batch = await finished(world, requested)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
     await until_sent(world, batch)
@@ -214,17 +222,15 @@ async def test_a_claim_in_use_is_not_recovered(
     client, invitations = world.temporal.client, world.store.invitations
     start = client.start_workflow
 
-    async def unwilling(*args: object, **kwargs: object) -> object:
+    async def start_all_but_the_batch(*args: object, **kwargs: object) -> object:
         if kwargs["id"] != f"bulk-invite/{name}":
             raise Unavailable("Temporal does not answer.")
         return await start(*args, **kwargs)  # type: ignore[call-overload]
 
-    name = f"swept-{world.account}"
-    monkeypatch.setattr(client, "start_workflow", unwilling)
-    batch = await world.bulk.submit(world.account, a_crowd(2), ADMIN, batch_id=name)
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while await invitations.latest(world.account, "person0@example.com") is None:
-            await asyncio.sleep(0.05)
+    name = f"recovered-{world.account}"
+    monkeypatch.setattr(client, "start_workflow", start_all_but_the_batch)
+    batch = await world.bulk.submit(world.account, many_rows(2), ADMIN, batch_id=name)
+    await eventually(lambda: invitations.latest(world.account, "person0@example.com"))
     starter = world.clients.invitation_starter
     await replace(starter, abandoned_after=timedelta(seconds=-60)).recover_claims()
     monkeypatch.setattr(client, "start_workflow", start)
@@ -239,11 +245,10 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
 ) -> None:
     """REM-3: every row is invited once, has its result, and gets one e-mail."""
     world = world_without_worker.patient()
-    requested = a_crowd(CROWD)
+    requested = many_rows(ROW_COUNT)
     async with a_worker(world) as worker:
         command = asyncio.create_task(finished(world, requested))
-        while len(invitation_mails(world)) < 40:
-            await asyncio.sleep(0.05)
+        await eventually(lambda: len(invitation_mails(world)) >= 40, within=2 * TIMEOUT)
         command.cancel()
         await killed(worker)
     async with a_worker(world):
@@ -252,9 +257,9 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
         await until_sent(world, batch)
     assert [each.email for each in found] == [row.person.email for row in requested]
     assert {each.result for each in found} == {"invited"}
-    assert len(invitation_mails(world)) == CROWD
+    assert len(invitation_mails(world)) == ROW_COUNT
     # A letter taken just as the worker was killed is sent again with the same message id.
     letters = [letter.message for letter in world.smtp.received]
-    assert len({letter["Message-ID"] for letter in letters}) == CROWD
-    assert len(letters) <= CROWD + world.settings.mails_at_once
+    assert len({letter["Message-ID"] for letter in letters}) == ROW_COUNT
+    assert len(letters) <= ROW_COUNT + world.settings.mails_at_once
     assert await world.audit() == ()
