@@ -11,10 +11,10 @@ from temporalio import activity
 from activities.heartbeat import heartbeats
 from domain.batch import Batch, BatchProgress, BatchRow
 
-ROWS_PER_ACTIVITY: Final = 2_000
+SLICE_SIZE: Final = 2_000
 """Rows of one activity. Large, because no invitation starts between two activities.
 
-A worker that shuts down finishes only the chunks in progress.
+A worker that is shutting down stops after the current chunks.
 """
 
 CHUNK_SIZE: Final = 25
@@ -24,7 +24,7 @@ CONCURRENT_CHUNKS: Final = 6
 """Chunks in progress: while the workflows of some start, the next one is claimed."""
 
 PAUSE: Final = timedelta(milliseconds=100)
-"""Pause after each chunk: the interval at which writers retry on SQLite."""
+"""Pause after each transaction: the interval at which writers retry on SQLite."""
 
 HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 
@@ -58,20 +58,27 @@ class BatchActivities:
 
     store: BatchStore
     inviter: Inviter
+    slice_size: int = SLICE_SIZE
+    chunk_size: int = CHUNK_SIZE
+    pause: timedelta = PAUSE
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
     @activity.defn
     async def invite_slice(self, batch: Batch) -> BatchProgress:
         """Invite the next rows; a retry continues with the rows without a result."""
-        rows = await self.store.waiting(batch.batch_id, ROWS_PER_ACTIVITY)
+        rows = await self.store.waiting(batch.batch_id, self.slice_size)
         chunks = iter(
-            [rows[start : start + CHUNK_SIZE] for start in range(0, len(rows), CHUNK_SIZE)]
+            [
+                rows[start : start + self.chunk_size]
+                for start in range(0, len(rows), self.chunk_size)
+            ]
         )
         claim_lock = asyncio.Lock()
-        async with heartbeats(HEARTBEAT_INTERVAL):
-            workers = [
+        async with heartbeats(self.heartbeat_interval):
+            concurrent = [
                 self._invite_chunks(batch, chunks, claim_lock) for _ in range(CONCURRENT_CHUNKS)
             ]
-            for failure in await asyncio.gather(*workers, return_exceptions=True):
+            for failure in await asyncio.gather(*concurrent, return_exceptions=True):
                 if failure:
                     raise failure
         return await self.store.progress(batch.batch_id)
@@ -81,7 +88,7 @@ class BatchActivities:
     ) -> None:
         for rows in chunks:
             await self.inviter.invite_rows(batch, rows, claim_lock)
-            await asyncio.sleep(PAUSE.total_seconds())
+            await asyncio.sleep(self.pause.total_seconds())
             if activity.is_worker_shutdown():
                 # Another worker continues at once, instead of after a heartbeat timeout.
                 return

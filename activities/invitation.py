@@ -1,13 +1,15 @@
 """The side effects of an invitation: e-mails, membership, seat, record."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import (
+    IMMEDIATE_TIMEOUT,
     LetterSent,
     Mailer,
     StillDue,
@@ -251,6 +253,7 @@ class InvitationActivities:
     """The operators' address; None: they get no letters."""
     sends_at_once: bool = True
     """False if every letter must go through the queue that limits the mail server's rate."""
+    immediate_timeout: timedelta = IMMEDIATE_TIMEOUT
 
     @activity.defn
     async def announce_invitation(self, request: AnnounceInvitation) -> LetterSent:
@@ -365,9 +368,10 @@ class InvitationActivities:
         return due
 
     async def _notify_at_once(self, invite: Invite, invitation: Invitation) -> bool:
+        send = partial(send_at_once, ready_within=self.immediate_timeout)
         try:
             for letter in await self._letters(invite, invitation):
-                await send_or_log(self.mailer, letter, send_at_once)
+                await send_or_log(self.mailer, letter, send)
         except Exception as failure:
             # The membership is committed; the letters are sent from their queue.
             activity.logger.info("letters are sent later: %s", type(failure).__name__)

@@ -107,12 +107,13 @@ async def send_with_retry_delay(
         ) from None
 
 
-async def send_at_once(mailer: Mailer, letter: Letter) -> None:
+async def send_at_once(mailer: Mailer, letter: Letter, ready_within: timedelta) -> None:
     """Try once to send a letter while a person waits.
 
-    Raises `Undeliverable`. After any other exception the letter was not accepted; send it later.
+    `ready_within` is the longest wait for the mail server to be ready for it.
+    Raises `Undeliverable`. Any other exception: not taken, send it later.
     """
-    async with asyncio.timeout(IMMEDIATE_TIMEOUT.total_seconds()) as limit:
+    async with asyncio.timeout(ready_within.total_seconds()) as limit:
 
         async def extend_limit() -> bool:
             # Cancelled during the transfer, the letter would be sent twice.

@@ -89,8 +89,8 @@ class ContentServices(Protocol):
     async def move(self, request: MoveItem) -> ItemMoved:
         """Move the item once per invitation; a repetition returns the first result.
 
-        A call is cancelled after a time limit; the next one continues the move. Raises
-        `UnmovableItem`. After any other exception the item was not moved; retry.
+        Cancelled after a time limit; the next try continues.
+        Raises `UnmovableItem`. Any other exception: not moved, try again.
         """
 
 
@@ -111,6 +111,8 @@ class MoveActivities:
 
     store: ManifestStore
     services: ContentServices
+    item_timeout: timedelta = ITEM_TIMEOUT
+    heartbeat_interval: timedelta = HEARTBEAT_INTERVAL
 
     @activity.defn
     async def move_data(self, request: MoveData) -> DataMoved:
@@ -120,7 +122,7 @@ class MoveActivities:
         """
         now, manifest = business_time(request.at), _resumed(request.manifest)
         last_attempt = request.give_up_at is not None and now >= request.give_up_at
-        async with heartbeats(HEARTBEAT_INTERVAL) as progress:
+        async with heartbeats(self.heartbeat_interval) as progress:
             for item in manifest:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
@@ -141,7 +143,7 @@ class MoveActivities:
             # An earlier attempt moved it, then crashed.
             return stored
         try:
-            async with asyncio.timeout(ITEM_TIMEOUT.total_seconds()):
+            async with asyncio.timeout(self.item_timeout.total_seconds()):
                 moved = await self.services.move(
                     MoveItem(
                         invitation_id=request.invitation_id,

@@ -139,7 +139,8 @@ class ReminderActivities:
     mailer: Mailer
     id_key: bytes
     digest_interval: timedelta = timedelta()
-    """Pause after each digest; one activity sends them all, so no queue limits their rate."""
+    """Pause after each digest: one activity sends them all, past the queue's rate limit."""
+    max_concurrent: int = MAX_CONCURRENT
 
     @activity.defn
     async def record_reminder_run(self, run: ReminderRun) -> None:
@@ -162,7 +163,7 @@ class ReminderActivities:
                 progress.show(token.hex(), found)
 
     async def _signal(self, workflow_ids: Sequence[str], run_id: str) -> None:
-        limit = asyncio.Semaphore(MAX_CONCURRENT)
+        limit = asyncio.Semaphore(self.max_concurrent)
 
         async def signal(workflow_id: str) -> None:
             async with limit:

@@ -126,8 +126,11 @@ class Stack:
         Another stack in the same folder: `Refused(conflict)`. A Temporal server that a killed
         stack left there is stopped first.
         """
-        make_secret_key(self.settings)
         folder = self.settings.state_folder
+        if not folder.exists():
+            # No folder is left by a stack that cannot start.
+            self.ports.require_free()
+        make_secret_key(self.settings)
         async with AsyncExitStack() as parts:
             parts.enter_context(locked(folder, f"Temporal UI {self.ui}, portal {self.portal}"))
             await stop_orphaned_server(folder)

@@ -39,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
 REFRESH_EVERY = timedelta(days=1)
 """Interval of refreshes without a signal: a manual change of the store sends none."""
 
-REFRESHES_IN_ONE_RUN = 100
+REFRESHES_PER_RUN = 100
 """Refreshes before continue-as-new; each takes some ten events."""
 
 _RESULTS = TypeAdapter(tuple[AssignmentResult, ...])
@@ -48,6 +48,8 @@ _RESULTS = TypeAdapter(tuple[AssignmentResult, ...])
 @workflow.defn(name="AddonAssignment", failure_exception_types=[Refused, TransitionNotAllowed])
 class AssignmentWorkflow:
     """One request: assigns the free licenses; the other users wait or are refused (ASG-5)."""
+
+    refreshes_per_run = REFRESHES_PER_RUN
 
     @workflow.init
     def __init__(self, start: StartAssignment) -> None:
@@ -166,7 +168,7 @@ class AssignmentWorkflow:
 
     def _continue_if_long(self) -> None:
         suggested = workflow.info().is_continue_as_new_suggested()
-        long = suggested or self._refreshes >= REFRESHES_IN_ONE_RUN
+        long = suggested or self._refreshes >= self.refreshes_per_run
         if long and not self._licenses_freed:
             workflow.continue_as_new(
                 StartAssignment(request=self._request, carried=self._assignment)

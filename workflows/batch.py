@@ -22,6 +22,8 @@ class BatchWorkflow:
     The rows are in the store, so history has neither addresses nor thousands of events.
     """
 
+    slices_per_run = SLICES_PER_RUN
+
     @workflow.init
     def __init__(self, start: StartBatch) -> None:
         """Restore the progress carried over from the previous run, if any."""
@@ -50,7 +52,7 @@ class BatchWorkflow:
 
     def _history_is_long(self) -> bool:
         suggested = workflow.info().is_continue_as_new_suggested()
-        return suggested or self._slices >= SLICES_PER_RUN
+        return suggested or self._slices >= self.slices_per_run
 
     def _publish(self) -> None:
         workflow.set_current_details(details(self._batch, self._progress))

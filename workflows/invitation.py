@@ -52,6 +52,8 @@ class InvitationWorkflow:
 
     __slots__ = ("_blockers", "_completion", "_lifecycle", "_mail", "_updates")
 
+    updates_per_run = UPDATES_PER_RUN
+
     @workflow.init
     def __init__(self, start: StartInvitation) -> None:
         """Restore the state carried over from the previous run, if any."""
@@ -145,7 +147,8 @@ class InvitationWorkflow:
             raise failure
 
     def _history_is_long(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested() or self._updates >= UPDATES_PER_RUN
+        suggested = workflow.info().is_continue_as_new_suggested()
+        return suggested or self._updates >= self.updates_per_run
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -10,8 +10,8 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import move
 from activities.move import (
+    ITEM_TIMEOUT,
     DataMoved,
     ItemMoved,
     MoveActivities,
@@ -36,6 +36,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SERVER_NOON = datetime(2026, 7, 1, 9, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+HEARTBEAT_INTERVAL = timedelta(milliseconds=10)
 MANIFEST = initial_manifest(
     User.model_validate(
         {
@@ -52,7 +53,7 @@ LOCKED = Change(name="theme", old="dark", new="light", locked_by="acme")
 
 
 @dataclass
-class KeptInMemory:
+class FakeManifestStore:
     """A `ManifestStore` of one invitation."""
 
     manifest: Manifest = MANIFEST
@@ -75,7 +76,7 @@ class KeptInMemory:
 
 
 @dataclass
-class Services:
+class FakeServices:
     """`ContentServices` that fail for a while, with a clock."""
 
     down_until: Mapping[Item, datetime] = field(default_factory=dict)
@@ -95,37 +96,42 @@ class Services:
 
 
 @dataclass
-class Moving:
+class MoveRun:
     """A move with the retries that Temporal would make."""
 
-    services: Services = field(default_factory=Services)
-    store: KeptInMemory = field(default_factory=KeptInMemory)
+    services: FakeServices = field(default_factory=FakeServices)
+    store: FakeManifestStore = field(default_factory=FakeManifestStore)
     delays: list[timedelta] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    beats: list[dict[str, str]] = field(default_factory=list)
+    heartbeats: list[dict[str, str]] = field(default_factory=list)
     waited: timedelta = timedelta()
+    item_timeout: timedelta = ITEM_TIMEOUT
 
     async def attempt(self, request: MoveData) -> DataMoved:
         environment = ActivityEnvironment()
-        environment.on_heartbeat = lambda *details: self.beats.append(details[0])
+        environment.on_heartbeat = lambda *details: self.heartbeats.append(details[0])
         environment.info = replace(
             environment.info,
             attempt=len(self.delays) + 1,
             scheduled_time=SERVER_NOON,
             started_time=SERVER_NOON + self.waited,
-            heartbeat_details=self.beats[-1:],
+            heartbeat_details=self.heartbeats[-1:],
         )
         self.services.now = request.at + self.waited
-        return await environment.run(
-            MoveActivities(store=self.store, services=self.services).move_data, request
+        activities = MoveActivities(
+            store=self.store,
+            services=self.services,
+            item_timeout=self.item_timeout,
+            heartbeat_interval=HEARTBEAT_INTERVAL,
         )
+        return await environment.run(activities.move_data, request)
 
     async def run(self, give_up_at: datetime | None = NOON + DAY) -> dict[Item, ItemStatus]:
         """Return the final status of each item."""
-        order = an_order(give_up_at)
+        request = a_request(give_up_at)
         while True:
             try:
-                moved = await self.attempt(order)
+                moved = await self.attempt(request)
             except ApplicationError as failure:
                 assert failure.next_retry_delay
                 self.errors.append(failure.message)
@@ -136,7 +142,7 @@ class Moving:
             return {entry.item: entry.status for entry in moved.manifest}
 
 
-def an_order(give_up_at: datetime | None = NOON + DAY, **more: Any) -> MoveData:
+def a_request(give_up_at: datetime | None = NOON + DAY, **more: Any) -> MoveData:
     return MoveData(
         invitation_id="i-1",
         account="acme",
@@ -153,71 +159,75 @@ ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
 
 async def test_all_items_move_in_one_pass() -> None:
     """TRF-1: each item is running, then moved, with its result."""
-    moving = Moving()
-    assert await moving.run() == ALL_MOVED
-    assert moving.store.written == [
+    move = MoveRun()
+    assert await move.run() == ALL_MOVED
+    assert move.store.written == [
         (item, status)
         for item in (Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS)
         for status in (ItemStatus.RUNNING, ItemStatus.MOVED)
     ]
-    settings = moving.store.manifest[-1]
+    settings = move.store.manifest[-1]
     assert (settings.count, settings.changes) == (5, (LOCKED,))
 
 
 async def test_a_service_that_is_down_for_an_hour_stops_none_of_the_others() -> None:
     """TRF-1: retried at growing intervals until it works."""
-    moving = Moving(Services(down_until={Item.RECORDINGS: NOON + HOUR}))
-    assert await moving.run() == ALL_MOVED
-    assert moving.services.tried[:3] == [Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS]
-    assert set(moving.services.tried[3:]) == {Item.RECORDINGS}
-    assert moving.delays[:4] == [timedelta(seconds=2**n) for n in (1, 2, 3, 4)]
-    assert timedelta(minutes=10) < max(moving.delays) <= timedelta(minutes=15)
-    assert HOUR <= moving.waited < HOUR + timedelta(minutes=15)
-    assert set(moving.errors) == {"Not moved yet: recordings"}
+    move = MoveRun(FakeServices(down_until={Item.RECORDINGS: NOON + HOUR}))
+    assert await move.run() == ALL_MOVED
+    assert move.services.tried[:3] == [Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS]
+    assert set(move.services.tried[3:]) == {Item.RECORDINGS}
+    assert move.delays[:4] == [timedelta(seconds=2**n) for n in (1, 2, 3, 4)]
+    assert timedelta(minutes=10) < max(move.delays) <= timedelta(minutes=15)
+    assert HOUR <= move.waited < HOUR + timedelta(minutes=15)
+    assert set(move.errors) == {"Not moved yet: recordings"}
 
 
 async def test_an_unmovable_item_fails_at_once() -> None:
     """TRF-1: it is not requested again while the others are retried."""
-    services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
-    moving = Moving(services)
-    assert await moving.run() == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
+    services = FakeServices(
+        down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS})
+    )
+    move = MoveRun(services)
+    assert await move.run() == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
     assert services.tried.count(Item.RECORDINGS) == 1
     assert services.tried.count(Item.CONTACTS) > 10
 
 
 async def test_an_item_that_keeps_failing_fails_at_the_limit() -> None:
     """TRF-1: tried once more at the limit, in workflow time."""
-    moving = Moving(Services(down_until={Item.RECORDINGS: NOON + 2 * DAY}))
-    assert await moving.run(NOON + DAY) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
-    assert moving.waited == DAY
+    move = MoveRun(FakeServices(down_until={Item.RECORDINGS: NOON + 2 * DAY}))
+    assert await move.run(NOON + DAY) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
+    assert move.waited == DAY
 
 
 async def test_without_a_limit_each_item_is_tried_once_and_stays_pending() -> None:
-    """TRF-1."""
-    services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
-    moving = Moving(services)
-    assert await moving.run(give_up_at=None) == {
+    """TRF-1: the item may be moved later."""
+    services = FakeServices(
+        down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS})
+    )
+    move = MoveRun(services)
+    assert await move.run(give_up_at=None) == {
         **ALL_MOVED,
         Item.CONTACTS: ItemStatus.PENDING,
         Item.RECORDINGS: ItemStatus.FAILED,
     }
-    assert moving.delays == []
+    assert move.delays == []
 
 
 async def test_a_retry_after_a_crash_continues_from_the_stored_items() -> None:
     """TRF-1: a moved item is not requested again, although the input still has it."""
     contacts = ManifestItem(item=Item.CONTACTS, count=11, status=ItemStatus.MOVED)
-    moving = Moving(store=KeptInMemory(with_item(MANIFEST, contacts)))
-    assert await moving.run() == ALL_MOVED
-    assert Item.CONTACTS not in moving.services.tried
-    assert contacts in moving.store.manifest
+    move = MoveRun(store=FakeManifestStore(with_item(MANIFEST, contacts)))
+    assert await move.run() == ALL_MOVED
+    assert Item.CONTACTS not in move.services.tried
+    assert contacts in move.store.manifest
 
 
 async def test_heartbeats_have_the_status_of_each_item() -> None:
     """TRF-1: for Temporal's UI."""
-    moving = Moving(Services(never=frozenset({Item.RECORDINGS})))
-    await moving.run()
-    assert moving.beats[0] == {
+    move = MoveRun(FakeServices(never=frozenset({Item.RECORDINGS})))
+    await move.run()
+    assert move.heartbeats[0] == {
         "profile": "moved",
         "meetings": "moved",
         "webinars": "moved",
@@ -226,32 +236,31 @@ async def test_heartbeats_have_the_status_of_each_item() -> None:
         "contacts": "pending",
         "settings": "pending",
     }
-    assert {**moving.beats[-1], "recordings": "moved"} == dict.fromkeys(Item, "moved")
+    assert {**move.heartbeats[-1], "recordings": "moved"} == dict.fromkeys(Item, "moved")
 
 
-async def test_a_service_that_hangs_is_cancelled_while_heartbeats_continue(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_service_that_hangs_is_cancelled_while_heartbeats_continue() -> None:
     """TRF-1: a worker without heartbeats counts as dead, and no item waits for another forever."""
-    monkeypatch.setattr(move, "HEARTBEAT_INTERVAL", timedelta(milliseconds=10))
-    monkeypatch.setattr(move, "ITEM_TIMEOUT", timedelta(milliseconds=100))
 
-    class Hanging(Services):
+    class HangingServices(FakeServices):
         async def move(self, request: MoveItem) -> ItemMoved:
             if request.item is Item.RECORDINGS:
                 await asyncio.Event().wait()
             return await super().move(request)
 
-    moving = Moving(Hanging())
-    statuses = await moving.run(give_up_at=NOON)
+    move = MoveRun(HangingServices(), item_timeout=timedelta(milliseconds=100))
+    statuses = await move.run(give_up_at=NOON)
     assert statuses == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
-    running = [beat for beat in moving.beats if beat["recordings"] == "running"]
+    running = [each for each in move.heartbeats if each["recordings"] == "running"]
     assert len(running) > 3
 
 
 async def test_no_address_appears_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    services = Services(down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS}))
-    await Moving(services).run(give_up_at=None)
-    told = [record.getMessage() for record in caplog.records if "i-1" in record.getMessage()]
-    assert len(told) == 2
-    assert not any("ann@example.com" in message for message in told)
+    """PRI: services may name people in their errors."""
+    services = FakeServices(
+        down_until={Item.CONTACTS: NOON + HOUR}, never=frozenset({Item.RECORDINGS})
+    )
+    await MoveRun(services).run(give_up_at=None)
+    messages = [each.getMessage() for each in caplog.records if "i-1" in each.getMessage()]
+    assert len(messages) == 2
+    assert not any("ann@example.com" in message for message in messages)

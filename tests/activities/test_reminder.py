@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.letter import StillDue, Undeliverable
@@ -21,42 +23,50 @@ from domain.invitation import InvitationState
 from domain.letter import Letter
 from domain.letter.base import Reader
 from domain.reminder import ReminderRun, StaleInvitation
+from tests.activities.mailer import FakeMailer
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
-PAGES = {
+FULL, EVE = "full@acme.example", "eve@acme.example"
+PAGES: Mapping[bytes | None, InvitationPage] = {
     None: InvitationPage(["a", "b"], b"1"),
     b"1": InvitationPage(["c", "d"], b"2"),
     b"2": InvitationPage(["e"], None),
 }
 
 
-class ThreePages:
-    """Invitations on three pages, and those signaled."""
+class FakeRunningInvitations:
+    """`RunningInvitations` on pages, and those signaled."""
 
-    def __init__(self) -> None:
+    def __init__(self, pages: Mapping[bytes | None, InvitationPage] = PAGES) -> None:
+        self.pages = pages
         self.signaled: list[str] = []
+        self.running = self.most_running = 0
 
-    async def page(self, quiet_before: datetime | None, behind: bytes | None) -> InvitationPage:
-        return PAGES[behind]
+    async def page(self, quiet_before: datetime | None, token: bytes | None) -> InvitationPage:
+        return self.pages[token]
 
     async def remind(self, workflow_id: str, run_id: str) -> None:
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        await asyncio.sleep(0)
+        self.running -= 1
         self.signaled.append(workflow_id)
 
 
-class TwoInviters:
-    """A store with two inviters to notify."""
+class FakeReminderStore:
+    """A `ReminderStore` with two inviters to notify."""
 
     def __init__(self) -> None:
-        self.told_at: dict[str, datetime] = {}
+        self.digests_at: dict[str, datetime] = {}
 
     async def keep(self, run: ReminderRun) -> None:
-        raise AssertionError("nothing is kept here")
+        raise AssertionError("The activity calls this method.")
 
     async def reminded(self, run_id: str) -> int:
         return 0
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        return self.told_at
+        return self.digests_at
 
     async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         return ["acme"]
@@ -74,105 +84,116 @@ class TwoInviters:
         )
         return [
             InviterToNotify(reader=Reader(email=email), account_name="Acme", invitations=(stale,))
-            for email in ("full@acme.example", "eve@acme.example")
+            for email in (FULL, EVE)
         ]
 
 
-class Outbox:
-    """A mail server that fails in one way for one reader."""
+class TimedMailer(FakeMailer):
+    """A mail server that records when it takes each letter."""
 
-    def __init__(self, failure: Exception | None) -> None:
-        self.failure = failure
-        self.sent: list[Letter] = []
+    def __init__(self) -> None:
+        super().__init__()
         self.sent_at: list[float] = []
 
     async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
-        if self.failure and letter.reader.email.startswith("full"):
-            raise self.failure
-        self.sent.append(letter)
+        await super().send(letter, still_due)
         self.sent_at.append(asyncio.get_running_loop().time())
 
 
-def activities(invitations: ThreePages, mailer: Outbox) -> ReminderActivities:
+def the_activities(invitations: FakeRunningInvitations, mailer: FakeMailer) -> ReminderActivities:
     return ReminderActivities(
-        store=TwoInviters(), invitations=invitations, mailer=mailer, id_key=b"a key"
+        store=FakeReminderStore(), invitations=invitations, mailer=mailer, id_key=b"a key"
     )
 
 
 async def test_another_worker_continues_after_the_last_page() -> None:
     """REM-1: hundreds of thousands of signals are not repeated."""
-    invitations, environment = ThreePages(), ActivityEnvironment()
-    beats = list[tuple[object, ...]]()
-    environment.on_heartbeat = lambda *details: beats.append(details)
-    order = SignalStaleInvitations(run_id="run-1", quiet_before=None)
-    run = activities(invitations, Outbox(None))
-    assert await environment.run(run.signal_stale_invitations, order) == StaleInvitationsSignaled(
-        found=5
-    )
+    invitations, environment = FakeRunningInvitations(), ActivityEnvironment()
+    heartbeats = list[tuple[object, ...]]()
+    environment.on_heartbeat = lambda *details: heartbeats.append(details)
+    request = SignalStaleInvitations(run_id="run-1", quiet_before=None)
+    activities = the_activities(invitations, FakeMailer())
+    assert await environment.run(
+        activities.signal_stale_invitations, request
+    ) == StaleInvitationsSignaled(found=5)
     assert invitations.signaled == ["a", "b", "c", "d", "e"]
     invitations.signaled.clear()
-    environment.info = replace(environment.info, heartbeat_details=beats[0])
-    assert await environment.run(run.signal_stale_invitations, order) == StaleInvitationsSignaled(
-        found=5
-    )
+    environment.info = replace(environment.info, heartbeat_details=heartbeats[0])
+    assert await environment.run(
+        activities.signal_stale_invitations, request
+    ) == StaleInvitationsSignaled(found=5)
     assert invitations.signaled == ["c", "d", "e"]
+
+
+async def test_signals_are_limited_in_number_at_the_same_time() -> None:
+    """REM-1: each invitation is signaled, however many there are."""
+    workflow_ids = [str(number) for number in range(7)]
+    invitations = FakeRunningInvitations({None: InvitationPage(workflow_ids, None)})
+    activities = replace(the_activities(invitations, FakeMailer()), max_concurrent=3)
+    request = SignalStaleInvitations(run_id="run-1", quiet_before=None)
+    await ActivityEnvironment().run(activities.signal_stale_invitations, request)
+    assert sorted(invitations.signaled) == workflow_ids
+    assert invitations.most_running == 3
 
 
 async def test_a_full_mailbox_does_not_delay_the_other_inviters() -> None:
     """REM-2: the others are notified, the failed digest is retried."""
-    mailer = Outbox(ConnectionError("mailbox full"))
-    run, order = (
-        activities(ThreePages(), mailer),
+    mailer = FakeMailer(ConnectionError("mailbox full"), to=[FULL])
+    activities, request = (
+        the_activities(FakeRunningInvitations(), mailer),
         NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3)),
     )
-    try:
-        await ActivityEnvironment().run(run.notify_inviters, order)
-    except Exception as failure:
-        assert "mailbox full" in str(failure)
-    else:
-        raise AssertionError("it was not to be tried again")
-    [told] = mailer.sent
-    assert told.reader.email == "eve@acme.example"
-    assert "eve" not in told.id
+    with pytest.raises(ApplicationError, match="mailbox full"):
+        await ActivityEnvironment().run(activities.notify_inviters, request)
+    [digest] = mailer.sent
+    assert digest.reader.email == EVE
+    assert "eve" not in digest.id
 
 
 async def test_an_inviter_without_news_gets_no_digest() -> None:
     """REM-2: one digest for any number of runs."""
-    mailer, store = Outbox(None), TwoInviters()
-    run = replace(activities(ThreePages(), mailer), store=store)
-    order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
-    assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
+    mailer, store = FakeMailer(), FakeReminderStore()
+    activities = replace(the_activities(FakeRunningInvitations(), mailer), store=store)
+    request = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
+    assert await ActivityEnvironment().run(activities.notify_inviters, request) == InvitersNotified(
         digests=2
     )
-    told_full, told_eve = (letter.id.removesuffix(".run-1") for letter in mailer.sent)
+    series_of_full, series_of_eve = (letter.id.removesuffix(".run-1") for letter in mailer.sent)
     # Stale since the third day: Eve had her digest after that, the other inviter before.
-    store.told_at = {told_full: NOW + timedelta(days=2), told_eve: NOW + timedelta(days=4)}
-    again = order.model_copy(update={"run_id": "run-2"})
-    assert await ActivityEnvironment().run(run.notify_inviters, again) == InvitersNotified(
+    store.digests_at = {
+        series_of_full: NOW + timedelta(days=2),
+        series_of_eve: NOW + timedelta(days=4),
+    }
+    again = request.model_copy(update={"run_id": "run-2"})
+    assert await ActivityEnvironment().run(activities.notify_inviters, again) == InvitersNotified(
         digests=1
     )
-    assert mailer.sent[-1].id == f"{told_full}.run-2"
+    assert mailer.sent[-1].id == f"{series_of_full}.run-2"
 
 
 async def test_a_reminder_since_the_last_digest_is_news() -> None:
     """REM-2: a digest follows a reminder, even if the invitation was in the last digest."""
-    [stale] = (await TwoInviters().inviters_to_notify("acme", "run-1", NOW))[0].invitations
-    told = InviterToNotify(
+    [stale] = (await FakeReminderStore().inviters_to_notify("acme", "run-1", NOW))[0].invitations
+    inviter = InviterToNotify(
         reader=Reader(email="e@a.example"), account_name="A", invitations=(stale,)
     )
     later = NOW + timedelta(days=9)
-    assert not told.has_news(later, timedelta(days=3))
+    assert not inviter.has_news(later, timedelta(days=3))
     reminded = stale.model_copy(update={"reminded": True})
-    assert told.model_copy(update={"invitations": (reminded,)}).has_news(later, timedelta(days=3))
-    assert told.has_news(None, timedelta(days=3))
+    assert inviter.model_copy(update={"invitations": (reminded,)}).has_news(
+        later, timedelta(days=3)
+    )
+    assert inviter.has_news(None, timedelta(days=3))
 
 
 async def test_digests_keep_the_rate_limit_of_the_mail_server() -> None:
     """REM-3: one activity sends them all, past the rate limit of the task queue."""
-    mailer = Outbox(None)
-    run = replace(activities(ThreePages(), mailer), digest_interval=timedelta(milliseconds=20))
-    order = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
-    assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
+    mailer = TimedMailer()
+    activities = replace(
+        the_activities(FakeRunningInvitations(), mailer), digest_interval=timedelta(milliseconds=20)
+    )
+    request = NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3))
+    assert await ActivityEnvironment().run(activities.notify_inviters, request) == InvitersNotified(
         digests=2
     )
     first, second = mailer.sent_at
@@ -180,11 +201,12 @@ async def test_digests_keep_the_rate_limit_of_the_mail_server() -> None:
 
 
 async def test_a_digest_refused_for_good_is_not_retried() -> None:
-    mailer = Outbox(Undeliverable("550 no such user"))
-    run, order = (
-        activities(ThreePages(), mailer),
+    """REM-2: the inviter's address does not exist."""
+    mailer = FakeMailer(Undeliverable("550 no such user"), to=[FULL])
+    activities, request = (
+        the_activities(FakeRunningInvitations(), mailer),
         NotifyInviters(run_id="run-1", quiet_before=NOW, quiet_for=timedelta(days=3)),
     )
-    assert await ActivityEnvironment().run(run.notify_inviters, order) == InvitersNotified(
+    assert await ActivityEnvironment().run(activities.notify_inviters, request) == InvitersNotified(
         digests=1
     )

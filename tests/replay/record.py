@@ -17,6 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from domain.error import Refused
 from runtime.process import exit_process
 from tests.database import Databases
+from tests.eventually import eventually
 from tests.replay.scenarios import (
     ASSIGNMENTS,
     INVITATIONS,
@@ -90,9 +91,11 @@ async def _with_notice(world: World, noun: str, name: str, workflow_id: str) -> 
 async def _reminder_run(world: World) -> str:
     """Return the id of the world's only run of reminders; visibility may lag."""
     query = f"TaskQueue = '{world.settings.task_queue}' AND WorkflowType = '{REMINDERS}'"
-    while not (found := [run async for run in world.temporal.client.list_workflows(query)]):
-        await asyncio.sleep(0.1)
-    return found[0].id
+
+    async def found() -> list[str]:
+        return [run.id async for run in world.temporal.client.list_workflows(query)]
+
+    return (await eventually(found))[0]
 
 
 async def _history(environment: WorkflowEnvironment, workflow_id: str) -> str:

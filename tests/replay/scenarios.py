@@ -5,11 +5,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from unittest.mock import patch
 
 from temporalio.client import WorkflowExecutionStatus
 
-from activities import batch as bulk
 from domain.batch import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
@@ -19,7 +17,9 @@ from domain.policy import Policy
 from domain.refund import RefundState
 from domain.reminder import ReminderRun
 from runtime.recovery import Recovery
+from tests.eventually import eventually
 from tests.smtp_server import Misbehaviour
+from tests.workflows.small_limits import worker_with_small_slices
 from tests.world import (
     ADMIN,
     ANN,
@@ -125,8 +125,7 @@ async def refund_terminated_closed_and_completed(world: World) -> None:
     handle = world.temporal.client.get_workflow_handle(failed.workflow_id)
     before = (await handle.describe()).run_id
     await handle.terminate("by hand")
-    while (await handle.describe()).run_id == before:
-        await asyncio.sleep(0.02)
+    await eventually(handle.describe, lambda found: found.run_id != before)
     await world.refunds.close(refund_id, "paid by hand")
     await world.until(JANE, "completed")
 
@@ -213,7 +212,7 @@ async def moved_and_completed(world: World) -> None:
 
 
 async def cleared_during_a_delivery_and_revoked(world: World) -> None:
-    """The cleared blocker is written after the delivery."""
+    """Clear a blocker during a delivery; it is written after the delivery."""
     await _block(world)
     await world.pass_time(JANE, timedelta(hours=2))
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
@@ -221,8 +220,7 @@ async def cleared_during_a_delivery_and_revoked(world: World) -> None:
     await world.smtp.hesitates_at("RCPT")
     before = (await world.show(JANE)).blockers
     await world.remove_user("club", "b@c.example")
-    while (await world.show(JANE)).blockers == before:
-        await asyncio.sleep(0.1)
+    await eventually(lambda: world.show(JANE), lambda invitation: invitation.blockers != before)
     world.smtp.go_on()
     await world.mailed("invitation", JANE, times=2)
     # By a minute, so that the steps after the delivery have run.
@@ -231,7 +229,7 @@ async def cleared_during_a_delivery_and_revoked(world: World) -> None:
 
 
 async def quoted_after_an_answer_and_completed(world: World) -> None:
-    """The preview waits for the acceptance and is refused."""
+    """Request previews that wait for the acceptance and are refused."""
     await a_paying_owner(world)
     await asyncio.gather(
         world.client.accept(world.account, JANE, Choice.TRANSFER),
@@ -242,14 +240,20 @@ async def quoted_after_an_answer_and_completed(world: World) -> None:
 
 
 async def terminated_restarted_and_completed(world: World) -> None:
-    """The first run is terminated after the acceptance."""
+    """Terminate the first run after the acceptance."""
     refund = await _accept(world, Choice.REFUND)
     client, invitation = world.temporal.client, await world.show(JANE)
     handle = client.get_workflow_handle(invitation.workflow_id)
     await handle.terminate("by hand")
     recovery = Recovery(world.clients, restart_after=timedelta())
-    while (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+
+    async def status_after_recovery() -> WorkflowExecutionStatus | None:
         await recovery.restart_invitations()
+        return (await handle.describe()).status
+
+    await eventually(
+        status_after_recovery, lambda status: status is not WorkflowExecutionStatus.TERMINATED
+    )
     await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
     await world.clock.pass_time(handle.id, timedelta(days=1))
     await world.until(JANE, "completed")
@@ -424,9 +428,9 @@ async def invited_in_batch(world: World) -> str:
         BatchRow(position=position, person=Person(email=email))
         for position, email in enumerate((JANE, MEMBER, "bob@example.com"))
     ]
-    with patch.object(bulk, "SLICE", 2):
-        batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
-        await world.bulk.wait_until_finished(batch, lambda done, total: None)
+    async with worker_with_small_slices(world, slice_size=2) as small_slices:
+        batch = await small_slices.bulk.submit(world.account, rows, ADMIN, batch_id="recorded")
+        await world.temporal.client.get_workflow_handle(batch.workflow_id).result()
     return batch.workflow_id
 
 

@@ -1,6 +1,5 @@
 """Tests of the AddonAssignment workflow: results, waiting and letters (ASG)."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -11,6 +10,8 @@ from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
 from runtime.recovery import Recovery
 from runtime.wiring import worker_for
+from tests.eventually import eventually
+from tests.workflows.small_limits import worker_with_short_runs
 from tests.world import (
     ADMIN,
     ANN,
@@ -19,12 +20,10 @@ from tests.world import (
     CLEO,
     LICENSED,
     MEMBER,
-    PATIENCE,
     World,
     licensed_users,
     refusal_of,
 )
-from workflows import assignment as workflow
 from workflows.assignment import AssignmentWorkflow
 
 
@@ -60,15 +59,13 @@ def reasons(results: Sequence[AssignmentResult]) -> list[object]:
     return [result.error and result.error["code"] for result in results]
 
 
-async def until(world: World, *wanted: str) -> Assignment:
+async def until_states(world: World, *wanted: str) -> Assignment:
     """Return the last request when its users have the states `wanted`."""
     handle = await world.last_request()
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while True:
-            seen = await handle.query(AssignmentWorkflow.view)
-            if states(seen.results) == list(wanted):
-                return seen
-            await asyncio.sleep(0.02)
+    return await eventually(
+        lambda: handle.query(AssignmentWorkflow.view),
+        lambda assignment: states(assignment.results) == [*wanted],
+    )
 
 
 async def test_two_licenses_for_three_users_serve_the_third_after_a_purchase(acme: World) -> None:
@@ -86,9 +83,9 @@ async def test_two_licenses_for_three_users_serve_the_third_after_a_purchase(acm
     assert states(ended.results) == ["assigned"] * 3
     assert [entry.event for entry in ended.journal] == ["request", "wait", "assign"]
     await acme.mailed("license_assigned", CLEO)
-    told = await acme.mailed("license_served", ADMIN)
-    assert CLEO in told.text
-    assert ANN not in told.text
+    letter = await acme.mailed("license_served", ADMIN)
+    assert CLEO in letter.text
+    assert ANN not in letter.text
     assert await acme.audit() == ()
 
 
@@ -149,7 +146,7 @@ async def test_a_request_has_one_to_a_hundred_users(acme: World, count: int) -> 
 
 
 async def test_a_capacity_that_is_not_sold_is_refused_for_every_user(acme: World) -> None:
-    """ADD-1."""
+    """ADD-1: the whole request has the same reason."""
     results = await acme.licenses.assign(
         acme.account, Sku.LARGE_MEETING, [ANN, BOB], ADMIN, capacity=750
     )
@@ -173,6 +170,7 @@ async def test_a_license_without_a_signal_is_found_within_a_day(
 async def test_without_a_worker_the_outcome_is_unknown_and_the_request_is_carried_out_later(
     world_without_worker: World,
 ) -> None:
+    """ASG-5: repeating the request is not necessary."""
     world = world_without_worker
     await licensed_users(world)
     with pytest.raises(Unavailable) as unavailable:
@@ -183,28 +181,33 @@ async def test_without_a_worker_the_outcome_is_unknown_and_the_request_is_carrie
 
 
 async def test_a_long_wait_continues_as_new_and_loses_nothing(
-    acme: World, monkeypatch: pytest.MonkeyPatch
+    world_without_worker: World,
 ) -> None:
     """ASG-5: journal, results and waiting users are carried over."""
-    monkeypatch.setattr(workflow, "REFRESHES_IN_ONE_RUN", 2)
-    await assign(acme, *LICENSED)
-    request = await acme.last_request()
-    runs = set[str]()
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while len(runs) < 3:
+    world = world_without_worker.patient()
+    await licensed_users(world)
+    async with worker_with_short_runs(world):
+        await assign(world, *LICENSED)
+        request = await world.last_request()
+        runs = set[str]()
+
+        async def signal() -> int:
             await request.signal(AssignmentWorkflow.licenses_freed)
-            await asyncio.sleep(0.02)
             runs.add((await request.describe()).run_id)
-    seen = await until(acme, "assigned", "assigned", "waiting")
-    assert [entry.event for entry in seen.journal] == ["request", "wait"]
-    assert seen.waited == (CLEO,)
-    await acme.bought(500)
-    await until(acme, "assigned", "assigned", "assigned")
-    await acme.mailed("license_served", ADMIN)
-    assert len(acme.mails(to=ANN, event="license_assigned")) == 1
+            return len(runs)
+
+        await eventually(signal, lambda count: count >= 3)
+        seen = await until_states(world, "assigned", "assigned", "waiting")
+        assert [entry.event for entry in seen.journal] == ["request", "wait"]
+        assert seen.waited == (CLEO,)
+        await world.bought(500)
+        await until_states(world, "assigned", "assigned", "assigned")
+        await world.mailed("license_served", ADMIN)
+        assert len(world.mails(to=ANN, event="license_assigned")) == 1
 
 
 async def test_no_license_waits_for_a_mail_server(acme: World) -> None:
+    """ASG-3, OPS-2: an assignment takes effect at once."""
     acme.smtp.answers["MAIL"] = "451 4.3.0 try later"
     assert states(await assign(acme, ANN)) == ["assigned"]
     assert (await (await acme.last_request()).result()).state is AssignmentState.ASSIGNED
@@ -213,6 +216,7 @@ async def test_no_license_waits_for_a_mail_server(acme: World) -> None:
 
 
 async def test_a_refused_address_does_not_keep_others_from_being_notified(acme: World) -> None:
+    """OPS-2: a letter belongs to one recipient."""
     acme.smtp.unknown.add(ANN)
     await assign(acme, ANN, BOB)
     await acme.mailed("license_assigned", BOB)
@@ -260,8 +264,8 @@ async def test_a_waiting_user_who_is_unassigned_waits_no_longer(acme: World) -> 
     await acme.licenses.unassign(acme.account, Sku.LARGE_MEETING, [CLEO], ADMIN)
     ended = await (await acme.last_request()).result()
     assert states(ended.results) == ["assigned", "assigned", "released"]
-    told = await acme.mailed("license_served", ADMIN)
-    assert "1 user has no such license now" in told.text
+    letter = await acme.mailed("license_served", ADMIN)
+    assert "1 user has no such license now" in letter.text
     assert not acme.mails(to=CLEO)
 
 
@@ -300,7 +304,7 @@ async def test_a_request_whose_workflow_was_terminated_is_restarted(
     client, request = acme.temporal.client, await acme.last_request()
     await request.terminate("by hand")
     await recovery.restart_assignments()
-    await until(acme, "assigned", "assigned", "waiting")
+    await until_states(acme, "assigned", "assigned", "waiting")
     await recovery.restart_assignments()
     await acme.bought(500)
     ended = await client.get_workflow_handle(request.id).result()

@@ -9,18 +9,19 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities import batch as bulk
+from activities.batch import CHUNK_SIZE, CONCURRENT_CHUNKS
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
 from tests.database import Databases
+from tests.eventually import TIMEOUT, eventually
 from tests.runtime.test_recovery import a_claim
 from tests.test_worker import a_worker, killed
-from tests.world import ADMIN, JANE, MEMBER, OWNER, PATIENCE, World, a_world, refusal_of
-from workflows import batch as bulk_invite
+from tests.workflows.small_limits import BatchWithShortRuns, worker_with_small_slices
+from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_world, refusal_of
 from workflows.batch import BatchWorkflow
 
-CROWD = 2 * bulk.CONCURRENT_CHUNKS * bulk.CHUNK_SIZE
+ROW_COUNT = 2 * CONCURRENT_CHUNKS * CHUNK_SIZE
 """Twice the number of rows that are invited at the same time."""
 
 
@@ -33,11 +34,11 @@ async def patient_world(
         yield world
 
 
-def nobody(done: int, total: int) -> None:
-    """Ignore the progress."""
+def ignore_progress(done: int, total: int) -> None:
+    """Return without printing the progress."""
 
 
-def a_crowd(count: int, license: License = License.BASIC) -> list[BatchRow]:
+def many_rows(count: int, license: License = License.BASIC) -> list[BatchRow]:
     return rows(*(f"person{number}@example.com" for number in range(count)), license=license)
 
 
@@ -48,23 +49,27 @@ def rows(*emails: str, license: License = License.BASIC) -> list[BatchRow]:
     ]
 
 
-async def done(world: World, asked: Sequence[BatchRow], batch_id: str | None = None) -> Batch:
-    batch = await world.bulk.submit(world.account, asked, ADMIN, batch_id=batch_id)
-    await world.bulk.wait_until_finished(batch, nobody)
+async def finished(
+    world: World, requested: Sequence[BatchRow], batch_id: str | None = None
+) -> Batch:
+    batch = await world.bulk.submit(world.account, requested, ADMIN, batch_id=batch_id)
+    await world.bulk.wait_until_finished(batch, ignore_progress)
     return batch
 
 
-async def results(world: World, asked: Sequence[BatchRow]) -> list[InviteResult]:
-    return await world.bulk.results(await done(world, asked))
+async def results(world: World, requested: Sequence[BatchRow]) -> list[InviteResult]:
+    return await world.bulk.results(await finished(world, requested))
 
 
-async def all_out(world: World, batch: Batch) -> None:
-    async with asyncio.timeout(2 * PATIENCE.total_seconds()):
-        while await world.store.batches.unsent_count(batch.batch_id):
-            await asyncio.sleep(0.1)
+async def until_sent(world: World, batch: Batch) -> None:
+    await eventually(
+        lambda: world.store.batches.unsent_count(batch.batch_id),
+        lambda unsent: unsent == 0,
+        within=2 * TIMEOUT,
+    )
 
 
-def told(world: World) -> Counter[str]:
+def invitation_mails(world: World) -> Counter[str]:
     """Count the invitation e-mails of each person."""
     return Counter(mail.to for mail in world.mails(event="invitation"))
 
@@ -72,8 +77,8 @@ def told(world: World) -> Counter[str]:
 async def test_each_row_has_its_own_result_in_the_order_requested(world: World) -> None:
     """INV-2: an invalid row does not affect the others."""
     await world.invite(JANE)
-    asked = rows("a@example.com", MEMBER, "nobody", JANE, "b@example.com")
-    batch = await done(world, asked)
+    requested = rows("a@example.com", MEMBER, "nobody", JANE, "b@example.com")
+    batch = await finished(world, requested)
     found = await world.bulk.results(batch)
     assert [(each.email, each.result) for each in found] == [
         ("a@example.com", "invited"),
@@ -84,55 +89,59 @@ async def test_each_row_has_its_own_result_in_the_order_requested(world: World) 
     ]
     codes = [each.error and each.error["code"] for each in found]
     assert codes == [None, "already_member", "invalid_email", None, None]
-    await all_out(world, batch)
-    assert told(world) == {"a@example.com": 1, JANE: 1, "b@example.com": 1}
+    await until_sent(world, batch)
+    assert invitation_mails(world) == {"a@example.com": 1, JANE: 1, "b@example.com": 1}
     assert found[0].invitation is not None
     assert (found[0].invitation.link or "").startswith(world.settings.public_url)
     assert await world.audit() == ()
 
 
 async def test_the_first_row_gets_the_seat(world: World) -> None:
-    """INV-15."""
-    found = await results(world, a_crowd(5, License.LICENSED))
+    """INV-15: rows are claimed in the order requested."""
+    found = await results(world, many_rows(5, License.LICENSED))
     assert [each.result for each in found] == ["invited"] * 2 + ["refused"] * 3
     assert {each.error["code"] for each in found[2:] if each.error} == {"no_seats"}
     assert await world.free_seats() == 0
 
 
-async def test_an_unauthorized_caller_gets_no_rows(world: World) -> None:
-    asked = a_crowd(2)
-    assert await refusal_of(world.bulk.submit(world.account, asked, MEMBER)) == "not_authorized"
-    assert await refusal_of(world.bulk.submit("nowhere", asked, ADMIN)) == "not_found"
+async def test_an_unauthorized_caller_starts_no_batch(world: World) -> None:
+    """INV-1."""
+    requested = many_rows(2)
+    assert await refusal_of(world.bulk.submit(world.account, requested, MEMBER)) == "not_authorized"
+    assert await refusal_of(world.bulk.submit("nowhere", requested, ADMIN)) == "not_found"
 
 
 async def test_a_repeated_request_without_results_joins_the_same_batch(
     world: World,
 ) -> None:
-    asked = a_crowd(3)
-    first = await done(world, asked)
-    again = await done(world, asked)
+    """REM-3: after its results were given, it is another batch."""
+    requested = many_rows(3)
+    first = await finished(world, requested)
+    again = await finished(world, requested)
     assert again == first
     assert {each.result for each in await world.bulk.results(again)} == {"invited"}
     await world.bulk.report(first)
-    another = await done(world, asked)
+    another = await finished(world, requested)
     assert another.batch_id != first.batch_id
     assert {each.result for each in await world.bulk.results(another)} == {"already_invited"}
-    await all_out(world, another)
-    assert set(told(world).values()) == {1}
+    await until_sent(world, another)
+    assert set(invitation_mails(world).values()) == {1}
 
 
 async def test_a_batch_id_always_names_the_same_batch(world: World) -> None:
+    """REM-3: another request with it is refused."""
     name = f"spring-{world.account}"
-    first = await done(world, a_crowd(2), name)
+    first = await finished(world, many_rows(2), name)
     await world.bulk.report(first)
-    assert await done(world, a_crowd(2), name) == first
-    other = world.bulk.submit(world.account, a_crowd(3), ADMIN, batch_id=name)
+    assert await finished(world, many_rows(2), name) == first
+    other = world.bulk.submit(world.account, many_rows(3), ADMIN, batch_id=name)
     assert await refusal_of(other) == "conflict"
-    by_another = world.bulk.submit(world.account, a_crowd(2), OWNER, batch_id=name)
+    by_another = world.bulk.submit(world.account, many_rows(2), OWNER, batch_id=name)
     assert await refusal_of(by_another) == "conflict"
 
 
 async def test_rows_refused_before_the_batch_stay_refused(world: World) -> None:
+    """INV-2, REM-3: one result for each row."""
     bad = BatchRow(
         position=1, person=Person(email="?"), refused={"code": "invalid_input", "message": "row 3"}
     )
@@ -142,56 +151,57 @@ async def test_rows_refused_before_the_batch_stay_refused(world: World) -> None:
 
 
 async def test_history_stays_short_and_progress_can_be_queried(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """REM-3: a run has a hundred slices, then it continues as new."""
-    monkeypatch.setattr(bulk, "ROWS_PER_ACTIVITY", 4)
-    monkeypatch.setattr(bulk, "CHUNK_SIZE", 2)
-    monkeypatch.setattr(bulk_invite, "SLICES_PER_RUN", 2)
-    batch = await done(world, a_crowd(22))
-    handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
-    assert await handle.result() == BatchProgress(total=22, invited=22)
-    assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
+    async with worker_with_small_slices(
+        world, slice_size=4, chunk_size=2, workflow=BatchWithShortRuns
+    ) as small_slices:
+        batch = await finished(small_slices, many_rows(22))
+        handle = world.temporal.client.get_workflow_handle_for(BatchWorkflow.run, batch.workflow_id)
+        assert await handle.result() == BatchProgress(total=22, invited=22)
+        assert await handle.query(BatchWorkflow.progress) == BatchProgress(total=22, invited=22)
     history = await handle.fetch_history()
     assert len(history.events) < 20
-    await all_out(world, batch)
-    assert len(told(world)) == 22
+    await until_sent(world, batch)
+    assert len(invitation_mails(world)) == 22
 
 
 async def test_without_a_worker_the_command_gives_up_and_the_batch_continues(
     world_without_worker: World,
 ) -> None:
+    """REM-3: the outcome is unknown; repeating the command resumes the wait."""
     world = world_without_worker
-    asked = a_crowd(3)
-    batch = await world.bulk.submit(world.account, asked, ADMIN)
+    requested = many_rows(3)
+    batch = await world.bulk.submit(world.account, requested, ADMIN)
     with pytest.raises(Unavailable) as waited:
-        await world.bulk.wait_until_finished(batch, nobody)
+        await world.bulk.wait_until_finished(batch, ignore_progress)
     assert waited.value.outcome_unknown
     assert batch.batch_id in waited.value.message
     assert await world.bulk.results(batch) == []
     async with world.working():
-        assert await done(world.patient(), asked) == batch
-        await all_out(world, batch)
-    assert set(told(world).values()) == {1}
+        assert await finished(world.patient(), requested) == batch
+        await until_sent(world, batch)
+    assert set(invitation_mails(world).values()) == {1}
 
 
 async def test_a_worker_killed_between_claim_and_result_duplicates_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """REM-3: the next worker recognizes the claims and the runs of the killed one."""
-    asked = a_crowd(6)
+    requested = many_rows(6)
     keep, failures = world.store.batches.keep, iter([True, True])
 
-    async def forgetful(batch_id: str, outcomes: object) -> None:
+    async def fail_twice(batch_id: str, outcomes: object) -> None:
         if next(failures, False):
             raise Unavailable("The database does not answer: gone")
         await keep(batch_id, outcomes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(world.store.batches, "keep", forgetful)
-    batch = await done(world, asked)
+    monkeypatch.setattr(world.store.batches, "keep", fail_twice)
+    batch = await finished(world, requested)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
-    await all_out(world, batch)
-    assert set(told(world).values()) == {1}
+    await until_sent(world, batch)
+    assert set(invitation_mails(world).values()) == {1}
     assert await world.audit() == ()
 
 
@@ -223,24 +233,22 @@ async def test_a_claim_in_use_is_not_recovered(
     client, invitations = world.temporal.client, world.store.invitations
     start = client.start_workflow
 
-    async def unwilling(*args: object, **kwargs: object) -> object:
+    async def start_all_but_the_batch(*args: object, **kwargs: object) -> object:
         if kwargs["id"] != f"bulk-invite/{name}":
             raise Unavailable("Temporal does not answer.")
         return await start(*args, **kwargs)  # type: ignore[call-overload]
 
-    name = f"swept-{world.account}"
-    monkeypatch.setattr(client, "start_workflow", unwilling)
-    batch = await world.bulk.submit(world.account, a_crowd(2), ADMIN, batch_id=name)
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while await invitations.latest(world.account, "person0@example.com") is None:
-            await asyncio.sleep(0.05)
+    name = f"recovered-{world.account}"
+    monkeypatch.setattr(client, "start_workflow", start_all_but_the_batch)
+    batch = await world.bulk.submit(world.account, many_rows(2), ADMIN, batch_id=name)
+    await eventually(lambda: invitations.latest(world.account, "person0@example.com"))
     starter = world.clients.invitation_starter
     await replace(starter, abandoned_after=timedelta(seconds=-60)).recover_claims()
     monkeypatch.setattr(client, "start_workflow", start)
-    await world.bulk.wait_until_finished(batch, nobody)
+    await world.bulk.wait_until_finished(batch, ignore_progress)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}
-    await all_out(world, batch)
-    assert set(told(world).values()) == {1}
+    await until_sent(world, batch)
+    assert set(invitation_mails(world).values()) == {1}
 
 
 async def test_a_killed_worker_and_a_killed_command_lose_nothing(
@@ -248,22 +256,21 @@ async def test_a_killed_worker_and_a_killed_command_lose_nothing(
 ) -> None:
     """REM-3: every row is invited once, has its result, and gets one e-mail."""
     world = world_without_worker.patient()
-    asked = a_crowd(CROWD)
+    requested = many_rows(ROW_COUNT)
     async with a_worker(world) as worker:
-        command = asyncio.create_task(done(world, asked))
-        while len(told(world)) < 40:
-            await asyncio.sleep(0.05)
+        command = asyncio.create_task(finished(world, requested))
+        await eventually(lambda: len(invitation_mails(world)) >= 40, within=2 * TIMEOUT)
         command.cancel()
         await killed(worker)
     async with a_worker(world):
-        batch = await done(world, asked)
+        batch = await finished(world, requested)
         found = await world.bulk.results(batch)
-        await all_out(world, batch)
-    assert [each.email for each in found] == [row.person.email for row in asked]
+        await until_sent(world, batch)
+    assert [each.email for each in found] == [row.person.email for row in requested]
     assert {each.result for each in found} == {"invited"}
-    assert len(told(world)) == CROWD
+    assert len(invitation_mails(world)) == ROW_COUNT
     # A letter taken just as the worker was killed is sent again with the same message id.
     letters = [letter.message for letter in world.smtp.received]
-    assert len({letter["Message-ID"] for letter in letters}) == CROWD
-    assert len(letters) <= CROWD + world.settings.mails_at_once
+    assert len({letter["Message-ID"] for letter in letters}) == ROW_COUNT
+    assert len(letters) <= ROW_COUNT + world.settings.mails_at_once
     assert await world.audit() == ()

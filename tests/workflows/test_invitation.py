@@ -169,6 +169,7 @@ async def test_an_answer_before_the_workflow_knows_of_the_delivery_is_accepted(
 
 
 async def test_an_invitation_revoked_before_its_delivery_is_never_sent(world: World) -> None:
+    """INV-7, OPS-2."""
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
     await world.client.revoke(world.account, JANE, ADMIN)
@@ -463,6 +464,7 @@ async def test_no_address_appears_in_a_failure_that_temporal_shows(world: World)
 
 
 async def test_a_blank_reason_is_stored_as_none(world: World) -> None:
+    """INV-7."""
     await world.pending(JANE)
     declined = await world.client.decline(world.account, JANE, " ")
     assert declined.journal[-1].note is None

@@ -11,6 +11,7 @@ from domain.error import Refused
 from domain.invitation import Choice, Invitation, InvitationState, Person
 from domain.policy import Policy
 from domain.remedy import Removal
+from tests.eventually import eventually
 from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, JANE, MEMBER, World, refusal_of
 
@@ -20,7 +21,9 @@ MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 
 
-async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object] = ()) -> None:
+async def invite_owner_of_a_club(
+    world: World, plan: str = "pro", subscriptions: Sequence[object] = ()
+) -> None:
     """Import a club that Jane owns, with two other users and a room, and invite her."""
     await world.imported(
         "club",
@@ -32,23 +35,23 @@ async def a_club(world: World, plan: str = "pro", subscriptions: Sequence[object
     await world.pending(JANE)
 
 
-async def blocked(world: World, plan: str = "pro") -> Invitation:
-    await a_club(world, plan)
+async def blocked_invitation(world: World, plan: str = "pro") -> Invitation:
+    await invite_owner_of_a_club(world, plan)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
     return await world.show(JANE)
 
 
-def named(invitation: Invitation) -> list[str]:
+def blocking_items(invitation: Invitation) -> list[str]:
     return [item.id for blocker in invitation.blockers for item in blocker.items]
 
 
-async def until_named(world: World, *items: str) -> None:
-    async with asyncio.timeout(15):
-        while named(await world.show(JANE)) != list(items):
-            await asyncio.sleep(0.05)
+async def until_blocked_by(world: World, *items: str) -> None:
+    await eventually(
+        lambda: world.show(JANE), lambda invitation: blocking_items(invitation) == [*items]
+    )
 
 
-async def clear(world: World) -> None:
+async def clear_blockers(world: World) -> None:
     await world.remove_user("club", BOB)
     await world.remove_user("club", CARL, Removal.DELETE)
     await world.remove_room("club", "room-1")
@@ -58,13 +61,13 @@ async def test_the_invitation_resumes_when_the_last_blocker_is_cleared(
     world: World,
 ) -> None:
     """BLK-1, BLK-4: each remedy leaves the rest listed; then the invitee is notified."""
-    first = await blocked(world)
-    assert named(first) == [BOB, CARL, "room-1"]
+    first = await blocked_invitation(world)
+    assert blocking_items(first) == [BOB, CARL, "room-1"]
     await world.mailed("blocked", JANE)
     await world.remove_user("club", BOB)
-    await until_named(world, CARL, "room-1")
+    await until_blocked_by(world, CARL, "room-1")
     await world.remove_user("club", CARL, Removal.DELETE)
-    await until_named(world, "room-1")
+    await until_blocked_by(world, "room-1")
     await world.remove_room("club", "room-1")
     again = await world.until(JANE, "pending")
     assert again.blockers == ()
@@ -76,16 +79,16 @@ async def test_the_invitation_resumes_when_the_last_blocker_is_cleared(
 
 async def test_accepting_while_blocked_checks_again_at_once(world: World) -> None:
     """BLK-4: another e-mail is sent only if the list has changed."""
-    await blocked(world)
+    await blocked_invitation(world)
     await world.mailed("blocked", JANE)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
     assert [entry.event for entry in (await world.show(JANE)).journal].count("block") == 1
     await world.imported("club", plan="pro", rooms=[{"id": "room-2"}])
-    await until_named(world, BOB, CARL, "room-1", "room-2")
+    await until_blocked_by(world, BOB, CARL, "room-1", "room-2")
     # The list has changed since the invitee was notified.
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
     assert "room-2" in (await world.mailed("blocked", JANE, times=2)).text
-    await clear(world)
+    await clear_blockers(world)
     await world.remove_room("club", "room-2")
     # The acceptance succeeds before or after the signal.
     assert (await world.client.accept(world.account, JANE)).state.accepted
@@ -95,7 +98,7 @@ async def test_a_refusal_that_is_checked_after_the_blockers_unblocks_the_invitat
     world: World,
 ) -> None:
     """BLK-4: a choice is only required without blockers."""
-    await a_club(
+    await invite_owner_of_a_club(
         world,
         subscriptions=[
             {
@@ -111,7 +114,7 @@ async def test_a_refusal_that_is_checked_after_the_blockers_unblocks_the_invitat
         ],
     )
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
-    await clear(world)
+    await clear_blockers(world)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "choice_required"
     assert (await world.show(JANE)).state is InvitationState.PENDING
     assert (await world.client.accept(world.account, JANE, Choice.REFUND)).state.accepted
@@ -119,9 +122,9 @@ async def test_a_refusal_that_is_checked_after_the_blockers_unblocks_the_invitat
 
 async def test_a_recheck_detects_a_cleared_blocker_without_a_signal(world: World) -> None:
     """BLK-4: after 1, 5, 15 minutes, 1, 6 hours, then every 24 hours."""
-    first = await blocked(world)
+    first = await blocked_invitation(world)
     since = first.journal[-1].at
-    await clear(world)
+    await clear_blockers(world)
     async with asyncio.timeout(15):
         while waiting := await world.store.outbox.oldest(10):
             await world.store.outbox.done(waiting[0].number)
@@ -132,9 +135,9 @@ async def test_a_recheck_detects_a_cleared_blocker_without_a_signal(world: World
 
 async def test_an_operator_requests_a_recheck(world: World) -> None:
     """BLK-4: `recheck` returns the current state, or is refused with the code of the end."""
-    await blocked(world)
+    await blocked_invitation(world)
     assert (await world.client.recheck(world.account, JANE)).state is InvitationState.BLOCKED
-    await clear(world)
+    await clear_blockers(world)
     assert (await world.client.recheck(world.account, JANE)).state is InvitationState.PENDING
     assert (await world.client.recheck(world.account, JANE)).state is InvitationState.PENDING
     await world.client.decline(world.account, JANE)
@@ -145,8 +148,8 @@ async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: W
     """OPS-1: the signal waits in the outbox, even if the same remedy is repeated."""
     world = world_without_worker.patient()
     async with world.working():
-        await blocked(world)
-    await clear(world)
+        await blocked_invitation(world)
+    await clear_blockers(world)
     await world.remove_user("club", BOB)
     async with world.working():
         await world.until(JANE, "pending")
@@ -157,7 +160,7 @@ async def test_clearing_while_no_worker_runs_is_not_lost(world_without_worker: W
 
 async def test_clearing_a_blocker_concurrently_with_an_acceptance_is_safe(world: World) -> None:
     """BLK-4: it is accepted, or blocked and then resumed; never stuck, never twice."""
-    await a_club(world)
+    await invite_owner_of_a_club(world)
 
     async def accept() -> str:
         try:
@@ -165,7 +168,7 @@ async def test_clearing_a_blocker_concurrently_with_an_acceptance_is_safe(world:
         except Refused as refused:
             return refused.code.value
 
-    _, answer = await asyncio.gather(clear(world), accept())
+    _, answer = await asyncio.gather(clear_blockers(world), accept())
     if answer == "blocked":
         await world.until(JANE, "pending")
         assert (await world.client.accept(world.account, JANE)).state.accepted
@@ -180,7 +183,7 @@ async def test_the_deadline_continues_or_is_paused_while_blocked(
     """BLK-5: to the second; a paused deadline keeps the time left."""
     client = replace(world.client, policy=Policy(pause_while_blocked=paused))
     world.clients.invitations = client
-    await a_club(world)
+    await invite_owner_of_a_club(world)
     before = await world.show(JANE)
     await world.go_to(JANE, before.deadline - timedelta(days=2))
     assert await refusal_of(client.accept(world.account, JANE)) == "blocked"
@@ -197,7 +200,7 @@ async def test_the_deadline_continues_or_is_paused_while_blocked(
     assert (now.expires_at, now.time_left) == (None, left)
     await world.pass_time(JANE, left + timedelta(days=1))
     assert (await world.show(JANE)).state is InvitationState.BLOCKED
-    await clear(world)
+    await clear_blockers(world)
     after = await world.until(JANE, "pending")
     assert after.deadline - after.journal[-1].at == left
     await world.go_to(JANE, after.deadline - SECOND)
@@ -211,7 +214,7 @@ async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) 
     """INV-9, BLK-5: the deadline starts again, and stays paused if it was."""
     client = replace(world.client, policy=Policy(pause_while_blocked=paused))
     world.clients.invitations = client
-    await blocked(world)
+    await blocked_invitation(world)
     await world.pass_time(JANE, timedelta(hours=2))
     await client.resend(world.account, JANE, ADMIN)
     await world.mailed("invitation", JANE, times=2)
@@ -224,7 +227,7 @@ async def test_a_resend_while_blocked_stays_blocked(world: World, paused: bool) 
 
 async def test_a_resend_does_not_replace_the_letter_with_the_remedies(world: World) -> None:
     """BLK-4: the remedies are sent, even if the mail server takes them only after a resend."""
-    await a_club(world)
+    await invite_owner_of_a_club(world)
     await world.pass_time(JANE, timedelta(hours=2))
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
@@ -236,27 +239,27 @@ async def test_a_resend_does_not_replace_the_letter_with_the_remedies(world: Wor
 
 async def test_a_blocker_cleared_during_a_delivery_stays_cleared(world: World) -> None:
     """BLK-4: the delivery does not restore the blockers in its input."""
-    await blocked(world)
+    await blocked_invitation(world)
     await world.mailed("blocked", JANE)
     await world.pass_time(JANE, timedelta(hours=2))
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
     await world.client.resend(world.account, JANE, ADMIN)
     await world.smtp.hesitates_at("RCPT")
     await world.remove_user("club", BOB)
-    await until_named(world, CARL, "room-1")
+    await until_blocked_by(world, CARL, "room-1")
     world.smtp.go_on()
     handle = world.temporal.client.get_workflow_handle((await world.show(JANE)).workflow_id)
-    async with asyncio.timeout(15):
-        while (await handle.describe()).raw_description.pending_activities:
-            await asyncio.sleep(0.05)
-        while named(await world.stored(JANE)) != [CARL, "room-1"]:
-            await asyncio.sleep(0.05)
-    assert named(await world.show(JANE)) == [CARL, "room-1"]
+    await eventually(handle.describe, lambda found: not found.raw_description.pending_activities)
+    await eventually(
+        lambda: world.stored(JANE),
+        lambda invitation: blocking_items(invitation) == [CARL, "room-1"],
+    )
+    assert blocking_items(await world.show(JANE)) == [CARL, "room-1"]
 
 
 async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world: World) -> None:
     """BLK-6, SRC-4: the owner's invitation resumes when the last of them has left."""
-    await a_club(world)
+    await invite_owner_of_a_club(world)
     members = world.client.invite_members(world.account, JANE, ADMIN)
     assert await refusal_of(members) == "conflict"
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
@@ -271,7 +274,7 @@ async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world
     for member in (BOB, CARL):
         await world.until(member, "pending")
         assert (await world.client.accept(world.account, member)).state.accepted
-    await until_named(world, "room-1")
+    await until_blocked_by(world, "room-1")
     await world.remove_room("club", "room-1")
     await world.until(JANE, "pending")
     assert (await world.client.accept(world.account, JANE)).state.accepted
@@ -281,7 +284,7 @@ async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world
 
 async def test_members_cannot_leave_an_account_whose_owner_stays(world: World) -> None:
     """SRC-4: their invitations are valid only as long as the owner's is."""
-    await blocked(world)
+    await blocked_invitation(world)
     await world.client.invite_members(world.account, JANE, ADMIN)
     await world.until(BOB, "pending")
     await world.client.decline(world.account, JANE)

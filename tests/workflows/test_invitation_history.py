@@ -6,29 +6,30 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, License
+from tests.workflows.small_limits import worker_with_short_runs
 from tests.world import ADMIN, JANE, World
-from workflows import invitation as workflow
 
 
 async def test_a_long_history_continues_as_new_and_loses_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world_without_worker: World,
 ) -> None:
     """INV-9: run id, journal, deadline, link and cool-down are carried over."""
-    monkeypatch.setattr(workflow, "UPDATES_PER_RUN", 3)
-    before = await world.pending(JANE, License.LICENSED)
-    runs = {await world.run_now(JANE)}
-    for _ in range(10):
-        await world.client.preview(world.account, JANE)
-        runs.add(await world.run_now(JANE))
-    assert len(runs) > 2
-    assert await world.show(JANE) == before
-    await world.pass_time(JANE, timedelta(hours=1))
-    resent = await world.client.resend(world.account, JANE, ADMIN)
-    assert resent.sent_count == 2
-    await world.mailed("invitation", JANE, times=2)
-    accepted = await world.client.accept(world.account, JANE)
-    assert accepted.run_id == before.run_id
-    assert (await world.until(JANE, "completed")).state is InvitationState.COMPLETED
+    world = world_without_worker.patient()
+    async with worker_with_short_runs(world):
+        before = await world.pending(JANE, License.LICENSED)
+        runs = {await world.run_now(JANE)}
+        for _ in range(10):
+            await world.client.preview(world.account, JANE)
+            runs.add(await world.run_now(JANE))
+        assert len(runs) > 2
+        assert await world.show(JANE) == before
+        await world.pass_time(JANE, timedelta(hours=1))
+        resent = await world.client.resend(world.account, JANE, ADMIN)
+        assert resent.sent_count == 2
+        await world.mailed("invitation", JANE, times=2)
+        accepted = await world.client.accept(world.account, JANE)
+        assert accepted.run_id == before.run_id
+        assert (await world.until(JANE, "completed")).state is InvitationState.COMPLETED
 
 
 async def test_an_update_that_is_not_allowed_leaves_no_event(world: World) -> None:

@@ -11,7 +11,7 @@ from tests.world import ADMIN, JANE, World, refusal_of
 MEETING = {"id": "801", "topic": "Weekly", "starts_at": "2027-01-08T09:00:00Z"}
 
 
-class Failing:
+class FailingServices:
     """The built-in services; recordings fail a number of times, or for good."""
 
     def __init__(self, world: World, *, tries: int = 0, for_good: bool = False) -> None:
@@ -19,7 +19,7 @@ class Failing:
         self.tries, self.for_good = tries, for_good
 
     async def move(self, request: MoveItem) -> ItemMoved:
-        """Once per item, as the services promise."""
+        """Move the item once, unless it fails."""
         if request.item is Item.RECORDINGS and self.for_good:
             raise UnmovableItem("the recordings of jane@example.com are in another region")
         if request.item is Item.RECORDINGS and self.tries:
@@ -28,7 +28,7 @@ class Failing:
         return await self.services.move(request)
 
 
-async def invited(world: World) -> None:
+async def invite_owner_with_data(world: World) -> None:
     """Invite Jane, who owns a free account with data; Acme locks a setting and has a vanity URL."""
     await world.imported(
         world.account, vanity_url="acme", locked_settings={"waiting_room": True, "theme": "dark"}
@@ -54,7 +54,7 @@ def status(invitation: Invitation, item: Item) -> ItemStatus:
 
 async def test_everything_is_moved_and_the_manifest_lists_the_changes(world: World) -> None:
     """TRF-1, TRF-2, TRF-4, TRF-5."""
-    await invited(world)
+    await invite_owner_with_data(world)
     await world.client.accept(world.account, JANE)
     completed = await world.until(JANE, "completed")
     manifest = {each.item: each for each in completed.manifest}
@@ -83,8 +83,8 @@ async def test_a_service_that_fails_for_an_hour_delays_only_its_item(
 ) -> None:
     """TRF-1: everyone is notified before; membership and the other items are done."""
     world = world_without_worker.patient()
-    async with world.working(Failing(world, tries=5)):
-        await invited(world)
+    async with world.working(FailingServices(world, tries=5)):
+        await invite_owner_with_data(world)
         accepted = await world.client.accept(world.account, JANE)
         await world.mailed("welcome", JANE)
         waiting = await world.show(JANE)
@@ -104,9 +104,9 @@ async def test_a_failed_item_is_moved_again_on_request(
 ) -> None:
     """TRF-1, TRF-5: it completes with errors; the person is notified of the later move."""
     world = world_without_worker.patient()
-    services = Failing(world, for_good=True)
+    services = FailingServices(world, for_good=True)
     async with world.working(services):
-        await invited(world)
+        await invite_owner_with_data(world)
         await world.client.accept(world.account, JANE)
         completed = await world.until(JANE, "completed")
         assert completed.with_errors
@@ -125,6 +125,7 @@ async def test_a_failed_item_is_moved_again_on_request(
 
 
 async def test_only_an_accepted_invitation_can_retry_its_move(world: World) -> None:
+    """TRF-1."""
     await world.pending(JANE)
     assert await refusal_of(world.client.retry_move(world.account, JANE)) == "conflict"
     await world.client.revoke(world.account, JANE, ADMIN)

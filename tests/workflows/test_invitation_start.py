@@ -9,13 +9,13 @@ from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 NINA = "nina@acme.example"
 
 
-async def managing(world: World) -> None:
+async def import_managed_domain(world: World) -> None:
     await world.imported(world.account, managed_domains=["acme.example"])
 
 
 async def test_a_user_of_a_managed_domain_joins_without_an_answer(world: World) -> None:
     """INV-18: notified afterwards, without a link."""
-    await managing(world)
+    await import_managed_domain(world)
     await world.invite(NINA)
     joined = await world.until(NINA, "completed")
     assert [entry.event for entry in joined.journal] == ["invite", "join", "complete"]
@@ -27,7 +27,7 @@ async def test_a_user_of_a_managed_domain_joins_without_an_answer(world: World) 
 
 async def test_a_user_with_something_to_lose_must_answer(world: World) -> None:
     """INV-18: owners of a paid account, or of one with other users or a room."""
-    await managing(world)
+    await import_managed_domain(world)
     await world.imported("nina-pro", plan="pro", users=[(NINA, "owner")])
     await world.imported(
         "duo", plan="free", users=[("ann@acme.example", "owner"), ("b@b.example", "member")]
@@ -42,7 +42,7 @@ async def test_a_user_with_something_to_lose_must_answer(world: World) -> None:
 
 async def test_the_only_user_of_a_free_account_joins_and_the_account_closes(world: World) -> None:
     """INV-18, SRC-2."""
-    await managing(world)
+    await import_managed_domain(world)
     await world.imported("nina-free", plan="free", users=[(NINA, "owner")])
     await world.invite(NINA)
     await world.until(NINA, "completed")
@@ -59,7 +59,7 @@ async def announced(world: World, days: int = 3) -> InvitationState:
 
 
 async def test_a_heads_up_is_sent_before_the_invitation(world: World) -> None:
-    """INV-17: until its day it can only be revoked; the deadline counts from the delivery."""
+    """INV-17: before its day it can only be revoked; the deadline counts from the delivery."""
     assert await announced(world) is InvitationState.ANNOUNCED
     await world.mailed("heads_up", JANE)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "not_pending"

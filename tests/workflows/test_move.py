@@ -35,7 +35,7 @@ THEIRS = {
 
 
 @dataclass
-class FailingFor:
+class FailingServices:
     """The built-in services; recordings fail in the first `tries`."""
 
     services: ContentServices
@@ -52,7 +52,7 @@ class FailingFor:
         return await self.services.move(request)
 
 
-class Hanging(FailingFor):
+class HangingServices(FailingServices):
     """The built-in services; recordings hang in the first `tries`."""
 
     async def move(self, request: MoveItem) -> ItemMoved:
@@ -64,8 +64,8 @@ class Hanging(FailingFor):
 
 
 @asynccontextmanager
-async def moving(world: World, services: ContentServices) -> AsyncIterator[Worker]:
-    """Run a worker with `services` beside the body."""
+async def move_worker(world: World, services: ContentServices) -> AsyncIterator[Worker]:
+    """Run a worker for moves with `services` during the body."""
     activities = MoveActivities(store=world.store.invitations, services=services)
     async with Worker(
         world.temporal.client,
@@ -117,17 +117,17 @@ ALL_MOVED = dict.fromkeys(Item, ItemStatus.MOVED)
 async def test_failed_items_are_moved_again_in_one_pass(world_without_worker: World) -> None:
     """TRF-1: an item that fails again stays failed and stops no other."""
     world = world_without_worker
-    order = await a_move(world)
-    services = FailingFor(SqlContent(world.store.engine, "meet.example"), tries=1)
-    async with moving(world, services):
-        first = await (await started(world, order)).result()
+    request = await a_move(world)
+    services = FailingServices(SqlContent(world.store.engine, "meet.example"), tries=1)
+    async with move_worker(world, services):
+        first = await (await started(world, request)).result()
         assert statuses(first) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
-        again = order.model_copy(update={"manifest": first.manifest})
+        again = request.model_copy(update={"manifest": first.manifest})
         handle = await started(world, again)
         assert statuses(await handle.result()) == ALL_MOVED
     assert services.tried.count(Item.RECORDINGS) == 2
     assert services.tried.count(Item.MEETINGS) == 1
-    [joined] = (await world.export(order.account)).accounts
+    [joined] = (await world.export(request.account)).accounts
     jane = joined.user(JANE)
     assert jane
     assert [meeting.join_url for meeting in jane.meetings] == ["https://acme.meet.example/j/801"]
@@ -136,16 +136,16 @@ async def test_failed_items_are_moved_again_in_one_pass(world_without_worker: Wo
 async def test_heartbeats_show_the_progress_in_temporal(world_without_worker: World) -> None:
     """TRF-1: also while it runs; a stopped worker passes on the moved items."""
     world = world_without_worker
-    order = await a_move(world)
-    services = Hanging(SqlContent(world.store.engine, "meet.example"), tries=1)
-    async with moving(world, services):
-        handle = await started(world, order)
+    request = await a_move(world)
+    services = HangingServices(SqlContent(world.store.engine, "meet.example"), tries=1)
+    async with move_worker(world, services):
+        handle = await started(world, request)
         await asyncio.wait_for(services.recording.wait(), 20)
-        beat = await eventually(
-            lambda: heartbeat(handle), until=lambda beat: beat.get("meetings") == "moved"
+        items = await eventually(
+            lambda: heartbeat(handle), lambda items: items.get("meetings") == "moved"
         )
-        assert (beat["recordings"], beat["contacts"]) == ("running", "pending")
-    async with moving(world, services):
+        assert (items["recordings"], items["contacts"]) == ("running", "pending")
+    async with move_worker(world, services):
         assert statuses(await handle.result()) == ALL_MOVED
     assert services.tried.count(Item.RECORDINGS) == 2
 

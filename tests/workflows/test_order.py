@@ -36,17 +36,17 @@ async def an_order(world: World, quantity: int = 3, portal: Portal = "plans") ->
     )
 
 
-async def pays_by_a_card(world: World, declines: int) -> None:
+async def import_card(world: World, declines: int) -> None:
     """Import one card for the account; it declines the next `declines` charges."""
     card = {"id": "card-1", "kind": "card", "declines": declines}
     await world.imported(world.account, payment_methods=[card])
 
 
-async def to_the_next_moment(world: World, order: Order) -> None:
-    """Let time pass until the next renewal or retry."""
-    moment = order.next_try_at() or order.paid_until
-    assert moment
-    await world.clock.go_to(order.workflow_id, moment)
+async def pass_to_due_time(world: World, order: Order) -> None:
+    """Move the order's clock to the next renewal or retry."""
+    due = order.next_try_at() or order.paid_until
+    assert due
+    await world.clock.go_to(order.workflow_id, due)
 
 
 def events_of(order: Order) -> list[str]:
@@ -62,8 +62,8 @@ async def test_an_order_is_paid_at_once_and_the_buyer_is_notified(world: World) 
     assert (invoice.state, invoice.amount) == ("paid", order.quote.due_now)
     assert (await world.orders.show(order.order_id)).allowed == ("cancel", "change_quantity")
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
-    told = await world.mailed("order_confirmed", ADMIN)
-    assert "3 licenses Large Meeting for 500 participants" in told.text
+    letter = await world.mailed("order_confirmed", ADMIN)
+    assert "3 licenses Large Meeting for 500 participants" in letter.text
     assert await world.audit() == ()
 
 
@@ -98,14 +98,14 @@ async def test_a_review_may_be_cancelled(world: World) -> None:
 
 async def test_a_declined_card_pays_on_the_third_try(world: World) -> None:
     """ADD-4: not refused; retried after 1 and 3 days, and the buyer is notified each time."""
-    await pays_by_a_card(world, declines=2)
+    await import_card(world, declines=2)
     order = await an_order(world)
     assert (order.state, order.tries) == (OrderState.PAYMENT_FAILED, 1)
     await world.mailed("order_payment_failed", ADMIN)
-    await to_the_next_moment(world, order)
+    await pass_to_due_time(world, order)
     order = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED, tries=2)
     await world.mailed("order_payment_failed", ADMIN, times=2)
-    await to_the_next_moment(world, order)
+    await pass_to_due_time(world, order)
     order = await world.order_until(order.order_id, OrderState.ACTIVE)
     assert events_of(order) == ["buy", "place", "decline", "decline", "pay", "activate"]
     first = order.journal[2].at
@@ -118,7 +118,7 @@ async def test_a_declined_card_pays_on_the_third_try(world: World) -> None:
 
 async def test_an_order_declined_for_a_week_is_cancelled(world: World) -> None:
     """ADD-4: after the retries on days 1, 3, 5 and 7."""
-    await pays_by_a_card(world, declines=9)
+    await import_card(world, declines=9)
     order = await an_order(world)
     await world.clock.pass_time(order.workflow_id, timedelta(days=7))
     order = await world.order_until(order.order_id, OrderState.CANCELLED)
@@ -137,11 +137,11 @@ async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
     order = await an_order(world)
     for month in range(1, 2 * A_YEAR + 1):
         if month == A_YEAR // 2:
-            await pays_by_a_card(world, declines=1)
-        await to_the_next_moment(world, order)
+            await import_card(world, declines=1)
+        await pass_to_due_time(world, order)
         if month == A_YEAR // 2:
             order = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED, tries=1)
-            await to_the_next_moment(world, order)
+            await pass_to_due_time(world, order)
         order = await world.order_until(order.order_id, OrderState.ACTIVE, payments=month + 1)
     assert [invoice.state for invoice in order.invoices] == ["paid"] * (2 * A_YEAR + 1)
     assert len({invoice.id for invoice in order.invoices}) == 2 * A_YEAR + 1
@@ -184,7 +184,7 @@ async def test_a_cancelled_order_is_active_until_its_term_ends(world: World) -> 
     assert again.journal == cancelled.journal
     assert await refusal_of(world.orders.change(order.order_id, 2)) == "conflict"
     assert "until the end of the term" in (await world.mailed("order_cancelled", ADMIN)).text
-    await to_the_next_moment(world, cancelled)
+    await pass_to_due_time(world, cancelled)
     ended = await world.order_until(order.order_id, OrderState.ENDED)
     assert len(ended.invoices) == 1
     await world.mailed("order_ended", ADMIN)
@@ -198,7 +198,7 @@ async def test_a_reduction_takes_effect_at_the_end_of_the_term(world: World) -> 
     changed = await world.orders.change(order.order_id, 1)
     assert (changed.quantity, changed.quantity_then) == (3, 1)
     assert (changed.note, str(changed.quote.then.amount)) == ("reduced_with_term", "50.00")
-    await to_the_next_moment(world, changed)
+    await pass_to_due_time(world, changed)
     renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert (renewed.quantity, renewed.quantity_then, renewed.note) == (1, None, None)
     assert str(renewed.invoices[-1].amount.amount) == "50.00"
@@ -219,8 +219,8 @@ async def test_a_reduction_can_be_undone_and_more_licenses_need_another_order(wo
 async def test_a_renewal_declined_for_a_week_ends_the_order(world: World) -> None:
     """ADD-7: the licenses stay assigned during the retries, then they are released."""
     order = await an_order(world)
-    await pays_by_a_card(world, declines=9)
-    await to_the_next_moment(world, order)
+    await import_card(world, declines=9)
+    await pass_to_due_time(world, order)
     failed = await world.order_until(order.order_id, OrderState.PAYMENT_FAILED)
     assert "go on working" in (await world.mailed("order_payment_failed", ADMIN)).text
     await world.clock.pass_time(failed.workflow_id, timedelta(days=7))
@@ -312,20 +312,20 @@ async def test_a_start_whose_response_is_lost_buys_once(
     client = world.temporal.client
     start, started = client.start_workflow, list[object]()
 
-    async def unheard(*args: object, **kwargs: object) -> object:
+    async def start_and_lose_response(*args: object, **kwargs: object) -> object:
         started.append(await start(*args, **kwargs))  # type: ignore[call-overload]
         if for_good or len(started) == 1:
             raise RPCError("too late", status, b"")
         return started[-1]
 
-    monkeypatch.setattr(client, "start_workflow", unheard)
-    hasty = world.waiting(1)
+    monkeypatch.setattr(client, "start_workflow", start_and_lose_response)
+    short_wait = world.waiting(1)
     if for_good:
         with pytest.raises(Unavailable) as unanswered:
-            await an_order(hasty)
+            await an_order(short_wait)
         assert unanswered.value.outcome_unknown
         monkeypatch.setattr(client, "start_workflow", start)
-        await until_answered(lambda: an_order(hasty))
+        await until_answered(lambda: an_order(short_wait))
     else:
         await an_order(world)
     [order] = await world.orders.list(world.account)
@@ -341,7 +341,7 @@ async def until_answered(buy: Callable[[], Awaitable[Order]]) -> Order:
             return await buy()
 
 
-async def assigned_to(world: World, *users: tuple[str, str]) -> None:
+async def assign_to(world: World, *users: tuple[str, str]) -> None:
     """Assign base licenses and Large Meeting licenses to `users`."""
     licensed = [(email, role, True) for email, role in users]
     await world.imported(world.account, users=licensed, licenses=len(users))
@@ -359,7 +359,7 @@ async def assigned_to(world: World, *users: tuple[str, str]) -> None:
 async def test_assigned_licenses_are_reduced_only_with_named_holders(world: World) -> None:
     """ADD-6: holders are notified when they lose a license."""
     order = await an_order(world)
-    await assigned_to(world, (OWNER, "owner"), (MEMBER, "member"))
+    await assign_to(world, (OWNER, "owner"), (MEMBER, "member"))
     with pytest.raises(Refused) as refused:
         await world.orders.change(order.order_id, 1)
     assert refused.value.code == "assigned_exceeds_quantity"
@@ -368,12 +368,12 @@ async def test_assigned_licenses_are_reduced_only_with_named_holders(world: Worl
     assert (await world.orders.show(order.order_id)).quantity_then is None
 
     changed = await world.orders.change(order.order_id, 1, (MEMBER.upper(),))
-    await to_the_next_moment(world, changed)
+    await pass_to_due_time(world, changed)
     await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert "room for 100 participants" in (await world.mailed("license_ended", MEMBER)).text
 
     cancelled = await world.orders.cancel(order.order_id, release_all=True)
-    await to_the_next_moment(world, cancelled)
+    await pass_to_due_time(world, cancelled)
     await world.order_until(order.order_id, OrderState.ENDED)
     await world.mailed("license_ended", OWNER)
     assert world.mails(to=MEMBER, event="license_ended") != []
@@ -410,10 +410,11 @@ async def test_an_order_whose_workflow_was_terminated_is_restarted(
     client = world.temporal.client
     await client.get_workflow_handle(order.workflow_id).terminate("by hand")
     await Recovery(world.clients, restart_after=timedelta()).restart_orders()
-    await to_the_next_moment(world, order)
+    await pass_to_due_time(world, order)
     renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert renewed.journal[: len(order.journal)] == order.journal
 
 
 def test_a_run_lasts_twelve_monthly_cycles() -> None:
+    """ADD-7: a history is bounded."""
     assert CYCLES_PER_RUN == A_YEAR

@@ -1,6 +1,5 @@
 """Tests of the Refund workflow: its state is what the provider reports (REF)."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -16,18 +15,17 @@ from adapters.sql.database.transaction import reading, writing
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
 from tests.database import Databases
-from tests.world import JANE, OWNER, PATIENCE, World, a_paying_owner, a_world, refusal_of
+from tests.eventually import eventually
+from tests.world import JANE, OWNER, World, a_paying_owner, a_world, refusal_of
 
 WEEK = timedelta(days=7)
 OPERATORS = "ops@seatflow.example"
 
-WorldWhereTheProvider = Callable[[str], AbstractAsyncContextManager[World]]
+WorldWithFault = Callable[[str], AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture
-def where_the_provider(
-    temporal: WorkflowEnvironment, set_up_databases: Databases
-) -> WorldWhereTheProvider:
+def world_with_fault(temporal: WorkflowEnvironment, set_up_databases: Databases) -> WorldWithFault:
     """Return a factory of worlds whose payment provider has a fault."""
 
     @asynccontextmanager
@@ -56,13 +54,11 @@ async def run_of(world: World, refund: Refund) -> str:
     return (await handle.describe()).run_id
 
 
-async def terminated(world: World, refund: Refund) -> None:
+async def terminate_and_wait(world: World, refund: Refund) -> None:
     """Terminate the refund, as in the UI, and wait for its next run."""
     before = await run_of(world, refund)
     await world.temporal.client.get_workflow_handle(refund.workflow_id).terminate("by hand")
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while await run_of(world, refund) == before:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: run_of(world, refund), lambda run_id: run_id != before)
 
 
 async def a_failed_refund(world: World) -> Refund:
@@ -73,17 +69,17 @@ async def a_failed_refund(world: World) -> Refund:
 
 
 async def test_a_late_refund_is_overdue_and_settles_later(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-3: notified when the fifth business day has ended; look-ups continue."""
-    async with where_the_provider("slow") as world:
+    async with world_with_fault("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.OVERDUE)
         assert "operators" in (await world.mailed("refund_overdue", JANE)).text
-        told = await world.mailed("attention", OPERATORS)
-        assert "100.00 EUR to j…@example.com should have arrived by" in told.text
-        assert told.language == "en"
+        letter = await world.mailed("attention", OPERATORS)
+        assert "100.00 EUR to j…@example.com should have arrived by" in letter.text
+        assert letter.language == "en"
         assert [case.kind for case in await world.store.attention.cases()] == ["refund_overdue"]
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.SETTLED)
@@ -92,10 +88,10 @@ async def test_a_late_refund_is_overdue_and_settles_later(
 
 
 async def test_a_failed_refund_becomes_credit_once(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-4, REF-6: credit of the target account; the membership stays."""
-    async with where_the_provider("fail") as world:
+    async with world_with_fault("fail") as world:
         failed = await a_failed_refund(world)
         assert failed.amount_open.amount == Decimal("100.00")
         await world.mailed("refund_failed", JANE)
@@ -115,10 +111,10 @@ async def test_a_failed_refund_becomes_credit_once(
 
 
 async def test_an_unknown_outcome_is_looked_up_and_not_requested_again(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-5: exactly one refund for each payment."""
-    async with where_the_provider("timeout-after") as world:
+    async with world_with_fault("timeout-after") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
         await world.refund_until(refund.refund_id, RefundState.SETTLED)
@@ -126,9 +122,9 @@ async def test_an_unknown_outcome_is_looked_up_and_not_requested_again(
         assert await world.audit() == ()
 
 
-async def test_an_operator_closes_a_refund(where_the_provider: WorldWhereTheProvider) -> None:
+async def test_an_operator_closes_a_refund(world_with_fault: WorldWithFault) -> None:
     """REF-4: with a reason; the invitation is completed."""
-    async with where_the_provider("fail") as world:
+    async with world_with_fault("fail") as world:
         failed = await a_failed_refund(world)
         closed = await world.refunds.close(failed.refund_id, "paid by hand")
         assert closed.state is RefundState.CLOSED
@@ -183,9 +179,9 @@ async def test_closing_the_failed_part_keeps_the_open_part(world: World) -> None
     failed = await world.refund_until(refund_id, RefundState.FAILED)
     closed = await world.refunds.close(refund_id, "paid by hand")
     assert [part.state for part in closed.parts] == [PartState.CLOSED, PartState.PENDING]
-    told = (await world.mailed("refund_closed", JANE)).text
-    assert "75.00" in told
-    assert "25.00" in told
+    text = (await world.mailed("refund_closed", JANE)).text
+    assert "75.00" in text
+    assert "25.00" in text
     await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
     settled = await world.refund_until(refund_id, RefundState.SETTLED)
     assert [part.state for part in settled.parts] == [PartState.CLOSED, PartState.SUCCEEDED]
@@ -214,7 +210,7 @@ async def test_a_terminated_refund_is_restarted_and_the_invitation_waits_for_it(
 ) -> None:
     """REF-5, REF-6: from the stored record; nothing is requested twice."""
     refund = await a_refund(world)
-    await terminated(world, refund)
+    await terminate_and_wait(world, refund)
     again = await world.refund_until(refund.refund_id, RefundState.PROCESSING)
     assert again == refund
     assert (await world.show(JANE)).state == "refunding"
@@ -235,7 +231,7 @@ async def test_a_failed_and_terminated_refund_can_still_be_decided(
     assert accepted.settlement is not None
     refund_id = accepted.settlement.refund_id or ""
     failed = await world.refund_until(refund_id, RefundState.FAILED)
-    await terminated(world, failed)
+    await terminate_and_wait(world, failed)
     assert (await world.refunds.convert(refund_id)).state is RefundState.CONVERTED
     await world.until(JANE, "completed")
     assert await world.audit() == ()
@@ -264,10 +260,10 @@ async def test_a_refund_that_runs_already_is_waited_for(world: World) -> None:
 
 
 async def test_a_closed_open_refund_is_watched_and_may_arrive(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-4: looked up on the next business days; the invitation does not wait."""
-    async with where_the_provider("slow") as world:
+    async with world_with_fault("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.OVERDUE)
@@ -283,10 +279,10 @@ async def test_a_closed_open_refund_is_watched_and_may_arrive(
 
 
 async def test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-4: with a bounded history."""
-    async with where_the_provider("slow") as world:
+    async with world_with_fault("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.OVERDUE)
@@ -306,29 +302,31 @@ async def test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter(
 
 
 async def test_each_closed_part_that_arrives_notifies_the_payee(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-2, REF-4: also the second part, after the first has settled the refund."""
-    async with where_the_provider("slow") as world:
+    async with world_with_fault("slow") as world:
         refund = await a_refund(world)
         await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
         await world.refund_until(refund.refund_id, RefundState.OVERDUE)
         await world.refunds.close(refund.refund_id, "sent by cheque")
         await world.until(JANE, "completed")
-        for number, (payment, told) in enumerate({"pay-1": "75.00", "pay-2": "100.00"}.items(), 1):
+        for number, (payment, amount) in enumerate(
+            {"pay-1": "75.00", "pay-2": "100.00"}.items(), 1
+        ):
             async with writing(world.store.engine) as session:
                 at_once = update(ProviderRefundRow).where(ProviderRefundRow.payment == payment)
                 await session.execute(at_once.values(ends_at=datetime(2020, 1, 1, tzinfo=UTC)))
             await world.refunds.notify(refund.refund_id, "news")
-            assert told in (await world.mailed("refund_settled", JANE, times=number)).text
+            assert amount in (await world.mailed("refund_settled", JANE, times=number)).text
         assert await world.audit() == ()
 
 
 async def test_a_retry_notifies_the_payee_without_dates(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-4: another payment method gets the refund, which settles."""
-    async with where_the_provider("fail") as world:
+    async with world_with_fault("fail") as world:
         failed = await a_failed_refund(world)
         await world.imported(
             "jane-pro",
@@ -338,9 +336,9 @@ async def test_a_retry_notifies_the_payee_without_dates(
         )
         retried = await world.refunds.retry(failed.refund_id, "new-card")
         assert retried.state is RefundState.PROCESSING
-        told = await world.mailed("refund_retried", JANE)
-        assert "100.00" in told.text
-        assert "another payment method" in told.text
+        letter = await world.mailed("refund_retried", JANE)
+        assert "100.00" in letter.text
+        assert "another payment method" in letter.text
         await world.clock.pass_time(failed.workflow_id, timedelta(days=8))
         await world.refund_until(failed.refund_id, RefundState.SETTLED)
         await world.until(JANE, "completed")
@@ -348,10 +346,10 @@ async def test_a_retry_notifies_the_payee_without_dates(
 
 
 async def test_a_late_success_whose_credit_is_used_waits_for_an_operator(
-    where_the_provider: WorldWhereTheProvider,
+    world_with_fault: WorldWithFault,
 ) -> None:
     """REF-4: notified once, and settled when the account has that much credit again."""
-    async with where_the_provider("fail") as world:
+    async with world_with_fault("fail") as world:
         failed = await a_failed_refund(world)
         await world.refunds.convert(failed.refund_id)
         await world.until(JANE, "completed")
@@ -366,9 +364,9 @@ async def test_a_late_success_whose_credit_is_used_waits_for_an_operator(
             )
         for _ in range(2):
             await world.refunds.notify(failed.refund_id, "news")
-            told = await world.mailed("attention", OPERATORS, times=2)
+            letter = await world.mailed("attention", OPERATORS, times=2)
             await world.temporal.client.get_workflow_handle(failed.workflow_id).result()
-        assert "100.00 EUR to j…@example.com has arrived after it was credited" in told.text
+        assert "100.00 EUR to j…@example.com has arrived after it was credited" in letter.text
         [case] = await world.store.attention.cases()
         assert case.kind == "refund_not_reversed"
         assert (await world.refunds.show(failed.refund_id)).state is RefundState.CONVERTED

@@ -10,6 +10,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.error import Refused
 from domain.invitation import Choice, Invitation
 from domain.policy import Policy
+from tests.eventually import eventually
 from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, JANE, World, refusal_of
 
@@ -18,7 +19,7 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-async def signal(world: World, *arguments: object) -> None:
+async def signal_reminder(world: World, *arguments: object) -> None:
     """Signal the workflow, and wait until the signal is handled."""
     invitation = await world.show(JANE)
     handle = world.temporal.client.get_workflow_handle(invitation.workflow_id)
@@ -26,13 +27,12 @@ async def signal(world: World, *arguments: object) -> None:
     await world.show(JANE)
 
 
-async def reminded(world: World, times: int) -> Invitation:
+async def until_reminded(world: World, times: int) -> Invitation:
     """Return the invitation after `times` reminders."""
     await world.mailed("reminder", JANE, times)
-    async with asyncio.timeout(15):
-        while (invitation := await world.show(JANE)).reminders_sent != times:
-            await asyncio.sleep(0.02)
-    return invitation
+    return await eventually(
+        lambda: world.show(JANE), lambda invitation: invitation.reminders_sent == times
+    )
 
 
 async def test_an_invitee_quiet_for_three_days_is_reminded_at_most_three_times(
@@ -41,23 +41,23 @@ async def test_an_invitee_quiet_for_three_days_is_reminded_at_most_three_times(
     """REM-1: after 3 quiet days, 4 days apart, with the valid link and the deadline."""
     pending = await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY - HOUR)
-    await signal(world)
+    await signal_reminder(world)
     assert world.mails(event="reminder") == []
     await world.pass_time(JANE, HOUR)
-    await signal(world, "run-1")
-    first = await reminded(world, 1)
+    await signal_reminder(world, "run-1")
+    first = await until_reminded(world, 1)
     assert str(pending.link) in world.mails(event="reminder")[0].text
     assert (first.state, first.reminded_by) == (pending.state, "run-1")
     assert (await world.stored(JANE)).reminders_sent == 1
     await world.pass_time(JANE, 4 * DAY - HOUR)
-    await signal(world)
+    await signal_reminder(world)
     assert (await world.show(JANE)).reminders_sent == 1
     for times in (2, 3):
         await world.pass_time(JANE, 4 * DAY)
-        await signal(world)
-        await reminded(world, times)
+        await signal_reminder(world)
+        await until_reminded(world, times)
     await world.pass_time(JANE, 8 * DAY)
-    await signal(world)
+    await signal_reminder(world)
     last = await world.show(JANE)
     assert [entry.event for entry in last.journal].count("remind") == 3
     assert len(world.mails(event="reminder")) == 3
@@ -67,9 +67,9 @@ async def test_concurrent_signals_send_one_reminder(world: World) -> None:
     """REM-1: a repeated run, or one after an outage, does not remind twice."""
     await world.pending(JANE)
     await world.pass_time(JANE, 12 * DAY)
-    await asyncio.gather(*(signal(world, f"run-{number}") for number in range(5)))
-    await reminded(world, 1)
-    await signal(world)
+    await asyncio.gather(*(signal_reminder(world, f"run-{number}") for number in range(5)))
+    await until_reminded(world, 1)
+    await signal_reminder(world)
     assert (await world.show(JANE)).reminders_sent == 1
     assert len(world.mails(event="reminder")) == 1
 
@@ -81,8 +81,8 @@ async def test_a_blocked_invitee_is_reminded_of_the_remedies(world: World) -> No
     assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
     blocked = await world.show(JANE)
     await world.pass_time(JANE, 3 * DAY)
-    await signal(world)
-    again = await reminded(world, 1)
+    await signal_reminder(world)
+    again = await until_reminded(world, 1)
     assert (again.state, again.blockers) == (blocked.state, blocked.blockers)
     assert "b@c.example" in world.mails(event="reminder")[0].text
     await world.remove_user("club", "b@c.example")
@@ -96,19 +96,19 @@ async def test_an_answer_or_a_resend_postpones_the_reminder(world: World) -> Non
     await world.client.resend(world.account, JANE, ADMIN)
     await world.mailed("invitation", JANE, times=2)
     await world.pass_time(JANE, 2 * DAY)
-    await signal(world)
+    await signal_reminder(world)
     assert world.mails(event="reminder") == []
     await world.pass_time(JANE, DAY)
-    await signal(world)
-    await reminded(world, 1)
+    await signal_reminder(world)
+    await until_reminded(world, 1)
 
 
 async def test_a_reminder_that_bounces_ends_in_undeliverable(world: World) -> None:
-    """INV-4, REM-1."""
+    """INV-4, REM-1: the inviter is notified."""
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
     world.smtp.unknown.add(JANE)
-    await signal(world)
+    await signal_reminder(world)
     ended = await world.until(JANE, "undeliverable")
     assert ended.reminders_sent == 0
     await world.mailed("undeliverable", ADMIN)
@@ -124,10 +124,8 @@ async def test_a_reminder_waiting_for_the_mail_server_is_not_sent_after_the_end(
     # A time skip runs the retries within it at once, so it must be short.
     await world.go_to(JANE, pending.deadline - MINUTE)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
-    await signal(world)
-    async with asyncio.timeout(15):
-        while "MAIL" not in world.smtp.commands[-2:]:
-            await asyncio.sleep(0.02)
+    await signal_reminder(world)
+    await eventually(lambda: "MAIL" in world.smtp.commands[-2:])
     match end:
         case "declined":
             await world.client.decline(world.account, JANE)
@@ -150,7 +148,7 @@ async def test_an_end_while_the_mail_server_is_slow_stops_the_reminder(world: Wo
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
     world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
-    await signal(world)
+    await signal_reminder(world)
     await world.smtp.hesitates_at("RCPT")
     await world.client.decline(world.account, JANE)
     world.smtp.go_on()
@@ -163,17 +161,17 @@ async def test_a_reminder_overtaken_by_a_resend_is_not_sent(world: World) -> Non
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
-    await signal(world)
+    await signal_reminder(world)
     await world.client.resend(world.account, JANE, ADMIN)
     world.smtp.answers.clear()
     await world.mailed("invitation", JANE, times=2)
     await world.pass_time(JANE, 3 * DAY)
-    await signal(world)
-    await reminded(world, 1)
+    await signal_reminder(world)
+    await until_reminded(world, 1)
 
 
 async def test_no_reminder_is_recorded_after_a_concurrent_end(world: World) -> None:
-    """REM-1: whichever is first."""
+    """REM-1: the acceptance and the signals arrive in any order."""
     await world.pending(JANE)
     await world.pass_time(JANE, 3 * DAY)
 
@@ -185,7 +183,7 @@ async def test_no_reminder_is_recorded_after_a_concurrent_end(world: World) -> N
 
     async def remind() -> None:
         try:
-            await signal(world)
+            await signal_reminder(world)
         except RPCError as failed:
             # It has ended already.
             if failed.status is not RPCStatusCode.NOT_FOUND:

@@ -11,17 +11,15 @@ from temporalio.client import ScheduleHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from activities import reminder
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import writing
 from clients.reminder import SCHEDULE_ID
 from domain.invitation import Person
+from tests.eventually import eventually
 from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 
 DAY = timedelta(days=1)
-MANY = 24
-AT_ONCE = 20
-"""More invitations than are signaled at the same time."""
+MANY = 12
 
 
 @pytest.fixture
@@ -35,16 +33,16 @@ async def schedule(temporal: WorkflowEnvironment) -> AsyncIterator[ScheduleHandl
         assert "not found" in missing.message
 
 
-async def quiet(world: World, number: int, by: str = ADMIN) -> list[str]:
+async def invite_and_wait_three_days(world: World, number: int, by: str = ADMIN) -> list[str]:
     """Invite `number` people and let three days pass."""
     emails = [f"p{n}-{by.partition('@')[0]}@new.example" for n in range(number)]
     rows = await world.client.invite(world.account, [Person(email=email) for email in emails], by)
     await world.waiting(120).client.wait_until_sent(rows)
-    await let_pass(world, emails, 3 * DAY)
+    await pass_time(world, emails, 3 * DAY)
     return emails
 
 
-async def let_pass(world: World, emails: list[str], span: timedelta) -> None:
+async def pass_time(world: World, emails: list[str], span: timedelta) -> None:
     at_once = asyncio.Semaphore(10)
 
     async def one(email: str) -> None:
@@ -63,17 +61,14 @@ async def until_found(world: World, number: int) -> None:
     """Wait until visibility has `number` invitations."""
     queue = world.settings.task_queue
     query = f"TaskQueue = '{queue}' AND LifecycleState IN ('pending', 'blocked')"
-    async with asyncio.timeout(15):
-        while (await world.temporal.client.count_workflows(query)).count != number:
-            await asyncio.sleep(0.05)
+    await eventually(
+        lambda: world.temporal.client.count_workflows(query), lambda found: found.count == number
+    )
 
 
-async def test_a_run_reminds_all_quiet_invitees_and_the_next_run_none(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_run_reminds_all_quiet_invitees_and_the_next_run_none(world: World) -> None:
     """REM-1, REM-2: each invitee once, each inviter one digest."""
-    monkeypatch.setattr(reminder, "MAX_CONCURRENT", AT_ONCE)
-    emails = await quiet(world, MANY)
+    emails = await invite_and_wait_three_days(world, MANY)
     await until_found(world, MANY)
     reminders = world.waiting(120).reminders
     first = await reminders.run()
@@ -92,20 +87,20 @@ async def test_a_run_reminds_all_quiet_invitees_and_the_next_run_none(
 
 async def test_after_an_outage_of_two_periods_there_is_one_reminder(world: World) -> None:
     """REM-1: missed reminders are not sent; the next one keeps its distance."""
-    [email] = await quiet(world, 1)
-    await let_pass(world, [email], 8 * DAY)
+    [email] = await invite_and_wait_three_days(world, 1)
+    await pass_time(world, [email], 8 * DAY)
     assert (await world.reminders.run()).reminded == 1
     assert (await world.reminders.run()).reminded == 0
-    await let_pass(world, [email], 3 * DAY)
+    await pass_time(world, [email], 3 * DAY)
     assert (await world.reminders.run()).reminded == 0
-    await let_pass(world, [email], DAY)
+    await pass_time(world, [email], DAY)
     assert (await world.reminders.run()).reminded == 1
     assert reminders_to(world) == {email: 2}
 
 
 async def test_concurrent_runs_remind_once(world: World) -> None:
     """REM-1: both runs signal the same invitations, and each decides by itself."""
-    emails = await quiet(world, 5)
+    emails = await invite_and_wait_three_days(world, 5)
     await until_found(world, 5)
     runs = await asyncio.gather(*(world.reminders.run() for _ in range(3)))
     assert sum(run.reminded for run in runs) == 5
@@ -117,8 +112,8 @@ async def test_concurrent_runs_remind_once(world: World) -> None:
 
 async def test_each_inviter_has_one_digest_of_their_own(world: World) -> None:
     """REM-2: the owner replaces an inviter who has left."""
-    await quiet(world, 2, by=ADMIN)
-    await quiet(world, 3, by=OWNER)
+    await invite_and_wait_three_days(world, 2, by=ADMIN)
+    await invite_and_wait_three_days(world, 3, by=OWNER)
     await until_found(world, 5)
     run = await world.reminders.run()
     assert (run.reminded, run.digests) == (5, 2)
@@ -126,7 +121,7 @@ async def test_each_inviter_has_one_digest_of_their_own(world: World) -> None:
     assert "3 of your invitations" in (await world.mailed("digest", OWNER)).text
     await world.remove_user(world.account, ADMIN)
     emails = [f"p{n}-admin@new.example" for n in range(2)]
-    await let_pass(world, emails, 4 * DAY)
+    await pass_time(world, emails, 4 * DAY)
     run = await world.reminders.run()
     assert (run.reminded, run.digests) == (2, 1)
     assert "2 of your invitations" in (await world.mailed("digest", OWNER, times=2)).text
@@ -145,7 +140,7 @@ async def test_an_inviter_without_news_gets_no_second_digest(world: World) -> No
 
 async def test_an_ended_invitation_is_not_signaled(world: World) -> None:
     """REM-1: nor is an invitation that is not delivered yet."""
-    await quiet(world, 2)
+    await invite_and_wait_three_days(world, 2)
     await world.client.decline(world.account, "p0-admin@new.example")
     world.smtp.answers["MAIL"] = "451 4.3.0 try later"
     await world.invite(JANE)
@@ -180,8 +175,8 @@ async def test_a_scheduled_run_signals_only_quiet_invitations(
     await until_found(world, 1)
     await world.reminders.install(DAY)
     await schedule.trigger()
-    async with asyncio.timeout(30):
-        while not [run for run in (await world.reminders.show()).runs if run.ended_at]:
-            await asyncio.sleep(0.1)
-    [run] = (await world.reminders.show()).runs
+    reminders = await eventually(
+        world.reminders.show, lambda found: any(run.ended_at for run in found.runs)
+    )
+    [run] = reminders.runs
     assert (run.by, run.found, run.reminded) == ("schedule", 0, 0)

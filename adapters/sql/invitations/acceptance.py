@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.invitation import AccountJoined, JoinAccount
 from adapters.calendar import calendar_of
 from adapters.sql.database.schema import (
+    UNANSWERED,
     AccountRow,
     InvitationRow,
     MembershipRow,
@@ -18,7 +19,6 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
 from adapters.sql.invitations.record import (
-    UNANSWERED,
     assign_seat,
     free_seats,
     release_seat,

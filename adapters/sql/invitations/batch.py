@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from adapters.sql.database.schema import BatchPersonRow, InvitationRow
 from adapters.sql.database.schema import BatchRow as StoredBatchRow
 from adapters.sql.database.transaction import advisory_lock, reading, writing
-from adapters.sql.invitations.invitation import bind_run
-from adapters.sql.invitations.record import stored_invitation
+from adapters.sql.invitations.record import bind_run, stored_invitation
 from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState

@@ -1,4 +1,4 @@
-"""Invitations in the store: claims, records, acceptances and ends."""
+"""Invitations in the store: records, acceptances and ends."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,13 +14,15 @@ from activities.invitation import (
     PreviewInvitation,
 )
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
-from adapters.sql.database.transaction import advisory_lock_on_invitee, reading, writing
+from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
+from adapters.sql.invitations.claim import claim_invitation, claim_invitations
 from adapters.sql.invitations.preview import build_preview, source_of
 from adapters.sql.invitations.record import (
+    bind_run,
+    blocked_invitation,
     locked_invitation,
     release_seat,
-    reserve_seat,
     store_record,
     stored_invitation,
     unknown_invitation,
@@ -29,14 +31,12 @@ from adapters.sql.membership import (
     admins_of,
     current_membership,
     ended_membership,
-    membership_of,
     require_account,
     require_admin,
     require_paid_account,
     user_or_owner,
 )
 from adapters.sql.money.ledger import posted
-from adapters.sql.outbox import signal_invitation
 from domain.account import Role
 from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
@@ -50,7 +50,6 @@ from domain.invitation import (
 from domain.ledger import credit_of, credit_transfer_ids
 from domain.letter.invitation import InvitationParties
 from domain.manifest import ManifestItem, failed, with_item
-from domain.membership import require_invitable
 from domain.money import Money, total
 from domain.preview import loss_notices, staying_notices
 
@@ -72,9 +71,7 @@ class SqlInvitations:
         open, INV-8; or `owner_invitation_id` names one that is not blocked, BLK-6), `no_seats`.
         """
         async with writing(self._engine) as session:
-            await advisory_lock_on_invitee(session, invite.email)
-            await require_paid_account(session, invite.account, invite.invited_by, lock=True)
-            return await _claim(session, invite, initial_record, at)
+            return await claim_invitation(session, invite, initial_record, at)
 
     async def claim_all(
         self, claims: Sequence[tuple[Invite, Invitation]], at: datetime
@@ -85,27 +82,7 @@ class SqlInvitations:
         has ended; a claim whose workflow never started is renewed.
         """
         async with writing(self._engine) as session:
-            for email in sorted({invite.email for invite, _ in claims}):
-                await advisory_lock_on_invitee(session, email)
-            own = await _rows_by_id(session, [invite.invitation_id for invite, _ in claims])
-            refusal = await _refusal(session, claims[0][0])
-            known = await _known(session, [invite for invite, _ in claims])
-            results = list[StoredInvitation | Refused | None]()
-            for invite, initial_record in claims:
-                row = own.get(invite.invitation_id)
-                if row and row.run_id is None:
-                    row.claimed_at = at
-                if row or refusal:
-                    results.append(stored_invitation(row) if row else refusal)
-                    continue
-                is_known = invite.email in known
-                try:
-                    results.append(
-                        await _claim(session, invite, initial_record, at, known=is_known)
-                    )
-                except Refused as refused:
-                    results.append(refused)
-            return results
+            return await claim_invitations(session, claims, at)
 
     async def bind(self, invitation_id: str, run_id: str) -> None:
         """Bind the invitation to the first run of its workflow; later ones are ignored.
@@ -208,7 +185,7 @@ class SqlInvitations:
         The oldest membership is first. Raises Refused: `not_found`, `conflict` (not blocked).
         """
         async with reading(self._engine) as session:
-            row = await _blocked(session, invitation_id)
+            row = await blocked_invitation(session, invitation_id)
             membership = await current_membership(session, row.email)
             if membership is None or membership.role != Role.OWNER:
                 # An import has changed the membership since; the next recheck finds it.
@@ -325,141 +302,6 @@ class SqlInvitations:
         """Return the effects of accepting; change nothing (QUO-8)."""
         async with reading(self._engine) as session:
             return await build_preview(session, request)
-
-
-def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
-    """Bind the invitation to the first run of its workflow; later ones are ignored."""
-    store_record(row, row.record.model_copy(update={"run_id": run_id}))
-    if row.record.state.final:
-        signal_invitation(session, row, row.record.journal[-1].at)
-
-
-async def _claim(
-    session: AsyncSession,
-    invite: Invite,
-    initial_record: Invitation,
-    at: datetime,
-    *,
-    known: bool = True,
-) -> StoredInvitation | None:
-    """Insert the invitation, or return the live one; the inviter has been authorized.
-
-    A person who is not `known` can be refused only for lack of seats. Raises Refused with
-    nothing changed.
-    """
-    live = await _find_live(session, invite) if known else None
-    if live is None:
-        await _insert(session, invite, initial_record, at)
-    return live
-
-
-async def _find_live(session: AsyncSession, invite: Invite) -> StoredInvitation | None:
-    """Return the live invitation, if any; raise Refused if the person cannot be invited."""
-    membership = await current_membership(session, invite.email)
-    require_invitable(invite, await membership_of(session, invite, membership))
-    live = await _live(session, invite)
-    if live:
-        return stored_invitation(live)
-    if invite.owner_invitation_id:
-        await _blocked(session, invite.owner_invitation_id)
-    return None
-
-
-async def _insert(
-    session: AsyncSession, invite: Invite, initial_record: Invitation, at: datetime
-) -> None:
-    """Insert the invitation, and reserve its seat. Raises Refused: `no_seats`."""
-    row = InvitationRow(
-        invitation_id=invite.invitation_id,
-        account_id=invite.account,
-        invitee_key=invite.key,
-        email=invite.email,
-        claimed_at=at,
-        seat_reserved=await reserve_seat(session, invite),
-        ordered=invite,
-    )
-    store_record(row, initial_record)
-    session.add(row)
-
-
-async def _known(session: AsyncSession, invites: Sequence[Invite]) -> set[str]:
-    """Return the people who are on an account, or have a live invitation into this one.
-
-    Most people of a batch are neither. Their rows need no further queries, which would delay
-    every other transaction on SQLite.
-    """
-    emails = [invite.email for invite in invites]
-    users = await session.scalars(
-        select(MembershipRow.email).where(
-            MembershipRow.email.in_(emails), MembershipRow.until.is_(None)
-        )
-    )
-    invited = await session.scalars(
-        select(InvitationRow.email).where(
-            InvitationRow.account_id == invites[0].account,
-            InvitationRow.email.in_(emails),
-            InvitationRow.ended_at.is_(None),
-        )
-    )
-    return {*users, *invited}
-
-
-async def _refusal(session: AsyncSession, invite: Invite) -> Refused | None:
-    """Return the refusal of every row, if the inviter may not invite into the account (INV-1)."""
-    try:
-        await require_paid_account(session, invite.account, invite.invited_by, lock=True)
-    except Refused as refused:
-        return refused
-    return None
-
-
-async def _rows_by_id(session: AsyncSession, ids: Sequence[str]) -> dict[str, InvitationRow]:
-    """Return the invitations that exist, locked in the order of their ids."""
-    rows = await session.scalars(
-        select(InvitationRow)
-        .where(InvitationRow.invitation_id.in_(ids))
-        .order_by(InvitationRow.invitation_id)
-        .with_for_update()
-    )
-    return {row.invitation_id: row for row in rows}
-
-
-async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
-    """Return the live invitation of a person who is not on the account, if any.
-
-    Raises Refused: `conflict`, if it was accepted and its settlement is still open (INV-8).
-    """
-    row = await session.scalar(
-        select(InvitationRow).where(
-            InvitationRow.account_id == invite.account,
-            InvitationRow.invitee_key == invite.key,
-            InvitationRow.ended_at.is_(None),
-        )
-    )
-    if row and row.record.state.accepted:
-        raise Refused(
-            ErrorCode.CONFLICT,
-            f"The invitation {row.invitation_id} is still being settled.",
-            workflow_id=row.record.workflow_id,
-            run_id=row.record.run_id,
-        )
-    return row
-
-
-async def _blocked(session: AsyncSession, invitation_id: str) -> InvitationRow:
-    """Return the blocked invitation of an owner whose users are invited, too (BLK-6).
-
-    Raises Refused: `not_found`, `conflict` (not blocked).
-    """
-    row = await session.get(InvitationRow, invitation_id)
-    if row is None:
-        raise unknown_invitation(invitation_id)
-    if row.record.state is not InvitationState.BLOCKED:
-        raise Refused(
-            ErrorCode.CONFLICT,
-            f"The invitation of {row.email} is {row.record.state.value}, not blocked.",
-        )
-    return row
 
 
 async def _with_admins(

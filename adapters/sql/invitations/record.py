@@ -1,7 +1,6 @@
 """The row of an invitation: its record, and the seat that is reserved for it."""
 
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,12 +14,10 @@ from adapters.sql.licenses.counter import (
 )
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import locked_accounts
+from adapters.sql.outbox import signal_invitation
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
 from domain.license import Sku
-
-UNANSWERED: Final = InvitationRow.state.in_([s for s in InvitationState if s.unanswered])
-"""Neither accepted nor ended: a seat may still be reserved for it."""
 
 
 def store_record(row: InvitationRow, invitation: Invitation) -> None:
@@ -55,6 +52,29 @@ async def locked_invitation(session: AsyncSession, invitation_id: str) -> Invita
 def unknown_invitation(invitation_id: str) -> Refused:
     """Return the refusal of a request about an invitation that the store does not keep."""
     return Refused(ErrorCode.NOT_FOUND, f"There is no invitation {invitation_id}.")
+
+
+async def blocked_invitation(session: AsyncSession, invitation_id: str) -> InvitationRow:
+    """Return the blocked invitation that other users are invited beside (BLK-6).
+
+    Raises Refused: `not_found`, `conflict` (not blocked).
+    """
+    row = await session.get(InvitationRow, invitation_id)
+    if row is None:
+        raise unknown_invitation(invitation_id)
+    if row.record.state is not InvitationState.BLOCKED:
+        raise Refused(
+            ErrorCode.CONFLICT,
+            f"The invitation of {row.email} is {row.record.state.value}, not blocked.",
+        )
+    return row
+
+
+def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
+    """Bind the invitation to the first run of its workflow; later ones are ignored."""
+    store_record(row, row.record.model_copy(update={"run_id": run_id}))
+    if row.record.state.final:
+        signal_invitation(session, row, row.record.journal[-1].at)
 
 
 # Seats: base licenses of the target account, which is locked.

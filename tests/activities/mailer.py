@@ -1,0 +1,35 @@
+"""A mail server without a network."""
+
+from collections.abc import Collection
+
+from activities.letter import NoLongerDue, StillDue
+from domain.letter import Letter
+
+
+class FakeMailer:
+    """A `Mailer` that takes each letter once, and can fail for all or for some recipients."""
+
+    def __init__(self, failure: Exception | None = None, to: Collection[str] | None = None) -> None:
+        """Raise `failure` for the recipients `to`; for all of them if `to` is None."""
+        self.failure = failure
+        self.failing = to
+        self.sent: list[Letter] = []
+
+    @property
+    def recipients(self) -> list[str]:
+        """Return the recipient of each letter sent."""
+        return [letter.reader.email for letter in self.sent]
+
+    @property
+    def events(self) -> list[str]:
+        """Return the event of each letter sent."""
+        return [letter.event for letter in self.sent]
+
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
+        if letter.id in {sent.id for sent in self.sent}:
+            return
+        if self.failure and (self.failing is None or letter.reader.email in self.failing):
+            raise self.failure
+        if still_due and not await still_due():
+            raise NoLongerDue
+        self.sent.append(letter)

@@ -1,0 +1,354 @@
+"""Tests of the order's activities: charges, the end of a term, letters (ADD)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.billing import ChargePending
+from activities.letter import Undeliverable
+from activities.order import (
+    ChargeOrder,
+    EndTerm,
+    NotifyBuyer,
+    OpenOrder,
+    OrderActivities,
+    OrderCharged,
+    OrderDue,
+    OrderPayment,
+    RecordOrder,
+)
+from domain.journal import ENGINE, JournalEntry
+from domain.letter.base import Reader
+from domain.letter.order import OrderParties
+from domain.license import Sku
+from domain.money import Money
+from domain.order import BuyLicenses, Order, OrderInvoice, OrderQuote, OrderState
+from tests.activities.mailer import FakeMailer
+from tests.activities.provider import FakeProvider
+
+NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
+BUYER, ANN, BOB = "adam@acme.example", "ann@acme.example", "bob@acme.example"
+PRICE = Money(amount=Decimal("150.00"), currency="EUR")
+NOTHING = Money(amount=Decimal("0.00"), currency="EUR")
+REQUEST = BuyLicenses(
+    order_id="or-1",
+    account="acme",
+    sku=Sku.LARGE_MEETING,
+    capacity=500,
+    quantity=3,
+    cycle="monthly",
+    bought_by=BUYER,
+)
+
+
+def an_order(*events: str, state: OrderState = OrderState.PLACED, tries: int = 0) -> Order:
+    return Order(
+        order_id=REQUEST.order_id,
+        workflow_id=REQUEST.workflow_id,
+        account=REQUEST.account,
+        state=state,
+        sku=REQUEST.sku,
+        capacity=REQUEST.capacity,
+        quantity=REQUEST.quantity,
+        cycle=REQUEST.cycle,
+        portal=REQUEST.portal,
+        bought_by=REQUEST.bought_by,
+        quote=OrderQuote(due_now=PRICE, then=PRICE, next_billing_date=date(2026, 8, 1)),
+        tries=tries,
+        journal=tuple(
+            JournalEntry.model_validate(
+                {"at": NOW, "event": event, "from": None, "to": state, "by": ENGINE}
+            )
+            for event in events or ("buy", "place")
+        ),
+    )
+
+
+PLACED = an_order()
+
+
+class FakeOrderStore:
+    """An `OrderStore` of one order with one invoice; each step is carried out once."""
+
+    def __init__(self, *methods: str, amount: Money = PRICE, stored: Order | None = PLACED) -> None:
+        self.methods = methods
+        self.amount = amount
+        self.stored = stored
+        self.payments: list[OrderPayment | None] = []
+        self.declined_tries: set[int] = set()
+        self.ends_before_payment = False
+
+    @property
+    def order(self) -> Order:
+        assert self.stored is not None
+        return self.stored
+
+    async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
+        return an_order("buy", state=OrderState.DRAFT)
+
+    async def open(self, order: BuyLicenses, at: datetime) -> Order:
+        if self.stored is None:
+            self.stored = await self.quoted(order, at)
+        return self.stored
+
+    async def keep(self, order: Order) -> Order:
+        if len(order.journal) >= len(self.order.journal):
+            self.stored = order.model_copy(update={"invoices": self.order.invoices})
+        return self.order
+
+    async def invoice(self, order: Order, at: datetime) -> Order:
+        if not self.order.state.final and not self.order.invoices:
+            self._set_invoice("open")
+        return self.order
+
+    async def due(self, order: Order) -> OrderDue | None:
+        [invoice] = self.order.invoices
+        if invoice.state == "paid":
+            return None
+        return OrderDue(
+            invoice=invoice.id, amount=self.amount, methods=self.methods, billing_customer="cus_1"
+        )
+
+    async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
+        if self.ends_before_payment:
+            self.stored = an_order("buy", "place", "end", state=OrderState.ENDED)
+        elif self.order.invoices[0].state != "paid":
+            self.payments.append(payment)
+            self._set_invoice("paid")
+        return self.order
+
+    async def declined(self, order: Order, at: datetime) -> Order:
+        if order.tries not in self.declined_tries:
+            self.declined_tries.add(order.tries)
+            self._set_invoice("failed")
+        return self.order
+
+    async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
+        return self.order, (ANN, BOB)
+
+    async def void(self, order: Order, at: datetime) -> Order:
+        self._set_invoice("void")
+        return self.order
+
+    async def planned(
+        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
+    ) -> Order:
+        return order.model_copy(update={"quantity_then": quantity, "release": release})
+
+    async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
+        return OrderParties(
+            account_name="Acme",
+            buyer=Reader(email=order.bought_by),
+            holders=tuple(Reader(email=email) for email in released),
+        )
+
+    def _set_invoice(self, state: str) -> None:
+        invoice = OrderInvoice.model_validate(
+            {"id": "or-1/1", "amount": PRICE, "state": state, "at": NOW}
+        )
+        self.stored = self.order.model_copy(update={"invoices": (invoice,)})
+
+
+async def charge(
+    store: FakeOrderStore, provider: FakeProvider, *, attempt: int = 1, order: Order = PLACED
+) -> OrderCharged:
+    """Charge the order in the given attempt of the activity."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    activities = OrderActivities(store=store, provider=provider, mailer=FakeMailer())
+    return await environment.run(activities.charge_order, ChargeOrder(order=order, at=NOW))
+
+
+def charged_methods(provider: FakeProvider) -> list[str]:
+    return [request.method for request in provider.charge_requests]
+
+
+async def test_the_first_method_that_accepts_pays_the_invoice() -> None:
+    """ADD-4: methods are tried in order; the one behind it is not charged."""
+    store, provider = FakeOrderStore("card-1", "card-2", "bank"), FakeProvider({"card-1": "stolen"})
+    charged = await charge(store, provider)
+    assert charged == OrderCharged(order=store.order, paid=True)
+    assert charged_methods(provider) == ["card-1", "card-2"]
+    assert store.payments == [OrderPayment(method="card-2", provider_id="ch_2", amount=PRICE)]
+    assert store.declined_tries == set()
+
+
+async def test_an_order_that_all_methods_decline_has_the_last_reason() -> None:
+    """ADD-4: the decline is recorded, and nothing is booked."""
+    store = FakeOrderStore("card-1", "card-2")
+    provider = FakeProvider({"card-1": "stolen", "card-2": "expired"})
+    charged = await charge(store, provider)
+    assert (charged.paid, charged.failure) == (False, "expired")
+    assert [invoice.state for invoice in charged.order.invoices] == ["failed"]
+    assert store.payments == []
+
+
+async def test_each_try_of_a_declined_method_is_another_charge() -> None:
+    """ADD-4: a repeated key would return the first decline."""
+    store, provider = FakeOrderStore("card-1"), FakeProvider({"card-1": "empty"})
+    await charge(store, provider)
+    provider.declining = {}
+    assert (await charge(store, provider, order=an_order(tries=1))).paid
+    keys = [request.key for request in provider.charge_requests]
+    assert keys == ["or-1/1/0/card-1", "or-1/1/1/card-1"]
+
+
+async def test_a_charge_has_the_amount_due_and_no_personal_data() -> None:
+    """ADD-4: the provider shows the description."""
+    provider = FakeProvider()
+    await charge(FakeOrderStore("card-1"), provider)
+    [request] = provider.charge_requests
+    assert (request.account, request.billing_customer) == ("acme", "cus_1")
+    assert (request.amount, request.at) == (PRICE, NOW)
+    assert request.description == "3 × Large Meeting 500, or-1/1"
+
+
+async def test_a_retried_charge_is_searched_for_before_it_is_made_again() -> None:
+    """ADD-4: the first attempt was charged, and its response was lost."""
+    store, provider = FakeOrderStore("card-1"), FakeProvider(lost_responses={"card-1"})
+    with pytest.raises(TimeoutError):
+        await charge(store, provider)
+    assert store.payments == []
+    assert provider.searches == []
+    assert (await charge(store, provider, attempt=2)).paid
+    assert provider.searches == ["or-1/1/0/card-1"]
+    assert len(provider.charge_requests) == 1
+    assert store.payments == [OrderPayment(method="card-1", provider_id="ch_1", amount=PRICE)]
+
+
+async def test_a_retry_neither_repeats_a_decline_nor_skips_a_method() -> None:
+    """ADD-4: the earlier attempt was declined by one method, and the next response was lost."""
+    store = FakeOrderStore("card-1", "card-2")
+    provider = FakeProvider({"card-1": "stolen"}, lost_responses={"card-2"})
+    with pytest.raises(TimeoutError):
+        await charge(store, provider)
+    assert (await charge(store, provider, attempt=2)).paid
+    assert charged_methods(provider) == ["card-1", "card-2"]
+    assert [payment and payment.method for payment in store.payments] == ["card-2"]
+
+
+async def test_a_retry_without_an_earlier_charge_charges() -> None:
+    """ADD-4: the first attempt failed before it reached the provider."""
+    store, provider = FakeOrderStore("card-1"), FakeProvider()
+    assert (await charge(store, provider, attempt=2)).paid
+    assert provider.searches == ["or-1/1/0/card-1"]
+    assert charged_methods(provider) == ["card-1"]
+
+
+async def test_a_charge_without_a_result_is_searched_for_later_and_no_other_method_is_charged() -> (
+    None
+):
+    """ADD-4: a bank debit takes days."""
+    store, provider = FakeOrderStore("bank", "card-1"), FakeProvider(pending=["bank"])
+    with pytest.raises(ChargePending):
+        await charge(store, provider, attempt=2)
+    assert provider.charge_requests == []
+    assert store.payments == []
+
+
+async def test_an_invoice_that_credit_covers_charges_no_method() -> None:
+    """ADD-4: credit first."""
+    store, provider = FakeOrderStore("card-1", amount=NOTHING), FakeProvider()
+    assert (await charge(store, provider)).paid
+    assert store.payments == [None]
+    assert provider.charge_requests == []
+
+
+async def test_an_invoice_that_an_earlier_attempt_paid_is_not_charged_again() -> None:
+    """ADD-5: the activity crashed after the payment was booked."""
+    store, provider = FakeOrderStore("card-1"), FakeProvider()
+    await charge(store, provider)
+    assert (await charge(store, provider, attempt=2)).paid
+    assert len(provider.charge_requests) == len(store.payments) == 1
+
+
+async def test_an_order_that_has_ended_with_its_account_is_not_charged() -> None:
+    """SRC-2: it is neither paid nor declined."""
+    ended = an_order("buy", "place", "end", state=OrderState.ENDED)
+    store, provider = FakeOrderStore("card-1", stored=ended), FakeProvider()
+    assert await charge(store, provider) == OrderCharged(order=ended, paid=False)
+    assert provider.charge_requests == []
+
+
+async def test_an_order_that_ends_during_its_charge_is_not_paid() -> None:
+    """SRC-2: the store books nothing for a closed account."""
+    store, provider = FakeOrderStore("card-1"), FakeProvider()
+    store.ends_before_payment = True
+    charged = await charge(store, provider)
+    assert (charged.paid, charged.failure) == (False, None)
+    assert charged.order.state is OrderState.ENDED
+    assert store.payments == []
+
+
+def the_activities(store: FakeOrderStore, mailer: FakeMailer | None = None) -> OrderActivities:
+    return OrderActivities(store=store, provider=FakeProvider(), mailer=mailer or FakeMailer())
+
+
+async def test_opening_an_order_again_returns_the_first_draft() -> None:
+    """A retry after a crash writes no second draft."""
+    activities = the_activities(FakeOrderStore(stored=None))
+    opened = [
+        await ActivityEnvironment().run(activities.open_order, OpenOrder(order=REQUEST, at=NOW))
+        for _ in range(2)
+    ]
+    assert [order.state for order in opened] == [OrderState.DRAFT] * 2
+    assert opened[0] is opened[1]
+
+
+async def test_a_late_record_of_an_order_replaces_no_newer_one() -> None:
+    """A retried activity returns the stored record."""
+    newer = an_order("buy", "place", "pay", state=OrderState.PAID)
+    activities = the_activities(FakeOrderStore(stored=newer))
+    kept = await ActivityEnvironment().run(activities.record_order, RecordOrder(order=PLACED))
+    assert kept == newer
+
+
+ENDED = an_order("buy", "place", "pay", "activate", "end", state=OrderState.ENDED)
+
+
+async def test_the_end_of_a_term_returns_the_users_who_lost_a_license() -> None:
+    """ADD-6."""
+    activities = the_activities(FakeOrderStore(stored=ENDED))
+    ended = await ActivityEnvironment().run(activities.end_term, EndTerm(order=ENDED, at=NOW))
+    assert (ended.order, ended.released) == (ENDED, (ANN, BOB))
+
+
+async def notify(mailer: FakeMailer, released: Sequence[str] = (ANN, BOB)) -> None:
+    activities = the_activities(FakeOrderStore(stored=ENDED), mailer)
+    request = NotifyBuyer(order=ENDED, released=tuple(released))
+    await ActivityEnvironment().run(activities.notify_buyer, request)
+
+
+async def test_the_buyer_and_each_holder_get_their_own_letter() -> None:
+    """ADD-6."""
+    mailer = FakeMailer()
+    await notify(mailer)
+    assert [*zip(mailer.recipients, mailer.events, strict=True)] == [
+        (BUYER, "order_ended"),
+        (ANN, "license_ended"),
+        (BOB, "license_ended"),
+    ]
+
+
+@pytest.mark.parametrize("refused", [BUYER, ANN, BOB])
+async def test_a_refused_letter_stops_none_of_the_others(refused: str) -> None:
+    """ADD-6: the address does not exist; the activity succeeds."""
+    mailer = FakeMailer(Undeliverable("550 unknown"), to=[refused])
+    await notify(mailer)
+    assert mailer.recipients == [email for email in (BUYER, ANN, BOB) if email != refused]
+
+
+async def test_letters_that_were_not_taken_are_sent_by_the_next_attempt() -> None:
+    """ADD-6: each letter is sent once."""
+    mailer = FakeMailer(ConnectionError("down"), to=[ANN])
+    with pytest.raises(ApplicationError) as failure:
+        await notify(mailer)
+    assert (failure.value.type, mailer.recipients) == ("mail_not_taken", [BUYER])
+    mailer.failure = None
+    await notify(mailer)
+    assert mailer.recipients == [BUYER, ANN, BOB]

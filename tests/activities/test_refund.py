@@ -1,0 +1,337 @@
+"""Tests of the refund's activities: requests, look-ups, the ledger, letters (REF)."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.billing import ProviderRefund
+from activities.letter import Undeliverable
+from activities.refund import (
+    BookRefund,
+    LookUpRefund,
+    NotifyPayee,
+    PlanLookups,
+    ReadRefund,
+    RefundActivities,
+    RequestRefund,
+)
+from domain.error import ErrorCode, Refused
+from domain.journal import ENGINE, JournalEntry
+from domain.letter.base import Reader
+from domain.letter.refund import RefundParties
+from domain.money import Money
+from domain.refund import PartState, Refund, RefundPart, RefundPlan, RefundState, amount_open
+from tests.activities.mailer import FakeMailer
+from tests.activities.provider import FakeProvider
+
+NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
+DAY = timedelta(days=1)
+JANE, ADMIN, OPERATORS = "jane@example.com", "adam@acme.example", "ops@seatflow.example"
+CARD = RefundPart(
+    payment="pay-1", method="card", amount=Money(amount=Decimal("75.00"), currency="EUR")
+)
+BANK = RefundPart(
+    payment="pay-2", method="bank", amount=Money(amount=Decimal("25.00"), currency="EUR")
+)
+PLAN = RefundPlan(
+    refund_id="rf-1",
+    invitation_id="inv-1",
+    source="jane-pro",
+    target="acme",
+    payee=JANE,
+    parts=(CARD, BANK),
+    requested_at=NOW,
+    arrives_between=(date(2026, 7, 6), date(2026, 7, 13)),
+    lookups=(NOW + 3 * DAY,),
+    overdue_from=NOW + 13 * DAY,
+)
+
+
+def a_refund(event: str, state: RefundState, *parts: RefundPart) -> Refund:
+    parts = parts or PLAN.parts
+    return Refund(
+        refund_id=PLAN.refund_id,
+        workflow_id=PLAN.workflow_id,
+        state=state,
+        amount=Money(amount=Decimal("100.00"), currency="EUR"),
+        amount_open=amount_open(parts),
+        parts=parts,
+        requested_at=NOW,
+        arrives_between=PLAN.arrives_between,
+        journal=(
+            JournalEntry.model_validate(
+                {"at": NOW, "event": event, "from": None, "to": state, "by": ENGINE}
+            ),
+        ),
+    )
+
+
+class FakeRefundStore:
+    """A `RefundStore` of one refund; each state of a part is booked once."""
+
+    def __init__(self, *, target_currency: str = "EUR") -> None:
+        self.target_currency = target_currency
+        self.booked: list[tuple[str, PartState]] = []
+        self.stored: Refund | None = None
+
+    async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
+        if refund.converted.amount and refund.amount.currency != self.target_currency:
+            raise Refused(ErrorCode.CURRENCY_MISMATCH, "The target has another currency.")
+        self.booked += [
+            entry
+            for part in refund.parts
+            if (entry := (part.payment, part.state)) not in self.booked and not part.state.open
+        ]
+        self.stored = refund
+
+    async def latest(self, refund_id: str) -> Refund:
+        if self.stored is None or self.stored.refund_id != refund_id:
+            raise Refused(ErrorCode.NOT_FOUND, "No such refund.")
+        return self.stored
+
+    async def refund_parties(self, plan: RefundPlan) -> RefundParties:
+        return RefundParties(
+            account_name="Acme",
+            payee=Reader(email=plan.payee, name="Jane"),
+            admins=(Reader(email=ADMIN),),
+        )
+
+    async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
+        return (after + DAY, after + 2 * DAY)
+
+
+def the_activities(
+    provider: FakeProvider | None = None,
+    store: FakeRefundStore | None = None,
+    mailer: FakeMailer | None = None,
+    operators: str | None = None,
+) -> RefundActivities:
+    return RefundActivities(
+        store=store or FakeRefundStore(),
+        provider=provider or FakeProvider(),
+        mailer=mailer or FakeMailer(),
+        operators=operators,
+    )
+
+
+async def request(
+    provider: FakeProvider, part: RefundPart = CARD, *, attempt: int = 1
+) -> RefundPart:
+    """Request the part in the given attempt of the activity."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    return await environment.run(
+        the_activities(provider).request_refund, RequestRefund(plan=PLAN, part=part, at=NOW)
+    )
+
+
+async def look_up(provider: FakeProvider, *parts: RefundPart) -> tuple[RefundPart, ...]:
+    return await ActivityEnvironment().run(
+        the_activities(provider).look_up_refund, LookUpRefund(plan=PLAN, parts=parts, at=NOW)
+    )
+
+
+async def test_a_part_is_requested_with_its_payment_amount_and_business_key() -> None:
+    """REF-5: the part then has the provider's id and status."""
+    provider = FakeProvider()
+    requested = await request(provider)
+    assert (requested.state, requested.provider_id) == (PartState.PENDING, "re_1")
+    [sent] = provider.refund_requests
+    assert (sent.key, sent.account, sent.payment) == ("rf-1/pay-1/1", "jane-pro", "pay-1")
+    assert (sent.amount, sent.to_method, sent.at) == (CARD.amount, None, NOW)
+    assert provider.searches == []
+
+
+async def test_a_retry_searches_for_the_earlier_request_before_it_requests_again() -> None:
+    """REF-5: the first attempt was carried out, and its response was lost."""
+    provider = FakeProvider(lost_responses={"pay-1"})
+    with pytest.raises(TimeoutError):
+        await request(provider)
+    found = await request(provider, attempt=2)
+    assert (found.state, found.provider_id) == (PartState.PENDING, "re_1")
+    assert provider.searches == ["rf-1/pay-1/1"]
+    assert len(provider.refund_requests) == 1
+
+
+async def test_a_retry_without_an_earlier_request_requests_the_part() -> None:
+    """REF-5: the first attempt failed before it reached the provider."""
+    provider = FakeProvider()
+    assert (await request(provider, attempt=2)).provider_id == "re_1"
+    assert provider.searches == ["rf-1/pay-1/1"]
+    assert len(provider.refund_requests) == 1
+
+
+async def test_a_refused_refund_is_a_failed_part_with_the_providers_reason() -> None:
+    """REF-4: the activity succeeds, and an operator decides."""
+    provider = FakeProvider(refusing={"pay-1": "expired_or_canceled_card"})
+    refused = await request(provider)
+    assert (refused.state, refused.failure) == (PartState.FAILED, "expired_or_canceled_card")
+    assert refused.provider_id is None
+
+
+async def test_a_retry_by_an_operator_is_another_refund_to_the_named_method() -> None:
+    """REF-4, REF-5: a repeated key would return the refund that has failed."""
+    provider = FakeProvider()
+    await request(provider)
+    again = CARD.model_copy(update={"attempt": 2, "to_method": "bank-7"})
+    assert (await request(provider, again)).provider_id == "re_2"
+    assert [sent.key for sent in provider.refund_requests] == ["rf-1/pay-1/1", "rf-1/pay-1/2"]
+    assert provider.refund_requests[-1].to_method == "bank-7"
+
+
+async def test_a_look_up_returns_each_part_with_the_providers_status() -> None:
+    """REF-2."""
+    provider = FakeProvider()
+    card, bank = [await request(provider, part) for part in (CARD, BANK)]
+    provider.refunds["rf-1/pay-1/1"] = ProviderRefund(
+        provider_id="re_1", state=PartState.FAILED, failure="lost_or_stolen_card"
+    )
+    failed, pending = await look_up(provider, card, bank)
+    assert (failed.state, failed.failure) == (PartState.FAILED, "lost_or_stolen_card")
+    assert pending == bank
+    assert provider.lookups == ["re_1", "re_2"]
+
+
+async def test_a_part_that_has_arrived_or_was_never_requested_is_not_looked_up() -> None:
+    """REF-2."""
+    provider = FakeProvider()
+    arrived = CARD.model_copy(update={"state": PartState.SUCCEEDED, "provider_id": "re_1"})
+    assert await look_up(provider, arrived, BANK) == (arrived, BANK)
+    assert provider.lookups == []
+
+
+@pytest.mark.parametrize("decided", [PartState.CONVERTED, PartState.CLOSED])
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        (PartState.SUCCEEDED, PartState.SUCCEEDED),
+        (PartState.PENDING, None),
+        (PartState.FAILED, None),
+        (PartState.CANCELED, None),
+    ],
+)
+async def test_only_a_late_success_changes_a_converted_or_closed_part(
+    decided: PartState, reported: PartState, expected: PartState | None
+) -> None:
+    """REF-4."""
+    provider = FakeProvider()
+    part = (await request(provider)).model_copy(update={"state": decided})
+    provider.refunds["rf-1/pay-1/1"] = ProviderRefund(provider_id="re_1", state=reported)
+    assert await look_up(provider, part) == (
+        part.model_copy(update={"state": expected or decided}),
+    )
+
+
+CONVERTED = a_refund(
+    "convert",
+    RefundState.CONVERTED,
+    CARD.model_copy(update={"state": PartState.CONVERTED}),
+    BANK.model_copy(update={"state": PartState.SUCCEEDED}),
+)
+FAILED = a_refund(
+    "fail",
+    RefundState.FAILED,
+    CARD.model_copy(update={"state": PartState.FAILED, "failure": "expired_or_canceled_card"}),
+    BANK,
+)
+
+
+async def test_a_refund_booked_again_after_a_crash_is_booked_once_and_can_be_read() -> None:
+    """REF-5: the state of each part."""
+    store = FakeRefundStore()
+    activities = the_activities(store=store)
+    for _ in range(2):
+        await ActivityEnvironment().run(
+            activities.book_refund, BookRefund(plan=PLAN, refund=CONVERTED, at=NOW)
+        )
+    assert store.booked == [("pay-1", PartState.CONVERTED), ("pay-2", PartState.SUCCEEDED)]
+    read = await ActivityEnvironment().run(activities.read_refund, ReadRefund(refund_id="rf-1"))
+    assert read == CONVERTED
+
+
+async def test_a_conversion_to_an_account_with_another_currency_is_refused() -> None:
+    """REF-4: nothing is booked, and the workflow gets the error code."""
+    store = FakeRefundStore(target_currency="USD")
+    with pytest.raises(Refused) as refused:
+        await ActivityEnvironment().run(
+            the_activities(store=store).book_refund,
+            BookRefund(plan=PLAN, refund=CONVERTED, at=NOW),
+        )
+    assert refused.value.code is ErrorCode.CURRENCY_MISMATCH
+    assert store.booked == []
+
+
+async def test_the_next_look_ups_follow_the_given_time() -> None:
+    """REF-2: computed in an activity, because holidays change."""
+    planned = await ActivityEnvironment().run(
+        the_activities().plan_lookups, PlanLookups(plan=PLAN, after=NOW)
+    )
+    assert planned == (NOW + DAY, NOW + 2 * DAY)
+
+
+async def notify(mailer: FakeMailer, refund: Refund, *, operators: str | None = OPERATORS) -> None:
+    await ActivityEnvironment().run(
+        the_activities(mailer=mailer, operators=operators).notify_payee,
+        NotifyPayee(plan=PLAN, refund=refund),
+    )
+
+
+async def test_a_failed_refund_notifies_operators_and_payee() -> None:
+    """REF-4."""
+    mailer = FakeMailer()
+    await notify(mailer, FAILED)
+    assert [*zip(mailer.recipients, mailer.events, strict=True)] == [
+        (OPERATORS, "attention"),
+        (JANE, "refund_requested"),
+        (JANE, "refund_failed"),
+    ]
+
+
+async def test_operators_without_an_address_get_no_letter() -> None:
+    """REF-4: the list of cases has it all the same."""
+    mailer = FakeMailer()
+    await notify(mailer, FAILED, operators=None)
+    assert set(mailer.recipients) == {JANE}
+
+
+async def test_a_conversion_notifies_the_payee_and_the_admins_of_the_account() -> None:
+    """REF-4, CRD-2."""
+    mailer = FakeMailer()
+    await notify(mailer, CONVERTED)
+    assert [*zip(mailer.recipients, mailer.events, strict=True)] == [
+        (JANE, "refund_converted"),
+        (ADMIN, "credit_received"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("refund", "refused", "notified"),
+    [
+        (FAILED, OPERATORS, [JANE, JANE]),
+        (FAILED, JANE, [OPERATORS]),
+        (CONVERTED, JANE, [ADMIN]),
+        (CONVERTED, ADMIN, [JANE]),
+    ],
+)
+async def test_a_refused_letter_stops_none_of_the_others(
+    refund: Refund, refused: str, notified: list[str]
+) -> None:
+    """REF-4: the address does not exist; the activity succeeds."""
+    mailer = FakeMailer(Undeliverable("550 unknown"), to=[refused])
+    await notify(mailer, refund)
+    assert mailer.recipients == notified
+
+
+async def test_letters_that_were_not_taken_are_sent_by_the_next_attempt() -> None:
+    """REF-4: each letter is sent once."""
+    mailer = FakeMailer(ConnectionError("down"), to=[ADMIN])
+    with pytest.raises(ApplicationError) as failure:
+        await notify(mailer, CONVERTED)
+    assert (failure.value.type, mailer.recipients) == ("mail_not_taken", [JANE])
+    mailer.failure = None
+    await notify(mailer, CONVERTED)
+    assert mailer.recipients == [JANE, ADMIN]
