@@ -17,7 +17,7 @@ class DrainingWorker(Worker):
         return self
 
     async def __aexit__(self, *arguments: object) -> None:
-        """Do nothing: `shutdown` has ended the worker."""
+        """Ignore the exit: `shutdown` has ended the worker."""
 
     async def shutdown(self) -> None:
         await self._all_draining.wait()
