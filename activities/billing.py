@@ -51,7 +51,7 @@ class ChargeRequest(Value):
     """A request to charge `amount` to one payment method, off-session."""
 
     key: str
-    """The business id of the request: the invoice, the attempt and the method."""
+    """The business id of the request: the invoice, its number of declines and the method."""
     account: str
     """Our id of the account that pays."""
     billing_customer: str | None = None

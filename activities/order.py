@@ -35,7 +35,7 @@ class OrderCharged(Value):
     """The result of a charge."""
 
     order: Order
-    """The stored record; the workflow applies paid, active or payment_failed to it."""
+    """The stored record; the workflow then applies `pay` and `activate`, `renew`, or `decline`."""
     paid: bool
     """False, without a `failure`, if the order has ended with its account meanwhile."""
     failure: str | None = None
@@ -141,7 +141,7 @@ class OrderStore(Protocol):
         """Create the due invoice, once, and reserve credit for it; return the record.
 
         Each term has one invoice: the first amounts to the quote's `due_now`, each renewal to
-        `then`. Each attempt reserves the credit available at that time.
+        `then`. Each try reserves the credit available at that time.
         """
 
     async def due(self, order: Order) -> OrderDue | None:
@@ -155,7 +155,7 @@ class OrderStore(Protocol):
         """
 
     async def declined(self, order: Order, at: datetime) -> Order:
-        """Record that every payment method has declined, once per attempt (ADD-4)."""
+        """Record that every payment method has declined, once per try (ADD-4)."""
 
     async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
         """Reduce the licenses to `quantity_then` or to none; return the users who lost one (ADD-6).
@@ -219,7 +219,7 @@ class OrderActivities:
         return OrderCharged(order=declined, paid=False, failure=failure)
 
     async def _charge(self, request: ChargeRequest) -> ProviderCharge:
-        """Charge once; a retry first searches for the charge of an earlier attempt."""
+        """Charge once; a retry of the activity first searches for the charge (ADD-5)."""
         found = None
         if activity.info().attempt > 1:
             found = await self.provider.find_charge(request)
@@ -265,7 +265,7 @@ class OrderActivities:
 
 
 def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:
-    """Return the request to charge one method in one attempt, with its own key."""
+    """Return the request to charge one method in one try, with its own key."""
     return ChargeRequest(
         key=f"{due.invoice}/{order.tries}/{method}",
         account=order.account,

@@ -1,6 +1,10 @@
-"""Blockers of an owner's acceptance, and the times of rechecks (BLK)."""
+"""Blockers of an owner's acceptance, and the times of rechecks (BLK).
+
+`docs/add-a-blocker.md` lists what a new blocker changes.
+"""
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from domain.account import Account
 from domain.invitation import Blocker, BlockerItem
@@ -14,7 +18,15 @@ RECHECK_AFTER = (
     timedelta(hours=6),
 )
 RECHECK_EVERY = timedelta(hours=24)
-"""The rechecks of a blocked invitation, which find changes that were not announced (BLK-4)."""
+"""The rechecks of a blocked invitation, which find changes without an outbox row (BLK-4)."""
+
+
+class BlockerCode(StrEnum):
+    """The code of a blocker, as commands print it and the search attribute `Blockers` holds it."""
+
+    OTHER_USERS_OR_ROOMS = "1009"
+    OUTSTANDING_INVOICE = "outstanding_invoice"
+    CANCELLATION_PENDING = "cancellation_pending"
 
 
 def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
@@ -42,7 +54,7 @@ def _others_left(source: Account, owner: str) -> Blocker:
     users = (BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner)
     rooms = (BlockerItem(kind="room", id=room.id) for room in source.rooms)
     return Blocker(
-        code="1009",
+        code=BlockerCode.OTHER_USERS_OR_ROOMS,
         message="Your account still has other users or rooms.",
         remedy="Delete, unlink or invite the other users, and delete the rooms.",
         cleared_by="owner of the source account",
@@ -52,7 +64,7 @@ def _others_left(source: Account, owner: str) -> Blocker:
 
 def _open_invoices(source: Account) -> Blocker:
     return Blocker(
-        code="outstanding_invoice",
+        code=BlockerCode.OUTSTANDING_INVOICE,
         message="Your account has open invoices.",
         remedy="Pay the invoices.",
         cleared_by="owner of the source account",
@@ -70,7 +82,7 @@ def _open_invoices(source: Account) -> Blocker:
 
 def _pending_cancellation(source: Account) -> Blocker:
     return Blocker(
-        code="cancellation_pending",
+        code=BlockerCode.CANCELLATION_PENDING,
         message="A cancellation of your plan is pending.",
         remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
         cleared_by="owner of the source account",

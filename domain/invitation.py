@@ -102,6 +102,7 @@ class Blocker(Value):
     """A reason why acceptance is not possible now (BLK)."""
 
     code: str
+    """A `BlockerCode`; as text, because a worker of an older release may read a newer code."""
     message: str
     remedy: str
     cleared_by: str

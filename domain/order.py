@@ -35,7 +35,7 @@ ENDS_WITH_TERM = "ends_with_term"
 REDUCED_WITH_TERM = "reduced_with_term"
 """The note of an order that has fewer licenses from the next billing date on (ADD-6)."""
 PAYMENT_DECLINED = "payment_declined"
-"""The note of an order whose payment was declined for too long (ADD-4, ADD-7)."""
+"""The note of a decline without a reason, and of an end after the last retry (ADD-4, ADD-7)."""
 ACCOUNT_CLOSED = "account_closed"
 """The note of an order that ended with its account (SRC-2)."""
 
@@ -130,7 +130,7 @@ class Order(Value):
     failed_since: AwareDatetime | None = None
     """The time at which the open payment was first declined; None while none is declined."""
     tries: int = 0
-    """The number of times the open payment was declined."""
+    """The number of declines of the open payment; it also numbers the next try, from 0."""
     caller_waits_until: AwareDatetime | None = None
     """The time, by the caller's clock, at which the caller stopped waiting for the result."""
     journal: tuple[JournalEntry, ...] = ()
@@ -158,7 +158,10 @@ class Order(Value):
         return changed.model_copy(update={"allowed": allowed})
 
     def next_try_at(self) -> datetime | None:
-        """Return the time of the next retry; None after the last one or if none is declined."""
+        """Return the time of the next retry.
+
+        None after the last retry, and while no payment is declined.
+        """
         if self.failed_since is None or self.tries > len(RETRY_AFTER):
             return None
         return self.failed_since + RETRY_AFTER[self.tries - 1]

@@ -87,7 +87,10 @@ class RefundPart(Value):
     failure: OneLine | None = None
     """The provider's reason, for example `expired_or_canceled_card`."""
     attempt: int = 1
-    """The number of the request, counted from 1; each retry by an operator adds one."""
+    """The number of the operator's request: 1 at first; each `retry` adds one.
+
+    A retry of the activity has the same number.
+    """
     to_method: str | None = None
     """Another payment method named by a retry; None: the original one."""
 
@@ -119,7 +122,10 @@ class RefundPlan(Value):
         return f"refund/{self.refund_id}"
 
     def key(self, part: RefundPart) -> str:
-        """Return the provider's idempotency key, which is the same on every attempt (REF-5)."""
+        """Return the provider's idempotency key (REF-5).
+
+        It is the same on every retry of the activity; an operator's `retry` makes a new one.
+        """
         return f"{self.refund_id}/{part.payment}/{part.attempt}"
 
 

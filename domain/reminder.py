@@ -16,9 +16,9 @@ class RemindStale(Value):
 
     by: RunBy
     quiet_for: timedelta
-    """The time without contact from which an invitation is in its inviter's digest.
+    """The time without contact after which an invitation is stale, and in its inviter's digest.
 
-    A run by the schedule reminds only these invitees; a run by an operator all unanswered ones.
+    A scheduled run signals only stale invitations; an operator's run all unanswered ones.
     """
 
 
@@ -30,7 +30,7 @@ class ReminderRun(Value):
     ended_at: AwareDatetime | None = None
     by: RunBy
     found: int = 0
-    """The number of invitations that were checked for a due reminder."""
+    """The number of invitations that were signalled."""
     reminded: int = 0
     """The number of invitees who were reminded."""
     digests: int = 0

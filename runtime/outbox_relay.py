@@ -1,4 +1,4 @@
-"""The relay of announcements from the store to waiting workflows (BLK-4, INV-14, ASG-5)."""
+"""The relay of signals from the outbox to waiting workflows (BLK-4, INV-14, ASG-5)."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.sql.announcement import SqlAnnouncements
+from adapters.sql.outbox import SqlOutbox
 
 INTERVAL = timedelta(seconds=1)
 INTERVAL_AFTER_FAILURE = timedelta(seconds=5)
@@ -16,32 +16,32 @@ BATCH_SIZE = 100
 log = logging.getLogger(__name__)
 
 
-async def relay_announcements(client: Client, announcements: SqlAnnouncements) -> None:
-    """Signal the workflow of every announcement, the oldest first.
+async def relay_signals(client: Client, outbox: SqlOutbox) -> None:
+    """Send every signal of the outbox, the oldest first.
 
-    An announcement is done once its workflow has the signal or is closed. A crash in between
-    sends the signal twice, which is harmless.
+    A signal is done once its workflow has the signal or is closed. A crash in between
+    sends it twice, which is harmless.
     """
-    while waiting := await announcements.oldest(BATCH_SIZE):
-        for announcement in waiting:
+    while waiting := await outbox.oldest(BATCH_SIZE):
+        for signal in waiting:
             # A later run with the same id may get the signal: an additional recheck is harmless.
-            handle = client.get_workflow_handle(announcement.workflow_id)
+            handle = client.get_workflow_handle(signal.workflow_id)
             try:
-                await handle.signal(announcement.signal)
+                await handle.signal(signal.signal)
             except RPCError as failure:
                 if failure.status is not RPCStatusCode.NOT_FOUND:
                     raise
-            await announcements.done(announcement.number)
+            await outbox.done(signal.number)
 
 
-async def relay_announcements_forever(client: Client, announcements: SqlAnnouncements) -> None:
-    """Relay announcements once per interval."""
+async def relay_signals_forever(client: Client, outbox: SqlOutbox) -> None:
+    """Relay signals once per interval."""
     while True:
         delay = INTERVAL
         try:
-            await relay_announcements(client, announcements)
+            await relay_signals(client, outbox)
         except Exception:
-            # The announcements stay in the store for the next round; operators see the error.
+            # The rows stay in the store for the next round; operators see the error.
             delay = INTERVAL_AFTER_FAILURE
-            log.exception("the relay of announcements failed and is retried in %s", delay)
+            log.exception("the outbox relay failed and is retried in %s", delay)
         await asyncio.sleep(delay.total_seconds())

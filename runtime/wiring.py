@@ -28,7 +28,7 @@ from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
 from runtime.message_guard import MessageGuard
-from runtime.outbox_relay import relay_announcements_forever
+from runtime.outbox_relay import relay_signals_forever
 from runtime.recovery import Recovery
 from runtime.sandbox import HeaderInterceptor, LightRunner
 from runtime.settings import Settings
@@ -94,7 +94,7 @@ async def running_worker(
     async with (
         worker_for(client, settings, store),
         background_task(recovery.recover_forever()),
-        background_task(relay_announcements_forever(client, store.announcements)),
+        background_task(relay_signals_forever(client, store.outbox)),
     ):
         yield
 

@@ -80,7 +80,7 @@ class InvitationMachine(LifecycleMachine):
         "deliver": "the mail server",
         "join": "the managed domain",
         "accept": "the invitee",
-        "block": "the directory",
+        "block": "the invitee, by accepting",
         "unblock": "the directory",
         "resend": "an admin",
         "remind": "the schedule",

@@ -28,7 +28,7 @@ def test_the_wheel_holds_the_whole_program() -> None:
 
 
 def test_only_one_module_changes_the_counters_of_license_pools() -> None:
-    """ASG-6: each change is one guarded UPDATE, and all of them are in one place."""
+    """ASG-6: each change is one UPDATE, and all of them are in one place."""
     change = re.compile(r"update\(LicensePoolRow|\.(bought|bought_named|assigned|reserved) [-+]?= ")
     changing = {
         str(path.relative_to(ROOT))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from adapters.sql.database.schema import LicensePoolRow, ProviderChargeRow
+from adapters.sql.database.schema import LicensePoolRow, ProviderChargeRow, ProviderRefundRow
 from adapters.sql.database.transaction import reading
 from domain.assignment import AssignmentState
 from domain.charge import ChargeState
@@ -86,7 +86,7 @@ async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
 async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     world_without_worker: World,
 ) -> None:
-    """REF-5: it is killed between the store's transaction and the provider's response."""
+    """REF-5: it is killed after the commit and before the request to the provider."""
     world = world_without_worker.patient()
 
     async def accepted_in_the_store() -> bool:
@@ -106,6 +106,39 @@ async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
         await world.refund_until(refund_id, RefundState.SETTLED)
         await world.until(JANE, "completed")
     assert len(await world.store.refunds.listed(None)) == 1
+    assert await world.audit() == ()
+
+
+async def refunds_at_provider(world: World) -> set[str]:
+    """Return the provider's ids of its refunds."""
+    async with reading(world.store.engine) as session:
+        return {row.provider_id for row in await session.scalars(select(ProviderRefundRow))}
+
+
+async def test_a_worker_killed_after_the_provider_s_refund_and_before_our_record_refunds_once(
+    world_without_worker: World,
+) -> None:
+    """REF-5: the provider refunded, its response was lost, then the worker was killed."""
+    world = world_without_worker.patient()
+    async with a_worker(world, SEATFLOW_LEDGER_FAULTS="timeout-after") as worker:
+        await a_paying_owner(world)
+        accepting = asyncio.create_task(world.client.accept(world.account, JANE, Choice.REFUND))
+        await as_soon_as(lambda: refunds_at_provider(world))
+        await killed(worker)
+    refunded = await refunds_at_provider(world)
+    [recorded] = await world.store.refunds.listed(None)
+    assert recorded.state is RefundState.REQUESTED
+    async with a_worker(world):
+        accepted = await accepting
+        assert accepted.settlement is not None
+        refund_id = accepted.settlement.refund_id or ""
+        refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+        settled = await world.refund_until(refund_id, RefundState.SETTLED)
+        await world.until(JANE, "completed")
+    all_refunded = await refunds_at_provider(world)
+    assert refunded <= all_refunded == {part.provider_id for part in settled.parts}
+    assert len(all_refunded) == len(settled.parts)
     assert await world.audit() == ()
 
 

@@ -44,7 +44,7 @@ from domain.refund import Refund, RefundState
 from domain.remedy import Removal
 from runtime.clients import Clients
 from runtime.codec import data_converter
-from runtime.outbox_relay import relay_announcements_forever
+from runtime.outbox_relay import relay_signals_forever
 from runtime.settings import Settings
 from runtime.store import set_up_store
 from runtime.wiring import background_task, worker_for
@@ -160,7 +160,7 @@ class World:
         worker = worker_for(
             client, self.settings, self.store, services=services, abandoned_after=abandoned_after
         )
-        relay = relay_announcements_forever(client, self.store.announcements)
+        relay = relay_signals_forever(client, self.store.outbox)
         async with worker, background_task(relay):
             yield
 

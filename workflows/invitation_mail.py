@@ -45,8 +45,8 @@ class InvitationMail:
         "_blockers",
         "_completion",
         "_delivery",
+        "_delivery_due",
         "_lifecycle",
-        "_mail_due",
         "_mailed_at",
         "_reminder",
         "_reminder_task",
@@ -62,7 +62,7 @@ class InvitationMail:
         self._lifecycle = lifecycle
         self._blockers = blockers
         self._completion = completion
-        self._mail_due = carried is None or carried.mail_due
+        self._delivery_due = carried is None or carried.mail_due
         self._mailed_at = carried.mailed_at if carried else None
         self._delivery: asyncio.Task[None] | None = None
         self._reminder = carried.reminder if carried else None
@@ -71,12 +71,12 @@ class InvitationMail:
     def carried(self) -> CarriedMail:
         """Return the state to carry over to the next run."""
         return CarriedMail(
-            mail_due=self._mail_due, mailed_at=self._mailed_at, reminder=self._reminder
+            mail_due=self._delivery_due, mailed_at=self._mailed_at, reminder=self._reminder
         )
 
     def start(self) -> None:
         """Start the e-mails that are due at the beginning of a run."""
-        if self._mail_due:
+        if self._delivery_due:
             self.start_delivery()
         if self._reminder:
             self._start_reminder(self._reminder)
@@ -102,7 +102,7 @@ class InvitationMail:
         """Send the e-mail that is due; cancel the delivery of an older link."""
         if self._delivery:
             self._delivery.cancel()
-        self._mail_due = True
+        self._delivery_due = True
         self._mailed_at = workflow.now()
         announced = self._lifecycle.record.state is InvitationState.ANNOUNCED
         self._delivery = asyncio.create_task(self._announce() if announced else self._invite())
@@ -122,7 +122,7 @@ class InvitationMail:
             return
         async with lifecycle.update_lock:
             if lifecycle.record.state is InvitationState.ANNOUNCED:
-                self._mail_due = False
+                self._delivery_due = False
                 await self._accepted_by_server(announced.refused)
 
     async def send_announced(self) -> None:
@@ -151,7 +151,7 @@ class InvitationMail:
             self._blockers.request_recheck()
             return
         async with lifecycle.update_lock:
-            self._mail_due, self._mailed_at = False, delivered.at
+            self._delivery_due, self._mailed_at = False, delivered.at
             if lifecycle.record.state.unanswered and await self._accepted_by_server(
                 delivered.refused
             ):
@@ -192,12 +192,15 @@ class InvitationMail:
 
     def remind(self, run: str | None) -> None:
         """Send a reminder if one is due, else do nothing (REM-1)."""
-        if self._reminder_is_due():
+        if self._may_remind_now():
             number = self._lifecycle.record.reminders_sent + 1
             self._start_reminder(DueReminder(number=number, run=run))
 
-    def _reminder_is_due(self) -> bool:
-        """Return whether a reminder is due while no other e-mail is being sent (REM-1)."""
+    def _may_remind_now(self) -> bool:
+        """Return whether a reminder is due and no other e-mail is being sent (REM-1).
+
+        The others are the heads-up, the invitation e-mail and a reminder of this invitation.
+        """
         now, policy = workflow.now(), self._lifecycle.invite.policy
         invitation = self._lifecycle.record
         due, deadline = invitation.remindable_from(policy), invitation.expires_at
@@ -205,8 +208,9 @@ class InvitationMail:
             due is not None
             and due <= now
             and not (deadline and deadline <= now)
-            and not (self._mail_due or self._reminder)
-            # A resent invitation e-mail counts as a reminder.
+            and not (self._delivery_due or self._reminder)
+            # The quiet time also counts from the delivery of a resent e-mail, which may be days
+            # after the `resend` entry.
             and not (self._mailed_at and now < self._mailed_at + policy.remind_after)
         )
 

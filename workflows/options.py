@@ -17,6 +17,8 @@ STORE = ActivityConfig(
 """One transaction in our own store."""
 
 BILLING = ActivityConfig(
+    # Longer than a request takes. A killed worker is noticed after this time; the retry looks the
+    # request up before it repeats it.
     start_to_close_timeout=timedelta(seconds=30),
     # Retried without limit: the provider may have carried out the request (REF-5).
     retry_policy=RetryPolicy(

@@ -351,7 +351,10 @@ class OrderWorkflow:
 
 
 def next_step_at(request: BuyLicenses, order: Order) -> datetime | None:
-    """Return the time of the next step; None if it is due now or there is none."""
+    """Return the time of the next step.
+
+    None in a state without a waiting time: the step, if any, is due now.
+    """
     match order.state:
         case OrderState.REVIEW:
             return order.journal[-1].at + request.policy.review_validity

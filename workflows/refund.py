@@ -161,7 +161,7 @@ class RefundWorkflow:
 
     @property
     def _lookup_allowed(self) -> bool:
-        """True if a look-up is requested and the provider has answered every request."""
+        """True if a look-up is requested and the request of every part has been answered."""
         return self._lookup_requested and self._is_requested
 
     async def _look_up_if_due(self) -> None:
@@ -371,10 +371,10 @@ class RefundWatchWorkflow:
     @workflow.run
     async def run(self, watch: WatchRefund) -> None:
         """Restart the refund at each planned time; it settles if the provider reports success."""
-        order = watch.plan
+        plan = watch.plan
         business_days = await workflow.execute_activity_method(
             RefundActivities.plan_lookups,
-            PlanLookups(plan=order, after=max(watch.closed_at, order.requested_at)),
+            PlanLookups(plan=plan, after=max(watch.closed_at, plan.requested_at)),
             **STORE | ActivityConfig(summary="Plan the next business days"),
         )
         for lookup_at in late_lookups(watch.closed_at, business_days):
@@ -382,12 +382,12 @@ class RefundWatchWorkflow:
             await workflow.sleep(max(left, timedelta()), summary="Next look-up for a late success")
             stored = await workflow.execute_activity_method(
                 RefundActivities.read_refund,
-                ReadRefund(refund_id=order.refund_id),
+                ReadRefund(refund_id=plan.refund_id),
                 **STORE | ActivityConfig(summary="Read the refund"),
             )
             if not stored.may_arrive_late:
                 return
-            await self._run_refund(StartRefund(plan=order, carried=stored))
+            await self._run_refund(StartRefund(plan=plan, carried=stored))
 
     async def _run_refund(self, start: StartRefund) -> None:
         # The refund may run already or be ended from outside; the next look-up follows anyway.

@@ -6,7 +6,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.accounts.directory import SqlDirectory
 from adapters.sql.accounts.remedy import SqlRemedies
-from adapters.sql.announcement import SqlAnnouncements
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit.report import audit
 from adapters.sql.database.schema import SettingRow
@@ -20,6 +19,7 @@ from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
+from adapters.sql.outbox import SqlOutbox
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
 
@@ -43,7 +43,7 @@ class SqlStore:
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
         self.reminders = SqlReminders(engine)
-        self.announcements = SqlAnnouncements(engine)
+        self.outbox = SqlOutbox(engine)
 
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import uuid4
 
 from domain.account import User
-from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.license import LicensePool, Sku
+from domain.outbox import LICENSES_FREED
 from tests.builders.account import NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
 
@@ -112,9 +112,9 @@ async def held_capacities(scenario: StoreScenario, name: str) -> tuple[list[int]
 async def notified_requests(scenario: StoreScenario) -> set[str]:
     """Return the requests whose workflows were signalled since the last call."""
     return {
-        announcement.workflow_id.removeprefix("assignment/crew/")
-        for announcement in await scenario.take_announcements()
-        if announcement.signal == LICENSES_FREED
+        signal.workflow_id.removeprefix("assignment/crew/")
+        for signal in await scenario.take_signals()
+        if signal.signal == LICENSES_FREED
     }
 
 

@@ -14,8 +14,8 @@ from activities.invitation import (
 )
 from adapters.sql.store import SqlStore
 from domain.account import Account
-from domain.announcement import Announcement
 from domain.invitation import Choice, Invitation, Invite, License
+from domain.outbox import WorkflowSignal
 from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
@@ -100,11 +100,11 @@ class StoreScenario:
     async def send_and_accept(self, invite: Invite) -> Invitation:
         return await self.accept(invite, await self.send(invite))
 
-    async def take_announcements(self) -> list[Announcement]:
-        """Return the announcements since the last call, oldest first, and mark them done."""
-        found = await self.store.announcements.oldest(1000)
-        for announcement in found:
-            await self.store.announcements.done(announcement.number)
+    async def take_signals(self) -> list[WorkflowSignal]:
+        """Return the signals since the last call, oldest first, and mark them done."""
+        found = await self.store.outbox.oldest(1000)
+        for signal in found:
+            await self.store.outbox.done(signal.number)
         return found
 
     async def account(self, name: str) -> Account:

@@ -426,7 +426,7 @@ def test_the_journal_notes_an_inviter_who_is_no_longer_admin(
     assert record.journal[-1].note == note
 
 
-def test_both_accounts_are_announced_as_changed() -> None:
+def test_the_owners_of_both_accounts_are_signalled() -> None:
     """BLK-4: their owners' open invitations are checked again."""
     assert decide_acceptance(some_facts()).changed_accounts == {"acme"}
     member = some_facts(**a_member(paid=False))

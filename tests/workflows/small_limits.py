@@ -14,7 +14,7 @@ from domain.assignment import Assignment, StartAssignment
 from domain.batch import BatchProgress, StartBatch
 from domain.error import Refused
 from domain.invitation import Invitation, StartInvitation
-from runtime.outbox_relay import relay_announcements_forever
+from runtime.outbox_relay import relay_signals_forever
 from runtime.sandbox import HeaderInterceptor
 from runtime.wiring import WORKFLOWS, background_task, worker_for, workflow_runner
 from tests.world import World
@@ -89,7 +89,7 @@ async def worker_with_short_runs(world: World) -> AsyncIterator[None]:
     client = world.temporal.client
     workflows = [_WITH_SHORT_RUNS.get(each, each) for each in WORKFLOWS]
     worker = worker_for(client, world.settings, world.store, workflows=workflows)
-    relay = relay_announcements_forever(client, world.store.announcements)
+    relay = relay_signals_forever(client, world.store.outbox)
     async with worker, background_task(relay):
         yield
 

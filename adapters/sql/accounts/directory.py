@@ -15,7 +15,6 @@ from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
-from adapters.sql.announcement import announce_to
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -46,6 +45,7 @@ from adapters.sql.membership import load_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
+from adapters.sql.outbox import signal_invitees
 from domain.account import (
     Account,
     Directory,
@@ -114,7 +114,7 @@ class SqlDirectory:
                 known = accounts.get(account.id)
                 await _import_account(session, known, account, people, ordered, at=at)
             _raise_errors(await _invalid_accounts(session, ids))
-            await announce_to(session, owners, at)
+            await signal_invitees(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
         return ids
@@ -261,7 +261,8 @@ async def _import_account(
     await apply_automatically(session, row, at)
     await import_addons(session, row, account, counts, at)
     await assign_waiting(session, row.id, at)
-    # Statements have changed them in the database, not in the session.
+    # The ledger's statements have changed the balance, and pools may have been inserted; neither
+    # is in the objects of the session. The counters of loaded pools are.
     session.expire(row, ["credit_balance", "pools"])
 
 

@@ -1,6 +1,6 @@
 """Remedies for blockers, and their opposites, in the built-in directory and billing (BLK).
 
-Every change is announced in its own transaction, so that waiting invitations check again.
+Every change inserts outbox rows in its own transaction, so that waiting invitations recheck.
 """
 
 import secrets
@@ -11,7 +11,6 @@ from decimal import Decimal
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.announcement import announce
 from adapters.sql.database.schema import (
     AccountRow,
     InvoiceRow,
@@ -28,6 +27,7 @@ from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import current_membership, require_account
 from adapters.sql.money.ledger import count_entries, post
 from adapters.sql.money.payment_method import first_accepting_method
+from adapters.sql.outbox import signal_owners
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
 from domain.ledger import charge, methods_of
@@ -71,7 +71,7 @@ class SqlRemedies:
                     to = await _create_personal_account(session, person, row, at)
                 case Removal.DELETE:
                     await _anonymize(session, person)
-            await announce(session, [row.id], at)
+            await signal_owners(session, [row.id], at)
         return [Changed(kind="user", id=email, to=to)]
 
     async def remove_room(self, account: str, room: str, at: datetime) -> list[Changed]:
@@ -82,7 +82,7 @@ class SqlRemedies:
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no room {room}.")
             await session.delete(row)
-            await announce(session, [account], at)
+            await signal_owners(session, [account], at)
         return [Changed(kind="room", id=room)]
 
     async def pay_invoice(self, account: str, invoice: str, at: datetime) -> list[Changed]:
@@ -101,7 +101,7 @@ class SqlRemedies:
             paid = not due.amount_due or bool(await first_accepting_method(session, account))
             if paid:
                 await _pay(session, row, due, at)
-                await announce(session, [account], at)
+                await signal_owners(session, [account], at)
         if not paid:
             # After the commit, which stores the number of declined charges.
             raise Refused(
@@ -218,5 +218,5 @@ async def _set_cancellation(
     """Request or withdraw the cancellation of all `lines`, which belong to one account."""
     for line in lines:
         line.cancellation_pending = pending
-    await announce(session, {line.account_id for line in lines}, at)
+    await signal_owners(session, {line.account_id for line in lines}, at)
     return [Changed(kind="subscription", id=line.id) for line in lines]

@@ -34,7 +34,6 @@ from sqlalchemy.orm import (
 
 from adapters.sql.database.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
 from domain.account import HeldAddon, Plan
-from domain.announcement import DIRECTORY_CHANGED
 from domain.assignment import AssignLicenses, AssignmentState
 from domain.batch import Batch, RowResult
 from domain.invitation import Invitation, InvitationState, Invite, Person
@@ -44,6 +43,7 @@ from domain.license import Sku
 from domain.manifest import Change
 from domain.money import rounded
 from domain.order import Order, OrderState
+from domain.outbox import DIRECTORY_CHANGED
 from domain.quote import Quote
 from domain.refund import Refund, RefundPlan
 
@@ -621,7 +621,7 @@ class MovedItemRow(Base):
     changes: Mapped[tuple[Change, ...]] = mapped_column(Document(TypeAdapter(tuple[Change, ...])))
 
 
-class AnnouncementRow(Base):
+class OutboxRow(Base):
     """A signal to a workflow that its data in the store has changed (BLK-4)."""
 
     __tablename__ = "announcements"

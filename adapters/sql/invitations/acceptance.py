@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import AccountJoined, JoinAccount
 from adapters.calendar import calendar_of
-from adapters.sql.announcement import announce, announce_change
 from adapters.sql.database.schema import (
     UNANSWERED,
     AccountRow,
@@ -36,6 +35,7 @@ from adapters.sql.membership import (
 )
 from adapters.sql.money.order import end_orders, release_licenses
 from adapters.sql.money.settlement import refund_of, write_settlement
+from adapters.sql.outbox import signal_invitation, signal_owners
 from domain.acceptance import (
     SUPERSEDED,
     Acceptance,
@@ -178,7 +178,7 @@ async def _write(session: AsyncSession, rows: _Rows, acceptance: Acceptance, at:
             chat_before=rows.person.chat_messages,
         )
     )
-    await announce(session, acceptance.changed_accounts, at)
+    await signal_owners(session, acceptance.changed_accounts, at)
     for other in rows.others:
         await _supersede(session, other, at)
     if acceptance.complete:
@@ -232,4 +232,4 @@ async def _supersede(session: AsyncSession, other: InvitationRow, at: datetime) 
         other,
         after(InvitationMachine, other.record, "supersede", at=at, by=ENGINE, note=SUPERSEDED),
     )
-    announce_change(session, other, at)
+    signal_invitation(session, other, at)

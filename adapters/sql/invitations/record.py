@@ -4,17 +4,17 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.announcement import announce_change
 from adapters.sql.database.schema import NO_CAPACITY, InvitationRow
 from adapters.sql.licenses.counter import (
     assign_reserved,
-    claim,
     free_base_licenses,
     release_reserved,
     reserve,
+    take_free_license,
 )
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import locked_accounts
+from adapters.sql.outbox import signal_invitation
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
 from domain.license import Sku
@@ -74,7 +74,7 @@ def bind_run(session: AsyncSession, row: InvitationRow, run_id: str) -> None:
     """Bind the invitation to the first run of its workflow; later ones are ignored."""
     store_record(row, row.record.model_copy(update={"run_id": run_id}))
     if row.record.state.final:
-        announce_change(session, row, row.record.journal[-1].at)
+        signal_invitation(session, row, row.record.journal[-1].at)
 
 
 # Seats: base licenses of the target account, which is locked.
@@ -107,7 +107,7 @@ async def assign_seat(session: AsyncSession, row: InvitationRow) -> None:
     if row.seat_reserved:
         await assign_reserved(session, row.account_id)
         row.seat_reserved = False
-    elif not await claim(session, row.account_id, Sku.WORKPLACE, NO_CAPACITY):
+    elif not await take_free_license(session, row.account_id, Sku.WORKPLACE, NO_CAPACITY):
         raise _no_seats(row.account_id)
 
 

@@ -19,12 +19,12 @@ from adapters.sql.database.transaction import chunked, reading, writing
 from adapters.sql.licenses.counter import pools_of
 from adapters.sql.licenses.license import meetings_of, remove_license, users_of
 from adapters.sql.licenses.pool import (
-    announce_licenses_freed,
     assign_waiting,
     assign_waiting_row,
     end_waiting,
     holders,
     not_a_user_error,
+    signal_licenses_freed,
     waiting,
 )
 from adapters.sql.membership import require_account, require_admin, require_paid_account
@@ -177,7 +177,7 @@ async def _carry_out(
             changed |= await assign_waiting_row(session, row, user, pools, at)
     if request.atomic:
         _require_all(rows)
-    announce_licenses_freed(session, request.account, changed - {request.request_id}, at)
+    signal_licenses_freed(session, request.account, changed - {request.request_id}, at)
     if may_free_licenses:
         await assign_waiting(session, request.account, at)
     return requested
@@ -269,7 +269,7 @@ async def _unassign(
     ]
     for row in ended:
         end_waiting(row, AssignmentState.RELEASED)
-    announce_licenses_freed(session, user.account_id, {row.request_id for row in ended}, at)
+    signal_licenses_freed(session, user.account_id, {row.request_id for row in ended}, at)
     return AssignmentResult(
         email=user.email,
         state=AssignmentState.RELEASED,

@@ -1,4 +1,7 @@
-"""The counters of license pools, changed only here, each by one guarded UPDATE (ASG-6).
+"""The counters of license pools, changed only here, each by one UPDATE (ASG-6).
+
+A license is taken or reserved only while one is free; CHECK constraints refuse every other
+overdrawn pool.
 
 The caller has locked the account. Each statement also updates the pools loaded in the session.
 """
@@ -29,18 +32,18 @@ async def pools_of(session: AsyncSession, account: str) -> Pools:
     return {(row.sku, row.capacity): row for row in rows}
 
 
-async def claim(session: AsyncSession, account: str, sku: Sku, capacity: int) -> bool:
+async def take_free_license(session: AsyncSession, account: str, sku: Sku, capacity: int) -> bool:
     """Assign one free license of the pool; return False if there is none.
 
     The statement checks and assigns at once, so that no pool is ever overdrawn (ASG-6).
     """
-    claimed = await session.scalar(
+    taken = await session.scalar(
         update(LicensePoolRow)
         .where(_is_pool(account, sku, capacity), _FREE > 0)
         .values(assigned=LicensePoolRow.assigned + 1)
         .returning(LicensePoolRow.account_id)
     )
-    return claimed is not None
+    return taken is not None
 
 
 async def return_license(session: AsyncSession, account: str, sku: Sku, capacity: int) -> None:

@@ -19,7 +19,7 @@ from adapters.sql.database.schema import (
     MembershipRow,
 )
 from adapters.sql.database.transaction import chunked
-from adapters.sql.licenses.counter import claim, return_license
+from adapters.sql.licenses.counter import return_license, take_free_license
 from domain.account import Meeting
 from domain.assignment import AssignmentState
 from domain.license import CAPACITY_WITHOUT_ADDON, Sku
@@ -46,7 +46,9 @@ async def users_of(
 
 async def assign_base_license(session: AsyncSession, user: MembershipRow, at: datetime) -> bool:
     """Assign a free base license to a basic user; return whether the user has one now."""
-    if not user.licensed and await claim(session, user.account_id, Sku.WORKPLACE, NO_CAPACITY):
+    if not user.licensed and await take_free_license(
+        session, user.account_id, Sku.WORKPLACE, NO_CAPACITY
+    ):
         user.licensed, user.licensed_at = True, at
     return user.licensed
 
@@ -60,7 +62,7 @@ async def assign_addon(
     """
     if user.addon_held == capacity:
         return True
-    if not await claim(session, user.account_id, Sku.LARGE_MEETING, capacity):
+    if not await take_free_license(session, user.account_id, Sku.LARGE_MEETING, capacity):
         return False
     await release_addon(session, user)
     user.held = HeldLicenseRow(

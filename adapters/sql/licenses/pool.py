@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
-    AnnouncementRow,
     AssignmentRow,
     HeldLicenseRow,
     MembershipRow,
+    OutboxRow,
 )
 from adapters.sql.licenses.counter import Pools, add_bought, pools_of
 from adapters.sql.licenses.license import (
@@ -24,10 +24,10 @@ from adapters.sql.licenses.license import (
     remove_license,
     users_of,
 )
-from domain.announcement import LICENSES_FREED
 from domain.assignment import AssignmentState, assignment_workflow
 from domain.error import ErrorCode, Refused
 from domain.license import Sku, cannot_serve, missing_license, users_to_release
+from domain.outbox import LICENSES_FREED
 
 
 async def grow(
@@ -94,7 +94,7 @@ async def leave(session: AsyncSession, user: MembershipRow, at: datetime) -> Non
     rows = await waiting(session, user.account_id, user.email)
     for row in rows:
         end_waiting(row, AssignmentState.REFUSED, not_a_user_error(row.account_id, row.email))
-    announce_licenses_freed(session, user.account_id, {row.request_id for row in rows}, at)
+    signal_licenses_freed(session, user.account_id, {row.request_id for row in rows}, at)
     await assign_waiting(session, user.account_id, at)
 
 
@@ -121,7 +121,7 @@ def not_a_user_error(account: str, email: str) -> Refused:
 
 
 async def assign_waiting(session: AsyncSession, account: str, at: datetime) -> None:
-    """Assign free licenses to waiting users, the oldest first, and announce it (ASG-5).
+    """Assign free licenses to waiting users, the oldest first, and signal it (ASG-5).
 
     This includes users who waited for a base license and have one now (ASG-1).
     """
@@ -138,7 +138,7 @@ async def assign_waiting(session: AsyncSession, account: str, at: datetime) -> N
         if not served:
             break
         changed |= served
-    announce_licenses_freed(session, account, changed, at)
+    signal_licenses_freed(session, account, changed, at)
 
 
 async def assign_waiting_row(
@@ -214,13 +214,13 @@ async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[
     return {other.request_id for other in others}
 
 
-def announce_licenses_freed(
+def signal_licenses_freed(
     session: AsyncSession, account: str, requests: Set[str], at: datetime
 ) -> None:
-    """Announce a change to the workflows of these requests."""
+    """Insert an outbox row for the workflow of each of these requests."""
     for request_id in sorted(requests):
         session.add(
-            AnnouncementRow(
+            OutboxRow(
                 workflow_id=assignment_workflow(account, request_id),
                 run_id="",
                 at=at,

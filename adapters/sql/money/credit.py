@@ -6,11 +6,11 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.announcement import announce
 from adapters.sql.database.schema import AccountRow, InvoiceRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import require_account
 from adapters.sql.money.ledger import balance, count_entries, entries_of, post
+from adapters.sql.outbox import signal_owners
 from domain.credit import Credit, apply_credit
 from domain.error import ErrorCode, Refused
 from domain.ledger import credit_of
@@ -57,7 +57,7 @@ async def _apply(
 ) -> int:
     """Apply credit to the invoices in this order; return how many got any.
 
-    The change is announced: a paid invoice may have been a blocker of the owner (BLK-2).
+    It inserts outbox rows: a paid invoice may have been a blocker of the owner (BLK-2).
     """
     if not invoices:
         return 0
@@ -76,7 +76,7 @@ async def _apply(
             invoice.close_if_paid()
     await post(session, transfers)
     if transfers:
-        await announce(session, [account.id], at)
+        await signal_owners(session, [account.id], at)
     return len(transfers)
 
 

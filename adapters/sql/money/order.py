@@ -12,9 +12,9 @@ from activities.order import OrderDue, OrderPayment
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     AccountRow,
-    AnnouncementRow,
     LicensePoolRow,
     OrderRow,
+    OutboxRow,
     PersonRow,
     SubscriptionRow,
 )
@@ -35,7 +35,6 @@ from adapters.sql.money.order_invoice import (
     void_invoices,
 )
 from adapters.sql.money.payment_method import payment_methods
-from domain.announcement import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
 from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.day import begin, day_of
@@ -57,6 +56,7 @@ from domain.order import (
     require_releasable,
     require_valid_order,
 )
+from domain.outbox import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
 from states.lifecycle import after
 from states.order import OrderMachine, ending_event, initial_record
 
@@ -149,7 +149,7 @@ class SqlOrders:
             return row.record
 
     async def declined(self, order: Order, at: datetime) -> Order:
-        """Record that every payment method has declined, once per attempt (ADD-4)."""
+        """Record that every payment method has declined, once per try (ADD-4)."""
         async with writing(self._engine) as session:
             _, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
@@ -267,7 +267,7 @@ class SqlOrders:
 
 
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
-    """End the orders of an account that closes, and announce it to their workflows (SRC-2).
+    """End the orders of an account that closes, and signal their workflows (SRC-2).
 
     Reserved credit is returned. Return the paid orders, whose licenses are still in the pools.
     """
@@ -281,7 +281,7 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
         await _store_record(session, row, closed)
         session.add(
-            AnnouncementRow(
+            OutboxRow(
                 workflow_id=closed.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
             )
         )

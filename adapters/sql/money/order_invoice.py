@@ -91,7 +91,10 @@ async def make_invoice(
 async def reserve_credit(
     session: AsyncSession, account: str, invoice: OrderInvoiceRow, tries: int, at: datetime
 ) -> None:
-    """Reserve credit for the invoice, once per attempt: its repetitions charge the same amount."""
+    """Reserve credit for the invoice, once per try.
+
+    A repeated activity therefore charges the same amount.
+    """
     if invoice.credit_tried is not None and invoice.credit_tried >= tries:
         return
     invoice.credit_tried = tries

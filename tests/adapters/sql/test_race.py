@@ -184,8 +184,8 @@ async def test_two_accounts_that_invite_one_person_have_one_winner(
         assert one_winner(kept.state for kept in done)
         [winner] = [kept for kept in done if kept.state.accepted]
         assert here.email in await scenario.users(winner.account)
-        [announced] = await scenario.take_announcements()
-        assert announced.run_id == next(kept.run_id for kept in done if kept is not winner)
+        [signalled] = await scenario.take_signals()
+        assert signalled.run_id == next(kept.run_id for kept in done if kept is not winner)
     assert (await scenario.store.audit()).violations == ()
 
 
@@ -283,7 +283,7 @@ async def test_use_and_reversal_of_credit_have_one_winner(scenario: StoreScenari
     assert (await scenario.store.audit()).violations == ()
 
 
-async def test_a_concurrent_remedy_permits_the_acceptance_or_is_announced(
+async def test_a_concurrent_remedy_permits_the_acceptance_or_is_signalled(
     scenario: StoreScenario, rounds: Rounds
 ) -> None:
     """BLK-4: in either order the acceptance succeeds in the end."""
@@ -293,15 +293,15 @@ async def test_a_concurrent_remedy_permits_the_acceptance_or_is_announced(
         await scenario.store.directory.import_(directory(account(name, owner, rooms=[{"id": "r"}])))
         invite = scenario.new_invite(f"kim@{name}.example")
         record = await scenario.send(invite)
-        await scenario.take_announcements()
+        await scenario.take_signals()
         _, refused = await at_once(
             without_result(scenario.accept(invite, record)),
             without_result(scenario.store.remedies.remove_room(name, "r", NOON)),
         )
-        announced = [announcement.run_id for announcement in await scenario.take_announcements()]
+        signalled = [signal.run_id for signal in await scenario.take_signals()]
         if refused:
             assert refused == [ErrorCode.BLOCKED]
-            assert announced == [f"run-{invite.invitation_id}"]
+            assert signalled == [f"run-{invite.invitation_id}"]
             await scenario.accept(invite, record)
         assert (await scenario.account(name)).state == "closed"
     assert (await scenario.store.audit()).violations == ()

@@ -1,4 +1,4 @@
-"""Remedies clear blockers once, and announce the change in the same transaction (BLK)."""
+"""Remedies clear blockers once, and insert outbox rows in the same transaction (BLK)."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -45,7 +45,7 @@ def cancel_plan(remedies: SqlRemedies) -> Awaitable[list[Changed]]:
 
 async def crowd(scenario: StoreScenario, **more: Any) -> None:
     await scenario.store.directory.import_(directory(account("crowd", **more)))
-    await scenario.take_announcements()
+    await scenario.take_signals()
 
 
 async def refusal(scenario: StoreScenario, remedy: Remedy) -> Refused:
@@ -254,30 +254,30 @@ async def test_an_account_without_a_plan_cannot_cancel_it(scenario: StoreScenari
     [remove(Removal.UNLINK), remove(Removal.DELETE), remove_room, pay(), cancel_plan, reactivate],
     ids=["unlink", "delete", "remove room", "pay", "cancel", "reactivate"],
 )
-async def test_a_remedy_is_announced_to_the_owner_s_invitations(
+async def test_a_remedy_signals_the_owner_s_invitations(
     scenario: StoreScenario, remedy: Remedy
 ) -> None:
-    """BLK-4: to each open invitation with a workflow; a repeated remedy announces nothing."""
+    """BLK-4: each open invitation with a workflow; a repeated remedy signals nothing."""
     ending = remedy is reactivate
     await crowd(scenario, subscriptions=[{**LINE, "cancellation_pending": ending}])
     invite = await kims_invitation(scenario)
     await scenario.claim(scenario.new_invite(KIM, into="zeta", by="zoe@zeta.example"))
     await scenario.send(scenario.new_invite("sue@solo.example"))
     assert await remedy(scenario.store.remedies)
-    [announced] = await scenario.take_announcements()
-    assert (announced.workflow_id, announced.run_id, announced.at) == (
+    [signalled] = await scenario.take_signals()
+    assert (signalled.workflow_id, signalled.run_id, signalled.at) == (
         invite.workflow_id,
         f"run-{invite.invitation_id}",
         LATER,
     )
     if remedy is not remove_room:
         assert await remedy(scenario.store.remedies) == []
-        assert await scenario.take_announcements() == []
+        assert await scenario.take_signals() == []
 
 
-async def test_a_declined_charge_announces_nothing(scenario: StoreScenario) -> None:
+async def test_a_declined_charge_signals_nothing(scenario: StoreScenario) -> None:
     """BLK-4: the invoice stays open."""
     await crowd(scenario, payment_methods=[{"id": "a", "kind": "card", "declines": 1}])
     await kims_invitation(scenario)
     await refusal(scenario, pay())
-    assert await scenario.take_announcements() == []
+    assert await scenario.take_signals() == []

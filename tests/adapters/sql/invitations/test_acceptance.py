@@ -258,12 +258,12 @@ async def test_a_person_imported_into_another_paid_account_meanwhile_stays_there
 async def test_an_acceptance_supersedes_the_person_s_other_invitations(
     scenario: StoreScenario,
 ) -> None:
-    """INV-14: in one transaction they end, release their seats and are announced."""
+    """INV-14: in one transaction they end, release their seats and are signalled."""
     second = scenario.new_invite("new@person.example", "zeta", license=License.LICENSED, by=ZOE)
     record = await scenario.send(second)
     await scenario.send_and_accept(scenario.new_invite("new@person.example"))
-    [announced] = await scenario.take_announcements()
-    assert (announced.workflow_id, announced.run_id) == (
+    [signalled] = await scenario.take_signals()
+    assert (signalled.workflow_id, signalled.run_id) == (
         second.workflow_id,
         f"run-{second.invitation_id}",
     )
@@ -286,19 +286,19 @@ async def test_a_refused_acceptance_supersedes_nothing(scenario: StoreScenario) 
     found = await scenario.store.invitations.by_id(second.invitation_id)
     assert found
     assert found.invitation.state is InvitationState.PENDING
-    assert await scenario.take_announcements() == []
+    assert await scenario.take_signals() == []
 
 
-async def test_a_superseded_claim_is_announced_once_its_workflow_has_started(
+async def test_a_superseded_claim_is_signalled_once_its_workflow_has_started(
     scenario: StoreScenario,
 ) -> None:
     """INV-14: it was superseded between its claim and its start."""
     second = scenario.new_invite("new@person.example", into="zeta", by=ZOE)
     await scenario.claim(second)
     await scenario.send_and_accept(scenario.new_invite("new@person.example"))
-    assert await scenario.take_announcements() == []
+    assert await scenario.take_signals() == []
     await scenario.store.invitations.bind(second.invitation_id, "run-2")
-    assert [announced.run_id for announced in await scenario.take_announcements()] == ["run-2"]
+    assert [signalled.run_id for signalled in await scenario.take_signals()] == ["run-2"]
 
 
 async def test_a_superseded_claim_that_never_started_is_released(scenario: StoreScenario) -> None:

@@ -82,7 +82,7 @@ async def test_a_member_is_invited_because_of_the_blocked_owner(
     await scenario.send_and_accept(
         scenario.new_invite(MAX, owner_invitation_id=owner.invitation_id)
     )
-    assert [announced.workflow_id for announced in await scenario.take_announcements()] == [
+    assert [signalled.workflow_id for signalled in await scenario.take_signals()] == [
         owner.workflow_id
     ]
     assert (await scenario.store.invitations.read(owner)).blockers == ()

@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.order import OrderPayment
 from domain.account import Directory
-from domain.announcement import ACCOUNT_CLOSED
 from domain.charge import EXAMPLE_CARD
 from domain.day import begin
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import Order, OrderState
+from domain.outbox import ACCOUNT_CLOSED
 from tests.builders.account import ADMIN, NOON, account, directory, eur, user
 from tests.builders.invitation import StoreScenario
 from tests.builders.order import BUYER, DAY, STAFF, OrderScenario, an_order
@@ -663,16 +663,14 @@ async def test_orders_end_with_the_account_and_their_unused_value_is_settled(
     await import_owner_only(purchases)
     order = await purchases.buy()
     await purchases.assign(BUYER)
-    await scenario.take_announcements()
+    await scenario.take_signals()
     await closed(purchases, at=NOON + DAY)
     ended = await scenario.store.orders.latest(order.order_id)
     assert ended.state is OrderState.ENDED
     assert (ended.note, ended.journal[-1].event) == ("account_closed", "end")
     assert await purchases.pool_counts() == (0, 0)
-    [announced] = [
-        each for each in await scenario.take_announcements() if each.signal == ACCOUNT_CLOSED
-    ]
-    assert announced.workflow_id == order.workflow_id
+    [signalled] = [each for each in await scenario.take_signals() if each.signal == ACCOUNT_CLOSED]
+    assert signalled.workflow_id == order.workflow_id
     [refund] = await scenario.store.refunds.listed(None)
     # 29 of the 30 days that were paid for are unused.
     assert refund.amount == eur("93.54")

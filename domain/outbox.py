@@ -1,4 +1,4 @@
-"""Announcements: signals to workflows about changes of the store (BLK-4, ASG-5)."""
+"""Signals of the outbox to workflows, about changes of the store (BLK-4, ASG-5)."""
 
 from typing import Final
 
@@ -15,8 +15,8 @@ ACCOUNT_CLOSED: Final = "account_closed"
 """The signal to an order: it has ended because its account was closed (SRC-2)."""
 
 
-class Announcement(Value):
-    """A workflow that has to read the store again; a repeated signal is harmless."""
+class WorkflowSignal(Value):
+    """A signal to a workflow that has to read the store again; it may be sent twice."""
 
     number: int
     """A unique, increasing number."""
