@@ -15,8 +15,7 @@ from bench.environment import BASELINE, SEATFLOW, Environment
 from bench.figure import REPLAY, Figure
 from bench.lifecycle import record_history
 from runtime.codec import data_converter
-from runtime.sandbox import HeaderInterceptor
-from runtime.wiring import workflow_runner
+from runtime.wiring import INTERCEPTORS, workflow_runner
 from workflows.invitation import InvitationWorkflow
 
 
@@ -39,7 +38,7 @@ async def _events_per_second(workflow: type, history: WorkflowHistory, count: in
     replayer = Replayer(
         workflows=[workflow],
         data_converter=data_converter({}),
-        interceptors=[HeaderInterceptor()],
+        interceptors=INTERCEPTORS,
         workflow_runner=workflow_runner(PASSED_THROUGH),
     )
     # CPU time, the SDK's threads included: other programs on the machine do not count.

@@ -3,8 +3,7 @@
 It uses the interfaces that the SDK exports for custom workflow runners. Without it, the SDK
 
 - keeps parts of the message that started a workflow: its memo, its headers (twice) and the result
-  of the previous run; and of the last one, the worker's version. Any part keeps the whole message
-  in memory.
+  of the previous run. Any part keeps the whole message in memory.
 - runs code in the sandbox twice for each payload that a workflow sends, to get the payload's
   serialization context. The converters and the codec of Seatflow do not use it
   (`runtime/codec.py`).
@@ -15,11 +14,8 @@ It uses the interfaces that the SDK exports for custom workflow runners. Without
 
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import cast
 
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.bridge.proto.common import WorkerDeploymentVersion
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.converter import StorageDriverStoreContext
@@ -81,7 +77,7 @@ class _ContextFreeInstance(WorkflowInstance):
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         """Handle an activation in the sandbox."""
-        return self._instance.activate(cast("WorkflowActivation", _Activation(act)))
+        return self._instance.activate(act)
 
     def get_serialization_context(self, command_info: object) -> None:
         """Return None: no converter uses the context."""
@@ -97,26 +93,6 @@ class _ContextFreeInstance(WorkflowInstance):
     def get_thread_id(self) -> int | None:
         """Return the thread in which the workflow is running, if any."""
         return self._instance.get_thread_id()
-
-
-class _Activation:
-    """An activation whose deployment version is a message of its own.
-
-    The workflow keeps the version until its next activation.
-    """
-
-    def __init__(self, act: WorkflowActivation) -> None:
-        self._act = act
-        version = act.deployment_version_for_current_task
-        self.deployment_version_for_current_task = _version(version.SerializeToString())
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._act, name)
-
-
-@lru_cache
-def _version(serialized: bytes) -> WorkerDeploymentVersion:
-    return WorkerDeploymentVersion.FromString(serialized)
 
 
 def _packed(payloads: Mapping[str, Payload]) -> Mapping[str, Payload]:

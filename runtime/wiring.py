@@ -72,6 +72,9 @@ WORKFLOWS = (
     ReminderWorkflow,
 )
 
+INTERCEPTORS = (HeaderInterceptor(), MessageGuard())
+"""Interceptors of each workflow."""
+
 PASSTHROUGH_MODULES = (
     "activities",
     "domain",
@@ -248,7 +251,7 @@ def _workflow_worker(
         task_queue=settings.task_queue,
         workflows=workflows,
         activities=activities.others(),
-        interceptors=[HeaderInterceptor(), MessageGuard()],
+        interceptors=INTERCEPTORS,
         workflow_runner=workflow_runner(shared),
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_cached_workflows=CACHED_WORKFLOWS,

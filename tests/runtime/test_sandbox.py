@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 import pytest
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
-from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import WorkflowHistory
 from temporalio.worker import (
     ExecuteWorkflowInput,
@@ -25,7 +23,6 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
     WorkflowRunner,
 )
-from temporalio.worker._workflow_instance import _WorkflowInstanceImpl
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, _runner
 
 from runtime.codec import data_converter
@@ -143,27 +140,6 @@ async def test_a_workflow_keeps_copies_of_its_memo_and_headers(
     assert (info.raw_memo["example"], info.headers["example"]) == (PAYLOAD, PAYLOAD)
     assert not messages(info.raw_memo)
     assert not messages(info.headers)
-
-
-async def test_a_workflow_keeps_the_version_of_its_worker_without_the_activation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    versions = list[object]()
-    activate = _WorkflowInstanceImpl.activate
-
-    def recorded(
-        self: _WorkflowInstanceImpl, act: WorkflowActivation
-    ) -> WorkflowActivationCompletion:
-        completion = activate(self, act)
-        versions.append(self._deployment_version_for_current_task)
-        return completion
-
-    monkeypatch.setattr(_WorkflowInstanceImpl, "activate", recorded)
-    await replay(plain_runner())
-    assert len({id(version) for version in versions}) == len(versions) > 1
-    versions.clear()
-    await replay(workflow_runner())
-    assert len({id(version) for version in versions}) < len(versions)
 
 
 class HeaderRecorder(Interceptor):
