@@ -180,7 +180,7 @@ class InvitationClient:
         if claim.number != invitation.sent_count:
             raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
         if invitation.state.final and not invitation.state.accepted:
-            raise refusal(InvitationMachine, invitation.state)
+            raise refusal(InvitationMachine, invitation)
         if signed_in_address is not None and normalized(signed_in_address) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
         return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
@@ -401,4 +401,4 @@ def _refuse_ended(ended: StoredInvitation) -> NoReturn:
 
 
 def _refuse(ended: Invitation) -> NoReturn:
-    raise refusal(InvitationMachine, ended.state)
+    raise refusal(InvitationMachine, ended)

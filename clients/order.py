@@ -284,4 +284,4 @@ def _request_of(stored: Order) -> BuyLicenses:
 
 
 def _refuse_ended(stored: Order) -> NoReturn:
-    raise refusal(OrderMachine, stored.state)
+    raise refusal(OrderMachine, stored)

@@ -134,4 +134,4 @@ def _handle(client: Client, kept: Refund) -> WorkflowHandle[RefundWorkflow, Refu
 
 
 def _refuse_closed(kept: Refund) -> NoReturn:
-    raise refusal(RefundMachine, kept.state)
+    raise refusal(RefundMachine, kept)

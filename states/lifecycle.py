@@ -63,7 +63,7 @@ def after(
 
     Raises Refused, with the code that the machine declares, if `event` is not allowed.
     """
-    require(machine, record.state, event)
+    require(machine, record, event)
     to_state = transitions(machine)[record.state.value, event]
     entry = JournalEntry.of(
         event, at=at, from_state=record.state.value, to_state=to_state, by=by, note=note
@@ -71,15 +71,21 @@ def after(
     return record.with_entry(entry, allowed=allowed(machine, to_state), **changes)
 
 
-def require(machine: type[LifecycleMachine], state: StrEnum, event: str) -> None:
-    """Raise Refused, with the declared code, unless `event` is allowed in `state`."""
-    if (state.value, event) not in transitions(machine):
-        raise refusal(machine, state)
+def require(machine: type[LifecycleMachine], record: Record, event: str) -> None:
+    """Raise Refused, with the declared code, unless the record's state allows `event`."""
+    if (record.state.value, event) not in transitions(machine):
+        raise refusal(machine, record)
 
 
-def refusal(machine: type[LifecycleMachine], state: StrEnum) -> Refused:
-    """Return the declared refusal of an event that `state` does not allow."""
-    return Refused(machine.refusals[state], f"This is not possible in state {state.value}.")
+def refusal(machine: type[LifecycleMachine], record: Record) -> Refused:
+    """Return the declared refusal of an event that the record's state does not allow."""
+    moves = (entry for entry in reversed(record.journal) if entry.from_state != entry.to_state)
+    entered = next(moves, None)
+    since = f" since {entered.at.day} {entered.at:%b %Y}" if entered else ""
+    return Refused(
+        machine.refusals[record.state],
+        f"The state is {record.state.value}{since}; this is not possible in it.",
+    )
 
 
 @cache

@@ -56,7 +56,7 @@ class Lifecycle(Generic[AnyRecord]):
 
     def require(self, event: str) -> None:
         """Raise Refused unless the machine allows `event` now. For validators."""
-        require(self._machine, self.record.state, event)
+        require(self._machine, self.record, event)
 
     def require_allowed(self, update: str) -> None:
         """Raise Refused unless callers may send `update` now. For validators."""
@@ -65,7 +65,7 @@ class Lifecycle(Generic[AnyRecord]):
 
     def refusal(self) -> Refused:
         """Return the refusal that the machine declares for the current state."""
-        return refusal(self._machine, self.record.state)
+        return refusal(self._machine, self.record)
 
     def next_record(
         self, event: str, *, by: str, note: str | None = None, **changes: object

@@ -1,10 +1,13 @@
 """Tests of the states of an invitation."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from domain.invitation import InvitationState
-from states.invitation import InvitationMachine
-from states.lifecycle import allowed
+from domain.error import ErrorCode
+from domain.invitation import InvitationState, Invite, License
+from states.invitation import InvitationMachine, initial_record
+from states.lifecycle import after, allowed, refusal
 from tests.states.transition_table import INVITATION
 
 
@@ -32,3 +35,22 @@ def test_a_state_is_exactly_one_of_unanswered_accepted_and_ended_without_accepta
     final = {state for state in InvitationState if state not in INVITATION.moves}
     assert final == {state for state in InvitationState if state.final}
     assert not any(state.unanswered and state.accepted for state in InvitationState)
+
+
+def test_a_refusal_says_what_happened_and_since_when() -> None:
+    """INV-9: the code is that of the state; the text has the state and its date."""
+    invite = Invite(
+        invitation_id="1",
+        account="acme",
+        key="key",
+        email="jane@example.com",
+        license=License.BASIC,
+        invited_by="admin@acme.example",
+    )
+    record = initial_record(invite, run_id="", at=datetime(2026, 11, 27, tzinfo=UTC))
+    revoked = after(
+        InvitationMachine, record, "revoke", at=datetime(2026, 11, 28, tzinfo=UTC), by="admin"
+    )
+    refused = refusal(InvitationMachine, revoked)
+    assert refused.code is ErrorCode.REVOKED
+    assert refused.message == "The state is revoked since 28 Nov 2026; this is not possible in it."
