@@ -1,8 +1,13 @@
 """Errors: refusals by business rules, and unavailable backends."""
 
 from enum import StrEnum
+from typing import TypeVar
 
 from pydantic import JsonValue
+
+from domain.model import Value
+
+Result = TypeVar("Result")
 
 
 class ErrorCode(StrEnum):
@@ -59,6 +64,30 @@ class Refused(Exception):
     def as_json(self) -> dict[str, JsonValue]:
         """Return the error as the command line and the pages print it."""
         return {"code": self.code.value, "message": self.message, **self.details}
+
+
+class Refusal(Value):
+    """A refusal as the result of an activity, which is then no failure in Temporal's UI."""
+
+    code: ErrorCode
+    message: str
+    details: dict[str, JsonValue]
+
+    @classmethod
+    def of(cls, refused: Refused) -> "Refusal":
+        """Return the refusal as a value."""
+        return cls(code=refused.code, message=refused.message, details=refused.details)
+
+    def as_error(self) -> Refused:
+        """Return the refusal as an exception."""
+        return Refused(self.code, self.message, **self.details)
+
+
+def unless_refused(result: Result | Refusal) -> Result:
+    """Return the result of an activity. Raises Refused if it is a refusal."""
+    if isinstance(result, Refusal):
+        raise result.as_error()
+    return result
 
 
 class Unavailable(Exception):
