@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -14,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.link import LinkSigner
 from adapters.sql.invitations.invitation import SqlInvitations
+from adapters.sql.outbox import SqlOutbox
 from clients.fairness import fairness_priority
 from clients.workflow_call import (
     START_TIMEOUT,
@@ -80,6 +82,7 @@ class InvitationStarter:
 
     temporal: TemporalAccess
     invitations: SqlInvitations
+    outbox: SqlOutbox
     signer: LinkSigner
     id_key: bytes
     abandoned_after: timedelta = CLAIM_TIMEOUT
@@ -131,7 +134,7 @@ class InvitationStarter:
             else:
                 # Another command is starting the workflow, or died before the start.
                 with temporal_errors_as_unavailable():
-                    await self.recover_claims()
+                    await self.settle_claim(found.invitation.workflow_id, found.invitation_id)
             await budget.pause()
 
     def invite_of(self, person: Person, terms: InvitationTerms, invitation_id: str) -> Invite:
@@ -200,15 +203,24 @@ class InvitationStarter:
         )
         return handle.first_execution_run_id or ""
 
-    async def recover_claims(self) -> None:
-        """Bind each abandoned claim to the workflow that runs for it, or release it (INV-15)."""
+    async def queue_abandoned_claims(self) -> None:
+        """Insert an outbox row for each claim that is not bound to a run in time (INV-15)."""
         claimed_before = datetime.now(UTC) - self.abandoned_after
-        for stored in await self.invitations.abandoned_claims(claimed_before):
-            run_id = await self.run_of_claim(stored.invitation.workflow_id, stored.invitation_id)
-            if run_id:
-                await self.invitations.bind(stored.invitation_id, run_id)
-            else:
-                await self.invitations.release(stored.invitation_id, claimed_before)
+        abandoned = await self.invitations.abandoned_claims(claimed_before)
+        if abandoned:
+            await self.outbox.add_claims(
+                (stored.invitation.workflow_id, stored.invitation_id) for stored in abandoned
+            )
+
+    async def settle_claim(self, workflow_id: str, invitation_id: str) -> None:
+        """Bind an abandoned claim to the workflow that runs for it, or release it (INV-15)."""
+        claimed_before = datetime.now(UTC) - self.abandoned_after
+        if run_id := await self.run_of_claim(workflow_id, invitation_id):
+            # A claim that was released meanwhile needs no run.
+            with suppress(Refused):
+                await self.invitations.bind(invitation_id, run_id)
+        else:
+            await self.invitations.release(invitation_id, claimed_before)
 
     async def run_of_claim(self, workflow_id: str, invitation_id: str) -> str | None:
         """Return the id of the last run if it was started for this claim. Raises RPCError."""

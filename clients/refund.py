@@ -20,10 +20,16 @@ from domain.refund import (
     RefundState,
     RetryRefund,
     StartRefund,
+    WatchRefund,
 )
 from states.lifecycle import refusal
 from states.refund import RefundMachine
-from workflows.refund import RefundWorkflow, start_options
+from workflows.refund import (
+    RefundWatchWorkflow,
+    RefundWorkflow,
+    start_options,
+    watch_options,
+)
 
 NOTIFY_TIMEOUT = timedelta(seconds=5)
 """Well below the ten seconds after which a provider repeats a notification."""
@@ -109,6 +115,19 @@ class RefundClient:
         """Restart the refund's workflow from the stored record, unless it runs."""
         with temporal_errors_as_unavailable():
             await self._start(kept)
+
+    async def restart_watch(self, kept: Refund) -> None:
+        """Restart the look-ups for a late success, unless they run (REF-4)."""
+        client, plan = await self.temporal.connect(), await self.refunds.plan_of(kept.refund_id)
+        await client.start_workflow(
+            RefundWatchWorkflow.run,
+            WatchRefund(plan=plan, closed_at=kept.journal[-1].at),
+            **watch_options(plan),
+            task_queue=self.temporal.task_queue,
+            priority=fairness_priority(plan.target),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            rpc_timeout=NOTIFY_TIMEOUT,
+        )
 
     async def _start(self, kept: Refund, provider_id: str | None = None) -> None:
         """Start the workflow with a signal about `provider_id`; a running one gets the signal."""

@@ -1,9 +1,14 @@
-"""Signals of the outbox to workflows, about changes of the store (BLK-4, ASG-5)."""
+"""The work that follows a commit: signals, starts of workflows and letters (OPS-1)."""
 
+from collections.abc import Sequence
+from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 from pydantic import AwareDatetime
 
+from domain.journal import JournalEntry
+from domain.letter import Letter
 from domain.model import Value
 
 DIRECTORY_CHANGED: Final = "directory_changed"
@@ -14,19 +19,95 @@ LICENSES_FREED: Final = "licenses_freed"
 ACCOUNT_CLOSED: Final = "account_closed"
 """The signal to an order: it has ended because its account was closed (SRC-2)."""
 
+FIRST_RETRY: Final = timedelta(seconds=1)
+LONGEST_RETRY: Final = timedelta(minutes=15)
 
-class WorkflowSignal(Value):
+REPORTED_AFTER: Final = timedelta(days=1)
+"""The age from which a row that could not be carried out is on the operators' list (OPS-1)."""
+
+
+class FollowUpKind(StrEnum):
+    """The kind of a row of the outbox."""
+
+    SIGNAL = "signal"
     """A signal to a workflow that has to read the store again; it may be sent twice."""
+    START = "start"
+    """The start of the workflow of an unfinished record, unless it runs."""
+    CLAIM = "claim"
+    """The end of a claim: bound to its workflow, or released (INV-15)."""
+    LETTER = "letter"
+    """A letter to one recipient."""
+    SWEEP = "sweep"
+    """The search for records whose workflow has been lost; repeated, never done."""
+
+
+class RecordKind(StrEnum):
+    """The kind of a record that a letter is about."""
+
+    INVITATION = "invitation"
+    REFUND = "refund"
+    ORDER = "order"
+
+
+class RecordVersion(Value):
+    """A record at the time when a letter about it was written."""
+
+    kind: RecordKind
+    id: str
+    entries: int
+    """The number of journal entries."""
+
+
+class QueuedLetter(Value):
+    """A letter that waits to be sent, and the facts that are added when it is sent."""
+
+    letter: Letter
+    to_operators: bool = False
+    """True for a letter to the operators, whose address is a setting."""
+    link_to: str | None = None
+    """The id of the invitation whose link is added: links are not stored."""
+    link_number: int = 0
+    """The number of that link."""
+    only_while: RecordVersion | None = None
+    """The record that must be unchanged when the letter is sent; None: it stays true (OPS-2)."""
+
+
+class FollowUp(Value):
+    """A row of the outbox: work that follows a commit, carried out at least once (OPS-1)."""
 
     number: int
     """A unique, increasing number."""
+    kind: FollowUpKind
+    key: str | None
+    """The business id of the row; None for a signal, which may be repeated."""
     workflow_id: str
+    """The workflow that is signalled or started, or that the letter is about."""
     run_id: str
     """The first run of the chain, so that a later invitation of the same person is not signalled.
 
     Empty for workflow ids that are never reused.
     """
-    at: AwareDatetime
-    """The time at which it was written."""
-    signal: str = DIRECTORY_CHANGED
+    account: str
+    signal: str | None
     """The name of the signal."""
+    letter: QueuedLetter | None
+    attempts: int
+    """The number of attempts, the present one included."""
+    at: AwareDatetime
+    """The time of the change, in workflow time; for a search, the end of the last one."""
+    since: AwareDatetime
+    """The time at which the row was written, by the clock of the machine."""
+
+
+_STILL_CURRENT_AFTER = frozenset({"resend", "remind"})
+"""Events after which a letter about the record is still true."""
+
+
+def still_current(version: RecordVersion, journal: Sequence[JournalEntry]) -> bool:
+    """Return whether a letter about this version is still true (OPS-2)."""
+    return all(entry.event in _STILL_CURRENT_AFTER for entry in journal[version.entries :])
+
+
+def retry_after(attempts: int) -> timedelta:
+    """Return the delay after that many failed attempts: 1, 2, 4 seconds, up to 15 minutes."""
+    return min(FIRST_RETRY * (1 << min(attempts - 1, 20)), LONGEST_RETRY)

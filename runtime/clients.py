@@ -105,6 +105,7 @@ class Clients:
         return InvitationStarter(
             temporal=self.temporal,
             invitations=self.store.invitations,
+            outbox=self.store.outbox,
             signer=self.signer,
             id_key=self.settings.id_key,
         )

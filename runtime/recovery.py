@@ -1,164 +1,190 @@
-"""Recovery of claims and lifecycles that no workflow is running for (INV-15, REF-6, ADD-7)."""
+"""Recovery of records whose workflow is lost: ended from outside, failed or never started."""
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from typing import Final
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from clients.invitation_start import INVITATION_ID
-from domain.invitation import Invitation, Invite, StoredInvitation
+from domain.error import ErrorCode, Refused
+from domain.invitation import StoredInvitation
 from domain.journal import ENGINE
+from domain.outbox import FollowUp
 from runtime.clients import Clients
 
 RESTART_AFTER = timedelta(minutes=1)
 """Time from the close of a workflow to its restart.
 
-The store may lag behind a close, and an invitation restarts its own refund sooner.
+An invitation restarts its own refund sooner.
 """
 
-INTERVAL = timedelta(minutes=1)
+CLOSED: Final = "closed"
+EVERYTHING: Final = "everything"
+SWEEPS: Final[Mapping[str, timedelta]] = {
+    CLOSED: timedelta(seconds=30),
+    EVERYTHING: timedelta(days=1),
+}
+"""The repeated searches for lost workflows, with their intervals."""
 
-_CLOSED_INVITATIONS = (
-    "WorkflowType = 'Invitation'"
-    " AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
-)
+OVERLAP: Final = timedelta(minutes=2)
+"""Visibility may show a closed workflow this much later."""
 
-log = logging.getLogger(__name__)
+FAILED_AT_ONCE: Final = timedelta(minutes=10)
+"""A workflow that fails sooner after its start would fail again: an operator has to see it."""
 
-
-@dataclass(frozen=True)
-class _Unfinished:
-    """A record in the store that has not ended, and the restart of its workflow."""
-
-    workflow_id: str
-    since: datetime
-    restart: Callable[[], Awaitable[None]]
+_CLOSED: Final = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """Releases abandoned claims, and restarts workflows that were closed from outside.
+    """Finds lost workflows, and restarts each from its record in the store.
 
     A workflow that ends by itself writes its end to the store first. A record that has not ended
-    and whose workflow is closed was therefore terminated by a person, or its workflow failed.
+    and whose workflow is closed was therefore ended from outside, or its workflow failed.
     """
 
     clients: Clients
     restart_after: timedelta = RESTART_AFTER
-    interval: timedelta = INTERVAL
 
-    async def recover_forever(self) -> None:
-        """Recover everything once per interval."""
-        while True:
-            try:
-                await self.clients.invitation_starter.recover_claims()
-                await self.restart_invitations()
-                await self.restart_refunds()
-                await self.restart_orders()
-                await self.restart_assignments()
-            except Exception:
-                # The next round retries; operators see the error.
-                log.exception("the recovery failed and is retried in %s", self.interval)
-            await asyncio.sleep(self.interval.total_seconds())
+    # The search.
 
-    async def restart_invitations(self) -> None:
-        """Revoke or restart each invitation whose workflow was closed from outside.
-
-        An unanswered one is revoked, and its seat is free. The membership of an accepted one
-        stays, and its workflow continues with settlement, data and notices (INV-11).
-        """
-        client = await self.clients.connect()
-        async for execution in client.list_workflows(_CLOSED_INVITATIONS):
-            invitation_id = await execution.memo_value(INVITATION_ID, default=None)
-            invitations = self.clients.store.invitations
-            stored = await invitations.by_id(invitation_id) if invitation_id else None
-            if stored and not stored.invitation.state.final:
-                await self._recover_invitation(client, execution, stored)
-
-    async def _recover_invitation(
-        self, client: Client, execution: WorkflowExecution, stored: StoredInvitation
-    ) -> None:
-        if stored.invitation.state.unanswered:
-            if not await _is_running(client, execution.id):
-                note = "Its workflow was ended from outside."
-                await self.clients.invitations.revoke_in_store(stored, by=ENGINE, note=note)
+    async def sweep(self, row: FollowUp) -> timedelta:
+        """Insert a row for each workflow that may be lost; return the time to the next search."""
+        if row.key == EVERYTHING:
+            await self._find_all_lost()
         else:
-            restart = partial(self._restart_accepted, stored.ordered, stored.invitation)
-            await self._restart(client, _Unfinished(execution.id, execution.start_time, restart))
+            await self._find_closed(row)
+            await self.clients.invitation_starter.queue_abandoned_claims()
+        return SWEEPS[row.key or CLOSED]
 
-    async def _restart_accepted(self, invite: Invite, invitation: Invitation) -> None:
-        settlement, refund = invitation.settlement, None
+    async def _find_closed(self, row: FollowUp) -> None:
+        """Find the workflows that were closed since the last search, which `row.at` tells."""
+        started, client = datetime.now(UTC), await self.clients.connect()
+        since = row.at - OVERLAP
+        query = f"{_CLOSED} AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"
+        closed = [
+            execution.id
+            async for execution in client.list_workflows(query)
+            if self._starts_of(execution.id)
+        ]
+        await self.clients.store.outbox.add_starts(closed, after=self.restart_after)
+        await self.clients.store.outbox.move_watermark(row, started)
+
+    async def _find_all_lost(self) -> None:
+        """Find the unfinished records without a running workflow."""
+        client = await self.clients.connect()
+        running = {
+            execution.id async for execution in client.list_workflows("ExecutionStatus = 'Running'")
+        }
+        async for page in self.clients.store.unfinished_workflows():
+            lost = [workflow_id for workflow_id in page if workflow_id not in running]
+            await self.clients.store.outbox.add_starts(lost, after=self.restart_after)
+
+    # The restart.
+
+    async def start(self, workflow_id: str) -> None:
+        """Start the workflow of an unfinished record, unless it runs.
+
+        An unanswered invitation that was ended from outside is revoked, and its seat is free.
+        Raises Refused if the workflow failed soon after its start.
+        """
+        closed = await self._last_run(workflow_id)
+        if closed and closed.status is WorkflowExecutionStatus.RUNNING:
+            return
+        if start := self._starts_of(workflow_id):
+            await start(workflow_id, closed)
+
+    def _starts_of(
+        self, workflow_id: str
+    ) -> Callable[[str, WorkflowExecutionDescription | None], Awaitable[None]] | None:
+        """Return the restart for this kind of workflow; None for those without a record."""
+        return {
+            "invitation": self._start_invitation,
+            "refund": self._start_refund,
+            "watch": self._start_watch,
+            "addon": self._start_order,
+            "assignment": self._start_assignment,
+        }.get(workflow_id.partition("/")[0])
+
+    async def _last_run(self, workflow_id: str) -> WorkflowExecutionDescription | None:
+        """Return the last run; None if Temporal has none."""
+        client = await self.clients.connect()
+        try:
+            return await client.get_workflow_handle(workflow_id).describe()
+        except RPCError as failure:
+            if failure.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return None
+
+    async def _start_invitation(
+        self, workflow_id: str, closed: WorkflowExecutionDescription | None
+    ) -> None:
+        stored = await self.clients.store.invitations.live(workflow_id)
+        if stored is None or not stored.started:
+            return
+        if closed and stored.invitation.state.unanswered:
+            note = "Its workflow was ended from outside."
+            await self.clients.invitations.revoke_in_store(stored, by=ENGINE, note=note)
+            return
+        _require_restartable(closed)
+        await self._restart_invitation(stored)
+
+    async def _restart_invitation(self, stored: StoredInvitation) -> None:
+        settlement, refund = stored.invitation.settlement, None
         if settlement and settlement.refund_id:
             refund = await self.clients.store.refunds.plan_of(settlement.refund_id)
         # Another worker may have been faster.
         with suppress(WorkflowAlreadyStartedError):
-            await self.clients.invitations.restart(invite, invitation, refund)
+            await self.clients.invitations.restart(stored.ordered, stored.invitation, refund)
 
-    async def restart_refunds(self) -> None:
-        """Restart each open refund whose workflow is closed, or was never started (REF-6)."""
-        refunds = self.clients.refunds
-        unfinished = [
-            _Unfinished(stored.workflow_id, stored.requested_at, partial(refunds.restart, stored))
-            for stored in await self.clients.store.refunds.unfinished()
-        ]
-        await self._restart_all("Refund", unfinished)
+    async def _start_refund(
+        self, workflow_id: str, closed: WorkflowExecutionDescription | None
+    ) -> None:
+        stored = await self.clients.store.refunds.latest(workflow_id.removeprefix("refund/"))
+        if not stored.state.finished:
+            _require_restartable(closed)
+            await self.clients.refunds.restart(stored)
 
-    async def restart_orders(self) -> None:
-        """Restart each unfinished order whose workflow is closed (ADD-7)."""
-        orders = self.clients.orders
-        unfinished = [
-            _Unfinished(stored.workflow_id, stored.journal[0].at, partial(orders.restart, stored))
-            for stored in await self.clients.store.orders.unfinished()
-        ]
-        await self._restart_all("AddonPurchase", unfinished)
+    async def _start_watch(
+        self, workflow_id: str, closed: WorkflowExecutionDescription | None
+    ) -> None:
+        stored = await self.clients.store.refunds.latest(workflow_id.removeprefix("watch/"))
+        # A watch that was completed has made its last look-up.
+        completed = closed and closed.status is WorkflowExecutionStatus.COMPLETED
+        if stored.may_arrive_late and not completed:
+            _require_restartable(closed)
+            await self.clients.refunds.restart_watch(stored)
 
-    async def restart_assignments(self) -> None:
-        """Restart each assignment in which a user waits and whose workflow is closed (ASG-5)."""
-        assignments = self.clients.assignments
-        unfinished = [
-            _Unfinished(request.workflow_id, requested_at, partial(assignments.restart, request))
-            for request, requested_at in await self.clients.store.assignments.unfinished()
-        ]
-        await self._restart_all("AddonAssignment", unfinished)
+    async def _start_order(
+        self, workflow_id: str, closed: WorkflowExecutionDescription | None
+    ) -> None:
+        stored = await self.clients.store.orders.find(workflow_id.rpartition("/")[2])
+        if stored and not stored.state.final:
+            _require_restartable(closed)
+            await self.clients.orders.restart(stored)
 
-    async def _restart_all(self, workflow_type: str, unfinished: Sequence[_Unfinished]) -> None:
-        if not unfinished:
-            return
-        client = await self.clients.connect()
-        query = f"WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Running'"
-        running = {execution.id async for execution in client.list_workflows(query)}
-        for each in unfinished:
-            if each.workflow_id not in running:
-                await self._restart(client, each)
-
-    async def _restart(self, client: Client, unfinished: _Unfinished) -> None:
-        """Restart a workflow that has been closed for long enough; visibility may lag."""
-        workflow_id = unfinished.workflow_id
-        closed_at = await _closed_at(client, workflow_id, unfinished.since)
-        if closed_at and closed_at <= datetime.now(UTC) - self.restart_after:
-            log.warning("restarting %s, which was closed from outside", workflow_id)
-            await unfinished.restart()
+    async def _start_assignment(
+        self, workflow_id: str, closed: WorkflowExecutionDescription | None
+    ) -> None:
+        request = await self.clients.store.assignments.waiting_request(
+            workflow_id.rpartition("/")[2]
+        )
+        if request:
+            _require_restartable(closed)
+            await self.clients.assignments.restart(request)
 
 
-async def _closed_at(client: Client, workflow_id: str, since: datetime) -> datetime | None:
-    """Return the close time of the last run; None while it is open, `since` without any run."""
-    try:
-        described = await client.get_workflow_handle(workflow_id).describe()
-    except RPCError as failure:
-        if failure.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return since
-    return described.close_time
-
-
-async def _is_running(client: Client, workflow_id: str) -> bool:
-    """Return whether a run is open: a reset closes one run and continues in another."""
-    described = await client.get_workflow_handle(workflow_id).describe()
-    return described.status is WorkflowExecutionStatus.RUNNING
+def _require_restartable(closed: WorkflowExecutionDescription | None) -> None:
+    """Raise Refused if the workflow failed soon after its start: it would fail again."""
+    if closed is None or closed.status is not WorkflowExecutionStatus.FAILED:
+        return
+    assert closed.close_time, "a failed workflow has a close time"
+    if closed.close_time - closed.start_time < FAILED_AT_ONCE:
+        raise Refused(
+            ErrorCode.INVARIANT_BROKEN,
+            "The workflow failed soon after its start; the Temporal UI shows why.",
+        )

@@ -28,8 +28,8 @@ from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
 from runtime.message_guard import MessageGuard
-from runtime.outbox_relay import relay_signals_forever
 from runtime.recovery import Recovery
+from runtime.relay import Relay
 from runtime.sandbox import HeaderInterceptor, LightRunner
 from runtime.settings import Settings
 from runtime.visibility import InvitationVisibility
@@ -92,14 +92,18 @@ PASSTHROUGH_MODULES = (
 async def running_worker(
     client: Client, settings: Settings, store: SqlStore
 ) -> AsyncIterator[None]:
-    """Run a worker with its recovery and its relay during the body, then drain it."""
-    recovery = Recovery(Clients.connected(settings, store, client))
+    """Run a worker and its relay during the body, then drain it."""
     async with (
         worker_for(client, settings, store),
-        background_task(recovery.recover_forever()),
-        background_task(relay_signals_forever(client, store.outbox)),
+        background_task(relay_of(client, settings, store).relay_forever()),
     ):
         yield
+
+
+def relay_of(client: Client, settings: Settings, store: SqlStore) -> Relay:
+    """Return the relay of a worker."""
+    clients = Clients.connected(settings, store, client)
+    return Relay(client, store.outbox, Recovery(clients), clients.invitation_starter)
 
 
 @asynccontextmanager

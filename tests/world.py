@@ -44,10 +44,10 @@ from domain.refund import Refund, RefundState
 from domain.remedy import Removal
 from runtime.clients import Clients
 from runtime.codec import data_converter
-from runtime.outbox_relay import relay_signals_forever
+from runtime.recovery import Recovery
 from runtime.settings import Settings
 from runtime.store import set_up_store
-from runtime.wiring import background_task, worker_for
+from runtime.wiring import background_task, relay_of, worker_for
 from tests.database import Databases
 from tests.eventually import TIMEOUT, eventually
 from tests.smtp_server import ReceivedLetter, ScriptedSmtpServer
@@ -160,9 +160,14 @@ class World:
         worker = worker_for(
             client, self.settings, self.store, services=services, abandoned_after=abandoned_after
         )
-        relay = relay_signals_forever(client, self.store.outbox)
-        async with worker, background_task(relay):
+        relay = replace(relay_of(client, self.settings, self.store), sweeps=())
+        async with worker, background_task(relay.relay_forever()):
             yield
+
+    async def recover(self, *workflow_ids: str) -> None:
+        """Restart these workflows if their records have not ended and they do not run."""
+        for workflow_id in workflow_ids:
+            await Recovery(self.clients).start(workflow_id)
 
     async def stored(self, email: str) -> Invitation:
         """Return the invitation in the store."""

@@ -329,9 +329,8 @@ class RefundWorkflow:
         await workflow.start_child_workflow(
             RefundWatchWorkflow.run,
             WatchRefund(plan=self._plan, closed_at=workflow.now()),
-            id=f"watch/{self._plan.refund_id}",
+            **watch_options(self._plan),
             parent_close_policy=ParentClosePolicy.ABANDON,
-            static_summary=f"Closed refund: {masked(self._plan.payee)}",
         )
 
     def _with_parts(self, parts: Sequence[RefundPart]) -> Refund:
@@ -416,7 +415,7 @@ def _with_next_attempt(part: RefundPart) -> RefundPart:
 
 
 class RefundStartOptions(TypedDict):
-    """The options of every start of a refund, by a parent or a client."""
+    """The options of every start of a refund or its watch, by a parent or a client."""
 
     id: str
     search_attributes: TypedSearchAttributes
@@ -430,6 +429,17 @@ def start_options(start: StartRefund) -> RefundStartOptions:
         id=plan.workflow_id,
         search_attributes=search_attributes(plan, start.carried or initial_record(plan)),
         static_summary=f"Refund to {masked(plan.payee)}",
+    )
+
+
+def watch_options(plan: RefundPlan) -> RefundStartOptions:
+    """Return the id, the search attributes and the summary of the look-ups of a closed refund."""
+    return RefundStartOptions(
+        id=f"watch/{plan.refund_id}",
+        search_attributes=TypedSearchAttributes(
+            [SearchAttributePair(search_attribute.ACCOUNT_ID, plan.target)]
+        ),
+        static_summary=f"Closed refund: {masked(plan.payee)}",
     )
 
 

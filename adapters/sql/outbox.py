@@ -1,37 +1,229 @@
-"""The outbox of signals to workflows whose data in the store has changed (BLK-4).
+"""The outbox: everything that follows a commit is a row of that commit (OPS-1).
 
-A row is written in the transaction that makes the change, so that no crash loses it. The
-relay may send a signal twice.
+A worker leases a row before it carries it out. A lease is the row's next due time: a worker that
+dies leaves the row to another one when the lease ends. The number of attempts identifies the lease,
+so that a worker whose lease has ended changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Update, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.schema import UNANSWERED, InvitationRow, MembershipRow, OutboxRow
-from adapters.sql.database.transaction import chunked, reading, writing
+from adapters.sql.database.schema import (
+    UNANSWERED,
+    InvitationRow,
+    LetterRow,
+    MembershipRow,
+    OrderRow,
+    OutboxRow,
+    RefundRow,
+)
+from adapters.sql.database.transaction import chunked, insert_missing, reading, writing
 from domain.account import Role
-from domain.outbox import WorkflowSignal
+from domain.outbox import (
+    DIRECTORY_CHANGED,
+    FollowUp,
+    FollowUpKind,
+    QueuedLetter,
+    RecordKind,
+    RecordVersion,
+    still_current,
+)
+
+_WAITING = OutboxRow.given_up.is_(False)
 
 
 class SqlOutbox:
-    """The signals that have not been sent yet."""
+    """The rows that have not been carried out yet."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def oldest(self, limit: int) -> list[WorkflowSignal]:
-        """Return at most `limit` signals, the oldest first."""
+    async def lease(self, limit: int, lasts: timedelta) -> list[FollowUp]:
+        """Lease at most `limit` due rows, the one due longest first."""
+        now = datetime.now(UTC)
+        due = (
+            select(OutboxRow)
+            .where(_WAITING, OutboxRow.due_at <= now)
+            .order_by(OutboxRow.due_at, OutboxRow.number)
+            .limit(limit)
+        )
         async with reading(self._engine) as session:
-            rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.number).limit(limit))
-            return [WorkflowSignal.model_validate(row, from_attributes=True) for row in rows]
-
-    async def done(self, number: int) -> None:
-        """Delete a signal that was sent, or whose workflow has ended; may be repeated."""
+            # Most of the time nothing is due, and a read waits for no writer.
+            if await session.scalar(due.with_only_columns(OutboxRow.number).limit(1)) is None:
+                return []
         async with writing(self._engine) as session:
-            await session.execute(delete(OutboxRow).where(OutboxRow.number == number))
+            rows = list(await session.scalars(due.with_for_update(skip_locked=True)))
+            for row in rows:
+                row.due_at, row.attempts = now + lasts, row.attempts + 1
+            return [_follow_up(row) for row in rows]
+
+    async def done(self, row: FollowUp) -> None:
+        """Delete a row that was carried out."""
+        async with writing(self._engine) as session:
+            await session.execute(delete(OutboxRow).where(*_leased(row)))
+
+    async def postpone(
+        self, row: FollowUp, delay: timedelta, *, failure: str | None = None
+    ) -> None:
+        """Make the row due again after `delay`, optionally because the attempt failed."""
+        await self._change(
+            update(OutboxRow)
+            .where(*_leased(row))
+            .values(due_at=datetime.now(UTC) + delay, failure=failure)
+        )
+
+    async def give_up(self, row: FollowUp, failure: str) -> None:
+        """Leave the row to an operator: no attempt can succeed."""
+        await self._change(
+            update(OutboxRow).where(*_leased(row)).values(given_up=True, failure=failure)
+        )
+
+    async def _change(self, change: Update) -> None:
+        async with writing(self._engine) as session:
+            await session.execute(change)
+
+    async def add_sweeps(self, keys: Iterable[str]) -> None:
+        """Insert the rows of the repeated searches, once."""
+        now = datetime.now(UTC)
+        async with writing(self._engine) as session:
+            await _insert(session, [_new_row(FollowUpKind.SWEEP, key, key, now) for key in keys])
+
+    async def add_claims(self, claims: Iterable[tuple[str, str]]) -> None:
+        """Insert a row for each abandoned claim, given as workflow id and invitation id."""
+        now = datetime.now(UTC)
+        rows = [
+            _new_row(FollowUpKind.CLAIM, f"claim/{invitation_id}", workflow_id, now)
+            for workflow_id, invitation_id in claims
+        ]
+        async with writing(self._engine) as session:
+            await _insert(session, rows)
+
+    async def add_starts(self, workflow_ids: Sequence[str], after: timedelta) -> None:
+        """Insert a row for each of these workflows, which is started unless it runs then."""
+        now = datetime.now(UTC)
+        if not workflow_ids:
+            return
+        async with writing(self._engine) as session:
+            for workflow_id in workflow_ids:
+                await start_workflow(session, workflow_id, "", now, after=after)
+
+    async def move_watermark(self, row: FollowUp, at: datetime) -> None:
+        """Record up to which time a repeated search has looked."""
+        await self._change(update(OutboxRow).where(*_leased(row)).values(at=at))
+
+    async def note_failure(self, row: FollowUp, failure: str) -> None:
+        """Record why the last attempt failed."""
+        await self._change(
+            update(OutboxRow).where(OutboxRow.number == row.number).values(failure=failure)
+        )
+
+    async def letter(self, letter_id: str) -> FollowUp | None:
+        """Return the row of a letter that has not been sent, if any."""
+        async with reading(self._engine) as session:
+            row = await session.scalar(select(OutboxRow).where(OutboxRow.key == letter_id))
+            return _follow_up(row) if row else None
+
+    async def is_current(self, version: RecordVersion) -> bool:
+        """Return whether the record has not changed since in a way that outdates a letter."""
+        async with reading(self._engine) as session:
+            row = await _record(session, version)
+            return row is not None and still_current(version, row.record.journal)
+
+    async def discard(self, number: int) -> bool:
+        """Delete a row that will not be carried out any more; return whether it existed."""
+        async with writing(self._engine) as session:
+            row = await session.get(OutboxRow, number)
+            if row is None:
+                return False
+            await session.delete(row)
+            return True
+
+    async def retry(self, number: int) -> bool:
+        """Make a row due now, also one that was given up; return whether it exists."""
+        async with writing(self._engine) as session:
+            row = await session.get(OutboxRow, number)
+            if row is None:
+                return False
+            row.due_at, row.given_up = datetime.now(UTC), False
+            return True
+
+
+def _follow_up(row: OutboxRow) -> FollowUp:
+    return FollowUp(
+        number=row.number,
+        kind=FollowUpKind(row.kind),
+        key=row.key,
+        workflow_id=row.workflow_id,
+        run_id=row.run_id,
+        account=row.account_id,
+        signal=row.signal,
+        letter=row.letter,
+        attempts=row.attempts,
+        at=row.at,
+        since=row.created_at,
+    )
+
+
+async def _record(
+    session: AsyncSession, version: RecordVersion
+) -> InvitationRow | RefundRow | OrderRow | None:
+    match version.kind:
+        case RecordKind.INVITATION:
+            return await session.get(InvitationRow, version.id)
+        case RecordKind.REFUND:
+            return await session.get(RefundRow, version.id)
+        case RecordKind.ORDER:
+            return await session.get(OrderRow, version.id)
+
+
+def _leased(row: FollowUp) -> Sequence[ColumnElement[bool]]:
+    return (OutboxRow.number == row.number, OutboxRow.attempts == row.attempts)
+
+
+# Rows, inserted in the transaction of the change that they follow.
+
+
+async def queue_letters(
+    session: AsyncSession,
+    letters: Iterable[QueuedLetter],
+    *,
+    workflow_id: str,
+    account: str,
+    at: datetime,
+    after: timedelta = timedelta(),
+) -> list[str]:
+    """Insert a row for each letter that was neither sent nor queued before; return their ids.
+
+    The relay sends them when `after` has passed.
+    """
+    queued = {each.letter.id: each for each in letters}
+    sent = await session.scalars(select(LetterRow.letter_id).where(LetterRow.letter_id.in_(queued)))
+    for letter_id in sent:
+        del queued[letter_id]
+    due_at = datetime.now(UTC) + after
+    rows = [
+        _new_row(FollowUpKind.LETTER, letter_id, workflow_id, at, account=account)
+        | {"letter": letter, "due_at": due_at}
+        for letter_id, letter in queued.items()
+    ]
+    await _insert(session, rows)
+    return list(queued)
+
+
+async def start_workflow(
+    session: AsyncSession,
+    workflow_id: str,
+    account: str,
+    at: datetime,
+    *,
+    after: timedelta = timedelta(),
+) -> None:
+    """Insert a row that starts the workflow of a record when `after` has passed, unless it runs."""
+    row = _new_row(FollowUpKind.START, f"start/{workflow_id}", workflow_id, at, account=account)
+    await _insert(session, [row | {"due_at": datetime.now(UTC) + after}])
 
 
 async def signal_owners(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:
@@ -69,4 +261,42 @@ def signal_invitation(session: AsyncSession, row: InvitationRow, at: datetime) -
     An invitation that is not bound to a run gets its row when it is bound.
     """
     if row.run_id:
-        session.add(OutboxRow(workflow_id=row.record.workflow_id, run_id=row.run_id, at=at))
+        signal_workflow(
+            session,
+            row.record.workflow_id,
+            DIRECTORY_CHANGED,
+            account=row.account_id,
+            run_id=row.run_id,
+            at=at,
+        )
+
+
+def signal_workflow(
+    session: AsyncSession,
+    workflow_id: str,
+    signal: str,
+    *,
+    account: str,
+    at: datetime,
+    run_id: str = "",
+) -> None:
+    """Insert a row that signals a workflow; `run_id` is empty for ids that are never reused."""
+    session.add(
+        OutboxRow(workflow_id=workflow_id, run_id=run_id, account_id=account, at=at, signal=signal)
+    )
+
+
+def _new_row(
+    kind: FollowUpKind, key: str, workflow_id: str, at: datetime, *, account: str = ""
+) -> dict[str, object]:
+    return {
+        "kind": kind,
+        "key": key,
+        "workflow_id": workflow_id,
+        "account_id": account,
+        "at": at,
+    }
+
+
+async def _insert(session: AsyncSession, rows: Sequence[dict[str, object]]) -> None:
+    await insert_missing(session, OutboxRow, rows)

@@ -1,5 +1,6 @@
 """The store: all adapters over one database."""
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,6 +21,7 @@ from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
 from adapters.sql.outbox import SqlOutbox
+from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
 
@@ -48,6 +50,10 @@ class SqlStore:
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""
         return await audit(self.engine)
+
+    def unfinished_workflows(self) -> AsyncIterator[list[str]]:
+        """Yield pages of the workflow ids of all records that have not ended."""
+        return unfinished_workflows(self.engine)
 
     async def keep_id_key(self, fingerprint: str) -> None:
         """Store the fingerprint of the key that workflow ids are derived with; it never changes.

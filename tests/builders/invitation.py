@@ -15,7 +15,7 @@ from activities.invitation import (
 from adapters.sql.store import SqlStore
 from domain.account import Account
 from domain.invitation import Choice, Invitation, Invite, License
-from domain.outbox import WorkflowSignal
+from domain.outbox import FollowUp, FollowUpKind
 from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
@@ -100,12 +100,12 @@ class StoreScenario:
     async def send_and_accept(self, invite: Invite) -> Invitation:
         return await self.accept(invite, await self.send(invite))
 
-    async def take_signals(self) -> list[WorkflowSignal]:
+    async def take_signals(self) -> list[FollowUp]:
         """Return the signals since the last call, oldest first, and mark them done."""
-        found = await self.store.outbox.oldest(1000)
-        for signal in found:
-            await self.store.outbox.done(signal.number)
-        return found
+        rows = await self.store.outbox.lease(1000, timedelta(minutes=1))
+        for row in rows:
+            await self.store.outbox.done(row)
+        return [row for row in rows if row.kind is FollowUpKind.SIGNAL]
 
     async def account(self, name: str) -> Account:
         [found] = (await self.store.directory.export(name)).accounts

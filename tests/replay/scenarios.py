@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from temporalio.client import WorkflowExecutionStatus
-
 from domain.batch import BatchRow
 from domain.error import Refused
 from domain.invitation import Choice, Person
@@ -16,7 +14,6 @@ from domain.order import Order, OrderState, Portal
 from domain.policy import Policy
 from domain.refund import RefundState
 from domain.reminder import ReminderRun
-from runtime.recovery import Recovery
 from tests.eventually import eventually
 from tests.smtp_server import Misbehaviour
 from tests.workflows.small_limits import worker_with_small_slices
@@ -245,15 +242,7 @@ async def terminated_restarted_and_completed(world: World) -> None:
     client, invitation = world.temporal.client, await world.show(JANE)
     handle = client.get_workflow_handle(invitation.workflow_id)
     await handle.terminate("by hand")
-    recovery = Recovery(world.clients, restart_after=timedelta())
-
-    async def status_after_recovery() -> WorkflowExecutionStatus | None:
-        await recovery.restart_invitations()
-        return (await handle.describe()).status
-
-    await eventually(
-        status_after_recovery, lambda status: status is not WorkflowExecutionStatus.TERMINATED
-    )
+    await world.recover(handle.id)
     await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
     await world.clock.pass_time(handle.id, timedelta(days=1))
     await world.until(JANE, "completed")

@@ -10,10 +10,9 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from domain.address import invitee_key
-from domain.invitation import Choice, Invitation, InvitationState, Invite, License, StoredInvitation
+from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
-from runtime.recovery import Recovery
 from states.invitation import initial_record
 from tests.eventually import eventually
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
@@ -36,11 +35,12 @@ async def a_claim(world: World) -> Invite:
 
 async def test_a_claim_without_a_workflow_is_released(world: World) -> None:
     """INV-15: the seat is free again, and the person can be invited."""
-    await a_claim(world)
+    claim = await a_claim(world)
     starter = world.clients.invitation_starter
-    await starter.recover_claims()
+    await starter.settle_claim(claim.workflow_id, claim.invitation_id)
     assert await world.store.invitations.latest(world.account, JANE) is not None
-    await replace(starter, abandoned_after=timedelta()).recover_claims()
+    late = replace(starter, abandoned_after=timedelta())
+    await late.settle_claim(claim.workflow_id, claim.invitation_id)
     assert await world.store.invitations.latest(world.account, JANE) is None
     assert await world.free_seats() == 2
     assert (await world.pending(JANE, License.LICENSED)).state is InvitationState.PENDING
@@ -66,11 +66,8 @@ async def test_an_unanswered_invitation_whose_workflow_was_terminated_is_revoked
     client = world.temporal.client
     await client.get_workflow_handle(pending.workflow_id).terminate("by hand")
 
-    async def live_after_a_recovery() -> list[StoredInvitation]:
-        await Recovery(world.clients).restart_invitations()
-        return await world.store.invitations.listed(world.account, (), None, False)
-
-    await eventually(live_after_a_recovery, until=lambda live: live == [])
+    await world.recover(pending.workflow_id)
+    assert await world.store.invitations.listed(world.account, (), None, False) == []
     revoked = await world.show(JANE)
     assert revoked.state is InvitationState.REVOKED
     assert "ended from outside" in (revoked.journal[-1].note or "")
@@ -115,25 +112,17 @@ async def a_processing_refund(world: World) -> tuple[Invitation, Refund]:
 
 async def test_an_open_refund_whose_workflow_was_terminated_is_restarted(world: World) -> None:
     """REF-6: even if its invitation was terminated, too; a closed refund is not restarted."""
-    recovery = Recovery(world.clients, restart_after=timedelta())
     accepted, refund = await a_processing_refund(world)
     client = world.temporal.client
     for workflow_id in (accepted.workflow_id, refund.workflow_id):
         await client.get_workflow_handle(workflow_id).terminate("by hand")
-    await Recovery(world.clients).restart_refunds()
-    assert await status_of(world, refund) is WorkflowExecutionStatus.TERMINATED
-
-    async def restarted() -> bool:
-        await recovery.restart_refunds()
-        return await status_of(world, refund) is not WorkflowExecutionStatus.TERMINATED
-
-    await eventually(restarted)
+    await world.recover(refund.workflow_id)
     run = (await client.get_workflow_handle(refund.workflow_id).describe()).run_id
-    await recovery.restart_refunds()
+    await world.recover(refund.workflow_id)
     assert (await client.get_workflow_handle(refund.workflow_id).describe()).run_id == run
     await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
     await world.refund_until(refund.refund_id, RefundState.SETTLED)
-    await recovery.restart_refunds()
+    await world.recover(refund.workflow_id)
     assert await status_of(world, refund) is WorkflowExecutionStatus.COMPLETED
     assert await world.audit() == ()
 
@@ -142,21 +131,13 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_is_restarted
     world: World,
 ) -> None:
     """INV-11, REF-6: the membership stays, so it completes, and notifies each person once."""
-    recovery = Recovery(world.clients, restart_after=timedelta())
     accepted, refund = await a_processing_refund(world)
     await world.mailed("refund_requested", JANE)
     handle = world.temporal.client.get_workflow_handle(accepted.workflow_id)
     await handle.terminate("by hand")
-    await Recovery(world.clients).restart_invitations()
-    assert (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED
-
-    async def restarted() -> bool:
-        await recovery.restart_invitations()
-        return (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED
-
-    await eventually(restarted)
+    await world.recover(accepted.workflow_id)
     run = (await handle.describe()).run_id
-    await recovery.restart_invitations()
+    await world.recover(accepted.workflow_id)
     assert (await handle.describe()).run_id == run
     repeated = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert (repeated.state, repeated.settlement) == (InvitationState.REFUNDING, accepted.settlement)
@@ -167,7 +148,7 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_is_restarted
     assert [entry.event for entry in completed.journal].count("refund") == 1
     assert all(item.status is ItemStatus.MOVED for item in completed.manifest)
     assert len(world.mails(to=JANE, event="refund_requested")) == 1
-    await recovery.restart_invitations()
+    await world.recover(accepted.workflow_id)
     assert (await handle.describe()).run_id == run
     assert await world.audit() == ()
 

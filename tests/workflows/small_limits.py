@@ -14,9 +14,8 @@ from domain.assignment import Assignment, StartAssignment
 from domain.batch import BatchProgress, StartBatch
 from domain.error import Refused
 from domain.invitation import Invitation, StartInvitation
-from runtime.outbox_relay import relay_signals_forever
 from runtime.sandbox import HeaderInterceptor
-from runtime.wiring import WORKFLOWS, background_task, worker_for, workflow_runner
+from runtime.wiring import WORKFLOWS, background_task, relay_of, worker_for, workflow_runner
 from tests.world import World
 from workflows.assignment import AssignmentWorkflow
 from workflows.batch import BatchWorkflow
@@ -89,8 +88,8 @@ async def worker_with_short_runs(world: World) -> AsyncIterator[None]:
     client = world.temporal.client
     workflows = [_WITH_SHORT_RUNS.get(each, each) for each in WORKFLOWS]
     worker = worker_for(client, world.settings, world.store, workflows=workflows)
-    relay = relay_signals_forever(client, world.store.outbox)
-    async with worker, background_task(relay):
+    relay = replace(relay_of(client, world.settings, world.store), sweeps=())
+    async with worker, background_task(relay.relay_forever()):
         yield
 
 

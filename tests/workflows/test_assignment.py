@@ -8,7 +8,6 @@ import pytest
 from domain.assignment import Assignment, AssignmentResult, AssignmentState
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.license import Sku
-from runtime.recovery import Recovery
 from runtime.wiring import worker_for
 from tests.eventually import eventually
 from tests.workflows.small_limits import worker_with_short_runs
@@ -298,14 +297,13 @@ async def test_a_request_whose_workflow_was_terminated_is_restarted(
     acme: World,
 ) -> None:
     """ASG-5: waiting users are served and notified, and nobody is notified twice."""
-    recovery = Recovery(acme.clients, restart_after=timedelta())
     await assign(acme, *LICENSED)
     await acme.mailed("license_assigned", BOB)
     client, request = acme.temporal.client, await acme.last_request()
     await request.terminate("by hand")
-    await recovery.restart_assignments()
+    await acme.recover(request.id)
     await until_states(acme, "assigned", "assigned", "waiting")
-    await recovery.restart_assignments()
+    await acme.recover(request.id)
     await acme.bought(500)
     ended = await client.get_workflow_handle(request.id).result()
     assert [result["state"] for result in ended["results"]] == ["assigned"] * 3

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -242,8 +242,9 @@ async def test_a_claim_in_use_is_not_recovered(
     monkeypatch.setattr(client, "start_workflow", start_all_but_the_batch)
     batch = await world.bulk.submit(world.account, many_rows(2), ADMIN, batch_id=name)
     await eventually(lambda: invitations.latest(world.account, "person0@example.com"))
-    starter = world.clients.invitation_starter
-    await replace(starter, abandoned_after=timedelta(seconds=-60)).recover_claims()
+    starter = replace(world.clients.invitation_starter, abandoned_after=timedelta(seconds=-60))
+    for claim in await invitations.abandoned_claims(datetime.now(UTC) + timedelta(minutes=1)):
+        await starter.settle_claim(claim.invitation.workflow_id, claim.invitation_id)
     monkeypatch.setattr(client, "start_workflow", start)
     await world.bulk.wait_until_finished(batch, ignore_progress)
     assert {each.result for each in await world.bulk.results(batch)} == {"invited"}

@@ -14,7 +14,6 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
-from runtime.recovery import Recovery
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.order import CYCLES_PER_RUN
 
@@ -409,7 +408,7 @@ async def test_an_order_whose_workflow_was_terminated_is_restarted(
     order = await an_order(world)
     client = world.temporal.client
     await client.get_workflow_handle(order.workflow_id).terminate("by hand")
-    await Recovery(world.clients, restart_after=timedelta()).restart_orders()
+    await world.recover(order.workflow_id)
     await pass_to_due_time(world, order)
     renewed = await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert renewed.journal[: len(order.journal)] == order.journal

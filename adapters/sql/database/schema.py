@@ -3,7 +3,7 @@
 Attributes have the names of the import file, so that an import sets them by name.
 """
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -43,7 +43,7 @@ from domain.license import Sku
 from domain.manifest import Change
 from domain.money import rounded
 from domain.order import Order, OrderState
-from domain.outbox import DIRECTORY_CHANGED
+from domain.outbox import FollowUpKind, QueuedLetter
 from domain.quote import Quote
 from domain.refund import Refund, RefundPlan
 
@@ -60,7 +60,13 @@ _LIVE = text("ended_at IS NULL")
 _WAITING = text(f"state = '{AssignmentState.WAITING}'")
 _ASSIGNMENT_STATES = ", ".join(f"'{state}'" for state in AssignmentState)
 
+_FOLLOW_UP_KINDS = ", ".join(f"'{kind}'" for kind in FollowUpKind)
+
 _SETTINGS = Document(TypeAdapter(dict[str, JsonValue]))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Base(DeclarativeBase):
@@ -622,19 +628,57 @@ class MovedItemRow(Base):
 
 
 class OutboxRow(Base):
-    """A signal to a workflow that its data in the store has changed (BLK-4)."""
+    """Work that follows a commit, and the lease of the worker that carries it out (OPS-1)."""
 
     __tablename__ = "announcements"
-    # Otherwise SQLite reuses the numbers of deleted rows, and `done` might delete a new row.
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        UniqueConstraint("key"),
+        Index("announcements_by_due_time", "due_at"),
+        CheckConstraint(f"kind IN ({_FOLLOW_UP_KINDS})", "kind"),
+        CheckConstraint("(kind = 'signal') = (signal IS NOT NULL)", "signal"),
+        # Otherwise SQLite reuses the numbers of deleted rows, and a late `done` would delete a
+        # new row.
+        {"sqlite_autoincrement": True},
+    )
 
     number: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(default=FollowUpKind.SIGNAL)
+    key: Mapped[str | None]
+    """The business id, which prevents a second row; signals have none."""
     workflow_id: Mapped[str]
-    run_id: Mapped[str]
+    run_id: Mapped[str] = mapped_column(default="")
     """The first run of the chain; empty if the workflow id is never reused."""
+    account_id: Mapped[str] = mapped_column(default="")
     at: Mapped[datetime]
-    signal: Mapped[str] = mapped_column(default=DIRECTORY_CHANGED, server_default=DIRECTORY_CHANGED)
+    """The time of the change, in workflow time."""
+    signal: Mapped[str | None]
     """The name of the signal."""
+    letter: Mapped[QueuedLetter | None] = mapped_column(
+        Document(TypeAdapter(QueuedLetter | None)), nullable=True
+    )
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+    due_at: Mapped[datetime] = mapped_column(default=_now)
+    """The time of the next attempt; during an attempt, the end of the worker's lease."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    failure: Mapped[str | None]
+    """The reason why the last attempt failed."""
+    given_up: Mapped[bool] = mapped_column(default=False)
+    """True if no attempt can succeed: the row waits for an operator."""
+
+
+class ProblemRow(Base):
+    """A problem that a worker has found and that waits for an operator (OPS-5)."""
+
+    __tablename__ = "problems"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """The business id, for example of an activity that keeps failing."""
+    kind: Mapped[str]
+    workflow_id: Mapped[str]
+    account_id: Mapped[str]
+    since: Mapped[datetime]
+    message: Mapped[str]
+    """English text without personal data."""
 
 
 class SettlementRow(Base):

@@ -133,6 +133,19 @@ class SqlInvitations:
             )
             return stored_invitation(row) if row else None
 
+    async def live(self, workflow_id: str) -> StoredInvitation | None:
+        """Return the invitation of that workflow that has not ended, if any."""
+        _, account, key = workflow_id.split("/", 2)
+        async with reading(self._engine) as session:
+            row = await session.scalar(
+                select(InvitationRow).where(
+                    InvitationRow.account_id == account,
+                    InvitationRow.invitee_key == key,
+                    InvitationRow.ended_at.is_(None),
+                )
+            )
+            return stored_invitation(row) if row else None
+
     async def by_id(self, invitation_id: str) -> StoredInvitation | None:
         """Return the invitation of that id, if any."""
         async with reading(self._engine) as session:

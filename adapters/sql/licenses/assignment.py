@@ -65,21 +65,20 @@ class SqlAssignments:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
             return await _read_assignment(session, row)
 
-    async def unfinished(self) -> list[tuple[AssignLicenses, datetime]]:
-        """Return the requests with waiting users and the time of each, the oldest first."""
-        query = (
-            select(AssignmentRequestRow)
-            .where(
-                AssignmentRequestRow.request_id.in_(
-                    select(AssignmentRow.request_id).where(
-                        AssignmentRow.state == AssignmentState.WAITING
-                    )
-                )
-            )
-            .order_by(AssignmentRequestRow.requested_at, AssignmentRequestRow.request_id)
+    async def waiting_request(self, request_id: str) -> AssignLicenses | None:
+        """Return the request if a user of it waits."""
+        waits = (
+            select(AssignmentRow.request_id)
+            .where(AssignmentRow.state == AssignmentState.WAITING)
+            .where(AssignmentRow.request_id == AssignmentRequestRow.request_id)
+            .exists()
         )
         async with reading(self._engine) as session:
-            return [(row.ordered, row.requested_at) for row in await session.scalars(query)]
+            return await session.scalar(
+                select(AssignmentRequestRow.ordered).where(
+                    AssignmentRequestRow.request_id == request_id, waits
+                )
+            )
 
     async def holder_parties(
         self, account: str, emails: Sequence[str], requested_by: str

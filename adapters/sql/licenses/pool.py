@@ -15,7 +15,6 @@ from adapters.sql.database.schema import (
     AssignmentRow,
     HeldLicenseRow,
     MembershipRow,
-    OutboxRow,
 )
 from adapters.sql.licenses.counter import Pools, add_bought, pools_of
 from adapters.sql.licenses.license import (
@@ -24,6 +23,7 @@ from adapters.sql.licenses.license import (
     remove_license,
     users_of,
 )
+from adapters.sql.outbox import signal_workflow
 from domain.assignment import AssignmentState, assignment_workflow
 from domain.error import ErrorCode, Refused
 from domain.license import Sku, cannot_serve, missing_license, users_to_release
@@ -219,11 +219,10 @@ def signal_licenses_freed(
 ) -> None:
     """Insert an outbox row for the workflow of each of these requests."""
     for request_id in sorted(requests):
-        session.add(
-            OutboxRow(
-                workflow_id=assignment_workflow(account, request_id),
-                run_id="",
-                at=at,
-                signal=LICENSES_FREED,
-            )
+        signal_workflow(
+            session,
+            assignment_workflow(account, request_id),
+            LICENSES_FREED,
+            account=account,
+            at=at,
         )

@@ -14,7 +14,6 @@ from adapters.sql.database.schema import (
     AccountRow,
     LicensePoolRow,
     OrderRow,
-    OutboxRow,
     PersonRow,
     SubscriptionRow,
 )
@@ -35,6 +34,7 @@ from adapters.sql.money.order_invoice import (
     void_invoices,
 )
 from adapters.sql.money.payment_method import payment_methods
+from adapters.sql.outbox import signal_workflow
 from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.day import begin, day_of
@@ -259,11 +259,11 @@ class SqlOrders:
         async with writing(self._engine) as session:
             await session.execute(query.values(reported_at=at))
 
-    async def unfinished(self) -> list[Order]:
-        """Return the orders with a running workflow, the oldest first (ADD-7)."""
-        query = select(OrderRow).where(_LIVE).order_by(OrderRow.opened_at, OrderRow.order_id)
+    async def find(self, order_id: str) -> Order | None:
+        """Return the stored order, if any."""
         async with reading(self._engine) as session:
-            return [row.record for row in await session.scalars(query)]
+            row = await session.get(OrderRow, order_id)
+            return row.record if row else None
 
 
 async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -> list[Order]:
@@ -280,10 +280,8 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
         event = ending_event(noted)
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
         await _store_record(session, row, closed)
-        session.add(
-            OutboxRow(
-                workflow_id=closed.workflow_id, run_id="", at=at, signal=ACCOUNT_CLOSED_SIGNAL
-            )
+        signal_workflow(
+            session, closed.workflow_id, ACCOUNT_CLOSED_SIGNAL, account=account.id, at=at
         )
     return ended
 

@@ -81,17 +81,6 @@ class SqlRefunds:
         async with reading(self._engine) as session:
             return (await _require_refund(session, refund_id)).ordered
 
-    async def unfinished(self) -> list[Refund]:
-        """Return the refunds with a running workflow, the oldest first (REF-6)."""
-        finished = [state for state in RefundState if state.finished]
-        query = (
-            select(RefundRow)
-            .where(RefundRow.state.not_in(finished))
-            .order_by(RefundRow.requested_at, RefundRow.refund_id)
-        )
-        async with reading(self._engine) as session:
-            return [row.record for row in await session.scalars(query)]
-
     async def listed(self, state: RefundState | None) -> list[Refund]:
         """Return all refunds, or those in `state`, the oldest first."""
         query = select(RefundRow).order_by(RefundRow.requested_at, RefundRow.refund_id)

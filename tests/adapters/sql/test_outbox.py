@@ -1,5 +1,7 @@
-"""The outbox: signals are committed with the change and read oldest first (OPS-1)."""
+"""The outbox: rows of the commit, leased by one worker at a time (OPS-1)."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,22 +17,66 @@ async def changed(scenario: StoreScenario, **more: Any) -> None:
     await scenario.store.directory.import_(directory(account("crowd", **more)))
 
 
-async def test_signals_are_read_oldest_first_until_done(scenario: StoreScenario) -> None:
-    """OPS-1: marking one done twice changes nothing."""
-    invite = scenario.new_invite(KIM)
+async def test_a_leased_row_is_due_again_when_its_lease_ends(scenario: StoreScenario) -> None:
+    """OPS-1: meanwhile no other worker gets it; the oldest row is leased first."""
+    invite, outbox = scenario.new_invite(KIM), scenario.store.outbox
     await scenario.send(invite)
     for _ in range(3):
         await changed(scenario)
-    first, second = await scenario.store.outbox.oldest(2)
+    first, second = await outbox.lease(2, timedelta())
     assert first.number < second.number
     assert (first.workflow_id, first.run_id) == (
         invite.workflow_id,
         f"run-{invite.invitation_id}",
     )
-    for number in (first.number, first.number):
-        await scenario.store.outbox.done(number)
-    left, _ = await scenario.store.outbox.oldest(10)
-    assert left == second
+    leased = await outbox.lease(10, timedelta(minutes=1))
+    assert {row.number for row in leased} >= {first.number, second.number}
+    assert {row.attempts for row in leased} == {1, 2}
+    assert await outbox.lease(10, timedelta(minutes=1)) == []
+
+
+async def test_a_worker_whose_lease_has_ended_changes_nothing(scenario: StoreScenario) -> None:
+    """OPS-1: the number of attempts identifies the lease."""
+    outbox = scenario.store.outbox
+    await scenario.send(scenario.new_invite(KIM))
+    await changed(scenario)
+    [late] = await outbox.lease(1, timedelta())
+    [leased] = await outbox.lease(1, timedelta())
+    await outbox.done(late)
+    await outbox.give_up(late, "too late")
+    await outbox.postpone(late, timedelta(hours=1))
+    [again] = await outbox.lease(1, timedelta())
+    assert again.number == leased.number
+    await outbox.done(again)
+    assert await outbox.lease(1, timedelta()) == []
+
+
+async def test_concurrent_workers_never_lease_the_same_row(scenario: StoreScenario) -> None:
+    """OPS-1: each row is leased by one worker, and a second lease waits for no first one."""
+    outbox = scenario.store.outbox
+    await scenario.send(scenario.new_invite(KIM))
+    for _ in range(20):
+        await changed(scenario)
+    leases = await asyncio.gather(*(outbox.lease(5, timedelta(minutes=1)) for _ in range(8)))
+    numbers = [row.number for lease in leases for row in lease]
+    assert len(numbers) == len(set(numbers)) == 20
+
+
+async def test_a_row_that_was_given_up_is_due_again_after_a_retry(
+    scenario: StoreScenario,
+) -> None:
+    """OPS-1: an operator may repeat or discard it."""
+    outbox = scenario.store.outbox
+    await scenario.send(scenario.new_invite(KIM))
+    await changed(scenario)
+    [row] = await outbox.lease(1, timedelta())
+    await outbox.give_up(row, "No such user.")
+    assert await outbox.lease(1, timedelta()) == []
+    assert await outbox.retry(row.number)
+    assert [each.number for each in await outbox.lease(1, timedelta())] == [row.number]
+    assert await outbox.discard(row.number)
+    assert not await outbox.discard(row.number)
+    assert not await outbox.retry(row.number)
 
 
 async def test_numbers_of_signals_are_never_reused(scenario: StoreScenario) -> None:
