@@ -1,5 +1,6 @@
 """The letters of the outbox, each a standalone activity that operators can see (OPS-2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -21,7 +22,7 @@ from domain.letter import Letter
 from domain.letter.invitation import UnblockedLetter
 from domain.letter.refund import RefundOverdueLetter
 from domain.model import Value
-from domain.outbox import FollowUp, QueuedLetter, RecordVersion
+from domain.outbox import QueuedLetter, RecordVersion
 
 
 class SendLetter(Value):
@@ -31,25 +32,22 @@ class SendLetter(Value):
 
 
 class LetterQueue(Protocol):
-    """The part of the outbox that sends letters."""
+    """The letters that wait to be sent."""
 
-    async def letter(self, letter_id: str) -> FollowUp | None:
-        """Return the row of a letter that has not been sent, if any.
+    async def queued(self, letter_id: str) -> QueuedLetter | None:
+        """Return a letter that waits to be sent; None if it was sent or dropped.
 
-        The row is deleted when the mail server has accepted the letter.
+        It waits until the mail server has accepted it.
         """
 
     async def is_current(self, version: RecordVersion) -> bool:
         """Return whether the record has not changed since in a way that outdates a letter."""
 
-    async def done(self, row: FollowUp) -> None:
-        """Delete the row."""
+    async def drop(self, letter_id: str) -> None:
+        """Delete a letter that is no longer true."""
 
-    async def give_up(self, row: FollowUp, failure: str) -> None:
-        """Leave the row to an operator."""
-
-    async def note_failure(self, row: FollowUp, failure: str) -> None:
-        """Record why the last attempt failed."""
+    async def record_failure(self, letter_id: str, failure: str, *, final: bool) -> None:
+        """Record why the letter was not sent; a `final` failure leaves it to an operator."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class LetterSender:
     links: LinkSource
     operators: str | None = None
     """The operators' address; None: they get no letters."""
+    ready_within: timedelta = IMMEDIATE_TIMEOUT
+    """Longest wait for the mail server while a person waits."""
 
     async def send(self, letter_id: str) -> None:
         """Send the letter, unless it was sent or is no longer true (OPS-2).
@@ -68,40 +68,33 @@ class LetterSender:
         A permanent refusal leaves it on the operators' list. Raises an `ApplicationError` with
         the delay before the next attempt (INV-4).
         """
-        row = await self.queue.letter(letter_id)
-        if row is None or row.letter is None:
+        queued = await self.queue.queued(letter_id)
+        letter = self._complete(queued) if queued else None
+        if queued is None or letter is None:
+            await self.queue.drop(letter_id)
             return
         try:
-            await self._send(row, row.letter)
-        except Exception as failure:
-            await self.queue.note_failure(row, str(failure))
-            raise
-
-    async def _send(self, row: FollowUp, queued: QueuedLetter) -> None:
-        letter = self._complete(queued)
-        try:
-            if letter is None:
-                raise NoLongerDue
             await send_with_retry_delay(self.mailer, letter, self._still_due(queued))
         except NoLongerDue:
-            await self.queue.done(row)
+            await self.queue.drop(letter_id)
         except Undeliverable as refused:
-            activity.logger.warning("letter %s was refused: %s", queued.letter.event, refused)
-            await self.queue.give_up(row, str(refused))
+            activity.logger.warning("letter %s was refused: %s", letter.event, refused)
+            await self.queue.record_failure(letter_id, str(refused), final=True)
+        except Exception as failure:
+            await self.queue.record_failure(letter_id, str(failure), final=False)
+            raise
 
-    async def send_now(
-        self, letter_ids: list[str], ready_within: timedelta = IMMEDIATE_TIMEOUT
-    ) -> None:
-        """Send the letters while a person waits; the rest stays for the relay."""
+    async def send_now(self, letter_ids: Sequence[str]) -> None:
+        """Send the letters while a person waits; those that are not sent stay for the relay."""
         for letter_id in letter_ids:
-            row = await self.queue.letter(letter_id)
-            letter = self._complete(row.letter) if row and row.letter else None
+            queued = await self.queue.queued(letter_id)
+            letter = self._complete(queued) if queued else None
             if letter is None:
                 continue
             try:
-                await send_at_once(self.mailer, letter, ready_within)
+                await send_at_once(self.mailer, letter, self.ready_within)
             except Exception as failure:
-                # The rows stay. One slow recipient delays the caller by one time limit.
+                # One slow mail server delays the caller by one time limit.
                 reason = mask_all(str(failure)) or type(failure).__name__
                 activity.logger.info("letters are sent later: %s", reason)
                 return

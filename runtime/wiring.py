@@ -16,6 +16,7 @@ from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
+from activities.outbox import LetterSender, OutboxActivities
 from activities.refund import RefundActivities
 from activities.reminder import ReminderActivities
 from adapters.provider import LedgerProvider
@@ -129,10 +130,12 @@ class Activities:
     assignments: AssignmentActivities
     reminders: ReminderActivities
     batches: BatchActivities
+    outbox: OutboxActivities
 
     def mailing(self) -> list[Callable[..., object]]:
         """Return the activities that send e-mails."""
         return [
+            self.outbox.send_letter,
             self.invitations.announce_invitation,
             self.invitations.deliver_invitation,
             self.invitations.close_invitation,
@@ -277,6 +280,7 @@ async def _activities(
     inviter = BatchInviter(starter, store.batches)
     operators = settings.operators_mail
     async with _mailer(settings, store) as mailer, _provider(settings, store) as provider:
+        letters = LetterSender(store.letters, mailer, clients.signer, operators)
         yield Activities(
             invitations=_invitations(clients, mailer),
             moves=MoveActivities(store=store.invitations, services=content),
@@ -287,6 +291,7 @@ async def _activities(
             assignments=AssignmentActivities(store=store.assignments, mailer=mailer),
             reminders=_reminders(client, settings, store, mailer),
             batches=BatchActivities(store=store.batches, inviter=inviter),
+            outbox=OutboxActivities(letters=letters),
         )
 
 

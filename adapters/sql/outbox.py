@@ -16,9 +16,7 @@ from adapters.sql.database.schema import (
     InvitationRow,
     LetterRow,
     MembershipRow,
-    OrderRow,
     OutboxRow,
-    RefundRow,
 )
 from adapters.sql.database.transaction import chunked, insert_missing, reading, writing
 from domain.account import Role
@@ -27,9 +25,6 @@ from domain.outbox import (
     FollowUp,
     FollowUpKind,
     QueuedLetter,
-    RecordKind,
-    RecordVersion,
-    still_current,
 )
 
 _WAITING = OutboxRow.given_up.is_(False)
@@ -58,7 +53,7 @@ class SqlOutbox:
             rows = list(await session.scalars(due.with_for_update(skip_locked=True)))
             for row in rows:
                 row.due_at, row.attempts = now + lasts, row.attempts + 1
-            return [_follow_up(row) for row in rows]
+            return [follow_up(row) for row in rows]
 
     async def done(self, row: FollowUp) -> None:
         """Delete a row that was carried out."""
@@ -114,24 +109,6 @@ class SqlOutbox:
         """Record up to which time a repeated search has looked."""
         await self._change(update(OutboxRow).where(*_leased(row)).values(at=at))
 
-    async def note_failure(self, row: FollowUp, failure: str) -> None:
-        """Record why the last attempt failed."""
-        await self._change(
-            update(OutboxRow).where(OutboxRow.number == row.number).values(failure=failure)
-        )
-
-    async def letter(self, letter_id: str) -> FollowUp | None:
-        """Return the row of a letter that has not been sent, if any."""
-        async with reading(self._engine) as session:
-            row = await session.scalar(select(OutboxRow).where(OutboxRow.key == letter_id))
-            return _follow_up(row) if row else None
-
-    async def is_current(self, version: RecordVersion) -> bool:
-        """Return whether the record has not changed since in a way that outdates a letter."""
-        async with reading(self._engine) as session:
-            row = await _record(session, version)
-            return row is not None and still_current(version, row.record.journal)
-
     async def discard(self, number: int) -> bool:
         """Delete a row that will not be carried out any more; return whether it existed."""
         async with writing(self._engine) as session:
@@ -151,7 +128,8 @@ class SqlOutbox:
             return True
 
 
-def _follow_up(row: OutboxRow) -> FollowUp:
+def follow_up(row: OutboxRow) -> FollowUp:
+    """Return the row as a value."""
     return FollowUp(
         number=row.number,
         kind=FollowUpKind(row.kind),
@@ -165,18 +143,6 @@ def _follow_up(row: OutboxRow) -> FollowUp:
         at=row.at,
         since=row.created_at,
     )
-
-
-async def _record(
-    session: AsyncSession, version: RecordVersion
-) -> InvitationRow | RefundRow | OrderRow | None:
-    match version.kind:
-        case RecordKind.INVITATION:
-            return await session.get(InvitationRow, version.id)
-        case RecordKind.REFUND:
-            return await session.get(RefundRow, version.id)
-        case RecordKind.ORDER:
-            return await session.get(OrderRow, version.id)
 
 
 def _leased(row: FollowUp) -> Sequence[ColumnElement[bool]]:
