@@ -2,23 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Literal, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.letter import (
-    IMMEDIATE_TIMEOUT,
     LetterSent,
+    LinkSource,
     Mailer,
     StillDue,
     business_time,
-    send_at_once,
     send_letter,
-    send_or_log,
 )
-from domain.attention import cases_of_move
+from activities.outbox import LetterSender
+from domain.error import Refusal, Refused
 from domain.invitation import (
     Blocker,
     Choice,
@@ -28,13 +26,10 @@ from domain.invitation import (
     Invite,
 )
 from domain.journal import ENGINE
-from domain.letter import Letter
-from domain.letter.attention import operator_letters
 from domain.letter.invitation import (
     InvitationParties,
     heads_up_letter,
     invitation_letter,
-    invitation_letters,
 )
 from domain.letter.reminder import reminder_letter
 from domain.model import Value
@@ -45,8 +40,8 @@ from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-_LETTER_STILL_DUE_AFTER = frozenset({"resend", "remind"})
-"""Events after which a letter about an earlier state is still true."""
+LETTERS_HELD: Final = timedelta(seconds=10)
+"""Time for which the relay leaves the letters of an acceptance to the activity that commits it."""
 
 
 class AnnounceInvitation(Value):
@@ -93,15 +88,26 @@ class JoinAccount(Value):
     """True to join only if the person need not accept the invitation (INV-18)."""
 
 
-class AccountJoined(Value):
-    """The result of joining: the membership is committed, or the invitation had ended before."""
+class KeptInvitation(Value):
+    """The record that the store keeps, from which the workflow continues."""
 
     invitation: Invitation
-    """The stored record."""
     refund: RefundPlan | None = None
-    """The refund to payment methods, if any."""
-    notified: bool = False
-    """True if everyone has been notified; only for a completed invitation."""
+    """The refund that its acceptance requested, if any."""
+
+
+class Joined(NamedTuple):
+    """The kept record after an acceptance, and the ids of the letters about it."""
+
+    kept: KeptInvitation
+    letters: list[str]
+
+
+class InvitationSent(LetterSent):
+    """The result of sending the invitation e-mail."""
+
+    kept: KeptInvitation | None = None
+    """The stored record, if it is not the delivered one of the request."""
 
 
 class ReadInvitation(Value):
@@ -110,11 +116,9 @@ class ReadInvitation(Value):
     invite: Invite
 
 
-class InvitationRead(Value):
-    """The stored record of an invitation, and its blockers."""
+class InvitationRead(KeptInvitation):
+    """The kept record of an invitation, possibly ended without its workflow, and its blockers."""
 
-    invitation: Invitation
-    """The stored record; it may have ended without its workflow."""
     blockers: tuple[Blocker, ...] = ()
 
 
@@ -129,14 +133,6 @@ class EndInvitation(Value):
 class RecordInvitation(Value):
     """A request to write the current record."""
 
-    invite: Invite
-    invitation: Invitation
-
-
-class NotifyParties(Value):
-    """A request to notify everyone concerned of the current state."""
-
-    kind: Literal["invitation"] = "invitation"
     invite: Invite
     invitation: Invitation
 
@@ -169,16 +165,20 @@ class AuthorizeAdmin(Value):
 class InvitationStore(Protocol):
     """The part of the store that a running invitation uses."""
 
-    async def record(self, invitation_id: str, invitation: Invitation) -> None:
-        """Write `invitation`, unless the stored record is newer (a longer journal) or has ended."""
+    async def record(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
+        """Write `invitation`, unless the stored record is newer (a longer journal) or has ended.
 
-    async def join(self, request: JoinAccount) -> AccountJoined:
+        Returns the stored record. Letters about the transition are queued.
+        """
+
+    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
         """Move the person into the target account, in one transaction (INV-11).
 
         Writes membership, seat, source account, settlement with its ledger entries and the
         accepted record, once per invitation. If the invitation was accepted or ended before,
         returns the stored record and the same refund.
-        If nothing remains to be settled or moved, the record is completed at once.
+        If nothing remains to be settled or moved, the record is completed at once. The letters
+        are queued, and are due when `letters_after` has passed.
         The person's other open invitations end as superseded; if another one was accepted
         first, this invitation has ended as superseded (INV-14).
         Raises Refused, with nothing changed, the first of: `conflict` (`by_managed_domain`, but
@@ -193,10 +193,10 @@ class InvitationStore(Protocol):
         Raises Refused: `not_found`.
         """
 
-    async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
-        """Release the seat and write the end, in one transaction (INV-7).
+    async def end(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
+        """Release the seat, write the end and queue its letters, in one transaction (INV-7).
 
-        If the invitation was accepted or ended before, only return the stored record.
+        Returns the stored record; nothing is written if it was accepted or has ended before.
         """
 
     async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
@@ -221,13 +221,6 @@ class InvitationStore(Protocol):
         """Raise Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
 
 
-class LinkSource(Protocol):
-    """The signed links that invitees open."""
-
-    def link(self, invitation_id: str, number: int) -> str:
-        """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
-
-
 def with_delivery(invitation: Invitation, at: datetime, policy: Policy) -> Invitation:
     """Return the record after the delivery at `at`; the deadline starts again (INV-6)."""
     if invitation.state is InvitationState.SENT:
@@ -249,11 +242,9 @@ class InvitationActivities:
     store: InvitationStore
     mailer: Mailer
     links: LinkSource
-    operators: str | None = None
-    """The operators' address; None: they get no letters."""
+    letters: LetterSender
     sends_at_once: bool = True
     """False if every letter must go through the queue that limits the mail server's rate."""
-    immediate_timeout: timedelta = IMMEDIATE_TIMEOUT
 
     @activity.defn
     async def announce_invitation(self, request: AnnounceInvitation) -> LetterSent:
@@ -268,7 +259,7 @@ class InvitationActivities:
         )
 
     @activity.defn
-    async def deliver_invitation(self, request: DeliverInvitation) -> LetterSent:
+    async def deliver_invitation(self, request: DeliverInvitation) -> InvitationSent:
         """Send the invitation e-mail if it is still due, and record it (INV-4, INV-6)."""
         invite, number = request.invite, request.invitation.sent_count
         delivered = with_delivery(request.invitation, business_time(request.at), invite.policy)
@@ -282,9 +273,12 @@ class InvitationActivities:
         result = await send_letter(
             self.mailer, letter, request.at, self._delivery_due(invite, request.invitation)
         )
-        if result.sent:
-            await self.store.record(invite.invitation_id, delivered)
-        return result
+        if not result.sent:
+            return InvitationSent(**result.model_dump())
+        kept = await self.store.record(invite.invitation_id, delivered)
+        return InvitationSent(
+            **result.model_dump(), kept=kept if kept.invitation != delivered else None
+        )
 
     @activity.defn
     async def remind_invitee(self, request: RemindInvitee) -> LetterSent:
@@ -304,17 +298,20 @@ class InvitationActivities:
         return await send_letter(self.mailer, letter, request.at, unchanged)
 
     @activity.defn
-    async def join_account(self, request: JoinAccount) -> AccountJoined:
-        """Commit the membership; return the stored record (INV-11).
+    async def join_account(self, request: JoinAccount) -> KeptInvitation | Refusal:
+        """Commit the membership; return the kept record, or the refusal (INV-11).
 
-        If nothing remains to be settled or moved, and the mail server answers quickly, everyone
-        is notified here: most acceptances then need no other activity.
+        If nothing remains to be settled or moved, and the mail server answers quickly, the letters
+        are sent here: most acceptances then need no other activity.
         """
-        joined = await self.store.join(request)
-        if not self.sends_at_once or joined.invitation.state is not InvitationState.COMPLETED:
-            return joined
-        notified = await self._notify_at_once(request.invite, joined.invitation)
-        return joined.model_copy(update={"notified": notified})
+        held = LETTERS_HELD if self.sends_at_once else timedelta()
+        try:
+            kept, letters = await self.store.join(request, letters_after=held)
+        except Refused as refused:
+            return Refusal.of(refused)
+        if self.sends_at_once:
+            await self.letters.send_now(letters)
+        return kept
 
     @activity.defn
     async def read_invitation(self, request: ReadInvitation) -> InvitationRead:
@@ -322,71 +319,35 @@ class InvitationActivities:
         return await self.store.read(request.invite)
 
     @activity.defn
-    async def end_invitation(self, request: EndInvitation) -> Invitation:
-        """Write the end and release the seat; return the stored record (INV-7)."""
+    async def end_invitation(self, request: EndInvitation) -> KeptInvitation:
+        """Write the end and release the seat; return the kept record (INV-7)."""
         return await self.store.end(request.invite.invitation_id, request.invitation)
 
     @activity.defn
-    async def record_invitation(self, request: RecordInvitation) -> None:
-        """Write the current record."""
-        await self.store.record(request.invite.invitation_id, request.invitation)
+    async def record_invitation(self, request: RecordInvitation) -> KeptInvitation | None:
+        """Write the current record; return the kept one if it is another one."""
+        kept = await self.store.record(request.invite.invitation_id, request.invitation)
+        return kept if kept.invitation != request.invitation else None
 
     @activity.defn
-    async def preview_invitation(self, request: PreviewInvitation) -> InvitationPreviewed:
-        """Return the effects of accepting; change nothing."""
-        return await self.store.preview(request)
+    async def preview_invitation(self, request: PreviewInvitation) -> InvitationPreviewed | Refusal:
+        """Return the effects of accepting, or the refusal; change nothing."""
+        try:
+            return await self.store.preview(request)
+        except Refused as refused:
+            return Refusal.of(refused)
 
     @activity.defn
-    async def authorize_admin(self, request: AuthorizeAdmin) -> None:
-        """Check that the person is an owner or admin of the account."""
-        await self.store.authorize(request.account, request.admin)
-
-    @activity.defn
-    async def close_invitation(self, request: RecordInvitation) -> None:
-        """Write the accepted record and notify everyone, each once."""
-        await self.store.record(request.invite.invitation_id, request.invitation)
-        await self._notify(request.invite, request.invitation)
-
-    @activity.defn
-    async def notify_parties(self, request: NotifyParties) -> None:
-        """Notify everyone, each once; nothing is recorded.
-
-        A letter about blockers is dropped if the invitation has changed since, except by a new
-        link or a reminder.
-        """
-        if request.invitation.state.unanswered:
-            stored = (await self.store.read(request.invite)).invitation
-            later = stored.journal[len(request.invitation.journal) :]
-            if any(entry.event not in _LETTER_STILL_DUE_AFTER for entry in later):
-                return
-        await self._notify(request.invite, request.invitation)
+    async def authorize_admin(self, request: AuthorizeAdmin) -> Refusal | None:
+        """Return a refusal unless the person is an owner or admin of the account."""
+        try:
+            await self.store.authorize(request.account, request.admin)
+        except Refused as refused:
+            return Refusal.of(refused)
+        return None
 
     def _delivery_due(self, invite: Invite, invitation: Invitation) -> StillDue:
         async def due() -> bool:
             return not await self.store.is_email_outdated(invite.invitation_id, invitation)
 
         return due
-
-    async def _notify_at_once(self, invite: Invite, invitation: Invitation) -> bool:
-        send = partial(send_at_once, ready_within=self.immediate_timeout)
-        try:
-            for letter in await self._letters(invite, invitation):
-                await send_or_log(self.mailer, letter, send)
-        except Exception as failure:
-            # The membership is committed; the letters are sent from their queue.
-            activity.logger.info("letters are sent later: %s", type(failure).__name__)
-            return False
-        return True
-
-    async def _notify(self, invite: Invite, invitation: Invitation) -> None:
-        for letter in await self._letters(invite, invitation):
-            await send_or_log(self.mailer, letter)
-
-    async def _letters(self, invite: Invite, invitation: Invitation) -> list[Letter]:
-        parties = await self.store.parties(invite)
-        letters = list[Letter]()
-        if self.operators:
-            cases = cases_of_move(invitation)
-            letters += operator_letters(self.operators, cases, parties.account_name)
-        link = self.links.link(invite.invitation_id, invitation.sent_count)
-        return [*letters, *invitation_letters(invite, invitation, parties, link)]

@@ -52,6 +52,13 @@ class Mailer(Protocol):
         """
 
 
+class LinkSource(Protocol):
+    """The signed links that invitees open."""
+
+    def link(self, invitation_id: str, number: int) -> str:
+        """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
+
+
 Send = Callable[[Mailer, Letter], Awaitable[None]]
 """A way to send a letter."""
 

@@ -10,7 +10,6 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import heartbeats
-from activities.invitation import NotifyParties
 from activities.letter import business_time, retry_delay
 from domain.address import mask_all
 from domain.invitation import Invitation
@@ -53,8 +52,6 @@ class RetryMove(Value):
     """A request to move the failed items of an ended invitation again."""
 
     move: MoveData
-    closed: NotifyParties | None = None
-    """The invitation whose invitee is notified of the result (TRF-5); None: no e-mail is sent."""
 
 
 class DataMoved(Value):

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from temporalio import activity
 
-from activities.invitation import LinkSource
 from activities.letter import (
     IMMEDIATE_TIMEOUT,
+    LinkSource,
     Mailer,
     NoLongerDue,
     StillDue,

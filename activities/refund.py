@@ -13,6 +13,7 @@ from activities.letter import Mailer, send_or_log
 from domain.attention import cases_of_refund
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
+from domain.letter.base import Reader
 from domain.letter.refund import RefundParties, refund_letters
 from domain.model import Value
 from domain.money import Money
@@ -157,7 +158,8 @@ class RefundActivities:
     def _letters(self, request: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
         if self.operators:
             cases = cases_of_refund(request.plan, request.refund)
-            yield from operator_letters(self.operators, cases, parties.account_name)
+            for letter in operator_letters(cases, parties.account_name):
+                yield letter.model_copy(update={"reader": Reader(email=self.operators)})
         yield from refund_letters(
             request.plan,
             request.refund,

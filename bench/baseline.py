@@ -15,6 +15,7 @@ from activities.invitation import (
     InvitationActivities,
     JoinAccount,
 )
+from domain.error import unless_refused
 from domain.invitation import (
     AcceptInvitation,
     Invitation,
@@ -106,11 +107,11 @@ class BaselineWorkflow:
             ),
             **STORE | ActivityConfig(summary="Commit membership"),
         )
-        self._completed = joined.invitation
+        self._completed = unless_refused(joined).invitation
         workflow.upsert_search_attributes(
-            [search_attribute.LIFECYCLE_STATE.value_set(joined.invitation.state.value)]
+            [search_attribute.LIFECYCLE_STATE.value_set(self._completed.state.value)]
         )
-        return joined.invitation
+        return self._completed
 
 
 def _entry(

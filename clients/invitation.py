@@ -11,7 +11,6 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
-from activities.invitation import NotifyParties
 from activities.move import MoveData, RetryMove
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
@@ -239,7 +238,7 @@ class InvitationClient:
         revoked = after(
             InvitationMachine, stored.invitation, "revoke", at=datetime.now(UTC), by=by, note=note
         )
-        return await self.invitations.end(stored.invitation_id, revoked)
+        return (await self.invitations.end(stored.invitation_id, revoked)).invitation
 
     async def resend(self, account: str, email: str, by: str) -> Invitation:
         """Send a new link; the old one is invalid when this returns (INV-9)."""
@@ -302,13 +301,11 @@ class InvitationClient:
     async def restart(
         self, invite: Invite, invitation: Invitation, refund: RefundPlan | None
     ) -> None:
-        """Restart the workflow of an accepted invitation from the state in the store (INV-11).
+        """Restart the workflow of an invitation from the state in the store (INV-11).
 
         Raises WorkflowAlreadyStartedError when another worker was faster.
         """
-        carried = CarriedInvitation(
-            invitation=invitation, mail_due=False, mailed_at=None, refund=refund
-        )
+        carried = CarriedInvitation.from_store(invitation, refund)
         await self.starter.start_workflow(invite, invitation, carried)
 
     # Calls of the workflow.
@@ -388,7 +385,7 @@ def _move_of(stored: StoredInvitation) -> RetryMove:
         at=now,
         give_up_at=now,
     )
-    return RetryMove(move=move, closed=NotifyParties(invite=stored.ordered, invitation=invitation))
+    return RetryMove(move=move)
 
 
 def _require_accepted(stored: StoredInvitation) -> Invitation:

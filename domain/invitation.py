@@ -363,6 +363,19 @@ class CarriedInvitation(Value):
     refund: RefundPlan | None = None
     """The refund that the acceptance requested, if any."""
 
+    @classmethod
+    def from_store(cls, invitation: Invitation, refund: RefundPlan | None) -> Self:
+        """Return the state with which a lost workflow is restarted from its record."""
+        blocked = invitation.state is InvitationState.BLOCKED
+        return cls(
+            invitation=invitation,
+            mail_due=invitation.state in {InvitationState.ANNOUNCED, InvitationState.SENT},
+            mailed_at=invitation.quiet_since,
+            blocked_since=invitation.journal[-1].at if blocked else None,
+            notified_blockers=invitation.blockers,
+            refund=refund,
+        )
+
 
 class StartInvitation(Value):
     """The input of one run: the request, and the state carried over from the previous run."""

@@ -9,6 +9,8 @@ from pydantic import AwareDatetime
 
 from domain.journal import JournalEntry
 from domain.letter import Letter
+from domain.letter.attention import AttentionLetter
+from domain.letter.invitation import UnblockedLetter
 from domain.model import Value
 
 DIRECTORY_CHANGED: Final = "directory_changed"
@@ -72,6 +74,21 @@ class QueuedLetter(Value):
     """The record that must be unchanged when the letter is sent; None: it stays true (OPS-2)."""
 
 
+def queued_letter(letter: Letter, version: RecordVersion, *, link_number: int = 0) -> QueuedLetter:
+    """Return the letter as it waits in the outbox; `version` is the record that it is about."""
+    link_to = version.id if isinstance(letter, UnblockedLetter) else None
+    to_operators = isinstance(letter, AttentionLetter)
+    # A failed move stays on the operators' list when the invitation is completed.
+    may_be_settled = to_operators and version.kind is RecordKind.REFUND
+    return QueuedLetter(
+        letter=letter,
+        to_operators=to_operators,
+        link_to=link_to,
+        link_number=link_number if link_to else 0,
+        only_while=version if letter.untrue_after_changes or may_be_settled else None,
+    )
+
+
 class FollowUp(Value):
     """A row of the outbox: work that follows a commit, carried out at least once (OPS-1)."""
 
@@ -99,7 +116,7 @@ class FollowUp(Value):
     """The time at which the row was written, by the clock of the machine."""
 
 
-_STILL_CURRENT_AFTER = frozenset({"resend", "remind"})
+_STILL_CURRENT_AFTER = frozenset({"resend", "remind", "request_cancel"})
 """Events after which a letter about the record is still true."""
 
 

@@ -138,8 +138,6 @@ class Activities:
             self.outbox.send_letter,
             self.invitations.announce_invitation,
             self.invitations.deliver_invitation,
-            self.invitations.close_invitation,
-            self.invitations.notify_parties,
             self.invitations.remind_invitee,
             self.refunds.notify_payee,
             self.orders.notify_buyer,
@@ -282,7 +280,7 @@ async def _activities(
     async with _mailer(settings, store) as mailer, _provider(settings, store) as provider:
         letters = LetterSender(store.letters, mailer, clients.signer, operators)
         yield Activities(
-            invitations=_invitations(clients, mailer),
+            invitations=_invitations(clients, mailer, letters),
             moves=MoveActivities(store=store.invitations, services=content),
             refunds=RefundActivities(
                 store=store.refunds, provider=provider, mailer=mailer, operators=operators
@@ -295,12 +293,14 @@ async def _activities(
         )
 
 
-def _invitations(clients: Clients, mailer: SmtpMailer) -> InvitationActivities:
+def _invitations(
+    clients: Clients, mailer: SmtpMailer, letters: LetterSender
+) -> InvitationActivities:
     return InvitationActivities(
         store=clients.store.invitations,
         mailer=mailer,
         links=clients.signer,
-        operators=clients.settings.operators_mail,
+        letters=letters,
         sends_at_once=clients.settings.mail_per_second is None,
     )
 

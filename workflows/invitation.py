@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 from temporalio.workflow import LocalActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
 
     from activities.invitation import AuthorizeAdmin, InvitationActivities
-    from domain.error import ErrorCode, Refused
+    from domain.error import ErrorCode, Refused, unless_refused
     from domain.invitation import (
         AcceptInvitation,
         CarriedInvitation,
@@ -25,14 +25,14 @@ with workflow.unsafe.imports_passed_through():
         RevokeInvitation,
         StartInvitation,
     )
-    from domain.journal import ENGINE, INVITEE
+    from domain.journal import ENGINE, INVITEE, OPERATOR
     from domain.preview import Preview
     from states.invitation import initial_record
+    from workflows.cancellation import run_despite_cancellation
     from workflows.invitation_blockers import InvitationBlockers
     from workflows.invitation_completion import InvitationCompletion
     from workflows.invitation_details import InvitationLifecycle
     from workflows.invitation_mail import InvitationMail
-    from workflows.lifecycle import refusal_from
     from workflows.options import READ
 
 UPDATES_PER_RUN = 1_000
@@ -48,7 +48,7 @@ class DueTimer(NamedTuple):
 
 @workflow.defn(name="Invitation", failure_exception_types=[Refused, TransitionNotAllowed])
 class InvitationWorkflow:
-    """One invitation: sends it, waits for the answer, completes it and notifies everyone."""
+    """One invitation: sends it, waits for the answer and completes it."""
 
     __slots__ = ("_blockers", "_completion", "_lifecycle", "_mail", "_updates")
 
@@ -65,6 +65,7 @@ class InvitationWorkflow:
             else initial_record(
                 invite, run_id=workflow.info().first_execution_run_id, at=workflow.now()
             ),
+            carried.refund if carried else None,
         )
         self._blockers = InvitationBlockers(self._lifecycle, carried)
         self._completion = InvitationCompletion(self._lifecycle, carried)
@@ -82,26 +83,45 @@ class InvitationWorkflow:
         await self._wait_for_end()
         self._mail.cancel()
         if self._invitation.state.accepted and not self._invitation.state.final:
-            await asyncio.gather(self._completion.settle(), self._completion.move())
-            await self._completion.complete()
-        else:
-            await self._completion.notify_of_end()
+            await run_despite_cancellation(self._complete, self._completion.record_cancellation)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._invitation
+
+    async def _complete(self) -> None:
+        await asyncio.gather(self._completion.settle(), self._completion.move())
+        await self._completion.complete()
 
     # Waiting
 
     async def _wait_for_end(self) -> None:
         while self._invitation.state.unanswered:
-            timer = self._due_timer()
-            if self._blockers.recheck_requested:
-                await self._blockers.refresh_from_store()
-            elif self._history_is_long():
-                await self._continue_as_new()
-            elif timer and timer.at <= workflow.now():
-                await self._run_due_step()
+            try:
+                await self._wait_for_next_step()
+            except (asyncio.CancelledError, ActivityError) as failure:
+                if not is_cancelled_exception(failure):
+                    raise
+                await self._cancel()
+
+    async def _wait_for_next_step(self) -> None:
+        timer = self._due_timer()
+        if self._blockers.recheck_requested:
+            await self._blockers.refresh_from_store()
+        elif self._history_is_long():
+            await self._continue_as_new()
+        elif timer and timer.at <= workflow.now():
+            await self._run_due_step()
+        else:
+            await self._wait_for_change(timer)
+
+    async def _cancel(self) -> None:
+        """End the unanswered invitation, because the workflow was cancelled (OPS-10)."""
+        async with self._lifecycle.update_lock:
+            if self._invitation.state.unanswered:
+                await self._lifecycle.end(
+                    "revoke", by=OPERATOR, note="Its workflow was cancelled in Temporal."
+                )
             else:
-                await self._wait_for_change(timer)
+                await self._completion.record_cancellation_locked()
 
     def _due_timer(self) -> DueTimer | None:
         """Return the timer that is due first; None without timers."""
@@ -152,18 +172,21 @@ class InvitationWorkflow:
 
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._invitation.state.unanswered and not self._blockers.recheck_requested:
-            workflow.continue_as_new(
-                StartInvitation(
-                    invite=self._lifecycle.invite,
-                    carried=CarriedInvitation(
-                        invitation=self._invitation,
-                        **self._mail.carried(),
-                        **self._blockers.carried(),
-                        **self._completion.carried(),
-                    ),
+        # A task that records a delivery or a bounce holds the lock.
+        async with self._lifecycle.update_lock:
+            undisturbed = workflow.all_handlers_finished() and not self._blockers.recheck_requested
+            if self._invitation.state.unanswered and undisturbed:
+                workflow.continue_as_new(
+                    StartInvitation(
+                        invite=self._lifecycle.invite,
+                        carried=CarriedInvitation(
+                            invitation=self._invitation,
+                            **self._mail.carried(),
+                            **self._blockers.carried(),
+                            **self._completion.carried(),
+                        ),
+                    )
                 )
-            )
 
     # Updates
 
@@ -290,14 +313,13 @@ class InvitationWorkflow:
             raise Refused(refused.code, refused.message, quote=quote) from None
 
     async def _authorize(self, admin: str) -> None:
-        try:
+        unless_refused(
             await workflow.execute_local_activity_method(
                 InvitationActivities.authorize_admin,
                 AuthorizeAdmin(account=self._lifecycle.invite.account, admin=admin),
                 **READ | LocalActivityConfig(summary="Check that an admin requests it"),
             )
-        except ActivityError as failure:
-            raise refusal_from(failure) from None
+        )
 
     def _require_in_time(self, event: str) -> None:
         self._lifecycle.require(event)

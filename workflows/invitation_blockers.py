@@ -86,7 +86,7 @@ class InvitationBlockers:
             **STORE | ActivityConfig(summary="Read state and blockers"),
         )
         if not stored.invitation.state.unanswered:
-            lifecycle.apply(stored.invitation)
+            lifecycle.keep(stored)
         elif lifecycle.record.state is InvitationState.BLOCKED:
             await self._apply_blockers(stored.blockers)
 
@@ -110,7 +110,7 @@ class InvitationBlockers:
             await self._lifecycle.write(invitation.model_copy(update={"blockers": blockers}))
 
     async def _block(self, blockers: tuple[Blocker, ...]) -> None:
-        """Record the blockers and notify the invitee, unless nothing has changed (BLK-4)."""
+        """Record the blockers unless the invitee knows them; the store notifies them (BLK-4)."""
         invitation = self._lifecycle.record
         if blockers == invitation.blockers == self._notified:
             return
@@ -127,19 +127,10 @@ class InvitationBlockers:
             )
         )
         self._notified = blockers
-        await self._notify()
 
     async def _unblock(self) -> None:
         resumed = self._lifecycle.record.resumed(workflow.now())
         self._blocked_since, self._notified = None, ()
         await self._lifecycle.write(
             self._lifecycle.next_record("unblock", by=ENGINE, expires_at=resumed.expires_at)
-        )
-        await self._notify()
-
-    async def _notify(self) -> None:
-        """Notify the invitee that the invitation is blocked, or no longer is (BLK-4)."""
-        invite, entries = self._lifecycle.invite, len(self._lifecycle.record.journal)
-        await self._lifecycle.start_notice(
-            f"notice/{invite.account}/{invite.invitation_id}/{entries}"
         )

@@ -1,6 +1,5 @@
-"""The acceptance of an invitation and its completion: settlement, move, letters (INV-11)."""
+"""The acceptance of an invitation and its completion: settlement and move (INV-11)."""
 
-import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, repeat
@@ -8,31 +7,33 @@ from typing import TypedDict
 
 from temporalio import workflow
 from temporalio.exceptions import (
-    ActivityError,
     ChildWorkflowError,
     WorkflowAlreadyStartedError,
 )
-from temporalio.workflow import ActivityConfig, LocalActivityConfig, ParentClosePolicy
+from temporalio.workflow import (
+    ActivityConfig,
+    ChildWorkflowCancellationType,
+    LocalActivityConfig,
+    ParentClosePolicy,
+)
 
 with workflow.unsafe.imports_passed_through():
     from activities.invitation import (
         InvitationActivities,
         JoinAccount,
         PreviewInvitation,
-        RecordInvitation,
     )
     from activities.move import MoveActivities, MoveData
     from activities.refund import ReadRefund, RefundActivities
-    from domain.error import Refused
+    from domain.error import Refused, unless_refused
     from domain.invitation import CarriedInvitation, Choice, InvitationState
-    from domain.journal import ENGINE
+    from domain.journal import ENGINE, OPERATOR
     from domain.manifest import GIVE_UP_AFTER, Manifest, failed, unfinished, with_running_items
     from domain.preview import Preview
     from domain.quote import RecordedQuote
     from domain.refund import Refund, RefundPlan, StartRefund
     from workflows.invitation_details import InvitationLifecycle
-    from workflows.lifecycle import refusal_from
-    from workflows.options import MOVE, READ, STORE, mail
+    from workflows.options import MOVE, READ, STORE
     from workflows.refund import RefundWorkflow, start_options
 
 REFUND_RESTARTED_AFTER = (
@@ -60,32 +61,27 @@ class CarriedCompletion(TypedDict):
 class InvitationCompletion:
     """The binding quote, the acceptance, and the steps that follow it."""
 
-    __slots__ = ("_letter_lock", "_lifecycle", "_notified", "_quote", "_refund")
+    __slots__ = ("_lifecycle", "_quote")
 
     def __init__(self, lifecycle: InvitationLifecycle, carried: CarriedInvitation | None) -> None:
         self._lifecycle = lifecycle
         self._quote = carried.quote if carried else None
-        self._refund = carried.refund if carried else None
-        self._notified = False
-        # Two concurrent activities would both find a letter unsent, and send it twice.
-        self._letter_lock = asyncio.Lock()
 
     def carried(self) -> CarriedCompletion:
         """Return the state to carry over to the next run."""
-        return CarriedCompletion(quote=self._quote, refund=self._refund)
+        return CarriedCompletion(quote=self._quote, refund=self._lifecycle.refund)
 
     async def preview(self) -> Preview:
         """Return the effects of accepting; their quote is binding from now on (QUO-5)."""
-        try:
-            previewed = await workflow.execute_local_activity_method(
+        previewed = unless_refused(
+            await workflow.execute_local_activity_method(
                 InvitationActivities.preview_invitation,
                 PreviewInvitation(
                     invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote
                 ),
                 **READ | LocalActivityConfig(summary="Preview the acceptance"),
             )
-        except ActivityError as failure:
-            raise refusal_from(failure) from None
+        )
         self._quote = previewed.quote
         return previewed.preview
 
@@ -98,32 +94,28 @@ class InvitationCompletion:
     async def join(
         self, event: str, *, by: str, choice: Choice | None = None, by_managed_domain: bool = False
     ) -> None:
-        """Commit membership and settlement, then apply the stored record (INV-11)."""
-        try:
-            joined = await workflow.execute_activity_method(
-                InvitationActivities.join_account,
-                JoinAccount(
-                    invite=self._lifecycle.invite,
-                    invitation=self._lifecycle.next_record(event, by=by),
-                    choice=choice,
-                    quote=self._quote,
-                    by_managed_domain=by_managed_domain,
-                ),
-                **STORE | ActivityConfig(summary="Commit membership and settlement"),
-            )
-        except ActivityError as failure:
-            raise refusal_from(failure) from None
-        self._refund, self._notified = joined.refund, joined.notified
-        self._lifecycle.apply(joined.invitation)
+        """Commit membership and settlement, then continue from the kept record (INV-11)."""
+        joined = await workflow.execute_activity_method(
+            InvitationActivities.join_account,
+            JoinAccount(
+                invite=self._lifecycle.invite,
+                invitation=self._lifecycle.next_record(event, by=by),
+                choice=choice,
+                quote=self._quote,
+                by_managed_domain=by_managed_domain,
+            ),
+            **STORE | ActivityConfig(summary="Commit membership and settlement"),
+        )
+        self._lifecycle.keep(unless_refused(joined))
 
     async def settle(self) -> None:
         """Run the refund; a transfer was booked together with the membership (REF, CRD)."""
-        invitation = self._lifecycle.record
+        invitation, refund = self._lifecycle.record, self._lifecycle.refund
         settlement, begins = invitation.settlement, invitation.state is InvitationState.ACCEPTED
-        if self._refund:
+        if refund:
             if begins:
                 self._lifecycle.apply(self._lifecycle.next_record("refund", by=ENGINE))
-            await asyncio.gather(self._notify_early(), self._run_refund(self._refund))
+            await self._run_refund(refund)
         elif begins and settlement and settlement.kind is Choice.TRANSFER:
             self._lifecycle.apply(self._lifecycle.next_record("transfer", by=ENGINE))
 
@@ -154,20 +146,21 @@ class InvitationCompletion:
                 start,
                 **start_options(start),
                 parent_close_policy=ParentClosePolicy.ABANDON,
+                # Money that is being paid out continues (OPS-10).
+                cancellation_type=ChildWorkflowCancellationType.ABANDON,
             )
         except (ChildWorkflowError, WorkflowAlreadyStartedError):
             return None
 
     async def move(self) -> None:
-        """Move the person's data; send the letters before a retry, which may take a day (TRF-1)."""
+        """Move the person's data; a failing item is retried for a day (TRF-1)."""
         if unfinished(self._lifecycle.record.manifest):
             await self._move_data(with_running_items(self._lifecycle.record.manifest))
         if unfinished(self._lifecycle.record.manifest):
             give_up_at = workflow.now() + GIVE_UP_AFTER
-            retry = self._move_data(
+            await self._move_data(
                 with_running_items(self._lifecycle.record.manifest), give_up_at=give_up_at
             )
-            await asyncio.gather(self._notify_early(), retry)
 
     async def retry_move(self) -> None:
         """Move the failed items once more (TRF-1)."""
@@ -176,8 +169,6 @@ class InvitationCompletion:
             await self._move_data(
                 with_running_items(manifest, again=True), give_up_at=workflow.now()
             )
-            if self._lifecycle.record.state.final:
-                await self._notify_everyone()
 
     async def _move_data(self, manifest: Manifest, *, give_up_at: datetime | None = None) -> None:
         invite = self._lifecycle.invite
@@ -204,32 +195,25 @@ class InvitationCompletion:
         )
 
     async def complete(self) -> None:
-        """Complete the accepted invitation and notify everyone."""
+        """Complete the accepted invitation."""
         # A retry of failed items may still run.
         await workflow.wait_condition(workflow.all_handlers_finished)
-        with_errors = failed(self._lifecycle.record.manifest)
-        self._lifecycle.apply(
-            self._lifecycle.next_record("complete", by=ENGINE, with_errors=with_errors)
-        )
-        await self._notify_everyone()
+        async with self._lifecycle.update_lock:
+            with_errors = failed(self._lifecycle.record.manifest)
+            await self._lifecycle.write(
+                self._lifecycle.next_record("complete", by=ENGINE, with_errors=with_errors)
+            )
 
-    async def notify_of_end(self) -> None:
-        """Notify everyone of the end, unless the acceptance has already."""
-        if not self._notified:
-            invite = self._lifecycle.invite
-            await self._lifecycle.start_notice(f"notice/{invite.account}/{invite.invitation_id}")
+    async def record_cancellation(self) -> None:
+        """Record that a cancellation was requested in Temporal, and continue (OPS-10)."""
+        async with self._lifecycle.update_lock:
+            await self.record_cancellation_locked()
 
-    async def _notify_early(self) -> None:
-        """Notify everyone of the acceptance before a step that may take days."""
-        if not self._notified:
-            self._notified = True
-            await self._notify_everyone()
-
-    async def _notify_everyone(self) -> None:
-        """Write the record and send the letters not sent yet; each goes out once."""
-        async with self._letter_lock:
-            await workflow.execute_activity_method(
-                InvitationActivities.close_invitation,
-                RecordInvitation(invite=self._lifecycle.invite, invitation=self._lifecycle.record),
-                **mail("Write the record, send the letters"),
+    async def record_cancellation_locked(self) -> None:
+        """Record a requested cancellation. The caller holds the update lock."""
+        if not self._lifecycle.record.state.final:
+            await self._lifecycle.write(
+                self._lifecycle.next_record(
+                    "request_cancel", by=OPERATOR, note="It is accepted, so it continues."
+                )
             )

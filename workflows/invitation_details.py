@@ -13,25 +13,28 @@ with workflow.unsafe.imports_passed_through():
     from activities.invitation import (
         EndInvitation,
         InvitationActivities,
-        NotifyParties,
+        KeptInvitation,
         RecordInvitation,
     )
     from domain.address import masked
     from domain.invitation import Blocker, Invitation, Invite, Settlement
+    from domain.refund import RefundPlan
     from states.invitation import InvitationMachine
     from workflows import search_attribute
     from workflows.lifecycle import Lifecycle
-    from workflows.notice import start_notice
     from workflows.options import STORE
 
 
 class InvitationLifecycle(Lifecycle[Invitation]):
     """The machine of one invitation, shared by the workflow and its parts."""
 
-    __slots__ = ("invite", "update_lock")
+    __slots__ = ("invite", "refund", "update_lock")
 
-    def __init__(self, invite: Invite, invitation: Invitation) -> None:
+    def __init__(
+        self, invite: Invite, invitation: Invitation, refund: RefundPlan | None = None
+    ) -> None:
         self.invite = invite
+        self.refund = refund
         # Answers are handled one at a time, in the order of arrival (INV-10).
         self.update_lock = asyncio.Lock()
         super().__init__(
@@ -41,34 +44,32 @@ class InvitationLifecycle(Lifecycle[Invitation]):
             facts=facts,
         )
 
+    def keep(self, kept: KeptInvitation) -> None:
+        """Continue from the record that the store keeps."""
+        self.refund = kept.refund or self.refund
+        self.apply(kept.invitation)
+
     async def write(self, invitation: Invitation) -> None:
-        """Write `invitation` to the store, then apply it."""
-        await workflow.execute_activity_method(
+        """Write `invitation` to the store, then continue from the record that it keeps."""
+        kept = await workflow.execute_activity_method(
             InvitationActivities.record_invitation,
             RecordInvitation(invite=self.invite, invitation=invitation),
             **STORE | ActivityConfig(summary=f"Write the record: {invitation.state}"),
         )
-        self.apply(invitation)
+        if kept:
+            self.keep(kept)
+        else:
+            self.apply(invitation)
 
     async def end(self, event: str, *, by: str, note: str | None = None) -> None:
-        """Write the end to the store, which keeps the first one; apply the stored end."""
+        """Write the end to the store, which keeps the first one; continue from the kept record."""
         ended = self.next_record(event, by=by, note=note)
-        stored = await workflow.execute_activity_method(
-            InvitationActivities.end_invitation,
-            EndInvitation(invite=self.invite, invitation=ended),
-            **STORE | ActivityConfig(summary=f"Write the end: {ended.state}"),
-        )
-        self.apply(stored)
-
-    async def start_notice(self, workflow_id: str) -> None:
-        """Start a workflow that sends the letters about the current state.
-
-        The invitation does not wait for it, so the id of an ended one is free at once (INV-8).
-        """
-        await start_notice(
-            NotifyParties(invite=self.invite, invitation=self.record),
-            id=workflow_id,
-            summary=f"{masked(self.invite.email)} is {self.record.state}",
+        self.keep(
+            await workflow.execute_activity_method(
+                InvitationActivities.end_invitation,
+                EndInvitation(invite=self.invite, invitation=ended),
+                **STORE | ActivityConfig(summary=f"Write the end: {ended.state}"),
+            )
         )
 
 

@@ -152,7 +152,10 @@ class InvitationMail:
             return
         async with lifecycle.update_lock:
             self._delivery_due, self._mailed_at = False, delivered.at
-            if lifecycle.record.state.unanswered and await self._accepted_by_server(
+            if delivered.kept and lifecycle.record is invitation:
+                # The workflow was reset: the store knows more.
+                lifecycle.keep(delivered.kept)
+            elif lifecycle.record.state.unanswered and await self._accepted_by_server(
                 delivered.refused
             ):
                 await self._apply_delivery(invitation, delivered.at)

@@ -87,10 +87,12 @@ class Lifecycle(Generic[AnyRecord]):
     def apply(self, record: AnyRecord) -> None:
         """Apply the new journal entries of `record` to the machine, then publish the record.
 
-        Raises TransitionNotAllowed when the machine does not allow one of them: then store and
-        workflow disagree, which must be visible.
+        A record with another past is that of the store, from which a workflow that was reset
+        continues. Raises TransitionNotAllowed when the machine does not allow a new entry: then
+        store and workflow disagree, which must be visible.
         """
-        if entries := record.journal[len(self.record.journal) :]:
+        known = len(self.record.journal)
+        if record.journal[:known] == self.record.journal and (entries := record.journal[known:]):
             # Not kept: a machine takes more memory than the rest of a cached workflow.
             # It is built in the current state, without entering it.
             machine = self._machine(SimpleNamespace(state=self.record.state))

@@ -4,11 +4,10 @@ from temporalio import workflow
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
-    from activities.invitation import InvitationActivities, NotifyParties
     from activities.move import DataMoved, MoveActivities, RetryMove
     from domain.address import masked
     from domain.manifest import Manifest, with_running_items
-    from workflows.options import MOVE, mail
+    from workflows.options import MOVE
 
 
 @workflow.defn(name="Move")
@@ -27,17 +26,7 @@ class MoveWorkflow:
             **MOVE | ActivityConfig(summary=f"Move the data of {masked(move.email)} again"),
         )
         workflow.set_current_details(move_details(moved.manifest))
-        if retry.closed:
-            await self._notify(retry.closed, moved.manifest)
         return moved
-
-    async def _notify(self, closed: NotifyParties, manifest: Manifest) -> None:
-        invitation = closed.invitation.model_copy(update={"manifest": manifest})
-        await workflow.execute_activity_method(
-            InvitationActivities.notify_parties,
-            closed.model_copy(update={"invitation": invitation}),
-            **mail(f"Notify {masked(invitation.email)} of the moved data"),
-        )
 
 
 def move_details(manifest: Manifest) -> str:

@@ -15,13 +15,16 @@ class AttentionLetter(BaseLetter):
 
 
 def operator_letters(
-    address: str, cases: Iterable[AttentionCase], account_name: str
+    cases: Iterable[AttentionCase], account_name: str
 ) -> Iterator[AttentionLetter]:
-    """Yield one e-mail in English for each case; its id is the same while the case is open."""
+    """Yield one e-mail in English for each case; its id is the same while the case is open.
+
+    The operators' address is a setting, and is added when the letter is sent.
+    """
     for case in cases:
         yield AttentionLetter(
             id=f"attention.{case.kind}.{case.since:%Y%m%d%H%M%S%f}.{case.id}",
-            reader=Reader(email=address),
+            reader=Reader(email=""),
             account_name=account_name,
             case=case,
         )

@@ -1,5 +1,7 @@
 """The common base of all e-mails."""
 
+from typing import ClassVar
+
 from domain.model import Value
 from domain.text import OneLine
 
@@ -17,6 +19,9 @@ class Reader(Value):
 
 class BaseLetter(Value):
     """The common fields of all e-mails."""
+
+    untrue_after_changes: ClassVar[bool] = False
+    """True if a later change of its subject makes the letter untrue (OPS-2)."""
 
     id: str
     """The business id: one e-mail is sent for each id, even if it is requested repeatedly."""

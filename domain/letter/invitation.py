@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
@@ -15,7 +15,7 @@ from domain.letter.credit import (
     TransferredLetter,
     credit_letters,
 )
-from domain.manifest import Change, Item, ItemStatus, Manifest, unfinished
+from domain.manifest import Change, Item, ItemStatus, Manifest
 from domain.money import Money
 from domain.preview import Notice
 from domain.text import OneLine
@@ -65,6 +65,7 @@ class HeadsUpLetter(BaseLetter):
 class BlockedLetter(BaseLetter):
     """E-mail to the invitee: the blockers and their remedies (BLK-4)."""
 
+    untrue_after_changes: ClassVar[bool] = True
     event: Literal["blocked"] = "blocked"
     blockers: tuple[Blocker, ...]
     expires_at: AwareDatetime | None
@@ -74,8 +75,10 @@ class BlockedLetter(BaseLetter):
 class UnblockedLetter(BaseLetter):
     """E-mail to the invitee: all blockers are cleared; accept again (BLK-4)."""
 
+    untrue_after_changes: ClassVar[bool] = True
     event: Literal["unblocked"] = "unblocked"
-    link: str
+    link: str = ""
+    """The valid link; it is added when the letter is sent."""
     expires_at: AwareDatetime
 
 
@@ -199,18 +202,9 @@ def invitation_letter(
 
 
 def invitation_letters(
-    invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
-) -> tuple[AnyInvitationLetter | AnyCreditLetter, ...]:
-    """Return the e-mails about the last transition of the invitation.
-
-    `link` is the valid link.
-    """
-    return tuple(_invitation_letters(invite, invitation, parties, link))
-
-
-def _invitation_letters(
-    invite: Invite, invitation: Invitation, parties: InvitationParties, link: str
+    invite: Invite, invitation: Invitation, parties: InvitationParties
 ) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
+    """Yield the e-mails about the last transition of the invitation."""
     letters = _InvitationLetters(invite, invitation, parties)
     match invitation.state:
         case state if state.accepted:
@@ -218,7 +212,7 @@ def _invitation_letters(
         case InvitationState.BLOCKED:
             yield letters.blocked()
         case InvitationState.PENDING if invitation.journal[-1].event == "unblock":
-            yield letters.unblocked(link)
+            yield letters.unblocked()
         case InvitationState.DECLINED:
             yield letters.declined()
         case InvitationState.EXPIRED:
@@ -256,12 +250,11 @@ class _InvitationLetters:
             expires_at=self.invitation.expires_at,
         )
 
-    def unblocked(self, link: str) -> UnblockedLetter:
+    def unblocked(self) -> UnblockedLetter:
         return UnblockedLetter(
             id=f"unblocked.{self.about}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
-            link=link,
             expires_at=self.invitation.deadline,
         )
 
@@ -338,9 +331,6 @@ def _acceptance_letters(
         yield from credit_letters(invite.invitation_id, parties.credited, parties.invitee, parties)
     if parties.licenses_left:
         yield from _licenses_left_letters(invite, parties)
-    manifest = letters.invitation.manifest
-    if not unfinished(manifest):
-        yield from _moved_letters(invite.invitation_id, manifest, parties)
 
 
 def _licenses_left_letters(
@@ -357,9 +347,9 @@ def _licenses_left_letters(
         )
 
 
-def _moved_letters(
+def moved_letters(
     run: str, manifest: Manifest, parties: InvitationParties
-) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
+) -> Iterator[MovedLetter]:
     """Yield an e-mail to the invitee if anything changed or could not be moved (TRF)."""
     links = _changes_of(manifest, {Item.MEETINGS, Item.WEBINARS})
     settings = _changes_of(manifest, {Item.SETTINGS})

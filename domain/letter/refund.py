@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import ClassVar, Literal
 
 from domain.letter.base import BaseLetter, Reader
 from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
@@ -37,6 +37,7 @@ class RefundSettledLetter(BaseLetter):
 class RefundOverdueLetter(BaseLetter):
     """E-mail to the payee: the refund is late, and look-ups continue (REF-3)."""
 
+    untrue_after_changes: ClassVar[bool] = True
     event: Literal["refund_overdue"] = "refund_overdue"
     amount: Money
     arrives_between: tuple[date, date]
@@ -47,6 +48,7 @@ class RefundOverdueLetter(BaseLetter):
 class RefundFailedLetter(BaseLetter):
     """E-mail to the payee: the refund failed; credit or another method is possible (REF-4)."""
 
+    untrue_after_changes: ClassVar[bool] = True
     event: Literal["refund_failed"] = "refund_failed"
     amount: Money
     """The amount still open."""

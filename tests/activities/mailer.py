@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from activities.letter import NoLongerDue, StillDue
 from domain.letter import Letter
+from domain.outbox import QueuedLetter, RecordVersion
 
 
 class FakeMailer:
@@ -33,3 +34,32 @@ class FakeMailer:
         if still_due and not await still_due():
             raise NoLongerDue
         self.sent.append(letter)
+
+
+class FakeLinks:
+    """A `LinkSource` without signatures."""
+
+    def link(self, invitation_id: str, number: int) -> str:
+        return f"https://seatflow.example/i/{invitation_id}.{number}"
+
+
+class FakeLetterQueue:
+    """A `LetterQueue` in memory."""
+
+    def __init__(self, *letters: QueuedLetter, current: bool = True) -> None:
+        self.letters = {each.letter.id: each for each in letters}
+        self.current = current
+        self.dropped: list[str] = []
+        self.failures: list[tuple[str, bool]] = []
+
+    async def queued(self, letter_id: str) -> QueuedLetter | None:
+        return self.letters.get(letter_id)
+
+    async def is_current(self, version: RecordVersion) -> bool:
+        return self.current
+
+    async def drop(self, letter_id: str) -> None:
+        self.dropped.append(letter_id)
+
+    async def record_failure(self, letter_id: str, failure: str, *, final: bool) -> None:
+        self.failures.append((failure, final))

@@ -10,25 +10,26 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.invitation import (
-    AccountJoined,
+    LETTERS_HELD,
     AnnounceInvitation,
     InvitationActivities,
     InvitationPreviewed,
     InvitationRead,
     JoinAccount,
-    NotifyParties,
+    Joined,
+    KeptInvitation,
     PreviewInvitation,
-    RecordInvitation,
 )
 from activities.letter import IMMEDIATE_TIMEOUT, LetterSent, StillDue, Undeliverable
+from activities.outbox import LetterSender
+from domain.error import ErrorCode, Refusal, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
-from domain.letter.attention import AttentionLetter
 from domain.letter.base import Reader
-from domain.letter.invitation import HeadsUpLetter, InvitationParties, UnblockedLetter
-from domain.manifest import Item, ItemStatus, ManifestItem
-from tests.activities.mailer import FakeMailer
+from domain.letter.invitation import AcceptedLetter, HeadsUpLetter, InvitationParties
+from domain.outbox import QueuedLetter
+from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 INVITE = Invite(
@@ -39,6 +40,14 @@ INVITE = Invite(
     invited_by="eve@acme.example",
     heads_up_days=3,
 )
+ACCEPTED = QueuedLetter(
+    letter=AcceptedLetter(
+        id="accepted.run-1",
+        reader=Reader(email="eve@acme.example"),
+        account_name="Acme",
+        invitee="jane@example.com",
+    )
+)
 
 
 class FakeInvitationStore:
@@ -47,10 +56,13 @@ class FakeInvitationStore:
     def __init__(self) -> None:
         self.recorded: list[Invitation] = []
         self.stored: Invitation | None = None
+        self.letters_after: timedelta | None = None
+        self.refused: Refused | None = None
 
-    async def record(self, invitation_id: str, invitation: Invitation) -> None:
+    async def record(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
         assert invitation_id == INVITE.invitation_id
         self.recorded.append(invitation)
+        return KeptInvitation(invitation=invitation)
 
     async def parties(self, invite: Invite) -> InvitationParties:
         return InvitationParties(
@@ -59,15 +71,17 @@ class FakeInvitationStore:
             invitee=Reader(email=invite.email),
         )
 
-    async def join(self, request: JoinAccount) -> AccountJoined:
+    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
         assert self.stored is not None
-        return AccountJoined(invitation=self.stored)
+        self.letters_after = letters_after
+        if self.refused:
+            raise self.refused
+        return Joined(KeptInvitation(invitation=self.stored), [ACCEPTED.letter.id])
 
     async def read(self, invite: Invite) -> InvitationRead:
-        assert self.stored is not None
-        return InvitationRead(invitation=self.stored)
+        not_used()
 
-    async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
+    async def end(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
         not_used()
 
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
@@ -87,35 +101,28 @@ def not_used() -> NoReturn:
     raise AssertionError("The activity calls this method.")
 
 
-class FakeLinks:
-    """A `LinkSource` without signatures."""
-
-    def link(self, invitation_id: str, number: int) -> str:
-        return f"https://seatflow.example/i/{invitation_id}.{number}"
-
-
 class ActivityRun:
     """The activities of an invitation, with their mail server and store."""
 
     def __init__(
         self,
         mailer: FakeMailer | None = None,
-        operators: str | None = None,
         *,
         sends_at_once: bool = True,
-        immediate_timeout: timedelta = IMMEDIATE_TIMEOUT,
+        ready_within: timedelta = IMMEDIATE_TIMEOUT,
     ) -> None:
         self.store, self.mailer = FakeInvitationStore(), mailer or FakeMailer()
         self.activities = InvitationActivities(
             store=self.store,
             mailer=self.mailer,
             links=FakeLinks(),
-            operators=operators,
+            letters=LetterSender(
+                FakeLetterQueue(ACCEPTED), self.mailer, FakeLinks(), ready_within=ready_within
+            ),
             sends_at_once=sends_at_once,
-            immediate_timeout=immediate_timeout,
         )
 
-    async def join(self, stored: Invitation) -> AccountJoined:
+    async def join(self, stored: Invitation) -> KeptInvitation | Refusal:
         self.store.stored = stored
         request = JoinAccount(invite=INVITE, invitation=stored, choice=None)
         return await ActivityEnvironment().run(self.activities.join_account, request)
@@ -123,15 +130,6 @@ class ActivityRun:
     async def announce(self, invitation: Invitation) -> LetterSent:
         request = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
         return await ActivityEnvironment().run(self.activities.announce_invitation, request)
-
-    async def notify(self, invitation: Invitation, *, stored: Invitation | None = None) -> None:
-        self.store.stored = stored or invitation
-        request = NotifyParties(invite=INVITE, invitation=invitation)
-        await ActivityEnvironment().run(self.activities.notify_parties, request)
-
-    async def close(self, invitation: Invitation) -> None:
-        request = RecordInvitation(invite=INVITE, invitation=invitation)
-        await ActivityEnvironment().run(self.activities.close_invitation, request)
 
 
 def an_invitation(state: InvitationState, events: Sequence[str]) -> Invitation:
@@ -154,8 +152,6 @@ def an_invitation(state: InvitationState, events: Sequence[str]) -> Invitation:
 
 
 ANNOUNCED = an_invitation(InvitationState.ANNOUNCED, ["announce"])
-UNBLOCKED = an_invitation(InvitationState.PENDING, ["invite", "deliver", "block", "unblock"])
-DECLINED = an_invitation(InvitationState.DECLINED, ["invite", "deliver", "decline"])
 
 
 async def test_a_heads_up_goes_to_the_invitee_and_records_nothing() -> None:
@@ -183,88 +179,39 @@ async def test_a_heads_up_that_was_not_taken_is_retried() -> None:
     assert failure.value.type == "mail_not_taken"
 
 
-async def test_notifying_records_nothing() -> None:
-    """OPS-2: the invitation may have changed while the mail server was down."""
-    run = ActivityRun()
-    await run.notify(DECLINED)
-    assert [letter.event for letter in run.mailer.sent] == ["declined"]
-    assert run.store.recorded == []
-
-
-async def test_closing_an_invitation_records_it_and_notifies_everyone() -> None:
-    """INV-7."""
-    run = ActivityRun()
-    await run.close(DECLINED)
-    assert [letter.event for letter in run.mailer.sent] == ["declined"]
-    assert run.store.recorded == [DECLINED]
-
-
-async def test_the_letter_of_an_unblocked_invitation_has_the_last_link() -> None:
-    """BLK-4, INV-9: an older link is no longer valid."""
-    run = ActivityRun()
-    await run.notify(UNBLOCKED)
-    [letter] = run.mailer.sent
-    assert isinstance(letter, UnblockedLetter)
-    assert letter.link == "https://seatflow.example/i/run-1.2"
-
-
-async def test_an_invitee_who_has_accepted_is_not_notified_of_earlier_blockers() -> None:
-    """BLK-4: letters that were delayed are checked again before they are sent."""
-    run = ActivityRun()
-    events = [entry.event for entry in UNBLOCKED.journal]
-    await run.notify(UNBLOCKED, stored=an_invitation(InvitationState.ACCEPTED, [*events, "accept"]))
-    assert run.mailer.sent == []
-
-
-async def test_a_refused_letter_does_not_fail_the_activity() -> None:
-    """INV-4: nobody else can be notified of it."""
-    await ActivityRun(FakeMailer(Undeliverable("550 unknown"))).notify(DECLINED)
-
-
-@pytest.mark.parametrize("operators", ["ops@example.com", None])
-async def test_operators_are_notified_of_failed_items(operators: str | None) -> None:
-    """TRF-1: once, if they have an address."""
-    run = ActivityRun(operators=operators)
-    completed = an_invitation(InvitationState.ACCEPTED, ["accept"]).model_copy(
-        update={
-            "state": InvitationState.COMPLETED,
-            "manifest": (ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED),),
-        }
-    )
-    await run.close(completed)
-    letters = [letter for letter in run.mailer.sent if isinstance(letter, AttentionLetter)]
-    assert [letter.reader.email for letter in letters] == ([operators] if operators else [])
-    assert all("recordings (3)" in letter.case.message for letter in letters)
-
-
 COMPLETED = an_invitation(InvitationState.COMPLETED, ["invite", "deliver", "accept", "complete"])
 
 
-@pytest.mark.parametrize(
-    ("stored", "notified"),
-    [(COMPLETED, True), (an_invitation(InvitationState.ACCEPTED, ["accept"]), False)],
-)
-async def test_a_completed_acceptance_notifies_everyone_at_once(
-    stored: Invitation, notified: bool
-) -> None:
-    """INV-11: otherwise everyone is notified after the move and the settlement."""
+async def test_the_letters_of_an_acceptance_are_sent_at_once() -> None:
+    """INV-11: most acceptances then need no other activity."""
     run = ActivityRun()
-    assert (await run.join(stored)).notified is notified
-    assert bool(run.mailer.sent) is notified
+    assert (await run.join(COMPLETED)) == KeptInvitation(invitation=COMPLETED)
+    assert run.mailer.events == ["accepted"]
+    assert run.store.letters_after == LETTERS_HELD
 
 
 @pytest.mark.parametrize("failure", [OSError("down"), TimeoutError()])
 async def test_an_unavailable_mail_server_does_not_delay_an_acceptance(failure: Exception) -> None:
-    """INV-11: the letters are sent from their queue."""
-    joined = await ActivityRun(FakeMailer(failure)).join(COMPLETED)
-    assert (joined.invitation, joined.notified) == (COMPLETED, False)
+    """INV-11, OPS-2: the letters are sent from the outbox."""
+    run = ActivityRun(FakeMailer(failure))
+    assert (await run.join(COMPLETED)) == KeptInvitation(invitation=COMPLETED)
+    assert run.mailer.sent == []
 
 
 async def test_with_a_rate_limit_no_letter_bypasses_the_queue() -> None:
-    """REM-3: only the queue limits the rate."""
+    """REM-3: only the queue limits the rate, and the relay starts at once."""
     run = ActivityRun(sends_at_once=False)
-    assert not (await run.join(COMPLETED)).notified
+    await run.join(COMPLETED)
     assert run.mailer.sent == []
+    assert run.store.letters_after == timedelta()
+
+
+async def test_a_refused_acceptance_is_a_value() -> None:
+    """OPS-5: only a failure is a failed activity."""
+    run = ActivityRun()
+    run.store.refused = Refused(ErrorCode.CHOICE_REQUIRED, "Choose refund or transfer.")
+    refusal = await run.join(COMPLETED)
+    assert refusal == Refusal.of(run.store.refused)
 
 
 class SlowMailer(FakeMailer):
@@ -283,11 +230,12 @@ class SlowMailer(FakeMailer):
 
 
 @pytest.mark.parametrize(
-    ("mailer", "notified"), [(SlowMailer(greeting=5), False), (SlowMailer(transfer=0.1), True)]
+    ("mailer", "sent"), [(SlowMailer(greeting=5), []), (SlowMailer(transfer=0.1), ["accepted"])]
 )
 async def test_only_a_mail_server_that_greets_in_time_gets_a_letter_at_once(
-    mailer: SlowMailer, notified: bool
+    mailer: SlowMailer, sent: list[str]
 ) -> None:
     """INV-11: a letter in transfer is not cancelled."""
-    run = ActivityRun(mailer, immediate_timeout=timedelta(milliseconds=50))
-    assert (await run.join(COMPLETED)).notified is notified
+    run = ActivityRun(mailer, ready_within=timedelta(milliseconds=50))
+    await run.join(COMPLETED)
+    assert mailer.events == sent

@@ -7,9 +7,9 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.invitation import (
-    AccountJoined,
     InvitationPreviewed,
     JoinAccount,
+    KeptInvitation,
     PreviewInvitation,
 )
 from adapters.sql.store import SqlStore
@@ -81,15 +81,16 @@ class StoreScenario:
         *,
         quote: RecordedQuote | None = None,
         at: datetime = NOON + timedelta(hours=1),
-    ) -> AccountJoined:
-        return await self.store.invitations.join(
-            JoinAccount(invite=invite, invitation=accepted(record, at), choice=choice, quote=quote)
+    ) -> KeptInvitation:
+        request = JoinAccount(
+            invite=invite, invitation=accepted(record, at), choice=choice, quote=quote
         )
+        return (await self.store.invitations.join(request, timedelta())).kept
 
     async def join_by_managed_domain(self, invite: Invite, record: Invitation) -> Invitation:
         """Join without an answer if a managed domain allows it (INV-18)."""
         command = JoinAccount(invite=invite, invitation=record, choice=None, by_managed_domain=True)
-        return (await self.store.invitations.join(command)).invitation
+        return (await self.store.invitations.join(command, timedelta())).kept.invitation
 
     async def preview(
         self, invite: Invite, at: datetime = NOON, recorded: RecordedQuote | None = None

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.invitation import AccountJoined
+from activities.invitation import KeptInvitation
 from domain.invitation import Choice, Invite
 from domain.refund import PartState, Refund, RefundPlan
 from states.refund import initial_record
@@ -47,7 +47,7 @@ async def import_paid_account(scenario: StoreScenario, name: str = "paid", **mor
 
 async def accept_as_owner(
     scenario: StoreScenario, choice: Choice | None = Choice.REFUND, **more: Any
-) -> tuple[Invite, AccountJoined]:
+) -> tuple[Invite, KeptInvitation]:
     """Import, invite and accept as Paula; return the invite and the committed acceptance."""
     await import_paid_account(scenario, **more)
     invite = scenario.new_invite(PAULA)

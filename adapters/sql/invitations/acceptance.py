@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from activities.invitation import AccountJoined, JoinAccount
+from activities.invitation import JoinAccount, Joined, KeptInvitation
 from adapters.calendar import calendar_of
 from adapters.sql.database.schema import (
     UNANSWERED,
@@ -18,9 +18,11 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
 )
 from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
+from adapters.sql.invitations.letter import queue_invitation_letters
 from adapters.sql.invitations.record import (
     assign_seat,
     free_seats,
+    kept_invitation,
     release_seat,
     store_record,
     unknown_invitation,
@@ -34,7 +36,7 @@ from adapters.sql.membership import (
     membership_of,
 )
 from adapters.sql.money.order import end_orders, release_licenses
-from adapters.sql.money.settlement import refund_of, write_settlement
+from adapters.sql.money.settlement import write_settlement
 from adapters.sql.outbox import signal_invitation, signal_owners
 from domain.acceptance import (
     SUPERSEDED,
@@ -64,8 +66,10 @@ class _Rows:
     accounts: Mapping[str, AccountRow]
 
 
-async def commit_acceptance(session: AsyncSession, request: JoinAccount) -> AccountJoined:
-    """Move the person, once, and settle their money; return the stored record.
+async def commit_acceptance(
+    session: AsyncSession, request: JoinAccount, letters_after: timedelta
+) -> Joined:
+    """Move the person, once, and settle their money; return the kept record.
 
     Their other open invitations end as superseded (INV-14). Raises Refused as documented at
     `InvitationStore.join`.
@@ -74,13 +78,14 @@ async def commit_acceptance(session: AsyncSession, request: JoinAccount) -> Acco
     await advisory_lock_on_invitee(session, invite.email)
     invitation, others = await _lock_invitations(session, invite)
     if not invitation.record.state.unanswered:
-        refund = await refund_of(session, invite.invitation_id)
-        return AccountJoined(invitation=invitation.record, refund=refund)
+        return Joined(await kept_invitation(session, invitation), [])
     rows = await _lock_rows(session, invite, invitation, others)
     facts = await _load_facts(session, request, rows, at)
     acceptance = decide_acceptance(facts)
     await _write(session, rows, acceptance, at)
-    return AccountJoined(invitation=invitation.record, refund=acceptance.refund)
+    letters = await queue_invitation_letters(session, invitation, at, after=letters_after)
+    kept = KeptInvitation(invitation=invitation.record, refund=acceptance.refund)
+    return Joined(kept, letters)
 
 
 async def _lock_invitations(
@@ -232,4 +237,5 @@ async def _supersede(session: AsyncSession, other: InvitationRow, at: datetime) 
         other,
         after(InvitationMachine, other.record, "supersede", at=at, by=ENGINE, note=SUPERSEDED),
     )
+    await queue_invitation_letters(session, other, at)
     signal_invitation(session, other, at)

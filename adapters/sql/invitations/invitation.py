@@ -1,26 +1,33 @@
 """Invitations in the store: records, acceptances and ends."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.invitation import (
-    AccountJoined,
     InvitationPreviewed,
     InvitationRead,
     JoinAccount,
+    Joined,
+    KeptInvitation,
     PreviewInvitation,
 )
-from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
+from adapters.sql.database.schema import InvitationRow, MembershipRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
 from adapters.sql.invitations.claim import claim_invitation, claim_invitations
+from adapters.sql.invitations.letter import (
+    invitation_parties,
+    queue_invitation_letters,
+    queue_moved_letters,
+)
 from adapters.sql.invitations.preview import build_preview, source_of
 from adapters.sql.invitations.record import (
     bind_run,
     blocked_invitation,
+    kept_invitation,
     locked_invitation,
     release_seat,
     store_record,
@@ -28,15 +35,11 @@ from adapters.sql.invitations.record import (
     unknown_invitation,
 )
 from adapters.sql.membership import (
-    admins_of,
     current_membership,
-    ended_membership,
     require_account,
     require_admin,
     require_paid_account,
-    user_or_owner,
 )
-from adapters.sql.money.ledger import posted
 from domain.account import Role
 from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
@@ -47,11 +50,11 @@ from domain.invitation import (
     Invite,
     StoredInvitation,
 )
-from domain.ledger import credit_of, credit_transfer_ids
 from domain.letter.invitation import InvitationParties
-from domain.manifest import ManifestItem, failed, with_item
-from domain.money import Money, total
-from domain.preview import loss_notices, staying_notices
+from domain.manifest import ManifestItem, failed, unfinished, with_item
+
+_LETTERS_AFTER = frozenset({"block", "unblock"})
+"""Events of records that are followed by letters; acceptances and ends queue theirs themselves."""
 
 
 class SqlInvitations:
@@ -220,8 +223,8 @@ class SqlInvitations:
             await require_account(session, account)
             await require_admin(session, account, admin)
 
-    async def record(self, invitation_id: str, invitation: Invitation) -> None:
-        """Replace the record by `invitation`, unless that is older.
+    async def record(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
+        """Replace the record by `invitation`, unless that is older; return the kept one.
 
         A record that accepts or ends the invitation is ignored: only `join` and `end` do
         that. The manifest is not replaced: only the move changes it (TRF-1).
@@ -229,14 +232,18 @@ class SqlInvitations:
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if invitation.may_replace(row.record):
+                new_entries = invitation.journal[len(row.record.journal) :]
                 manifest = row.record.manifest
                 moved = {"manifest": manifest, "with_errors": failed(manifest)}
                 store_record(row, invitation.model_copy(update=moved))
+                if any(entry.event in _LETTERS_AFTER for entry in new_entries):
+                    await queue_invitation_letters(session, row, new_entries[-1].at)
+            return await kept_invitation(session, row)
 
-    async def join(self, request: JoinAccount) -> AccountJoined:
+    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
-            return await commit_acceptance(session, request)
+            return await commit_acceptance(session, request, letters_after)
 
     async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Record the progress of an item, also after the invitation was completed (TRF-1)."""
@@ -245,6 +252,8 @@ class SqlInvitations:
             manifest = with_item(row.record.manifest, item)
             changes = {"manifest": manifest, "with_errors": failed(manifest)}
             store_record(row, row.record.model_copy(update=changes))
+            if not unfinished(manifest):
+                await queue_moved_letters(session, row, datetime.now(UTC))
             return row.record
 
     async def read(self, invite: Invite) -> InvitationRead:
@@ -255,19 +264,23 @@ class SqlInvitations:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
             owned_account = source is not None and source.owned_by(invite.email)
+            kept = await kept_invitation(session, row)
             return InvitationRead(
-                invitation=row.record,
+                invitation=kept.invitation,
+                refund=kept.refund,
                 blockers=find_blockers(source, invite.email) if source and owned_account else (),
             )
 
-    async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
+    async def end(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
         """Record the end and release the seat, in one transaction (INV-7)."""
         async with writing(self._engine) as session:
             row = await locked_invitation(session, invitation_id)
             if row.record.state.unanswered:
-                await release_seat(session, row, invitation.journal[-1].at)
+                at = invitation.journal[-1].at
+                await release_seat(session, row, at)
                 store_record(row, invitation)
-            return row.record
+                await queue_invitation_letters(session, row, at)
+            return await kept_invitation(session, row)
 
     async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether the invitation is unchanged since `invitation` was recorded (REM-1)."""
@@ -292,52 +305,9 @@ class SqlInvitations:
         async with reading(self._engine) as session:
             if await session.get(InvitationRow, invite.invitation_id) is None:
                 raise Refused(ErrorCode.CONFLICT, "The invitation was released before it began.")
-            target = await require_account(session, invite.account)
-            user = await user_or_owner(session, invite.account, invite.invited_by)
-            inviter = user.person if user else PersonRow(email=invite.invited_by)
-            found = await session.get(PersonRow, invite.email)
-            invitee = found or PersonRow(email=invite.email, name=invite.name)
-            source = await source_of(session, invite)
-            parties = InvitationParties(
-                account_name=target.name,
-                inviter=inviter.as_reader(target.time_zone, invite.locale),
-                invitee=invitee.as_reader(
-                    source.time_zone if source else target.time_zone, invite.locale
-                ).model_copy(update={"email": invite.mail_to or invite.email}),
-                loses=loss_notices(source, invite.email, invite.license),
-                stays=staying_notices(source, invite.email, target.name),
-                collection=target.collection,
-            )
-            left = await ended_membership(session, invite.invitation_id)
-            return await _with_admins(session, parties, invite, target, left) if left else parties
+            return await invitation_parties(session, invite)
 
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting; change nothing (QUO-8)."""
         async with reading(self._engine) as session:
             return await build_preview(session, request)
-
-
-async def _with_admins(
-    session: AsyncSession,
-    parties: InvitationParties,
-    invite: Invite,
-    target: AccountRow,
-    left: MembershipRow,
-) -> InvitationParties:
-    """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
-    admins = await admins_of(session, target.id)
-    return parties.model_copy(
-        update={
-            "licenses_left": left.addons_left,
-            "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
-            "credited": await _credited(session, invite, target.currency),
-        }
-    )
-
-
-async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
-    """Return the amount that the acceptance credited to the target; None if there was none."""
-    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
-    receiver = credit_of(invite.account)
-    credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
-    return total(credited, currency) if credited else None

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.invitation import KeptInvitation
 from adapters.sql.database.schema import NO_CAPACITY, InvitationRow
 from adapters.sql.licenses.counter import (
     assign_reserved,
@@ -14,6 +15,7 @@ from adapters.sql.licenses.counter import (
 )
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.membership import locked_accounts
+from adapters.sql.money.settlement import refund_of
 from adapters.sql.outbox import signal_invitation
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
@@ -39,6 +41,14 @@ def stored_invitation(row: InvitationRow) -> StoredInvitation:
         invitation=row.record,
         started=row.run_id is not None,
     )
+
+
+async def kept_invitation(session: AsyncSession, row: InvitationRow) -> KeptInvitation:
+    """Return the record, with the refund that its acceptance requested."""
+    refund = None
+    if row.record.settlement and row.record.settlement.refund_id:
+        refund = await refund_of(session, row.invitation_id)
+    return KeptInvitation(invitation=row.record, refund=refund)
 
 
 async def locked_invitation(session: AsyncSession, invitation_id: str) -> InvitationRow:

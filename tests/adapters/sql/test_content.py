@@ -42,7 +42,7 @@ async def join_without_data(scenario: StoreScenario, target: dict[str, Any] = TA
         }
     )
     await scenario.store.invitations.join(
-        JoinAccount(invite=invite, invitation=record, choice=None)
+        JoinAccount(invite=invite, invitation=record, choice=None), timedelta()
     )
     return invite
 

@@ -155,12 +155,12 @@ async def test_accept_and_revoke_have_one_winner(scenario: StoreScenario) -> Non
     for number in range(4):
         invite = scenario.new_invite(f"p{number}@person.example", license=License.LICENSED)
         record = await scenario.send(invite)
-        join = scenario.accept(invite, record)
+        join = scenario.join_account(invite, record)
         end = scenario.store.invitations.end(invite.invitation_id, ended(record, "revoke"))
         one, other = await asyncio.gather(*([join, end] if number % 2 else [end, join]))
         assert one == other
         is_member = invite.email in await scenario.users("acme")
-        assert is_member == one.state.accepted
+        assert is_member == one.invitation.state.accepted
     assert (await scenario.store.audit()).violations == ()
 
 

@@ -99,7 +99,7 @@ def parties(
 def letters_of(
     invitation: Invitation, concerned: InvitationParties | None = None
 ) -> tuple[Letter, ...]:
-    return invitation_letters(an_invite(), invitation, concerned or parties(), LINK)
+    return tuple(invitation_letters(an_invite(), invitation, concerned or parties()))
 
 
 def an_accepted(*items: ManifestItem) -> Invitation:

@@ -112,7 +112,7 @@ async def test_every_end_releases_the_seat(scenario: StoreScenario, event: str) 
     end = ended(await scenario.send(invite), event)
     for _ in range(2):
         kept = await scenario.store.invitations.end(invite.invitation_id, end)
-        assert kept.state is end.state
+        assert kept.invitation.state is end.state
     await scenario.claim(scenario.new_invite("other@person.example", license=License.LICENSED))
     assert (await scenario.store.audit()).violations == ()
 
@@ -123,7 +123,7 @@ async def test_the_first_end_is_kept(scenario: StoreScenario) -> None:
     record = await scenario.send(invite)
     await scenario.store.invitations.end(invite.invitation_id, ended(record, "revoke"))
     kept = await scenario.store.invitations.end(invite.invitation_id, ended(record, "expire"))
-    assert kept.state is InvitationState.REVOKED
+    assert kept.invitation.state is InvitationState.REVOKED
 
 
 async def test_after_an_end_the_person_may_be_invited_again(scenario: StoreScenario) -> None:

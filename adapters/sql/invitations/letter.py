@@ -1,0 +1,113 @@
+"""The letters about an invitation, queued in the transaction that changes it (OPS-1)."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
+from adapters.sql.invitations.preview import source_of
+from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
+from adapters.sql.money.ledger import posted
+from adapters.sql.outbox import queue_letters
+from domain.attention import cases_of_move
+from domain.invitation import Invite
+from domain.ledger import credit_of, credit_transfer_ids
+from domain.letter import Letter
+from domain.letter.attention import operator_letters
+from domain.letter.invitation import InvitationParties, invitation_letters, moved_letters
+from domain.money import Money, total
+from domain.outbox import RecordKind, RecordVersion, queued_letter
+from domain.preview import loss_notices, staying_notices
+
+
+async def queue_invitation_letters(
+    session: AsyncSession, row: InvitationRow, at: datetime, *, after: timedelta = timedelta()
+) -> list[str]:
+    """Queue the letters about the last transition of the invitation; return their ids.
+
+    The relay sends them when `after` has passed.
+    """
+    parties = await invitation_parties(session, row.ordered)
+    return await _queue(
+        session, row, invitation_letters(row.ordered, row.record, parties), at, after
+    )
+
+
+async def queue_moved_letters(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
+    """Queue the letters about the moved data, and the operators' about failed items (TRF-5)."""
+    parties = await invitation_parties(session, row.ordered)
+    letters: list[Letter] = [
+        *moved_letters(row.invitation_id, row.record.manifest, parties),
+        *operator_letters(cases_of_move(row.record), parties.account_name),
+    ]
+    await _queue(session, row, letters, at, timedelta())
+
+
+async def _queue(
+    session: AsyncSession,
+    row: InvitationRow,
+    letters: Iterable[Letter],
+    at: datetime,
+    after: timedelta,
+) -> list[str]:
+    invite, invitation = row.ordered, row.record
+    version = RecordVersion(
+        kind=RecordKind.INVITATION, id=invite.invitation_id, entries=len(invitation.journal)
+    )
+    return await queue_letters(
+        session,
+        (queued_letter(letter, version, link_number=invitation.sent_count) for letter in letters),
+        workflow_id=invite.workflow_id,
+        account=invite.account,
+        at=at,
+        after=after,
+    )
+
+
+async def invitation_parties(session: AsyncSession, invite: Invite) -> InvitationParties:
+    """Return the recipients of the invitation's letters, from the directory (TXT-1)."""
+    target = await require_account(session, invite.account)
+    user = await user_or_owner(session, invite.account, invite.invited_by)
+    inviter = user.person if user else PersonRow(email=invite.invited_by)
+    found = await session.get(PersonRow, invite.email)
+    invitee = found or PersonRow(email=invite.email, name=invite.name)
+    source = await source_of(session, invite)
+    parties = InvitationParties(
+        account_name=target.name,
+        inviter=inviter.as_reader(target.time_zone, invite.locale),
+        invitee=invitee.as_reader(
+            source.time_zone if source else target.time_zone, invite.locale
+        ).model_copy(update={"email": invite.mail_to or invite.email}),
+        loses=loss_notices(source, invite.email, invite.license),
+        stays=staying_notices(source, invite.email, target.name),
+        collection=target.collection,
+    )
+    left = await ended_membership(session, invite.invitation_id)
+    return await _with_admins(session, parties, invite, target, left) if left else parties
+
+
+async def _with_admins(
+    session: AsyncSession,
+    parties: InvitationParties,
+    invite: Invite,
+    target: AccountRow,
+    left: MembershipRow,
+) -> InvitationParties:
+    """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
+    admins = await admins_of(session, target.id)
+    return parties.model_copy(
+        update={
+            "licenses_left": left.addons_left,
+            "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
+            "credited": await _credited(session, invite, target.currency),
+        }
+    )
+
+
+async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
+    """Return the amount that the acceptance credited to the target; None if there was none."""
+    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
+    receiver = credit_of(invite.account)
+    credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
+    return total(credited, currency) if credited else None
