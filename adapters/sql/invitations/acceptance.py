@@ -18,6 +18,7 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
 )
 from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
+from adapters.sql.invitations.blocker import blockers_of
 from adapters.sql.invitations.record import (
     assign_seat,
     free_seats,
@@ -122,6 +123,7 @@ async def _load_facts(
 ) -> AcceptanceFacts:
     """Return everything that the decision depends on."""
     invite, target = request.invite, rows.accounts[request.invite.account]
+    source = await load_source(session, rows.membership)
     return AcceptanceFacts(
         at=at,
         invite=invite,
@@ -138,7 +140,8 @@ async def _load_facts(
             managed_domains=target.managed_domains,
         ),
         membership=await membership_of(session, invite, rows.membership),
-        source=await load_source(session, rows.membership),
+        source=source,
+        blockers=await blockers_of(session, source, invite.email),
         chat_messages=rows.person.chat_messages,
         seat_reserved=rows.invitation.seat_reserved,
         free_seats=await free_seats(session, invite),
@@ -148,14 +151,10 @@ async def _load_facts(
 
 
 async def load_source(session: AsyncSession, membership: MembershipRow | None) -> Account | None:
-    """Return the account that the person would leave.
-
-    It is complete if the person owns it; otherwise they are its only user.
-    """
+    """Return the account that the person would leave, with that user only."""
     if membership is None:
         return None
-    only = None if membership.role == Role.OWNER else membership.email
-    return await load_account(session, membership.account_id, only=only)
+    return await load_account(session, membership.account_id, only=membership.email)
 
 
 async def _write(session: AsyncSession, rows: _Rows, acceptance: Acceptance, at: datetime) -> None:

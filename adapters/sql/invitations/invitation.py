@@ -16,6 +16,7 @@ from activities.invitation import (
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
+from adapters.sql.invitations.blocker import blockers_of
 from adapters.sql.invitations.claim import claim_invitation, claim_invitations
 from adapters.sql.invitations.preview import build_preview, source_of
 from adapters.sql.invitations.record import (
@@ -38,7 +39,6 @@ from adapters.sql.membership import (
 )
 from adapters.sql.money.ledger import posted
 from domain.account import Role
-from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
@@ -241,10 +241,8 @@ class SqlInvitations:
             if row is None:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
-            owned_account = source is not None and source.owned_by(invite.email)
             return InvitationRead(
-                invitation=row.record,
-                blockers=find_blockers(source, invite.email) if source and owned_account else (),
+                invitation=row.record, blockers=await blockers_of(session, source, invite.email)
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> Invitation:
