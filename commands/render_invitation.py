@@ -152,8 +152,16 @@ def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:
         for blocker in blockers:
             rows.add_row(
                 Text(f"{blocker.code}: {blocker.message}", style="yellow"),
-                text(", ".join(item.id for item in blocker.items)),
+                text(_items(blocker)),
                 blocker.remedy,
                 blocker.cleared_by,
             )
         yield rows
+
+
+def _items(blocker: Blocker) -> str:
+    """Render the listed items, and the number of the others."""
+    listed = ", ".join(item.id for item in blocker.items)
+    if not blocker.unlisted:
+        return listed
+    return f"{listed} and {blocker.unlisted} more (`export` of that account lists all)"

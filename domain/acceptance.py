@@ -4,16 +4,15 @@ The facts are read under the locks of the rows concerned, so that the decision s
 when it is written (INV-11).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain.account import Account
 from domain.address import domain_of
-from domain.blocker import find_blockers
 from domain.business_day import BusinessCalendar, overdue_from
 from domain.error import ErrorCode, Refused
-from domain.invitation import Choice, Invitation, Invite, License, Settlement
+from domain.invitation import Blocker, Choice, Invitation, Invite, License, Settlement
 from domain.ledger import AccountClosure, Transfer, refund_id_of
 from domain.manifest import initial_manifest, leaving_user, unfinished
 from domain.membership import Membership, require_invitable, require_paid
@@ -53,7 +52,9 @@ class AcceptanceFacts:
     target: TargetAccount
     membership: Membership | None
     source: Account | None
-    """The account that the person is on: complete for its owner, else with that user only."""
+    """The account that the person is on, with that user only and without its rooms."""
+    blockers: tuple[Blocker, ...]
+    """The blockers of the owner of `source`; empty for everyone else (SRC-3)."""
     chat_messages: int
     """The person's own messages, on all accounts (TRF-4)."""
     seat_reserved: bool
@@ -162,27 +163,26 @@ def _require_managed(facts: AcceptanceFacts) -> None:
     email, source = facts.invite.email, facts.source
     managed = domain_of(email) in facts.target.managed_domains
     only_user = source is None or (
-        source.owned_by(email) and not source.paid and not find_blockers(source, email)
+        source.owned_by(email) and not source.paid and not facts.blockers
     )
     if not managed or not only_user:
         raise Refused(ErrorCode.CONFLICT, f"{email} must accept the invitation to join.")
 
 
-def _require_unblocked(source: Account, owner: str) -> None:
+def _require_unblocked(blockers: Sequence[Blocker]) -> None:
     """Raise Refused(blocked), with all blockers, if the owner cannot leave (BLK-4)."""
-    found = find_blockers(source, owner)
-    if found:
+    if blockers:
         raise Refused(
             ErrorCode.BLOCKED,
             "Blockers prevent leaving the current account.",
-            blockers=[blocker.model_dump(mode="json") for blocker in found],
+            blockers=[blocker.model_dump(mode="json") for blocker in blockers],
         )
 
 
 def _close(facts: AcceptanceFacts, source: Account) -> Closing:
     """Settle the unused value of the source account, and move its credit (QUO)."""
     invite, target, choice = facts.invite, facts.target, facts.choice
-    _require_unblocked(source, invite.email)
+    _require_unblocked(facts.blockers)
     quoted = _agreed_quote(facts, source)
     closing = Closing(
         closure=AccountClosure(

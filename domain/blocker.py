@@ -3,6 +3,7 @@
 `docs/add-a-blocker.md` lists what a new blocker changes.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -37,38 +38,28 @@ def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
     return blocked_since + RECHECK_AFTER[-1] + further * RECHECK_EVERY
 
 
-def find_blockers(source: Account, owner: str) -> tuple[Blocker, ...]:
-    """Return all blockers that prevent `owner` from leaving `source` (BLK).
+def find_blockers(source: Account, others: Iterable[BlockerItem]) -> tuple[Blocker, ...]:
+    """Return all blockers that prevent the owner from leaving `source` (BLK).
 
-    Blockers apply to owners only: a plain member leaves freely (SRC-3).
+    `others` are all its other users and its rooms, which `source` need not have.
     """
-    found = (
-        _others_left(source, owner),
-        _open_invoices(source),
-        _pending_cancellation(source),
-    )
-    return tuple(blocker for blocker in found if blocker.items)
+    found = (_others_left(others), _open_invoices(source), _pending_cancellation(source))
+    return tuple(blocker for blocker in found if blocker.count)
 
 
-def _others_left(source: Account, owner: str) -> Blocker:
-    users = (BlockerItem(kind="user", id=u.email) for u in source.users if u.email != owner)
-    rooms = (BlockerItem(kind="room", id=room.id) for room in source.rooms)
-    return Blocker(
+def _others_left(others: Iterable[BlockerItem]) -> Blocker:
+    return Blocker.of(
+        others,
         code=BlockerCode.OTHER_USERS_OR_ROOMS,
         message="Your account still has other users or rooms.",
         remedy="Delete, unlink or invite the other users, and delete the rooms.",
         cleared_by="owner of the source account",
-        items=(*users, *rooms),
     )
 
 
 def _open_invoices(source: Account) -> Blocker:
-    return Blocker(
-        code=BlockerCode.OUTSTANDING_INVOICE,
-        message="Your account has open invoices.",
-        remedy="Pay the invoices.",
-        cleared_by="owner of the source account",
-        items=tuple(
+    return Blocker.of(
+        (
             BlockerItem(
                 kind="invoice",
                 id=invoice.id,
@@ -77,18 +68,22 @@ def _open_invoices(source: Account) -> Blocker:
             for invoice in source.invoices
             if invoice.status == "open"
         ),
+        code=BlockerCode.OUTSTANDING_INVOICE,
+        message="Your account has open invoices.",
+        remedy="Pay the invoices.",
+        cleared_by="owner of the source account",
     )
 
 
 def _pending_cancellation(source: Account) -> Blocker:
-    return Blocker(
-        code=BlockerCode.CANCELLATION_PENDING,
-        message="A cancellation of your plan is pending.",
-        remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
-        cleared_by="owner of the source account",
-        items=tuple(
+    return Blocker.of(
+        (
             BlockerItem(kind="subscription", id=line.id)
             for line in source.subscriptions
             if line.cancellation_pending
         ),
+        code=BlockerCode.CANCELLATION_PENDING,
+        message="A cancellation of your plan is pending.",
+        remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
+        cleared_by="owner of the source account",
     )

@@ -1,8 +1,11 @@
 """Invitations: the lifecycle of one person invited to one target account (INV)."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Literal, Self
+from hashlib import blake2b
+from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, JsonValue
 
@@ -90,6 +93,10 @@ class Choice(StrEnum):
     TRANSFER = "transfer"
 
 
+MAX_LISTED_ITEMS: Final = 50
+"""The maximum number of items that a blocker lists; the store has all of them (OPS-7)."""
+
+
 class BlockerItem(Value):
     """One item of a blocker, for example a user or an open invoice."""
 
@@ -99,7 +106,10 @@ class BlockerItem(Value):
 
 
 class Blocker(Value):
-    """A reason why acceptance is not possible now (BLK)."""
+    """A reason why acceptance is not possible now (BLK).
+
+    Its size does not depend on the number of its items (OPS-7).
+    """
 
     code: str
     """A `BlockerCode`; as text, because a worker of an older release may read a newer code."""
@@ -107,7 +117,43 @@ class Blocker(Value):
     remedy: str
     cleared_by: str
     """The role that can clear it, as text."""
+    count: int
+    """The number of all items."""
+    kinds: dict[str, int]
+    """The number of all items of each kind."""
+    digest: str
+    """A hash of all items, so that a change behind the listed ones makes a different blocker."""
     items: tuple[BlockerItem, ...]
+    """The first `MAX_LISTED_ITEMS` items."""
+
+    @classmethod
+    def of(
+        cls, items: Iterable[BlockerItem], *, code: str, message: str, remedy: str, cleared_by: str
+    ) -> Self:
+        """Return a blocker that counts all `items` and lists the first."""
+        listed: list[BlockerItem] = []
+        kinds: Counter[str] = Counter()
+        digest = blake2b(digest_size=16)
+        for item in items:
+            if len(listed) < MAX_LISTED_ITEMS:
+                listed.append(item)
+            kinds[item.kind] += 1
+            digest.update(item.model_dump_json().encode())
+        return cls(
+            code=code,
+            message=message,
+            remedy=remedy,
+            cleared_by=cleared_by,
+            count=kinds.total(),
+            kinds=kinds,
+            digest=digest.hexdigest(),
+            items=tuple(listed),
+        )
+
+    @property
+    def unlisted(self) -> int:
+        """Return the number of items that are not listed."""
+        return self.count - len(self.items)
 
 
 class Settlement(Value):

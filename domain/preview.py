@@ -7,7 +7,6 @@ from datetime import date, datetime
 from pydantic import AwareDatetime
 
 from domain.account import Account, Subscription, User
-from domain.blocker import find_blockers
 from domain.business_day import BusinessCalendar
 from domain.invitation import Blocker, Invite, License
 from domain.license import CAPACITY_WITHOUT_ADDON
@@ -259,14 +258,15 @@ def preview_acceptance(
     source: Account | None,
     target: Account,
     *,
+    blockers: tuple[Blocker, ...],
     chat_messages: int,
     shown: RecordedQuote | None,
     calendar_of: Callable[[Account], BusinessCalendar],
 ) -> tuple[Preview, RecordedQuote | None]:
     """Return the effects of accepting now, and the quote that binds from now on (QUO-8).
 
-    The quote is None if there is nothing to choose (QUO-4). `source` is complete if the invitee
-    owns it; otherwise the invitee is its only user.
+    The quote is None if there is nothing to choose (QUO-4). Of the users of `source` only the
+    invitee is needed; `blockers` are those of its owner (SRC-3).
     """
     user, recorded = leaving_user(source, invite.email, chat_messages), None
     if source and source.owned_by(invite.email):
@@ -281,7 +281,7 @@ def preview_acceptance(
     moves = (*moving_notices(user, target), *found.moves)
     stay = (*staying_notices(source, invite.email, target.name), *found.stays_behind)
     loses = loss_notices(source, invite.email, invite.license)
-    changes = {"moves": moves, "stays_behind": stay, "loses": loses}
+    changes = {"moves": moves, "stays_behind": stay, "loses": loses, "blockers": blockers}
     return found.model_copy(update=changes), recorded
 
 
@@ -292,13 +292,12 @@ def _preview_closing(
     recorded: RecordedQuote,
     arrives_between: tuple[date, date],
 ) -> Preview:
-    """Return the effects on the money of an account that closes, and its blockers."""
+    """Return the effects on the money of an account that closes."""
     quoted = recorded.quote
     choose = requires_choice(source, invite.email, quoted)
     found = preview(quoted, arrives_between, target, recorded.valid_until if choose else None)
     changes = {
         "moves": moving_credit_notices(source, target, quoted),
         "stays_behind": staying_credit_notices(source, target, quoted),
-        "blockers": find_blockers(source, invite.email),
     }
     return found.model_copy(update=changes)

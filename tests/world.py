@@ -348,6 +348,11 @@ class World:
         history = await (await self._handle(email)).fetch_history()
         return [EventType.Name(event.event_type) for event in history.events]
 
+    async def event_sizes(self, email: str) -> list[int]:
+        """Return the bytes of each event of the invitation's history."""
+        history = await (await self._handle(email)).fetch_history()
+        return [event.ByteSize() for event in history.events]
+
     async def failures(self, email: str) -> str:
         """Return the failure messages of activities and updates in the history."""
         history = await (await self._handle(email)).fetch_history()

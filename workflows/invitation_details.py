@@ -1,7 +1,6 @@
 """The record of an invitation as it is published: store, search attributes, Current Details."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -115,8 +114,8 @@ def _utc(at: datetime | None) -> str:
 
 def _blocker_text(blocker: Blocker) -> str:
     """Return the code and the number of items by kind, without ids: a user's is an address."""
-    kinds = Counter(item.kind for item in blocker.items)
-    return f"{blocker.code} ({', '.join(f'{kind} × {n}' for kind, n in kinds.items())})"
+    kinds = ", ".join(f"{kind} × {count}" for kind, count in blocker.kinds.items())
+    return f"{blocker.code} ({kinds})"
 
 
 def _settlement_text(settlement: Settlement | None) -> str:

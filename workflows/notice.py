@@ -10,14 +10,13 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import Field
 
     from activities.assignment import AssignmentActivities, NotifyHolders
-    from activities.invitation import InvitationActivities, NotifyParties
     from activities.order import NotifyBuyer, OrderActivities
     from activities.refund import NotifyPayee, RefundActivities
     from domain.address import masked
     from domain.model import Value
     from workflows.options import mail
 
-Notification = NotifyParties | NotifyPayee | NotifyBuyer | NotifyHolders
+Notification = NotifyPayee | NotifyBuyer | NotifyHolders
 
 _Activities = TypeVar("_Activities")
 _Notification = TypeVar("_Notification")
@@ -37,11 +36,6 @@ class NoticeWorkflow:
     async def run(self, notice: SendNotice) -> None:
         """Send the letters; a mail server that is down is retried without limit."""
         match notice.notification:
-            case NotifyParties() as request:
-                summary = (
-                    f"Invitation of {masked(request.invite.email)}: {request.invitation.state}"
-                )
-                await self._send(InvitationActivities.notify_parties, request, summary)
             case NotifyPayee() as request:
                 summary = f"Refund to {masked(request.plan.payee)}: {request.refund.state}"
                 await self._send(RefundActivities.notify_payee, request, summary)

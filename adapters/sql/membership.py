@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import Final
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import ColumnElement, Select, bindparam, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
@@ -153,32 +153,52 @@ _LISTS: Final = ("payment_methods", "rooms", "subscriptions", "invoices", "pools
 """The lists of an account, besides its users."""
 
 
-async def load_account(session: AsyncSession, account: str, *, only: str | None = None) -> Account:
-    """Return the account as a domain value, as it is in this transaction.
+async def load_account(session: AsyncSession, account: str, *, only: str | None) -> Account:
+    """Return the account as it is in this transaction, with that user only and without its rooms.
 
-    With `only`, no other user is loaded: large accounts have thousands.
+    With None it has no users. Large accounts have thousands of both.
     """
-    filled = await _filled_lists(session, account)
+    return await _load_account(
+        session,
+        account,
+        MembershipRow.email == only,
+        await _filled_lists(session, account) - {"rooms"},
+    )
+
+
+async def load_source(session: AsyncSession, membership: MembershipRow | None) -> Account | None:
+    """Return the account that the person would leave, with that user only."""
+    if membership is None:
+        return None
+    return await load_account(session, membership.account_id, only=membership.email)
+
+
+async def load_whole_account(session: AsyncSession, account: str) -> Account:
+    """Return the account as it is in this transaction, with all its users."""
+    return await _load_account(session, account, true(), await _filled_lists(session, account))
+
+
+async def _load_account(
+    session: AsyncSession, account: str, wanted: ColumnElement[bool], filled: Collection[str]
+) -> Account:
     row = (
         await session.scalars(
             select(AccountRow).where(AccountRow.id == account).options(*_list_options(filled))
         )
     ).one()
-    users = select(MembershipRow).where(
-        MembershipRow.account_id == account, MembershipRow.until.is_(None)
-    )
-    if only:
-        users = users.where(MembershipRow.email == only)
     person = joinedload(MembershipRow.person)
     found = await session.scalars(
-        users.order_by(MembershipRow.id).options(
+        select(MembershipRow)
+        .where(MembershipRow.account_id == account, MembershipRow.until.is_(None), wanted)
+        .order_by(MembershipRow.id)
+        .options(
             person.selectinload(PersonRow.meetings),
             person.selectinload(PersonRow.webinars),
             joinedload(MembershipRow.held),
         )
     )
     set_committed_value(row, "users", found.all())
-    for name in set(_LISTS) - filled:
+    for name in set(_LISTS).difference(filled):
         set_committed_value(row, name, [])
     return Account.model_validate(row, from_attributes=True)
 

@@ -8,7 +8,6 @@ from typing import Literal
 from adapters.letter.language import CATALOGS
 from domain.account import Account, HeldAddon
 from domain.attention import AttentionCase, AttentionKind
-from domain.blocker import find_blockers
 from domain.invitation import Blocker, InvitationState, License
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
@@ -55,6 +54,7 @@ from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import BASE_LICENSE_FEATURES, Notice, staying_notices
 from domain.reminder import StaleInvitation
+from tests.builders.source_account import blockers_of
 
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
@@ -176,7 +176,7 @@ def all_blockers(
             for n in range(invoices)
         ],
     )
-    return find_blockers(club, "ann@example.com")
+    return blockers_of(club)
 
 
 def items_that_stay() -> tuple[Notice, ...]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from domain.account import Account
+from domain.account import Account, Role
+from domain.blocker import find_blockers
+from domain.invitation import Blocker, BlockerItem
 
 OWNER = "ann@example.com"
 
@@ -51,3 +53,11 @@ def a_source(*lines: dict[str, Any], **parts: Any) -> Account:
             **parts,
         }
     )
+
+
+def blockers_of(source: Account) -> tuple[Blocker, ...]:
+    """Return the blockers of the owner of an account that is complete."""
+    others = [user for user in source.users if user.role is not Role.OWNER]
+    users = (BlockerItem(kind="user", id=user.email) for user in others)
+    rooms = (BlockerItem(kind="room", id=room.id) for room in source.rooms)
+    return find_blockers(source, (*users, *rooms))

@@ -26,7 +26,7 @@ from domain.money import Money
 from domain.quote import RecordedQuote, quote, terms_of
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
-from tests.builders.source_account import OWNER, a_line, a_payment, a_source
+from tests.builders.source_account import OWNER, a_line, a_payment, a_source, blockers_of
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
 APRIL = date(2026, 4, 1), date(2026, 5, 1)
@@ -71,6 +71,7 @@ def some_facts(source: Account | None = None, **changes: Any) -> AcceptanceFacts
         ),
         membership=Membership("solo", Role.OWNER, source.paid, False) if source else None,
         source=source,
+        blockers=blockers_of(source) if source and source.owned_by(OWNER) else (),
         chat_messages=0,
         seat_reserved=False,
         free_seats=1,
@@ -132,7 +133,7 @@ OWNERS_REFUSALS: list[tuple[ErrorCode, Change]] = [
     (ErrorCode.CONFLICT, with_facts(by_managed_domain=False)),
     (ErrorCode.TARGET_NOT_PAID, with_target(paid=True)),
     (ErrorCode.NO_SEATS, with_facts(seat_reserved=True)),
-    (ErrorCode.BLOCKED, with_facts(source=a_paid_source())),
+    (ErrorCode.BLOCKED, with_facts(blockers=())),
     (ErrorCode.CHOICE_REQUIRED, with_facts(choice=Choice.TRANSFER)),
     (ErrorCode.CURRENCY_MISMATCH, with_facts(choice=Choice.REFUND)),
     (ErrorCode.QUOTE_EXPIRED, with_facts(shown=None)),

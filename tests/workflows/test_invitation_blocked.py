@@ -94,6 +94,58 @@ async def test_accepting_while_blocked_checks_again_at_once(world: World) -> Non
     assert (await world.client.accept(world.account, JANE)).state.accepted
 
 
+async def import_large_club(world: World, colleagues: int) -> list[str]:
+    """Import a club that Jane owns, with a room and that many colleagues; return these."""
+    emails = [f"colleague-{number:04}@club.example" for number in range(colleagues)]
+    await world.imported(
+        "club",
+        plan="pro",
+        users=[(JANE, "owner"), *((email, "member") for email in emails)],
+        rooms=[{"id": "room-1"}],
+    )
+    return emails
+
+
+async def test_the_history_of_a_blocked_owner_does_not_grow_with_the_account(world: World) -> None:
+    """OPS-7, BLK-1: blockers are counted, digested and truncated in every payload."""
+    emails = await import_large_club(world, 2000)
+    await world.pending(JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    for left in range(1999, 1979, -1):
+        await world.remove_user("club", emails[left])
+        shown = await world.client.recheck(world.account, JANE)
+        assert shown.blockers[0].count == left + 1
+    sizes = await world.event_sizes(JANE)
+    assert max(sizes) < 20_000
+    # All events of one change: two reads, one of them for the signal, a write and a result.
+    assert sum(sizes) < 21 * 30_000
+
+
+async def test_a_change_behind_the_listed_items_is_a_change_of_the_list(world: World) -> None:
+    """BLK-4, OPS-7: another e-mail is sent if it changed, and only then."""
+    emails = await import_large_club(world, 60)
+    await world.pending(JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    assert "And 10 more." in (await world.mailed("blocked", JANE)).text
+    await world.remove_user("club", emails[59])
+    await world.client.recheck(world.account, JANE)
+    for _ in range(2):
+        assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    assert "And 9 more." in (await world.mailed("blocked", JANE, times=2)).text
+    assert [entry.event for entry in (await world.show(JANE)).journal].count("block") == 2
+
+
+async def test_current_details_count_the_items_that_are_not_listed(world: World) -> None:
+    """BLK-1, OPS-7: the items of each kind; no address is shown."""
+    await import_large_club(world, 60)
+    shown = await world.pending(JANE)
+    assert await refusal_of(world.client.accept(world.account, JANE)) == "blocked"
+    handle = world.temporal.client.get_workflow_handle(shown.workflow_id)
+    details = str(await handle.query("__temporal_workflow_metadata"))
+    assert "1009 (user × 60, room × 1)" in details
+    assert "colleague-" not in details
+
+
 async def test_a_refusal_that_is_checked_after_the_blockers_unblocks_the_invitation(
     world: World,
 ) -> None:

@@ -41,7 +41,7 @@ from adapters.sql.database.transaction import (
 )
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import assign_waiting
-from adapters.sql.membership import load_account, whole_accounts
+from adapters.sql.membership import load_whole_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
@@ -169,7 +169,7 @@ async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[I
     found: list[InputError] = []
     for number, account in enumerate(ids):
         try:
-            await load_account(session, account)
+            await load_whole_account(session, account)
         except ValidationError as error:
             reasons = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
             found += [(f"accounts[{number}]", reason) for reason in reasons]

@@ -18,6 +18,7 @@ from adapters.sql.database.schema import (
     SubscriptionRow,
 )
 from adapters.sql.database.transaction import advisory_lock_on_invitee, insert_missing
+from adapters.sql.invitations.blocker import blockers_of
 from adapters.sql.invitations.letter import queue_invitation_letters
 from adapters.sql.invitations.record import (
     assign_seat,
@@ -31,7 +32,7 @@ from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import (
     current_membership,
     is_admin,
-    load_account,
+    load_source,
     locked_accounts,
     membership_of,
 )
@@ -46,7 +47,7 @@ from domain.acceptance import (
     TargetAccount,
     decide_acceptance,
 )
-from domain.account import Account, Role
+from domain.account import Role
 from domain.invitation import Invite
 from domain.journal import ENGINE
 from domain.order import Order
@@ -127,6 +128,7 @@ async def _load_facts(
 ) -> AcceptanceFacts:
     """Return everything that the decision depends on."""
     invite, target = request.invite, rows.accounts[request.invite.account]
+    source = await load_source(session, rows.membership)
     return AcceptanceFacts(
         at=at,
         invite=invite,
@@ -143,24 +145,14 @@ async def _load_facts(
             managed_domains=target.managed_domains,
         ),
         membership=await membership_of(session, invite, rows.membership),
-        source=await load_source(session, rows.membership),
+        source=source,
+        blockers=await blockers_of(session, source, invite.email),
         chat_messages=rows.person.chat_messages,
         seat_reserved=rows.invitation.seat_reserved,
         free_seats=await free_seats(session, invite),
         inviter_administers=await is_admin(session, invite.account, invite.invited_by),
         calendar_of=calendar_of,
     )
-
-
-async def load_source(session: AsyncSession, membership: MembershipRow | None) -> Account | None:
-    """Return the account that the person would leave.
-
-    It is complete if the person owns it; otherwise they are its only user.
-    """
-    if membership is None:
-        return None
-    only = None if membership.role == Role.OWNER else membership.email
-    return await load_account(session, membership.account_id, only=only)
 
 
 async def _write(session: AsyncSession, rows: _Rows, acceptance: Acceptance, at: datetime) -> None:

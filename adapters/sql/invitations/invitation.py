@@ -17,6 +17,7 @@ from activities.invitation import (
 from adapters.sql.database.schema import InvitationRow, MembershipRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
+from adapters.sql.invitations.blocker import blockers_of
 from adapters.sql.invitations.claim import claim_invitation, claim_invitations
 from adapters.sql.invitations.letter import (
     invitation_parties,
@@ -41,7 +42,6 @@ from adapters.sql.membership import (
     require_paid_account,
 )
 from domain.account import Role
-from domain.blocker import find_blockers
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
@@ -263,12 +263,11 @@ class SqlInvitations:
             if row is None:
                 raise unknown_invitation(invite.invitation_id)
             source = await source_of(session, invite)
-            owned_account = source is not None and source.owned_by(invite.email)
             kept = await kept_invitation(session, row)
             return InvitationRead(
                 invitation=kept.invitation,
                 refund=kept.refund,
-                blockers=find_blockers(source, invite.email) if source and owned_account else (),
+                blockers=await blockers_of(session, source, invite.email),
             )
 
     async def end(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:

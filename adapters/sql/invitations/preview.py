@@ -5,8 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.invitation import InvitationPreviewed, PreviewInvitation
 from adapters.calendar import calendar_of
 from adapters.sql.database.schema import PersonRow
-from adapters.sql.invitations.acceptance import load_source
-from adapters.sql.membership import current_membership, load_account
+from adapters.sql.invitations.blocker import blockers_of
+from adapters.sql.membership import current_membership, load_account, load_source
 from domain.account import Account
 from domain.invitation import Invite
 from domain.preview import preview_acceptance
@@ -22,6 +22,7 @@ async def build_preview(session: AsyncSession, request: PreviewInvitation) -> In
         request.at,
         source,
         await load_account(session, invite.account, only=invite.email),
+        blockers=await blockers_of(session, source, invite.email),
         chat_messages=person.chat_messages if person else 0,
         shown=request.recorded,
         calendar_of=calendar_of,

@@ -28,7 +28,7 @@ class SqlQuotes:
         async with reading(self._engine) as session:
             for account in filter(None, (source, target)):
                 await require_account(session, account)
-            left = await load_account(session, source)
-            joined = await load_account(session, target) if target else None
+            left = await load_account(session, source, only=None)
+            joined = await load_account(session, target, only=None) if target else None
             quoted = quote(left, at, terms_of(policy, left))
             return preview(quoted, calendar_of(left).arrives_between(policy, at), joined)

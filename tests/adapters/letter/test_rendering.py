@@ -503,17 +503,52 @@ def test_rooms_alone_are_listed_without_users() -> None:
     assert "invoice" not in text
 
 
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        (
+            "en",
+            (
+                "has 300 other users:\n- user-0@club.example\n",
+                "- user-49@club.example\n\nAnd 250 more.\n\nDelete these users,",
+                "has 3 rooms.\n\nDelete these rooms.",
+                "has 51 open invoices:",
+                "And 1 more.\n\nPay these invoices.",
+            ),
+        ),
+        (
+            "de",
+            (
+                "- user-49@club.example\n\nUnd 250 weitere.\n\nLöschen Sie diese Mitglieder,",
+                "gehören noch 3 Räume.\n\nLöschen Sie diese Räume.",
+                "Und 1 weitere.\n\nBezahlen Sie diese Rechnungen.",
+            ),
+        ),
+    ],
+)
+def test_a_blocked_letter_says_how_many_items_it_does_not_list(
+    language: str, expected: tuple[str, ...]
+) -> None:
+    """OPS-7: the rooms come after the users, so that none of these is listed."""
+    many = all_blockers(users=300, rooms=3, invoices=51, cancelled=60)
+    rendered = render_letter(a_blocked(a_reader(language), many))
+    for each in expected:
+        assert each in rendered.text
+    assert "user-50@club.example" not in rendered.html
+    assert "sub-49" in rendered.html and "sub-50" not in rendered.html
+
+
 def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
     """BLK-1: a new blocker needs no template before its letter can be sent."""
-    blocker = Blocker(
+    blocker = Blocker.of(
+        (
+            BlockerItem(kind="parrot", id="polly\r\n2", amount=AMOUNT),
+            BlockerItem(kind="parrot", id="jack"),
+        ),
         code="parrot",
         message="Your parrot objects.",
         remedy="Feed the parrot.",
         cleared_by="the parrot's keeper",
-        items=(
-            BlockerItem(kind="parrot", id="polly\r\n2", amount=AMOUNT),
-            BlockerItem(kind="parrot", id="jack"),
-        ),
     )
     text = render_letter(a_blocked(a_reader(), (blocker,))).text
     assert "Your parrot objects.\n- polly 2: €1,108.83\n- jack\n\nFeed the parrot.\n" in text

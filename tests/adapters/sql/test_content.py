@@ -1,6 +1,7 @@
 """The built-in content service and the manifest in the store (TRF)."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest

@@ -30,12 +30,12 @@ NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 LINK = "https://seatflow.example/i/token"
 JANE = Reader(email="jane@example.com", name="Jane")
 EVE = Reader(email="eve@acme.example", name="Eve")
-ROOM = Blocker(
+ROOM = Blocker.of(
+    [BlockerItem(kind="room", id="attic")],
     code="1009",
     message="Your account still has other users or rooms.",
     remedy="Delete them.",
     cleared_by="owner of the source account",
-    items=(BlockerItem(kind="room", id="attic"),),
 )
 NEW_LINK = Change(name="m-1", old=None, new="https://acme.meet.example/j/m-1")
 NEW_WEBINAR_LINK = Change(name="w-1", old=None, new="https://acme.meet.example/j/w-1")

@@ -1,9 +1,14 @@
 """Blocked invitations in the store, and the users who may be invited because of them (BLK)."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert, update
 
+from adapters.sql.database.schema import MembershipRow, PersonRow
+from adapters.sql.database.transaction import chunked, writing
+from domain.account import Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite
 from domain.remedy import Removal
@@ -219,3 +224,62 @@ async def test_the_terms_of_an_invitation_list_the_managed_domains(scenario: Sto
     await managing(scenario, "Person.example", "müller.example")
     managed = await scenario.store.invitations.authorize_inviter("acme", "adam@acme.example")
     assert managed == ("person.example", "xn--mller-kva.example")
+
+
+async def add_users(scenario: StoreScenario, account: str, emails: Sequence[str]) -> None:
+    """Insert plain members into a known account; an import would take much longer."""
+    member = {"account_id": account, "role": "member", "origin": "import"}
+    async with writing(scenario.engine) as session:
+        for some in chunked(emails):
+            await session.execute(insert(PersonRow), [{"email": email} for email in some])
+            await session.execute(
+                insert(MembershipRow), [{**member, "email": email} for email in some]
+            )
+
+
+async def remove_plain_members(scenario: StoreScenario, account: str) -> None:
+    plain = (MembershipRow.account_id == account) & (MembershipRow.role == Role.MEMBER)
+    async with writing(scenario.engine) as session:
+        await session.execute(
+            update(MembershipRow).where(plain).values(until=NOON, leaving=Removal.UNLINK)
+        )
+
+
+async def test_an_owner_of_many_users_is_blocked_and_joins_when_they_have_left(
+    scenario: StoreScenario,
+) -> None:
+    """OPS-7: no record, preview, refusal or result grows with the number of users."""
+    others = [f"user-{number}@solo.example" for number in range(33_000)]
+    await add_users(scenario, "solo", others)
+    invite = scenario.new_invite("sue@solo.example")
+    record = await scenario.send(invite)
+    read = await scenario.store.invitations.read(invite)
+    preview = await scenario.preview(invite)
+    with pytest.raises(Refused) as refused:
+        await scenario.accept(invite, record)
+    [found] = read.blockers
+    assert (found.count, found.kinds) == (33_000, {"user": 33_000})
+    assert [item.id for item in found.items] == others[:50]
+    assert preview.preview.blockers == read.blockers
+    assert refused.value.details["blockers"] == [found.model_dump(mode="json")]
+    assert len(read.model_dump_json()) < 10_000
+    assert len(preview.model_dump_json()) < 10_000
+    await remove_plain_members(scenario, "solo")
+    assert (await scenario.accept(invite, record)).state.accepted
+    assert await scenario.users("solo") == set()
+
+
+async def test_a_change_behind_the_listed_items_changes_the_blocker(
+    scenario: StoreScenario,
+) -> None:
+    """BLK-4, OPS-7: one user who replaces another is a change, too."""
+    await add_users(scenario, "solo", [f"user-{number}@solo.example" for number in range(60)])
+    invite = scenario.new_invite("sue@solo.example")
+    await scenario.send(invite)
+    [before] = (await scenario.store.invitations.read(invite)).blockers
+    assert (await scenario.store.invitations.read(invite)).blockers == (before,)
+    await scenario.store.remedies.remove_user("solo", "user-59@solo.example", Removal.UNLINK, NOON)
+    await add_users(scenario, "solo", ["user-60@solo.example"])
+    [after] = (await scenario.store.invitations.read(invite)).blockers
+    assert (after.count, after.items) == (before.count, before.items)
+    assert after != before
