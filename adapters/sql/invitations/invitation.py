@@ -28,6 +28,7 @@ from adapters.sql.invitations.record import (
     unknown_invitation,
 )
 from adapters.sql.membership import (
+    JOINABLE,
     admins_of,
     current_membership,
     ended_membership,
@@ -256,10 +257,17 @@ class SqlInvitations:
                 store_record(row, invitation)
             return row.record
 
-    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Return whether the invitation is unchanged since `invitation` was recorded (REM-1)."""
+    async def is_reminder_due(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Return whether a reminder of `invitation` is still due (REM-1).
+
+        It is while the invitation is unchanged and its account can be joined.
+        """
         async with reading(self._engine) as session:
-            row = await session.get(InvitationRow, invitation_id)
+            row = await session.scalar(
+                select(InvitationRow)
+                .join(AccountRow, AccountRow.id == InvitationRow.account_id)
+                .where(InvitationRow.invitation_id == invitation_id, JOINABLE)
+            )
             if row is None:
                 return False
             kept = row.record
