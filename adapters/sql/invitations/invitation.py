@@ -1,6 +1,6 @@
 """Invitations in the store: records, acceptances and ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -16,6 +16,7 @@ from activities.invitation import (
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
+from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.claim import claim_invitation, claim_invitations
 from adapters.sql.invitations.preview import build_preview, source_of
 from adapters.sql.invitations.record import (
@@ -48,8 +49,8 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.ledger import credit_of, credit_transfer_ids
-from domain.letter.invitation import InvitationParties
-from domain.manifest import ManifestItem, failed, with_item
+from domain.letter.invitation import LISTED_CHANGES, InvitationParties
+from domain.manifest import Change, Item, Manifest, ManifestItem, failed, with_item
 from domain.money import Money, total
 from domain.preview import loss_notices, staying_notices
 
@@ -234,6 +235,24 @@ class SqlInvitations:
             store_record(row, row.record.model_copy(update=changes))
             return row.record
 
+    async def manifest(self, invitation_id: str) -> Manifest:
+        """Return the stored manifest, without the changes. Raises Refused: `not_found`."""
+        async with reading(self._engine) as session:
+            row = await session.get(InvitationRow, invitation_id)
+            if row is None:
+                raise unknown_invitation(invitation_id)
+            return row.record.manifest
+
+    async def changes(
+        self, invitation_ids: Sequence[str], *, at_most: int | None = None
+    ) -> Mapping[str, Mapping[Item, tuple[Change, ...]]]:
+        """Return the changes of each item that has moved, by invitation (TRF-2, TRF-5).
+
+        All, or `at_most` of each item.
+        """
+        async with reading(self._engine) as session:
+            return await changes_of(session, invitation_ids, at_most=at_most)
+
     async def read(self, invite: Invite) -> InvitationRead:
         """Return the record and the blockers of its acceptance; change nothing (BLK-4)."""
         async with reading(self._engine) as session:
@@ -277,7 +296,8 @@ class SqlInvitations:
         Raises Refused: `conflict`, if the claim was released before the workflow started.
         """
         async with reading(self._engine) as session:
-            if await session.get(InvitationRow, invite.invitation_id) is None:
+            row = await session.get(InvitationRow, invite.invitation_id)
+            if row is None:
                 raise Refused(ErrorCode.CONFLICT, "The invitation was released before it began.")
             target = await require_account(session, invite.account)
             user = await user_or_owner(session, invite.account, invite.invited_by)
@@ -294,6 +314,7 @@ class SqlInvitations:
                 loses=loss_notices(source, invite.email, invite.license),
                 stays=staying_notices(source, invite.email, target.name),
                 collection=target.collection,
+                changes=await _changes(session, row),
             )
             left = await ended_membership(session, invite.invitation_id)
             return await _with_admins(session, parties, invite, target, left) if left else parties
@@ -320,6 +341,14 @@ async def _with_admins(
             "credited": await _credited(session, invite, target.currency),
         }
     )
+
+
+async def _changes(session: AsyncSession, row: InvitationRow) -> Mapping[Item, tuple[Change, ...]]:
+    """Return the changes of the move that a letter lists (TRF-2, TRF-5)."""
+    if not any(item.changed for item in row.record.manifest):
+        return {}
+    found = await changes_of(session, [row.invitation_id], at_most=LISTED_CHANGES)
+    return found[row.invitation_id]
 
 
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:

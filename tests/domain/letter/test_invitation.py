@@ -1,5 +1,6 @@
 """Letters about invitations: readers and facts of each transition (INV, TRF)."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
 from domain.letter.base import Reader
 from domain.letter.invitation import (
+    LISTED_CHANGES,
     AcceptedLetter,
     BlockedLetter,
     HeadsUpLetter,
@@ -85,6 +87,7 @@ def parties(
     stays: tuple[Notice, ...] = (),
     licenses_left: tuple[HeldAddon, ...] = (),
     admins: tuple[Reader, ...] = (),
+    changes: Mapping[Item, tuple[Change, ...]] | None = None,
 ) -> InvitationParties:
     return InvitationParties(
         account_name="Acme",
@@ -93,6 +96,7 @@ def parties(
         stays=stays,
         licenses_left=licenses_left,
         admins=admins,
+        changes=changes or {},
     )
 
 
@@ -107,13 +111,17 @@ def an_accepted(*items: ManifestItem) -> Invitation:
 
 
 def moved_letters(*items: ManifestItem) -> list[MovedLetter]:
-    return [letter for letter in letters_of(an_accepted(*items)) if isinstance(letter, MovedLetter)]
+    """Return the letters about the move; the store has the changes of the items."""
+    kept = tuple(item.model_copy(update={"changes": ()}) for item in items)
+    concerned = parties(changes={item.item: item.changes[:LISTED_CHANGES] for item in items})
+    letters = letters_of(an_accepted(*kept), concerned)
+    return [letter for letter in letters if isinstance(letter, MovedLetter)]
 
 
 def an_item(
     item: Item, status: ItemStatus = MOVED, changes: tuple[Change, ...] = ()
 ) -> ManifestItem:
-    return ManifestItem(item=item, status=status, count=1, changes=changes)
+    return ManifestItem(item=item, status=status, count=1, changed=len(changes), changes=changes)
 
 
 def test_each_change_of_the_blockers_has_its_own_letter() -> None:
@@ -191,6 +199,16 @@ def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
             failed=(Item.CONTACTS,),
         )
     ]
+
+
+def test_a_letter_lists_200_links_and_counts_the_others() -> None:
+    """TRF-5, OPS-7: those of meetings and webinars together."""
+    links = tuple(Change(name=str(id), old=None, new=f"https://x/j/{id}") for id in range(20_000))
+    [letter] = moved_letters(
+        an_item(Item.MEETINGS, changes=links), an_item(Item.WEBINARS, changes=links[:100])
+    )
+    assert letter.links == links[:200]
+    assert letter.more_links == 19_900
 
 
 def test_a_move_without_changes_has_no_letter() -> None:
