@@ -151,7 +151,7 @@ async def test_heartbeats_show_the_progress_in_temporal(world_without_worker: Wo
 
 
 async def test_a_cancelled_move_leaves_its_items_failed(world_without_worker: World) -> None:
-    """OPS-10, TRF-1: what has moved stays moved, and the rest can be moved again."""
+    """OPS-10, TRF-1: the other items stay moved, and a retry moves the failed ones."""
     world = world_without_worker
     request = await a_move(world)
     services = HangingServices(SqlContent(world.store.engine, "meet.example"), tries=1)

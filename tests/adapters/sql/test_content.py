@@ -164,7 +164,7 @@ async def test_two_concurrent_attempts_move_an_item_once(scenario: StoreScenario
 async def test_an_interrupted_move_of_many_meetings_continues(
     scenario: StoreScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TRF-1: what was changed before is neither lost nor listed twice."""
+    """TRF-1: an earlier change is neither lost nor listed twice."""
     ids = [f"{number:03}" for number in range(25)]
     data = {**DATA, "meetings": [{**MEETING, "id": id} for id in ids]}
     invite = await join_without_data(scenario, data=data)
