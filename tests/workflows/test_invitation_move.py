@@ -204,6 +204,7 @@ async def test_an_item_whose_activity_ends_without_a_result_is_failed(
         for _ in range(2):
             await fail_the_move(world, accepted.workflow_id)
         completed = await world.until(JANE, "completed")
+        assert await move_limits(world, accepted.workflow_id) == [2, 26]
         assert completed.with_errors
         assert status(completed, Item.RECORDINGS) is ItemStatus.FAILED
         assert status((await world.stored(JANE)), Item.RECORDINGS) is ItemStatus.FAILED
@@ -215,23 +216,32 @@ async def test_an_item_whose_activity_ends_without_a_result_is_failed(
 
 async def fail_the_move(world: World, workflow_id: str) -> None:
     """End the move that is running from outside, as an operator can."""
-    client = world.temporal.client
-
-    async def running_move() -> str | None:
-        description = await client.get_workflow_handle(workflow_id).describe()
-        for pending in description.raw_description.pending_activities:
-            if pending.activity_type.name == "move_data" and pending.HasField(
-                "last_heartbeat_time"
-            ):
-                return pending.activity_id
-        return None
-
-    activity_id = await eventually(running_move)
+    activity_id = await eventually(lambda: running_move(world, workflow_id))
     assert activity_id
-    handle = client.get_async_activity_handle(
+    handle = world.temporal.client.get_async_activity_handle(
         workflow_id=workflow_id, run_id=None, activity_id=activity_id
     )
     await handle.fail(ApplicationError("ended by an operator", non_retryable=True))
+
+
+async def move_limits(world: World, workflow_id: str) -> list[float]:
+    """Return the hours after which the server ends each move."""
+    history = await world.temporal.client.get_workflow_handle(workflow_id).fetch_history()
+    scheduled = [event.activity_task_scheduled_event_attributes for event in history.events]
+    return [
+        each.schedule_to_close_timeout.ToTimedelta() / timedelta(hours=1)
+        for each in scheduled
+        if each.activity_type.name == "move_data"
+    ]
+
+
+async def running_move(world: World, workflow_id: str) -> str | None:
+    """Return the id of the activity that is moving items, if any."""
+    description = await world.temporal.client.get_workflow_handle(workflow_id).describe()
+    for pending in description.raw_description.pending_activities:
+        if pending.activity_type.name == "move_data" and pending.HasField("last_heartbeat_time"):
+            return pending.activity_id
+    return None
 
 
 async def test_a_person_with_20000_meetings_completes(world: World) -> None:
