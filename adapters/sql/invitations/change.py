@@ -8,11 +8,13 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import MovedItemRow
-from adapters.sql.database.transaction import chunked
 from domain.manifest import Change, Item
 
 BATCH: Final = 500
 """Changes in one transaction and in one row: a few milliseconds on any database."""
+
+_INVITATIONS: Final = 100
+"""Invitations whose changes are read by one statement: at most some megabytes of a list."""
 
 
 async def add_changes(
@@ -44,15 +46,16 @@ async def changes_of(
     found = defaultdict[str, dict[Item, tuple[Change, ...]]](dict)
     name = MovedItemRow.item
     listed = name.endswith(_batch_name("", 0)) if at_most else name.contains("/")
-    for ids in chunked(invitation_ids):
-        rows = await session.scalars(
-            select(MovedItemRow)
+    for start in range(0, len(invitation_ids), _INVITATIONS):
+        ids = invitation_ids[start : start + _INVITATIONS]
+        rows = await session.execute(
+            select(MovedItemRow.invitation_id, name, MovedItemRow.changes)
             .where(MovedItemRow.invitation_id.in_(ids), listed)
             .order_by(MovedItemRow.invitation_id, name)
         )
-        for row in rows:
-            item, changes = Item(row.item.partition("/")[0]), found[row.invitation_id]
-            changes[item] = (*changes.get(item, ()), *row.changes[:at_most])
+        for invitation_id, batch, changes in rows:
+            item, earlier = Item(batch.partition("/")[0]), found[invitation_id]
+            earlier[item] = (*earlier.get(item, ()), *changes[:at_most])
     return found
 
 
