@@ -163,6 +163,7 @@ class Activities:
             self.invitations.preview_invitation,
             self.invitations.authorize_admin,
             self.moves.move_data,
+            self.moves.fail_items,
             self.refunds.book_refund,
             self.refunds.read_refund,
             self.refunds.plan_lookups,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityConfig, LocalActivityConfig
+from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
 
 STORE = ActivityConfig(
     # A transaction takes milliseconds. This is the delay of the retry after a worker was killed.
@@ -64,10 +64,24 @@ MOVE = ActivityConfig(
     start_to_close_timeout=timedelta(hours=1),
     # The activity heartbeats every five seconds, so a killed worker is detected.
     heartbeat_timeout=timedelta(seconds=20),
+    # An attempt that goes on after a cancellation could still report its items.
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     # Each failure carries the delay before the next attempt, until the limit (TRF-1).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
 )
 """The move of a person's data to another account."""
+
+
+def move(summary: str, retried_for: timedelta = timedelta(0)) -> ActivityConfig:
+    """Return the options of a move whose items are retried for that time.
+
+    Two hours later it ends whatever the cause, for example a worker that ends at each attempt
+    (TRF-1): then its items are failed.
+    """
+    return MOVE | ActivityConfig(
+        schedule_to_close_timeout=retried_for + timedelta(hours=2), summary=summary
+    )
+
 
 SLICE = ActivityConfig(
     # Half a minute of work; much longer on an overloaded server.

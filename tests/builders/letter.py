@@ -244,6 +244,7 @@ def a_move(
     links: tuple[Change, ...] = (),
     settings: tuple[Change, ...] = (),
     failed: tuple[Item, ...] = (),
+    more_links: int = 0,
 ) -> MovedLetter:
     return MovedLetter(
         id="x",
@@ -252,6 +253,7 @@ def a_move(
         links=links,
         settings=settings,
         failed=failed,
+        more_links=more_links,
     )
 
 

@@ -659,6 +659,25 @@ def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...
         assert each in text
 
 
+@pytest.mark.parametrize(
+    ("language", "more", "expected"),
+    [
+        ("en", 0, ()),
+        ("en", 1, ("3 of your meetings", "1 more is not listed here. You find its new link")),
+        ("en", 19_800, ("19800 more are not listed here. You find their new links",)),
+        ("de", 1, ("3 Ihrer Meetings", "1 weiteres steht nicht in dieser Liste.")),
+        ("de", 19_800, ("19800 weitere stehen nicht in dieser Liste.",)),
+    ],
+)
+def test_a_move_letter_counts_the_links_that_it_does_not_list(
+    language: str, more: int, expected: tuple[str, ...]
+) -> None:
+    """TRF-5, OPS-7: and says where they are."""
+    text = render_letter(a_move(a_reader(language), links=LINKS, more_links=more)).text
+    assert all(each in text for each in expected)
+    assert ("not listed" in text or "nicht in dieser Liste" in text) == (more > 0)
+
+
 def test_a_move_without_failures_mentions_none() -> None:
     """TRF-1: nor links when none has changed."""
     text = render_letter(a_move(a_reader(), settings=SETTINGS)).text
