@@ -18,6 +18,7 @@ from domain.refund import (
     ConvertRefund,
     Refund,
     RefundState,
+    RefundSummary,
     RetryRefund,
     StartRefund,
 )
@@ -68,14 +69,14 @@ class RefundClient:
         return await self._update(refund_id, RefundWorkflow.close, CloseRefund(reason=reason))
 
     async def _update(
-        self, refund_id: str, update: UpdateMethodMultiParam[..., Refund], argument: Value
+        self, refund_id: str, update: UpdateMethodMultiParam[..., RefundSummary], argument: Value
     ) -> Refund:
-        return await self._caller.update(
-            await self.refunds.latest(refund_id), update, [argument], _refuse_closed
-        )
+        kept = await self.refunds.latest(refund_id)
+        await self._caller.update(kept, update, [argument], _refuse_closed)
+        return await self.refunds.latest(refund_id)
 
     @property
-    def _caller(self) -> WorkflowCaller[Refund, RefundWorkflow, Refund]:
+    def _caller(self) -> WorkflowCaller[Refund, RefundWorkflow, RefundSummary]:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
@@ -129,7 +130,7 @@ class RefundClient:
         )
 
 
-def _handle(client: Client, kept: Refund) -> WorkflowHandle[RefundWorkflow, Refund]:
+def _handle(client: Client, kept: Refund) -> WorkflowHandle[RefundWorkflow, RefundSummary]:
     return client.get_workflow_handle_for(RefundWorkflow.run, kept.workflow_id)
 
 

@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.manifest import GIVE_UP_AFTER, Manifest, failed, unfinished, with_running_items
     from domain.preview import Preview
     from domain.quote import RecordedQuote
-    from domain.refund import Refund, RefundPlan, StartRefund
+    from domain.refund import Refund, RefundPlan, RefundSummary, StartRefund
     from workflows.invitation_details import InvitationLifecycle
     from workflows.lifecycle import refusal_from
     from workflows.options import MOVE, READ, STORE, mail
@@ -132,7 +132,7 @@ class InvitationCompletion:
 
         A refund may also change while no workflow of it runs (REF-6).
         """
-        stored = await self._refund_result(StartRefund(plan=plan))
+        stored: Refund | RefundSummary | None = await self._refund_result(StartRefund(plan=plan))
         for pause in chain(REFUND_RESTARTED_AFTER, repeat(REFUND_RESTARTED_AFTER[-1])):
             if stored and stored.state.finished:
                 return
@@ -146,7 +146,7 @@ class InvitationCompletion:
             if not stored.state.finished:
                 stored = await self._refund_result(StartRefund(plan=plan, carried=stored))
 
-    async def _refund_result(self, start: StartRefund) -> Refund | None:
+    async def _refund_result(self, start: StartRefund) -> RefundSummary | None:
         """Return the finished refund; None if it was ended from outside or runs already."""
         try:
             return await workflow.execute_child_workflow(
