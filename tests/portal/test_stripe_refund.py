@@ -4,18 +4,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 import stripe
 from pydantic import SecretStr
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.api.workflowservice.v1 import PauseActivityRequest
 from temporalio.testing import WorkflowEnvironment
 
+from adapters.sql.database.schema import RefundRow
+from adapters.sql.database.transaction import writing
 from domain.attention import AttentionCase
 from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
@@ -67,16 +67,18 @@ class StripeWorld:
         assert accepted.settlement.refund_id is not None
         return accepted.settlement.refund_id
 
-    async def pause_request(self, refund: Refund) -> None:
-        """Pause the request to Stripe, which a jump of the clock would repeat a thousand times."""
-        client = self.world.temporal.client
-        await client.workflow_service.pause_activity(
-            PauseActivityRequest(
-                namespace=client.namespace,
-                execution=WorkflowExecution(workflow_id=refund.workflow_id),
-                type="request_refund",
-            )
-        )
+    async def restart_with(self, refund: Refund, **dates: object) -> None:
+        """Restart the refund with these dates of its plan.
+
+        A jump of the clock would repeat a request without an answer a thousand times.
+        """
+        world = self.world
+        for workflow_id in ((await world.show(JANE)).workflow_id, refund.workflow_id):
+            await world.temporal.client.get_workflow_handle(workflow_id).terminate("by hand")
+        async with writing(world.store.engine) as session:
+            row = await session.get_one(RefundRow, refund.refund_id)
+            row.ordered = row.ordered.model_copy(update=dates)
+        await world.refunds.restart(refund)
 
     async def attention(self, at: datetime | None = None) -> dict[str, AttentionCase]:
         """Return the cases of the operators' list, by kind."""
@@ -281,9 +283,10 @@ async def test_a_refund_whose_request_is_never_answered_is_overdue_and_can_be_cl
     refund = await stripe_world.until(refund_id, RefundState.REQUESTED)
     listed = await stripe_world.attention(refund.requested_at + timedelta(days=1))
     assert set(listed) == {"refund_not_requested"}
-    plan = await world.store.refunds.plan_of(refund_id)
-    await stripe_world.pause_request(refund)
-    await world.clock.go_to(refund.workflow_id, plan.overdue_from)
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    await stripe_world.restart_with(
+        refund, lookups=(soon,), overdue_from=soon + timedelta(seconds=2)
+    )
     overdue = await stripe_world.until(refund_id, RefundState.OVERDUE)
     assert overdue.parts[0].state is PartState.REQUESTED
     assert overdue.lookup_failure is not None
@@ -292,7 +295,6 @@ async def test_a_refund_whose_request_is_never_answered_is_overdue_and_can_be_cl
         closed = await world.refunds.close(refund_id, "sent by cheque")
     assert closed.may_arrive_late
     stripe_world.server.failing = None
-    await world.until(JANE, "completed")
     await world.clock.pass_time(f"watch/{refund_id}", WEEK)
     assert "POST /v1/refunds" not in stripe_world.server.requests
     assert (await world.refunds.show(refund_id)).state is RefundState.CLOSED
