@@ -197,30 +197,44 @@ SHORT = 45.0
 async def test_a_refund_is_overdue_on_time_and_can_be_closed_while_stripe_is_unavailable(
     stripe_world: StripeWorld,
 ) -> None:
-    """OPS-3, REF-3: unavailable from the third business day on."""
+    """OPS-3, REF-3: neither waits for the look-up that is being retried."""
+    world = stripe_world.world
+    refund = await stripe_world.refund()
+    stripe_world.server.failing = UNAVAILABLE
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    overdue_from = soon + timedelta(seconds=2)
+    await stripe_world.restart_with(refund, lookups=(soon,), overdue_from=overdue_from)
+    overdue = await stripe_world.until(refund.refund_id, RefundState.OVERDUE)
+    assert timedelta() <= overdue.journal[-1].at - overdue_from < OVERDUE_AT_ONCE
+    await world.mailed("refund_overdue", JANE)
+    assert set(await stripe_world.attention()) == {"refund_overdue"}
+    async with asyncio.timeout(SHORT):
+        closed = await world.refunds.close(refund.refund_id, "sent by cheque")
+    assert closed.state is RefundState.CLOSED
+    assert await stripe_world.attention() == {}
+    assert await world.audit() == ()
+
+
+async def test_a_look_up_without_an_answer_for_an_hour_is_shown_to_operators(
+    stripe_world: StripeWorld,
+) -> None:
+    """OPS-3: the next planned look-up follows."""
     world = stripe_world.world
     refund = await stripe_world.refund()
     stripe_world.server.failing = UNAVAILABLE
     plan = await world.store.refunds.plan_of(refund.refund_id)
-    await world.clock.go_to(refund.workflow_id, plan.lookups[0] + timedelta(hours=2))
+    await world.clock.go_to(refund.workflow_id, plan.lookups[0] + timedelta(hours=1, minutes=5))
     failing = await eventually(
         lambda: world.refunds.show(refund.refund_id), until=lambda refund: refund.lookup_failure
     )
     assert failing.state is RefundState.PROCESSING
     assert "does not answer (1 of 1 payments)" in await stripe_world.details(refund)
-    await world.clock.go_to(refund.workflow_id, plan.overdue_from)
-    overdue = await stripe_world.until(refund.refund_id, RefundState.OVERDUE)
-    late = overdue.journal[-1].at - plan.overdue_from
-    assert timedelta() <= late < OVERDUE_AT_ONCE
-    await world.mailed("refund_overdue", JANE)
-    assert set(await stripe_world.attention()) == {"refund_overdue", "refund_lookup_failing"}
-    async with asyncio.timeout(SHORT):
-        closed = await world.refunds.close(refund.refund_id, "sent by cheque")
-    assert closed.state is RefundState.CLOSED
-    assert closed.lookup_failure is None
+    assert set(await stripe_world.attention()) == {"refund_lookup_failing"}
+    stripe_world.server.failing = None
+    await stripe_world.report(refund, "succeeded")
+    settled = await stripe_world.until(refund.refund_id, RefundState.SETTLED)
+    assert settled.lookup_failure is None
     await world.until(JANE, "completed")
-    assert await stripe_world.attention() == {}
-    assert await world.audit() == ()
 
 
 async def test_a_conversion_waits_shortly_for_stripe_and_is_refused_without_its_answer(
