@@ -40,10 +40,11 @@ class StripeWorld:
         """Return Jane's refund, which Stripe has accepted."""
         return await self.until(await self.accepted(), RefundState.PROCESSING)
 
-    async def accepted(self) -> str:
+    async def accepted(self, payment_id: str | None = None) -> str:
         """Accept for Jane, who has paid by card at Stripe; return the id of her refund."""
         today = datetime.now(ZoneInfo("Europe/Berlin")).date()
-        payment = {"id": await self.server.paid(20000), "method": "card", "amount": "200.00"}
+        payment_id = payment_id or await self.server.paid(20000)
+        payment = {"id": payment_id, "method": "card", "amount": "200.00"}
         await self.world.imported(
             "jane-pro",
             plan="pro",
@@ -256,6 +257,26 @@ async def test_a_conversion_waits_shortly_for_stripe_and_is_refused_without_its_
     assert await world.refunds.show(refund.refund_id) == failed
     stripe_world.server.failing = None
     assert (await world.refunds.convert(refund.refund_id)).state is RefundState.CONVERTED
+    assert await world.audit() == ()
+
+
+async def test_a_retry_without_an_answer_continues_in_the_background(
+    stripe_world: StripeWorld,
+) -> None:
+    """REF-4, REF-5, OPS-3: the new request may have been carried out, so it is not given up."""
+    world = stripe_world.world
+    refund_id = await stripe_world.accepted("pi_unknown")
+    await stripe_world.until(refund_id, RefundState.FAILED)
+    stripe_world.server.failing = UNAVAILABLE
+    async with asyncio.timeout(SHORT):
+        retried = await world.refunds.retry(refund_id)
+    assert retried.state is RefundState.PROCESSING
+    [part] = retried.parts
+    assert (part.state, part.attempt) == (PartState.REQUESTED, 2)
+    stripe_world.server.failing = None
+    failed = await stripe_world.until(refund_id, RefundState.FAILED)
+    assert failed.parts[0].attempt == 2
+    assert (await world.refunds.convert(refund_id)).state is RefundState.CONVERTED
     assert await world.audit() == ()
 
 
