@@ -349,7 +349,7 @@ async def test_a_cancelled_watch_continues(world_with_fault: WorldWithFault) -> 
 
 
 async def test_a_reset_refund_continues_from_the_stored_record(world: World) -> None:
-    """REF-2, REF-5: what the provider and the operators decided is not lost."""
+    """REF-2, REF-5: no decision of the provider or an operator is lost."""
     await a_paying_owner(world, refundable=False)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
