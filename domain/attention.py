@@ -22,6 +22,10 @@ class AttentionKind(StrEnum):
     """A refund that the provider has failed, with no decision yet (REF-4)."""
     REFUND_NOT_REVERSED = "refund_not_reversed"
     """A refund that arrived after its conversion to credit, which is used already (REF-4)."""
+    REFUND_LOOKUP_FAILING = "refund_lookup_failing"
+    """A refund whose status the provider does not report; look-ups continue (OPS-3)."""
+    REFUND_NOT_REQUESTED = "refund_not_requested"
+    """A refund whose request has had no answer for a day (OPS-3)."""
     CREDIT_LEFT_BEHIND = "credit_left_behind"
     """Credit of a closed account that could not move to another currency (QUO-6)."""
     MOVE_FAILED = "move_failed"
@@ -47,7 +51,7 @@ def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]
     if refund.state is RefundState.OVERDUE:
         yield _case_of(
             AttentionKind.REFUND_OVERDUE,
-            refund.journal[-1].at,
+            refund.entered_at,
             plan,
             f"{_text(refund.amount_open)} to {payee} should have arrived by"
             f" {refund.arrives_between[1]}.",
@@ -56,7 +60,7 @@ def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]
         reason = f": {refund.failure}" if refund.failure else ""
         yield _case_of(
             AttentionKind.REFUND_FAILED,
-            refund.journal[-1].at,
+            refund.entered_at,
             plan,
             f"{_text(refund.failed)} to {payee} could not be returned{reason}.",
         )
@@ -68,6 +72,23 @@ def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]
             f"{_text(late.amount)} to {payee} has arrived after it was credited,"
             " and the credit has been used already.",
         )
+    if failing := refund.lookup_failure:
+        yield _case_of(
+            AttentionKind.REFUND_LOOKUP_FAILING,
+            failing.since,
+            plan,
+            f"The status of {_text(refund.amount_open)} to {payee} is not known: {failing.reason}.",
+        )
+
+
+def case_of_unanswered_request(plan: RefundPlan, refund: Refund) -> AttentionCase:
+    """Return the case of a refund that the provider has not accepted or refused."""
+    return _case_of(
+        AttentionKind.REFUND_NOT_REQUESTED,
+        refund.requested_at,
+        plan,
+        f"The request of {_text(refund.amount)} to {masked(plan.payee)} has no answer.",
+    )
 
 
 def case_of_credit(account: str, credit: Money, since: AwareDatetime) -> AttentionCase:

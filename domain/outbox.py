@@ -116,7 +116,7 @@ class FollowUp(Value):
     """The time at which the row was written, by the clock of the machine."""
 
 
-_STILL_CURRENT_AFTER = frozenset({"resend", "remind", "request_cancel"})
+_STILL_CURRENT_AFTER = frozenset({"resend", "remind", "cancel_requested"})
 """Events after which a letter about the record is still true."""
 
 

@@ -58,7 +58,7 @@ class InvitationMachine(LifecycleMachine):
         _.ACCEPTED.to(_.COMPLETED) | _.REFUNDING.to(_.COMPLETED) | _.TRANSFERRING.to(_.COMPLETED)
     )
 
-    request_cancel = _.ACCEPTED.to.itself() | _.REFUNDING.to.itself() | _.TRANSFERRING.to.itself()
+    cancel_requested = _.ACCEPTED.to.itself() | _.REFUNDING.to.itself() | _.TRANSFERRING.to.itself()
 
     updates = ("accept", "decline", "revoke", "resend")
     other_updates = {
@@ -94,7 +94,7 @@ class InvitationMachine(LifecycleMachine):
         "refund": "the settlement",
         "transfer": "the settlement",
         "complete": "the settlement and the move",
-        "request_cancel": "an operator, in Temporal",
+        "cancel_requested": "a cancellation in Temporal",
     }
     refusals = {
         InvitationState.ANNOUNCED: ErrorCode.NOT_PENDING,

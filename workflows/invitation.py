@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import ENGINE, INVITEE, OPERATOR
     from domain.preview import Preview
     from states.invitation import initial_record
-    from workflows.cancellation import run_despite_cancellation
+    from workflows.cancellation import uncancelled
     from workflows.invitation_blockers import InvitationBlockers
     from workflows.invitation_completion import InvitationCompletion
     from workflows.invitation_details import InvitationLifecycle
@@ -83,7 +83,7 @@ class InvitationWorkflow:
         await self._wait_for_end()
         self._mail.cancel()
         if self._invitation.state.accepted and not self._invitation.state.final:
-            await run_despite_cancellation(self._complete, self._completion.record_cancellation)
+            await uncancelled(self._complete(), self._completion.cancel_requested)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._invitation
 
@@ -98,7 +98,8 @@ class InvitationWorkflow:
             try:
                 await self._wait_for_next_step()
             except (asyncio.CancelledError, ActivityError) as failure:
-                if not is_cancelled_exception(failure):
+                # The eviction from a worker's cache has no reason.
+                if workflow.cancellation_reason() is None or not is_cancelled_exception(failure):
                     raise
                 await self._cancel()
 

@@ -41,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.preview import Preview
     from domain.quote import RecordedQuote
-    from domain.refund import Refund, RefundPlan, StartRefund
+    from domain.refund import Refund, RefundPlan, RefundSummary, StartRefund
     from workflows.invitation_details import InvitationLifecycle
     from workflows.move import move_items, running
     from workflows.options import READ, STORE
@@ -72,11 +72,12 @@ class CarriedCompletion(TypedDict):
 class InvitationCompletion:
     """The binding quote, the acceptance, and the steps that follow it."""
 
-    __slots__ = ("_lifecycle", "_quote", "_retry_lock")
+    __slots__ = ("_cancellation", "_lifecycle", "_quote", "_retry_lock")
 
     def __init__(self, lifecycle: InvitationLifecycle, carried: CarriedInvitation | None) -> None:
         self._lifecycle = lifecycle
         self._quote = carried.quote if carried else None
+        self._cancellation: asyncio.Task[None] | None = None
         self._retry_lock = asyncio.Lock()
 
     def carried(self) -> CarriedCompletion:
@@ -136,7 +137,7 @@ class InvitationCompletion:
 
         A refund may also change while no workflow of it runs (REF-6).
         """
-        stored = await self._refund_result(StartRefund(plan=plan))
+        stored: Refund | RefundSummary | None = await self._refund_result(StartRefund(plan=plan))
         for pause in chain(REFUND_RESTARTED_AFTER, repeat(REFUND_RESTARTED_AFTER[-1])):
             if stored and stored.state.finished:
                 return
@@ -150,7 +151,7 @@ class InvitationCompletion:
             if not stored.state.finished:
                 stored = await self._refund_result(StartRefund(plan=plan, carried=stored))
 
-    async def _refund_result(self, start: StartRefund) -> Refund | None:
+    async def _refund_result(self, start: StartRefund) -> RefundSummary | None:
         """Return the finished refund; None if it was ended from outside or runs already."""
         try:
             return await workflow.execute_child_workflow(
@@ -216,8 +217,11 @@ class InvitationCompletion:
                 self._lifecycle.next_record("complete", by=ENGINE, with_errors=with_errors)
             )
 
-    async def record_cancellation(self) -> None:
+    def cancel_requested(self) -> None:
         """Record that a cancellation was requested in Temporal, and continue (OPS-10)."""
+        self._cancellation = asyncio.create_task(self._record_cancellation())
+
+    async def _record_cancellation(self) -> None:
         async with self._lifecycle.update_lock:
             await self.record_cancellation_locked()
 
@@ -226,6 +230,6 @@ class InvitationCompletion:
         if not self._lifecycle.record.state.final:
             await self._lifecycle.write(
                 self._lifecycle.next_record(
-                    "request_cancel", by=OPERATOR, note="It is accepted, so it continues."
+                    "cancel_requested", by=OPERATOR, note="It is accepted, so it continues."
                 )
             )

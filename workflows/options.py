@@ -28,6 +28,13 @@ BILLING = ActivityConfig(
 """A request to the payment provider."""
 
 
+LOOKUP_WITHIN = timedelta(hours=1)
+"""The time for a planned look-up at the payment provider; the next planned one follows anyway."""
+
+ANSWER_WITHIN = timedelta(seconds=10)
+"""The time that a request of an operator waits for the payment provider."""
+
+
 def billing_queue(task_queue: str) -> str:
     """Return the task queue of requests to the payment provider, which limits their rate."""
     return f"{task_queue}-billing"

@@ -263,6 +263,7 @@ def test_a_refund_has_every_member_of_the_contract(
         "settled_at": None,
         "failure": "expired_or_canceled_card",
         "not_reversed": None,
+        "lookup_failure": None,
         "allowed": ["convert", "retry", "close"],
     }
     [part] = shown["parts"]

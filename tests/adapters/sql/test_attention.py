@@ -6,11 +6,17 @@ from domain.attention import AttentionKind
 from domain.invitation import Invite
 from domain.journal import JournalEntry
 from domain.manifest import Item, ItemStatus, ManifestItem
-from domain.refund import LateSuccess, PartState, Refund, RefundState
+from domain.refund import LateSuccess, LookupFailure, PartState, Refund, RefundState
 from domain.remedy import Removal
 from tests.builders.account import ACME, NOON, account, directory, eur, user
 from tests.builders.invitation import StoreScenario
-from tests.builders.refund import ACCEPTED_AT, accept_as_owner, request_refund, with_part_states
+from tests.builders.refund import (
+    ACCEPTED_AT,
+    accept_as_owner,
+    book,
+    request_refund,
+    with_part_states,
+)
 
 DAY = timedelta(days=1)
 
@@ -26,9 +32,9 @@ def refund_since(refund: Refund, state: RefundState, days: int, **changes: objec
 async def test_a_refund_is_listed_while_it_is_overdue_or_failed(scenario: StoreScenario) -> None:
     """REF-3, REF-4: with the open amount and the reason."""
     order, refund = await request_refund(scenario)
-    assert await scenario.store.attention.cases() == []
+    assert await scenario.store.attention.cases(ACCEPTED_AT) == []
     overdue = refund_since(refund, RefundState.OVERDUE, 7)
-    await scenario.store.refunds.book(order, overdue, ACCEPTED_AT + 7 * DAY)
+    await book(scenario, overdue, ACCEPTED_AT + 7 * DAY)
     [case] = await scenario.store.attention.cases()
     assert case.kind is AttentionKind.REFUND_OVERDUE
     assert (case.id, case.account) == (order.refund_id, "acme")
@@ -40,33 +46,62 @@ async def test_a_refund_is_listed_while_it_is_overdue_or_failed(scenario: StoreS
         8,
         failure="declined",
     )
-    await scenario.store.refunds.book(order, failed, ACCEPTED_AT + 8 * DAY)
+    await book(scenario, failed, ACCEPTED_AT + 8 * DAY)
     [case] = await scenario.store.attention.cases()
     assert case.kind is AttentionKind.REFUND_FAILED
     assert case.message == "10.00 EUR to p…@paid.example could not be returned: declined."
     settled = refund_since(
         with_part_states(failed, PartState.SUCCEEDED, PartState.SUCCEEDED), RefundState.SETTLED, 9
     )
-    await scenario.store.refunds.book(order, settled, ACCEPTED_AT + 9 * DAY)
+    await book(scenario, settled, ACCEPTED_AT + 9 * DAY)
     assert await scenario.store.attention.cases() == []
 
 
 async def test_a_late_success_is_listed_until_it_is_reversed(scenario: StoreScenario) -> None:
     """REF-4: in any state of the refund."""
-    order, refund = await request_refund(scenario)
+    _, refund = await request_refund(scenario)
     converted = refund_since(
         with_part_states(refund, PartState.CONVERTED, PartState.CONVERTED),
         RefundState.CONVERTED,
         5,
         not_reversed=LateSuccess(at=ACCEPTED_AT + 6 * DAY, amount=eur("30.00")),
     )
-    await scenario.store.refunds.book(order, converted, ACCEPTED_AT + 6 * DAY)
+    await book(scenario, converted, ACCEPTED_AT + 6 * DAY)
     [case] = await scenario.store.attention.cases()
     assert case.kind is AttentionKind.REFUND_NOT_REVERSED
     assert case.since == ACCEPTED_AT + 6 * DAY
     assert case.message.startswith("30.00 EUR to p…@paid.example has arrived after")
     resolved = converted.model_copy(update={"not_reversed": None})
-    await scenario.store.refunds.book(order, resolved, ACCEPTED_AT + 7 * DAY)
+    await book(scenario, resolved, ACCEPTED_AT + 7 * DAY)
+    assert await scenario.store.attention.cases() == []
+
+
+async def test_a_refund_whose_request_has_no_answer_is_listed_after_a_day(
+    scenario: StoreScenario,
+) -> None:
+    """OPS-3: even if its workflow cannot start, for whatever cause."""
+    order, _ = await request_refund(scenario)
+    cases = scenario.store.attention.cases
+    assert await cases(ACCEPTED_AT + DAY - timedelta(seconds=1)) == []
+    [case] = await cases(ACCEPTED_AT + DAY)
+    assert (case.kind, case.id) == (AttentionKind.REFUND_NOT_REQUESTED, order.refund_id)
+    assert case.since == ACCEPTED_AT
+    assert case.message == "The request of 40.00 EUR to p…@paid.example has no answer."
+
+
+async def test_a_refund_is_listed_while_its_look_ups_fail(scenario: StoreScenario) -> None:
+    """OPS-3: a revoked key, or a refund that the provider does not know."""
+    _, refund = await request_refund(scenario)
+    failure = LookupFailure(since=ACCEPTED_AT + DAY, reason="api_key_refused (2 of 2 payments)")
+    failing = refund_since(refund, RefundState.PROCESSING, 0, lookup_failure=failure)
+    await book(scenario, failing, ACCEPTED_AT + DAY)
+    [case] = await scenario.store.attention.cases()
+    assert (case.kind, case.since) == (AttentionKind.REFUND_LOOKUP_FAILING, failure.since)
+    assert case.message == (
+        "The status of 40.00 EUR to p…@paid.example is not known:"
+        " api_key_refused (2 of 2 payments)."
+    )
+    await book(scenario, failing.model_copy(update={"lookup_failure": None}), ACCEPTED_AT + 2 * DAY)
     assert await scenario.store.attention.cases() == []
 
 
@@ -74,7 +109,7 @@ async def test_credit_that_stays_behind_is_listed(scenario: StoreScenario) -> No
     """QUO-3, QUO-6: in another currency it stays on the closed account."""
     await scenario.store.directory.import_(directory({**ACME, "currency": "USD"}))
     await accept_as_owner(scenario, credit="7.00")
-    [case] = await scenario.store.attention.cases()
+    [case] = await scenario.store.attention.cases(ACCEPTED_AT)
     assert case.kind is AttentionKind.CREDIT_LEFT_BEHIND
     assert (case.account, case.id, case.since) == ("paid", "paid", ACCEPTED_AT)
     # The balance, and the part of the plan that was paid from credit.
@@ -135,7 +170,7 @@ async def test_the_oldest_case_is_listed_first(scenario: StoreScenario) -> None:
     """OPS-5: across the kinds of cases."""
     order, refund = await request_refund(scenario)
     overdue = refund_since(refund, RefundState.OVERDUE, 7)
-    await scenario.store.refunds.book(order, overdue, ACCEPTED_AT + 7 * DAY)
+    await book(scenario, overdue, ACCEPTED_AT + 7 * DAY)
     await scenario.store.directory.import_(
         directory(account("gone", plan="pro", state="closed", credit="9.00"))
     )
