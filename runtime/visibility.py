@@ -1,4 +1,4 @@
-"""Running invitations, listed by Temporal's visibility (REM-1)."""
+"""Searches in Temporal's visibility, among them the running invitations (REM-1)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,36 @@ from workflows.invitation import InvitationWorkflow
 from workflows.search_attribute import LIFECYCLE_STATE, QUIET_SINCE
 
 PAGE_SIZE: Final = 500
+
+
+def on_queue(task_queue: str, query: str) -> str:
+    """Return `query` for one task queue only; another one belongs to another store."""
+    quoted = task_queue.replace("'", "''")
+    return f"TaskQueue = '{quoted}' AND {query}"
+
+
+@dataclass(frozen=True)
+class View:
+    """A list of workflows that operators need; the UI keeps views in the browser alone."""
+
+    name: str
+    query: str
+
+
+STUCK: Final = "TemporalReportedProblems IS NOT NULL"
+"""The workflows whose task fails repeatedly."""
+
+VIEWS: Final = tuple(
+    View(name, f'{condition} AND ExecutionStatus = "Running"')
+    for name, condition in (
+        ("Pending invitations", 'WorkflowType = "Invitation" AND LifecycleState = "pending"'),
+        ("Blocked invitations", 'WorkflowType = "Invitation" AND LifecycleState = "blocked"'),
+        ("Refunds overdue", 'WorkflowType = "Refund" AND LifecycleState = "overdue"'),
+        ("Refunds failed", 'WorkflowType = "Refund" AND LifecycleState = "failed"'),
+        ("Orders failing", 'WorkflowType = "AddonPurchase" AND LifecycleState = "payment_failed"'),
+        ("Stuck workflows", STUCK),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +64,10 @@ class InvitationVisibility:
 
     def _query(self, quiet_before: datetime | None) -> str:
         states = ", ".join(f"'{state}'" for state in sorted(REMINDABLE))
-        queue = self.task_queue.replace("'", "''")
-        query = (
+        query = on_queue(
+            self.task_queue,
             "WorkflowType = 'Invitation' AND ExecutionStatus = 'Running'"
-            f" AND TaskQueue = '{queue}' AND {LIFECYCLE_STATE.name} IN ({states})"
+            f" AND {LIFECYCLE_STATE.name} IN ({states})",
         )
         if quiet_before is None:
             return query

@@ -1,6 +1,7 @@
 """The cases of the operators' list that the store knows (OPS-5)."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -12,14 +13,17 @@ from adapters.sql.database.schema import (
     BalanceRow,
     InvitationRow,
     MembershipRow,
+    OutboxRow,
     RefundRow,
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
+from adapters.sql.outbox import NO_SEARCH, follow_up
 from domain.account import Role
 from domain.attention import AttentionCase, case_of_credit, cases_of_move, cases_of_refund
 from domain.ledger import credit_of
 from domain.money import rounded
+from domain.outbox import REPORTED_AFTER, case_of_follow_up
 from domain.refund import RefundState
 
 _ZERO: Final = Decimal(0)
@@ -85,9 +89,20 @@ async def _move_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
             yield case
 
 
+async def _outbox_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """Yield the rows that were given up, or that have waited for a day (OPS-1)."""
+    old = OutboxRow.created_at <= datetime.now(UTC) - REPORTED_AFTER
+    rows = await session.scalars(
+        select(OutboxRow).where(NO_SEARCH, or_(OutboxRow.given_up.is_(True), old))
+    )
+    for row in rows:
+        yield case_of_follow_up(follow_up(row))
+
+
 _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
     _refund_cases,
     _credit_cases,
     _move_cases,
+    _outbox_cases,
 )
 """One query for each kind of case."""

@@ -34,6 +34,9 @@ from domain.outbox import (
 
 _WAITING = OutboxRow.given_up.is_(False)
 
+NO_SEARCH = OutboxRow.kind != FollowUpKind.SWEEP
+"""The rows without the repeated searches, which are never done."""
+
 
 class SqlOutbox:
     """The rows that have not been carried out yet."""
@@ -58,7 +61,7 @@ class SqlOutbox:
             rows = list(await session.scalars(due.with_for_update(skip_locked=True)))
             for row in rows:
                 row.due_at, row.attempts = now + lasts, row.attempts + 1
-            return [_follow_up(row) for row in rows]
+            return [follow_up(row) for row in rows]
 
     async def done(self, row: FollowUp) -> None:
         """Delete a row that was carried out."""
@@ -124,7 +127,7 @@ class SqlOutbox:
         """Return the row of a letter that has not been sent, if any."""
         async with reading(self._engine) as session:
             row = await session.scalar(select(OutboxRow).where(OutboxRow.key == letter_id))
-            return _follow_up(row) if row else None
+            return follow_up(row) if row else None
 
     async def is_current(self, version: RecordVersion) -> bool:
         """Return whether the record has not changed since in a way that outdates a letter."""
@@ -132,26 +135,36 @@ class SqlOutbox:
             row = await _record(session, version)
             return row is not None and still_current(version, row.record.journal)
 
+    async def listed(self) -> list[FollowUp]:
+        """Return the rows that have not been carried out, the oldest first."""
+        async with reading(self._engine) as session:
+            rows = select(OutboxRow).where(NO_SEARCH).order_by(OutboxRow.number)
+            return [follow_up(row) for row in await session.scalars(rows)]
+
     async def discard(self, number: int) -> bool:
         """Delete a row that will not be carried out any more; return whether it existed."""
         async with writing(self._engine) as session:
-            row = await session.get(OutboxRow, number)
-            if row is None:
-                return False
-            await session.delete(row)
-            return True
+            discarded = await session.scalar(
+                delete(OutboxRow)
+                .where(OutboxRow.number == number, NO_SEARCH)
+                .returning(OutboxRow.number)
+            )
+            return discarded is not None
 
     async def retry(self, number: int) -> bool:
         """Make a row due now, also one that was given up; return whether it exists."""
         async with writing(self._engine) as session:
-            row = await session.get(OutboxRow, number)
-            if row is None:
-                return False
-            row.due_at, row.given_up = datetime.now(UTC), False
-            return True
+            retried = await session.scalar(
+                update(OutboxRow)
+                .where(OutboxRow.number == number, NO_SEARCH)
+                .values(due_at=datetime.now(UTC), given_up=False)
+                .returning(OutboxRow.number)
+            )
+            return retried is not None
 
 
-def _follow_up(row: OutboxRow) -> FollowUp:
+def follow_up(row: OutboxRow) -> FollowUp:
+    """Return the row as the domain knows it."""
     return FollowUp(
         number=row.number,
         kind=FollowUpKind(row.kind),
@@ -164,6 +177,9 @@ def _follow_up(row: OutboxRow) -> FollowUp:
         attempts=row.attempts,
         at=row.at,
         since=row.created_at,
+        due_at=row.due_at,
+        failure=row.failure,
+        given_up=row.given_up,
     )
 
 

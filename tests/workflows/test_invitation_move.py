@@ -1,5 +1,6 @@
 """Tests of the move after an acceptance, with services that fail (TRF)."""
 
+import shlex
 from datetime import timedelta
 
 from activities.move import ItemMoved, MoveItem, UnmovableItem
@@ -111,7 +112,10 @@ async def test_a_failed_item_is_moved_again_on_request(
         completed = await world.until(JANE, "completed")
         assert completed.with_errors
         assert status(completed, Item.RECORDINGS) is ItemStatus.FAILED
-        again = await world.client.retry_move(world.account, JANE)
+        [case] = await world.store.attention.cases()
+        *command, account, key = shlex.split(case.remedy)
+        assert (command, account) == (["seatflow", "retry-move"], world.account)
+        again = await world.client.retry_move(account, key)
         assert status(again, Item.RECORDINGS) is ItemStatus.FAILED
         services.for_good = False
         moved = await world.client.retry_move(world.account, JANE)
