@@ -58,6 +58,7 @@ def _others_left(source: Account, owner: str) -> Blocker:
         message="Your account still has other users or rooms.",
         remedy="Delete, unlink or invite the other users, and delete the rooms.",
         cleared_by="owner of the source account",
+        account=source.id,
         items=(*users, *rooms),
     )
 
@@ -68,6 +69,7 @@ def _open_invoices(source: Account) -> Blocker:
         message="Your account has open invoices.",
         remedy="Pay the invoices.",
         cleared_by="owner of the source account",
+        account=source.id,
         items=tuple(
             BlockerItem(
                 kind="invoice",
@@ -86,6 +88,7 @@ def _pending_cancellation(source: Account) -> Blocker:
         message="A cancellation of your plan is pending.",
         remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
         cleared_by="owner of the source account",
+        account=source.id,
         items=tuple(
             BlockerItem(kind="subscription", id=line.id)
             for line in source.subscriptions

@@ -107,6 +107,8 @@ class Blocker(Value):
     remedy: str
     cleared_by: str
     """The role that can clear it, as text."""
+    account: str = ""
+    """The account in which it is cleared: the source account."""
     items: tuple[BlockerItem, ...]
 
 

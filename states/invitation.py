@@ -80,7 +80,7 @@ class InvitationMachine(LifecycleMachine):
         "deliver": "the mail server",
         "join": "the managed domain",
         "accept": "the invitee",
-        "block": "the invitee, by accepting",
+        "block": "the store, at an acceptance",
         "unblock": "the directory",
         "resend": "an admin",
         "remind": "the schedule",
@@ -92,6 +92,8 @@ class InvitationMachine(LifecycleMachine):
         "refund": "the settlement",
         "transfer": "the settlement",
         "complete": "the settlement and the move",
+        "recheck": "the invitee",
+        "retry_move": "an operator",
     }
     refusals = {
         InvitationState.ANNOUNCED: ErrorCode.NOT_PENDING,
