@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import (
@@ -23,6 +24,7 @@ from domain.attention import AttentionCase, AttentionKind, Problem, command
 from domain.error import Unavailable
 from domain.outbox import FollowUpKind
 from runtime.clients import Clients
+from runtime.codec import UnreadablePayload
 from runtime.visibility import STUCK, on_queue
 from workflows.search_attribute import ACCOUNT_ID
 
@@ -35,12 +37,19 @@ RECOVERED_WITHIN: Final = timedelta(minutes=5)
 MAX_LISTED: Final = 100
 """Cases of one kind that are described one by one; the others are counted."""
 
+MAX_ENDED: Final = 5_000
+"""Ended workflows that are compared with the records, the newest first."""
+
 CONCURRENT_REQUESTS: Final = 20
 EVENTS_READ: Final = 50
 MAX_REASON_LENGTH: Final = 300
 
 ENDED: Final = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 
+_FAILURES: Final = (
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+)
 _PROBLEMS: Final = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
 
 Found = TypeVar("Found")
@@ -81,13 +90,15 @@ class Attention:
         query = on_queue(
             self.clients.settings.task_queue, f"{STUCK} AND ExecutionStatus = 'Running'"
         )
-        ids = [execution.id async for execution in client.list_workflows(query)]
+        listed = client.list_workflows(query, limit=MAX_LISTED)
+        ids = [execution.id async for execution in listed]
+        count = (await client.count_workflows(query)).count
 
         async def case_of(workflow_id: str) -> AttentionCase | None:
             described = await _described(client, workflow_id)
             return await _case_of_task(client, described) if described else None
 
-        return await _first(ids, case_of, AttentionKind.WORKFLOW_TASK_FAILING, query)
+        return await _first(ids, case_of, _more(AttentionKind.WORKFLOW_TASK_FAILING, count, query))
 
     # Workflows that were ended from outside or failed.
 
@@ -97,7 +108,8 @@ class Attention:
             self.clients.settings.task_queue,
             f"{ENDED} AND CloseTime < '{before:%Y-%m-%dT%H:%M:%SZ}'",
         )
-        ended = {execution.id async for execution in client.list_workflows(query)}
+        listed = client.list_workflows(query, limit=MAX_ENDED)
+        ended = {execution.id async for execution in listed}
         ids = await self._unfinished(ended) if ended else []
         # The rows that restart them; those that were given up are cases of their own.
         rows = {
@@ -111,7 +123,7 @@ class Attention:
             described = await _described(client, workflow_id)
             return _case_of_end(described, rows.get(workflow_id)) if described else None
 
-        return await _first(ids, case_of, AttentionKind.WORKFLOW_ENDED, query)
+        return await _first(ids, case_of, _more(AttentionKind.WORKFLOW_ENDED, len(ids), query))
 
     async def _unfinished(self, ended: set[str]) -> list[str]:
         return [
@@ -135,16 +147,16 @@ class Attention:
             return None
 
         query = on_queue(self.clients.settings.task_queue, "ExecutionStatus = 'Running'")
-        return await _first(problems, case_of, AttentionKind.ACTIVITY_FAILING, query)
+        more = _more(AttentionKind.ACTIVITY_FAILING, len(problems), query)
+        return await _first(problems, case_of, more)
 
 
 async def _first(
     found: Sequence[Found],
     case_of: Callable[[Found], Awaitable[AttentionCase | None]],
-    kind: AttentionKind,
-    query: str,
+    more: Sequence[AttentionCase],
 ) -> list[AttentionCase]:
-    """Return the cases of the first of `found`, and one that counts the others, if any."""
+    """Return the cases of the first of `found`, and `more`."""
     slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
     async def limited(each: Found) -> AttentionCase | None:
@@ -152,18 +164,23 @@ async def _first(
             return await case_of(each)
 
     listed = await asyncio.gather(*(limited(each) for each in found[:MAX_LISTED]))
-    cases = [case for case in listed if case]
-    if len(found) > MAX_LISTED:
-        more = AttentionCase(
+    return [*(case for case in listed if case), *more]
+
+
+def _more(kind: AttentionKind, count: int, query: str) -> Sequence[AttentionCase]:
+    """Return a case that tells how many are not listed, if any; `query` finds them."""
+    if count <= MAX_LISTED:
+        return ()
+    return (
+        AttentionCase(
             kind=kind,
             since=datetime.now(UTC),
             account="",
             id="",
-            message=f"There are {len(found) - MAX_LISTED} more of this kind.",
+            message=f"Not listed: {count - MAX_LISTED} more of this kind.",
             remedy=command("temporal", "workflow", "list", "--query", query),
-        )
-        cases.append(more)
-    return cases
+        ),
+    )
 
 
 async def _described(
@@ -188,12 +205,11 @@ async def _case_of_task(
     for event in await _last_events(client, described):
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
             break
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+        if event.event_type in _FAILURES:
             since = event.event_time.ToDatetime(UTC)
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-            since = event.event_time.ToDatetime(UTC)
             failure = event.workflow_task_failed_event_attributes.failure
-            reason = reason or str(await client.data_converter.decode_failure(failure))
+            reason = reason or await _text_of(client, failure)
     return AttentionCase(
         kind=AttentionKind.WORKFLOW_TASK_FAILING,
         since=since,
@@ -203,6 +219,14 @@ async def _case_of_task(
         " then it continues by itself. The remedy shows the error.",
         remedy=command("temporal", "workflow", "show", "--detailed", "--workflow-id", described.id),
     )
+
+
+async def _text_of(client: Client, failure: Failure) -> str:
+    """Return the text of a failure, or why it cannot be read."""
+    try:
+        return str(await client.data_converter.decode_failure(failure))
+    except UnreadablePayload as unreadable:
+        return str(unreadable)
 
 
 async def _last_events(

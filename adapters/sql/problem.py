@@ -39,7 +39,12 @@ class SqlProblems:
             await session.execute(delete(ProblemRow).where(ProblemRow.key.in_(keys)))
 
     async def open(self) -> list[Problem]:
-        """Return the reported activities; some may have succeeded or ended since."""
+        """Return the reported activities; some may have succeeded or ended since.
+
+        The one that has been failing longest is the first.
+        """
         async with reading(self._engine) as session:
-            rows = await session.scalars(select(ProblemRow).where(ProblemRow.kind == _KIND))
+            rows = await session.scalars(
+                select(ProblemRow).where(ProblemRow.kind == _KIND).order_by(ProblemRow.since)
+            )
             return [Problem(key=row.key, since=row.since, message=row.message) for row in rows]

@@ -20,6 +20,7 @@ from domain.error import Unavailable
 from domain.invitation import InvitationState
 from runtime.attention import RECOVERED_WITHIN, Attention
 from runtime.clients import Clients
+from runtime.codec import data_converter
 from tests.eventually import eventually
 from tests.world import JANE, World
 from workflows.search_attribute import ACCOUNT_ID
@@ -46,12 +47,19 @@ class CorrectedWorkflow:
 @asynccontextmanager
 async def a_worker(world: World, corrected: type) -> AsyncIterator[None]:
     async with Worker(
-        world.temporal.client,
+        encrypted(world.temporal.client),
         task_queue=world.settings.task_queue,
         workflows=[corrected],
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         yield
+
+
+def encrypted(client: Client) -> Client:
+    """Return the client with an encryption key."""
+    config = client.config()
+    config["data_converter"] = data_converter({"one": bytes(32)})
+    return Client(**config)
 
 
 async def listed(
@@ -65,7 +73,7 @@ async def test_a_workflow_whose_task_fails_is_listed_until_it_continues(
 ) -> None:
     """OPS-5: the case has the time of the first failure, and a command that shows it."""
     world, began = world_without_worker, datetime.now(UTC)
-    client = world.temporal.client
+    client = encrypted(world.temporal.client)
     async with a_worker(world, BrokenWorkflow):
         stuck = await client.start_workflow(
             "Broken",
@@ -75,12 +83,14 @@ async def test_a_workflow_whose_task_fails_is_listed_until_it_continues(
                 [SearchAttributePair(ACCOUNT_ID, world.account)]
             ),
         )
-        [case] = await eventually(lambda: listed(world))
+        [without_key] = await eventually(lambda: listed(world))
+    assert "encrypted with the key 'one'" in without_key.message
+    clients = Clients.connected(world.settings, world.store, client)
+    [case] = await Attention(clients).cases()
     assert (case.kind, case.id, case.account) == ("workflow_task_failing", stuck.id, world.account)
     assert began <= case.since <= began + timedelta(seconds=10)
     assert case.message.startswith("Its workflow task fails: RuntimeError: j…@example.com is")
-    shown = await output_of(world, case.remedy)
-    assert "is unexpected" in shown
+    assert "WorkflowTaskFailed" in await output_of(world, case.remedy)
     async with a_worker(world, CorrectedWorkflow):
         await stuck.result()
         assert await eventually(lambda: listed(world), until=lambda cases: not cases) == []
@@ -147,6 +157,22 @@ async def test_an_activity_that_fails_for_an_hour_is_listed_until_it_succeeds(
     assert await world.store.problems.open() == []
 
 
+async def test_an_activity_that_succeeds_is_no_longer_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPS-5: the attempt that succeeds deletes its row."""
+    monkeypatch.setattr("activities.letter.retry_delay", lambda *attempt: timedelta(minutes=61))
+    world.smtp.answers["RCPT"] = "452 try later"
+    await world.invite(JANE)
+    invitation = await world.until(JANE, "sent")
+    await world.clock.pass_time(invitation.workflow_id, timedelta(minutes=62))
+    await eventually(world.store.problems.open)
+    world.smtp.answers.clear()
+    await world.clock.pass_time(invitation.workflow_id, timedelta(minutes=62))
+    await world.until(JANE, "pending")
+    assert await eventually(world.store.problems.open, until=lambda open: not open) == []
+
+
 async def test_a_failing_activity_of_an_ended_workflow_is_not_listed(world: World) -> None:
     """OPS-5: Temporal is asked if the activity is still tried."""
     world.smtp.answers["RCPT"] = "452 try later"
@@ -189,7 +215,7 @@ async def test_many_cases_of_a_kind_are_counted(
     cases = await eventually(
         lambda: listed(world, recovered_within=timedelta()), until=lambda cases: len(cases) == 2
     )
-    assert cases[-1].message == "There are 1 more of this kind."
+    assert cases[-1].message == "Not listed: 1 more of this kind."
     assert "Terminated" in await output_of(world, cases[-1].remedy)
 
 
