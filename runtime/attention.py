@@ -42,6 +42,7 @@ MAX_ENDED: Final = 5_000
 
 CONCURRENT_REQUESTS: Final = 20
 EVENTS_READ: Final = 50
+BATCH: Final = "bulk-invite/"
 MAX_REASON_LENGTH: Final = 300
 
 ENDED: Final = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
@@ -126,12 +127,16 @@ class Attention:
         return await _first(ids, case_of, _more(AttentionKind.WORKFLOW_ENDED, len(ids), query))
 
     async def _unfinished(self, ended: set[str]) -> list[str]:
-        return [
+        """Return those whose record has not ended, or whose batch has rows without a result."""
+        store = self.clients.store
+        unfinished = [
             workflow_id
-            async for page in self.clients.store.unfinished_workflows()
+            async for page in store.unfinished_workflows()
             for workflow_id in page
             if workflow_id in ended
         ]
+        batches = [each.removeprefix(BATCH) for each in ended if each.startswith(BATCH)]
+        return [*unfinished, *(f"{BATCH}{each}" for each in await store.batches.open_of(batches))]
 
     # Activities that have been failing for an hour.
 
@@ -248,16 +253,20 @@ def _case_of_end(described: WorkflowExecutionDescription, row: str | None) -> At
     status, closed_at = described.status, described.close_time
     if status is None or status is WorkflowExecutionStatus.RUNNING or closed_at is None:
         return None
+    account = _account_of(described)
+    if described.id.startswith(BATCH):
+        to_do, words = "Repeat the command that began it.", ["seatflow", "invite", account]
+        words += ["--file", "FILE", "--batch", described.id.removeprefix(BATCH), "--by", "ADMIN"]
+    else:
+        to_do = "A worker restarts it within minutes: check that one runs."
+        words = ["seatflow", "outbox", "retry", row] if row else ["python", "worker.py"]
     return AttentionCase(
         kind=AttentionKind.WORKFLOW_ENDED,
         since=closed_at,
-        account=_account_of(described),
+        account=account,
         id=described.id,
-        message=f"Its last run is {status.name.lower()}, and its record has not ended."
-        " A worker restarts it within minutes: check that one runs.",
-        remedy=command("seatflow", "outbox", "retry", row)
-        if row
-        else command("python", "worker.py"),
+        message=f"Its last run is {status.name.lower()}, and it is not done. {to_do}",
+        remedy=command(*words),
     )
 
 

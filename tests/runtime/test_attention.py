@@ -16,13 +16,14 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from domain.attention import AttentionCase, Problem
+from domain.batch import BatchRow
 from domain.error import Unavailable
-from domain.invitation import InvitationState
+from domain.invitation import InvitationState, Person
 from runtime.attention import RECOVERED_WITHIN, Attention
 from runtime.clients import Clients
 from runtime.codec import data_converter
 from tests.eventually import eventually
-from tests.world import JANE, World
+from tests.world import ADMIN, JANE, World
 from workflows.search_attribute import ACCOUNT_ID
 
 
@@ -112,6 +113,25 @@ async def test_an_ended_workflow_is_listed_until_its_record_ends(
     await world.recover(pending.workflow_id)
     assert (await world.stored(JANE)).state is InvitationState.REVOKED
     assert await listed(world, recovered_within=now) == []
+
+
+async def test_an_ended_batch_is_listed_with_the_command_that_continues_it(
+    world_without_worker: World,
+) -> None:
+    """OPS-5, REM-3: until each row has its result."""
+    world = world_without_worker
+    name = f"spring-{world.account}"
+    rows = [BatchRow(position=0, person=Person(email=JANE))]
+    batch = await world.bulk.submit(world.account, rows, ADMIN, batch_id=name)
+    handle = world.temporal.client.get_workflow_handle(batch.workflow_id)
+    await handle.terminate("by hand")
+    [case] = await eventually(lambda: listed(world, recovered_within=timedelta()))
+    assert (case.kind, case.id) == ("workflow_ended", f"bulk-invite/{name}")
+    assert case.remedy == f"seatflow invite {world.account} --file FILE --batch {name} --by ADMIN"
+    async with world.working():
+        await world.bulk.submit(world.account, rows, ADMIN, batch_id=name)
+        await world.patient().bulk.wait_until_finished(batch, lambda done, total: None)
+    assert await listed(world, recovered_within=timedelta()) == []
 
 
 async def test_a_restart_that_was_given_up_is_listed_once(world_without_worker: World) -> None:
