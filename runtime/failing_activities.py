@@ -1,5 +1,6 @@
 """The activities that have been failing for an hour, reported to the operators' list (OPS-5)."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -48,14 +49,22 @@ class _Reported(ActivityInboundInterceptor):
         key = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"
         try:
             result: object = await super().execute_activity(input)
-        except Exception as failure:
-            reason = mask_all(str(failure))[:MAX_FAILURE_LENGTH] or type(failure).__name__
-            message = f"{info.activity_type}: {reason}"
-            problem = Problem(key=key, since=info.scheduled_time, message=message)
-            await _recorded(self._problems.report(problem))
+        except (Exception, asyncio.CancelledError) as failure:
+            if reason := _reason(failure):
+                message = f"{info.activity_type}: {reason}"
+                problem = Problem(key=key, since=info.scheduled_time, message=message)
+                await _recorded(self._problems.report(problem))
             raise
         await _recorded(self._problems.settle([key]))
         return result
+
+
+def _reason(failure: BaseException) -> str | None:
+    """Return why the attempt has failed; None if it was cancelled or its worker stops."""
+    if isinstance(failure, asyncio.CancelledError):
+        cancelled = activity.cancellation_details()
+        return "no result in time" if cancelled and cancelled.timed_out else None
+    return mask_all(str(failure))[:MAX_FAILURE_LENGTH] or type(failure).__name__
 
 
 async def _recorded(change: Awaitable[None]) -> None:

@@ -118,7 +118,7 @@ async def test_an_ended_workflow_is_listed_until_its_record_ends(
 async def test_an_ended_batch_is_listed_with_the_command_that_continues_it(
     world_without_worker: World,
 ) -> None:
-    """OPS-5, REM-3: until each row has its result."""
+    """OPS-5, REM-3: a row without a result waits for a person."""
     world = world_without_worker
     name = f"spring-{world.account}"
     rows = [BatchRow(position=0, person=Person(email=JANE))]
