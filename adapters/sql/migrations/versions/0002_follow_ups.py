@@ -34,9 +34,7 @@ def _add_columns() -> None:
         table.add_column(sa.Column("letter", sa.JSON()))
         table.add_column(sa.Column("created_at", MOMENT))
         table.add_column(sa.Column("due_at", MOMENT))
-        table.add_column(
-            sa.Column("attempts", sa.BigInteger().with_variant(sa.Integer(), "sqlite"))
-        )
+        table.add_column(sa.Column("attempts", sa.BigInteger().with_variant(sa.Integer(), "sqlite")))
         table.add_column(sa.Column("failure", sa.Text()))
         table.add_column(sa.Column("given_up", sa.Boolean()))
 
