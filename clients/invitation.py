@@ -33,7 +33,7 @@ from clients.workflow_call import (
     temporal_unavailable,
     workflow_failed,
 )
-from domain.address import masked, normalized
+from domain.address import is_invitee_key, masked, normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
     AcceptInvitation,
@@ -268,10 +268,14 @@ class InvitationClient:
         stored = await self._latest(account, normalized(email))
         return await self._update(stored, InvitationWorkflow.recheck, None, _refuse_ended)
 
-    async def retry_move(self, account: str, email: str) -> Invitation:
-        """Retry the failed items of the manifest, also after the workflow's end (TRF-1)."""
+    async def retry_move(self, account: str, person: str) -> Invitation:
+        """Retry the failed items of the manifest, also after the workflow's end (TRF-1).
+
+        The operators' list names a person by the key in the workflow id, without the address.
+        """
         budget = self.temporal.wait_budget()
-        stored = await self._latest(account, normalized(email))
+        named = person if is_invitee_key(person) else normalized(person)
+        stored = await self._latest(account, named)
         if not stored.invitation.state.final:
             moved = await self._caller.update(
                 stored, InvitationWorkflow.retry_move, [], _require_accepted, budget

@@ -82,7 +82,7 @@ class InvitationMachine(LifecycleMachine):
         "deliver": "the mail server",
         "join": "the managed domain",
         "accept": "the invitee",
-        "block": "the invitee, by accepting",
+        "block": "the store, at an acceptance",
         "unblock": "the directory",
         "resend": "an admin",
         "remind": "the schedule",
@@ -95,6 +95,8 @@ class InvitationMachine(LifecycleMachine):
         "transfer": "the settlement",
         "complete": "the settlement and the move",
         "cancel_requested": "a cancellation in Temporal",
+        "recheck": "the invitee",
+        "retry_move": "an operator",
     }
     refusals = {
         InvitationState.ANNOUNCED: ErrorCode.NOT_PENDING,

@@ -62,7 +62,7 @@ class RefundMachine(LifecycleMachine):
         "fail": "the payment provider",
         "fall_due": "the clock",
         "retry": "an operator",
-        "resume": "an operator",
+        "resume": "the decision of an operator, while a part is open",
         "convert": "an operator",
         "close": "an operator",
         "cancel_requested": "a cancellation in Temporal",

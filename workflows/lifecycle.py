@@ -1,7 +1,6 @@
 """The mechanism that binds a machine to a running workflow."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import SimpleNamespace
 from typing import Generic
 
@@ -20,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         allowed,
         refusal,
         require,
-        transitions,
+        who_can_act,
     )
 
 MAX_NOTE_LENGTH = 200
@@ -52,7 +51,7 @@ class Lifecycle(Generic[AnyRecord]):
         self._machine = machine
         self._search_attributes = search_attributes
         self._facts = facts
-        self._publish_details()
+        self.publish_details()
 
     def require(self, event: str) -> None:
         """Raise Refused unless the machine allows `event` now. For validators."""
@@ -110,9 +109,10 @@ class Lifecycle(Generic[AnyRecord]):
                     *(pair.key.value_unset() for pair in before if pair.key.name not in names),
                 ]
             )
-        self._publish_details()
+        self.publish_details()
 
-    def _publish_details(self) -> None:
+    def publish_details(self) -> None:
+        """Publish Current Details; needed only when facts outside of the record change."""
         workflow.set_current_details(
             current_details(self._machine, self.record, self._facts(self.record))
         )
@@ -123,14 +123,14 @@ def current_details(
 ) -> str:
     """Return the Markdown that the UI shows.
 
-    It has the state and its start, the awaited event, the actors that can move the record, and
-    the last journal entries.
+    It has the state and its start, the awaited event, the people who can act, and the last
+    journal entries.
     """
     state = record.state
     rows = {
         "Waiting for": machine.waits_for.get(state, "nothing: it has ended"),
         **facts,
-        "Moved by": _movers(machine, state.value),
+        "Who can act": who_can_act(machine, state.value),
     }
     entered = next(entry for entry in reversed(record.journal) if entry.from_state != state)
     since = f"{entered.at:%Y-%m-%d %H:%M:%S} UTC"
@@ -153,16 +153,6 @@ def refusal_from(failure: ActivityError) -> Refused:
     if isinstance(failure.cause, Refused):
         return failure.cause
     raise failure
-
-
-@cache
-def _movers(machine: type[LifecycleMachine], state: str) -> str:
-    """Return the actors that can move a record out of `state`, each with its events."""
-    movers = dict[str, list[str]]()
-    for origin, event in transitions(machine):
-        if origin == state:
-            movers.setdefault(machine.moved_by[event], []).append(event)
-    return "; ".join(f"{who}: {', '.join(events)}" for who, events in movers.items())
 
 
 def _line(entry: JournalEntry) -> str:

@@ -13,10 +13,12 @@ from adapters.sql.database.schema import (
     BalanceRow,
     InvitationRow,
     MembershipRow,
+    OutboxRow,
     RefundRow,
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
+from adapters.sql.outbox import NO_SEARCH, follow_up
 from domain.account import Role
 from domain.attention import (
     AttentionCase,
@@ -27,6 +29,7 @@ from domain.attention import (
 )
 from domain.ledger import credit_of
 from domain.money import rounded
+from domain.outbox import REPORTED_AFTER, case_of_follow_up
 from domain.refund import RefundState
 
 _ZERO: Final = Decimal(0)
@@ -114,9 +117,20 @@ async def _move_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
             yield case
 
 
+async def _outbox_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """Yield the rows that were given up, or that have waited for a day (OPS-1)."""
+    old = OutboxRow.created_at <= datetime.now(UTC) - REPORTED_AFTER
+    rows = await session.scalars(
+        select(OutboxRow).where(NO_SEARCH, or_(OutboxRow.given_up.is_(True), old))
+    )
+    for row in rows:
+        yield case_of_follow_up(follow_up(row))
+
+
 _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
     _refund_cases,
     _credit_cases,
     _move_cases,
+    _outbox_cases,
 )
 """One query for each kind of case."""

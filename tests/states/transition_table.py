@@ -75,9 +75,14 @@ INVITATION = TransitionTable(
             "revoke": "revoked",
             "supersede": "superseded",
         },
-        "accepted": {"refund": "refunding", "transfer": "transferring", "complete": "completed"},
-        "refunding": {"complete": "completed"},
-        "transferring": {"complete": "completed"},
+        "accepted": {
+            "refund": "refunding",
+            "transfer": "transferring",
+            "complete": "completed",
+            "cancel_requested": "accepted",
+        },
+        "refunding": {"complete": "completed", "cancel_requested": "refunding"},
+        "transferring": {"complete": "completed", "cancel_requested": "transferring"},
     },
     codes={
         "announced": ErrorCode.NOT_PENDING,

@@ -1,6 +1,7 @@
 """Tests of the move after an acceptance, with services that fail (TRF)."""
 
 import asyncio
+import shlex
 from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
@@ -116,7 +117,10 @@ async def test_a_failed_item_is_moved_again_on_request(
         completed = await world.until(JANE, "completed")
         assert completed.with_errors
         assert status(completed, Item.RECORDINGS) is ItemStatus.FAILED
-        again = await world.client.retry_move(world.account, JANE)
+        [case] = await world.store.attention.cases()
+        *command, account, key = shlex.split(case.remedy)
+        assert (command, account) == (["seatflow", "retry-move"], world.account)
+        again = await world.client.retry_move(account, key)
         assert status(again, Item.RECORDINGS) is ItemStatus.FAILED
         services.for_good = False
         moved = await world.client.retry_move(world.account, JANE)

@@ -44,6 +44,7 @@ from adapters.sql.membership import (
     require_paid_account,
 )
 from domain.account import Role
+from domain.address import is_invitee_key
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
@@ -123,12 +124,16 @@ class SqlInvitations:
             )
             return [stored_invitation(row) for row in rows]
 
-    async def latest(self, account: str, email: str) -> StoredInvitation | None:
-        """Return the live invitation of the person into the account, else the last ended one."""
+    async def latest(self, account: str, person: str) -> StoredInvitation | None:
+        """Return the live invitation of the person into the account, else the last ended one.
+
+        The person is named by the address or by the key in the workflow id.
+        """
+        column = InvitationRow.invitee_key if is_invitee_key(person) else InvitationRow.email
         async with reading(self._engine) as session:
             row = await session.scalar(
                 select(InvitationRow)
-                .where(InvitationRow.account_id == account, InvitationRow.email == email)
+                .where(InvitationRow.account_id == account, column == person)
                 .order_by(
                     InvitationRow.ended_at.is_not(None),
                     InvitationRow.claimed_at.desc(),

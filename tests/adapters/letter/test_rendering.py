@@ -329,7 +329,7 @@ def test_an_operator_reads_about_failed_items_and_their_command() -> None:
     assert letter.subject == "Some data was not moved: Acme"
     assert "\n> Not moved for b…@example.com: recordings (3).\n" in letter.text
     assert "through the invitation invitation/acme/k." in letter.text
-    assert "\nseatflow retry-move acme EMAIL\n" in letter.text
+    assert "\nseatflow retry-move acme k\n" in letter.text
     assert "refund" not in letter.text
 
 
