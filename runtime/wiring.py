@@ -27,6 +27,7 @@ from clients.batch import BatchInviter
 from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
+from runtime.mail_slots import MailSlots
 from runtime.message_guard import MessageGuard
 from runtime.outbox_relay import relay_signals_forever
 from runtime.recovery import Recovery
@@ -224,7 +225,7 @@ def _mail_worker(client: Client, settings: Settings, activities: Activities) -> 
         task_queue=mail_queue(settings.task_queue),
         activities=activities.mailing(),
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
-        max_concurrent_activities=settings.mails_at_once,
+        tuner=MailSlots(settings.mails_at_once).tuner(),
         max_task_queue_activities_per_second=settings.mail_per_second,
     )
 
