@@ -5,7 +5,7 @@ from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
 from domain.address import mask_all
-from domain.error import ErrorCode, Refused
+from domain.error import ErrorCode, Refused, Unavailable
 
 _ERROR_CODES = frozenset(ErrorCode)
 
@@ -28,6 +28,10 @@ class SeatflowFailureConverter(DefaultFailureConverter):
                 type=exception.code.value,
                 non_retryable=True,
             )
+        elif isinstance(exception, Unavailable):
+            exception = ApplicationError(
+                exception.message, type=ErrorCode.BACKEND_UNAVAILABLE.value
+            )
         super().to_failure(exception, payload_converter, failure)
         # The UI shows messages; they are encrypted only if keys are configured.
         failure.message = mask_all(failure.message)
@@ -37,6 +41,8 @@ class SeatflowFailureConverter(DefaultFailureConverter):
         """Convert `failure` to an exception."""
         error = super().from_failure(failure, payload_converter)
         if isinstance(error, ApplicationError) and error.type in _ERROR_CODES:
+            if error.type == ErrorCode.BACKEND_UNAVAILABLE:
+                return Unavailable(error.message)
             details = error.details[0] if error.details else {}
             return Refused(ErrorCode(error.type), error.message, **details)
         return error

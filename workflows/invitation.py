@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
-from temporalio.workflow import LocalActivityConfig
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
@@ -291,10 +291,10 @@ class InvitationWorkflow:
 
     async def _authorize(self, admin: str) -> None:
         try:
-            await workflow.execute_local_activity_method(
+            await workflow.execute_activity_method(
                 InvitationActivities.authorize_admin,
                 AuthorizeAdmin(account=self._lifecycle.invite.account, admin=admin),
-                **READ | LocalActivityConfig(summary="Check that an admin requests it"),
+                **READ | ActivityConfig(summary="Check that an admin requests it"),
             )
         except ActivityError as failure:
             raise refusal_from(failure) from None

@@ -12,7 +12,7 @@ from temporalio.exceptions import (
     ChildWorkflowError,
     WorkflowAlreadyStartedError,
 )
-from temporalio.workflow import ActivityConfig, LocalActivityConfig, ParentClosePolicy
+from temporalio.workflow import ActivityConfig, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.invitation import (
@@ -77,12 +77,12 @@ class InvitationCompletion:
     async def preview(self) -> Preview:
         """Return the effects of accepting; their quote is binding from now on (QUO-5)."""
         try:
-            previewed = await workflow.execute_local_activity_method(
+            previewed = await workflow.execute_activity_method(
                 InvitationActivities.preview_invitation,
                 PreviewInvitation(
                     invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote
                 ),
-                **READ | LocalActivityConfig(summary="Preview the acceptance"),
+                **READ | ActivityConfig(summary="Preview the acceptance"),
             )
         except ActivityError as failure:
             raise refusal_from(failure) from None
