@@ -145,7 +145,7 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
                 except WorkflowUpdateFailedError as failed:
                     # Any other cause means that the run has closed, and the store has its end.
                     match failed.cause:
-                        case Refused() as refused:
+                        case (Refused() as refused) | ActivityError(cause=Refused() as refused):
                             await self._require_outdated(record, refused)
                         case ActivityError(cause=cause) if not isinstance(cause, CancelledError):
                             raise step_failed(cause) from failed

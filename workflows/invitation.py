@@ -95,11 +95,11 @@ class InvitationWorkflow:
         while self._invitation.state.unanswered:
             timer = self._due_timer()
             if self._blockers.recheck_requested:
-                await self._blockers.refresh_from_store()
+                await self._lifecycle.retried(self._blockers.refresh_from_store)
             elif self._history_is_long():
                 await self._continue_as_new()
             elif timer and timer.at <= workflow.now():
-                await self._run_due_step()
+                await self._lifecycle.retried(self._run_due_step)
             else:
                 await self._wait_for_change(timer)
 

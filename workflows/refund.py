@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from states.refund import RefundMachine, event_from_parts, initial_record
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_from
+    from workflows.lifecycle import Lifecycle, is_defect, refusal_from
     from workflows.notice import start_notice
     from workflows.options import STORE, billing
 
@@ -81,11 +81,10 @@ class RefundWorkflow:
     @workflow.run
     async def run(self, start: StartRefund) -> Refund:
         """Run the refund until it is settled, converted or closed; return its final record."""
-        self._request_task = asyncio.create_task(self._request())
+        self._request_task = asyncio.create_task(self._lifecycle.retried(self._request))
         while self._lookup_requested or not self._refund.state.finished:
             await self._wait_for_change(await self._next_lookup_at())
-            async with self._update_lock:
-                await self._look_up_if_due()
+            await self._lifecycle.retried(self._look_up_alone)
             await self._continue_if_long()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._refund
@@ -164,6 +163,10 @@ class RefundWorkflow:
         """True if a look-up is requested and the request of every part has been answered."""
         return self._lookup_requested and self._is_requested
 
+    async def _look_up_alone(self) -> None:
+        async with self._update_lock:
+            await self._look_up_if_due()
+
     async def _look_up_if_due(self) -> None:
         """Run a look-up that is due or requested; then mark a late refund as overdue (REF-3)."""
         now = workflow.now()
@@ -201,6 +204,8 @@ class RefundWorkflow:
         try:
             await self._book(event_from_parts(changed), changed)
         except Refused as refused:
+            if is_defect(refused):
+                raise
             await self._record_late_success(changed, refused)
 
     async def _record_late_success(self, changed: Refund, refused: Refused) -> None:
