@@ -20,7 +20,7 @@ RETRY_AGAIN = timedelta(hours=2)
 
 @asynccontextmanager
 async def broken(world: World, table: str) -> AsyncIterator[None]:
-    """Let the database refuse every change of a row of `table` during the body."""
+    """Make the database refuse every change of a row of `table` during the body."""
     name = f"{table}_are_broken"
     reason = f"RAISE(ABORT, 'rows of {table} are broken')"
     async with world.store.engine.begin() as connection:
