@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import text
 from temporalio.client import WorkflowExecutionStatus
 
-from domain.error import Refused
+from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState
 from domain.license import Sku
 from domain.order import OrderState
@@ -46,11 +47,9 @@ async def test_a_request_that_would_break_an_invariant_is_refused_at_once(world:
             world.client.decline(world.account, JANE),
             world.client.revoke(world.account, JANE, ADMIN),
         ):
-            try:
+            with pytest.raises(Refused, match="rows of invitations are broken") as refused:
                 await request
-            except Refused as refused:
-                assert refused.code == "invariant_broken"
-                assert "rows of invitations are broken" in refused.message
+            assert refused.value.code is ErrorCode.INVARIANT_BROKEN
         assert (await world.show(JANE)).state is InvitationState.PENDING
     declined = await world.client.decline(world.account, JANE)
     assert declined.state is InvitationState.DECLINED
