@@ -35,6 +35,8 @@ class AttentionKind(StrEnum):
     """A letter that was refused, or that could not be sent for a day (OPS-1)."""
     FOLLOW_UP_FAILING = "follow_up_failing"
     """Another row of the outbox that was given up, or that failed for a day (OPS-1)."""
+    INVARIANT_BROKEN = "invariant_broken"
+    """A change that the store refused, because it would break an invariant (OPS-4)."""
     WORKFLOW_TASK_FAILING = "workflow_task_failing"
     """A workflow whose task fails again and again, so that it does not continue."""
     WORKFLOW_ENDED = "workflow_ended"
@@ -61,12 +63,17 @@ class AttentionCase(Value):
 
 
 class Problem(Value):
-    """A failing activity that a worker has found; Temporal knows if it still fails."""
+    """A failing activity, or a broken invariant, that a worker has found."""
+
+    kind: AttentionKind = AttentionKind.ACTIVITY_FAILING
 
     key: str
-    """Its workflow id, run id and activity id, joined by slashes."""
+    """The workflow id, run id and activity id, joined by slashes.
+
+    For a broken invariant the type of the activity instead of its id.
+    """
     since: AwareDatetime
-    """The time at which it was scheduled first."""
+    """The time at which it was scheduled first, or at which the invariant was broken."""
     message: str
     """The activity and its last failure, without personal data."""
 

@@ -81,7 +81,7 @@ class Attention:
         found = await asyncio.gather(
             self._failing_tasks(client),
             self._ended_workflows(client, {case.id for case in stored}),
-            self._failing_activities(client),
+            self._problems(client),
         )
         return [case for cases in found for case in cases]
 
@@ -138,15 +138,18 @@ class Attention:
         batches = [each.removeprefix(BATCH) for each in ended if each.startswith(BATCH)]
         return [*unfinished, *(f"{BATCH}{each}" for each in await store.batches.open_of(batches))]
 
-    # Activities that have been failing for an hour.
+    # Activities that have been failing for an hour, and broken invariants.
 
-    async def _failing_activities(self, client: Client) -> list[AttentionCase]:
+    async def _problems(self, client: Client) -> list[AttentionCase]:
         problems = await self.clients.store.problems.open()
 
         async def case_of(problem: Problem) -> AttentionCase | None:
             workflow_id, run_id, activity_id = problem.activity
             described = await _described(client, workflow_id, run_id)
-            if described and _is_pending(described, activity_id):
+            if problem.kind is AttentionKind.INVARIANT_BROKEN:
+                if described and described.status is WorkflowExecutionStatus.RUNNING:
+                    return _case_of_invariant(described, problem)
+            elif described and _is_pending(described, activity_id):
                 return _case_of_activity(described, problem)
             await self.clients.store.problems.settle([problem.key])
             return None
@@ -290,6 +293,18 @@ def _case_of_activity(described: WorkflowExecutionDescription, problem: Problem)
             *("temporal", "activity", "reset"),
             *("--workflow-id", workflow_id, "--activity-id", activity_id),
         ),
+    )
+
+
+def _case_of_invariant(described: WorkflowExecutionDescription, problem: Problem) -> AttentionCase:
+    return AttentionCase(
+        kind=AttentionKind.INVARIANT_BROKEN,
+        since=problem.since,
+        account=_account_of(described),
+        id=described.id,
+        message=f"{_sentence('A change was refused', problem.message)}"
+        " Nothing was changed. Find the rows that are wrong, and correct them.",
+        remedy=command("seatflow", "audit"),
     )
 
 

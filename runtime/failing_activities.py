@@ -1,17 +1,18 @@
-"""The activities that have been failing for an hour, reported to the operators' list (OPS-5)."""
+"""Failing activities and broken invariants, reported to the operators' list (OPS-4, OPS-5)."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from adapters.sql.problem import SqlProblems
 from domain.address import mask_all
-from domain.attention import Problem
+from domain.attention import AttentionKind, Problem
+from domain.error import ErrorCode, Refused
 
 REPORTED_AFTER = timedelta(hours=1)
 """Time from the first attempt until a failing activity needs an operator."""
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FailingActivities(Interceptor):
-    """An interceptor that reports failing activities of workflows, until they succeed.
+    """An interceptor that reports problems of the activities of workflows, until they succeed.
 
     A letter of the outbox is an activity without a workflow, and has its row there.
     """
@@ -39,12 +40,32 @@ class _Reported(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, problems: SqlProblems) -> None:
         super().__init__(next)
         self._problems = problems
+        self._broken = set[str]()
 
     async def execute_activity(self, input: ExecuteActivityInput) -> object:
         info = activity.info()
+        if info.in_workflow and not info.is_local:
+            return await self._execute(input, info)
+        return await super().execute_activity(input)
+
+    async def _execute(self, input: ExecuteActivityInput, info: activity.Info) -> object:
+        broken = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_type}"
+        try:
+            result: object = await self._execute_reported(input, info)
+        except Refused as refused:
+            if refused.code is ErrorCode.INVARIANT_BROKEN:
+                self._broken.add(broken)
+                await _recorded(self._problems.report(_broken_invariant(broken, refused)))
+            raise
+        if broken in self._broken:
+            self._broken.discard(broken)
+            await _recorded(self._problems.settle([broken]))
+        return result
+
+    async def _execute_reported(self, input: ExecuteActivityInput, info: activity.Info) -> object:
         # Both are the server's times, in the clock of the workflow.
         failing_for = info.current_attempt_scheduled_time - info.scheduled_time
-        if not info.in_workflow or info.is_local or failing_for < REPORTED_AFTER:
+        if failing_for < REPORTED_AFTER:
             return await super().execute_activity(input)
         key = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_id}"
         try:
@@ -57,6 +78,15 @@ class _Reported(ActivityInboundInterceptor):
             raise
         await _recorded(self._problems.settle([key]))
         return result
+
+
+def _broken_invariant(key: str, refused: Refused) -> Problem:
+    return Problem(
+        kind=AttentionKind.INVARIANT_BROKEN,
+        key=key,
+        since=datetime.now(UTC),
+        message=mask_all(refused.message)[:MAX_FAILURE_LENGTH],
+    )
 
 
 def _reason(failure: BaseException) -> str | None:

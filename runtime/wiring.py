@@ -29,6 +29,7 @@ from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
 from runtime.failing_activities import FailingActivities
+from runtime.mail_slots import MailSlots
 from runtime.message_guard import MessageGuard
 from runtime.recovery import Recovery
 from runtime.relay import Relay
@@ -237,7 +238,7 @@ def _mail_worker(
         activities=activities.mailing(),
         interceptors=[failing],
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
-        max_concurrent_activities=settings.mails_at_once,
+        tuner=MailSlots(settings.mails_at_once).tuner(),
         max_task_queue_activities_per_second=settings.mail_per_second,
     )
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
-from temporalio.workflow import LocalActivityConfig
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
@@ -89,7 +89,7 @@ class InvitationWorkflow:
 
     async def _complete(self) -> None:
         await asyncio.gather(self._completion.settle(), self._completion.move())
-        await self._completion.complete()
+        await self._lifecycle.retried(self._completion.complete)
 
     # Waiting
 
@@ -106,11 +106,11 @@ class InvitationWorkflow:
     async def _wait_for_next_step(self) -> None:
         timer = self._due_timer()
         if self._blockers.recheck_requested:
-            await self._blockers.refresh_from_store()
+            await self._lifecycle.retried(self._blockers.refresh_from_store)
         elif self._history_is_long():
             await self._continue_as_new()
         elif timer and timer.at <= workflow.now():
-            await self._run_due_step()
+            await self._lifecycle.retried(self._run_due_step)
         else:
             await self._wait_for_change(timer)
 
@@ -315,10 +315,10 @@ class InvitationWorkflow:
 
     async def _authorize(self, admin: str) -> None:
         unless_refused(
-            await workflow.execute_local_activity_method(
+            await workflow.execute_activity_method(
                 InvitationActivities.authorize_admin,
                 AuthorizeAdmin(account=self._lifecycle.invite.account, admin=admin),
-                **READ | LocalActivityConfig(summary="Check that an admin requests it"),
+                **READ | ActivityConfig(summary="Check that an admin requests it"),
             )
         )
 

@@ -15,7 +15,6 @@ from temporalio.exceptions import (
 from temporalio.workflow import (
     ActivityConfig,
     ChildWorkflowCancellationType,
-    LocalActivityConfig,
     ParentClosePolicy,
 )
 
@@ -87,12 +86,12 @@ class InvitationCompletion:
     async def preview(self) -> Preview:
         """Return the effects of accepting; their quote is binding from now on (QUO-5)."""
         previewed = unless_refused(
-            await workflow.execute_local_activity_method(
+            await workflow.execute_activity_method(
                 InvitationActivities.preview_invitation,
                 PreviewInvitation(
                     invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote
                 ),
-                **READ | LocalActivityConfig(summary="Preview the acceptance"),
+                **READ | ActivityConfig(summary="Preview the acceptance"),
             )
         )
         self._quote = previewed.quote

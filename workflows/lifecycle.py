@@ -1,6 +1,8 @@
 """The mechanism that binds a machine to a running workflow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Generic
 
@@ -10,7 +12,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
-    from domain.error import Refused
+    from domain.error import ErrorCode, Refused
     from domain.journal import JournalEntry
     from states.lifecycle import (
         AnyRecord,
@@ -24,6 +26,9 @@ with workflow.unsafe.imports_passed_through():
 
 MAX_NOTE_LENGTH = 200
 """Characters of a note that Current Details show."""
+
+FIRST_RETRY, LAST_RETRY = timedelta(minutes=1), timedelta(hours=1)
+"""Intervals at which a step that the store refuses is repeated."""
 
 RECENT_ENTRIES = 8
 """Journal entries that Current Details show; these are limited to 20 kB."""
@@ -100,6 +105,33 @@ class Lifecycle(Generic[AnyRecord]):
         before, self.record = self.record, record
         self._publish(self._search_attributes(before), self._search_attributes(record))
 
+    async def retried(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step that no caller waits for; repeat it while the store refuses it (OPS-4).
+
+        It is repeated at growing intervals, and when the record has changed. It takes its locks
+        itself, so that requests are accepted in between.
+        """
+        pause = FIRST_RETRY
+        while True:
+            try:
+                return await step()
+            except (ActivityError, Refused) as failure:
+                refused = failure.cause if isinstance(failure, ActivityError) else failure
+                if not is_defect(refused):
+                    raise
+                workflow.logger.error("a step is retried: %s", refused)
+            await self._wait_for_change(pause)
+            pause = min(pause * 2, LAST_RETRY)
+
+    async def _wait_for_change(self, at_most: timedelta) -> None:
+        record = self.record
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self.record is not record,
+                timeout=at_most,
+                timeout_summary="Retry a step that would break an invariant",
+            )
+
     def _publish(self, before: TypedSearchAttributes, now: TypedSearchAttributes) -> None:
         if now != before:
             names, unchanged = {pair.key.name for pair in now}, list(before)
@@ -153,6 +185,11 @@ def refusal_from(failure: ActivityError) -> Refused:
     if isinstance(failure.cause, Refused):
         return failure.cause
     raise failure
+
+
+def is_defect(failure: BaseException | None) -> bool:
+    """Return whether the store refused a change because it would break an invariant (OPS-4)."""
+    return isinstance(failure, Refused) and failure.code is ErrorCode.INVARIANT_BROKEN
 
 
 def _line(entry: JournalEntry) -> str:

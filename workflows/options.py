@@ -4,17 +4,23 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
+from temporalio.workflow import ActivityCancellationType, ActivityConfig
+
+with workflow.unsafe.imports_passed_through():
+    from domain.error import ErrorCode
 
 STORE = ActivityConfig(
     # A transaction takes milliseconds. This is the delay of the retry after a worker was killed.
     start_to_close_timeout=timedelta(seconds=15),
     # Retried without limit: a result must be known before a caller is answered.
     retry_policy=RetryPolicy(
-        initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
+        initial_interval=timedelta(milliseconds=500),
+        maximum_interval=timedelta(seconds=15),
+        # The caller is answered; without one, `Lifecycle.retried` repeats the step (OPS-4).
+        non_retryable_error_types=[ErrorCode.INVARIANT_BROKEN],
     ),
 )
-"""One transaction in our own store."""
+"""One transaction in our own store, often under a lock that other requests wait for."""
 
 BILLING = ActivityConfig(
     # Longer than a request takes. A killed worker is noticed after this time; the retry looks the
@@ -22,7 +28,10 @@ BILLING = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     # Retried without limit: the provider may have carried out the request (REF-5).
     retry_policy=RetryPolicy(
-        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
+        initial_interval=timedelta(seconds=1),
+        maximum_interval=timedelta(minutes=5),
+        # As for `STORE`, into which its result is written.
+        non_retryable_error_types=[ErrorCode.INVARIANT_BROKEN],
     ),
 )
 """A request to the payment provider."""
@@ -102,12 +111,19 @@ SLICE = ActivityConfig(
 )
 """A slice of a batch: some thousand rows."""
 
-READ = LocalActivityConfig(
+READ = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=5),
-    # Reading changes nothing, so the caller may send the request again.
-    schedule_to_close_timeout=timedelta(seconds=30),
+    # Reading changes nothing, so the caller may send the request again. Other requests wait for
+    # the lock meanwhile: three of them are still answered within SEATFLOW_WAIT_SECONDS.
+    schedule_to_close_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=2)
+    ),
 )
-"""A read of our own store, in a local activity."""
+"""A read of our own store for a caller who waits.
+
+Not in a local activity: the workflow would answer no query while the store hangs.
+"""
 
 REMIND = ActivityConfig(
     # Hundreds of thousands of invitations, at some hundreds per second.

@@ -87,8 +87,11 @@ class OrderWorkflow:
         """Run the order to the end of its last term; return its final record."""
         while not self._order.state.final:
             await self._wait_until_due()
-            async with self._update_lock:
-                await self._run_due_step()
+            if self._order.state is OrderState.DRAFT:
+                # A refusal is the answer to the buyer, and ends the order.
+                await self._run_due_step_alone()
+            else:
+                await self._lifecycle.retried(self._run_due_step_alone)
             await self._continue_if_long()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._order
@@ -106,6 +109,10 @@ class OrderWorkflow:
                 timeout=max(due_at - workflow.now(), timedelta()),
                 timeout_summary=_TIMER_SUMMARIES[order.state],
             )
+
+    async def _run_due_step_alone(self) -> None:
+        async with self._update_lock:
+            await self._run_due_step()
 
     async def _run_due_step(self) -> None:
         """Run the due step, if any."""

@@ -97,7 +97,7 @@ class RefundWorkflow:
             facts=lambda refund: facts(plan, refund, self._lookups),
         )
         self._request_task: asyncio.Task[None] | None = None
-        self._lookup_task: asyncio.Task[bool] | None = None
+        self._lookup_task: asyncio.Task[None] | None = None
         # A finished refund is restarted to find a late success (REF-4).
         self._lookup_requested = self._refund.state.finished
         self._cancellations = 0
@@ -116,11 +116,11 @@ class RefundWorkflow:
         return self._refund.summary
 
     async def _run(self) -> None:
-        self._request_task = asyncio.create_task(self._request_unanswered())
+        self._request_task = asyncio.create_task(self._lifecycle.retried(self._request_unanswered))
         while not self._is_done:
             await self._wait_for_change()
-            await self._record_cancellations()
-            await self._fall_due_if_late()
+            await self._lifecycle.retried(self._record_cancellations)
+            await self._lifecycle.retried(self._fall_due_if_late)
             await self._continue_if_long()
             self._start_lookup_if_due()
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -254,12 +254,12 @@ class RefundWorkflow:
         """Record a cancellation of the workflow, which the refund survives (OPS-10)."""
         if not self._cancellations:
             return
-        self._cancellations = 0
         async with self._update_lock:
             if self._refund.state is not RefundState.SETTLED:
                 await self._book(
                     "cancel_requested", self._refund, by=OPERATOR, note=CANCELLATION_NOTE
                 )
+        self._cancellations = 0
 
     async def _fall_due_if_late(self) -> None:
         """Mark a late refund as overdue, after a last look-up that takes seconds at most (REF-3).
@@ -292,8 +292,11 @@ class RefundWorkflow:
         self._lookups = self._lookups[len(due) :]
         if self._is_requested:
             self._lookup_requested = False
-        self._lookup_task = asyncio.create_task(self._look_up(LOOKUP_WITHIN))
+        self._lookup_task = asyncio.create_task(self._lifecycle.retried(self._look_up_as_planned))
         self._publish()
+
+    async def _look_up_as_planned(self) -> None:
+        await self._look_up(LOOKUP_WITHIN)
 
     async def _look_up(self, within: timedelta) -> bool:
         """Apply the provider's status; return true if it has reported that of each part."""

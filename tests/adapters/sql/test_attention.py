@@ -110,9 +110,9 @@ async def test_a_refund_is_listed_while_its_look_ups_fail(scenario: StoreScenari
     await book(scenario, failing, ACCEPTED_AT + DAY)
     [case] = await scenario.store.attention.cases()
     assert (case.kind, case.since) == (AttentionKind.REFUND_LOOKUP_FAILING, failure.since)
-    assert case.message == (
+    assert case.message.startswith(
         "The status of 40.00 EUR to p…@paid.example is not known:"
-        " api_key_refused (2 of 2 payments)."
+        " api_key_refused (2 of 2 payments). "
     )
     await book(scenario, failing.model_copy(update={"lookup_failure": None}), ACCEPTED_AT + 2 * DAY)
     assert await scenario.store.attention.cases() == []
