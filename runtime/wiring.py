@@ -141,7 +141,6 @@ class Activities:
             self.invitations.announce_invitation,
             self.invitations.deliver_invitation,
             self.invitations.remind_invitee,
-            self.refunds.notify_payee,
             self.orders.notify_buyer,
             self.assignments.notify_holders,
         ]
@@ -296,9 +295,7 @@ async def _activities(
         yield Activities(
             invitations=_invitations(clients, mailer, letters),
             moves=MoveActivities(store=store.invitations, services=content),
-            refunds=RefundActivities(
-                store=store.refunds, provider=provider, mailer=mailer, operators=operators
-            ),
+            refunds=RefundActivities(store=store.refunds, provider=provider),
             orders=OrderActivities(store=store.orders, provider=provider, mailer=mailer),
             assignments=AssignmentActivities(store=store.assignments, mailer=mailer),
             reminders=_reminders(client, settings, store, mailer),

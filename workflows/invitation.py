@@ -342,6 +342,7 @@ class InvitationWorkflow:
     @workflow.signal
     def directory_changed(self) -> None:
         """Refresh from the store: blockers may have changed, or the invitation may have ended."""
+        self._lifecycle.store_changed = True
         self._blockers.request_recheck()
 
     @workflow.signal

@@ -11,12 +11,11 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.assignment import AssignmentActivities, NotifyHolders
     from activities.order import NotifyBuyer, OrderActivities
-    from activities.refund import NotifyPayee, RefundActivities
     from domain.address import masked
     from domain.model import Value
     from workflows.options import mail
 
-Notification = NotifyPayee | NotifyBuyer | NotifyHolders
+Notification = NotifyBuyer | NotifyHolders
 
 _Activities = TypeVar("_Activities")
 _Notification = TypeVar("_Notification")
@@ -36,9 +35,6 @@ class NoticeWorkflow:
     async def run(self, notice: SendNotice) -> None:
         """Send the letters; a mail server that is down is retried without limit."""
         match notice.notification:
-            case NotifyPayee() as request:
-                summary = f"Refund to {masked(request.plan.payee)}: {request.refund.state}"
-                await self._send(RefundActivities.notify_payee, request, summary)
             case NotifyBuyer() as request:
                 summary = f"Order of {masked(request.order.bought_by)}: {request.order.state}"
                 await self._send(OrderActivities.notify_buyer, request, summary)

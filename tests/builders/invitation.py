@@ -108,6 +108,14 @@ class StoreScenario:
             await self.store.outbox.done(row)
         return [row for row in rows if row.kind is FollowUpKind.SIGNAL]
 
+    async def take_letters(self) -> list[tuple[str, str]]:
+        """Return recipient and event of the letters queued since the last call; drop them."""
+        rows = await self.store.outbox.lease(1000, timedelta(minutes=1))
+        for row in rows:
+            await self.store.outbox.done(row)
+        letters = [row.letter.letter for row in rows if row.letter]
+        return sorted((letter.reader.email, letter.event) for letter in letters)
+
     async def account(self, name: str) -> Account:
         [found] = (await self.store.directory.export(name)).accounts
         return found
