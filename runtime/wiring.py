@@ -140,8 +140,6 @@ class Activities:
             self.invitations.deliver_invitation,
             self.invitations.remind_invitee,
             self.refunds.notify_payee,
-            self.orders.notify_buyer,
-            self.assignments.notify_holders,
         ]
 
     def paying(self) -> list[Callable[..., object]]:
@@ -166,9 +164,8 @@ class Activities:
             self.refunds.book_refund,
             self.refunds.read_refund,
             self.refunds.plan_lookups,
-            self.orders.open_order,
             self.orders.record_order,
-            self.orders.plan_reduction,
+            self.orders.amend_order,
             self.orders.end_term,
             self.orders.void_order,
             self.assignments.commit_assignment,
@@ -285,8 +282,8 @@ async def _activities(
             refunds=RefundActivities(
                 store=store.refunds, provider=provider, mailer=mailer, operators=operators
             ),
-            orders=OrderActivities(store=store.orders, provider=provider, mailer=mailer),
-            assignments=AssignmentActivities(store=store.assignments, mailer=mailer),
+            orders=OrderActivities(store=store.orders, provider=provider),
+            assignments=AssignmentActivities(store=store.assignments),
             reminders=_reminders(client, settings, store, mailer),
             batches=BatchActivities(store=store.batches, inviter=inviter),
             outbox=OutboxActivities(letters=letters),

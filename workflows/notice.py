@@ -1,31 +1,19 @@
 """The workflow that sends the letters about an event, so that no lifecycle waits for them."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
-
 from temporalio import workflow
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import Field
-
-    from activities.assignment import AssignmentActivities, NotifyHolders
-    from activities.order import NotifyBuyer, OrderActivities
     from activities.refund import NotifyPayee, RefundActivities
     from domain.address import masked
     from domain.model import Value
     from workflows.options import mail
 
-Notification = NotifyPayee | NotifyBuyer | NotifyHolders
-
-_Activities = TypeVar("_Activities")
-_Notification = TypeVar("_Notification")
-
 
 class SendNotice(Value):
     """The input of a notice: one event with the people whom it concerns."""
 
-    notification: Annotated[Notification, Field(discriminator="kind")]
+    notification: NotifyPayee
 
 
 @workflow.defn(name="Notice")
@@ -35,27 +23,14 @@ class NoticeWorkflow:
     @workflow.run
     async def run(self, notice: SendNotice) -> None:
         """Send the letters; a mail server that is down is retried without limit."""
-        match notice.notification:
-            case NotifyPayee() as request:
-                summary = f"Refund to {masked(request.plan.payee)}: {request.refund.state}"
-                await self._send(RefundActivities.notify_payee, request, summary)
-            case NotifyBuyer() as request:
-                summary = f"Order of {masked(request.order.bought_by)}: {request.order.state}"
-                await self._send(OrderActivities.notify_buyer, request, summary)
-            case NotifyHolders() as request:
-                summary = f"Licenses of {len(request.results)} users of {request.account}"
-                await self._send(AssignmentActivities.notify_holders, request, summary)
-
-    async def _send(
-        self,
-        activity: Callable[[_Activities, _Notification], Awaitable[None]],
-        notification: _Notification,
-        summary: str,
-    ) -> None:
-        await workflow.execute_activity_method(activity, notification, **mail(summary))
+        request = notice.notification
+        summary = f"Refund to {masked(request.plan.payee)}: {request.refund.state}"
+        await workflow.execute_activity_method(
+            RefundActivities.notify_payee, request, **mail(summary)
+        )
 
 
-async def start_notice(notification: Notification, *, id: str, summary: str) -> None:
+async def start_notice(notification: NotifyPayee, *, id: str, summary: str) -> None:
     """Start a notice as a child that outlives the current workflow."""
     await workflow.start_child_workflow(
         NoticeWorkflow.run,

@@ -128,6 +128,7 @@ _DURING_THE_TERM = {
     "change_quantity": "active",
     "reduce": "active",
     "cancel": "active",
+    "request_cancel": "active",
     "end": "ended",
 }
 
@@ -142,7 +143,12 @@ ORDER = TransitionTable(
             "cancel": "cancelled",
             "give_up": "cancelled",
         },
-        "placed": {"pay": "paid", "decline": "payment_failed", "give_up": "cancelled"},
+        "placed": {
+            "pay": "paid",
+            "decline": "payment_failed",
+            "request_cancel": "placed",
+            "give_up": "cancelled",
+        },
         "paid": {"activate": "active", "end": "ended"},
         "active": _DURING_THE_TERM,
         "payment_failed": {
@@ -150,6 +156,7 @@ ORDER = TransitionTable(
             "renew": "active",
             "decline": "payment_failed",
             "cancel": "cancelled",
+            "request_cancel": "payment_failed",
             "give_up": "cancelled",
             "end": "ended",
         },
@@ -161,8 +168,18 @@ ASSIGNMENT = TransitionTable(
     AssignmentMachine,
     AssignmentState,
     {
-        "requested": {"assign": "assigned", "wait": "waiting", "refuse": "refused"},
-        "waiting": {"assign": "assigned", "refuse": "refused", "release": "released"},
+        "requested": {
+            "assign": "assigned",
+            "wait": "waiting",
+            "refuse": "refused",
+            "request_cancel": "requested",
+        },
+        "waiting": {
+            "assign": "assigned",
+            "refuse": "refused",
+            "release": "released",
+            "request_cancel": "waiting",
+        },
         "assigned": {"release": "released"},
     },
 )
