@@ -131,6 +131,8 @@ class AssignmentClient:
         await self.assignments.authorize(account, admin)
         if not users.valid:
             return users.rows([])
+        # Without Temporal a command writes nothing.
+        await self.temporal.connect()
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )

@@ -178,6 +178,7 @@ def _render(order: Order) -> RenderableType:
         ),
         ("paid until", time(order.paid_until)),
         ("next payment attempt", time(order.next_try_at())),
+        ("next look-up", time(order.pending.look_up_at if order.pending else None)),
         ("allowed", ", ".join(order.allowed)),
         ("workflow", order.workflow_id),
     )

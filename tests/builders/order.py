@@ -6,20 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
 
 from activities.order import AmendOrder, ChargeOrder, OrderActivities, OrderCharged, Reduction
 from adapters.provider import LedgerProvider
-from adapters.sql.database.schema import OutboxRow
-from adapters.sql.database.transaction import reading
 from domain.assignment import AssignLicenses
 from domain.journal import ENGINE, OPERATOR
-from domain.letter import Letter
 from domain.letter.order import LicenseEndedLetter
 from domain.license import Sku
 from domain.order import BuyLicenses, Order
-from domain.outbox import FollowUpKind
 from states.lifecycle import after
 from states.order import OrderMachine
 from tests.builders.account import NOON, account, directory, user
@@ -115,21 +110,11 @@ class OrderScenario:
         )
         return await self.scenario.store.orders.amended(request)
 
-    async def letters(self) -> list[Letter]:
-        """Return the queued letters, the oldest first."""
-        async with reading(self.scenario.engine) as session:
-            rows = await session.scalars(
-                select(OutboxRow)
-                .where(OutboxRow.kind == FollowUpKind.LETTER)
-                .order_by(OutboxRow.number)
-            )
-            return [row.letter.letter for row in rows if row.letter]
-
     async def released(self) -> list[str]:
         """Return the users who are notified that their license ended with an order."""
         return [
             letter.reader.email
-            for letter in await self.letters()
+            for letter in await self.scenario.queued_letters()
             if isinstance(letter, LicenseEndedLetter)
         ]
 

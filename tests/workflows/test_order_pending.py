@@ -8,12 +8,13 @@ from pydantic import SecretStr
 from temporalio.testing import WorkflowEnvironment
 
 from domain.account import Directory
+from domain.error import Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import Order, OrderState
 from tests.database import Databases
 from tests.eventually import eventually
-from tests.stripe_server import API_KEY, StripeServer, localstripe
+from tests.stripe_server import API_KEY, StripeServer, answer, localstripe
 from tests.world import ADMIN, JANE, World, a_paying_owner, a_world, refusal_of
 
 FIRST_LOOKUP = timedelta(minutes=1)
@@ -196,3 +197,21 @@ async def test_a_debit_that_succeeds_after_the_account_closed_becomes_credit(
     credit = await world.store.credits.show("jane-pro")
     assert order.quote.due_now in [entry.amount for entry in credit.entries]
     assert (await world.store.orders.latest(order.order_id)).pending is None
+
+
+async def test_a_cancellation_does_not_wait_for_an_unreachable_provider(
+    world: World, stripe: StripeServer
+) -> None:
+    """ADD-6: the charge is retried meanwhile, and the cancellation takes effect with its result."""
+    stripe.initial_charge_status = "succeeded"
+    order = await world.orders.buy(
+        world.account, Sku.WORKPLACE, quantity=1, cycle="monthly", by=ADMIN, portal="account"
+    )
+    stripe.answers += [answer(500, type="api_error")] * 100
+    with pytest.raises(Unavailable):
+        await world.waiting(1).orders.confirm(order.order_id)
+    cancelled = await world.orders.cancel(order.order_id)
+    assert (cancelled.state, cancelled.note) == (OrderState.PLACED, "cancelled_after_payment")
+    stripe.answers.clear()
+    paid = await world.order_until(order.order_id, OrderState.ACTIVE)
+    assert paid.note == "ends_with_term"

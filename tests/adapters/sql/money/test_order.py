@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from activities.order import OrderPayment
+from activities.order import AmendOrder, OrderPayment, Reduction
 from domain.account import Directory
 from domain.charge import EXAMPLE_CARD
 from domain.day import begin
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
+from domain.journal import OPERATOR
 from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.outbox import ACCOUNT_CLOSED
@@ -639,8 +640,55 @@ async def test_the_owner_gets_the_letters_of_a_buyer_who_has_left(
     assert failed.state is OrderState.PAYMENT_FAILED
     cancelled = await purchases.apply_events(failed, "cancel")
     await purchases.scenario.store.orders.keep(cancelled)
-    letters = [(letter.event, letter.reader.email) for letter in await purchases.letters()]
+    letters = [
+        (letter.event, letter.reader.email) for letter in await purchases.scenario.queued_letters()
+    ]
     assert letters == [("order_cancelled", BUYER)]
+
+
+# Cancellations during a payment.
+
+
+async def test_an_event_during_a_payment_keeps_what_the_payment_has_changed(
+    purchases: OrderScenario,
+) -> None:
+    """ADD-6: the workflow adds it before it knows the result of the payment; once."""
+    placed = await purchases.place()
+    charged = await purchases.charge(placed, NOON)
+    request = AmendOrder(
+        order=placed,
+        event="request_cancel",
+        at=NOON,
+        by=OPERATOR,
+        note="cancelled_after_payment",
+        reduction=Reduction(quantity=0),
+    )
+    amended = await purchases.scenario.store.orders.amended(request)
+    assert (amended.paid_until, amended.quantity_then) == (charged.order.paid_until, 0)
+    assert await purchases.scenario.store.orders.amended(request) == amended
+    assert await purchases.scenario.store.orders.keep(placed) == amended
+    paid = await purchases.apply_events(amended, "pay", "activate")
+    assert paid.allowed == ("cancel",)
+    await assert_consistent(purchases)
+
+
+async def test_a_payment_keeps_a_cancellation_of_the_meantime(purchases: OrderScenario) -> None:
+    """ADD-6: the charge was requested before the order was cancelled."""
+    placed = await purchases.place()
+    request = AmendOrder(
+        order=placed,
+        event="request_cancel",
+        at=NOON,
+        by=OPERATOR,
+        note="cancelled_after_payment",
+        reduction=Reduction(quantity=0),
+    )
+    await purchases.scenario.store.orders.amended(request)
+    charged = await purchases.charge(placed, NOON)
+    assert (charged.paid, charged.order.quantity_then) == (True, 0)
+    assert charged.order.journal[-1].event == "request_cancel"
+    await purchases.apply_events(charged.order, "pay", "activate")
+    await assert_consistent(purchases)
 
 
 # Accounts that close.
