@@ -199,8 +199,11 @@ class InvitationStore(Protocol):
         Returns the stored record; nothing is written if it was accepted or has ended before.
         """
 
-    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Return whether the invitation is unchanged since `invitation` was recorded."""
+    async def is_reminder_due(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Return whether a reminder of `invitation` is still due.
+
+        It is while the invitation is unchanged and its account can be joined.
+        """
 
     async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether its e-mail is no longer due: it was answered, ended or sent again."""
@@ -282,11 +285,11 @@ class InvitationActivities:
 
     @activity.defn
     async def remind_invitee(self, request: RemindInvitee) -> LetterSent:
-        """Send the reminder if the invitation is unchanged; nothing is recorded (REM-1)."""
+        """Send the reminder if it is still due; nothing is recorded (REM-1)."""
         invite, invitation = request.invite, request.invitation
 
-        async def unchanged() -> bool:
-            return await self.store.is_unchanged(invite.invitation_id, invitation)
+        async def due() -> bool:
+            return await self.store.is_reminder_due(invite.invitation_id, invitation)
 
         letter = reminder_letter(
             invite,
@@ -295,7 +298,7 @@ class InvitationActivities:
             number=request.reminder.number,
             link=self.links.link(invite.invitation_id, invitation.sent_count),
         )
-        return await send_letter(self.mailer, letter, request.at, unchanged)
+        return await send_letter(self.mailer, letter, request.at, due)
 
     @activity.defn
     async def join_account(self, request: JoinAccount) -> KeptInvitation | Refusal:

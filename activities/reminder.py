@@ -84,26 +84,27 @@ class InviterToNotify(Value):
         )
 
 
+InvitationKey = tuple[str, str]
+"""The account and the invitee's key of a live invitation; pages are sorted by it."""
+
+
 @dataclass(frozen=True)
 class InvitationPage:
-    """A page of invitations, and the token of the next page."""
+    """A page of invitations to signal."""
 
     workflow_ids: Sequence[str]
-    following: bytes | None
-    """None after the last page."""
+    last: InvitationKey | None
+    """The key after which the next page begins; None after the last page."""
 
 
 class RunningInvitations(Protocol):
-    """The running invitations, found through visibility."""
+    """The workflows of invitations."""
 
-    async def page(self, quiet_before: datetime | None, token: bytes | None) -> InvitationPage:
-        """Return a page of unanswered invitations, optionally only quiet ones.
+    async def remind(self, workflow_id: str, run_id: str) -> bool:
+        """Signal a running invitation that a reminder may be due; start nothing.
 
-        Visibility may lag behind.
+        Return False if it is not running or accepts no more signals.
         """
-
-    async def remind(self, workflow_id: str, run_id: str) -> None:
-        """Signal an invitation that a reminder may be due; do nothing if it has ended."""
 
 
 class ReminderStore(Protocol):
@@ -112,11 +113,20 @@ class ReminderStore(Protocol):
     async def keep(self, run: ReminderRun) -> None:
         """Write the run."""
 
+    async def page_to_remind(
+        self, quiet_before: datetime | None, after: InvitationKey | None
+    ) -> InvitationPage:
+        """Return a page of the invitations that may still be reminded, optionally only quiet ones.
+
+        Invitations of accounts that cannot be joined are left out, and those that have had their
+        last reminder.
+        """
+
     async def reminded(self, run_id: str) -> int:
         """Return how many invitees the run has reminded so far."""
 
     async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
-        """Return the accounts with stale invitations."""
+        """Return the accounts with stale invitations; accounts that cannot be joined have none."""
 
     async def inviters_to_notify(
         self, account: str, run_id: str, quiet_before: datetime
@@ -152,24 +162,25 @@ class ReminderActivities:
         self, request: SignalStaleInvitations
     ) -> StaleInvitationsSignaled:
         """Signal page by page; a signal repeated after a crash does nothing (REM-1)."""
-        token, found = _previous_progress()
+        after, found = _previous_progress()
         async with heartbeats(HEARTBEAT_INTERVAL) as progress:
             while True:
-                page = await self.invitations.page(request.quiet_before, token)
-                await self._signal(page.workflow_ids, request.run_id)
-                token, found = page.following, found + len(page.workflow_ids)
-                if token is None:
+                page = await self.store.page_to_remind(request.quiet_before, after)
+                found += await self._signal(page.workflow_ids, request.run_id)
+                if page.last is None:
                     return StaleInvitationsSignaled(found=found)
-                progress.show(token.hex(), found)
+                after = page.last
+                progress.show(*after, found)
 
-    async def _signal(self, workflow_ids: Sequence[str], run_id: str) -> None:
+    async def _signal(self, workflow_ids: Sequence[str], run_id: str) -> int:
+        """Signal the invitations; return how many were running."""
         limit = asyncio.Semaphore(self.max_concurrent)
 
-        async def signal(workflow_id: str) -> None:
+        async def signal(workflow_id: str) -> bool:
             async with limit:
-                await self.invitations.remind(workflow_id, run_id)
+                return await self.invitations.remind(workflow_id, run_id)
 
-        await asyncio.gather(*map(signal, workflow_ids))
+        return sum(await asyncio.gather(*map(signal, workflow_ids)))
 
     @activity.defn
     async def await_reminders(self, request: AwaitReminders) -> RemindersSent:
@@ -225,10 +236,10 @@ def _digest(id: str, inviter: InviterToNotify) -> DigestLetter:
     return digest_letter(inviter.reader, inviter.account_name, inviter.invitations, id=id)
 
 
-def _previous_progress() -> tuple[bytes | None, int]:
-    """Return the page token and the count of the previous attempt."""
-    details = activity.info().heartbeat_details
-    if not details:
-        return None, 0
-    token, found = details
-    return bytes.fromhex(token), found
+def _previous_progress() -> tuple[InvitationKey | None, int]:
+    """Return the last key and the count of the previous attempt, or start at the beginning."""
+    match activity.info().heartbeat_details:
+        case [str(account), str(invitee_key), int(found)]:
+            return (account, invitee_key), found
+        case _:
+            return None, 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,12 +20,14 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.sql.invitations.reminder import SqlReminders
+from adapters.sql.invitations.reminder import LAST_RUNS, SqlReminders
 from clients.workflow_call import (
     START_TIMEOUT,
     TemporalAccess,
@@ -36,7 +38,7 @@ from clients.workflow_call import (
 from domain.error import ErrorCode, Refused
 from domain.period import format_duration
 from domain.policy import Policy
-from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale
+from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale, RunFailure
 from workflows.reminder import ReminderWorkflow
 
 SCHEDULE_ID: Final = "stale-invitation-reminders"
@@ -44,6 +46,23 @@ JITTER: Final = 0.01
 """Fraction of the interval by which a run may start late: 15 minutes of a day."""
 SHORTEST_CATCH_UP: Final = timedelta(seconds=10)
 """Shortest catch-up window that the server accepts."""
+
+LONGEST_RUN: Final = timedelta(hours=12)
+"""Time after which a run ends, so that a stuck one does not make the schedule skip the next.
+
+Nothing is lost: the next run finds the invitations and inviters that this one has not.
+"""
+SHARE_OF_INTERVAL: Final = 0.9
+"""Part of a shorter interval after which a scheduled run ends."""
+SHORTEST_RUN: Final = timedelta(minutes=10)
+"""Time that a run has even if its schedule's interval is shorter; runs are skipped meanwhile."""
+
+_FAILURES: Final[Mapping[WorkflowExecutionStatus | None, RunFailure]] = {
+    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "canceled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+}
 
 
 @dataclass(frozen=True)
@@ -83,11 +102,12 @@ class ReminderClient:
                 RemindStale(by="schedule", quiet_for=self.policy.remind_after),
                 id=SCHEDULE_ID,
                 task_queue=self.temporal.task_queue,
+                execution_timeout=max(min(LONGEST_RUN, every * SHARE_OF_INTERVAL), SHORTEST_RUN),
                 static_summary="Remind invitees who have not answered",
             ),
             spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every * JITTER),
             policy=SchedulePolicy(
-                # The next run reaches the invitations that a long run has not.
+                # A run that is skipped is not missed: the one in progress reminds, or times out.
                 overlap=ScheduleOverlapPolicy.SKIP,
                 # After an outage only the last missed run is started.
                 catchup_window=max(every, SHORTEST_CATCH_UP),
@@ -124,6 +144,7 @@ class ReminderClient:
                 RemindStale(by="operator", quiet_for=self.policy.remind_after),
                 id=f"{SCHEDULE_ID}/{uuid.uuid4().hex[:16]}",
                 task_queue=self.temporal.task_queue,
+                execution_timeout=LONGEST_RUN,
                 static_summary="Remind invitees who have not answered, by an operator",
                 rpc_timeout=START_TIMEOUT,
             )
@@ -147,7 +168,32 @@ class ReminderClient:
             schedule = await self._installed()
         except Refused:
             schedule = None
-        return Reminders(schedule=schedule, runs=await self.reminders.runs())
+        return Reminders(schedule=schedule, runs=await self._last_runs())
+
+    async def _last_runs(self) -> tuple[ReminderRun, ...]:
+        """Return the last runs, newest first, also those that ended without a record."""
+        runs = {run.run_id: run for run in await self.reminders.runs()}
+        async for failed in self._failed_runs():
+            recorded = runs.get(failed.run_id)
+            if recorded is None or recorded.ended_at is None:
+                ended = {"ended_at": failed.ended_at, "failure": failed.failure}
+                runs[failed.run_id] = (recorded or failed).model_copy(update=ended)
+        newest = sorted(runs.values(), key=lambda run: run.started_at, reverse=True)
+        return tuple(newest[:LAST_RUNS])
+
+    async def _failed_runs(self) -> AsyncIterator[ReminderRun]:
+        """Yield the last runs that ended without completing, as Temporal keeps them."""
+        queue = self.temporal.task_queue.replace("'", "''")
+        statuses = "'TimedOut', 'Failed', 'Canceled', 'Terminated'"
+        client = await self.temporal.connect()
+        with temporal_errors_as_unavailable():
+            async for found in client.list_workflows(
+                "WorkflowType = 'StaleInvitationReminders'"
+                f" AND TaskQueue = '{queue}' AND ExecutionStatus IN ({statuses})",
+                limit=LAST_RUNS,
+                rpc_timeout=START_TIMEOUT,
+            ):
+                yield _failed_run(found)
 
     async def _installed(self) -> ReminderSchedule:
         with _schedule_errors():
@@ -156,6 +202,17 @@ class ReminderClient:
 
     async def _handle(self) -> ScheduleHandle:
         return (await self.temporal.connect()).get_schedule_handle(SCHEDULE_ID)
+
+
+def _failed_run(found: WorkflowExecution) -> ReminderRun:
+    return ReminderRun(
+        run_id=found.run_id,
+        started_at=found.start_time,
+        ended_at=found.close_time,
+        # An operator's run has a slash after the prefix.
+        by="operator" if found.id.startswith(f"{SCHEDULE_ID}/") else "schedule",
+        failure=_FAILURES[found.status],
+    )
 
 
 def _schedule_view(described: ScheduleDescription) -> ReminderSchedule:

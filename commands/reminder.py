@@ -99,12 +99,17 @@ def _render_schedule(schedule: ReminderSchedule) -> RenderableType:
     )
 
 
+def _end(run: ReminderRun) -> str:
+    ended = time(run.ended_at)
+    return f"{ended} ({run.failure.replace('_', ' ')})" if run.failure else ended
+
+
 def _render_runs(runs: Sequence[ReminderRun]) -> RenderableType:
     rows = table("started", "ended", "by", "invitations", "reminders", "digests")
     for each in runs:
         rows.add_row(
             time(each.started_at),
-            time(each.ended_at),
+            _end(each),
             each.by,
             str(each.found),
             str(each.reminded),

@@ -255,14 +255,15 @@ class Invitation(Value):
     def may_replace(self, stored: "Invitation") -> bool:
         """Return whether this record may replace the stored one.
 
-        It must not be older, and must neither accept nor end the invitation: only the store's
-        transactions do that (INV-7, INV-11).
+        It must continue the stored journal, and must neither accept nor end the invitation: only
+        the store's transactions do that (INV-7, INV-11).
         """
         return (
             not stored.state.final
             and stored.state.unanswered == self.state.unanswered
             and stored.state.accepted == self.state.accepted
-            and len(stored.journal) <= len(self.journal)
+            # A claim and its workflow begin at different times.
+            and self.journal[1 : len(stored.journal)] == stored.journal[1:]
         )
 
     def outdates_email_of(self, mailed: "Invitation") -> bool:

@@ -11,6 +11,9 @@ from domain.model import Value
 RunBy = Literal["schedule", "operator"]
 
 
+RunFailure = Literal["timed_out", "failed", "canceled", "terminated"]
+
+
 class RemindStale(Value):
     """The request that starts a reminder run."""
 
@@ -35,6 +38,8 @@ class ReminderRun(Value):
     """The number of invitees who were reminded."""
     digests: int = 0
     """The number of inviters who got a digest of newly stale invitations (REM-2)."""
+    failure: RunFailure | None = None
+    """The end of a run that did not complete, as Temporal reports it; None for any other run."""
 
 
 class ReminderSchedule(Value):

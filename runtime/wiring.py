@@ -31,9 +31,9 @@ from runtime.clients import Clients
 from runtime.message_guard import MessageGuard
 from runtime.recovery import Recovery
 from runtime.relay import Relay
+from runtime.reminder import InvitationSignals
 from runtime.sandbox import HeaderInterceptor, LightRunner
 from runtime.settings import Settings
-from runtime.visibility import InvitationVisibility
 from workflows.assignment import AssignmentWorkflow
 from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
@@ -308,7 +308,7 @@ def _reminders(
     per_second = settings.mail_per_second
     return ReminderActivities(
         store=store.reminders,
-        invitations=InvitationVisibility(client, settings.task_queue),
+        invitations=InvitationSignals(client),
         mailer=mailer,
         id_key=settings.id_key,
         digest_interval=timedelta(seconds=1 / per_second) if per_second else timedelta(),

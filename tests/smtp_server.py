@@ -57,6 +57,8 @@ class ScriptedSmtpServer:
     """Answers that are given once."""
     unknown: set[str] = field(default_factory=set)
     """Recipients who get `550 … no such user` in answer to RCPT."""
+    full: set[str] = field(default_factory=set)
+    """Recipients who get `452 … mailbox full` in answer to RCPT."""
     smtputf8: bool = True
     certificate: ssl.SSLContext | None = None
     """With a certificate the server offers STARTTLS, and AUTH after it."""
@@ -178,16 +180,21 @@ class _Session(SMTP):
 
     async def _run_command(self, command: str, method: Any, argument: str | None) -> None:
         self._script.commands.append(command)
-        answer = await self._scripted_answer(command) or self._unknown(command, argument or "")
+        answer = await self._scripted_answer(command) or self._recipient_answer(
+            command, argument or ""
+        )
         if answer:
             await self.push(answer)
         else:
             await method(argument)
 
-    def _unknown(self, command: str, argument: str) -> str | None:
+    def _recipient_answer(self, command: str, argument: str) -> str | None:
         for recipient in self._script.unknown if command == "RCPT" else ():
             if f"<{recipient}>" in argument:
                 return f"550 5.1.1 <{recipient}>: no such user"
+        for recipient in self._script.full if command == "RCPT" else ():
+            if f"<{recipient}>" in argument:
+                return "452 4.2.2 mailbox full"
         return None
 
     async def _scripted_answer(self, step: str) -> str | None:

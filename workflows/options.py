@@ -91,7 +91,7 @@ READ = LocalActivityConfig(
 REMIND = ActivityConfig(
     # Hundreds of thousands of invitations, at some hundreds per second.
     start_to_close_timeout=timedelta(hours=6),
-    # The activity heartbeats every five seconds; after a crash it continues from its page.
+    # The activity heartbeats every five seconds; after a crash it continues after its last page.
     heartbeat_timeout=timedelta(seconds=30),
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
 )
@@ -99,8 +99,6 @@ REMIND = ActivityConfig(
 
 DIGEST = ActivityConfig(
     start_to_close_timeout=timedelta(hours=6),
-    # Ends well before the next run, which would otherwise be skipped.
-    schedule_to_close_timeout=timedelta(hours=12),
     heartbeat_timeout=timedelta(seconds=30),
     # Each failure carries the delay before the next attempt (INV-4).
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),

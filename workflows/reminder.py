@@ -1,7 +1,8 @@
 """The workflow of one run of reminders: invitees are reminded, inviters get a digest (REM)."""
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -16,6 +17,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.reminder import ReminderRun, RemindStale
     from workflows.options import DIGEST, REMIND, STORE
+
+SHORTEST_DIGESTS: Final = timedelta(minutes=1)
+"""The time for digests after a pass that took all the time of its run."""
+
+RECORDING: Final = timedelta(minutes=1)
+"""The time that is left after the digests to record the run."""
 
 
 @workflow.defn(name="StaleInvitationReminders")
@@ -80,9 +87,22 @@ class ReminderWorkflow:
                     quiet_before=self._quiet_before,
                     quiet_for=self._request.quiet_for,
                 ),
-                **DIGEST | ActivityConfig(summary="Send a digest to each inviter"),
+                **DIGEST
+                | ActivityConfig(
+                    summary="Send a digest to each inviter",
+                    schedule_to_close_timeout=self._time_for_digests,
+                ),
             )
             self._run = self._run.model_copy(update={"digests": notified.digests})
+
+    @property
+    def _time_for_digests(self) -> timedelta | None:
+        """The time until the run has to be recorded, before its execution times out."""
+        limit = workflow.info().execution_timeout
+        if limit is None:
+            return None
+        passed = workflow.now() - self._run.started_at
+        return max(limit - passed - RECORDING, SHORTEST_DIGESTS)
 
     @property
     def _quiet_before(self) -> datetime:

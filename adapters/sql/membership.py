@@ -17,10 +17,15 @@ from adapters.sql.database.schema import (
     PersonRow,
     SubscriptionRow,
 )
-from domain.account import Account, Role
+from domain.account import Account, Plan, Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
 from domain.membership import Membership, require_paid
+
+JOINABLE: Final = (
+    (AccountRow.plan != Plan.FREE) & ~AccountRow.suspended & (AccountRow.state == "open")
+)
+"""Condition on accounts that can be joined, as `require_paid` checks it (INV-12)."""
 
 
 async def require_account(session: AsyncSession, name: str, *, lock: bool = False) -> AccountRow:

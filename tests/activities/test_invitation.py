@@ -87,7 +87,7 @@ class FakeInvitationStore:
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
         not_used()
 
-    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
+    async def is_reminder_due(self, invitation_id: str, invitation: Invitation) -> bool:
         not_used()
 
     async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:

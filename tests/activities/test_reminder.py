@@ -11,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.letter import StillDue, Undeliverable
 from activities.reminder import (
+    InvitationKey,
     InvitationPage,
     InvitersNotified,
     InviterToNotify,
@@ -27,40 +28,45 @@ from tests.activities.mailer import FakeMailer
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 FULL, EVE = "full@acme.example", "eve@acme.example"
-PAGES: Mapping[bytes | None, InvitationPage] = {
-    None: InvitationPage(["a", "b"], b"1"),
-    b"1": InvitationPage(["c", "d"], b"2"),
-    b"2": InvitationPage(["e"], None),
+B, D = ("acme", "b"), ("acme", "d")
+PAGES: Mapping[InvitationKey | None, InvitationPage] = {
+    None: InvitationPage(["a", "b"], B),
+    B: InvitationPage(["c", "d"], D),
+    D: InvitationPage(["e"], None),
 }
 
 
 class FakeRunningInvitations:
-    """`RunningInvitations` on pages, and those signaled."""
+    """`RunningInvitations` that records those signaled; some are not running."""
 
-    def __init__(self, pages: Mapping[bytes | None, InvitationPage] = PAGES) -> None:
-        self.pages = pages
+    def __init__(self, lost: Sequence[str] = ()) -> None:
+        self.lost = lost
         self.signaled: list[str] = []
         self.running = self.most_running = 0
 
-    async def page(self, quiet_before: datetime | None, token: bytes | None) -> InvitationPage:
-        return self.pages[token]
-
-    async def remind(self, workflow_id: str, run_id: str) -> None:
+    async def remind(self, workflow_id: str, run_id: str) -> bool:
         self.running += 1
         self.most_running = max(self.running, self.most_running)
         await asyncio.sleep(0)
         self.running -= 1
         self.signaled.append(workflow_id)
+        return workflow_id not in self.lost
 
 
 class FakeReminderStore:
-    """A `ReminderStore` with two inviters to notify."""
+    """A `ReminderStore` with pages of invitations, and two inviters to notify."""
 
-    def __init__(self) -> None:
+    def __init__(self, pages: Mapping[InvitationKey | None, InvitationPage] = PAGES) -> None:
+        self.pages = pages
         self.digests_at: dict[str, datetime] = {}
 
     async def keep(self, run: ReminderRun) -> None:
         raise AssertionError("The activity calls this method.")
+
+    async def page_to_remind(
+        self, quiet_before: datetime | None, after: InvitationKey | None
+    ) -> InvitationPage:
+        return self.pages[after]
 
     async def reminded(self, run_id: str) -> int:
         return 0
@@ -125,11 +131,31 @@ async def test_another_worker_continues_after_the_last_page() -> None:
     assert invitations.signaled == ["c", "d", "e"]
 
 
+async def test_progress_that_cannot_be_read_is_no_progress() -> None:
+    """REM-1: the pass starts over, and repeated signals do nothing."""
+    invitations, environment = FakeRunningInvitations(), ActivityEnvironment()
+    environment.info = replace(environment.info, heartbeat_details=("746f6b656e", 4))
+    request = SignalStaleInvitations(run_id="run-1", quiet_before=None)
+    activities = the_activities(invitations, FakeMailer())
+    signaled = await environment.run(activities.signal_stale_invitations, request)
+    assert signaled == StaleInvitationsSignaled(found=5)
+    assert invitations.signaled == ["a", "b", "c", "d", "e"]
+
+
+async def test_an_invitation_that_is_not_running_is_not_found() -> None:
+    """REM-1: its workflow was lost, so the run does not wait for a reminder."""
+    activities = the_activities(FakeRunningInvitations(lost=["c"]), FakeMailer())
+    request = SignalStaleInvitations(run_id="run-1", quiet_before=None)
+    signaled = await ActivityEnvironment().run(activities.signal_stale_invitations, request)
+    assert signaled == StaleInvitationsSignaled(found=4)
+
+
 async def test_signals_are_limited_in_number_at_the_same_time() -> None:
     """REM-1: each invitation is signaled, however many there are."""
     workflow_ids = [str(number) for number in range(7)]
-    invitations = FakeRunningInvitations({None: InvitationPage(workflow_ids, None)})
-    activities = replace(the_activities(invitations, FakeMailer()), max_concurrent=3)
+    invitations = FakeRunningInvitations()
+    store = FakeReminderStore({None: InvitationPage(workflow_ids, None)})
+    activities = replace(the_activities(invitations, FakeMailer()), store=store, max_concurrent=3)
     request = SignalStaleInvitations(run_id="run-1", quiet_before=None)
     await ActivityEnvironment().run(activities.signal_stale_invitations, request)
     assert sorted(invitations.signaled) == workflow_ids

@@ -12,11 +12,12 @@ from domain.invitation import Choice, Invitation
 from domain.policy import Policy
 from tests.eventually import eventually
 from tests.smtp_server import Misbehaviour
-from tests.world import ADMIN, JANE, World, refusal_of
+from tests.world import ADMIN, JANE, OWNER, World, refusal_of
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+USERS = [(OWNER, "owner"), (ADMIN, "admin")]
 
 
 async def signal_reminder(world: World, *arguments: object) -> None:
@@ -154,6 +155,37 @@ async def test_an_end_while_the_mail_server_is_slow_stops_the_reminder(world: Wo
     world.smtp.go_on()
     await world.mailed("declined", ADMIN)
     assert world.mails(event="reminder") == []
+
+
+async def test_no_reminder_is_sent_or_counted_while_the_account_cannot_be_joined(
+    world: World,
+) -> None:
+    """REM-1, INV-12: the account is suspended while the mail server is slow."""
+    await world.pending(JANE)
+    await world.pass_time(JANE, 3 * DAY)
+    world.smtp.answers["RCPT"] = Misbehaviour.HESITATE
+    await signal_reminder(world)
+    await world.smtp.hesitates_at("RCPT")
+    await world.imported(world.account, users=USERS, suspended=True)
+    world.smtp.go_on()
+    world.smtp.answers.clear()
+    await until_dropped(world)
+    await signal_reminder(world)
+    await until_dropped(world, times=2)
+    assert world.mails(event="reminder") == []
+    assert (await world.show(JANE)).reminders_sent == 0
+    await world.imported(world.account, users=USERS)
+    await signal_reminder(world)
+    await until_reminded(world, 1)
+
+
+async def until_dropped(world: World, times: int = 1) -> None:
+    """Wait until the workflow knows that `times` reminders were not sent."""
+    completed = "EVENT_TYPE_ACTIVITY_TASK_COMPLETED"
+    # The first activity delivered the invitation.
+    await eventually(
+        lambda: world.events(JANE), lambda events: events.count(completed) == 1 + times
+    )
 
 
 async def test_a_reminder_overtaken_by_a_resend_is_not_sent(world: World) -> None:

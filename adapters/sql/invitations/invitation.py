@@ -14,7 +14,7 @@ from activities.invitation import (
     KeptInvitation,
     PreviewInvitation,
 )
-from adapters.sql.database.schema import InvitationRow, MembershipRow
+from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
 from adapters.sql.invitations.blocker import blockers_of
@@ -36,6 +36,7 @@ from adapters.sql.invitations.record import (
     unknown_invitation,
 )
 from adapters.sql.membership import (
+    JOINABLE,
     current_membership,
     require_account,
     require_admin,
@@ -281,10 +282,17 @@ class SqlInvitations:
                 await queue_invitation_letters(session, row, at)
             return await kept_invitation(session, row)
 
-    async def is_unchanged(self, invitation_id: str, invitation: Invitation) -> bool:
-        """Return whether the invitation is unchanged since `invitation` was recorded (REM-1)."""
+    async def is_reminder_due(self, invitation_id: str, invitation: Invitation) -> bool:
+        """Return whether a reminder of `invitation` is still due (REM-1).
+
+        It is while the invitation is unchanged and its account can be joined.
+        """
         async with reading(self._engine) as session:
-            row = await session.get(InvitationRow, invitation_id)
+            row = await session.scalar(
+                select(InvitationRow)
+                .join(AccountRow, AccountRow.id == InvitationRow.account_id)
+                .where(InvitationRow.invitation_id == invitation_id, JOINABLE)
+            )
             if row is None:
                 return False
             kept = row.record

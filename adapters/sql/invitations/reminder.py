@@ -5,35 +5,45 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from activities.reminder import InviterToNotify
-from adapters.sql.database.schema import InvitationRow, LetterRow, PersonRow, ReminderRunRow
+from activities.reminder import InvitationKey, InvitationPage, InviterToNotify
+from adapters.sql.database.schema import (
+    AccountRow,
+    InvitationRow,
+    LetterRow,
+    PersonRow,
+    ReminderRunRow,
+)
 from adapters.sql.database.transaction import reading, writing
-from adapters.sql.membership import require_account, user_or_owner
+from adapters.sql.membership import JOINABLE, require_account, user_or_owner
 from domain.invitation import REMINDABLE
 from domain.reminder import ReminderRun, StaleInvitation
 
-_LAST_RUNS: Final = 10
+LAST_RUNS: Final = 10
+"""The number of runs that are listed."""
+
+_PAGE_SIZE: Final = 500
 
 
 class SqlReminders:
     """The `ReminderStore` of reminder runs."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, page_size: int = _PAGE_SIZE) -> None:
         self._engine = engine
+        self._page_size = page_size
 
     async def keep(self, run: ReminderRun) -> None:
         """Insert or replace the record of the run."""
         async with writing(self._engine) as session:
-            await session.merge(ReminderRunRow(**run.model_dump()))
+            await session.merge(ReminderRunRow(**run.model_dump(exclude={"failure"})))
 
     async def runs(self) -> tuple[ReminderRun, ...]:
         """Return the last runs, newest first; counts include reminders sent after the run."""
         async with reading(self._engine) as session:
             rows = await session.scalars(
-                select(ReminderRunRow).order_by(ReminderRunRow.started_at.desc()).limit(_LAST_RUNS)
+                select(ReminderRunRow).order_by(ReminderRunRow.started_at.desc()).limit(LAST_RUNS)
             )
             kept = [ReminderRun.model_validate(row, from_attributes=True) for row in rows]
             late = await _reminded(session, [run.run_id for run in kept])
@@ -42,17 +52,56 @@ class SqlReminders:
                 for run in kept
             )
 
+    async def page_to_remind(
+        self, quiet_before: datetime | None, after: InvitationKey | None
+    ) -> InvitationPage:
+        """Return a page of the invitations that may still be reminded (REM-1).
+
+        With `quiet_before`, only those that are quiet since then. A page begins after a key, not
+        at a position, so that it stays valid while invitations begin and end.
+        """
+        key = tuple_(InvitationRow.account_id, InvitationRow.invitee_key)
+        # The first condition selects the index of live invitations, which has the key.
+        listed: list[ColumnElement[bool]] = [
+            InvitationRow.ended_at.is_(None),
+            InvitationRow.state.in_(REMINDABLE),
+            JOINABLE,
+        ]
+        if quiet_before:
+            listed.append(InvitationRow.quiet_since <= quiet_before)
+        if after:
+            listed.append(key > after)
+        async with reading(self._engine) as session:
+            found = await session.scalars(
+                select(InvitationRow)
+                .join(AccountRow, AccountRow.id == InvitationRow.account_id)
+                .where(*listed)
+                .order_by(InvitationRow.account_id, InvitationRow.invitee_key)
+                .limit(self._page_size)
+            )
+            rows = found.all()
+            return InvitationPage(
+                [row.ordered.workflow_id for row in rows if _may_be_reminded(row)],
+                last=(rows[-1].account_id, rows[-1].invitee_key)
+                if len(rows) == self._page_size
+                else None,
+            )
+
     async def reminded(self, run_id: str) -> int:
         """Return how many invitees that run has reminded so far."""
         async with reading(self._engine) as session:
             return (await _reminded(session, [run_id])).get(run_id, 0)
 
     async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
-        """Return the accounts with stale invitations, in order."""
+        """Return the accounts with stale invitations, in order.
+
+        Accounts that cannot be joined are left out: their invitees cannot do anything.
+        """
         async with reading(self._engine) as session:
             found = await session.scalars(
                 select(InvitationRow.account_id)
-                .where(_stale(run_id, quiet_before))
+                .join(AccountRow, AccountRow.id == InvitationRow.account_id)
+                .where(_stale(run_id, quiet_before), JOINABLE)
                 .distinct()
                 .order_by(InvitationRow.account_id)
             )
@@ -117,6 +166,11 @@ async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[st
         .group_by(InvitationRow.reminded_by)
     )
     return {run_id: count for run_id, count in counted}
+
+
+def _may_be_reminded(row: InvitationRow) -> bool:
+    """Return whether the invitation may still be reminded, now or later."""
+    return row.record.remindable_from(row.ordered.policy) is not None
 
 
 def _stale(run_id: str, quiet_before: datetime) -> ColumnElement[bool]:

@@ -1,7 +1,14 @@
-"""Stale invitations by inviter, and the runs of reminders in the store (REM)."""
+"""Invitations to remind, stale ones by inviter, and the runs of reminders in the store (REM)."""
 
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import update
+
+from adapters.sql.database.schema import AccountRow
+from adapters.sql.database.transaction import writing
+from adapters.sql.invitations.reminder import SqlReminders
+from adapters.sql.membership import require_account
 from domain.invitation import Invitation, Invite
 from domain.journal import ENGINE
 from domain.reminder import ReminderRun
@@ -14,17 +21,89 @@ DAY = timedelta(days=1)
 RUN = ReminderRun(run_id="run-1", started_at=NOON + 3 * DAY, by="schedule")
 
 
-async def reminded(scenario: StoreScenario, invite: Invite, pending: Invitation) -> None:
+async def reminded(
+    scenario: StoreScenario, invite: Invite, pending: Invitation, times: int = 1
+) -> None:
     record = after(
         InvitationMachine,
         pending,
         "remind",
         at=RUN.started_at,
         by=ENGINE,
-        reminders_sent=1,
+        reminders_sent=times,
         reminded_by=RUN.run_id,
     )
     await scenario.store.invitations.record(invite.invitation_id, record)
+
+
+async def test_pages_stay_valid_while_invitations_begin_and_end(scenario: StoreScenario) -> None:
+    """REM-1: no invitation between the others is left out, and none is listed twice."""
+    reminders = SqlReminders(scenario.engine, page_size=2)
+    invites = [scenario.new_invite(f"{name}@example.com") for name in "abcef"]
+    pending = [await scenario.send(invite) for invite in invites]
+    first = await reminders.page_to_remind(None, None)
+    await scenario.store.invitations.end(invites[1].invitation_id, ended(pending[1]))
+    await scenario.send(scenario.new_invite("d@example.com"))
+    second = await reminders.page_to_remind(None, first.last)
+    third = await reminders.page_to_remind(None, second.last)
+    assert [
+        [
+            workflow_id.removeprefix("invitation/acme/key-of-")[0]
+            for workflow_id in page.workflow_ids
+        ]
+        for page in (first, second, third)
+    ] == [["a", "b"], ["c", "d"], ["e", "f"]]
+    assert (await reminders.page_to_remind(None, third.last)).last is None
+
+
+async def test_only_quiet_invitations_that_may_be_reminded_are_found(
+    scenario: StoreScenario,
+) -> None:
+    """REM-1: not the one that has had its last reminder, the fresh, the answered, the unsent."""
+    quiet, fresh = scenario.new_invite("quiet@example.com"), scenario.new_invite("new@example.com")
+    exhausted, once = scenario.new_invite("x@example.com"), scenario.new_invite("once@example.com")
+    answered = scenario.new_invite("answered@example.com")
+    await scenario.send(quiet)
+    await scenario.send(fresh, at=NOON + DAY)
+    await reminded(scenario, exhausted, await scenario.send(exhausted), times=3)
+    await reminded(scenario, once, await scenario.send(once), times=1)
+    await scenario.store.invitations.end(
+        answered.invitation_id, ended(await scenario.send(answered))
+    )
+    await scenario.claim(scenario.new_invite("unsent@example.com"))
+    reminders = scenario.store.reminders
+    everyone = await reminders.page_to_remind(None, None)
+    assert set(everyone.workflow_ids) == {each.workflow_id for each in (quiet, fresh, once)}
+    stale = await reminders.page_to_remind(NOON, None)
+    assert stale.workflow_ids == [quiet.workflow_id]
+
+
+@pytest.mark.parametrize(
+    "change", [{"plan": "free"}, {"suspended": True}, {"state": "closed"}], ids=str
+)
+async def test_an_account_that_cannot_be_joined_reminds_nobody(
+    scenario: StoreScenario, change: dict[str, object]
+) -> None:
+    """REM-1, REM-2: neither an invitee nor an inviter, until it can be joined again."""
+    reminders, invite = scenario.store.reminders, scenario.new_invite("jane@example.com")
+    pending = await scenario.send(invite)
+
+    async def due() -> tuple[int, int, bool]:
+        page = await reminders.page_to_remind(None, None)
+        accounts = await reminders.accounts_to_notify(RUN.run_id, NOON)
+        reminder_due = await scenario.store.invitations.is_reminder_due(
+            invite.invitation_id, pending
+        )
+        return len(page.workflow_ids), len(accounts), reminder_due
+
+    async with writing(scenario.engine) as session:
+        target = await require_account(session, "acme")
+        before = {name: getattr(target, name) for name in change}
+        await session.execute(update(AccountRow).where(AccountRow.id == "acme").values(change))
+    assert await due() == (0, 0, False)
+    async with writing(scenario.engine) as session:
+        await session.execute(update(AccountRow).where(AccountRow.id == "acme").values(before))
+    assert await due() == (1, 1, True)
 
 
 async def test_the_progress_of_a_run_is_stored(scenario: StoreScenario) -> None:
