@@ -533,3 +533,16 @@ async def test_no_order_waits_for_a_mail_server(world: World) -> None:
     assert order.state is OrderState.ACTIVE
     world.smtp.answers.clear()
     await world.mailed("order_confirmed", ADMIN)
+
+
+async def test_no_letter_announces_a_review_that_has_ended(world: World) -> None:
+    """OPS-2: the mail server was down until the order was cancelled."""
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    order = await an_order(world, portal="account")
+    await world.orders.cancel(order.order_id)
+    letter_id = f"order_review.{len(order.journal)}.{order.order_id}"
+    assert await world.store.letters.queued(letter_id)
+    world.smtp.answers.clear()
+    await world.mailed("order_cancelled", ADMIN)
+    await eventually(lambda: world.store.letters.queued(letter_id), until=lambda left: left is None)
+    assert world.mails(event="order_review") == []

@@ -12,7 +12,7 @@ from adapters.sql.database.schema import AssignmentRequestRow, AssignmentRow, Pe
 from adapters.sql.database.transaction import chunked
 from adapters.sql.membership import require_account
 from adapters.sql.outbox import queue_letters
-from domain.assignment import AssignmentResult, AssignmentState, assignment_workflow
+from domain.assignment import AssignmentResult, AssignmentState
 from domain.letter.license import HolderParties, license_letters
 from domain.license import Sku
 from domain.outbox import QueuedLetter
@@ -58,9 +58,9 @@ async def queue_release_letters(
     at: datetime,
 ) -> None:
     """Queue the letters to users whose license an admin has taken back (ASG-3)."""
-    notice = uuid4().hex
-    workflow_id = assignment_workflow(account, notice)
-    await _queue(session, _Notice(notice, workflow_id, account, sku, by, at), released)
+    # No workflow carries out a release.
+    notice = _Notice(id=uuid4().hex, workflow_id="", account=account, sku=sku, by=by, at=at)
+    await _queue(session, notice, released)
 
 
 @dataclass(frozen=True)
