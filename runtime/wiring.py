@@ -40,7 +40,6 @@ from workflows.assignment import AssignmentWorkflow
 from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-from workflows.notice import NoticeWorkflow
 from workflows.options import billing_queue, mail_queue
 from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
@@ -69,7 +68,6 @@ WORKFLOWS = (
     BatchWorkflow,
     InvitationWorkflow,
     MoveWorkflow,
-    NoticeWorkflow,
     RefundWorkflow,
     RefundWatchWorkflow,
     ReminderWorkflow,
@@ -141,8 +139,6 @@ class Activities:
             self.invitations.announce_invitation,
             self.invitations.deliver_invitation,
             self.invitations.remind_invitee,
-            self.orders.notify_buyer,
-            self.assignments.notify_holders,
         ]
 
     def paying(self) -> list[Callable[..., object]]:
@@ -168,9 +164,8 @@ class Activities:
             self.refunds.book_refund,
             self.refunds.read_refund,
             self.refunds.plan_lookups,
-            self.orders.open_order,
             self.orders.record_order,
-            self.orders.plan_reduction,
+            self.orders.amend_order,
             self.orders.end_term,
             self.orders.void_order,
             self.assignments.commit_assignment,
@@ -296,8 +291,8 @@ async def _activities(
             invitations=_invitations(clients, mailer, letters),
             moves=MoveActivities(store=store.invitations, services=content),
             refunds=RefundActivities(store=store.refunds, provider=provider),
-            orders=OrderActivities(store=store.orders, provider=provider, mailer=mailer),
-            assignments=AssignmentActivities(store=store.assignments, mailer=mailer),
+            orders=OrderActivities(store=store.orders, provider=provider),
+            assignments=AssignmentActivities(store=store.assignments),
             reminders=_reminders(client, settings, store, mailer),
             batches=BatchActivities(store=store.batches, inviter=inviter),
             outbox=OutboxActivities(letters=letters),
