@@ -22,6 +22,13 @@ class RefundRefused(Exception):
     """
 
 
+class LookupRefused(Exception):
+    """An answer to a look-up without a status, which only a person can change.
+
+    The text is the reason: a revoked key, a refund that the provider does not know.
+    """
+
+
 class RefundRequest(Value):
     """A request to return `amount` of one payment."""
 
@@ -103,4 +110,4 @@ class PaymentProvider(Protocol):
         """Return the refund of `request.key`, if any; used when the outcome is unknown."""
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
-        """Return the status of the refund at `request.at`."""
+        """Return the status of the refund at `request.at`. Raises LookupRefused."""

@@ -14,13 +14,12 @@ from activities.letter import business_time, retry_delay
 from domain.address import mask_all
 from domain.invitation import Invitation
 from domain.manifest import (
-    Change,
     Item,
     ItemStatus,
     Manifest,
     ManifestItem,
     unfinished,
-    with_item,
+    with_items,
 )
 from domain.model import Value
 
@@ -31,14 +30,15 @@ HEARTBEAT_INTERVAL: Final = timedelta(seconds=5)
 
 
 class MoveData(Value):
-    """A request to move the unfinished items of the manifest."""
+    """A request to move items of a person's data."""
 
     invitation_id: str
     account: str
     """The joined account."""
     email: str
     """The normalized address of the data's owner."""
-    manifest: Manifest
+    items: Manifest
+    """The items to move."""
     at: AwareDatetime
     """Workflow time of the request."""
     give_up_at: AwareDatetime | None = None
@@ -54,8 +54,15 @@ class RetryMove(Value):
     move: MoveData
 
 
+class FailItems(Value):
+    """A request to give up items whose move has ended without a result."""
+
+    invitation_id: str
+    items: Manifest
+
+
 class DataMoved(Value):
-    """The manifest after the move."""
+    """The stored manifest after the move."""
 
     manifest: Manifest
 
@@ -70,10 +77,11 @@ class MoveItem(Value):
 
 
 class ItemMoved(Value):
-    """The result of moving one item."""
+    """The result of moving one item; the store has the changes (OPS-7)."""
 
     count: int
-    changes: tuple[Change, ...] = ()
+    changed: int = 0
+    """The number of changes."""
 
 
 class UnmovableItem(Exception):
@@ -97,14 +105,18 @@ class ManifestStore(Protocol):
     async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Write the status of an item, also after the invitation was completed.
 
-        A moved item stays moved, even if a late attempt reports otherwise. Returns the stored
-        record; its `with_errors` is true if any item has failed.
+        A moved item stays moved, and a failed one failed until it has moved, even if a late
+        attempt reports otherwise. Returns the stored record; its `with_errors` is true if any
+        item has failed.
         """
+
+    async def end_move(self, invitation_id: str) -> Manifest:
+        """Return the stored manifest; queue its letters when no item is unfinished (TRF-5)."""
 
 
 @dataclass(frozen=True)
 class MoveActivities:
-    """The activity that moves a person's data, item by item."""
+    """The activities that move a person's data, item by item."""
 
     store: ManifestStore
     services: ContentServices
@@ -113,23 +125,23 @@ class MoveActivities:
 
     @activity.defn
     async def move_data(self, request: MoveData) -> DataMoved:
-        """Move the unfinished items; a failure stops none of the others (TRF-1).
+        """Move the items; a failure stops none of the others (TRF-1).
 
         A failing item is retried at growing intervals until `give_up_at`.
         """
-        now, manifest = business_time(request.at), _resumed(request.manifest)
+        now, items = business_time(request.at), _resumed(request.items)
         last_attempt = request.give_up_at is not None and now >= request.give_up_at
         async with heartbeats(self.heartbeat_interval) as progress:
-            for item in manifest:
+            for item in items:
                 if item.unfinished:
                     running = item.with_status(ItemStatus.RUNNING)
-                    progress.show(_statuses(with_item(manifest, running)))
+                    progress.show(_statuses(with_items(items, [running])))
                     moved = await self._try_to_move(request, item, last_attempt=last_attempt)
-                    manifest = with_item(manifest, moved)
-                    progress.show(_statuses(manifest))
-        if unfinished(manifest) and request.give_up_at is not None:
-            raise _not_moved(manifest, request.give_up_at - now)
-        return DataMoved(manifest=manifest)
+                    items = with_items(items, [moved])
+                    progress.show(_statuses(items))
+        if unfinished(items) and request.give_up_at is not None:
+            raise _not_moved(items, request.give_up_at - now)
+        return await self._end(request.invitation_id)
 
     async def _try_to_move(
         self, request: MoveData, item: ManifestItem, *, last_attempt: bool
@@ -152,10 +164,12 @@ class MoveActivities:
         except Exception as failure:
             final = last_attempt or isinstance(failure, UnmovableItem)
             _log_failure(request, item, failure, final=final)
-            status = ItemStatus.FAILED if final else ItemStatus.PENDING
-            return await self._record(request, item.with_status(status))
+            reported = item.with_status(ItemStatus.FAILED if final else ItemStatus.PENDING)
+            stored = await self._record(request, reported)
+            # A concurrent attempt may have moved it. A failed item that is retried stays failed.
+            return stored if stored.status is ItemStatus.MOVED else reported
         result = ManifestItem(
-            item=item.item, status=ItemStatus.MOVED, count=moved.count, changes=moved.changes
+            item=item.item, status=ItemStatus.MOVED, count=moved.count, changed=moved.changed
         )
         return await self._record(request, result)
 
@@ -163,6 +177,16 @@ class MoveActivities:
         """Write the item; return the stored one."""
         stored = await self.store.record_item(request.invitation_id, item)
         return next((entry for entry in stored.manifest if entry.item is item.item), item)
+
+    @activity.defn
+    async def fail_items(self, request: FailItems) -> DataMoved:
+        """Record the items as failed, except those that have moved (TRF-1)."""
+        for item in request.items:
+            await self.store.record_item(request.invitation_id, item.with_status(ItemStatus.FAILED))
+        return await self._end(request.invitation_id)
+
+    async def _end(self, invitation_id: str) -> DataMoved:
+        return DataMoved(manifest=await self.store.end_move(invitation_id))
 
 
 def _log_failure(request: MoveData, item: ManifestItem, failure: Exception, *, final: bool) -> None:
@@ -176,27 +200,34 @@ def _log_failure(request: MoveData, item: ManifestItem, failure: Exception, *, f
     )
 
 
-def _statuses(manifest: Manifest) -> dict[str, str]:
-    return {entry.item.value: entry.status.value for entry in manifest}
+def _statuses(items: Manifest) -> dict[str, str]:
+    return {entry.item.value: entry.status.value for entry in items}
 
 
-def _resumed(manifest: Manifest) -> Manifest:
-    """Restore the failed items of an earlier attempt; the store has the moved ones."""
+def _resumed(items: Manifest) -> Manifest:
+    """Restore the failed items of an earlier attempt; the store has the moved ones.
+
+    The item at which that attempt was interrupted is the last: it may end the worker again.
+    """
     [statuses] = activity.info().heartbeat_details or [{}]
-    failed = {item for item, status in statuses.items() if status == ItemStatus.FAILED}
+    resumed = [
+        item.with_status(
+            ItemStatus.FAILED
+            if statuses.get(item.item.value) == ItemStatus.FAILED
+            else ItemStatus.PENDING
+        )
+        for item in items
+    ]
     return tuple(
-        item.with_status(ItemStatus.FAILED if item.item in failed else ItemStatus.PENDING)
-        if item.unfinished
-        else item
-        for item in manifest
+        sorted(resumed, key=lambda item: statuses.get(item.item.value) == ItemStatus.RUNNING)
     )
 
 
-def _not_moved(manifest: Manifest, left: timedelta) -> ApplicationError:
+def _not_moved(items: Manifest, left: timedelta) -> ApplicationError:
     """Return the error that schedules the next attempt, at the latest when `left` has passed."""
     info = activity.info()
     delay = retry_delay(info.attempt, info.started_time - info.scheduled_time)
-    waiting = ", ".join(entry.item.value for entry in manifest if entry.unfinished)
+    waiting = ", ".join(entry.item.value for entry in items if entry.unfinished)
     return ApplicationError(
         f"Not moved yet: {waiting}", type="not_moved", next_retry_delay=min(delay, left)
     )

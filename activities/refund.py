@@ -1,46 +1,80 @@
 """The side effects of a refund: requests, look-ups, the ledger, letters (REF)."""
 
-from collections.abc import Iterator
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 from temporalio import activity
 
-from activities.billing import PaymentProvider, ProviderRefund, RefundRefused, RefundRequest
+from activities.billing import (
+    LookupRefused,
+    PaymentProvider,
+    ProviderRefund,
+    RefundRefused,
+    RefundRequest,
+)
 from activities.letter import Mailer, send_or_log
 from domain.attention import cases_of_refund
+from domain.error import Refusal, Refused
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
 from domain.letter.base import Reader
 from domain.letter.refund import RefundParties, refund_letters
 from domain.model import Value
 from domain.money import Money
-from domain.refund import PartState, Refund, RefundPart, RefundPlan
+from domain.refund import (
+    PartReport,
+    PartState,
+    Refund,
+    RefundChange,
+    RefundPart,
+    RefundPlan,
+    request_key,
+)
+
+NO_ANSWER = "the provider does not answer"
+"""The reason of a look-up that failed."""
 
 
 class RequestRefund(Value):
-    """A request to refund one part through the provider."""
+    """A request to refund some parts through the provider."""
 
-    plan: RefundPlan
-    part: RefundPart
+    refund_id: str
+    account: str
+    """The account that paid."""
+    parts: tuple[RefundPart, ...]
     at: AwareDatetime
+    unclear: bool = False
+    """True if the parts were requested before, without an answer."""
 
 
 class LookUpRefund(Value):
-    """A request to look up the parts at the provider."""
+    """A request to look up the parts of some payments at the provider."""
 
-    plan: RefundPlan
-    parts: tuple[RefundPart, ...]
+    refund_id: str
+    account: str
+    """The account that paid."""
+    payments: tuple[str, ...]
     at: AwareDatetime
 
 
-class BookRefund(Value):
-    """A request to book the record in the ledger, and to write it."""
+class RefundLookedUp(Value):
+    """The changes that the provider reports."""
 
-    plan: RefundPlan
-    refund: Refund
+    reports: tuple[PartReport, ...] = ()
+    failures: dict[str, int] = Field(default_factory=dict)
+    """The number of parts without a status, by reason."""
+
+
+class BookRefund(Value):
+    """A request to book a change in the ledger, and to write it."""
+
+    refund_id: str
+    change: RefundChange
     at: AwareDatetime
 
 
@@ -51,9 +85,9 @@ class ReadRefund(Value):
 
 
 class PlanLookups(Value):
-    """A request to compute the look-ups that follow those of `plan`."""
+    """A request to compute the look-ups after `after`."""
 
-    plan: RefundPlan
+    refund_id: str
     after: AwareDatetime
 
 
@@ -70,13 +104,15 @@ class NotifyPayee(Value):
 class RefundStore(Protocol):
     """The part of the store that a running refund uses."""
 
-    async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        """Post a transfer for the state of each part, once, and write the record.
+    async def book(self, refund_id: str, change: RefundChange, at: datetime) -> Refund | None:
+        """Post a transfer for the state of each changed part, once, and write the record.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
-        after that: another entry reverses the credit. Closed: written off.
+        after that: another entry reverses the credit. Closed: written off. Returns the stored
+        record, unchanged, if it has later entries.
         Raises Refused, with nothing changed: `currency_mismatch` (the target has another
-        currency), `conflict` (the credit to reverse has been used).
+        currency), `conflict` (the credit to reverse has been used), `invariant_broken` (the
+        record lacks entries).
         """
 
     async def latest(self, refund_id: str) -> Refund:
@@ -85,7 +121,7 @@ class RefundStore(Protocol):
     async def refund_parties(self, plan: RefundPlan) -> RefundParties:
         """Return the people whom the refund concerns, as the directory has them now."""
 
-    async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, refund_id: str, after: datetime) -> tuple[datetime, ...]:
         """Return the look-ups after `after`, one on each business day of the source account."""
 
 
@@ -100,40 +136,82 @@ class RefundActivities:
     """The operators' address; None: they get no letters."""
 
     @activity.defn
-    async def request_refund(self, request: RequestRefund) -> RefundPart:
-        """Request one part, once; a retry first searches for an earlier request (REF-5)."""
-        refund = _request(request.plan, request.part, request.at)
+    async def request_refund(self, request: RequestRefund) -> tuple[PartReport, ...]:
+        """Request each part, once, and return the answers (REF-5).
+
+        A part without an answer is missing in the result; without any answer this fails.
+        """
+        unclear = request.unclear or activity.info().attempt > 1
+        results = await asyncio.gather(
+            *(self._request(request, part, unclear=unclear) for part in request.parts),
+            return_exceptions=True,
+        )
+        answers = tuple(result for result in results if isinstance(result, PartReport))
+        if not answers:
+            _raise_first(results)
+        return answers
+
+    async def _request(
+        self, request: RequestRefund, part: RefundPart, *, unclear: bool
+    ) -> PartReport:
+        refund = _request_of(request, part)
         try:
-            reported = None
-            if activity.info().attempt > 1:
-                reported = await self.provider.find_refund(refund)
-            reported = reported or await self.provider.refund(refund)
+            # After an unclear answer an earlier request is searched for (REF-5).
+            found = await self.provider.find_refund(refund) if unclear else None
+            return _report(part, found or await self.provider.refund(refund))
         except RefundRefused as refused:
-            return request.part.model_copy(
-                update={"state": PartState.FAILED, "failure": str(refused)}
+            return PartReport(
+                payment=part.payment,
+                attempt=part.attempt,
+                state=PartState.FAILED,
+                failure=str(refused),
             )
-        return _with_status(request.part, reported)
 
     @activity.defn
-    async def look_up_refund(self, request: LookUpRefund) -> tuple[RefundPart, ...]:
-        """Return each part with the provider's status (REF-2)."""
-        return tuple(
-            [await self._look_up(request.plan, part, request.at) for part in request.parts]
+    async def look_up_refund(self, request: LookUpRefund) -> RefundLookedUp:
+        """Return the changes that the provider reports of the parts (REF-2).
+
+        Without any answer this fails.
+        """
+        refund = await self.store.latest(request.refund_id)
+        parts = [part for part in refund.parts if part.payment in request.payments]
+        results = await asyncio.gather(
+            *(self._look_up(request, part) for part in parts), return_exceptions=True
+        )
+        failures = Counter(
+            str(result) if isinstance(result, LookupRefused) else NO_ANSWER
+            for result in results
+            if isinstance(result, BaseException)
+        )
+        if failures[NO_ANSWER] == len(parts) > 0:
+            _raise_first(results)
+        return RefundLookedUp(
+            reports=tuple(
+                report
+                for part, report in zip(parts, results, strict=True)
+                if isinstance(report, PartReport) and part.reported(report) != part
+            ),
+            failures=failures,
         )
 
-    async def _look_up(self, plan: RefundPlan, part: RefundPart, at: datetime) -> RefundPart:
-        if part.provider_id is None or part.state is PartState.SUCCEEDED:
-            return part
-        status = await self.provider.look_up(_request(plan, part, at), part.provider_id)
-        if part.state.converted_or_closed:
-            # Only a late success changes a part that was converted or closed (REF-4).
-            return _with_status(part, status) if status.state is PartState.SUCCEEDED else part
-        return _with_status(part, status)
+    async def _look_up(self, request: LookUpRefund, part: RefundPart) -> PartReport | None:
+        refund = _request_of(request, part)
+        if part.provider_id:
+            return _report(part, await self.provider.look_up(refund, part.provider_id))
+        # Its request had no answer, and may have been carried out.
+        found = await self.provider.find_refund(refund)
+        return _report(part, found) if found else None
 
     @activity.defn
-    async def book_refund(self, request: BookRefund) -> None:
-        """Book the record in the ledger, and write it."""
-        await self.store.book(request.plan, request.refund, request.at)
+    async def book_refund(self, request: BookRefund) -> Refund | Refusal | None:
+        """Book the change in the ledger, and write it.
+
+        Returns None, the refusal, or the stored record if it has later entries.
+        """
+        try:
+            return await self.store.book(request.refund_id, request.change, request.at)
+        except Refused as refused:
+            return Refusal.of(refused)
 
     @activity.defn
     async def read_refund(self, request: ReadRefund) -> Refund:
@@ -143,7 +221,7 @@ class RefundActivities:
     @activity.defn
     async def plan_lookups(self, request: PlanLookups) -> tuple[datetime, ...]:
         """Return the next look-ups by today's calendar; history records them."""
-        return await self.store.next_lookups(request.plan, request.after)
+        return await self.store.next_lookups(request.refund_id, request.after)
 
     @activity.defn
     async def notify_payee(self, request: NotifyPayee) -> None:
@@ -169,22 +247,28 @@ class RefundActivities:
         )
 
 
-def _request(plan: RefundPlan, part: RefundPart, at: datetime) -> RefundRequest:
+def _request_of(request: RequestRefund | LookUpRefund, part: RefundPart) -> RefundRequest:
     return RefundRequest(
-        key=plan.key(part),
-        account=plan.source,
+        key=request_key(request.refund_id, part),
+        account=request.account,
         payment=part.payment,
         amount=part.amount,
         to_method=part.to_method,
-        at=at,
+        at=request.at,
     )
 
 
-def _with_status(part: RefundPart, status: ProviderRefund) -> RefundPart:
-    return part.model_copy(
-        update={
-            "state": status.state,
-            "provider_id": status.provider_id,
-            "failure": status.failure,
-        }
+def _report(part: RefundPart, status: ProviderRefund) -> PartReport:
+    return PartReport(
+        payment=part.payment,
+        attempt=part.attempt,
+        state=status.state,
+        provider_id=status.provider_id,
+        failure=status.failure,
     )
+
+
+def _raise_first(results: Iterable[object]) -> None:
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.billing import (
     ChargeRequest,
+    LookupRefused,
     ProviderCharge,
     ProviderRefund,
     RefundRefused,
@@ -96,13 +97,13 @@ class LedgerProvider:
             return _as_refund(row, request.at) if row else None
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
-        """Return the refund in its state at `request.at`. Raises RefundRefused."""
+        """Return the refund in its state at `request.at`. Raises LookupRefused."""
         async with reading(self._engine) as session:
             row = await session.scalar(
                 select(ProviderRefundRow).where(ProviderRefundRow.provider_id == provider_id)
             )
             if row is None:
-                raise RefundRefused("unknown_refund")
+                raise LookupRefused("unknown_refund")
             return _as_refund(row, request.at)
 
     async def _add_refund(

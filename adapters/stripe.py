@@ -12,6 +12,7 @@ from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundL
 from activities.billing import (
     ChargePending,
     ChargeRequest,
+    LookupRefused,
     ProviderCharge,
     ProviderRefund,
     RefundRefused,
@@ -36,6 +37,7 @@ PAYMENT_INTENT = "pi_"
 CHARGE = ("ch_", "py_")
 MAX_REASON_LENGTH = 200
 TOO_PRECISE = "amount_too_fine"
+KEY_REFUSED = "api_key_refused"
 PAGE_SIZE = 100
 """The most that Stripe returns in one page."""
 
@@ -164,8 +166,19 @@ class StripeProvider:
         return None
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
-        """Return the current state of the refund; Stripe cannot report the one at `request.at`."""
-        return _as_refund(_parse_refund(await self._stripe.refunds.retrieve_async(provider_id)))
+        """Return the current state of the refund; Stripe cannot report the one at `request.at`.
+
+        Raises LookupRefused for a key without access, and for a refund that Stripe does not know.
+        """
+        try:
+            refund = await self._stripe.refunds.retrieve_async(provider_id)
+        except (stripe.AuthenticationError, stripe.PermissionError):
+            raise LookupRefused(KEY_REFUSED) from None
+        except stripe.InvalidRequestError as error:
+            if error.http_status != 404:
+                raise
+            raise LookupRefused("unknown_refund") from None
+        return _as_refund(_parse_refund(refund))
 
     async def _create_intent(self, request: ChargeRequest, customer: str) -> ProviderCharge:
         try:

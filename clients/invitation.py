@@ -1,13 +1,17 @@
 """The client of invitations: sends, reads and answers them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+)
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
@@ -29,7 +33,7 @@ from clients.workflow_call import (
     temporal_unavailable,
     workflow_failed,
 )
-from domain.address import masked, normalized
+from domain.address import is_invitee_key, masked, normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
     AcceptInvitation,
@@ -45,18 +49,22 @@ from domain.invitation import (
     RevokeInvitation,
     StoredInvitation,
 )
-from domain.manifest import failed
+from domain.manifest import Change, Item, failed, failed_items, with_changes
 from domain.model import Value
 from domain.policy import Policy
 from domain.preview import Preview
 from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after, refusal
+from workflows import search_attribute
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
 
 MAX_REASON_LENGTH = 2_000
 """Characters in the reason for a decline."""
+
+CHANGES_IN_LIST = 50
+"""Changes of each manifest item in a list of invitations; `show` has all (OPS-7)."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class InvitationClient:
             return result
         while True:
             stored = await self._latest(result.invitation.account, result.email)
-            waited = result.model_copy(update={"invitation": self._with_link(stored)})
+            waited = result.model_copy(update={"invitation": await self._shown(stored)})
             if stored.invitation.state is not InvitationState.SENT:
                 return waited
             try:
@@ -141,7 +149,7 @@ class InvitationClient:
             lambda handle: handle.query(InvitationWorkflow.view),
             lambda ended: ended.invitation,
         )
-        return self._with_link(stored, viewed)
+        return await self._shown(stored, viewed)
 
     async def list(
         self,
@@ -150,12 +158,20 @@ class InvitationClient:
         stale_days: int | None = None,
         everything: bool = False,
     ) -> list[Invitation]:
-        """Return the account's invitations, oldest first, from the store (INV-5)."""
+        """Return the account's invitations, oldest first, from the store (INV-5).
+
+        Of the changes of each manifest item the first 50; `show` has all.
+        """
         quiet_before = (
             datetime.now(UTC) - timedelta(days=stale_days) if stale_days is not None else None
         )
         listed = await self.invitations.listed(account, states, quiet_before, everything)
-        return [self._with_link(stored) for stored in listed]
+        ids = [each.invitation_id for each in listed if _is_changed(each.invitation)]
+        changes = await self.invitations.changes(ids, at_most=CHANGES_IN_LIST) if ids else {}
+        return [
+            _with_changes(with_link(self.starter.signer, each), changes.get(each.invitation_id, {}))
+            for each in listed
+        ]
 
     async def preview(self, account: str, email: str) -> Preview:
         """Return the effects of accepting an unanswered invitation (QUO-8)."""
@@ -252,10 +268,14 @@ class InvitationClient:
         stored = await self._latest(account, normalized(email))
         return await self._update(stored, InvitationWorkflow.recheck, None, _refuse_ended)
 
-    async def retry_move(self, account: str, email: str) -> Invitation:
-        """Retry the failed items of the manifest, also after the workflow's end (TRF-1)."""
+    async def retry_move(self, account: str, person: str) -> Invitation:
+        """Retry the failed items of the manifest, also after the workflow's end (TRF-1).
+
+        The operators' list names a person by the key in the workflow id, without the address.
+        """
         budget = self.temporal.wait_budget()
-        stored = await self._latest(account, normalized(email))
+        named = person if is_invitee_key(person) else normalized(person)
+        stored = await self._latest(account, named)
         if not stored.invitation.state.final:
             moved = await self._caller.update(
                 stored, InvitationWorkflow.retry_move, [], _require_accepted, budget
@@ -264,7 +284,7 @@ class InvitationClient:
         if _require_accepted(stored).state.final and failed(stored.invitation.manifest):
             await self._move_failed_items(stored, budget)
             stored = await self._stored(stored.invitation_id)
-        return self._with_link(stored)
+        return await self._shown(stored)
 
     async def _move_failed_items(self, stored: StoredInvitation, budget: WaitBudget) -> None:
         """Move the failed items of an invitation whose own workflow has ended."""
@@ -278,6 +298,9 @@ class InvitationClient:
                     task_queue=self.temporal.task_queue,
                     # A second command at the same time waits for the same result.
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    search_attributes=TypedSearchAttributes(
+                        [SearchAttributePair(search_attribute.ACCOUNT_ID, invitation.account)]
+                    ),
                     priority=fairness_priority(invitation.account),
                     static_summary=f"Move the failed items of {masked(invitation.email)}",
                     rpc_timeout=START_TIMEOUT,
@@ -319,7 +342,7 @@ class InvitationClient:
     ) -> Invitation:
         """Send an update; return the invitation with the link of its last e-mail."""
         arguments = [argument] if argument else []
-        return self._with_link(
+        return await self._shown(
             stored, await self._caller.update(stored, update, arguments, from_store)
         )
 
@@ -356,10 +379,17 @@ class InvitationClient:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
         return stored
 
-    def _with_link(self, stored: StoredInvitation, current: Invitation | None = None) -> Invitation:
+    async def _shown(
+        self, stored: StoredInvitation, current: Invitation | None = None
+    ) -> Invitation:
+        """Return the invitation with the link of its last e-mail and the changes of its move."""
         if current:
             stored = stored.model_copy(update={"invitation": current})
-        return with_link(self.starter.signer, stored)
+        shown = with_link(self.starter.signer, stored)
+        if not _is_changed(shown):
+            return shown
+        changes = await self.invitations.changes([stored.invitation_id])
+        return _with_changes(shown, changes.get(stored.invitation_id, {}))
 
 
 def _handle(
@@ -381,11 +411,20 @@ def _move_of(stored: StoredInvitation) -> RetryMove:
         invitation_id=stored.invitation_id,
         account=invitation.account,
         email=invitation.email,
-        manifest=invitation.manifest,
+        items=failed_items(invitation.manifest),
         at=now,
         give_up_at=now,
     )
     return RetryMove(move=move)
+
+
+def _is_changed(invitation: Invitation) -> bool:
+    return any(item.changed for item in invitation.manifest)
+
+
+def _with_changes(invitation: Invitation, changes: Mapping[Item, tuple[Change, ...]]) -> Invitation:
+    """Return the invitation with the changes of its manifest, which only the store keeps."""
+    return invitation.model_copy(update={"manifest": with_changes(invitation.manifest, changes)})
 
 
 def _require_accepted(stored: StoredInvitation) -> Invitation:

@@ -18,6 +18,7 @@ from domain.refund import (
     ConvertRefund,
     Refund,
     RefundState,
+    RefundSummary,
     RetryRefund,
     StartRefund,
     WatchRefund,
@@ -74,14 +75,14 @@ class RefundClient:
         return await self._update(refund_id, RefundWorkflow.close, CloseRefund(reason=reason))
 
     async def _update(
-        self, refund_id: str, update: UpdateMethodMultiParam[..., Refund], argument: Value
+        self, refund_id: str, update: UpdateMethodMultiParam[..., RefundSummary], argument: Value
     ) -> Refund:
-        return await self._caller.update(
-            await self.refunds.latest(refund_id), update, [argument], _refuse_closed
-        )
+        kept = await self.refunds.latest(refund_id)
+        await self._caller.update(kept, update, [argument], _refuse_closed)
+        return await self.refunds.latest(refund_id)
 
     @property
-    def _caller(self) -> WorkflowCaller[Refund, RefundWorkflow, Refund]:
+    def _caller(self) -> WorkflowCaller[Refund, RefundWorkflow, RefundSummary]:
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,
@@ -148,7 +149,7 @@ class RefundClient:
         )
 
 
-def _handle(client: Client, kept: Refund) -> WorkflowHandle[RefundWorkflow, Refund]:
+def _handle(client: Client, kept: Refund) -> WorkflowHandle[RefundWorkflow, RefundSummary]:
     return client.get_workflow_handle_for(RefundWorkflow.run, kept.workflow_id)
 
 

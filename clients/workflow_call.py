@@ -17,6 +17,8 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
+from temporalio.exceptions import ActivityError, CancelledError
+from temporalio.exceptions import TimeoutError as StepTimeout
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
@@ -143,8 +145,11 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
                     raise workflow_failed() from failed
                 except WorkflowUpdateFailedError as failed:
                     # Any other cause means that the run has closed, and the store has its end.
-                    if isinstance(failed.cause, Refused):
-                        await self._require_outdated(record, failed.cause)
+                    match failed.cause:
+                        case (Refused() as refused) | ActivityError(cause=Refused() as refused):
+                            await self._require_outdated(record, refused)
+                        case ActivityError(cause=cause) if not isinstance(cause, CancelledError):
+                            raise step_failed(cause) from failed
             await budget.pause()
             record = await self.read_stored(record)
         return from_store(record)
@@ -215,6 +220,17 @@ def no_worker_answer() -> NoWorkerAnswer:
 def workflow_failed() -> Unavailable:
     """Return the error for a workflow that cannot answer."""
     return Unavailable("The workflow cannot continue; the Temporal UI shows why.")
+
+
+def step_failed(cause: BaseException | None) -> Unavailable:
+    """Return the error for a request whose step has failed; it is not carried out later."""
+    match cause:
+        case Unavailable(message=message):
+            return Unavailable(message)
+        case StepTimeout():
+            return Unavailable("A step of the request had no answer in time; repeat the request.")
+        case _:
+            return Unavailable("A step of the request failed; the Temporal UI shows why.")
 
 
 def temporal_unavailable(failure: RPCError) -> Unavailable:

@@ -268,7 +268,18 @@ def recheck(context: typer.Context, account: Account, email: Email) -> None:
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow retry-move acme ada@example.com")
-def retry_move(context: typer.Context, account: Account, email: Email) -> None:
+def retry_move(
+    context: typer.Context,
+    account: Account,
+    email: Annotated[
+        str,
+        typer.Argument(
+            metavar="EMAIL",
+            help="The person's address, or the last part of the workflow id.",
+            show_default=False,
+        ),
+    ],
+) -> None:
     """Retry the failed items of the move; the manifest has the results."""
     _call(context, "Moving", lambda client: client.retry_move(account, email))
 

@@ -112,6 +112,7 @@ def _render(refund: Refund) -> RenderableType:
         ("arrives between", between(refund.arrives_between)),
         ("settled", time(refund.settled_at)),
         ("failure", refund.failure),
+        ("look-ups fail", refund.lookup_failure.reason if refund.lookup_failure else None),
         ("allowed", ", ".join(refund.allowed)),
         ("workflow", refund.workflow_id),
     )

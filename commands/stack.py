@@ -2,18 +2,22 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 from pydantic import JsonValue
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from commands.output import CommandOutput
+from commands.render import table
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
     from runtime.settings import Settings
+    from runtime.visibility import View
 
 app = typer.Typer()
 
@@ -24,11 +28,13 @@ _PANEL = "Operations"
 def setup(context: typer.Context) -> None:
     """Migrate the database and register the search attributes; may be repeated."""
     from runtime.settings import load_settings
+    from runtime.visibility import VIEWS
 
     output = CommandOutput.of(context)
     with output.spinner("Setting up"):
         document = asyncio.run(_set_up(load_settings()))
-    output.print(document, lambda: Text("Database and namespace are ready.", style="green"))
+    views: list[JsonValue] = [{"name": view.name, "query": view.query} for view in VIEWS]
+    output.print(document | {"views": views}, lambda: _render_setup(VIEWS))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
@@ -75,6 +81,17 @@ async def _up(output: CommandOutput, settings: "Settings") -> None:
         failed.cancel()
 
 
+def _render_setup(views: "Sequence[View]") -> Group:
+    queries = table("view", "query")
+    for view in views:
+        queries.add_row(view.name, Text(view.query))
+    return Group(
+        Text("Database and namespace are ready.", style="green"),
+        Text("\nThe Temporal UI keeps saved views in the browser. Save those that you need there:"),
+        queries,
+    )
+
+
 def _addresses(stack: "Stack") -> dict[str, JsonValue]:
     return {
         "temporal": stack.environment["TEMPORAL_ADDRESS"],
@@ -86,7 +103,7 @@ def _addresses(stack: "Stack") -> dict[str, JsonValue]:
 
 
 def _render(stack: "Stack") -> Table:
-    table = Table(title="Seatflow is up", title_justify="left", show_header=False, box=None)
+    addresses = Table(title="Seatflow is up", title_justify="left", show_header=False, box=None)
     for name, address in (
         ("Temporal UI", stack.ui),
         ("Temporal", stack.environment["TEMPORAL_ADDRESS"]),
@@ -95,5 +112,5 @@ def _render(stack: "Stack") -> Table:
         ("state", f"{stack.settings.state_folder}/"),
         ("stop", "Ctrl-C"),
     ):
-        table.add_row(Text(name, style="dim"), Text(address))
-    return table
+        addresses.add_row(Text(name, style="dim"), Text(address))
+    return addresses

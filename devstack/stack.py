@@ -58,6 +58,8 @@ DYNAMIC_CONFIG = (
     # tasks to another delays a single task until the batch there is done.
     "--dynamic-config-value=matching.numTaskqueueReadPartitions=1",
     "--dynamic-config-value=matching.numTaskqueueWritePartitions=1",
+    # Report a workflow whose task failed twice in a row, after ten seconds instead of fifty.
+    "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
 
 SERVER_OPTIONS = (

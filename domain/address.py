@@ -71,6 +71,11 @@ def mask_all(text: str) -> str:
     return _ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
+def is_invitee_key(text: str) -> bool:
+    """Return whether `text` has the form of an `invitee_key`."""
+    return re.fullmatch("[0-9a-f]{32}", text) is not None
+
+
 def invitee_key(address: str, secret: bytes) -> str:
     """Return the keyed hash of a normalized address, for ids and search attributes.
 

@@ -1,5 +1,6 @@
-"""The operators' list: cases that only a person can settle (REF-3, REF-4, QUO-6, TRF-1)."""
+"""The operators' list: everything that waits for a person (OPS-5)."""
 
+import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -22,10 +23,28 @@ class AttentionKind(StrEnum):
     """A refund that the provider has failed, with no decision yet (REF-4)."""
     REFUND_NOT_REVERSED = "refund_not_reversed"
     """A refund that arrived after its conversion to credit, which is used already (REF-4)."""
+    REFUND_LOOKUP_FAILING = "refund_lookup_failing"
+    """A refund whose status the provider does not report; look-ups continue (OPS-3)."""
+    REFUND_NOT_REQUESTED = "refund_not_requested"
+    """A refund whose request has had no answer for a day (OPS-3)."""
     CREDIT_LEFT_BEHIND = "credit_left_behind"
     """Credit of a closed account that could not move to another currency (QUO-6)."""
     MOVE_FAILED = "move_failed"
     """Data of a person that could not be moved; retries have ended (TRF-1)."""
+    LETTER_UNDELIVERABLE = "letter_undeliverable"
+    """A letter that was refused, or that could not be sent for a day (OPS-1)."""
+    FOLLOW_UP_FAILING = "follow_up_failing"
+    """Another row of the outbox that was given up, or that failed for a day (OPS-1)."""
+    INVARIANT_BROKEN = "invariant_broken"
+    """A change that the store refused, because it would break an invariant (OPS-4)."""
+    WORKFLOW_TASK_FAILING = "workflow_task_failing"
+    """A workflow whose task fails again and again, so that it does not continue."""
+    WORKFLOW_ENDED = "workflow_ended"
+    """A workflow that was ended from outside or failed, while its record has not ended."""
+    ACTIVITY_FAILING = "activity_failing"
+    """An activity of a workflow that has been failing for an hour."""
+    TEMPORAL_UNREACHABLE = "temporal_unreachable"
+    """Temporal does not answer, so that the cases that it knows are missing."""
 
 
 class AttentionCase(Value):
@@ -36,9 +55,33 @@ class AttentionCase(Value):
     account: str
     """The account concerned; for a refund, the account that the payee has joined."""
     id: str
-    """The refund's id; for credit the account's id; for data the invitation's workflow id."""
+    """The refund's id, the account's id for credit, the number of a row, or the workflow's id."""
     message: str
-    """English text; its only personal data is a masked address."""
+    """English text: the problem and its remedy; its only personal data is a masked address."""
+    remedy: str
+    """The command that does something about it; without personal data."""
+
+
+class Problem(Value):
+    """A failing activity, or a broken invariant, that a worker has found."""
+
+    kind: AttentionKind = AttentionKind.ACTIVITY_FAILING
+
+    key: str
+    """The workflow id, run id and activity id, joined by slashes.
+
+    For a broken invariant the type of the activity instead of its id.
+    """
+    since: AwareDatetime
+    """The time at which it was scheduled first, or at which the invariant was broken."""
+    message: str
+    """The activity and its last failure, without personal data."""
+
+    @property
+    def activity(self) -> tuple[str, str, str]:
+        """Return the workflow id, which may contain slashes, the run id and the activity id."""
+        workflow_id, run_id, activity_id = self.key.rsplit("/", 2)
+        return workflow_id, run_id, activity_id
 
 
 def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]:
@@ -47,18 +90,21 @@ def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]
     if refund.state is RefundState.OVERDUE:
         yield _case_of(
             AttentionKind.REFUND_OVERDUE,
-            refund.journal[-1].at,
+            refund.entered_at,
             plan,
             f"{_text(refund.amount_open)} to {payee} should have arrived by"
-            f" {refund.arrives_between[1]}.",
+            f" {refund.arrives_between[1]}. Contact the payment provider; closing gives it up.",
+            command("seatflow", "refund", "close", plan.refund_id, "--reason", "TEXT"),
         )
     if refund.state is RefundState.FAILED:
         reason = f": {refund.failure}" if refund.failure else ""
         yield _case_of(
             AttentionKind.REFUND_FAILED,
-            refund.journal[-1].at,
+            refund.entered_at,
             plan,
-            f"{_text(refund.failed)} to {payee} could not be returned{reason}.",
+            f"{_text(refund.failed)} to {payee} could not be returned{reason}."
+            " Convert it to credit, retry it, or close it.",
+            command("seatflow", "refund", "convert", plan.refund_id, "--to-credit"),
         )
     if late := refund.not_reversed:
         yield _case_of(
@@ -66,8 +112,30 @@ def cases_of_refund(plan: RefundPlan, refund: Refund) -> Iterator[AttentionCase]
             late.at,
             plan,
             f"{_text(late.amount)} to {payee} has arrived after it was credited,"
-            " and the credit has been used already.",
+            " and the credit has been used already. Claim the amount back, or waive it.",
+            command("seatflow", "credit", "show", plan.target),
         )
+    if failing := refund.lookup_failure:
+        yield _case_of(
+            AttentionKind.REFUND_LOOKUP_FAILING,
+            failing.since,
+            plan,
+            f"The status of {_text(refund.amount_open)} to {payee} is not known: {failing.reason}."
+            " Correct the provider's key or settings; look-ups continue.",
+            command("seatflow", "refund", "show", plan.refund_id),
+        )
+
+
+def case_of_unanswered_request(plan: RefundPlan, refund: Refund) -> AttentionCase:
+    """Return the case of a refund that the provider has not accepted or refused."""
+    return _case_of(
+        AttentionKind.REFUND_NOT_REQUESTED,
+        refund.requested_at,
+        plan,
+        f"The request of {_text(refund.amount)} to {masked(plan.payee)} has no answer."
+        " Check that the payment provider answers; the request is repeated.",
+        command("seatflow", "refund", "show", plan.refund_id),
+    )
 
 
 def case_of_credit(account: str, credit: Money, since: AwareDatetime) -> AttentionCase:
@@ -77,7 +145,9 @@ def case_of_credit(account: str, credit: Money, since: AwareDatetime) -> Attenti
         since=since,
         account=account,
         id=account,
-        message=f"{_text(credit)} of credit stayed behind when the account was closed.",
+        message=f"{_text(credit)} of credit stayed behind when the account was closed."
+        " Agree with the former owner what happens to it.",
+        remedy=command("seatflow", "credit", "show", account),
     )
 
 
@@ -96,15 +166,33 @@ def cases_of_move(invitation: Invitation) -> Iterator[AttentionCase]:
             ),
             account=invitation.account,
             id=invitation.workflow_id,
-            message=f"Not moved for {masked(invitation.email)}: {items}.",
+            message=f"Not moved for {masked(invitation.email)}: {items}."
+            " Fix the cause, then retry the move.",
+            # The key in the workflow id instead of the address.
+            remedy=command(
+                "seatflow",
+                "retry-move",
+                invitation.account,
+                invitation.workflow_id.rpartition("/")[2],
+            ),
         )
 
 
+def command(*words: str) -> str:
+    """Return a command line that a shell reads as these words."""
+    return shlex.join(words)
+
+
 def _case_of(
-    kind: AttentionKind, since: AwareDatetime, plan: RefundPlan, message: str
+    kind: AttentionKind, since: AwareDatetime, plan: RefundPlan, message: str, remedy: str
 ) -> AttentionCase:
     return AttentionCase(
-        kind=kind, since=since, account=plan.target, id=plan.refund_id, message=message
+        kind=kind,
+        since=since,
+        account=plan.target,
+        id=plan.refund_id,
+        message=message,
+        remedy=remedy,
     )
 
 

@@ -43,17 +43,18 @@ def find_blockers(source: Account, others: Iterable[BlockerItem]) -> tuple[Block
 
     `others` are all its other users and its rooms, which `source` need not have.
     """
-    found = (_others_left(others), _open_invoices(source), _pending_cancellation(source))
+    found = (_others_left(source, others), _open_invoices(source), _pending_cancellation(source))
     return tuple(blocker for blocker in found if blocker.count)
 
 
-def _others_left(others: Iterable[BlockerItem]) -> Blocker:
+def _others_left(source: Account, others: Iterable[BlockerItem]) -> Blocker:
     return Blocker.of(
         others,
         code=BlockerCode.OTHER_USERS_OR_ROOMS,
         message="Your account still has other users or rooms.",
         remedy="Delete, unlink or invite the other users, and delete the rooms.",
         cleared_by="owner of the source account",
+        account=source.id,
     )
 
 
@@ -72,6 +73,7 @@ def _open_invoices(source: Account) -> Blocker:
         message="Your account has open invoices.",
         remedy="Pay the invoices.",
         cleared_by="owner of the source account",
+        account=source.id,
     )
 
 
@@ -86,4 +88,5 @@ def _pending_cancellation(source: Account) -> Blocker:
         message="A cancellation of your plan is pending.",
         remedy="Reactivate the plan, then accept, to get the prorated refund or credit.",
         cleared_by="owner of the source account",
+        account=source.id,
     )

@@ -75,7 +75,12 @@ class Refusal(Value):
 
     @classmethod
     def of(cls, refused: Refused) -> "Refusal":
-        """Return the refusal as a value."""
+        """Return the refusal as a value.
+
+        A broken invariant is raised: it is a failure, which operators have to see (OPS-4).
+        """
+        if refused.code is ErrorCode.INVARIANT_BROKEN:
+            raise refused
         return cls(code=refused.code, message=refused.message, details=refused.details)
 
     def as_error(self) -> Refused:

@@ -123,12 +123,21 @@ class Blocker(Value):
     """The number of all items of each kind."""
     digest: str
     """A hash of all items, so that a change behind the listed ones makes a different blocker."""
+    account: str = ""
+    """The account in which it is cleared: the source account."""
     items: tuple[BlockerItem, ...]
     """The first `MAX_LISTED_ITEMS` items."""
 
     @classmethod
     def of(
-        cls, items: Iterable[BlockerItem], *, code: str, message: str, remedy: str, cleared_by: str
+        cls,
+        items: Iterable[BlockerItem],
+        *,
+        code: str,
+        message: str,
+        remedy: str,
+        cleared_by: str,
+        account: str = "",
     ) -> Self:
         """Return a blocker that counts all `items` and lists the first."""
         listed: list[BlockerItem] = []
@@ -144,6 +153,7 @@ class Blocker(Value):
             message=message,
             remedy=remedy,
             cleared_by=cleared_by,
+            account=account,
             count=kinds.total(),
             kinds=kinds,
             digest=digest.hexdigest(),

@@ -1,6 +1,6 @@
 """The manifest: a person's data that moves when they join an account (TRF)."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Self
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from domain.account import Account, Meeting, User
+from domain.account import Account, User
 from domain.model import Value
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -56,12 +56,19 @@ class ManifestItem(Value):
     item: Item
     status: ItemStatus = ItemStatus.PENDING
     count: int
+    changed: int = 0
+    """The number of changes."""
     changes: tuple[Change, ...] = ()
+    """Empty in records and in Temporal: read from the store when they are shown (OPS-7)."""
 
     @property
     def unfinished(self) -> bool:
         """Return true while the item is neither moved nor failed."""
         return self.status in {ItemStatus.PENDING, ItemStatus.RUNNING}
+
+    def may_become(self, status: ItemStatus) -> bool:
+        """Return whether `status` may replace this one: moved is final, failed only moves."""
+        return self.unfinished or (self.status is ItemStatus.FAILED and status is ItemStatus.MOVED)
 
     def with_status(self, status: ItemStatus) -> Self:
         """Return a copy with another status."""
@@ -123,26 +130,17 @@ def overridden_settings(
     )
 
 
-def changed_join_links(
-    meetings: Iterable[Meeting], source: str | None, target: str | None, meeting_domain: str
-) -> tuple[Change, ...]:
-    """Return the join links that change with the vanity URL of the target account (TRF-5).
+def changed_join_link(
+    meeting: str, join_url: str | None, source: str | None, target: str, meeting_domain: str
+) -> Change | None:
+    """Return the change of a join link to the vanity URL `target`; None if it stays (TRF-5).
 
-    `source` and `target` are vanity URLs; if the target has none, links stay.
+    `source` is the vanity URL that a meeting without its own link had, if any.
     """
-    return tuple(_changed_join_links(meetings, source, target, meeting_domain)) if target else ()
-
-
-def _changed_join_links(
-    meetings: Iterable[Meeting], source: str | None, target: str, meeting_domain: str
-) -> Iterator[Change]:
-    for meeting in meetings:
-        old = meeting.join_url
-        if old is None and source:
-            old = join_link(source, meeting_domain, meeting.id)
-        new = join_link(target, meeting_domain, meeting.id)
-        if new != old:
-            yield Change(name=meeting.id, old=old, new=new)
+    if join_url is None and source:
+        join_url = join_link(source, meeting_domain, meeting)
+    new = join_link(target, meeting_domain, meeting)
+    return Change(name=meeting, old=join_url, new=new) if new != join_url else None
 
 
 def join_link(vanity_url: str, meeting_domain: str, meeting: str) -> str:
@@ -160,19 +158,38 @@ def failed(manifest: Iterable[ManifestItem]) -> bool:
     return any(item.status is ItemStatus.FAILED for item in manifest)
 
 
-def with_running_items(manifest: Manifest, *, again: bool = False) -> Manifest:
-    """Return a copy whose unfinished items are running; with `again`, the failed ones too."""
+def unfinished_items(manifest: Manifest) -> Manifest:
+    """Return the items that still have to be moved."""
+    return tuple(item for item in manifest if item.unfinished)
+
+
+def failed_items(manifest: Manifest) -> Manifest:
+    """Return the items that have failed."""
+    return tuple(item for item in manifest if item.status is ItemStatus.FAILED)
+
+
+def with_items(manifest: Manifest, items: Iterable[ManifestItem]) -> Manifest:
+    """Return a copy with `items` in place of their previous status; moved items stay moved."""
+    newer = {item.item: item for item in items}
     return tuple(
-        item.with_status(ItemStatus.RUNNING)
-        if item.unfinished or (again and item.status is ItemStatus.FAILED)
-        else item
-        for item in manifest
+        kept if kept.status is ItemStatus.MOVED else newer.get(kept.item, kept) for kept in manifest
     )
 
 
 def with_item(manifest: Manifest, item: ManifestItem) -> Manifest:
-    """Return a copy with `item` in place of its previous status; moved items stay moved."""
+    """Return a copy with the reported item, unless its previous status is final.
+
+    A moved item stays moved. A failed item stays failed until it has moved, so that a retry that
+    is ended from outside leaves it failed.
+    """
     return tuple(
-        item if item.item is kept.item and kept.status is not ItemStatus.MOVED else kept
+        item if item.item is kept.item and kept.may_become(item.status) else kept
         for kept in manifest
+    )
+
+
+def with_changes(manifest: Manifest, changes: Mapping[Item, tuple[Change, ...]]) -> Manifest:
+    """Return a copy with the changes of each item, to be shown."""
+    return tuple(
+        item.model_copy(update={"changes": changes.get(item.item, ())}) for item in manifest
     )

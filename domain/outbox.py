@@ -7,6 +7,8 @@ from typing import Final
 
 from pydantic import AwareDatetime
 
+from domain.address import mask_all, masked
+from domain.attention import AttentionCase, AttentionKind, command
 from domain.journal import JournalEntry
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
@@ -114,9 +116,15 @@ class FollowUp(Value):
     """The time of the change, in workflow time; for a search, the end of the last one."""
     since: AwareDatetime
     """The time at which the row was written, by the clock of the machine."""
+    due_at: AwareDatetime
+    """The time of the next attempt, by the clock of the machine."""
+    failure: str | None
+    """The reason why the last attempt failed."""
+    given_up: bool
+    """True if no attempt can succeed: the row waits for an operator."""
 
 
-_STILL_CURRENT_AFTER = frozenset({"resend", "remind", "request_cancel"})
+_STILL_CURRENT_AFTER = frozenset({"resend", "remind", "cancel_requested"})
 """Events after which a letter about the record is still true."""
 
 
@@ -128,3 +136,31 @@ def still_current(version: RecordVersion, journal: Sequence[JournalEntry]) -> bo
 def retry_after(attempts: int) -> timedelta:
     """Return the delay after that many failed attempts: 1, 2, 4 seconds, up to 15 minutes."""
     return min(FIRST_RETRY * (1 << min(attempts - 1, 20)), LONGEST_RETRY)
+
+
+def case_of_follow_up(row: FollowUp) -> AttentionCase:
+    """Return the case of a row that was given up, or that could not be carried out for a day."""
+    if row.letter:
+        kind, work = AttentionKind.LETTER_UNDELIVERABLE, _letter_text(row.letter)
+    else:
+        kind = AttentionKind.FOLLOW_UP_FAILING
+        work = {
+            FollowUpKind.SIGNAL: f"The signal {row.signal} to {row.workflow_id}",
+            FollowUpKind.CLAIM: f"The end of the claim of {row.workflow_id}",
+        }.get(row.kind, f"The start of {row.workflow_id}")
+    failure = f": {mask_all(row.failure).rstrip('.')}" if row.failure else ""
+    result = "has failed for good" if row.given_up else "has not succeeded for a day"
+    return AttentionCase(
+        kind=kind,
+        since=row.since,
+        account=row.account,
+        id=str(row.number),
+        message=f"{work} {result}{failure}. Fix the cause and retry it, or discard it with"
+        f" `seatflow outbox discard {row.number}`.",
+        remedy=command("seatflow", "outbox", "retry", str(row.number)),
+    )
+
+
+def _letter_text(queued: QueuedLetter) -> str:
+    reader = "the operators" if queued.to_operators else masked(queued.letter.reader.email)
+    return f"The e-mail {queued.letter.event} to {reader}"

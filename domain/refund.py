@@ -1,6 +1,6 @@
 """Refunds to the original payment methods (REF)."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Self
@@ -94,6 +94,62 @@ class RefundPart(Value):
     to_method: str | None = None
     """Another payment method named by a retry; None: the original one."""
 
+    def reported(self, report: "PartReport") -> "RefundPart":
+        """Return the part with the status that the provider reports.
+
+        Only a late success changes a part that was converted or closed (REF-4), and nothing one
+        that has arrived or was requested again since.
+        """
+        if self.state is PartState.SUCCEEDED or self.attempt != report.attempt:
+            return self
+        if self.state.converted_or_closed and report.state is not PartState.SUCCEEDED:
+            return self
+        return self.model_copy(
+            update={
+                "state": report.state,
+                "provider_id": report.provider_id,
+                "failure": report.failure,
+            }
+        )
+
+    @property
+    def may_change(self) -> bool:
+        """Return whether the provider may report another status than the present one."""
+        known = self.provider_id is not None or self._was_given_up_unanswered
+        return known and self.state is not PartState.SUCCEEDED
+
+    @property
+    def may_arrive_late(self) -> bool:
+        """Return whether the provider may report a success after all (REF-4)."""
+        return self.may_change and self.state.converted_or_closed
+
+    @property
+    def _was_given_up_unanswered(self) -> bool:
+        """Return whether it was closed before its request had an answer.
+
+        The provider may have carried out the request. A request that it has refused has a failure.
+        """
+        unanswered = self.provider_id is None and self.failure is None
+        return unanswered and self.state is PartState.CLOSED
+
+
+class PartReport(Value):
+    """The provider's status of one part, or its refusal of the request."""
+
+    payment: str
+    attempt: int
+    state: PartState
+    provider_id: str | None = None
+    failure: OneLine | None = None
+
+
+def request_key(refund_id: str, part: RefundPart) -> str:
+    """Return the provider's idempotency key (REF-5).
+
+    It is the same on every retry of the activity; an operator's `retry` makes a new one.
+    """
+    return f"{refund_id}/{part.payment}/{part.attempt}"
+
 
 class RefundPlan(Value):
     """The input of a refund: its parts, the payee and the promised dates (REF-1)."""
@@ -121,19 +177,27 @@ class RefundPlan(Value):
         """Return the workflow id: one workflow for each refund (REF-5)."""
         return f"refund/{self.refund_id}"
 
-    def key(self, part: RefundPart) -> str:
-        """Return the provider's idempotency key (REF-5).
-
-        It is the same on every retry of the activity; an operator's `retry` makes a new one.
-        """
-        return f"{self.refund_id}/{part.payment}/{part.attempt}"
-
 
 class LateSuccess(Value):
     """A late success of a converted part whose credit is used already (REF-4)."""
 
     at: AwareDatetime
     amount: Money
+
+
+class LookupFailure(Value):
+    """Failing look-ups, for the operators' list; look-ups continue (OPS-3)."""
+
+    since: AwareDatetime
+    reason: OneLine
+
+
+class RefundSummary(Value):
+    """The state of a refund, without its parts (OPS-7)."""
+
+    refund_id: str
+    state: RefundState
+    amount_open: Money
 
 
 class Refund(Value):
@@ -153,6 +217,8 @@ class Refund(Value):
     failure: OneLine | None = None
     not_reversed: LateSuccess | None = None
     """A late success for the operators' list, until its credit can be reversed."""
+    lookup_failure: LookupFailure | None = None
+    """Set while the provider does not report the status."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
     """The updates that are accepted now."""
@@ -187,7 +253,21 @@ class Refund(Value):
     @property
     def may_arrive_late(self) -> bool:
         """Return whether the provider may still report a closed part as arrived (REF-4)."""
-        return any(part.provider_id and part.state.converted_or_closed for part in self.parts)
+        return any(part.may_arrive_late for part in self.parts)
+
+    @property
+    def entered_at(self) -> datetime:
+        """Return the time of the transition to the present state."""
+        return next(
+            entry.at for entry in reversed(self.journal) if entry.from_state != entry.to_state
+        )
+
+    @property
+    def summary(self) -> RefundSummary:
+        """Return the state without the parts."""
+        return RefundSummary(
+            refund_id=self.refund_id, state=self.state, amount_open=self.amount_open
+        )
 
     def _sum_of(self, included: Callable[[PartState], bool]) -> Money:
         return _sum_of(self.parts, included)
@@ -204,14 +284,75 @@ class Refund(Value):
 
     def with_parts(self, parts: tuple[RefundPart, ...]) -> Self:
         """Return a copy with these parts, as reported by the provider."""
-        failures = [part.failure for part in parts if part.state.failed and part.failure]
+        failures = dict.fromkeys(part.failure or "" for part in parts if part.state.failed)
         return self.model_copy(
             update={
                 "parts": parts,
                 "amount_open": amount_open(parts),
-                "failure": "; ".join(failures) or None,
+                "failure": "; ".join(filter(None, failures)) or None,
             }
         )
+
+    def with_reports(self, reports: Iterable[PartReport]) -> Self:
+        """Return a copy with the reported statuses."""
+        by_payment = {report.payment: report for report in reports}
+        return self.with_parts(
+            tuple(
+                part.reported(by_payment[part.payment]) if part.payment in by_payment else part
+                for part in self.parts
+            )
+        )
+
+
+class RefundChange(Value):
+    """The difference between two records: one entry at most, and the changed parts (OPS-7)."""
+
+    known_entries: int
+    """The number of journal entries before the change."""
+    entry: JournalEntry | None = None
+    parts: tuple[RefundPart, ...] = ()
+    state: RefundState
+    amount_open: Money
+    settled_at: AwareDatetime | None = None
+    failure: OneLine | None = None
+    not_reversed: LateSuccess | None = None
+    lookup_failure: LookupFailure | None = None
+    allowed: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, before: Refund, after: Refund) -> Self:
+        """Return the change from `before` to `after`."""
+        known = len(before.journal)
+        parts = zip(before.parts, after.parts, strict=True)
+        return cls(
+            known_entries=known,
+            entry=next(iter(after.journal[known:]), None),
+            parts=tuple(part for previous, part in parts if part != previous),
+            **{name: getattr(after, name) for name in _SMALL_MEMBERS},
+        )
+
+    def applied_to(self, refund: Refund) -> Refund:
+        """Return the record after the change."""
+        changed = {part.payment: part for part in self.parts}
+        return refund.model_copy(
+            update={
+                "journal": (*refund.journal, *((self.entry,) if self.entry else ())),
+                "parts": tuple(changed.get(part.payment, part) for part in refund.parts),
+                **{name: getattr(self, name) for name in _SMALL_MEMBERS},
+            }
+        )
+
+
+_SMALL_MEMBERS: Final = (
+    "state",
+    "amount_open",
+    "settled_at",
+    "failure",
+    "not_reversed",
+    "lookup_failure",
+    "allowed",
+)
+"""The members of a record, other than lists, that a change carries."""
 
 
 def amount_open(parts: tuple[RefundPart, ...]) -> Money:

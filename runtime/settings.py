@@ -132,12 +132,13 @@ class Settings(BaseSettings):
     mail_per_second: float | None = Field(default=None, gt=0)
     """Limit of e-mails a second for all workers together; None: no limit."""
     mails_at_once: int = Field(default=2, ge=1)
-    """Concurrent SMTP connections of one worker.
+    """E-mails that one worker sends at the same time.
 
-    More connections share the same CPU, and a single invitation waits for them (REM-3): with a fast
-    mail server, 4 connections send no more than 2, and another account's single e-mail takes twice
-    as long. It is also the number of e-mails that may be sent twice, when a worker is killed
-    before it has recorded the server's reply.
+    More of them share the same CPU, and a single invitation waits for them (REM-3): with a fast
+    mail server, 4 at a time are sent no faster than 2, and another account's single e-mail takes
+    twice as long. One that takes longer than a second is not counted (`runtime.mail_slots`).
+    The e-mails being sent may be sent twice, when a worker is killed before it has recorded the
+    server's reply.
     """
     mail_from: str = "Seatflow <no-reply@localhost>"
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None

@@ -28,6 +28,8 @@ from clients.batch import BatchInviter
 from clients.invitation_start import CLAIM_TIMEOUT
 from domain.error import ErrorCode, Refused
 from runtime.clients import Clients
+from runtime.failing_activities import FailingActivities
+from runtime.mail_slots import MailSlots
 from runtime.message_guard import MessageGuard
 from runtime.recovery import Recovery
 from runtime.relay import Relay
@@ -161,6 +163,7 @@ class Activities:
             self.invitations.preview_invitation,
             self.invitations.authorize_admin,
             self.moves.move_data,
+            self.moves.fail_items,
             self.refunds.book_refund,
             self.refunds.read_refund,
             self.refunds.plan_lookups,
@@ -195,11 +198,14 @@ async def worker_for(
 
     `services` hold people's data; None: the built-in ones. Raises `Refused(invalid_input)`.
     """
+    failing = FailingActivities(store.problems)
     async with _activities(client, settings, store, services, abandoned_after) as activities:
         workers = (
-            _mail_worker(client, settings, activities),
-            _billing_worker(client, settings, activities),
-            _workflow_worker(client, settings, activities, workflows, shared),
+            _mail_worker(client, settings, activities, failing),
+            _billing_worker(client, settings, activities, failing),
+            _workflow_worker(
+                client, settings, activities, failing, workflows=workflows, shared=shared
+            ),
         )
         async with running_together(workers):
             yield
@@ -220,22 +226,28 @@ async def running_together(workers: Sequence[Worker]) -> AsyncIterator[None]:
             await asyncio.gather(*(worker.shutdown() for worker in workers))
 
 
-def _mail_worker(client: Client, settings: Settings, activities: Activities) -> Worker:
+def _mail_worker(
+    client: Client, settings: Settings, activities: Activities, failing: FailingActivities
+) -> Worker:
     return Worker(
         client,
         task_queue=mail_queue(settings.task_queue),
         activities=activities.mailing(),
+        interceptors=[failing],
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
-        max_concurrent_activities=settings.mails_at_once,
+        tuner=MailSlots(settings.mails_at_once).tuner(),
         max_task_queue_activities_per_second=settings.mail_per_second,
     )
 
 
-def _billing_worker(client: Client, settings: Settings, activities: Activities) -> Worker:
+def _billing_worker(
+    client: Client, settings: Settings, activities: Activities, failing: FailingActivities
+) -> Worker:
     return Worker(
         client,
         task_queue=billing_queue(settings.task_queue),
         activities=activities.paying(),
+        interceptors=[failing],
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_task_queue_activities_per_second=settings.billing_per_second,
     )
@@ -245,6 +257,8 @@ def _workflow_worker(
     client: Client,
     settings: Settings,
     activities: Activities,
+    failing: FailingActivities,
+    *,
     workflows: Sequence[type],
     shared: Sequence[str],
 ) -> Worker:
@@ -253,7 +267,7 @@ def _workflow_worker(
         task_queue=settings.task_queue,
         workflows=workflows,
         activities=activities.others(),
-        interceptors=INTERCEPTORS,
+        interceptors=[*INTERCEPTORS, failing],
         workflow_runner=workflow_runner(shared),
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_cached_workflows=CACHED_WORKFLOWS,

@@ -58,7 +58,7 @@ class InvitationMachine(LifecycleMachine):
         _.ACCEPTED.to(_.COMPLETED) | _.REFUNDING.to(_.COMPLETED) | _.TRANSFERRING.to(_.COMPLETED)
     )
 
-    request_cancel = _.ACCEPTED.to.itself() | _.REFUNDING.to.itself() | _.TRANSFERRING.to.itself()
+    cancel_requested = _.ACCEPTED.to.itself() | _.REFUNDING.to.itself() | _.TRANSFERRING.to.itself()
 
     updates = ("accept", "decline", "revoke", "resend")
     other_updates = {
@@ -82,7 +82,7 @@ class InvitationMachine(LifecycleMachine):
         "deliver": "the mail server",
         "join": "the managed domain",
         "accept": "the invitee",
-        "block": "the invitee, by accepting",
+        "block": "the store, at an acceptance",
         "unblock": "the directory",
         "resend": "an admin",
         "remind": "the schedule",
@@ -94,7 +94,9 @@ class InvitationMachine(LifecycleMachine):
         "refund": "the settlement",
         "transfer": "the settlement",
         "complete": "the settlement and the move",
-        "request_cancel": "an operator, in Temporal",
+        "cancel_requested": "a cancellation in Temporal",
+        "recheck": "the invitee",
+        "retry_move": "an operator",
     }
     refusals = {
         InvitationState.ANNOUNCED: ErrorCode.NOT_PENDING,

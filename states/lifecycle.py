@@ -11,6 +11,9 @@ from statemachine import StateMachine
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
 
+PEOPLE = frozenset({"the invitee", "an admin", "the buyer", "an operator"})
+"""The people who move records; everything else in `moved_by` is a system."""
+
 
 class LifecycleMachine(StateMachine):
     """A state machine, with the texts and error codes of its states and events.
@@ -22,7 +25,7 @@ class LifecycleMachine(StateMachine):
     waits_for: ClassVar[Mapping[StrEnum, str]] = {}
     """The condition that each lasting state waits for."""
     moved_by: ClassVar[Mapping[str, str]] = {}
-    """The person or system that causes each event."""
+    """The person or system that causes each event; the person who sends another update."""
     refusals: ClassVar[Mapping[StrEnum, ErrorCode]] = {}
     """The error code of each state, for events that it does not allow."""
     updates: ClassVar[tuple[str, ...]] = ()
@@ -94,6 +97,19 @@ def allowed(machine: type[LifecycleMachine], state: str) -> tuple[str, ...]:
     events = (event for event in machine.updates if (state, event) in transitions(machine))
     others = (update for update, states in machine.other_updates.items() if state in states)
     return (*events, *others)
+
+
+@cache
+def who_can_act(machine: type[LifecycleMachine], state: str) -> str:
+    """Return the people who can act in `state`, each with the possible actions."""
+    events = [event for origin, event in transitions(machine) if origin == state]
+    others = [update for update, states in machine.other_updates.items() if state in states]
+    actions = dict[str, list[str]]()
+    for action in (*events, *others):
+        person = machine.moved_by.get(action, "").partition(",")[0]
+        if person in PEOPLE:
+            actions.setdefault(person, []).append(action.replace("_", " "))
+    return ", ".join(f"{person} ({', '.join(listed)})" for person, listed in actions.items())
 
 
 @cache

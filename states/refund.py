@@ -13,6 +13,7 @@ class RefundMachine(LifecycleMachine):
 
     The state is what the payment provider reports, never a guess (REF-2). `converted` and
     `closed` are ends for the invitation, but a success reported later settles them (REF-4).
+    A cancellation in Temporal is an entry in the journal, and the refund continues (OPS-10).
     """
 
     _ = States.from_enum(
@@ -37,6 +38,14 @@ class RefundMachine(LifecycleMachine):
     resume = _.FAILED.to(_.PROCESSING)
     convert = _.FAILED.to(_.CONVERTED)
     close = _.FAILED.to(_.CLOSED) | _.OVERDUE.to(_.CLOSED)
+    cancel_requested = (
+        _.REQUESTED.to.itself()
+        | _.PROCESSING.to.itself()
+        | _.OVERDUE.to.itself()
+        | _.FAILED.to.itself()
+        | _.CONVERTED.to.itself()
+        | _.CLOSED.to.itself()
+    )
 
     updates = ("convert", "retry", "close")
     waits_for = {
@@ -53,9 +62,10 @@ class RefundMachine(LifecycleMachine):
         "fail": "the payment provider",
         "fall_due": "the clock",
         "retry": "an operator",
-        "resume": "an operator",
+        "resume": "the decision of an operator, while a part is open",
         "convert": "an operator",
         "close": "an operator",
+        "cancel_requested": "a cancellation in Temporal",
     }
     refusals = {state: ErrorCode.CONFLICT for state in RefundState}
 

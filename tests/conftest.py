@@ -23,7 +23,9 @@ LONGEST = {
     "test_two_accounts_that_invite_one_person_have_one_winner",
     "test_two_years_of_renewals_with_one_decline_keep_the_history_short",
     "test_the_commands_of_a_chapter_print_the_documented_output",
+    "test_a_settlement_that_would_break_an_invariant_is_repeated",
     "test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter",
+    "test_a_workflow_whose_task_fails_is_listed_until_it_continues",
 }
 
 

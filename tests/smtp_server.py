@@ -59,6 +59,8 @@ class ScriptedSmtpServer:
     """Recipients who get `550 … no such user` in answer to RCPT."""
     full: set[str] = field(default_factory=set)
     """Recipients who get `452 … mailbox full` in answer to RCPT."""
+    slow: set[str] = field(default_factory=set)
+    """Recipients for whom RCPT is answered after `go_on()`."""
     smtputf8: bool = True
     certificate: ssl.SSLContext | None = None
     """With a certificate the server offers STARTTLS, and AUTH after it."""
@@ -183,19 +185,24 @@ class _Session(SMTP):
         answer = await self._scripted_answer(command) or self._recipient_answer(
             command, argument or ""
         )
+        if self._names(self._script.slow, command, argument or ""):
+            await self._script.hesitation.wait()
         if answer:
             await self.push(answer)
         else:
             await method(argument)
 
     def _recipient_answer(self, command: str, argument: str) -> str | None:
-        for recipient in self._script.unknown if command == "RCPT" else ():
-            if f"<{recipient}>" in argument:
-                return f"550 5.1.1 <{recipient}>: no such user"
-        for recipient in self._script.full if command == "RCPT" else ():
-            if f"<{recipient}>" in argument:
-                return "452 4.2.2 mailbox full"
+        if recipient := self._names(self._script.unknown, command, argument):
+            return f"550 5.1.1 <{recipient}>: no such user"
+        if self._names(self._script.full, command, argument):
+            return "452 4.2.2 mailbox full"
         return None
+
+    def _names(self, recipients: set[str], command: str, argument: str) -> str | None:
+        """Return the one of `recipients` that RCPT names, if any."""
+        named = (each for each in recipients if command == "RCPT" and f"<{each}>" in argument)
+        return next(named, None)
 
     async def _scripted_answer(self, step: str) -> str | None:
         """Return the scripted answer, if any; a misbehaviour waits for the connection to end."""

@@ -85,6 +85,8 @@ class StripeServer:
     """The status of a new payment intent that is not declined."""
     answers: list[Response] = field(default_factory=list)
     """Responses to the next requests, which have no effect."""
+    failing: Response | None = None
+    """The response to every request, for example while Stripe is unavailable."""
     lost_responses: int = 0
     """The number of next charges and refunds that are made although their response is lost."""
     requests: list[str] = field(default_factory=list)
@@ -167,6 +169,8 @@ class StripeServer:
         body = await request.body()
         if self.answers:
             return self.answers.pop(0)
+        if self.failing:
+            return self.failing
         async with self._lock:
             response = await self._respond_once(request, body)
         if self.lost_responses and request.method == "POST":

@@ -353,6 +353,11 @@ class World:
         history = await (await self._handle(email)).fetch_history()
         return [event.ByteSize() for event in history.events]
 
+    async def payload_bytes(self, email: str) -> int:
+        """Return the size of the history."""
+        history = await (await self._handle(email)).fetch_history()
+        return sum(event.ByteSize() for event in history.events)
+
     async def failures(self, email: str) -> str:
         """Return the failure messages of activities and updates in the history."""
         history = await (await self._handle(email)).fetch_history()

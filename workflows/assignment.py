@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import ENGINE, OPERATOR
     from states.assignment import AssignmentMachine, event_leading_to, initial_record
     from workflows import search_attribute
-    from workflows.cancellation import run_despite_cancellation
+    from workflows.cancellation import uncancelled
     from workflows.lifecycle import Lifecycle
     from workflows.options import STORE
 
@@ -76,7 +76,7 @@ class AssignmentWorkflow:
     @workflow.run
     async def run(self, start: StartAssignment) -> Assignment:
         """Run the request until no user waits; return its final record."""
-        return await run_despite_cancellation(self._run, self._record_cancellation)
+        return await uncancelled(self._run(), self._record_cancellation)
 
     async def _run(self) -> Assignment:
         if self._assignment.state is AssignmentState.REQUESTED:
@@ -132,7 +132,7 @@ class AssignmentWorkflow:
             )
         self._lifecycle.apply(assignment)
 
-    async def _record_cancellation(self) -> None:
+    def _record_cancellation(self) -> None:
         """Record that a cancellation was requested in Temporal, and continue (OPS-10)."""
         if self._assignment.state.open:
             self._lifecycle.apply(

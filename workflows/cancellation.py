@@ -1,21 +1,26 @@
-"""Lifecycles that a cancellation from Temporal's side does not end (OPS-10)."""
+"""Cancellations of workflows from Temporal's side (OPS-10)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from temporalio import workflow
 
 Result = TypeVar("Result")
 
 
-async def run_despite_cancellation(
-    main: Callable[[], Awaitable[Result]], on_cancel: Callable[[], Awaitable[None]]
+async def uncancelled(
+    lifecycle: Coroutine[Any, Any, Result], on_request: Callable[[], None]
 ) -> Result:
-    """Run `main` to its end; a cancellation of the workflow calls `on_cancel` meanwhile."""
-    task = asyncio.ensure_future(main())
-    while True:
+    """Run `lifecycle` to its end; call `on_request` when the workflow is cancelled.
+
+    The cancellation reaches no step of the lifecycle: its timers and activities continue.
+    """
+    running = asyncio.create_task(lifecycle)
+    while not running.done():
         try:
-            return await asyncio.shield(task)
+            await workflow.wait([running])
         except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-            await on_cancel()
+            # The eviction from a worker's cache also cancels `running`, which ends the loop.
+            on_request()
+    return running.result()

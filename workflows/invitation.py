@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
-from temporalio.workflow import LocalActivityConfig
+from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import ENGINE, INVITEE, OPERATOR
     from domain.preview import Preview
     from states.invitation import initial_record
-    from workflows.cancellation import run_despite_cancellation
+    from workflows.cancellation import uncancelled
     from workflows.invitation_blockers import InvitationBlockers
     from workflows.invitation_completion import InvitationCompletion
     from workflows.invitation_details import InvitationLifecycle
@@ -83,13 +83,13 @@ class InvitationWorkflow:
         await self._wait_for_end()
         self._mail.cancel()
         if self._invitation.state.accepted and not self._invitation.state.final:
-            await run_despite_cancellation(self._complete, self._completion.record_cancellation)
+            await uncancelled(self._complete(), self._completion.cancel_requested)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._invitation
 
     async def _complete(self) -> None:
         await asyncio.gather(self._completion.settle(), self._completion.move())
-        await self._completion.complete()
+        await self._lifecycle.retried(self._completion.complete)
 
     # Waiting
 
@@ -98,18 +98,19 @@ class InvitationWorkflow:
             try:
                 await self._wait_for_next_step()
             except (asyncio.CancelledError, ActivityError) as failure:
-                if not is_cancelled_exception(failure):
+                # The eviction from a worker's cache has no reason.
+                if workflow.cancellation_reason() is None or not is_cancelled_exception(failure):
                     raise
                 await self._cancel()
 
     async def _wait_for_next_step(self) -> None:
         timer = self._due_timer()
         if self._blockers.recheck_requested:
-            await self._blockers.refresh_from_store()
+            await self._lifecycle.retried(self._blockers.refresh_from_store)
         elif self._history_is_long():
             await self._continue_as_new()
         elif timer and timer.at <= workflow.now():
-            await self._run_due_step()
+            await self._lifecycle.retried(self._run_due_step)
         else:
             await self._wait_for_change(timer)
 
@@ -314,10 +315,10 @@ class InvitationWorkflow:
 
     async def _authorize(self, admin: str) -> None:
         unless_refused(
-            await workflow.execute_local_activity_method(
+            await workflow.execute_activity_method(
                 InvitationActivities.authorize_admin,
                 AuthorizeAdmin(account=self._lifecycle.invite.account, admin=admin),
-                **READ | LocalActivityConfig(summary="Check that an admin requests it"),
+                **READ | ActivityConfig(summary="Check that an admin requests it"),
             )
         )
 

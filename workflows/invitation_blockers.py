@@ -44,6 +44,9 @@ class InvitationBlockers:
         self._rechecks = carried.rechecks if carried else 0
         self._notified = carried.notified_blockers if carried else ()
         self.recheck_requested = False
+        lifecycle.next_recheck = lambda: self.recheck_at
+        if self._blocked_since:
+            lifecycle.publish_details()
 
     def carried(self) -> CarriedBlockers:
         """Return the state to carry over to the next run."""
@@ -68,6 +71,7 @@ class InvitationBlockers:
         """Refresh from the store because a recheck was due."""
         self._rechecks += 1
         await self.refresh_from_store()
+        self._lifecycle.publish_details()
 
     async def refresh_from_store(self) -> None:
         """Refresh from the store, under the update lock."""

@@ -1,5 +1,7 @@
 """The acceptance of an invitation and its completion: settlement and move (INV-11)."""
 
+import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, repeat
@@ -13,7 +15,6 @@ from temporalio.exceptions import (
 from temporalio.workflow import (
     ActivityConfig,
     ChildWorkflowCancellationType,
-    LocalActivityConfig,
     ParentClosePolicy,
 )
 
@@ -23,17 +24,26 @@ with workflow.unsafe.imports_passed_through():
         JoinAccount,
         PreviewInvitation,
     )
-    from activities.move import MoveActivities, MoveData
+    from activities.move import MoveData
     from activities.refund import ReadRefund, RefundActivities
     from domain.error import Refused, unless_refused
     from domain.invitation import CarriedInvitation, Choice, InvitationState
     from domain.journal import ENGINE, OPERATOR
-    from domain.manifest import GIVE_UP_AFTER, Manifest, failed, unfinished, with_running_items
+    from domain.manifest import (
+        GIVE_UP_AFTER,
+        Manifest,
+        ManifestItem,
+        failed,
+        failed_items,
+        unfinished_items,
+        with_items,
+    )
     from domain.preview import Preview
     from domain.quote import RecordedQuote
-    from domain.refund import Refund, RefundPlan, StartRefund
+    from domain.refund import Refund, RefundPlan, RefundSummary, StartRefund
     from workflows.invitation_details import InvitationLifecycle
-    from workflows.options import MOVE, READ, STORE
+    from workflows.move import move_items, running
+    from workflows.options import READ, STORE
     from workflows.refund import RefundWorkflow, start_options
 
 REFUND_RESTARTED_AFTER = (
@@ -61,11 +71,13 @@ class CarriedCompletion(TypedDict):
 class InvitationCompletion:
     """The binding quote, the acceptance, and the steps that follow it."""
 
-    __slots__ = ("_lifecycle", "_quote")
+    __slots__ = ("_cancellation", "_lifecycle", "_quote", "_retry_lock")
 
     def __init__(self, lifecycle: InvitationLifecycle, carried: CarriedInvitation | None) -> None:
         self._lifecycle = lifecycle
         self._quote = carried.quote if carried else None
+        self._cancellation: asyncio.Task[None] | None = None
+        self._retry_lock = asyncio.Lock()
 
     def carried(self) -> CarriedCompletion:
         """Return the state to carry over to the next run."""
@@ -74,12 +86,12 @@ class InvitationCompletion:
     async def preview(self) -> Preview:
         """Return the effects of accepting; their quote is binding from now on (QUO-5)."""
         previewed = unless_refused(
-            await workflow.execute_local_activity_method(
+            await workflow.execute_activity_method(
                 InvitationActivities.preview_invitation,
                 PreviewInvitation(
                     invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote
                 ),
-                **READ | LocalActivityConfig(summary="Preview the acceptance"),
+                **READ | ActivityConfig(summary="Preview the acceptance"),
             )
         )
         self._quote = previewed.quote
@@ -124,7 +136,7 @@ class InvitationCompletion:
 
         A refund may also change while no workflow of it runs (REF-6).
         """
-        stored = await self._refund_result(StartRefund(plan=plan))
+        stored: Refund | RefundSummary | None = await self._refund_result(StartRefund(plan=plan))
         for pause in chain(REFUND_RESTARTED_AFTER, repeat(REFUND_RESTARTED_AFTER[-1])):
             if stored and stored.state.finished:
                 return
@@ -138,7 +150,7 @@ class InvitationCompletion:
             if not stored.state.finished:
                 stored = await self._refund_result(StartRefund(plan=plan, carried=stored))
 
-    async def _refund_result(self, start: StartRefund) -> Refund | None:
+    async def _refund_result(self, start: StartRefund) -> RefundSummary | None:
         """Return the finished refund; None if it was ended from outside or runs already."""
         try:
             return await workflow.execute_child_workflow(
@@ -154,41 +166,41 @@ class InvitationCompletion:
 
     async def move(self) -> None:
         """Move the person's data; a failing item is retried for a day (TRF-1)."""
-        if unfinished(self._lifecycle.record.manifest):
-            await self._move_data(with_running_items(self._lifecycle.record.manifest))
-        if unfinished(self._lifecycle.record.manifest):
-            give_up_at = workflow.now() + GIVE_UP_AFTER
-            await self._move_data(
-                with_running_items(self._lifecycle.record.manifest), give_up_at=give_up_at
-            )
+        if items := unfinished_items(self._lifecycle.record.manifest):
+            await self._move_items(items)
+        if items := unfinished_items(self._lifecycle.record.manifest):
+            await self._move_items(items, give_up_at=workflow.now() + GIVE_UP_AFTER)
 
     async def retry_move(self) -> None:
-        """Move the failed items once more (TRF-1)."""
-        manifest = self._lifecycle.record.manifest
-        if failed(manifest):
-            await self._move_data(
-                with_running_items(manifest, again=True), give_up_at=workflow.now()
-            )
+        """Move the failed items once more (TRF-1).
 
-    async def _move_data(self, manifest: Manifest, *, give_up_at: datetime | None = None) -> None:
+        Unfinished items are left to the move that retries them.
+        """
+        async with self._retry_lock:
+            if items := failed_items(self._lifecycle.record.manifest):
+                await self._move_items(items, give_up_at=workflow.now())
+
+    async def _move_items(self, items: Manifest, *, give_up_at: datetime | None = None) -> None:
         invite = self._lifecycle.invite
-        self._apply_manifest(manifest)
-        moved = await workflow.execute_activity_method(
-            MoveActivities.move_data,
+        self._apply_items(running(items))
+        moved = await move_items(
             MoveData(
                 invitation_id=invite.invitation_id,
                 account=invite.account,
                 email=invite.email,
-                manifest=manifest,
+                items=items,
                 at=workflow.now(),
                 give_up_at=give_up_at,
             ),
-            **MOVE | ActivityConfig(summary="Move the person's data"),
+            "Move the person's data",
         )
-        self._apply_manifest(moved.manifest)
+        requested = {item.item for item in items}
+        self._apply_items(item for item in moved.manifest if item.item in requested)
 
-    def _apply_manifest(self, manifest: Manifest) -> None:
+    def _apply_items(self, items: Iterable[ManifestItem]) -> None:
+        """Apply the items of one move; a concurrent one moves others."""
         invitation = self._lifecycle.record
+        manifest = with_items(invitation.manifest, items)
         with_errors = invitation.state.final and failed(manifest)
         self._lifecycle.apply(
             invitation.model_copy(update={"manifest": manifest, "with_errors": with_errors})
@@ -204,8 +216,11 @@ class InvitationCompletion:
                 self._lifecycle.next_record("complete", by=ENGINE, with_errors=with_errors)
             )
 
-    async def record_cancellation(self) -> None:
+    def cancel_requested(self) -> None:
         """Record that a cancellation was requested in Temporal, and continue (OPS-10)."""
+        self._cancellation = asyncio.create_task(self._record_cancellation())
+
+    async def _record_cancellation(self) -> None:
         async with self._lifecycle.update_lock:
             await self.record_cancellation_locked()
 
@@ -214,6 +229,6 @@ class InvitationCompletion:
         if not self._lifecycle.record.state.final:
             await self._lifecycle.write(
                 self._lifecycle.next_record(
-                    "request_cancel", by=OPERATOR, note="It is accepted, so it continues."
+                    "cancel_requested", by=OPERATOR, note="It is accepted, so it continues."
                 )
             )

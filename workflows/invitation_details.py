@@ -1,7 +1,7 @@
 """The record of an invitation as it is published: store, search attributes, Current Details."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from temporalio import workflow
@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
 class InvitationLifecycle(Lifecycle[Invitation]):
     """The machine of one invitation, shared by the workflow and its parts."""
 
-    __slots__ = ("invite", "refund", "update_lock")
+    __slots__ = ("invite", "next_recheck", "refund", "update_lock")
 
     def __init__(
         self, invite: Invite, invitation: Invitation, refund: RefundPlan | None = None
@@ -36,11 +36,13 @@ class InvitationLifecycle(Lifecycle[Invitation]):
         self.refund = refund
         # Answers are handled one at a time, in the order of arrival (INV-10).
         self.update_lock = asyncio.Lock()
+        # Set by the part that rechecks the blockers.
+        self.next_recheck: Callable[[], datetime | None] = lambda: None
         super().__init__(
             InvitationMachine,
             invitation,
             search_attributes=lambda invitation: search_attributes(invite, invitation),
-            facts=facts,
+            facts=lambda invitation: facts(invitation, self.next_recheck()),
         )
 
     def keep(self, kept: KeptInvitation) -> None:
@@ -92,17 +94,22 @@ def search_attributes(invite: Invite, invitation: Invitation) -> TypedSearchAttr
     return attributes
 
 
-def facts(invitation: Invitation) -> Mapping[str, str]:
+def facts(invitation: Invitation, next_recheck: datetime | None = None) -> Mapping[str, str]:
     """Return the facts that Current Details show, by name."""
+    unanswered = invitation.state.unanswered
+    mailed = any(entry.event == "deliver" for entry in invitation.journal)
+    source = next((blocker.account for blocker in invitation.blockers), "")
     return {
         "Invitee": f"{masked(invitation.email)}, as {invitation.license}",
         "Account": f"`{invitation.account}`, invited by {masked(invitation.invited_by)}",
-        "Goes out": _utc(invitation.goes_out_at),
-        "Answer before": _utc(invitation.expires_at),
+        "Goes out": _utc(invitation.goes_out_at) if unanswered and not mailed else "",
+        "Answer before": _utc(invitation.expires_at) if unanswered else "",
         "Deadline paused": f"with {invitation.time_left} left" if invitation.time_left else "",
-        "Invitation e-mails": str(invitation.sent_count),
+        "Invitation e-mails": str(invitation.sent_count) if mailed else "",
         "Reminders": str(invitation.reminders_sent or ""),
         "Blocked by": "; ".join(_blocker_text(blocker) for blocker in invitation.blockers),
+        "Source account": f"`{source}`" if source else "",
+        "Next recheck": _utc(next_recheck),
         "Settlement": _settlement_text(invitation.settlement),
         "Moved data": ", ".join(f"{item.item} {item.status}" for item in invitation.manifest),
     }

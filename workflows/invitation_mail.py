@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
 from typing import TypedDict
 
@@ -105,7 +106,8 @@ class InvitationMail:
         self._delivery_due = True
         self._mailed_at = workflow.now()
         announced = self._lifecycle.record.state is InvitationState.ANNOUNCED
-        self._delivery = asyncio.create_task(self._announce() if announced else self._invite())
+        send = self._announce if announced else self._invite
+        self._delivery = asyncio.create_task(self._lifecycle.retried(send))
 
     async def _announce(self) -> None:
         """Send the heads-up; the invitation e-mail follows on its day (INV-17)."""
@@ -219,7 +221,8 @@ class InvitationMail:
 
     def _start_reminder(self, reminder: DueReminder) -> None:
         self._reminder = reminder
-        self._reminder_task = asyncio.create_task(self._remind(reminder))
+        send = partial(self._remind, reminder)
+        self._reminder_task = asyncio.create_task(self._lifecycle.retried(send))
 
     async def _remind(self, reminder: DueReminder) -> None:
         lifecycle = self._lifecycle

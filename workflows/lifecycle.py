@@ -1,7 +1,8 @@
 """The mechanism that binds a machine to a running workflow."""
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Generic
 
@@ -11,7 +12,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
-    from domain.error import Refused
+    from domain.error import ErrorCode, Refused
     from domain.journal import JournalEntry
     from states.lifecycle import (
         AnyRecord,
@@ -20,11 +21,14 @@ with workflow.unsafe.imports_passed_through():
         allowed,
         refusal,
         require,
-        transitions,
+        who_can_act,
     )
 
 MAX_NOTE_LENGTH = 200
 """Characters of a note that Current Details show."""
+
+FIRST_RETRY, LAST_RETRY = timedelta(minutes=1), timedelta(hours=1)
+"""Intervals at which a step that the store refuses is repeated."""
 
 RECENT_ENTRIES = 8
 """Journal entries that Current Details show; these are limited to 20 kB."""
@@ -52,7 +56,7 @@ class Lifecycle(Generic[AnyRecord]):
         self._machine = machine
         self._search_attributes = search_attributes
         self._facts = facts
-        self._publish_details()
+        self.publish_details()
 
     def require(self, event: str) -> None:
         """Raise Refused unless the machine allows `event` now. For validators."""
@@ -101,6 +105,33 @@ class Lifecycle(Generic[AnyRecord]):
         before, self.record = self.record, record
         self._publish(self._search_attributes(before), self._search_attributes(record))
 
+    async def retried(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step that no caller waits for; repeat it while the store refuses it (OPS-4).
+
+        It is repeated at growing intervals, and when the record has changed. It takes its locks
+        itself, so that requests are accepted in between.
+        """
+        pause = FIRST_RETRY
+        while True:
+            try:
+                return await step()
+            except (ActivityError, Refused) as failure:
+                refused = failure.cause if isinstance(failure, ActivityError) else failure
+                if not is_defect(refused):
+                    raise
+                workflow.logger.error("a step is retried: %s", refused)
+            await self._wait_for_change(pause)
+            pause = min(pause * 2, LAST_RETRY)
+
+    async def _wait_for_change(self, at_most: timedelta) -> None:
+        record = self.record
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self.record is not record,
+                timeout=at_most,
+                timeout_summary="Retry a step that would break an invariant",
+            )
+
     def _publish(self, before: TypedSearchAttributes, now: TypedSearchAttributes) -> None:
         if now != before:
             names, unchanged = {pair.key.name for pair in now}, list(before)
@@ -110,9 +141,10 @@ class Lifecycle(Generic[AnyRecord]):
                     *(pair.key.value_unset() for pair in before if pair.key.name not in names),
                 ]
             )
-        self._publish_details()
+        self.publish_details()
 
-    def _publish_details(self) -> None:
+    def publish_details(self) -> None:
+        """Publish Current Details; needed only when facts outside of the record change."""
         workflow.set_current_details(
             current_details(self._machine, self.record, self._facts(self.record))
         )
@@ -123,14 +155,14 @@ def current_details(
 ) -> str:
     """Return the Markdown that the UI shows.
 
-    It has the state and its start, the awaited event, the actors that can move the record, and
-    the last journal entries.
+    It has the state and its start, the awaited event, the people who can act, and the last
+    journal entries.
     """
     state = record.state
     rows = {
         "Waiting for": machine.waits_for.get(state, "nothing: it has ended"),
         **facts,
-        "Moved by": _movers(machine, state.value),
+        "Who can act": who_can_act(machine, state.value),
     }
     entered = next(entry for entry in reversed(record.journal) if entry.from_state != state)
     since = f"{entered.at:%Y-%m-%d %H:%M:%S} UTC"
@@ -155,14 +187,9 @@ def refusal_from(failure: ActivityError) -> Refused:
     raise failure
 
 
-@cache
-def _movers(machine: type[LifecycleMachine], state: str) -> str:
-    """Return the actors that can move a record out of `state`, each with its events."""
-    movers = dict[str, list[str]]()
-    for origin, event in transitions(machine):
-        if origin == state:
-            movers.setdefault(machine.moved_by[event], []).append(event)
-    return "; ".join(f"{who}: {', '.join(events)}" for who, events in movers.items())
+def is_defect(failure: BaseException | None) -> bool:
+    """Return whether the store refused a change because it would break an invariant (OPS-4)."""
+    return isinstance(failure, Refused) and failure.code is ErrorCode.INVARIANT_BROKEN
 
 
 def _line(entry: JournalEntry) -> str:

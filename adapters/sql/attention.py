@@ -1,6 +1,7 @@
 """The cases of the operators' list that the store knows (OPS-5)."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -12,17 +13,29 @@ from adapters.sql.database.schema import (
     BalanceRow,
     InvitationRow,
     MembershipRow,
+    OutboxRow,
     RefundRow,
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
+from adapters.sql.outbox import NO_SEARCH, follow_up
 from domain.account import Role
-from domain.attention import AttentionCase, case_of_credit, cases_of_move, cases_of_refund
+from domain.attention import (
+    AttentionCase,
+    case_of_credit,
+    case_of_unanswered_request,
+    cases_of_move,
+    cases_of_refund,
+)
 from domain.ledger import credit_of
 from domain.money import rounded
+from domain.outbox import REPORTED_AFTER, case_of_follow_up
 from domain.refund import RefundState
 
 _ZERO: Final = Decimal(0)
+REQUEST_ANSWERED_WITHIN: Final = timedelta(days=1)
+"""The time after which a refund whose request has no answer is listed."""
+
 _OPEN_STATES: Final = (RefundState.OVERDUE, RefundState.FAILED)
 
 
@@ -32,21 +45,40 @@ class SqlAttention:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def cases(self) -> list[AttentionCase]:
-        """Return every open case, the oldest first."""
+    async def cases(self, at: datetime | None = None) -> list[AttentionCase]:
+        """Return every open case at `at`, by default now, the oldest first."""
         async with reading(self._engine) as session:
             found = [case for find in _FINDERS async for case in find(session)]
+            unanswered = _unanswered_request_cases(session, at or datetime.now(UTC))
+            found += [case async for case in unanswered]
         return sorted(found, key=lambda case: (case.since, case.id))
 
 
 async def _refund_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    not_reversed = type_coerce(RefundRow.record, JSON)["not_reversed", "at"].as_string()
+    record = type_coerce(RefundRow.record, JSON)
+    not_reversed = record["not_reversed", "at"].as_string()
+    failing = record["lookup_failure", "since"].as_string()
     rows = await session.scalars(
-        select(RefundRow).where(or_(RefundRow.state.in_(_OPEN_STATES), not_reversed.is_not(None)))
+        select(RefundRow).where(
+            or_(RefundRow.state.in_(_OPEN_STATES), not_reversed.is_not(None), failing.is_not(None))
+        )
     )
     for row in rows:
         for case in cases_of_refund(row.ordered, row.record):
             yield case
+
+
+async def _unanswered_request_cases(
+    session: AsyncSession, at: datetime
+) -> AsyncIterator[AttentionCase]:
+    rows = await session.scalars(
+        select(RefundRow).where(
+            RefundRow.state == RefundState.REQUESTED,
+            RefundRow.requested_at <= at - REQUEST_ANSWERED_WITHIN,
+        )
+    )
+    for row in rows:
+        yield case_of_unanswered_request(row.ordered, row.record)
 
 
 async def _credit_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
@@ -85,9 +117,20 @@ async def _move_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
             yield case
 
 
+async def _outbox_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    """Yield the rows that were given up, or that have waited for a day (OPS-1)."""
+    old = OutboxRow.created_at <= datetime.now(UTC) - REPORTED_AFTER
+    rows = await session.scalars(
+        select(OutboxRow).where(NO_SEARCH, or_(OutboxRow.given_up.is_(True), old))
+    )
+    for row in rows:
+        yield case_of_follow_up(follow_up(row))
+
+
 _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
     _refund_cases,
     _credit_cases,
     _move_cases,
+    _outbox_cases,
 )
 """One query for each kind of case."""

@@ -29,6 +29,9 @@ from domain.outbox import (
 
 _WAITING = OutboxRow.given_up.is_(False)
 
+NO_SEARCH = OutboxRow.kind != FollowUpKind.SWEEP
+"""The rows without the repeated searches, which are never done."""
+
 
 class SqlOutbox:
     """The rows that have not been carried out yet."""
@@ -109,23 +112,32 @@ class SqlOutbox:
         """Record up to which time a repeated search has looked."""
         await self._change(update(OutboxRow).where(*_leased(row)).values(at=at))
 
+    async def listed(self) -> list[FollowUp]:
+        """Return the rows that have not been carried out, the oldest first."""
+        async with reading(self._engine) as session:
+            rows = select(OutboxRow).where(NO_SEARCH).order_by(OutboxRow.number)
+            return [follow_up(row) for row in await session.scalars(rows)]
+
     async def discard(self, number: int) -> bool:
         """Delete a row that will not be carried out any more; return whether it existed."""
         async with writing(self._engine) as session:
-            row = await session.get(OutboxRow, number)
-            if row is None:
-                return False
-            await session.delete(row)
-            return True
+            discarded = await session.scalar(
+                delete(OutboxRow)
+                .where(OutboxRow.number == number, NO_SEARCH)
+                .returning(OutboxRow.number)
+            )
+            return discarded is not None
 
     async def retry(self, number: int) -> bool:
         """Make a row due now, also one that was given up; return whether it exists."""
         async with writing(self._engine) as session:
-            row = await session.get(OutboxRow, number)
-            if row is None:
-                return False
-            row.due_at, row.given_up = datetime.now(UTC), False
-            return True
+            retried = await session.scalar(
+                update(OutboxRow)
+                .where(OutboxRow.number == number, NO_SEARCH)
+                .values(due_at=datetime.now(UTC), given_up=False)
+                .returning(OutboxRow.number)
+            )
+            return retried is not None
 
 
 def follow_up(row: OutboxRow) -> FollowUp:
@@ -142,6 +154,9 @@ def follow_up(row: OutboxRow) -> FollowUp:
         attempts=row.attempts,
         at=row.at,
         since=row.created_at,
+        due_at=row.due_at,
+        failure=row.failure,
+        given_up=row.given_up,
     )
 
 

@@ -21,6 +21,7 @@ from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
 from adapters.sql.outbox import SqlOutbox
+from adapters.sql.problem import SqlProblems
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
@@ -46,6 +47,7 @@ class SqlStore:
         self.remedies = SqlRemedies(engine)
         self.reminders = SqlReminders(engine)
         self.outbox = SqlOutbox(engine)
+        self.problems = SqlProblems(engine)
 
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

@@ -1,8 +1,8 @@
 """E-mails about an invitation, to the invitee, the inviter and the admins."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import AwareDatetime
 
@@ -20,6 +20,9 @@ from domain.money import Money
 from domain.preview import Notice
 from domain.text import OneLine
 
+LISTED_CHANGES: Final = 200
+"""The changes of each kind that a letter lists; it counts the others (OPS-7)."""
+
 
 class InvitationParties(CreditParties):
     """The people and facts of an invitation's e-mails, as the directory has them now."""
@@ -35,6 +38,8 @@ class InvitationParties(CreditParties):
     """The add-on licenses that the invitee held before joining and that did not move (TRF-3)."""
     credited: Money | None = None
     """The amount that this acceptance credited to the target account, if any."""
+    changes: Mapping[Item, tuple[Change, ...]] = {}
+    """The first changes of each item that has moved (TRF-2, TRF-5)."""
 
 
 class InvitationLetter(BaseLetter):
@@ -98,6 +103,8 @@ class MovedLetter(BaseLetter):
     links: tuple[Change, ...]
     settings: tuple[Change, ...]
     failed: tuple[Item, ...]
+    more_links: int = 0
+    """The number of changed links that are not in `links`."""
 
 
 class LicensesLeftLetter(BaseLetter):
@@ -351,8 +358,10 @@ def moved_letters(
     run: str, manifest: Manifest, parties: InvitationParties
 ) -> Iterator[MovedLetter]:
     """Yield an e-mail to the invitee if anything changed or could not be moved (TRF)."""
-    links = _changes_of(manifest, {Item.MEETINGS, Item.WEBINARS})
-    settings = _changes_of(manifest, {Item.SETTINGS})
+    hosted, changes = (Item.MEETINGS, Item.WEBINARS), parties.changes
+    links = tuple(change for item in hosted for change in changes.get(item, ()))[:LISTED_CHANGES]
+    changed = sum(item.changed for item in manifest if item.item in hosted)
+    settings = changes.get(Item.SETTINGS, ())
     failed = tuple(item.item for item in manifest if item.status is ItemStatus.FAILED)
     if links or settings or failed:
         yield MovedLetter(
@@ -361,10 +370,7 @@ def moved_letters(
             reader=parties.invitee,
             account_name=parties.account_name,
             links=links,
+            more_links=max(changed - len(links), 0),
             settings=settings,
             failed=failed,
         )
-
-
-def _changes_of(manifest: Manifest, items: Iterable[Item]) -> tuple[Change, ...]:
-    return tuple(change for item in manifest if item.item in items for change in item.changes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from activities.billing import (
     ChargePending,
     ChargeRequest,
+    LookupRefused,
     ProviderCharge,
     ProviderRefund,
     RefundRefused,
@@ -35,6 +36,8 @@ class FakeProvider:
     """The keys whose charge or refund was searched for."""
     lookups: list[str] = field(default_factory=list)
     """The ids of the refunds that were looked up."""
+    unreachable: bool = False
+    """True while look-ups fail without an answer."""
 
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
         self.charge_requests.append(request)
@@ -71,7 +74,12 @@ class FakeProvider:
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
         self.lookups.append(provider_id)
-        return next(each for each in self.refunds.values() if each.provider_id == provider_id)
+        if self.unreachable:
+            raise ConnectionError("The provider is unreachable.")
+        for refund in self.refunds.values():
+            if refund.provider_id == provider_id:
+                return refund
+        raise LookupRefused("unknown_refund")
 
     def _lose_response_of(self, subject: str) -> None:
         if subject in self.lost_responses:

@@ -13,6 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.move import (
     ITEM_TIMEOUT,
     DataMoved,
+    FailItems,
     ItemMoved,
     MoveActivities,
     MoveData,
@@ -22,13 +23,13 @@ from activities.move import (
 from domain.account import User
 from domain.invitation import Invitation, InvitationState, License
 from domain.manifest import (
-    Change,
     Item,
     ItemStatus,
     Manifest,
     ManifestItem,
     failed,
     initial_manifest,
+    unfinished_items,
     with_item,
 )
 
@@ -49,19 +50,18 @@ MANIFEST = initial_manifest(
     )
 )
 """Recordings, contacts and settings are pending; the other items are empty."""
-LOCKED = Change(name="theme", old="dark", new="light", locked_by="acme")
 
 
 @dataclass
 class FakeManifestStore:
     """A `ManifestStore` of one invitation."""
 
-    manifest: Manifest = MANIFEST
+    kept: Manifest = MANIFEST
     written: list[tuple[Item, ItemStatus]] = field(default_factory=list)
 
     async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         self.written.append((item.item, item.status))
-        self.manifest = with_item(self.manifest, item)
+        self.kept = with_item(self.kept, item)
         return Invitation(
             workflow_id="invitation/acme/key",
             run_id="run",
@@ -70,9 +70,12 @@ class FakeManifestStore:
             state=InvitationState.COMPLETED,
             license=License.BASIC,
             invited_by="adam@acme.example",
-            manifest=self.manifest,
-            with_errors=failed(self.manifest),
+            manifest=self.kept,
+            with_errors=failed(self.kept),
         )
+
+    async def end_move(self, invitation_id: str) -> Manifest:
+        return self.kept
 
 
 @dataclass
@@ -91,8 +94,8 @@ class FakeServices:
             raise UnmovableItem("ann@example.com is unknown here")
         if self.now < self.down_until.get(request.item, NOON):
             raise ConnectionError("ann@example.com: try again later")
-        changes = (LOCKED,) if request.item is Item.SETTINGS else ()
-        return self.moved.setdefault(request.item, ItemMoved(count=5, changes=changes))
+        changed = int(request.item is Item.SETTINGS)
+        return self.moved.setdefault(request.item, ItemMoved(count=5, changed=changed))
 
 
 @dataclass
@@ -138,7 +141,7 @@ class MoveRun:
                 self.delays.append(failure.next_retry_delay)
                 self.waited += failure.next_retry_delay
                 continue
-            assert moved.manifest == self.store.manifest
+            assert moved.manifest == self.store.kept
             return {entry.item: entry.status for entry in moved.manifest}
 
 
@@ -147,7 +150,7 @@ def a_request(give_up_at: datetime | None = NOON + DAY, **more: Any) -> MoveData
         invitation_id="i-1",
         account="acme",
         email="ann@example.com",
-        manifest=MANIFEST,
+        items=unfinished_items(MANIFEST),
         at=NOON,
         give_up_at=give_up_at,
         **more,
@@ -166,8 +169,8 @@ async def test_all_items_move_in_one_pass() -> None:
         for item in (Item.RECORDINGS, Item.CONTACTS, Item.SETTINGS)
         for status in (ItemStatus.RUNNING, ItemStatus.MOVED)
     ]
-    settings = move.store.manifest[-1]
-    assert (settings.count, settings.changes) == (5, (LOCKED,))
+    settings = move.store.kept[-1]
+    assert (settings.count, settings.changed) == (5, 1)
 
 
 async def test_a_service_that_is_down_for_an_hour_stops_none_of_the_others() -> None:
@@ -220,7 +223,7 @@ async def test_a_retry_after_a_crash_continues_from_the_stored_items() -> None:
     move = MoveRun(store=FakeManifestStore(with_item(MANIFEST, contacts)))
     assert await move.run() == ALL_MOVED
     assert Item.CONTACTS not in move.services.tried
-    assert contacts in move.store.manifest
+    assert contacts in move.store.kept
 
 
 async def test_heartbeats_have_the_status_of_each_item() -> None:
@@ -228,15 +231,39 @@ async def test_heartbeats_have_the_status_of_each_item() -> None:
     move = MoveRun(FakeServices(never=frozenset({Item.RECORDINGS})))
     await move.run()
     assert move.heartbeats[0] == {
-        "profile": "moved",
-        "meetings": "moved",
-        "webinars": "moved",
         "recordings": "running",
-        "chat_history": "moved",
         "contacts": "pending",
         "settings": "pending",
     }
-    assert {**move.heartbeats[-1], "recordings": "moved"} == dict.fromkeys(Item, "moved")
+    assert move.heartbeats[-1] == {
+        "recordings": "failed",
+        "contacts": "moved",
+        "settings": "moved",
+    }
+
+
+async def test_an_item_that_interrupted_an_attempt_is_tried_last() -> None:
+    """TRF-1: an item that ends the worker each time delays none of the others."""
+    move = MoveRun(heartbeats=[{"recordings": "running", "contacts": "pending"}])
+    assert await move.run() == ALL_MOVED
+    assert move.services.tried == [Item.CONTACTS, Item.SETTINGS, Item.RECORDINGS]
+
+
+async def test_items_without_a_result_are_failed_unless_they_have_moved() -> None:
+    """TRF-1: an attempt may have moved some before its activity ended."""
+    contacts = ManifestItem(item=Item.CONTACTS, count=11, status=ItemStatus.MOVED)
+    move = MoveRun(store=FakeManifestStore(with_item(MANIFEST, contacts)))
+    activities = MoveActivities(store=move.store, services=move.services)
+    failed_items = await ActivityEnvironment().run(
+        activities.fail_items,
+        FailItems(invitation_id="i-1", items=unfinished_items(MANIFEST)),
+    )
+    assert failed_items.manifest == move.store.kept
+    assert {entry.item: entry.status for entry in move.store.kept} == {
+        **ALL_MOVED,
+        Item.RECORDINGS: ItemStatus.FAILED,
+        Item.SETTINGS: ItemStatus.FAILED,
+    }
 
 
 async def test_a_service_that_hangs_is_cancelled_while_heartbeats_continue() -> None:

@@ -35,7 +35,12 @@ ATTENTION = AttentionLetter(
     reader=Reader(email=""),
     account_name="Acme",
     case=AttentionCase(
-        kind=AttentionKind.MOVE_FAILED, since=NOON, account="acme", id="x", message="Not moved."
+        kind=AttentionKind.MOVE_FAILED,
+        since=NOON,
+        account="acme",
+        id="x",
+        message="Not moved.",
+        remedy="seatflow retry-move acme x",
     ),
 )
 

@@ -17,14 +17,25 @@ from activities.refund import (
     PlanLookups,
     ReadRefund,
     RefundActivities,
+    RefundLookedUp,
     RequestRefund,
 )
-from domain.error import ErrorCode, Refused
+from domain.error import ErrorCode, Refusal, Refused
 from domain.journal import ENGINE, JournalEntry
 from domain.letter.base import Reader
 from domain.letter.refund import RefundParties
 from domain.money import Money
-from domain.refund import PartState, Refund, RefundPart, RefundPlan, RefundState, amount_open
+from domain.refund import (
+    PartReport,
+    PartState,
+    Refund,
+    RefundChange,
+    RefundPart,
+    RefundPlan,
+    RefundState,
+    amount_open,
+)
+from states.refund import initial_record
 from tests.activities.mailer import FakeMailer
 from tests.activities.provider import FakeProvider
 
@@ -73,23 +84,28 @@ def a_refund(event: str, state: RefundState, *parts: RefundPart) -> Refund:
 class FakeRefundStore:
     """A `RefundStore` of one refund; each state of a part is booked once."""
 
-    def __init__(self, *, target_currency: str = "EUR") -> None:
+    def __init__(self, *parts: RefundPart, target_currency: str = "EUR") -> None:
         self.target_currency = target_currency
         self.booked: list[tuple[str, PartState]] = []
-        self.stored: Refund | None = None
+        self.stored = initial_record(PLAN)
+        if parts:
+            self.stored = self.stored.with_parts(parts)
 
-    async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        if refund.converted.amount and refund.amount.currency != self.target_currency:
+    async def book(self, refund_id: str, change: RefundChange, at: datetime) -> Refund | None:
+        converted = [part for part in change.parts if part.state is PartState.CONVERTED]
+        if converted and converted[0].amount.currency != self.target_currency:
             raise Refused(ErrorCode.CURRENCY_MISMATCH, "The target has another currency.")
         self.booked += [
             entry
-            for part in refund.parts
+            for part in change.parts
             if (entry := (part.payment, part.state)) not in self.booked and not part.state.open
         ]
-        self.stored = refund
+        if change.entry not in self.stored.journal:
+            self.stored = change.applied_to(self.stored)
+        return None
 
     async def latest(self, refund_id: str) -> Refund:
-        if self.stored is None or self.stored.refund_id != refund_id:
+        if self.stored.refund_id != refund_id:
             raise Refused(ErrorCode.NOT_FOUND, "No such refund.")
         return self.stored
 
@@ -100,7 +116,7 @@ class FakeRefundStore:
             admins=(Reader(email=ADMIN),),
         )
 
-    async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, refund_id: str, after: datetime) -> tuple[datetime, ...]:
         return (after + DAY, after + 2 * DAY)
 
 
@@ -118,20 +134,35 @@ def the_activities(
     )
 
 
+async def request_all(
+    provider: FakeProvider, *parts: RefundPart, attempt: int = 1, unclear: bool = False
+) -> tuple[PartReport, ...]:
+    """Request the parts in the given attempt of the activity; return the answers."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    return await environment.run(
+        the_activities(provider).request_refund,
+        RequestRefund(refund_id="rf-1", account="jane-pro", parts=parts, at=NOW, unclear=unclear),
+    )
+
+
 async def request(
     provider: FakeProvider, part: RefundPart = CARD, *, attempt: int = 1
 ) -> RefundPart:
     """Request the part in the given attempt of the activity."""
-    environment = ActivityEnvironment()
-    environment.info = replace(environment.info, attempt=attempt)
-    return await environment.run(
-        the_activities(provider).request_refund, RequestRefund(plan=PLAN, part=part, at=NOW)
-    )
+    [report] = await request_all(provider, part, attempt=attempt)
+    return part.reported(report)
 
 
-async def look_up(provider: FakeProvider, *parts: RefundPart) -> tuple[RefundPart, ...]:
+async def look_up(provider: FakeProvider, *parts: RefundPart) -> RefundLookedUp:
     return await ActivityEnvironment().run(
-        the_activities(provider).look_up_refund, LookUpRefund(plan=PLAN, parts=parts, at=NOW)
+        the_activities(provider, FakeRefundStore(*parts)).look_up_refund,
+        LookUpRefund(
+            refund_id="rf-1",
+            account="jane-pro",
+            payments=tuple(part.payment for part in parts),
+            at=NOW,
+        ),
     )
 
 
@@ -183,25 +214,63 @@ async def test_a_retry_by_an_operator_is_another_refund_to_the_named_method() ->
     assert provider.refund_requests[-1].to_method == "bank-7"
 
 
-async def test_a_look_up_returns_each_part_with_the_providers_status() -> None:
-    """REF-2."""
+async def test_a_part_without_an_answer_is_missing_and_requested_again_alone() -> None:
+    """REF-5, OPS-3: it delays none of the others, and is searched for first."""
+    provider = FakeProvider(lost_responses={"pay-1"})
+    [bank] = await request_all(provider, CARD, BANK)
+    assert (bank.payment, bank.state) == ("pay-2", PartState.PENDING)
+    [card] = await request_all(provider, CARD, unclear=True)
+    assert (card.payment, card.provider_id) == ("pay-1", "re_1")
+    assert provider.searches == ["rf-1/pay-1/1"]
+    assert len(provider.refund_requests) == 2
+
+
+async def test_a_look_up_returns_what_has_changed() -> None:
+    """REF-2, OPS-7."""
     provider = FakeProvider()
     card, bank = [await request(provider, part) for part in (CARD, BANK)]
     provider.refunds["rf-1/pay-1/1"] = ProviderRefund(
         provider_id="re_1", state=PartState.FAILED, failure="lost_or_stolen_card"
     )
-    failed, pending = await look_up(provider, card, bank)
-    assert (failed.state, failed.failure) == (PartState.FAILED, "lost_or_stolen_card")
-    assert pending == bank
+    looked_up = await look_up(provider, card, bank)
+    [failed] = looked_up.reports
+    assert (failed.payment, failed.state) == ("pay-1", PartState.FAILED)
+    assert card.reported(failed).failure == "lost_or_stolen_card"
+    assert looked_up.failures == {}
     assert provider.lookups == ["re_1", "re_2"]
 
 
-async def test_a_part_that_has_arrived_or_was_never_requested_is_not_looked_up() -> None:
-    """REF-2."""
+async def test_a_look_up_without_a_status_is_an_answer_with_its_reason() -> None:
+    """OPS-3: the status of the other part is returned."""
     provider = FakeProvider()
-    arrived = CARD.model_copy(update={"state": PartState.SUCCEEDED, "provider_id": "re_1"})
-    assert await look_up(provider, arrived, BANK) == (arrived, BANK)
-    assert provider.lookups == []
+    card, bank = [await request(provider, part) for part in (CARD, BANK)]
+    provider.refunds["rf-1/pay-2/1"] = ProviderRefund(provider_id="re_2", state=PartState.SUCCEEDED)
+    unknown = card.model_copy(update={"provider_id": "re_unknown"})
+    looked_up = await look_up(provider, unknown, bank)
+    assert [report.payment for report in looked_up.reports] == ["pay-2"]
+    assert looked_up.failures == {"unknown_refund": 1}
+
+
+async def test_a_look_up_without_any_answer_fails() -> None:
+    """OPS-3: it is retried within its time."""
+    provider = FakeProvider()
+    card = await request(provider)
+    provider.unreachable = True
+    with pytest.raises(ConnectionError):
+        await look_up(provider, card)
+
+
+async def test_a_part_that_was_closed_before_its_request_was_answered_is_searched_for() -> None:
+    """REF-4, REF-5: the request may have been carried out."""
+    provider = FakeProvider(lost_responses={"pay-1"})
+    with pytest.raises(TimeoutError):
+        await request(provider)
+    closed = CARD.model_copy(update={"state": PartState.CLOSED})
+    assert closed.may_arrive_late
+    assert (await look_up(provider, closed)).reports == ()
+    provider.refunds["rf-1/pay-1/1"] = ProviderRefund(provider_id="re_1", state=PartState.SUCCEEDED)
+    [arrived] = (await look_up(provider, closed)).reports
+    assert closed.reported(arrived).state is PartState.SUCCEEDED
 
 
 @pytest.mark.parametrize("decided", [PartState.CONVERTED, PartState.CLOSED])
@@ -221,9 +290,8 @@ async def test_only_a_late_success_changes_a_converted_or_closed_part(
     provider = FakeProvider()
     part = (await request(provider)).model_copy(update={"state": decided})
     provider.refunds["rf-1/pay-1/1"] = ProviderRefund(provider_id="re_1", state=reported)
-    assert await look_up(provider, part) == (
-        part.model_copy(update={"state": expected or decided}),
-    )
+    reports = (await look_up(provider, part)).reports
+    assert [part.reported(report).state for report in reports] == ([expected] if expected else [])
 
 
 CONVERTED = a_refund(
@@ -231,6 +299,9 @@ CONVERTED = a_refund(
     RefundState.CONVERTED,
     CARD.model_copy(update={"state": PartState.CONVERTED}),
     BANK.model_copy(update={"state": PartState.SUCCEEDED}),
+)
+CONVERTED_LATER = CONVERTED.model_copy(
+    update={"journal": (*initial_record(PLAN).journal, *CONVERTED.journal)}
 )
 FAILED = a_refund(
     "fail",
@@ -244,31 +315,33 @@ async def test_a_refund_booked_again_after_a_crash_is_booked_once_and_can_be_rea
     """REF-5: the state of each part."""
     store = FakeRefundStore()
     activities = the_activities(store=store)
+    change = RefundChange.between(store.stored, CONVERTED_LATER)
     for _ in range(2):
         await ActivityEnvironment().run(
-            activities.book_refund, BookRefund(plan=PLAN, refund=CONVERTED, at=NOW)
+            activities.book_refund, BookRefund(refund_id="rf-1", change=change, at=NOW)
         )
     assert store.booked == [("pay-1", PartState.CONVERTED), ("pay-2", PartState.SUCCEEDED)]
     read = await ActivityEnvironment().run(activities.read_refund, ReadRefund(refund_id="rf-1"))
-    assert read == CONVERTED
+    assert read == CONVERTED_LATER
 
 
 async def test_a_conversion_to_an_account_with_another_currency_is_refused() -> None:
-    """REF-4: nothing is booked, and the workflow gets the error code."""
+    """REF-4: nothing is booked, and the activity succeeds: a refusal is no failure."""
     store = FakeRefundStore(target_currency="USD")
-    with pytest.raises(Refused) as refused:
-        await ActivityEnvironment().run(
-            the_activities(store=store).book_refund,
-            BookRefund(plan=PLAN, refund=CONVERTED, at=NOW),
-        )
-    assert refused.value.code is ErrorCode.CURRENCY_MISMATCH
+    change = RefundChange.between(store.stored, CONVERTED_LATER)
+    refusal = await ActivityEnvironment().run(
+        the_activities(store=store).book_refund,
+        BookRefund(refund_id="rf-1", change=change, at=NOW),
+    )
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is ErrorCode.CURRENCY_MISMATCH
     assert store.booked == []
 
 
 async def test_the_next_look_ups_follow_the_given_time() -> None:
     """REF-2: computed in an activity, because holidays change."""
     planned = await ActivityEnvironment().run(
-        the_activities().plan_lookups, PlanLookups(plan=PLAN, after=NOW)
+        the_activities().plan_lookups, PlanLookups(refund_id="rf-1", after=NOW)
     )
     assert planned == (NOW + DAY, NOW + 2 * DAY)
 

@@ -12,6 +12,7 @@ import pytest
 
 from activities.billing import (
     ChargeRequest,
+    LookupRefused,
     PaymentProvider,
     ProviderCharge,
     RefundRefused,
@@ -243,6 +244,12 @@ class ProviderContract:
         """REF-5: it is refused as permanent, not retried."""
         with pytest.raises(RefundRefused):
             await world.provider.refund(refund_of(world, "pay-unknown", "1.00"))
+
+    async def test_an_unknown_refund_has_no_status(self, world: ProviderWorld) -> None:
+        """REF-2, OPS-3: a look-up never guesses, and a person sees the answer."""
+        request = refund_of(world, await world.paid("30.00", "EUR"), "30.00")
+        with pytest.raises(LookupRefused, match="unknown_refund"):
+            await world.provider.look_up(request, "re_nothing")
 
     async def test_a_settled_refund_has_succeeded(self, world: ProviderWorld) -> None:
         """REF-2: all three methods return the provider's state."""

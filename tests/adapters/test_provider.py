@@ -255,10 +255,3 @@ async def test_a_refund_with_a_lost_response_was_made(make: Make) -> None:
     found = await world.provider.find_refund(request)
     assert found
     assert await world.provider.refund(request) == found
-
-
-async def test_an_unknown_refund_is_refused(world: LedgerWorld) -> None:
-    """REF-2: a look-up never guesses."""
-    request = refund_of(world, await world.paid("30.00"), "30.00")
-    with pytest.raises(RefundRefused):
-        await world.provider.look_up(request, "re_nothing")

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from activities.billing import (
     ChargePending,
     ChargeRequest,
+    LookupRefused,
     PaymentProvider,
     RefundRefused,
     RefundRequest,
@@ -313,6 +314,20 @@ async def test_a_refund_has_the_state_that_stripe_reports(
     found = await world.provider.look_up(request, made.provider_id)
     assert (found.state, found.failure) == (state, reason)
     assert await world.provider.refund(request) == found
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_revoked_key_is_an_answer_to_a_look_up_and_none_to_a_request(
+    world: StripeWorld, status: int
+) -> None:
+    """OPS-3, REF-5: a person sees it, and the request is neither refused nor given up."""
+    request = a_refund(await world.server.paid(3000))
+    made = await world.provider.refund(request)
+    world.server.failing = answer(status, type="invalid_request_error")
+    with pytest.raises(LookupRefused, match="api_key_refused"):
+        await world.provider.look_up(request, made.provider_id)
+    with pytest.raises(stripe.StripeError):
+        await world.provider.refund(request)
 
 
 async def test_a_refund_whose_response_was_lost_is_made_once(world: StripeWorld) -> None:

@@ -79,6 +79,7 @@ A_CASE = AttentionCase(
     account="acme",
     id="rf-1",
     message="75.00 EUR to b…@example.com could not be returned: declined.",
+    remedy="seatflow refund convert rf-1 --to-credit",
 )
 A_MOVE = AttentionCase(
     kind=AttentionKind.MOVE_FAILED,
@@ -86,6 +87,7 @@ A_MOVE = AttentionCase(
     account="acme",
     id="invitation/acme/k",
     message="Not moved for b…@example.com: recordings (3).",
+    remedy="seatflow retry-move acme k",
 )
 
 
@@ -244,6 +246,7 @@ def a_move(
     links: tuple[Change, ...] = (),
     settings: tuple[Change, ...] = (),
     failed: tuple[Item, ...] = (),
+    more_links: int = 0,
 ) -> MovedLetter:
     return MovedLetter(
         id="x",
@@ -252,6 +255,7 @@ def a_move(
         links=links,
         settings=settings,
         failed=failed,
+        more_links=more_links,
     )
 
 

@@ -1,6 +1,6 @@
 """Builders of paid accounts, and of the refunds of their owners."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.invitation import KeptInvitation
 from domain.invitation import Choice, Invite
-from domain.refund import PartState, Refund, RefundPlan
+from domain.refund import PartState, Refund, RefundChange, RefundPlan
 from states.refund import initial_record
 from tests.builders.account import NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
@@ -68,6 +68,13 @@ def with_part_states(refund: Refund, *states: PartState) -> Refund:
         for part, state in zip(refund.parts, states, strict=True)
     )
     return refund.with_parts(tuple(parts))
+
+
+async def book(scenario: StoreScenario, refund: Refund, at: datetime) -> Refund | None:
+    """Book the change from the stored record to `refund`."""
+    stored = await scenario.store.refunds.latest(refund.refund_id)
+    change = RefundChange.between(stored, refund)
+    return await scenario.store.refunds.book(refund.refund_id, change, at)
 
 
 async def ledger_balances(engine: AsyncEngine, *names: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from domain.invitation import Person
 from domain.license import Sku
 from domain.order import OrderState
 from tests.database import Databases
+from tests.eventually import eventually
 from tests.world import ADMIN, JANE, MEMBER, World, a_world
 from workflows.options import mail_queue
 
@@ -54,6 +55,25 @@ async def test_e_mails_have_a_task_queue_of_their_own(world: World) -> None:
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
     assert delivery.task_queue.name == mail_queue(world.settings.task_queue)
+
+
+async def test_slow_mail_servers_do_not_delay_the_letters_to_fast_ones(world: World) -> None:
+    """REM-3: a conversation gives its slot to others after a second, however long it takes."""
+    slow = [f"slow{number}@example.com" for number in range(6)]
+    fast = [f"fast{number}@example.com" for number in range(6)]
+    world.smtp.slow.update(slow)
+    await world.invite_all(*slow)
+    await eventually(lambda: world.smtp.commands.count("RCPT") >= world.settings.mails_at_once)
+    await world.invite_all(*fast)
+    # The mail server would answer for nobody else before a timeout of 30 seconds.
+    async with asyncio.timeout(15):
+        for email in fast:
+            await world.until(email, "pending")
+    assert not {mail.to for mail in world.mails()} & set(slow)
+    world.smtp.go_on()
+    for email in slow:
+        await world.until(email, "pending")
+    assert sorted(mail.to for mail in world.mails()) == sorted([*slow, *fast])
 
 
 async def test_no_more_e_mails_a_second_than_the_settings_allow(

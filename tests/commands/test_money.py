@@ -189,16 +189,18 @@ def test_no_refunds_are_an_empty_list(seatflow: Run) -> None:
 
 def test_cases_for_an_operator_are_one_list(seatflow: Run, tmp_path: Path) -> None:
     """QUO-6, OPS-5: credit of an account that was imported as closed waits for an operator."""
-    assert seatflow("attention").document == {"attention": []}
     gone = {**ACME, "id": "gone", "state": "closed", "users": [], "invoices": []}
     file = tmp_path / "gone.json"
     file.write_text(json.dumps({"accounts": [gone]}), encoding="utf-8")
     assert seatflow("import", str(file)).status == 0
-    [case] = json.loads(seatflow("attention").out)["attention"]
-    assert set(case) == {"kind", "since", "account", "id", "message"}
+    case, unreachable = json.loads(seatflow("attention").out)["attention"]
+    assert set(case) == {"kind", "since", "account", "id", "message", "remedy"}
     assert case["kind"] == "credit_left_behind"
     assert (case["account"], case["id"]) == ("gone", "gone")
     assert case["message"].startswith("30.00 EUR of credit stayed behind")
+    assert case["remedy"] == "seatflow credit show gone"
+    # Without Temporal, the cases of the store are listed, and one case says what is missing.
+    assert (unreachable["kind"], unreachable["id"]) == ("temporal_unreachable", "temporal")
 
 
 # Output of results that the clients return.
@@ -240,6 +242,7 @@ A_CASE = AttentionCase(
     account="acme",
     id="rf-7",
     message="late",
+    remedy="seatflow refund close rf-7 --reason TEXT",
 )
 
 
@@ -263,6 +266,7 @@ def test_a_refund_has_every_member_of_the_contract(
         "settled_at": None,
         "failure": "expired_or_canceled_card",
         "not_reversed": None,
+        "lookup_failure": None,
         "allowed": ["convert", "retry", "close"],
     }
     [part] = shown["parts"]
@@ -287,7 +291,7 @@ def test_a_person_reads_amounts_dates_and_open_cases(
     assert starter.run(["attention"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    for text in ("No case needs an operator.", "refund_overdue", "rf-7"):
+    for text in ("No case needs an operator.", "refund_overdue", "rf-7", A_CASE.remedy):
         assert text in out
     for text in ("75.00 EUR", "2026-11-25 and 2026-11-27", "expired_or_canceled_card", "0.00 EUR"):
         assert text in out

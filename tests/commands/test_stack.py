@@ -53,7 +53,10 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
     with up([sys.executable, str(ROOT / "starter.py")], tmp_path, ports) as stack:
         assert (tmp_path / "state" / "secret-key").stat().st_mode & 0o777 == 0o600
         assert httpx.get(f"http://127.0.0.1:{ports.portal}/health").json() == {"status": "ok"}
-        assert seatflow("setup").status == 0
+        views = seatflow("setup").at("views")
+        assert isinstance(views, list)
+        assert isinstance(views[0], dict)
+        assert set(views[0]) == {"name", "query"}
         assert seatflow("import", "-", stdin=json.dumps(ACME)).status == 0
         invited = seatflow("invite", "acme", JANE, " JANE@example.com ", *BY_OWNER, "--wait")
         assert invited.at("invitations", 0, "email") == JANE

@@ -4,29 +4,23 @@ from typing import Any
 
 import pytest
 
-from domain.account import Meeting, User
+from domain.account import User
 from domain.manifest import (
     Change,
     Item,
     ItemStatus,
     ManifestItem,
-    changed_join_links,
+    changed_join_link,
     failed,
     initial_manifest,
     overridden_settings,
     unfinished,
     with_item,
-    with_running_items,
+    with_items,
 )
 
 ANN = User.model_validate({"email": "ann@example.com", "role": "owner", "recordings": 3})
 OWN_LINK = "https://rooms.example/standup"
-
-
-def a_meeting(id: str = "801", join_url: str | None = None) -> Meeting:
-    return Meeting.model_validate(
-        {"id": id, "topic": "Standup", "starts_at": "2026-05-01T09:00:00Z", "join_url": join_url}
-    )
 
 
 def test_items_with_data_are_pending_and_empty_items_count_as_moved() -> None:
@@ -66,37 +60,34 @@ def test_a_locked_setting_takes_the_value_of_the_account(
 
 
 @pytest.mark.parametrize(
-    ("join_url", "source", "target", "links"),
+    ("join_url", "source", "old"),
     [
-        (None, None, None, []),
-        (None, "solo", None, []),
-        (OWN_LINK, None, None, []),
-        (None, None, "acme", [(None, "https://acme.meet.example/j/801")]),
-        (
-            None,
-            "solo",
-            "acme",
-            [("https://solo.meet.example/j/801", "https://acme.meet.example/j/801")],
-        ),
-        (OWN_LINK, "solo", "acme", [(OWN_LINK, "https://acme.meet.example/j/801")]),
-        ("https://acme.meet.example/j/801", None, "acme", []),
+        (None, None, None),
+        (None, "solo", "https://solo.meet.example/j/801"),
+        (OWN_LINK, None, OWN_LINK),
+        (OWN_LINK, "solo", OWN_LINK),
     ],
 )
 def test_join_links_follow_the_vanity_url(
-    join_url: str | None,
-    source: str | None,
-    target: str | None,
-    links: list[tuple[str | None, str]],
+    join_url: str | None, source: str | None, old: str | None
 ) -> None:
-    """TRF-5: without a vanity URL of the target, links stay."""
-    changes = changed_join_links([a_meeting(join_url=join_url)], source, target, "meet.example")
-    assert [(change.old, change.new) for change in changes] == links
-    assert {change.name for change in changes} <= {"801"}
+    """TRF-5: the old link is the meeting's own, else that of the account left."""
+    change = changed_join_link("801", join_url, source, "acme", "meet.example")
+    assert change == Change(name="801", old=old, new="https://acme.meet.example/j/801")
+
+
+@pytest.mark.parametrize(
+    ("join_url", "source"), [("https://acme.meet.example/j/801", None), (None, "acme")]
+)
+def test_a_link_that_has_the_vanity_url_stays(join_url: str | None, source: str | None) -> None:
+    """TRF-5: it is no change."""
+    assert changed_join_link("801", join_url, source, "acme", "meet.example") is None
 
 
 def test_a_meeting_id_is_escaped_in_its_link() -> None:
     """TRF-5: ids come from other systems."""
-    [change] = changed_join_links([a_meeting("8 01/x")], None, "acme", "meet.example")
+    change = changed_join_link("8 01/x", None, None, "acme", "meet.example")
+    assert change
     assert (change.name, change.new) == ("8 01/x", "https://acme.meet.example/j/8%2001%2Fx")
 
 
@@ -111,12 +102,23 @@ def test_a_moved_item_stays_moved() -> None:
         assert with_item(moved, profile.with_status(late)) == moved
 
 
-def test_a_failed_item_can_be_run_again() -> None:
-    """TRF-1: a retry sets it to `running`."""
+def test_a_failed_item_stays_failed_until_it_has_moved() -> None:
+    """TRF-1: a retry that is ended from outside leaves it failed."""
     recordings = ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED)
     manifest = with_item(initial_manifest(ANN), recordings)
+    for status in (ItemStatus.PENDING, ItemStatus.RUNNING):
+        assert with_item(manifest, recordings.with_status(status)) == manifest
     assert failed(manifest)
-    statuses = {entry.item: entry.status for entry in with_running_items(manifest, again=True)}
-    assert statuses[Item.RECORDINGS] is ItemStatus.RUNNING
-    assert statuses[Item.CONTACTS] is ItemStatus.MOVED
-    assert failed(with_running_items(manifest))
+    assert not failed(with_item(manifest, recordings.with_status(ItemStatus.MOVED)))
+
+
+def test_the_items_of_one_move_leave_the_others_alone() -> None:
+    """TRF-1: a concurrent move has them; what has moved stays moved."""
+    manifest = (
+        ManifestItem(item=Item.MEETINGS, count=1, status=ItemStatus.MOVED),
+        ManifestItem(item=Item.RECORDINGS, count=3, status=ItemStatus.FAILED),
+        ManifestItem(item=Item.CONTACTS, count=7, status=ItemStatus.RUNNING),
+    )
+    meetings, recordings, contacts = manifest
+    late = (meetings.with_status(ItemStatus.FAILED), recordings.with_status(ItemStatus.RUNNING))
+    assert with_items(manifest, late) == (meetings, late[1], contacts)

@@ -9,7 +9,7 @@ from statemachine.exceptions import TransitionNotAllowed
 
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
-from states.lifecycle import after, transitions
+from states.lifecycle import after, transitions, who_can_act
 from tests.states.transition_table import TABLES, TransitionTable
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -87,4 +87,44 @@ def test_every_state_and_event_is_explained(table: TransitionTable) -> None:
     """Operators read in the UI the wait of each state and the party of each event."""
     assert set(table.machine.refusals) == set(table.states)
     assert set(table.machine.waits_for) == set(table.moves)
-    assert set(table.machine.moved_by) == set(table.events)
+    actions = {*table.events, *table.machine.other_updates}
+    assert set(table.machine.moved_by) == actions
+
+
+def test_details_name_the_people_who_can_act() -> None:
+    """Operators read everyday words, without the clock and other systems."""
+    acts = {
+        table.machine.__name__.removesuffix("Machine"): {
+            str(state): text
+            for state in table.states
+            if (text := who_can_act(table.machine, state.value))
+        }
+        for table in TABLES
+    }
+    answers = "the invitee (accept, decline, recheck), an admin (resend, revoke)"
+    repairs = "an operator (retry move)"
+    changes = "the buyer (change quantity, cancel)"
+    assert acts == {
+        "Invitation": {
+            "announced": "an admin (revoke)",
+            "sent": "an admin (revoke)",
+            "pending": answers,
+            "blocked": answers,
+            "accepted": repairs,
+            "refunding": repairs,
+            "transferring": repairs,
+        },
+        "Refund": {
+            "overdue": "an operator (close)",
+            "failed": "an operator (retry, convert, close)",
+        },
+        "Order": {
+            "review": "the buyer (confirm, cancel)",
+            "active": changes,
+            "payment_failed": "the buyer (cancel)",
+        },
+        "Assignment": {
+            "waiting": "an admin (release)",
+            "assigned": "an admin (release)",
+        },
+    }

@@ -54,7 +54,7 @@ async def test_a_cancelled_invitation_that_was_accepted_continues(world: World) 
     await cancel(world, accepted.workflow_id)
 
     async def cancellations() -> int:
-        return [e.event for e in (await world.show(JANE)).journal].count("request_cancel")
+        return [e.event for e in (await world.show(JANE)).journal].count("cancel_requested")
 
     await eventually(cancellations)
     await cancel(world, accepted.workflow_id)
@@ -63,7 +63,7 @@ async def test_a_cancelled_invitation_that_was_accepted_continues(world: World) 
     await world.clock.pass_time(f"refund/{refund_id}", timedelta(days=8))
     await world.refund_until(refund_id, RefundState.SETTLED)
     completed = await world.until(JANE, "completed")
-    entry = next(each for each in completed.journal if each.event == "request_cancel")
+    entry = next(each for each in completed.journal if each.event == "cancel_requested")
     assert entry.by == "operator"
     assert (await world.stored(JANE)).journal == completed.journal
     assert await world.audit() == ()

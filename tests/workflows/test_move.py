@@ -19,7 +19,7 @@ from activities.move import (
     RetryMove,
 )
 from adapters.sql.content import SqlContent
-from domain.manifest import Item, ItemStatus, ManifestItem
+from domain.manifest import Item, ItemStatus, ManifestItem, failed_items
 from runtime.wiring import workflow_runner
 from tests.builders.account import ACME, account, directory, user
 from tests.builders.invitation import StoreScenario
@@ -71,7 +71,7 @@ async def move_worker(world: World, services: ContentServices) -> AsyncIterator[
         world.temporal.client,
         task_queue=f"{world.settings.task_queue}-move",
         workflows=[MoveWorkflow],
-        activities=[activities.move_data],
+        activities=[activities.move_data, activities.fail_items],
         workflow_runner=workflow_runner(),
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     ) as worker:
@@ -93,7 +93,7 @@ async def a_move(world: World) -> MoveData:
         invitation_id=invite.invitation_id,
         account=invite.account,
         email=JANE,
-        manifest=kept.manifest,
+        items=tuple(item for item in kept.manifest if item.status is not ItemStatus.MOVED),
         at=kept.journal[-1].at,
     )
 
@@ -122,7 +122,7 @@ async def test_failed_items_are_moved_again_in_one_pass(world_without_worker: Wo
     async with move_worker(world, services):
         first = await (await started(world, request)).result()
         assert statuses(first) == {**ALL_MOVED, Item.RECORDINGS: ItemStatus.FAILED}
-        again = request.model_copy(update={"manifest": first.manifest})
+        again = request.model_copy(update={"items": failed_items(first.manifest)})
         handle = await started(world, again)
         assert statuses(await handle.result()) == ALL_MOVED
     assert services.tried.count(Item.RECORDINGS) == 2
@@ -148,6 +148,26 @@ async def test_heartbeats_show_the_progress_in_temporal(world_without_worker: Wo
     async with move_worker(world, services):
         assert statuses(await handle.result()) == ALL_MOVED
     assert services.tried.count(Item.RECORDINGS) == 2
+
+
+async def test_a_cancelled_move_leaves_its_items_failed(world_without_worker: World) -> None:
+    """OPS-10, TRF-1: the other items stay moved, and a retry moves the failed ones."""
+    world = world_without_worker
+    request = await a_move(world)
+    services = HangingServices(SqlContent(world.store.engine, "meet.example"), tries=1)
+    async with move_worker(world, services):
+        handle = await started(world, request)
+        await asyncio.wait_for(services.recording.wait(), 20)
+        running = await world.store.invitations.end_move(request.invitation_id)
+        assert failed_items(running), "a termination would leave it so"
+        await handle.cancel()
+        cancelled = await handle.result()
+        kept = await world.store.invitations.end_move(request.invitation_id)
+        assert cancelled.manifest == kept
+        assert statuses(cancelled)[Item.RECORDINGS] is ItemStatus.FAILED
+        assert not any(item.unfinished for item in kept)
+        again = request.model_copy(update={"items": failed_items(kept)})
+        assert statuses(await (await started(world, again)).result()) == ALL_MOVED
 
 
 async def heartbeat(handle: WorkflowHandle[MoveWorkflow, DataMoved]) -> dict[str, str]:

@@ -1,12 +1,21 @@
 """Tests of the Refund workflow: its state is what the provider reports (REF)."""
 
+import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select, update
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
@@ -299,6 +308,156 @@ async def test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter(
         assert len((await watch.fetch_history()).events) < 500
         assert (await world.refunds.show(refund.refund_id)).state is RefundState.CLOSED
         assert not world.mails(event="refund_settled")
+
+
+async def cancel(world: World, workflow_id: str) -> None:
+    """Cancel the workflow, as in Temporal's UI."""
+    await world.temporal.client.get_workflow_handle(workflow_id).cancel()
+
+
+async def test_a_cancelled_refund_continues(world: World) -> None:
+    """OPS-10: an entry of the journal in the same state; look-ups follow, and it settles."""
+    refund = await a_refund(world)
+    await cancel(world, refund.workflow_id)
+    cancelled = await eventually(
+        lambda: world.refunds.show(refund.refund_id),
+        until=lambda refund: refund.journal[-1].event == "cancel_requested",
+    )
+    assert cancelled.journal[:-1] == refund.journal
+    assert cancelled.state is RefundState.PROCESSING
+    assert await world.store.refunds.latest(refund.refund_id) == cancelled
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund.refund_id, RefundState.SETTLED)
+    await world.until(JANE, "completed")
+    handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+    assert await world.audit() == ()
+
+
+async def test_a_cancelled_watch_continues(world_with_fault: WorldWithFault) -> None:
+    """OPS-10, REF-4: the closed refund arrives."""
+    async with world_with_fault("slow") as world:
+        refund = await a_refund(world)
+        await world.clock.pass_time(refund.workflow_id, timedelta(days=9))
+        await world.refund_until(refund.refund_id, RefundState.OVERDUE)
+        await world.refunds.close(refund.refund_id, "sent by cheque")
+        await world.until(JANE, "completed")
+        await cancel(world, f"watch/{refund.refund_id}")
+        await world.clock.pass_time(f"watch/{refund.refund_id}", timedelta(days=6))
+        await world.refund_until(refund.refund_id, RefundState.SETTLED)
+        assert await world.audit() == ()
+
+
+async def test_a_reset_refund_continues_from_the_stored_record(world: World) -> None:
+    """REF-2, REF-5: no decision of the provider or an operator is lost."""
+    await a_paying_owner(world, refundable=False)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    refund_id = accepted.settlement.refund_id or ""
+    failed = await world.refund_until(refund_id, RefundState.FAILED)
+    client = world.temporal.client
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=failed.workflow_id),
+            reason="test",
+            workflow_task_finish_event_id=4,
+            request_id=uuid.uuid4().hex,
+        )
+    )
+    assert await world.refund_until(refund_id, RefundState.FAILED) == failed
+    assert (await world.refunds.convert(refund_id)).state is RefundState.CONVERTED
+    assert await world.audit() == ()
+
+
+PAYMENTS = 160
+"""The payments of a refund that, with one activity for each and the whole plan in each of them,
+is too large for one workflow task.
+"""
+
+
+async def a_refund_of_many_payments(world: World, number: int) -> Refund:
+    """Return Jane's refund of that many payments, after the provider has accepted it."""
+    today = datetime.now(ZoneInfo("Europe/Berlin")).date()
+    await world.imported(
+        "jane-pro",
+        plan="pro",
+        users=[(JANE, "owner")],
+        subscriptions=[
+            {
+                "id": "sub-1",
+                "product": "Pro",
+                "kind": "plan",
+                "quantity": 1,
+                "cycle": "annual",
+                "period_start": str(today - timedelta(days=100)),
+                "period_end": str(today + timedelta(days=100)),
+                "payments": [
+                    {"id": f"payment-{index:020}", "method": "card", "amount": "2.00"}
+                    for index in range(number)
+                ],
+            }
+        ],
+    )
+    await world.pending(JANE)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement is not None
+    assert accepted.settlement.refund_id is not None
+    return await world.refund_until(accepted.settlement.refund_id, RefundState.PROCESSING)
+
+
+@dataclass
+class HistorySizes:
+    """The bytes of a history."""
+
+    largest_step: int
+    """The largest event of an activity or update, which concerns some of the parts."""
+    largest_task: int
+    """The events of the workflow task with the largest commands."""
+
+    @classmethod
+    async def of(cls, world: World, refund: Refund) -> "HistorySizes":
+        handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+        steps, tasks = [0], Counter[int]()
+        async for event in handle.fetch_history_events():
+            name = EventType.Name(event.event_type)
+            if name.startswith(("EVENT_TYPE_ACTIVITY", "EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE")):
+                steps.append(event.ByteSize())
+            commanded_by = max(
+                (
+                    getattr(event, name).workflow_task_completed_event_id
+                    for name in COMMANDED
+                    if event.HasField(name)
+                ),
+                default=0,
+            )
+            if commanded_by:
+                tasks[commanded_by] += event.ByteSize()
+        return cls(largest_step=max(steps), largest_task=max(tasks.values()))
+
+
+COMMANDED: tuple[Any, ...] = (
+    "activity_task_scheduled_event_attributes",
+    "start_child_workflow_execution_initiated_event_attributes",
+    "workflow_execution_completed_event_attributes",
+)
+"""The events that commands of workflow tasks with payloads become."""
+
+
+async def test_a_refund_of_many_payments_is_requested_looked_up_and_settled(world: World) -> None:
+    """OPS-7, REF-5: each step has the parts that it concerns, 20 at most."""
+    refund = await a_refund_of_many_payments(world, PAYMENTS)
+    assert len(refund.parts) == PAYMENTS
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    settled = await world.refund_until(refund.refund_id, RefundState.SETTLED)
+    assert {part.state for part in settled.parts} == {PartState.SUCCEEDED}
+    await world.until(JANE, "completed")
+    sizes = await HistorySizes.of(world, refund)
+    assert sizes.largest_step < 40_000
+    assert sizes.largest_task < 100_000
+    async with reading(world.store.engine) as session:
+        assert await session.scalar(select(func.count(ProviderRefundRow.key))) == PAYMENTS
+    assert await world.audit() == ()
 
 
 async def test_each_closed_part_that_arrives_notifies_the_payee(

@@ -615,7 +615,10 @@ class ReminderRunRow(Base):
 
 
 class MovedItemRow(Base):
-    """An item of a person's data that the built-in content service has moved (TRF-1)."""
+    """An item of a person's data that the built-in content service has moved (TRF-1).
+
+    Its changes are in rows of their own, `ITEM/NUMBER`, a batch in each (OPS-7).
+    """
 
     __tablename__ = "moved_items"
 

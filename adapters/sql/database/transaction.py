@@ -6,18 +6,27 @@ Advisory locks come first. The lock of an account covers its pools, invoices, or
 money; the lock of a person covers the memberships.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, TimeoutError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+    StatementError,
+    TimeoutError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.engine import READ_ONLY
 from adapters.sql.database.schema import Base
-from domain.error import Unavailable
+from domain.address import mask_all
+from domain.error import ErrorCode, Refused, Unavailable
 
 _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
     "sqlite": {READ_ONLY: True},
@@ -27,23 +36,54 @@ _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
 _MAX_PARAMETERS: Final = 5000
 """Values in one statement: PostgreSQL accepts at most 32,767 parameters."""
 
+_MAX_REASON_LENGTH: Final = 200
+"""Characters of a database's message that errors repeat."""
+
+_DRIVER_CLASS: Final = re.compile(r"<class '[^']*'>: ")
+"""The beginning of the messages of asyncpg's errors."""
+
+
+class StatementFailed(Exception):
+    """A statement that the database cannot carry out: a defect. Nothing was changed."""
+
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """Open a session in a transaction. Raises Unavailable when the database does not answer."""
+    """Open a session in a transaction.
+
+    Raises Unavailable when the database does not answer, `Refused(invariant_broken)` when a
+    constraint or trigger refuses a change (OPS-4), StatementFailed for any other error of a
+    statement. Their texts have no statement, no values and no rows.
+    """
     try:
         async with (
             AsyncSession(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
-    except (DataError, IntegrityError, ProgrammingError):
-        # The database is available; the statement is wrong.
-        raise
+    except IntegrityError as error:
+        raise Refused(
+            ErrorCode.INVARIANT_BROKEN,
+            f"The change would break an invariant of the store: {_reason(error)}. "
+            "Nothing was changed. It is a defect that operators have to see.",
+        ) from None
+    except (DataError, ProgrammingError) as error:
+        raise StatementFailed(f"The database refused a statement: {_reason(error)}") from None
     except (DBAPIError, OSError, TimeoutError) as error:
-        # The text of the whole error contains the statement and its values.
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise Unavailable(f"The database does not answer: {reason}") from error
+        raise Unavailable(f"The database does not answer: {_reason(error)}") from None
+    except StatementError as error:
+        raise StatementFailed(f"A statement cannot be sent: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return the database's own message in one line.
+
+    The whole text contains the statement and its values; the further lines of PostgreSQL's
+    message contain the row.
+    """
+    cause = error.orig if isinstance(error, StatementError) else error
+    first_line = _DRIVER_CLASS.sub("", str(cause)).partition("\n")[0]
+    return mask_all(first_line)[:_MAX_REASON_LENGTH] or type(error).__name__
 
 
 @asynccontextmanager

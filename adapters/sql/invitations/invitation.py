@@ -1,6 +1,6 @@
 """Invitations in the store: records, acceptances and ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
@@ -18,6 +18,7 @@ from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRo
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
 from adapters.sql.invitations.blocker import blockers_of
+from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.claim import claim_invitation, claim_invitations
 from adapters.sql.invitations.letter import (
     invitation_parties,
@@ -43,6 +44,7 @@ from adapters.sql.membership import (
     require_paid_account,
 )
 from domain.account import Role
+from domain.address import is_invitee_key
 from domain.error import ErrorCode, Refused
 from domain.invitation import (
     REMINDABLE,
@@ -52,7 +54,7 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.letter.invitation import InvitationParties
-from domain.manifest import ManifestItem, failed, unfinished, with_item
+from domain.manifest import Change, Item, Manifest, ManifestItem, failed, unfinished, with_item
 
 _LETTERS_AFTER = frozenset({"block", "unblock"})
 """Events of records that are followed by letters; acceptances and ends queue theirs themselves."""
@@ -122,12 +124,16 @@ class SqlInvitations:
             )
             return [stored_invitation(row) for row in rows]
 
-    async def latest(self, account: str, email: str) -> StoredInvitation | None:
-        """Return the live invitation of the person into the account, else the last ended one."""
+    async def latest(self, account: str, person: str) -> StoredInvitation | None:
+        """Return the live invitation of the person into the account, else the last ended one.
+
+        The person is named by the address or by the key in the workflow id.
+        """
+        column = InvitationRow.invitee_key if is_invitee_key(person) else InvitationRow.email
         async with reading(self._engine) as session:
             row = await session.scalar(
                 select(InvitationRow)
-                .where(InvitationRow.account_id == account, InvitationRow.email == email)
+                .where(InvitationRow.account_id == account, column == person)
                 .order_by(
                     InvitationRow.ended_at.is_not(None),
                     InvitationRow.claimed_at.desc(),
@@ -253,9 +259,28 @@ class SqlInvitations:
             manifest = with_item(row.record.manifest, item)
             changes = {"manifest": manifest, "with_errors": failed(manifest)}
             store_record(row, row.record.model_copy(update=changes))
-            if not unfinished(manifest):
-                await queue_moved_letters(session, row, datetime.now(UTC))
             return row.record
+
+    async def end_move(self, invitation_id: str) -> Manifest:
+        """Return the stored manifest; queue its letters when no item is unfinished (TRF-5).
+
+        Raises Refused: `not_found`.
+        """
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            if not unfinished(row.record.manifest):
+                await queue_moved_letters(session, row, datetime.now(UTC))
+            return row.record.manifest
+
+    async def changes(
+        self, invitation_ids: Sequence[str], *, at_most: int | None = None
+    ) -> Mapping[str, Mapping[Item, tuple[Change, ...]]]:
+        """Return the changes of each item that has moved, by invitation (TRF-2, TRF-5).
+
+        All, or `at_most` of each item.
+        """
+        async with reading(self._engine) as session:
+            return await changes_of(session, invitation_ids, at_most=at_most)
 
     async def read(self, invite: Invite) -> InvitationRead:
         """Return the record and the blockers of its acceptance; change nothing (BLK-4)."""

@@ -1,11 +1,12 @@
 """The letters about an invitation, queued in the transaction that changes it (OPS-1)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
+from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
 from adapters.sql.money.ledger import posted
@@ -15,7 +16,13 @@ from domain.invitation import Invite
 from domain.ledger import credit_of, credit_transfer_ids
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
-from domain.letter.invitation import InvitationParties, invitation_letters, moved_letters
+from domain.letter.invitation import (
+    LISTED_CHANGES,
+    InvitationParties,
+    invitation_letters,
+    moved_letters,
+)
+from domain.manifest import Change, Item
 from domain.money import Money, total
 from domain.outbox import RecordKind, RecordVersion, queued_letter
 from domain.preview import loss_notices, staying_notices
@@ -37,6 +44,7 @@ async def queue_invitation_letters(
 async def queue_moved_letters(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
     """Queue the letters about the moved data, and the operators' about failed items (TRF-5)."""
     parties = await invitation_parties(session, row.ordered)
+    parties = parties.model_copy(update={"changes": await _changes(session, row)})
     letters: list[Letter] = [
         *moved_letters(row.invitation_id, row.record.manifest, parties),
         *operator_letters(cases_of_move(row.record), parties.account_name),
@@ -103,6 +111,14 @@ async def _with_admins(
             "credited": await _credited(session, invite, target.currency),
         }
     )
+
+
+async def _changes(session: AsyncSession, row: InvitationRow) -> Mapping[Item, tuple[Change, ...]]:
+    """Return the changes of the move that a letter lists (TRF-2, TRF-5)."""
+    if not any(item.changed for item in row.record.manifest):
+        return {}
+    found = await changes_of(session, [row.invitation_id], at_most=LISTED_CHANGES)
+    return found[row.invitation_id]
 
 
 async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:

@@ -1,5 +1,6 @@
 """Refunds in the store: their records, and the ledger entries of each part."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from domain.ledger import (
     require_unused,
 )
 from domain.letter.refund import RefundParties
-from domain.refund import Refund, RefundPlan, RefundState
+from domain.refund import Refund, RefundChange, RefundPart, RefundPlan, RefundState
 
 
 class SqlRefunds:
@@ -30,24 +31,26 @@ class SqlRefunds:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def book(self, plan: RefundPlan, refund: Refund, at: datetime) -> None:
-        """Post the transfers of each part's state, once each, and store the record."""
+    async def book(self, refund_id: str, change: RefundChange, at: datetime) -> Refund | None:
+        """Post the transfers of each changed part, once each, and write the record.
+
+        Returns the stored record if it has later entries, which are kept. Raises
+        `Refused(invariant_broken)` if it lacks entries that were written before.
+        """
         async with writing(self._engine) as session:
-            row = await _require_refund(session, plan.refund_id, lock=True)
-            if len(row.record.journal) > len(refund.journal):
-                return
-            accounts = await locked_accounts(session, {plan.source, plan.target})
-            target = accounts[plan.target]
-            before = await posted(session, possible_part_ids(plan, refund.parts, at))
-            transfers = [*due_for_parts(plan, refund.parts, before, at)]
-            closed = target.state == "closed"
-            require_convertible(transfers, target.id, target.currency, closed=closed)
-            if any(transfer.kind is TransferKind.REVERSED for transfer in transfers):
-                credit = await balance(session, credit_of(target.id), target.currency)
-                require_unused(transfers, target.id, credit)
-            await post(session, transfers)
-            await apply_automatically(session, target, at)
-            row.state, row.record = refund.state, refund
+            row = await _require_refund(session, refund_id, lock=True)
+            later = row.record.journal[change.known_entries :]
+            if later:
+                return None if later == (change.entry,) else row.record
+            if len(row.record.journal) < change.known_entries:
+                raise Refused(
+                    ErrorCode.INVARIANT_BROKEN,
+                    f"The store has lost journal entries of the refund {refund_id}.",
+                )
+            if change.parts:
+                await _post_parts(session, row.ordered, change.parts, at)
+            row.state, row.record = change.state, change.applied_to(row.record)
+            return None
 
     async def refund_parties(self, plan: RefundPlan) -> RefundParties:
         """Return the people to notify of the refund, as the directory has them (TXT-1)."""
@@ -65,9 +68,10 @@ class SqlRefunds:
                 collection=target.collection,
             )
 
-    async def next_lookups(self, plan: RefundPlan, after: datetime) -> tuple[datetime, ...]:
+    async def next_lookups(self, refund_id: str, after: datetime) -> tuple[datetime, ...]:
         """Return the next look-ups after `after`, by the source account's calendar (REF-2)."""
         async with reading(self._engine) as session:
+            plan = (await _require_refund(session, refund_id)).ordered
             source = await require_account(session, plan.source)
             return calendar_of(source).next_lookups(plan.requested_at, after)
 
@@ -88,6 +92,22 @@ class SqlRefunds:
             query = query.where(RefundRow.state == state)
         async with reading(self._engine) as session:
             return [row.record for row in await session.scalars(query)]
+
+
+async def _post_parts(
+    session: AsyncSession, plan: RefundPlan, parts: Sequence[RefundPart], at: datetime
+) -> None:
+    accounts = await locked_accounts(session, {plan.source, plan.target})
+    target = accounts[plan.target]
+    before = await posted(session, possible_part_ids(plan, parts, at))
+    transfers = [*due_for_parts(plan, parts, before, at)]
+    closed = target.state == "closed"
+    require_convertible(transfers, target.id, target.currency, closed=closed)
+    if any(transfer.kind is TransferKind.REVERSED for transfer in transfers):
+        credit = await balance(session, credit_of(target.id), target.currency)
+        require_unused(transfers, target.id, credit)
+    await post(session, transfers)
+    await apply_automatically(session, target, at)
 
 
 async def _require_refund(

@@ -329,7 +329,7 @@ def test_an_operator_reads_about_failed_items_and_their_command() -> None:
     assert letter.subject == "Some data was not moved: Acme"
     assert "\n> Not moved for b…@example.com: recordings (3).\n" in letter.text
     assert "through the invitation invitation/acme/k." in letter.text
-    assert "\nseatflow retry-move acme EMAIL\n" in letter.text
+    assert "\nseatflow retry-move acme k\n" in letter.text
     assert "refund" not in letter.text
 
 
@@ -657,6 +657,25 @@ def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...
     text = render_letter(a_move(a_reader(language), links=LINKS[:1], settings=SETTINGS[:1])).text
     for each in expected:
         assert each in text
+
+
+@pytest.mark.parametrize(
+    ("language", "more", "expected"),
+    [
+        ("en", 0, ()),
+        ("en", 1, ("3 of your meetings", "1 more is not listed here. You find its new link")),
+        ("en", 19_800, ("19800 more are not listed here. You find their new links",)),
+        ("de", 1, ("3 Ihrer Meetings", "1 weiteres steht nicht in dieser Liste.")),
+        ("de", 19_800, ("19800 weitere stehen nicht in dieser Liste.",)),
+    ],
+)
+def test_a_move_letter_counts_the_links_that_it_does_not_list(
+    language: str, more: int, expected: tuple[str, ...]
+) -> None:
+    """TRF-5, OPS-7: and says where they are."""
+    text = render_letter(a_move(a_reader(language), links=LINKS, more_links=more)).text
+    assert all(each in text for each in expected)
+    assert ("not listed" in text or "nicht in dieser Liste" in text) == (more > 0)
 
 
 def test_a_move_without_failures_mentions_none() -> None:

@@ -29,7 +29,7 @@ from tests.builders.assignment import (
     unassign,
 )
 from tests.builders.invitation import StoreScenario, ended
-from tests.builders.refund import PAULA, import_paid_account, request_refund, with_part_states
+from tests.builders.refund import PAULA, book, import_paid_account, request_refund, with_part_states
 
 T = TypeVar("T")
 
@@ -270,11 +270,11 @@ async def test_use_and_reversal_of_credit_have_one_winner(scenario: StoreScenari
     await scenario.store.directory.import_(directory(target))
     order, refund = await request_refund(scenario)
     converted = with_part_states(refund, PartState.CONVERTED, PartState.CONVERTED)
-    await scenario.store.refunds.book(order, converted, NOON)
+    await book(scenario, converted, NOON)
     settled = with_part_states(refund, PartState.SUCCEEDED, PartState.SUCCEEDED)
     _, refused = await at_once(
         scenario.store.credits.apply("acme", None, NOON),
-        without_result(scenario.store.refunds.book(order, settled, NOON)),
+        without_result(book(scenario, settled, NOON)),
     )
     kept = await scenario.store.refunds.latest(order.refund_id)
     left = (await scenario.store.credits.show("acme")).balance

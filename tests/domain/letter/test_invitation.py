@@ -1,5 +1,6 @@
 """Letters about invitations: readers and facts of each transition (INV, TRF)."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
 from domain.letter.base import Reader
 from domain.letter.invitation import (
+    LISTED_CHANGES,
     AcceptedLetter,
     BlockedLetter,
     HeadsUpLetter,
@@ -22,6 +24,7 @@ from domain.letter.invitation import (
     heads_up_letter,
     invitation_letter,
     invitation_letters,
+    moved_letters,
 )
 from domain.manifest import Change, Item, ItemStatus, Manifest, ManifestItem
 from domain.preview import Notice
@@ -40,7 +43,7 @@ ROOM = Blocker.of(
 NEW_LINK = Change(name="m-1", old=None, new="https://acme.meet.example/j/m-1")
 NEW_WEBINAR_LINK = Change(name="w-1", old=None, new="https://acme.meet.example/j/w-1")
 LOCKED = Change(name="waiting_room", old=False, new=True, locked_by="acme")
-MOVED, FAILED, RUNNING = ItemStatus.MOVED, ItemStatus.FAILED, ItemStatus.RUNNING
+MOVED, FAILED = ItemStatus.MOVED, ItemStatus.FAILED
 
 
 def an_invite(*, managed: bool = False) -> Invite:
@@ -85,6 +88,7 @@ def parties(
     stays: tuple[Notice, ...] = (),
     licenses_left: tuple[HeldAddon, ...] = (),
     admins: tuple[Reader, ...] = (),
+    changes: Mapping[Item, tuple[Change, ...]] | None = None,
 ) -> InvitationParties:
     return InvitationParties(
         account_name="Acme",
@@ -93,6 +97,7 @@ def parties(
         stays=stays,
         licenses_left=licenses_left,
         admins=admins,
+        changes=changes or {},
     )
 
 
@@ -106,14 +111,17 @@ def an_accepted(*items: ManifestItem) -> Invitation:
     return an_invitation(InvitationState.COMPLETED, "deliver", "accept", manifest=items)
 
 
-def moved_letters(*items: ManifestItem) -> list[MovedLetter]:
-    return [letter for letter in letters_of(an_accepted(*items)) if isinstance(letter, MovedLetter)]
+def letters_of_move(*items: ManifestItem) -> list[MovedLetter]:
+    """Return the letters about the move; the store has the changes of the items."""
+    kept = tuple(item.model_copy(update={"changes": ()}) for item in items)
+    concerned = parties(changes={item.item: item.changes[:LISTED_CHANGES] for item in items})
+    return list(moved_letters("run-1", kept, concerned))
 
 
 def an_item(
     item: Item, status: ItemStatus = MOVED, changes: tuple[Change, ...] = ()
 ) -> ManifestItem:
-    return ManifestItem(item=item, status=status, count=1, changes=changes)
+    return ManifestItem(item=item, status=status, count=1, changed=len(changes), changes=changes)
 
 
 def test_each_change_of_the_blockers_has_its_own_letter() -> None:
@@ -174,7 +182,7 @@ def test_letters_say_if_the_invitee_joined_without_an_answer(event: str, managed
 
 def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
     """TRF-1, TRF-2, TRF-5: failed items are in it as well."""
-    assert moved_letters(
+    assert letters_of_move(
         an_item(Item.MEETINGS, changes=(NEW_LINK,)),
         an_item(Item.WEBINARS, changes=(NEW_WEBINAR_LINK,)),
         an_item(Item.CONTACTS, FAILED),
@@ -191,23 +199,26 @@ def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
     ]
 
 
+def test_a_letter_lists_200_links_and_counts_the_others() -> None:
+    """TRF-5, OPS-7: those of meetings and webinars together."""
+    links = tuple(Change(name=str(id), old=None, new=f"https://x/j/{id}") for id in range(20_000))
+    [letter] = letters_of_move(
+        an_item(Item.MEETINGS, changes=links), an_item(Item.WEBINARS, changes=links[:100])
+    )
+    assert letter.links == links[:200]
+    assert letter.more_links == 19_900
+
+
 def test_a_move_without_changes_has_no_letter() -> None:
     """TRF-5: only changes and failures require one."""
-    assert moved_letters(an_item(Item.MEETINGS), an_item(Item.CONTACTS)) == []
-    assert moved_letters() == []
-
-
-@pytest.mark.parametrize("status", [ItemStatus.PENDING, RUNNING])
-def test_the_letter_about_the_move_waits_for_its_end(status: ItemStatus) -> None:
-    """TRF-5: it does not wait for the settlement."""
-    meetings = an_item(Item.MEETINGS, changes=(NEW_LINK,))
-    assert moved_letters(meetings, an_item(Item.CONTACTS, status)) == []
+    assert letters_of_move(an_item(Item.MEETINGS), an_item(Item.CONTACTS)) == []
+    assert letters_of_move() == []
 
 
 def test_a_retried_move_has_its_own_letter() -> None:
     """TRF-5: the invitee gets every new link."""
-    [first] = moved_letters(an_item(Item.MEETINGS, FAILED), an_item(Item.CONTACTS, FAILED))
-    [second] = moved_letters(
+    [first] = letters_of_move(an_item(Item.MEETINGS, FAILED), an_item(Item.CONTACTS, FAILED))
+    [second] = letters_of_move(
         an_item(Item.MEETINGS, changes=(NEW_LINK,)), an_item(Item.CONTACTS, FAILED)
     )
     assert first.id != second.id

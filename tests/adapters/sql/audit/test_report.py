@@ -10,7 +10,7 @@ from domain.refund import PartState
 from tests.builders.account import NOON, OWNER, ZOE
 from tests.builders.assignment import assign, crew_email, import_crew, pools
 from tests.builders.invitation import StoreScenario, ended
-from tests.builders.refund import PAULA, accept_as_owner, request_refund, with_part_states
+from tests.builders.refund import PAULA, accept_as_owner, book, request_refund, with_part_states
 
 UNGUARDED = {
     "sqlite": [
@@ -317,9 +317,7 @@ async def test_a_refund_that_differs_from_its_entries_is_named(
 ) -> None:
     """REF-5: the entry of a succeeded part is missing."""
     order, refund = await request_refund(scenario)
-    await scenario.store.refunds.book(
-        order, with_part_states(refund, PartState.SUCCEEDED, PartState.SUCCEEDED), NOON
-    )
+    await book(scenario, with_part_states(refund, PartState.SUCCEEDED, PartState.SUCCEEDED), NOON)
     found = await violations_after(
         scenario,
         "DELETE FROM transfers WHERE id LIKE 'refunded/%/bank-1'",

@@ -6,12 +6,13 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
-from domain.refund import PartState, Refund, RefundState
+from domain.refund import PartState, Refund, RefundChange, RefundState
 from tests.builders.account import ACME, account, directory, eur
 from tests.builders.invitation import StoreScenario
 from tests.builders.refund import (
     ACCEPTED_AT,
     PAULA,
+    book,
     ledger_balances,
     request_refund,
     with_part_states,
@@ -33,10 +34,10 @@ async def test_a_succeeded_part_is_posted_once(scenario: StoreScenario) -> None:
     both = with_part_states(refund, PartState.SUCCEEDED, PartState.SUCCEEDED)
     due = f"refund_due/{order.refund_id}"
     for _ in range(2):
-        await scenario.store.refunds.book(order, one, LATER)
+        await book(scenario, one, LATER)
         assert await ledger_balances(scenario.engine, due) == {due: "EUR 1000"}
     for _ in range(2):
-        await scenario.store.refunds.book(order, both, LATER)
+        await book(scenario, both, LATER)
     assert await ledger_balances(scenario.engine, due, "methods/paid") == {
         "methods/paid": "EUR -4000"
     }
@@ -44,15 +45,29 @@ async def test_a_succeeded_part_is_posted_once(scenario: StoreScenario) -> None:
     assert (await scenario.store.audit()).violations == ()
 
 
-async def test_an_older_record_is_ignored(scenario: StoreScenario) -> None:
-    """REF-2: a late write neither reverts the state nor posts anything."""
+async def test_a_later_record_is_kept_and_returned(scenario: StoreScenario) -> None:
+    """REF-2: a workflow that was reset neither reverts the state nor posts anything."""
     order, refund = await request_refund(scenario)
-    await scenario.store.refunds.book(order, newer(refund), LATER)
-    await scenario.store.refunds.book(
-        order, with_part_states(refund, PartState.SUCCEEDED, PartState.SUCCEEDED), LATER
-    )
-    assert await scenario.store.refunds.latest(order.refund_id) == newer(refund)
+    first = RefundChange.between(refund, newer(refund))
+    for _ in range(2):
+        assert await scenario.store.refunds.book(order.refund_id, first, LATER) is None
+    kept = await scenario.store.refunds.latest(order.refund_id)
+    settled = with_part_states(newer(refund), PartState.SUCCEEDED, PartState.SUCCEEDED)
+    late = RefundChange.between(refund, settled.model_copy(update={"failure": "x"}))
+    late = late.model_copy(update={"entry": None})
+    assert await scenario.store.refunds.book(order.refund_id, late, LATER) == kept
+    assert await scenario.store.refunds.latest(order.refund_id) == kept == newer(refund)
     assert (await scenario.store.audit()).violations == ()
+
+
+async def test_a_record_that_lacks_entries_is_not_continued(scenario: StoreScenario) -> None:
+    """OPS-4: `invariant_broken`, for example after the restore of an old backup."""
+    order, refund = await request_refund(scenario)
+    change = RefundChange.between(newer(refund), newer(newer(refund)))
+    with pytest.raises(Refused) as refused:
+        await scenario.store.refunds.book(order.refund_id, change, LATER)
+    assert refused.value.code is ErrorCode.INVARIANT_BROKEN
+    assert await scenario.store.refunds.latest(order.refund_id) == refund
 
 
 async def test_a_converted_part_becomes_credit_of_the_target(scenario: StoreScenario) -> None:
@@ -60,7 +75,7 @@ async def test_a_converted_part_becomes_credit_of_the_target(scenario: StoreScen
     order, refund = await request_refund(scenario)
     converted = with_part_states(refund, PartState.SUCCEEDED, PartState.CONVERTED)
     for _ in range(2):
-        await scenario.store.refunds.book(order, converted, LATER)
+        await book(scenario, converted, LATER)
     credit = await scenario.store.credits.show("acme")
     assert [(entry.kind, entry.amount, entry.source) for entry in credit.entries] == [
         ("credit_returned", eur("10.00"), "paid"),
@@ -71,12 +86,12 @@ async def test_a_converted_part_becomes_credit_of_the_target(scenario: StoreScen
 
 async def test_a_late_success_reverses_the_credit(scenario: StoreScenario) -> None:
     """REF-4: by another entry, once."""
-    order, refund = await request_refund(scenario)
+    _, refund = await request_refund(scenario)
     states = PartState.SUCCEEDED, PartState.CONVERTED
-    await scenario.store.refunds.book(order, with_part_states(refund, *states), LATER)
+    await book(scenario, with_part_states(refund, *states), LATER)
     settled = with_part_states(refund, PartState.SUCCEEDED, PartState.SUCCEEDED)
     for _ in range(2):
-        await scenario.store.refunds.book(order, settled, LATER)
+        await book(scenario, settled, LATER)
     credit = await scenario.store.credits.show("acme")
     assert credit.balance == eur("10.00")
     assert [entry.kind for entry in credit.entries][-2:] == ["converted", "reversed"]
@@ -87,11 +102,11 @@ async def test_used_credit_is_not_reversed(scenario: StoreScenario) -> None:
     """REF-4: `conflict`, for the operators' list; nothing changes."""
     order, refund = await request_refund(scenario)
     converted = with_part_states(refund, PartState.CONVERTED, PartState.CONVERTED)
-    await scenario.store.refunds.book(order, converted, LATER)
+    await book(scenario, converted, LATER)
     await scenario.store.directory.import_(directory(account("acme", plan="pro", invoices=[OPEN])))
     with pytest.raises(Refused) as refused:
-        await scenario.store.refunds.book(
-            order, with_part_states(refund, PartState.SUCCEEDED, PartState.CONVERTED), LATER
+        await book(
+            scenario, with_part_states(refund, PartState.SUCCEEDED, PartState.CONVERTED), LATER
         )
     assert refused.value.code is ErrorCode.CONFLICT
     assert await scenario.store.refunds.latest(order.refund_id) == converted
@@ -100,16 +115,12 @@ async def test_used_credit_is_not_reversed(scenario: StoreScenario) -> None:
 
 async def test_a_closed_part_may_still_succeed(scenario: StoreScenario) -> None:
     """REF-4: `close` writes it off; a late success reverses that."""
-    order, refund = await request_refund(scenario)
-    await scenario.store.refunds.book(
-        order, with_part_states(refund, PartState.CLOSED, PartState.CLOSED), LATER
-    )
+    _, refund = await request_refund(scenario)
+    await book(scenario, with_part_states(refund, PartState.CLOSED, PartState.CLOSED), LATER)
     written_off = await ledger_balances(scenario.engine, "written_off/paid")
     assert written_off == {"written_off/paid": "EUR 4000"}
     assert (await scenario.store.audit()).violations == ()
-    await scenario.store.refunds.book(
-        order, with_part_states(refund, PartState.SUCCEEDED, PartState.CLOSED), LATER
-    )
+    await book(scenario, with_part_states(refund, PartState.SUCCEEDED, PartState.CLOSED), LATER)
     assert await ledger_balances(scenario.engine, "written_off/paid") == {
         "written_off/paid": "EUR 1000"
     }
@@ -121,9 +132,7 @@ async def test_a_refund_is_not_converted_into_another_currency(scenario: StoreSc
     await scenario.store.directory.import_(directory({**ACME, "currency": "USD"}))
     order, refund = await request_refund(scenario)
     with pytest.raises(Refused) as refused:
-        await scenario.store.refunds.book(
-            order, with_part_states(refund, PartState.CONVERTED, PartState.FAILED), LATER
-        )
+        await book(scenario, with_part_states(refund, PartState.CONVERTED, PartState.FAILED), LATER)
     assert refused.value.code is ErrorCode.CURRENCY_MISMATCH
     assert await scenario.store.refunds.latest(order.refund_id) == refund
 
@@ -141,7 +150,7 @@ async def test_the_next_lookups_follow_the_last_ones(scenario: StoreScenario) ->
     """REF-2: each business day at the time of day of the request; summer time starts."""
     order, _ = await request_refund(scenario)
     after = order.lookups[-1]
-    found = await scenario.store.refunds.next_lookups(order, after)
+    found = await scenario.store.refunds.next_lookups(order.refund_id, after)
     assert after == datetime(2026, 3, 18, 13, tzinfo=UTC)
     assert found[:2] == tuple(datetime(2026, 3, day, 13, tzinfo=UTC) for day in (19, 20))
     assert found[7] == datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -166,13 +175,13 @@ async def test_refunds_are_listed_by_their_state(scenario: StoreScenario) -> Non
 
 async def test_a_refund_is_unfinished_until_it_ends(scenario: StoreScenario) -> None:
     """REF-6: a failed refund is unfinished, a closed one is not."""
-    order, refund = await request_refund(scenario)
+    _, refund = await request_refund(scenario)
     for state, unfinished in (
         (RefundState.FAILED, True),
         (RefundState.CLOSED, False),
         (RefundState.SETTLED, False),
     ):
         changed = refund.model_copy(update={"state": state})
-        await scenario.store.refunds.book(order, changed, LATER)
+        await book(scenario, changed, LATER)
         found = [each async for page in scenario.store.unfinished_workflows() for each in page]
-        assert (order.workflow_id in found) == unfinished
+        assert (refund.workflow_id in found) == unfinished
