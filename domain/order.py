@@ -198,8 +198,21 @@ class Order(Value):
         return self.journal[-1].at + self.policy.review_validity
 
     @property
+    def payment_is_booked(self) -> bool:
+        """Return whether a payment is booked, and its events are not in the journal yet."""
+        unpaid = self.state in {OrderState.PLACED, OrderState.PAYMENT_FAILED}
+        return unpaid and self.was_paid and self.failed_since is None
+
+    @property
+    def is_renewed(self) -> bool:
+        """Return whether the last payment was a renewal."""
+        return sum(invoice.state == "paid" for invoice in self.invoices) > 1
+
+    @property
     def payment_is_next(self) -> bool:
         """Return whether the next step is a payment, rather than an end or a reduction."""
+        if self.payment_is_booked:
+            return False
         # An open invoice is being charged: its result has to be known before the order ends.
         if self.pending or any(invoice.state == "open" for invoice in self.invoices):
             return True
