@@ -120,6 +120,7 @@ def test_details_name_the_people_who_can_act() -> None:
         },
         "Order": {
             "review": "the buyer (confirm, cancel)",
+            "placed": "the buyer (cancel)",
             "active": changes,
             "payment_failed": "the buyer (cancel)",
         },
