@@ -12,7 +12,7 @@ from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
-from domain.license import Sku, require_capacity
+from domain.license import Sku, license_name, require_capacity
 from domain.model import Value
 from domain.money import Money, rounded
 from domain.policy import Policy
@@ -324,7 +324,7 @@ def parse_cycle(typed: str) -> Cycle:
 
 def product_name(order: Order) -> str:
     """Return the product name of the order's subscription line."""
-    return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
+    return license_name(order.sku, order.capacity)
 
 
 def require_valid_order(order: BuyLicenses) -> None:
