@@ -40,8 +40,11 @@ from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-LETTERS_HELD: Final = timedelta(seconds=10)
-"""Time for which the relay leaves the letters of an acceptance to the activity that commits it."""
+LETTERS_HELD: Final = timedelta(seconds=45)
+"""Time for which the relay leaves the letters of an acceptance to the activity that commits it.
+
+Longer than the mail adapter takes for a letter. Those that the activity does not send are released.
+"""
 
 
 class AnnounceInvitation(Value):
@@ -304,8 +307,8 @@ class InvitationActivities:
     async def join_account(self, request: JoinAccount) -> KeptInvitation | Refusal:
         """Commit the membership; return the kept record, or the refusal (INV-11).
 
-        If nothing remains to be settled or moved, and the mail server answers quickly, the letters
-        are sent here: most acceptances then need no other activity.
+        The letters are sent here if the mail server answers quickly: most acceptances then need no
+        other activity.
         """
         held = LETTERS_HELD if self.sends_at_once else timedelta()
         try:

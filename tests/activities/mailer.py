@@ -1,6 +1,6 @@
 """A mail server without a network."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from activities.letter import NoLongerDue, StillDue
 from domain.letter import Letter
@@ -50,6 +50,7 @@ class FakeLetterQueue:
         self.letters = {each.letter.id: each for each in letters}
         self.current = current
         self.dropped: list[str] = []
+        self.released: list[str] = []
         self.failures: list[tuple[str, bool]] = []
 
     async def queued(self, letter_id: str) -> QueuedLetter | None:
@@ -60,6 +61,9 @@ class FakeLetterQueue:
 
     async def drop(self, letter_id: str) -> None:
         self.dropped.append(letter_id)
+
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        self.released.extend(letter_ids)
 
     async def record_failure(self, letter_id: str, failure: str, *, final: bool) -> None:
         self.failures.append((failure, final))

@@ -1,12 +1,13 @@
 """Tests of the standalone activity that sends letters of the outbox."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.letter import Undeliverable
+from activities.letter import StillDue, Undeliverable
 from activities.outbox import LetterSender, OutboxActivities, SendLetter
 from domain.attention import AttentionCase, AttentionKind
 from domain.letter import Letter
@@ -15,6 +16,7 @@ from domain.letter.base import Reader
 from domain.letter.invitation import DeclinedLetter, UnblockedLetter
 from domain.outbox import QueuedLetter, RecordKind, RecordVersion, queued_letter
 from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
+from tests.eventually import eventually
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 VERSION = RecordVersion(kind=RecordKind.INVITATION, id="run-1", entries=4)
@@ -61,7 +63,7 @@ async def test_a_letter_is_sent_to_its_recipient() -> None:
     queue, mailer = FakeLetterQueue(queued(DECLINED)), FakeMailer()
     await send(queue, mailer, DECLINED)
     assert mailer.sent == [DECLINED]
-    assert (queue.dropped, queue.failures) == ([], [])
+    assert (queue.dropped, queue.failures) == ([DECLINED.id], [])
 
 
 async def test_a_letter_that_was_sent_before_is_not_sent_again() -> None:
@@ -119,4 +121,34 @@ async def test_operators_are_notified_if_they_have_an_address(operators: str | N
     queue, mailer = FakeLetterQueue(queued(ATTENTION)), FakeMailer()
     await send(queue, mailer, ATTENTION, operators)
     assert mailer.recipients == ([operators] if operators else [])
-    assert queue.dropped == ([] if operators else [ATTENTION.id])
+
+
+class SlowMailer(FakeMailer):
+    """A mail server that takes some time to take each letter."""
+
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
+        assert still_due is not None
+        assert await still_due()
+        await asyncio.sleep(0.3)
+        await super().send(letter)
+
+
+async def test_a_slow_mail_server_delays_the_answer_for_a_limited_time() -> None:
+    """OPS-2: the letter in transfer is finished, and the relay sends the others."""
+    queue, mailer = FakeLetterQueue(queued(DECLINED), queued(UNBLOCKED)), SlowMailer()
+    limit = timedelta(milliseconds=100)
+    sender = LetterSender(queue, mailer, FakeLinks(), ready_within=limit, answer_within=limit)
+    await sender.send_now([DECLINED.id, UNBLOCKED.id])
+    assert mailer.sent == []
+    await eventually(lambda: queue.released)
+    assert mailer.sent == [DECLINED]
+    assert queue.released == [UNBLOCKED.id]
+
+
+async def test_letters_that_cannot_be_sent_at_once_are_released() -> None:
+    """OPS-1: the relay does not wait for a mail server that is down."""
+    queue = FakeLetterQueue(queued(DECLINED), queued(UNBLOCKED))
+    await LetterSender(queue, FakeMailer(OSError("down")), FakeLinks()).send_now(
+        [DECLINED.id, UNBLOCKED.id]
+    )
+    assert queue.released == [DECLINED.id, UNBLOCKED.id]
