@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP as ASCII_HEADERS
-from email.policy import SMTPUTF8 as UNICODE_HEADERS
+from email.policy import SMTP as CRLF_LINES
+from email.utils import format_datetime
 from typing import Protocol
 
 from aiosmtplib import SMTP
 from email_validator import validate_email
 
 from activities.letter import NoLongerDue, StillDue, Undeliverable
-from adapters.letter.rendering import render_letter
+from adapters.letter.rendering import RenderedLetter, render_letter
+from adapters.mail_header import address_field, text_field
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, smtp_step
 from domain.letter import Letter
 from domain.text import one_line
@@ -39,7 +40,7 @@ def mailbox(text: str) -> Address:
 
     Raises `ValueError`.
     """
-    found = _MAILBOX.fullmatch(_header(text))
+    found = _MAILBOX.fullmatch(one_line(text))
     if not found:
         raise ValueError(
             f"{text!r} is not a mailbox; write one such as Seatflow <no-reply@example.com>"
@@ -97,8 +98,7 @@ class SmtpMailer:
             if still_due and not await still_due():
                 raise NoLongerDue
             with smtp_step("DATA", permanent=True):
-                headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
-                await client.data(message.as_bytes(policy=headers))
+                await client.data(message)
             # The server has accepted the letter. A timeout from now on would send it twice.
             limit.reschedule(None)
             # Record it before any other command, whose failure would send the letter again.
@@ -123,24 +123,26 @@ class SmtpMailer:
             encoding = "utf-8" if unicode else "ascii"
             await client.mail(self.sender.addr_spec, options=options, encoding=encoding)
 
-    def _message(self, letter: Letter) -> EmailMessage:
+    def _message(self, letter: Letter) -> bytes:
         rendered = render_letter(letter)
         local, _, domain = letter.reader.email.rpartition("@")
-        message = EmailMessage()
-        message["From"] = self.sender
-        message["To"] = Address(username=local, domain=domain)
-        message["Subject"] = _header(rendered.subject)
-        message["Date"] = datetime.now(UTC)
-        message["Message-ID"] = f"<{letter.id}@{self.sender.domain}>"
-        message["Seatflow-Event"] = letter.event
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(rendered.text, cte="quoted-printable")
-        message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
-        # Set before add_alternative(), it would become a header of the plain text part only.
-        message["Content-Language"] = rendered.language
-        return message
+        headers = [
+            address_field("From", self.sender),
+            address_field("To", Address(username=local, domain=domain)),
+            text_field("Subject", rendered.subject),
+            f"Date: {format_datetime(datetime.now(UTC))}",
+            # The same for each attempt, so that mailboxes can recognize a duplicate.
+            f"Message-ID: <{letter.id}@{self.sender.domain}>",
+            f"Seatflow-Event: {letter.event}",
+            "Auto-Submitted: auto-generated",
+            f"Content-Language: {rendered.language}",
+        ]
+        return "".join(f"{header}\r\n" for header in headers).encode() + _body(rendered)
 
 
-def _header(text: str) -> str:
-    # The email package would decode "=?…?=" inside a name, line breaks included (TXT-3).
-    return one_line(text).replace("=?", "= ?")
+def _body(rendered: RenderedLetter) -> bytes:
+    """Return both bodies with the header fields of MIME, all ASCII."""
+    body = EmailMessage(policy=CRLF_LINES)
+    body.set_content(rendered.text, cte="quoted-printable")
+    body.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    return body.as_bytes()
