@@ -16,7 +16,7 @@ from aiosmtplib import SMTP
 from email_validator import validate_email
 
 from activities.letter import NoLongerDue, StillDue, Undeliverable
-from adapters.letter.rendering import RenderedLetter, render_letter
+from adapters.letter.rendering import Help, RenderedLetter, render_letter
 from adapters.mail_header import address_field, text_field
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, smtp_step
 from domain.letter import Letter
@@ -69,6 +69,10 @@ class SmtpMailer:
     connections: SmtpConnections
     sender: Address
     sent_letters: SentLetters
+    reply_to: Address | None = None
+    """The address for replies to letters that name no person to reply to."""
+    support_contact: str | None = None
+    """The contact of the deployment that letters name."""
     letter_timeout: timedelta = timedelta(seconds=35)
     """Limit for the whole conversation about one letter, however fast each reply is.
 
@@ -124,11 +128,12 @@ class SmtpMailer:
             await client.mail(self.sender.addr_spec, options=options, encoding=encoding)
 
     def _message(self, letter: Letter) -> bytes:
-        rendered = render_letter(letter)
-        local, _, domain = letter.reader.email.rpartition("@")
+        rendered = render_letter(letter, Help(self.support_contact, self.reply_to is not None))
+        reply_to = self._reply_to(letter)
         headers = [
             address_field("From", self.sender),
-            address_field("To", Address(username=local, domain=domain)),
+            *([address_field("Reply-To", reply_to)] if reply_to else []),
+            address_field("To", _address(letter.reader.email)),
             text_field("Subject", rendered.subject),
             f"Date: {format_datetime(datetime.now(UTC))}",
             # The same for each attempt, so that mailboxes can recognize a duplicate.
@@ -138,6 +143,19 @@ class SmtpMailer:
             f"Content-Language: {rendered.language}",
         ]
         return "".join(f"{header}\r\n" for header in headers).encode() + _body(rendered)
+
+    def _reply_to(self, letter: Letter) -> Address | None:
+        """Return the address for replies to the letter, if any."""
+        contact = letter.contact if letter.replies_to_contact else None
+        # An address beyond ASCII would need SMTPUTF8, which some recipients do not accept.
+        if contact and contact.email.isascii():
+            return _address(contact.email, contact.name or "")
+        return self.reply_to
+
+
+def _address(email: str, name: str = "") -> Address:
+    local, _, domain = email.rpartition("@")
+    return Address(display_name=name, username=local, domain=domain)
 
 
 def _body(rendered: RenderedLetter) -> bytes:

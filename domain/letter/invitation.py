@@ -45,6 +45,7 @@ class InvitationParties(CreditParties):
 class InvitationLetter(BaseLetter):
     """E-mail to the invitee: the invitation with its link (INV-4)."""
 
+    replies_to_contact: ClassVar[bool] = True
     event: Literal["invitation"] = "invitation"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -59,6 +60,7 @@ class InvitationLetter(BaseLetter):
 class HeadsUpLetter(BaseLetter):
     """E-mail to the invitee: an invitation will come, from whom and why (INV-17)."""
 
+    replies_to_contact: ClassVar[bool] = True
     event: Literal["heads_up"] = "heads_up"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -180,6 +182,7 @@ def heads_up_letter(
         id=f"heads_up.{invite.invitation_id}",
         reader=parties.invitee,
         account_name=parties.account_name,
+        contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         goes_out_at=goes_out_at,
         managed=invite.managed,
@@ -199,6 +202,7 @@ def invitation_letter(
         id=f"invitation.{number}.{invite.invitation_id}",
         reader=parties.invitee,
         account_name=parties.account_name,
+        contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         license=invite.license,
         link=link,
@@ -253,6 +257,7 @@ class _InvitationLetters:
             id=f"blocked.{self.about}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             blockers=self.invitation.blockers,
             expires_at=self.invitation.expires_at,
         )
@@ -262,6 +267,7 @@ class _InvitationLetters:
             id=f"unblocked.{self.about}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             expires_at=self.invitation.deadline,
         )
 
@@ -305,6 +311,7 @@ class _InvitationLetters:
             id=f"welcome.{self.invite.invitation_id}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             license=self.invite.license,
             managed=self.managed,
         )
@@ -323,6 +330,7 @@ class _InvitationLetters:
             id=f"transferred.{self.invite.invitation_id}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             amount=amount,
         )
 
@@ -369,6 +377,7 @@ def moved_letters(
             id=f"moved.{len(failed)}.{run}",
             reader=parties.invitee,
             account_name=parties.account_name,
+            contact=parties.inviter.contact,
             links=links,
             more_links=max(changed - len(links), 0),
             settings=settings,

@@ -1,7 +1,7 @@
 """E-mails about stale invitations (REM)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
@@ -18,6 +18,7 @@ MAX_INVITATIONS_IN_DIGEST = 50
 class ReminderLetter(BaseLetter):
     """E-mail to the invitee: their answer is missing; when blocked, the blockers (REM-1)."""
 
+    replies_to_contact: ClassVar[bool] = True
     event: Literal["reminder"] = "reminder"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -49,6 +50,7 @@ def reminder_letter(
         id=f"reminder.{number}.{invite.invitation_id}",
         reader=parties.invitee,
         account_name=parties.account_name,
+        contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         link=link,
         expires_at=invitation.expires_at,

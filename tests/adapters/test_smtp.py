@@ -23,9 +23,10 @@ from activities.letter import Undeliverable
 from adapters.smtp import SmtpMailer, mailbox
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, SmtpServer
 from domain.invitation import License
-from domain.letter.base import Reader
+from domain.letter import Letter
+from domain.letter.base import Contact, Reader
 from domain.letter.invitation import InvitationLetter
-from tests.builders.letter import LANGUAGES, a_reader, every_letter
+from tests.builders.letter import LANGUAGES, a_reader, a_reminder, an_unblocked, every_letter
 from tests.eventually import eventually
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
@@ -59,7 +60,11 @@ class KnownLetters:
 
 
 def a_letter(
-    *, id: str = "invitation.1.abc", to: str = "ann@example.com", account: str = "Acme"
+    *,
+    id: str = "invitation.1.abc",
+    to: str = "ann@example.com",
+    account: str = "Acme",
+    contact: Contact | None = None,
 ) -> InvitationLetter:
     return InvitationLetter(
         id=id,
@@ -69,6 +74,7 @@ def a_letter(
         license=License.BASIC,
         link="https://seatflow.example/i/token",
         expires_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
+        contact=contact,
     )
 
 
@@ -78,6 +84,8 @@ def a_mailer(
     sender: str = "Seatflow <no-reply@seatflow.example>",
     timeout: timedelta = LONG,
     idle_timeout: timedelta = timedelta(minutes=1),
+    reply_to: str | None = None,
+    support_contact: str | None = None,
 ) -> SmtpMailer:
     address = mailbox(sender)
     connections = SmtpConnections(
@@ -87,7 +95,13 @@ def a_mailer(
         reply_timeout=timeout,
         idle_timeout=idle_timeout,
     )
-    return SmtpMailer(connections=connections, sender=address, sent_letters=KnownLetters())
+    return SmtpMailer(
+        connections=connections,
+        sender=address,
+        sent_letters=KnownLetters(),
+        reply_to=mailbox(reply_to) if reply_to else None,
+        support_contact=support_contact,
+    )
 
 
 def with_login(server: ScriptedSmtpServer) -> str:
@@ -179,6 +193,42 @@ async def test_a_letter_is_sent_once(server: ScriptedSmtpServer) -> None:
         "<invitation.1.abc@seatflow.example>",
         "<invitation.2.abc@seatflow.example>",
     ]
+
+
+INVITER = Contact(email="eve@acme.example", name="Eva Müller")
+REPLIES = "Acme Licenses <licenses@acme.example>"
+
+
+@pytest.mark.parametrize(
+    ("letter", "reply_to", "expected"),
+    [
+        (a_letter(contact=INVITER), REPLIES, "Eva Müller <eve@acme.example>"),
+        (
+            a_reminder(a_reader()).model_copy(update={"contact": INVITER}),
+            REPLIES,
+            "Eva Müller <eve@acme.example>",
+        ),
+        (a_letter(contact=INVITER), None, "Eva Müller <eve@acme.example>"),
+        (a_letter(contact=Contact(email="ève@acme.example")), REPLIES, REPLIES),
+        (an_unblocked(a_reader()).model_copy(update={"contact": INVITER}), REPLIES, REPLIES),
+        (an_unblocked(a_reader()).model_copy(update={"contact": INVITER}), None, None),
+    ],
+)
+async def test_a_reply_goes_to_the_inviter_or_to_the_deployment(
+    server: ScriptedSmtpServer, letter: Letter, reply_to: str | None, expected: str | None
+) -> None:
+    """SEATFLOW_MAIL_REPLY_TO: replies to invitations and reminders go to the inviter."""
+    await a_mailer(server.url, reply_to=reply_to).send(letter)
+    [arrived] = server.received
+    assert arrived.message["Reply-To"] == expected
+
+
+async def test_a_letter_names_the_support_contact(server: ScriptedSmtpServer) -> None:
+    """SEATFLOW_SUPPORT_CONTACT: in both bodies."""
+    await a_mailer(server.url, support_contact="help@acme.example").send(a_letter())
+    [letter] = server.received
+    for part in letter.message.iter_parts():
+        assert "Help with Seatflow: help@acme.example" in part.get_content()
 
 
 async def test_a_letter_has_the_same_message_id_at_each_attempt(

@@ -40,6 +40,8 @@ def test_every_setting_has_its_default() -> None:
     assert not settings.ledger_faults
     assert settings.stripe_api_base is None
     assert settings.operators_mail is None
+    assert settings.mail_reply_to is None
+    assert settings.support_contact is None
     assert settings.mail_per_second is None
     assert settings.billing_per_second is None
 

@@ -14,11 +14,11 @@ from markupsafe import escape
 from pydantic import JsonValue
 
 from adapters.letter.language import CATALOGS, language_for
-from adapters.letter.rendering import TEMPLATES, render_letter
+from adapters.letter.rendering import TEMPLATES, Help, render_letter
 from domain.invitation import Blocker, BlockerItem, License
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
-from domain.letter.base import Reader
+from domain.letter.base import Contact, Reader
 from domain.letter.invitation import (
     AcceptedLetter,
     DeclinedLetter,
@@ -223,6 +223,45 @@ def test_a_name_is_shown_unchanged_and_never_becomes_markup() -> None:
     assert "Hello &lt;b&gt;Ann&lt;/b&gt;," in rendered.html
     assert "100%(x)s &amp; {{ Co }}" in rendered.html
     assert "<b>" not in rendered.html
+
+
+def test_every_letter_names_help_and_none_refuses_replies() -> None:
+    """TXT-1: a person, the deployment's contact, or an admin of the account."""
+    for letter in every_letter(a_reader()):
+        text = render_letter(letter).text
+        assert "do not reply" not in text
+        assert letter.event == "attention" or "Questions? Ask an admin of the account Acme" in text
+        helped = letter.model_copy(update={"contact": Contact(email="eve@acme.example")})
+        assert letter.event == "attention" or "eve@acme.example" in render_letter(helped).text
+        support = Help(support_contact="help@acme.example", reads_replies=True)
+        assert "\nHelp with Seatflow: help@acme.example\n" in render_letter(letter, support).text
+
+
+def test_a_reply_is_asked_for_only_where_somebody_reads_it() -> None:
+    """SEATFLOW_MAIL_REPLY_TO: without it, replies to most letters are lost."""
+    eve = {"contact": Contact(email="eve@acme.example", name="Eve")}
+    invitation = an_invitation().model_copy(update=eve)
+    assert "it goes to Eve (eve@acme.example)." in render_letter(invitation).text
+    unblocked = an_unblocked(a_reader())
+    assert "Reply to this e-mail" not in render_letter(unblocked).text
+    assert "Reply to this e-mail." in render_letter(unblocked, Help(reads_replies=True)).text
+    asked = unblocked.model_copy(update=eve)
+    assert "Questions? Write to Eve (eve@acme.example)." in render_letter(asked).text
+
+
+def test_html_is_small_and_loads_nothing() -> None:
+    """TXT-1: below 100 KB, without scripts, images or files of other hosts."""
+    for letter in every_letter(a_reader()):
+        html = render_letter(letter).html
+        assert len(html.encode()) < 100_000
+        assert not re.search(r"<script|<img|<link|@import|url\(", html)
+
+
+def test_the_first_sentence_is_the_preheader() -> None:
+    """TXT-1: lists of e-mails show it beside the subject."""
+    html = render_letter(an_invitation(inviter="Eve & Co")).html
+    hidden = re.search(r'<div style="display: none;[^>]*>(.*?)</div>', html)
+    assert hidden and hidden[1] == "Eve &amp; Co invites you to join the account Acme."
 
 
 def test_a_reader_without_a_name_is_greeted_without_one() -> None:

@@ -132,6 +132,7 @@ def test_each_change_of_the_blockers_has_its_own_letter() -> None:
             id="blocked.3.run-1",
             reader=JANE,
             account_name="Acme",
+            contact=EVE.contact,
             blockers=(ROOM,),
             expires_at=NOW,
         ),
@@ -152,7 +153,13 @@ def test_an_unblocked_invitee_is_notified() -> None:
     """BLK-4: the invitee is notified when the last blocker is cleared."""
     unblocked = an_invitation(InvitationState.PENDING, "deliver", "block", "unblock")
     assert letters_of(unblocked) == (
-        UnblockedLetter(id="unblocked.4.run-1", reader=JANE, account_name="Acme", expires_at=NOW),
+        UnblockedLetter(
+            id="unblocked.4.run-1",
+            reader=JANE,
+            account_name="Acme",
+            contact=EVE.contact,
+            expires_at=NOW,
+        ),
     )
 
 
@@ -192,6 +199,7 @@ def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
             id="moved.1.run-1",
             reader=JANE,
             account_name="Acme",
+            contact=EVE.contact,
             links=(NEW_LINK, NEW_WEBINAR_LINK),
             settings=(LOCKED,),
             failed=(Item.CONTACTS,),
@@ -255,6 +263,7 @@ def test_a_heads_up_names_the_inviter_and_the_date(managed: bool) -> None:
         id="heads_up.run-1",
         reader=JANE,
         account_name="Acme",
+        contact=EVE.contact,
         inviter="Eve",
         goes_out_at=goes_out_at,
         managed=managed,
