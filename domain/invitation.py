@@ -17,7 +17,7 @@ from domain.money import Money
 from domain.policy import Policy, SharedPolicy
 from domain.quote import RecordedQuote
 from domain.refund import RefundPlan
-from domain.text import OneLine
+from domain.text import Lines, OneLine, short_lines
 
 
 class InvitationState(StrEnum):
@@ -175,6 +175,24 @@ class Settlement(Value):
     arrives_between: tuple[date, date] | None
 
 
+MAX_NOTE_LENGTH: Final = 500
+"""Characters in the inviter's note."""
+
+
+def checked_note(text: str | None) -> str | None:
+    """Return the inviter's note, normalized; None without words.
+
+    Raises `Refused(invalid_input)` if it is too long.
+    """
+    note = short_lines(text or "")
+    if len(note) > MAX_NOTE_LENGTH:
+        raise Refused(
+            ErrorCode.INVALID_INPUT,
+            f"A note has at most {MAX_NOTE_LENGTH} characters; this one has {len(note)}.",
+        )
+    return note or None
+
+
 class Invite(Value):
     """The request that starts an invitation."""
 
@@ -195,6 +213,8 @@ class Invite(Value):
     """The days between the heads-up and the invitation e-mail; 0: no heads-up (INV-17)."""
     managed: bool = False
     """True if the address is in a managed domain, so that the person may join directly (INV-18)."""
+    note: Lines | None = None
+    """The inviter's words to the invitee, in plain text."""
     owner_invitation_id: str | None = None
     """The id of the blocked invitation of the account's owner that caused this one (BLK-6)."""
     policy: SharedPolicy = Policy()

@@ -18,7 +18,7 @@ from domain.letter.credit import (
 from domain.manifest import Change, Item, ItemStatus, Manifest
 from domain.money import Money
 from domain.preview import Notice
-from domain.text import OneLine
+from domain.text import Lines, OneLine
 
 LISTED_CHANGES: Final = 200
 """The changes of each kind that a letter lists; it counts the others (OPS-7)."""
@@ -53,6 +53,8 @@ class InvitationLetter(BaseLetter):
     link: str
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
+    note: Lines | None = None
+    """The inviter's words to the invitee, in plain text."""
     loses: tuple[Notice, ...] = ()
     stays: tuple[Notice, ...] = ()
 
@@ -207,6 +209,7 @@ def invitation_letter(
         license=invite.license,
         link=link,
         expires_at=expires_at,
+        note=invite.note,
         loses=parties.loses,
         stays=parties.stays,
     )

@@ -103,6 +103,7 @@ def an_invitation(
     license: License = License.BASIC,
     loses: tuple[Notice, ...] = (),
     stays: tuple[Notice, ...] = (),
+    note: str | None = None,
 ) -> InvitationLetter:
     return InvitationLetter(
         id="invitation.1.abc",
@@ -114,6 +115,7 @@ def an_invitation(
         expires_at=AT,
         loses=loses,
         stays=stays,
+        note=note,
     )
 
 
@@ -351,7 +353,9 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=BASE_LICENSE_FEATURES, stays=items_that_stay()),
+        an_invitation(
+            reader, loses=BASE_LICENSE_FEATURES, stays=items_that_stay(), note="As discussed."
+        ),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
         a_blocked(reader, all_blockers()),

@@ -269,6 +269,15 @@ def test_a_reader_without_a_name_is_greeted_without_one() -> None:
     assert render_letter(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
 
 
+def test_the_inviter_s_note_is_plain_text() -> None:
+    """TXT-3: line breaks stay, markup is escaped, control characters become spaces."""
+    note = "Hi Ann,\r\n\r\n\r\nas <b>discussed</b>:\tcall me.\x00\nEve\n"
+    rendered = render_letter(an_invitation(note=note))
+    assert "\nEve writes:\n> Hi Ann,\n> \n> as <b>discussed</b>: call me.\n> Eve\n" in rendered.text
+    assert "as &lt;b&gt;discussed&lt;/b&gt;: call me.<br>\nEve\n</blockquote>" in rendered.html
+    assert "writes:" not in render_letter(an_invitation()).text
+
+
 def test_a_decline_without_a_reason_mentions_none() -> None:
     """INV-7: the inviter sees the reason, if there is one."""
     declined = DeclinedLetter(
