@@ -31,6 +31,8 @@ class Notice(Value):
     item: str
     message: str
     count: int | None = None
+    name: str | None = None
+    """The product, for a license or subscription that stays behind."""
 
 
 class RefundOffer(Value):
@@ -165,6 +167,7 @@ def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notic
             item="large_meeting_license",
             message=f"Your Large Meeting license for {capacity} participants: {replacement}.",
             count=held,
+            name=f"Large Meeting {capacity}",
         )
     # The account of a plain member continues, with its subscriptions.
     lines = source.subscriptions if source.owner == user else ()
@@ -175,6 +178,7 @@ def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notic
                 message=f"{line.product}, which ends with {source.name}: "
                 f"{replacement} if you need it.",
                 count=line.quantity,
+                name=line.product,
             )
     yield Notice(
         item="report_data",

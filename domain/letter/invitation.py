@@ -1,7 +1,8 @@
 """E-mails about an invitation, to the invitee, the inviter and the admins."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar, Final, Literal
 
 from pydantic import AwareDatetime
@@ -16,12 +17,72 @@ from domain.letter.credit import (
     credit_letters,
 )
 from domain.manifest import Change, Item, ItemStatus, Manifest
+from domain.model import Value
 from domain.money import Money
-from domain.preview import Notice
+from domain.preview import Notice, Preview, TransferOffer
 from domain.text import Lines, OneLine
 
 LISTED_CHANGES: Final = 200
 """The changes of each kind that a letter lists; it counts the others (OPS-7)."""
+
+
+LISTED_LINES: Final = 10
+"""The subscriptions that an estimate lists; its total has all of them (OPS-7)."""
+
+
+class LeftAccount(Value):
+    """The account that the invitee would leave by accepting."""
+
+    name: OneLine
+    owned: bool
+    """True if the invitee owns it, so that it closes (SRC-2)."""
+    products: Mapping[str, OneLine] = {}
+    """The names of the paid subscriptions that end with it, by id."""
+
+
+class EstimatedLine(Value):
+    """The estimated value of one subscription's unused time."""
+
+    product: OneLine
+    amount: Money
+
+
+class Estimate(Value):
+    """The amounts of a refund or a transfer, if the invitee accepted now (QUO-4)."""
+
+    lines: tuple[EstimatedLine, ...]
+    """The first `LISTED_LINES` subscriptions with unused time."""
+    total: Money
+    refund: Money
+    """The amount returned to payment methods."""
+    arrives_between: tuple[date, date] | None
+    """The dates for accepting today; None when no payment method gets a refund."""
+    transferable: bool
+    """False if the target account has another currency (QUO-6)."""
+
+    @property
+    def paid_from_credit(self) -> Money | None:
+        """Return the amount that becomes credit with any choice, if any (QUO-3)."""
+        amount = self.total.amount - self.refund.amount
+        return Money(amount=amount, currency=self.total.currency) if amount else None
+
+
+def estimate_of(found: Preview, left: LeftAccount | None) -> Estimate | None:
+    """Return the estimate that a preview shows; None if there is nothing to choose (QUO-4)."""
+    if left is None or found.valid_until is None or found.refund is None or found.amount is None:
+        return None
+    lines = [
+        EstimatedLine(product=left.products[line.subscription], amount=line.unused)
+        for line in found.lines
+        if line.unused.amount and line.subscription in left.products
+    ]
+    return Estimate(
+        lines=tuple(lines[:LISTED_LINES]),
+        total=found.amount,
+        refund=found.refund.amount,
+        arrives_between=found.refund.arrives_between,
+        transferable=isinstance(found.transfer, TransferOffer),
+    )
 
 
 class InvitationParties(CreditParties):
@@ -34,6 +95,8 @@ class InvitationParties(CreditParties):
     """The features and licenses that the invitee loses by accepting (INV-16)."""
     stays: tuple[Notice, ...] = ()
     """The data and licenses that do not move with the invitee (TRF-3)."""
+    left: LeftAccount | None = None
+    """The account that the invitee would leave, if any."""
     licenses_left: tuple[HeldAddon, ...] = ()
     """The add-on licenses that the invitee held before joining and that did not move (TRF-3)."""
     credited: Money | None = None
@@ -57,6 +120,10 @@ class InvitationLetter(BaseLetter):
     """The inviter's words to the invitee, in plain text."""
     loses: tuple[Notice, ...] = ()
     stays: tuple[Notice, ...] = ()
+    left: LeftAccount | None = None
+    """The account that the invitee would leave, if any."""
+    estimate: Estimate | None = None
+    """None unless there is something to choose (QUO-4)."""
 
 
 class HeadsUpLetter(BaseLetter):
@@ -198,6 +265,7 @@ def invitation_letter(
     number: int,
     link: str,
     expires_at: AwareDatetime | None,
+    previewed: Preview | None = None,
 ) -> InvitationLetter:
     """Return the invitation e-mail with this number, counted from 1."""
     return InvitationLetter(
@@ -211,8 +279,16 @@ def invitation_letter(
         expires_at=expires_at,
         note=invite.note,
         loses=parties.loses,
-        stays=parties.stays,
+        stays=_each_once(parties.stays),
+        left=parties.left,
+        estimate=estimate_of(previewed, parties.left) if previewed else None,
     )
+
+
+def _each_once(stays: Sequence[Notice]) -> tuple[Notice, ...]:
+    """Return the notices without repeated names: a held license and its subscription are one."""
+    first = {notice.name or notice.message: notice for notice in reversed(stays)}
+    return tuple(notice for notice in stays if first[notice.name or notice.message] is notice)
 
 
 def invitation_letters(

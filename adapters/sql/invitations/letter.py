@@ -11,6 +11,7 @@ from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
 from adapters.sql.money.ledger import posted
 from adapters.sql.outbox import queue_letters
+from domain.account import Account
 from domain.attention import cases_of_move
 from domain.invitation import Invite
 from domain.ledger import credit_of, credit_transfer_ids
@@ -19,6 +20,7 @@ from domain.letter.attention import operator_letters
 from domain.letter.invitation import (
     LISTED_CHANGES,
     InvitationParties,
+    LeftAccount,
     invitation_letters,
     moved_letters,
 )
@@ -89,10 +91,22 @@ async def invitation_parties(session: AsyncSession, invite: Invite) -> Invitatio
         ).model_copy(update={"email": invite.mail_to or invite.email}),
         loses=loss_notices(source, invite.email, invite.license),
         stays=staying_notices(source, invite.email, target.name),
+        left=_left_account(source, invite.email),
         collection=target.collection,
     )
     left = await ended_membership(session, invite.invitation_id)
     return await _with_admins(session, parties, invite, target, left) if left else parties
+
+
+def _left_account(source: Account | None, invitee: str) -> LeftAccount | None:
+    """Return the account that the invitee would leave, with the names of what ends with it."""
+    if source is None:
+        return None
+    owned = source.owned_by(invitee)
+    lines = source.subscriptions if owned and source.paid else ()
+    return LeftAccount(
+        name=source.name, owned=owned, products={line.id: line.product for line in lines}
+    )
 
 
 async def _with_admins(

@@ -22,6 +22,9 @@ from domain.letter.base import Contact, Reader
 from domain.letter.invitation import (
     AcceptedLetter,
     DeclinedLetter,
+    Estimate,
+    EstimatedLine,
+    LeftAccount,
     SupersededLetter,
     WelcomeLetter,
 )
@@ -32,6 +35,7 @@ from tests.builders.letter import (
     A_CASE,
     A_MOVE,
     AMOUNT,
+    ARRIVES_BETWEEN,
     LANGUAGES,
     LINK,
     LINKS,
@@ -55,6 +59,10 @@ from tests.builders.letter import (
 )
 
 PLACEHOLDER = re.compile(r"%\((\w+)\)[a-z]")
+
+
+def eur(amount: str) -> Money:
+    return Money(amount=Decimal(amount), currency="EUR")
 
 
 def template_messages() -> dict[str, tuple[str, ...]]:
@@ -157,18 +165,16 @@ def test_a_time_is_in_the_reader_s_zone_and_names_the_zone(
 
 
 def test_an_invitation_states_the_consequences_of_accepting() -> None:
-    """INV-16, SRC-2: inviter, account, license, deadline, losses and refund or credit."""
+    """INV-16: inviter, account, license, deadline and losses."""
     rendered = render_letter(an_invitation(loses=BASE_LICENSE_FEATURES))
     assert rendered.subject == "You are invited to join Acme"
     for expected in (
         "Eve invites you to join the account Acme.",
         "as a basic user, without a license",
-        "you would lose 4 things",
+        "As a basic user you would lose:",
         "- cloud recording of your meetings",
-        "If you own an account today, accepting closes it",
-        "you choose when you accept: a refund to the original payment methods, or credit for the",
-        "until Wednesday, July 1, 2026",
-        "if you decline, or ignore this e-mail, nothing changes",
+        "Please answer by Wednesday, July 1, 2026",
+        "If you decline or do nothing, nothing changes",
     ):
         assert expected in rendered.text
     assert "\nhttps://seatflow.example/i/token\n" in rendered.text
@@ -190,15 +196,66 @@ def test_a_licensed_invitation_lists_no_losses() -> None:
     assert "would lose" not in text
 
 
-@pytest.mark.parametrize(
-    ("language", "one", "many"),
-    [("en", "lose 1 thing that", "lose 4 things"), ("de", "1 Funktion Ihrer", "4 Funktionen")],
+def test_only_a_basic_user_loses_as_one() -> None:
+    """INV-16: a licensed user may lose a larger capacity."""
+    losses = BASE_LICENSE_FEATURES
+    assert "As a basic user you would lose:" in render_letter(an_invitation(loses=losses)).text
+    licensed = an_invitation(license=License.LICENSED, loses=losses)
+    assert "\nYou would lose:\n" in render_letter(licensed).text
+
+
+PAID = LeftAccount(name="Club", owned=True, products={"pro": "Pro", "lm": "Large Meeting 500"})
+ESTIMATE = Estimate(
+    lines=(
+        EstimatedLine(product="Pro", amount=eur("100.00")),
+        EstimatedLine(product="Large Meeting 500", amount=eur("42.09")),
+    ),
+    total=eur("142.09"),
+    refund=eur("112.09"),
+    arrives_between=ARRIVES_BETWEEN,
+    transferable=True,
 )
-def test_losses_use_singular_and_plural(language: str, one: str, many: str) -> None:
-    """TXT-1: in every language."""
-    losses, reader = BASE_LICENSE_FEATURES, a_reader(language)
-    assert one in render_letter(an_invitation(reader, loses=losses[:1])).text
-    assert many in render_letter(an_invitation(reader, loses=losses)).text
+
+
+def test_an_owner_of_a_paid_account_reads_the_estimate_with_dates() -> None:
+    """QUO-1, QUO-4: each line, the total, and both choices."""
+    letter = an_invitation().model_copy(update={"left": PAID, "estimate": ESTIMATE})
+    rendered = render_letter(letter)
+    for expected in (
+        "your account Club closes and its subscriptions end",
+        "- Unused time of Pro: €100.00\n- Unused time of Large Meeting 500: €42.09\n"
+        "- Unused time in all: €142.09\n",
+        "You choose when you accept:\n- a refund of about €112.09 to the original payment methods, "
+        "arriving between Wednesday, November 25, 2026 and Monday, November 30, 2026",
+        "- about €142.09 as credit for the account Acme",
+        "€30.00 of it was paid from credit and becomes credit of the account Acme",
+    ):
+        assert expected in rendered.text
+    assert rendered.html.count("€142.09") == 2
+    no_choice = {"transferable": False, "refund": ESTIMATE.total}
+    refund_only = ESTIMATE.model_copy(update=no_choice)
+    text = render_letter(letter.model_copy(update={"estimate": refund_only})).text
+    assert "When you accept you get:\n- a refund of about €142.09" in text
+    assert "credit" not in text
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (None, None),
+        (LeftAccount(name="Club", owned=True), "If you accept, your account Club closes."),
+        (LeftAccount(name="Club", owned=False), "If you accept, you leave the account Club."),
+    ],
+)
+def test_others_read_nothing_about_subscriptions(
+    left: LeftAccount | None, expected: str | None
+) -> None:
+    """SRC-1 to SRC-3: owners of free accounts, members and people without an account."""
+    text = render_letter(an_invitation().model_copy(update={"left": left})).text
+    for word in ("subscription", "refund", "credit", "€"):
+        assert word not in text
+    assert (expected or "Please answer by") in text
+    assert expected or "If you accept," not in text
 
 
 def test_every_loss_is_translated() -> None:
@@ -478,7 +535,7 @@ def test_a_managed_heads_up_does_not_announce_an_invitation_to_accept() -> None:
                 "2 open invoices:\n- inv-0: €1,108.83\n- inv-1: €1,108.83\n\nPay these invoices.",
                 "of 2 subscriptions of your account is pending:\n- sub-0\n- sub-1\n\nReactivate",
                 "you get another e-mail",
-                "until Wednesday, July 1, 2026",
+                "by Wednesday, July 1, 2026",
             ),
         ),
         (
@@ -626,7 +683,7 @@ def test_a_reminder_holds_the_link_and_the_deadline() -> None:
     """REM-1: the invitee needs both to answer."""
     text = render_letter(a_reminder(a_reader())).text
     assert LINK in text
-    assert "You can answer until" in text
+    assert "Please answer by" in text
 
 
 def test_a_reminder_while_blocked_lists_remedies_instead_of_the_link() -> None:
@@ -642,7 +699,7 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
     text = render_letter(an_unblocked(a_reader())).text
     assert "You have not joined yet" in text
     assert "\nhttps://seatflow.example/i/token\n" in text
-    assert "until Wednesday, July 1, 2026" in text
+    assert "by Wednesday, July 1, 2026" in text
 
 
 @pytest.mark.parametrize(
@@ -789,18 +846,18 @@ def test_an_admin_reads_which_licenses_did_not_move(language: str, expected: str
         (
             "en",
             (
-                "This does not move with you:\n- 1 Large Meeting license: if",
-                "- 2 webinar licenses: if",
-                "- 1 add-on license of",
+                "This does not move with you:\n- Large Meeting 500: ask an admin of Acme",
+                "- 2 × Webinar 500: ask",
+                "- Storage: ask",
                 "download what you need before you accept",
             ),
         ),
         (
             "de",
             (
-                "Dies zieht nicht mit Ihnen um:\n- 1 Large-Meeting-Lizenz: W",
-                "- 2 Webinar-Lizenzen: W",
-                "- 1 Zusatzlizenz Ihres",
+                "Das wird nicht übernommen:\n- Large Meeting 500: bitten Sie einen Admin von Acme",
+                "- 2 × Webinar 500: bitten",
+                "- Storage: bitten",
                 "Laden Sie vor der Annahme herunter, was Sie brauchen",
             ),
         ),
@@ -815,6 +872,15 @@ def test_an_invitation_lists_the_items_that_do_not_move(
         assert each in text
     assert not [notice for notice in items_that_stay() if notice.message in text]
     assert expected[0][:10] not in render_letter(an_invitation(a_reader(language))).text
+
+
+def test_a_license_of_an_account_that_closes_ends_with_it() -> None:
+    """TRF-3, SRC-2: an owner's licenses end."""
+    letter = an_invitation(stays=items_that_stay()).model_copy(update={"left": PAID})
+    assert (
+        "- Large Meeting 500: ends with your account; ask an admin of Acme for a new one\n"
+        in render_letter(letter).text
+    )
 
 
 def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> None:

@@ -149,6 +149,17 @@ def test_a_letter_names_no_deadline_while_it_is_paused() -> None:
     assert letter.expires_at is None
 
 
+def test_a_license_that_stays_is_listed_once() -> None:
+    """TRF-3: an owner holds the license of a subscription that ends with the account."""
+    held = Notice(item="large_meeting_license", message="One.", count=1, name="Large Meeting 500")
+    line = held.model_copy(update={"item": "addon_subscription", "message": "Two."})
+    other = Notice(item="report_data", message="Three.")
+    letter = invitation_letter(
+        an_invite(), parties(stays=(held, line, other)), number=1, link="", expires_at=NOW
+    )
+    assert letter.stays == (held, other)
+
+
 def test_an_unblocked_invitee_is_notified() -> None:
     """BLK-4: the invitee is notified when the last blocker is cleared."""
     unblocked = an_invitation(InvitationState.PENDING, "deliver", "block", "unblock")
