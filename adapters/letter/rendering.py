@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from gettext import NullTranslations
@@ -82,6 +83,7 @@ def _environment(form: Form, language: str) -> Environment:
     )
     messages = Messages(catalog(language), Markup if form == "html" else str)
     environment.filters["plain"] = plain
+    environment.filters["in_words"] = in_words
     environment.globals |= {"_": messages.gettext, "ngettext": messages.ngettext}
     return environment
 
@@ -96,18 +98,30 @@ class Messages:
 
     def gettext(self, message: str, **values: object) -> str:
         """Translate `message` and insert `values`."""
-        return self.form(self.catalog.gettext(message)) % values
+        return self._insert(self.catalog.gettext(message), values)
 
     def ngettext(self, one: str, many: str, count: int, **values: object) -> str:
         """Translate the singular or plural for `count`; the message names the count `num`."""
-        message = self.catalog.ngettext(one, many, count)
-        return self.form(message) % {"num": count, **values}
+        return self._insert(self.catalog.ngettext(one, many, count), {"num": count, **values})
+
+    def _insert(self, message: str, values: Mapping[str, object]) -> str:
+        for name, value in values.items():
+            # "Sp. z o.o." at the end of a sentence brings its own full stop.
+            if str(value).endswith("."):
+                message = re.sub(rf"(%\({name}\)s)\.(?!\S)", r"\1", message)
+        return self.form(message) % values
 
 
 def plain(value: JsonValue) -> str:
     """Format a value from another system, such as an id or a setting, on one line (TXT-3)."""
     text = isinstance(value, str) and value.strip()
     return one_line(text or json.dumps(value, ensure_ascii=False))
+
+
+def in_words(key: str) -> str:
+    """Return a setting's key as words, for a setting without a known name."""
+    words = plain(key).replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def _preheader(text: str) -> str:

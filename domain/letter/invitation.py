@@ -101,6 +101,10 @@ class InvitationParties(CreditParties):
     """The add-on licenses that the invitee held before joining and that did not move (TRF-3)."""
     credited: Money | None = None
     """The amount that this acceptance credited to the target account, if any."""
+    credited_balance: Money | None = None
+    """The part of it that was the credit balance of the former account, if any."""
+    former_account: OneLine | None = None
+    """The name of the account that the invitee has left by accepting."""
     changes: Mapping[Item, tuple[Change, ...]] = {}
     """The first changes of each item that has moved (TRF-2, TRF-5)."""
 
@@ -218,6 +222,12 @@ class ExpiredLetter(BaseLetter):
     expired_at: AwareDatetime
 
 
+class RevokedLetter(BaseLetter):
+    """E-mail to the invitee: the invitation was withdrawn, and its link no longer works (INV-7)."""
+
+    event: Literal["revoked"] = "revoked"
+
+
 class UndeliverableLetter(BaseLetter):
     """E-mail to the inviter: the mail server permanently rejected the address (INV-4)."""
 
@@ -239,6 +249,7 @@ AnyInvitationLetter = (
     | AcceptedLetter
     | DeclinedLetter
     | ExpiredLetter
+    | RevokedLetter
     | UndeliverableLetter
 )
 
@@ -309,6 +320,8 @@ def invitation_letters(
             yield letters.expired()
         case InvitationState.UNDELIVERABLE:
             yield letters.undeliverable()
+        case InvitationState.REVOKED if letters.reached_invitee:
+            yield letters.revoked()
         case InvitationState.SUPERSEDED:
             yield letters.superseded()
 
@@ -377,6 +390,19 @@ class _InvitationLetters:
             answer=self.invitation.journal[-1].note or "",
         )
 
+    @property
+    def reached_invitee(self) -> bool:
+        """Return whether the invitation e-mail was delivered before."""
+        return any(entry.event == "deliver" for entry in self.invitation.journal)
+
+    def revoked(self) -> RevokedLetter:
+        return RevokedLetter(
+            id=f"revoked.{self.invite.invitation_id}",
+            reader=self.parties.invitee,
+            account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
+        )
+
     def superseded(self) -> SupersededLetter:
         return SupersededLetter(
             id=f"superseded.{self.invite.invitation_id}",
@@ -411,6 +437,9 @@ class _InvitationLetters:
             account_name=self.parties.account_name,
             contact=self.parties.inviter.contact,
             amount=amount,
+            balance=self.parties.credited_balance,
+            source=self.parties.former_account,
+            invoices=self.parties.paid_invoices,
         )
 
 

@@ -22,12 +22,14 @@ from domain.letter.invitation import (
     InvitationLetter,
     LicensesLeftLetter,
     MovedLetter,
+    RevokedLetter,
     SupersededLetter,
     UnblockedLetter,
     UndeliverableLetter,
     WelcomeLetter,
 )
 from domain.letter.license import LicenseAssignedLetter, LicenseReleasedLetter, LicenseServedLetter
+from domain.letter.membership import RemovedLetter
 from domain.letter.order import (
     LicenseEndedLetter,
     NextPayment,
@@ -375,6 +377,9 @@ def every_letter(reader: Reader) -> list[Letter]:
         licenses_left(reader, 500, 1000),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com"}),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com", "managed": True}),
+        RevokedLetter.model_validate(to),
+        RemovedLetter.model_validate({**to, "how": "unlink"}),
+        RemovedLetter.model_validate({**to, "how": "delete"}),
         SupersededLetter.model_validate({**to, "invitee": "bob@example.com"}),
         DeclinedLetter.model_validate({**to, "invitee": "bob@example.com", "reason": "no time"}),
         ExpiredLetter.model_validate({**to, "invitee": "bob@example.com", "expired_at": AT}),

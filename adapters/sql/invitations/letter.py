@@ -9,14 +9,15 @@ from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRo
 from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
-from adapters.sql.money.ledger import posted
+from adapters.sql.money.ledger import applied_at, posted
 from adapters.sql.outbox import queue_letters
 from domain.account import Account
 from domain.attention import cases_of_move
 from domain.invitation import Invite
-from domain.ledger import credit_of, credit_transfer_ids
+from domain.ledger import Transfer, TransferKind, credit_of, credit_transfer_ids
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
+from domain.letter.credit import PaidInvoice
 from domain.letter.invitation import (
     LISTED_CHANGES,
     InvitationParties,
@@ -25,7 +26,7 @@ from domain.letter.invitation import (
     moved_letters,
 )
 from domain.manifest import Change, Item
-from domain.money import Money, total
+from domain.money import total
 from domain.outbox import RecordKind, RecordVersion, queued_letter
 from domain.preview import loss_notices, staying_notices
 
@@ -118,11 +119,22 @@ async def _with_admins(
 ) -> InvitationParties:
     """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
     admins = await admins_of(session, target.id)
+    entries = await _credit_entries(session, invite)
+    balance = [each.amount for each in entries if each.kind is TransferKind.CREDIT_MOVED]
+    paid = await applied_at(session, credit_of(invite.account), entries[0].at) if entries else ()
+    former = await session.get_one(AccountRow, left.account_id)
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
             "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
-            "credited": await _credited(session, invite, target.currency),
+            "credited": total((each.amount for each in entries), target.currency)
+            if entries
+            else None,
+            "credited_balance": balance[0] if balance else None,
+            "former_account": former.name,
+            "paid_invoices": tuple(
+                PaidInvoice(id=each.invoice, amount=each.amount) for each in paid if each.invoice
+            ),
         }
     )
 
@@ -135,9 +147,8 @@ async def _changes(session: AsyncSession, row: InvitationRow) -> Mapping[Item, t
     return found[row.invitation_id]
 
 
-async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
-    """Return the amount that the acceptance credited to the target; None if there was none."""
+async def _credit_entries(session: AsyncSession, invite: Invite) -> list[Transfer]:
+    """Return the transfers by which the acceptance credited the target."""
     entries = await posted(session, credit_transfer_ids(invite.invitation_id))
     receiver = credit_of(invite.account)
-    credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
-    return total(credited, currency) if credited else None
+    return [entry for entry in entries.values() if entry.credited == receiver]

@@ -19,6 +19,7 @@ from domain.invitation import Blocker, BlockerItem, License
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
 from domain.letter.base import Contact, Reader
+from domain.letter.credit import PaidInvoice, TransferredLetter
 from domain.letter.invitation import (
     AcceptedLetter,
     DeclinedLetter,
@@ -95,7 +96,7 @@ def test_every_event_has_a_letter_in_every_language() -> None:
         assert {letter.event for letter in letters} == events
         for rendered in map(render_letter, letters):
             assert rendered.language == language
-            assert "Acme" in rendered.subject
+            assert "Acme" in rendered.subject + rendered.text
             assert f'<html lang="{language}">' in rendered.html
 
 
@@ -393,7 +394,50 @@ def lower_case_text(event: str, language: str) -> str:
     return f"{rendered.subject}\n{rendered.text}\n{rendered.html}".casefold()
 
 
-@pytest.mark.parametrize("event", ["refund_converted", "transferred", "credit_received"])
+def test_a_credit_that_replaces_a_failed_refund_says_so() -> None:
+    """TXT-2, REF-4: the credit itself is not called refunded."""
+    assert "instead of a failed refund" in lower_case_text("refund_converted", "en")
+    assert "fehlgeschlagenen rückerstattung" in lower_case_text("refund_converted", "de")
+    assert "refunded" not in lower_case_text("refund_converted", "en")
+    assert "erstattet" not in lower_case_text("refund_converted", "de")
+
+
+def test_a_credit_names_its_parts_its_source_and_the_paid_invoices() -> None:
+    """CRD-2, CRD-3: unused time, balance, and the invoices that it has paid at once."""
+    letter = TransferredLetter(
+        id="x",
+        reader=a_reader(),
+        account_name="Acme",
+        amount=eur("85.68"),
+        balance=eur("15.00"),
+        source="Club",
+        invoices=(PaidInvoice(id="inv-7", amount=eur("19.90")),),
+    )
+    rendered = render_letter(letter)
+    assert rendered.subject == "€85.68 from your former account was credited to Acme"
+    assert (
+        "€85.68 from Club was credited to the account Acme: €70.68 for unused time and €15.00 "
+        "balance." in rendered.text
+    )
+    assert "already paid this invoice:\n- Invoice inv-7: €19.90\n" in rendered.text
+    assert "None of it is paid out to you." in rendered.text
+    balance = letter.model_copy(update={"balance": letter.amount})
+    assert ": its credit balance." in render_letter(balance).text
+    unused = letter.model_copy(update={"balance": None, "invoices": ()})
+    assert ", for unused time." in render_letter(unused).text
+    assert "already paid" not in render_letter(unused).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_name_with_a_full_stop_ends_a_sentence_with_one(language: str) -> None:
+    """TXT-3: "Sp. z o.o." brings its own."""
+    for letter in every_letter(a_reader(language)):
+        named = letter.model_copy(update={"account_name": "Acme Sp. z o.o."})
+        assert "o.o.." not in render_letter(named).text
+        assert "o.o.." not in render_letter(named).html
+
+
+@pytest.mark.parametrize("event", ["transferred", "credit_received"])
 def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     """TXT-2: a credit is not a refund."""
     assert "credited" in lower_case_text(event, "en")
@@ -487,7 +531,10 @@ def test_a_failed_refund_offers_a_choice_and_explains_how_to_make_it() -> None:
 
 @pytest.mark.parametrize(
     ("collection", "used"),
-    [("autopay", "by itself for the next invoice"), ("net_terms", "apply it to an open invoice")],
+    [
+        ("autopay", "applied automatically to the next invoices"),
+        ("net_terms", "apply it to an open invoice"),
+    ],
 )
 def test_a_credit_letter_names_amount_origin_and_use(
     collection: Literal["autopay", "net_terms"], used: str
@@ -713,7 +760,7 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
                 "calendars",
                 "Registration e-mails that have gone out may have to be sent again.",
                 "The account Acme locks 2 settings",
-                "\n- waiting_room: off → on\n- theme: dark → not set\n",
+                "\n- Waiting room: off → on\n- Theme: dark → not set\n",
                 "This could not be moved:\n- your profile\n- your scheduled meetings\n",
                 "The operators of Seatflow know of it",
                 "You sign in as before.",
@@ -727,9 +774,9 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
                 "Kalender",
                 "Registrierungs-E-Mails müssen vielleicht erneut versandt werden.",
                 "Das Konto Acme gibt 2 Einstellungen fest vor",
-                "\n- waiting_room: aus → ein\n- theme: dark → nicht gesetzt\n",
+                "\n- Warteraum: aus → ein\n- Design: dark → nicht gesetzt\n",
                 "Dies konnte nicht übertragen werden:\n- Ihr Profil\n- Ihre geplanten Meetings\n",
-                "Der Betrieb von Seatflow weiß davon",
+                "Das Seatflow-Team weiß davon",
                 "Sie melden sich an wie bisher.",
             ),
         ),
@@ -812,8 +859,8 @@ def test_a_setting_of_any_type_is_shown_on_one_line(value: JsonValue, shown: str
     """TXT-3: settings are JSON values of other systems."""
     change = Change(name="odd\nname", old=value, new=True, locked_by="acme")
     rendered = render_letter(a_move(a_reader(), settings=(change,)))
-    assert f"\n- odd name: {shown} → on\n" in rendered.text
-    assert f"<li>odd name: {escape(shown)} → on</li>" in rendered.html
+    assert f"\n- Odd name: {shown} → on\n" in rendered.text
+    assert f"<li>Odd name: {escape(shown)} → on</li>" in rendered.html
 
 
 @pytest.mark.parametrize(
@@ -889,7 +936,9 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
     assert "- Your parrot.\n" in render_letter(an_invitation(stays=(parrot,))).text
 
 
-@pytest.mark.parametrize(("language", "expected"), [("en", "not asked"), ("de", "nicht gefragt")])
+@pytest.mark.parametrize(
+    ("language", "expected"), [("en", "without being asked"), ("de", "ohne Rückfrage")]
+)
 def test_a_managed_person_reads_that_they_joined_without_accepting(
     language: str, expected: str
 ) -> None:
@@ -936,7 +985,7 @@ def an_order_letter(event: str, number: int = 0) -> str:
     ("event", "number", "expected"),
     [
         ("order_review", 0, "Nothing has been ordered or charged yet"),
-        ("order_confirmed", 0, "3 licenses Large Meeting for 500 participants"),
+        ("order_confirmed", 0, "3 Large Meeting licenses (500 participants)"),
         ("order_renewed", 0, "will be charged for a year"),
         ("order_payment_failed", 0, "as soon as the payment has succeeded"),
         ("order_payment_failed", 1, "go on working"),

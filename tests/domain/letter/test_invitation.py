@@ -294,7 +294,12 @@ def test_an_invitation_letter_lists_what_does_not_move() -> None:
     "state", [state for state in InvitationState if state.final and not state.accepted]
 )
 def test_the_inviter_is_notified_of_every_end_but_a_revocation(state: InvitationState) -> None:
-    """INV-4, INV-6, INV-7, INV-14: revoking is the account's own decision."""
+    """INV-4, INV-6, INV-7, INV-14: the account decides a revocation, the invitee reads of it."""
     letters = letters_of(an_invitation(state, "deliver", "end"))
     readers = [letter.reader for letter in letters]
-    assert readers == ([] if state is InvitationState.REVOKED else [EVE])
+    assert readers == ([JANE] if state is InvitationState.REVOKED else [EVE])
+
+
+def test_an_invitee_without_an_invitation_e_mail_is_not_notified_of_its_revocation() -> None:
+    """INV-7: it may have been revoked before its delivery."""
+    assert letters_of(an_invitation(InvitationState.REVOKED, "revoke")) == ()
