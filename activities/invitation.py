@@ -304,6 +304,7 @@ class InvitationActivities:
             await self.store.parties(invite),
             number=request.reminder.number,
             link=self.links.link(invite.invitation_id, invitation.sent_count),
+            unsubscribe_link=self.links.unsubscribe_link(invite.invitation_id),
         )
         return await send_letter(self.mailer, letter, request.at, due)
 

@@ -20,6 +20,7 @@ from adapters.letter.rendering import Help, RenderedLetter, render_letter
 from adapters.mail_header import address_field, text_field
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, smtp_step
 from domain.letter import Letter
+from domain.letter.reminder import ReminderLetter
 from domain.text import one_line
 
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<boxed>[^<>]+)>|(?P<bare>[^<>]+)")
@@ -141,6 +142,7 @@ class SmtpMailer:
             f"Seatflow-Event: {letter.event}",
             "Auto-Submitted: auto-generated",
             f"Content-Language: {rendered.language}",
+            *_unsubscribe_fields(letter),
         ]
         return "".join(f"{header}\r\n" for header in headers).encode() + _body(rendered)
 
@@ -151,6 +153,16 @@ class SmtpMailer:
         if contact and contact.email.isascii():
             return _address(contact.email, contact.name or "")
         return self.reply_to
+
+
+def _unsubscribe_fields(letter: Letter) -> list[str]:
+    """Return the header fields with which mail programs end reminders with one click (RFC 8058)."""
+    if not isinstance(letter, ReminderLetter) or letter.unsubscribe_link is None:
+        return []
+    return [
+        f"List-Unsubscribe: <{letter.unsubscribe_link}>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+    ]
 
 
 def _address(email: str, name: str = "") -> Address:

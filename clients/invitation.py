@@ -208,6 +208,13 @@ class InvitationClient:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
         return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
 
+    async def unsubscribe(self, link: str) -> None:
+        """End the reminders of an invitation, by the link in a reminder or its token (REM-1).
+
+        The invitation stays as it is; a repetition changes nothing. Raises Refused: `not_found`.
+        """
+        await self.invitations.end_reminders(self.starter.signer.read_unsubscribe(link))
+
     async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
         def accepted_before(ended: StoredInvitation) -> Invitation:
             accepted = _require_accepted(ended)

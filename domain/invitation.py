@@ -248,6 +248,8 @@ class Invitation(Value):
     sent_count: int = 1
     """The number of links created; only the last one is valid (INV-9)."""
     reminders_sent: int = 0
+    reminders_ended: bool = False
+    """True once the invitee has unsubscribed from the reminders; only the store sets it."""
     reminded_by: str | None = None
     """The id of the reminder run that requested the last reminder, if known."""
     link: str | None = None
@@ -319,7 +321,8 @@ class Invitation(Value):
     def remindable_from(self, policy: Policy) -> datetime | None:
         """Return the time from which a reminder may be sent; None when none may be (REM-1)."""
         quiet_since, answerable = self.quiet_since, self.state in REMINDABLE
-        if not answerable or quiet_since is None or self.reminders_sent >= policy.remind_at_most:
+        ended = self.reminders_ended or self.reminders_sent >= policy.remind_at_most
+        if not answerable or quiet_since is None or ended:
             return None
         reminded = (entry.at for entry in reversed(self.journal) if entry.event == "remind")
         last = next(reminded, None)

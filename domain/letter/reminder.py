@@ -23,6 +23,8 @@ class ReminderLetter(BaseLetter):
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
     link: str
+    unsubscribe_link: str | None = None
+    """The link that ends the reminders of this invitation, also with one click (RFC 8058)."""
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
     blockers: tuple[Blocker, ...] = ()
@@ -43,7 +45,13 @@ AnyReminderLetter = ReminderLetter | DigestLetter
 
 
 def reminder_letter(
-    invite: Invite, invitation: Invitation, parties: InvitationParties, *, number: int, link: str
+    invite: Invite,
+    invitation: Invitation,
+    parties: InvitationParties,
+    *,
+    number: int,
+    link: str,
+    unsubscribe_link: str,
 ) -> ReminderLetter:
     """Return the reminder with this number, counted from 1 (REM-1)."""
     return ReminderLetter(
@@ -53,6 +61,7 @@ def reminder_letter(
         contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         link=link,
+        unsubscribe_link=unsubscribe_link,
         expires_at=invitation.expires_at,
         blockers=invitation.blockers,
     )

@@ -26,7 +26,14 @@ from domain.invitation import License
 from domain.letter import Letter
 from domain.letter.base import Contact, Reader
 from domain.letter.invitation import InvitationLetter
-from tests.builders.letter import LANGUAGES, a_reader, a_reminder, an_unblocked, every_letter
+from tests.builders.letter import (
+    LANGUAGES,
+    UNSUBSCRIBE,
+    a_reader,
+    a_reminder,
+    an_unblocked,
+    every_letter,
+)
 from tests.eventually import eventually
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
@@ -229,6 +236,18 @@ async def test_a_letter_names_the_support_contact(server: ScriptedSmtpServer) ->
     [letter] = server.received
     for part in letter.message.iter_parts():
         assert "Help with Seatflow: help@acme.example" in part.get_content()
+
+
+async def test_a_reminder_can_be_ended_with_one_click(server: ScriptedSmtpServer) -> None:
+    """RFC 8058: only reminders, by a link of their own."""
+    await a_mailer(server.url).send(a_letter())
+    await a_mailer(server.url).send(a_reminder(a_reader()))
+    invitation, reminder = server.received
+    assert invitation.message["List-Unsubscribe"] is None
+    assert reminder.message["List-Unsubscribe"] == f"<{UNSUBSCRIBE}>"
+    assert reminder.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    body = reminder.message.get_body(("plain",))
+    assert body and f"Stop reminders about this invitation: {UNSUBSCRIBE}" in body.get_content()
 
 
 async def test_a_letter_has_the_same_message_id_at_each_attempt(
@@ -516,7 +535,8 @@ async def test_every_letter_names_its_event_and_no_name_adds_a_header(
         letter.event for letter in letters
     ]
     for arrived in server.received:
-        assert set(arrived.message.keys()) == HEADERS
+        fields = set(arrived.message.keys()) - {"List-Unsubscribe", "List-Unsubscribe-Post"}
+        assert fields == HEADERS
         assert arrived.message["Content-Language"] == language
         assert arrived.message["Bcc"] is None
         assert arrived.recipients == ("ann@example.com",)

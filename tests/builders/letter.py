@@ -61,6 +61,7 @@ from tests.builders.source_account import blockers_of
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
 LINK = "https://seatflow.example/i/s3cret"
+UNSUBSCRIBE = "https://seatflow.example/unsubscribe/t0ken"
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
 LINKS = (
@@ -229,6 +230,7 @@ def a_reminder(
         account_name="Acme",
         inviter="Eve",
         link=LINK,
+        unsubscribe_link=UNSUBSCRIBE,
         expires_at=expires_at,
         blockers=blockers,
     )
