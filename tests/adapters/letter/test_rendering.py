@@ -151,8 +151,8 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
 @pytest.mark.parametrize(
     ("locale", "time_zone", "shown"),
     [
-        ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 (Mitteleuropäische Sommerzeit)"),
-        ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 (Koordinierte Weltzeit)"),
+        ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 Uhr (MESZ)"),
+        ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 Uhr (UTC)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -325,6 +325,14 @@ def test_the_first_sentence_is_the_preheader() -> None:
 def test_a_reader_without_a_name_is_greeted_without_one() -> None:
     """TXT-3: names are optional."""
     assert render_letter(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
+
+
+def test_new_join_links_are_clickable_only_with_a_known_scheme() -> None:
+    """TRF-5, TXT-3: a link may come from another system."""
+    html = render_letter(a_move(a_reader(), links=LINKS)).html
+    assert '<a class="link" href="https://acme.meet.example/j/m-1"' in html
+    bad = Change(name="m", old=None, new="javascript:alert(1)")
+    assert "href" not in render_letter(a_move(a_reader(), links=(bad,))).html
 
 
 def test_the_inviter_s_note_is_plain_text() -> None:
@@ -558,7 +566,7 @@ def test_a_heads_up_announces_inviter_account_reason_and_date() -> None:
     ):
         assert expected in rendered.text
     assert "https://" not in rendered.text
-    assert "23:30 (Mitteleuropäische" in (
+    assert "23:30 Uhr (MESZ)" in (
         render_letter(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
     )
 
