@@ -30,6 +30,13 @@ LISTED_LINES: Final = 10
 """The subscriptions that an estimate lists; its total has all of them (OPS-7)."""
 
 
+class Hosted(Value):
+    """A meeting or webinar, as its host knows it."""
+
+    topic: OneLine
+    starts_at: AwareDatetime
+
+
 class LeftAccount(Value):
     """The account that the invitee would leave by accepting."""
 
@@ -107,6 +114,8 @@ class InvitationParties(CreditParties):
     """The name of the account that the invitee has left by accepting."""
     changes: Mapping[Item, tuple[Change, ...]] = {}
     """The first changes of each item that has moved (TRF-2, TRF-5)."""
+    hosted: Mapping[str, Hosted] = {}
+    """The meetings and webinars whose links have changed, by id."""
 
 
 class InvitationLetter(BaseLetter):
@@ -180,6 +189,8 @@ class MovedLetter(BaseLetter):
     failed: tuple[Item, ...]
     more_links: int = 0
     """The number of changed links that are not in `links`."""
+    hosted: Mapping[str, Hosted] = {}
+    """The meetings and webinars of `links`, by id; those deleted meanwhile are missing."""
 
 
 class LicensesLeftLetter(BaseLetter):
@@ -488,6 +499,7 @@ def moved_letters(
             contact=parties.inviter.contact,
             links=links,
             more_links=max(changed - len(links), 0),
+            hosted=parties.hosted,
             settings=settings,
             failed=failed,
         )

@@ -3,9 +3,18 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
+from adapters.sql.database.schema import (
+    AccountRow,
+    InvitationRow,
+    MeetingRow,
+    MembershipRow,
+    PersonRow,
+    WebinarRow,
+)
+from adapters.sql.database.transaction import chunked
 from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
@@ -20,6 +29,7 @@ from domain.letter.attention import operator_letters
 from domain.letter.credit import PaidInvoice
 from domain.letter.invitation import (
     LISTED_CHANGES,
+    Hosted,
     InvitationParties,
     LeftAccount,
     invitation_letters,
@@ -47,7 +57,9 @@ async def queue_invitation_letters(
 async def queue_moved_letters(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
     """Queue the letters about the moved data, and the operators' about failed items (TRF-5)."""
     parties = await invitation_parties(session, row.ordered)
-    parties = parties.model_copy(update={"changes": await _changes(session, row)})
+    changes = await _changes(session, row)
+    hosted = await _hosted(session, row.email, changes)
+    parties = parties.model_copy(update={"changes": changes, "hosted": hosted})
     letters: list[Letter] = [
         *moved_letters(row.invitation_id, row.record.manifest, parties),
         *operator_letters(cases_of_move(row.record), parties.account_name),
@@ -145,6 +157,20 @@ async def _changes(session: AsyncSession, row: InvitationRow) -> Mapping[Item, t
         return {}
     found = await changes_of(session, [row.invitation_id], at_most=LISTED_CHANGES)
     return found[row.invitation_id]
+
+
+async def _hosted(
+    session: AsyncSession, host: str, changes: Mapping[Item, tuple[Change, ...]]
+) -> dict[str, Hosted]:
+    """Return the topics and times of the meetings and webinars whose links have changed."""
+    found: dict[str, Hosted] = {}
+    for item, table in ((Item.MEETINGS, MeetingRow), (Item.WEBINARS, WebinarRow)):
+        for some in chunked([change.name for change in changes.get(item, ())]):
+            rows = await session.scalars(
+                select(table).where(table.host == host, table.id.in_(some))
+            )
+            found |= {each.id: Hosted(topic=each.topic, starts_at=each.starts_at) for each in rows}
+    return found
 
 
 async def _credit_entries(session: AsyncSession, invite: Invite) -> list[Transfer]:

@@ -25,6 +25,7 @@ from domain.letter.invitation import (
     DeclinedLetter,
     Estimate,
     EstimatedLine,
+    Hosted,
     LeftAccount,
     SupersededLetter,
     WelcomeLetter,
@@ -37,6 +38,7 @@ from tests.builders.letter import (
     A_MOVE,
     AMOUNT,
     ARRIVES_BETWEEN,
+    AT,
     LANGUAGES,
     LINK,
     LINKS,
@@ -325,6 +327,16 @@ def test_the_first_sentence_is_the_preheader() -> None:
 def test_a_reader_without_a_name_is_greeted_without_one() -> None:
     """TXT-3: names are optional."""
     assert render_letter(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
+
+
+def test_a_new_join_link_has_the_topic_and_time_of_its_meeting() -> None:
+    """TRF-5: the id only when the meeting was deleted meanwhile."""
+    hosted = {"m-1": Hosted(topic="Weekly <b>", starts_at=AT)}
+    rendered = render_letter(a_move(a_reader(), links=LINKS).model_copy(update={"hosted": hosted}))
+    assert "\n- Weekly <b>, Wednesday, July 1, 2026, 9:30" in rendered.text
+    assert "m-1: " not in rendered.text
+    assert "\n- w-1: https://acme.meet.example/j/w-1" in rendered.text
+    assert "<li>Weekly &lt;b&gt;, Wednesday" in rendered.html
 
 
 def test_new_join_links_are_clickable_only_with_a_known_scheme() -> None:
