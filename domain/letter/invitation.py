@@ -156,6 +156,8 @@ class BlockedLetter(BaseLetter):
 
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["blocked"] = "blocked"
+    link: str = ""
+    """The valid link; it is added when the letter is sent."""
     blockers: tuple[Blocker, ...]
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""

@@ -753,10 +753,10 @@ def test_a_reminder_holds_the_link_and_the_deadline() -> None:
     assert "Please answer by" in text
 
 
-def test_a_reminder_while_blocked_lists_remedies_instead_of_the_link() -> None:
-    """REM-1: the link cannot be used before the blockers are cleared."""
+def test_a_reminder_while_blocked_lists_remedies_and_links_to_the_page() -> None:
+    """REM-1: the page checks again whether the blockers are cleared."""
     text = render_letter(a_reminder(a_reader(), all_blockers())).text
-    assert LINK not in text
+    assert f"See what prevents it and check again:\n{LINK}\n" in text
     assert "Your account still has" in text
     assert "is paused" in render_letter(a_reminder(a_reader(), all_blockers(), None)).text
 
