@@ -157,6 +157,15 @@ def test_the_operators_address_is_idn_encoded(monkeypatch: pytest.MonkeyPatch) -
     assert load_settings().operators_mail == "Ops@xn--bcher-kva.example"
 
 
+def test_the_support_contact_is_one_short_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_SUPPORT_CONTACT: it is shown in every letter."""
+    monkeypatch.setenv("SEATFLOW_SUPPORT_CONTACT", " Help desk,\n+49 30 1234 ")
+    assert load_settings().support_contact == "Help desk, +49 30 1234"
+    monkeypatch.setenv("SEATFLOW_SUPPORT_CONTACT", "x" * 201)
+    with pytest.raises(Refused, match="SEATFLOW_SUPPORT_CONTACT: write at most 200 characters"):
+        load_settings()
+
+
 def test_the_secrets_for_stripe_are_required(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
