@@ -268,13 +268,20 @@ class InvitationActivities:
     async def deliver_invitation(self, request: DeliverInvitation) -> InvitationSent:
         """Send the invitation e-mail if it is still due, and record it (INV-4, INV-6)."""
         invite, number = request.invite, request.invitation.sent_count
-        delivered = with_delivery(request.invitation, business_time(request.at), invite.policy)
+        now = business_time(request.at)
+        delivered = with_delivery(request.invitation, now, invite.policy)
+        parties, previewed = await self.store.parties(invite), None
+        if parties.left and parties.left.products:
+            # An estimate: it is not recorded, and binds nobody (QUO-5).
+            found = await self.store.preview(PreviewInvitation(invite=invite, at=now))
+            previewed = found.preview
         letter = invitation_letter(
             invite,
-            await self.store.parties(invite),
+            parties,
             number=number,
             link=self.links.link(invite.invitation_id, number),
             expires_at=delivered.expires_at,
+            previewed=previewed,
         )
         result = await send_letter(
             self.mailer, letter, request.at, self._delivery_due(invite, request.invitation)
@@ -300,6 +307,7 @@ class InvitationActivities:
             await self.store.parties(invite),
             number=request.reminder.number,
             link=self.links.link(invite.invitation_id, invitation.sent_count),
+            unsubscribe_link=self.links.unsubscribe_link(invite.invitation_id),
         )
         return await send_letter(self.mailer, letter, request.at, due)
 

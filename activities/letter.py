@@ -55,6 +55,9 @@ class LinkSource(Protocol):
     def link(self, invitation_id: str, number: int) -> str:
         """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
 
+    def unsubscribe_link(self, invitation_id: str) -> str:
+        """Return the link that ends the reminders of an invitation."""
+
 
 class LetterSent(Value):
     """The result of sending a letter: sent, refused permanently, or no longer due."""

@@ -48,6 +48,7 @@ from domain.invitation import (
     ResendInvitation,
     RevokeInvitation,
     StoredInvitation,
+    checked_note,
 )
 from domain.manifest import Change, Item, failed, failed_items, with_changes
 from domain.model import Value
@@ -90,17 +91,24 @@ class InvitationClient:
     # Start.
 
     async def invite(
-        self, account: str, people: Sequence[Person], by: str, *, heads_up_days: int = 0
+        self,
+        account: str,
+        people: Sequence[Person],
+        by: str,
+        *,
+        heads_up_days: int = 0,
+        note: str | None = None,
     ) -> list[InviteResult]:
         """Invite each person; return a result for each, in the order given, once (INV-2).
 
         With `heads_up_days` a notice is sent now, the invitation itself so many days later
-        (INV-17). Raises Refused when `by` may not invite at all; then nobody is invited.
+        (INV-17). `note` is shown in the invitation e-mails. Raises Refused when `by` may not
+        invite at all, and `invalid_input` for a note that is too long; then nobody is invited.
         """
-        admin = normalized(by)
+        admin, note = normalized(by), checked_note(note)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
         terms = InvitationTerms(
-            account, admin, self.policy, managed_domains, heads_up_days=heads_up_days
+            account, admin, self.policy, managed_domains, heads_up_days=heads_up_days, note=note
         )
         return await self.starter.invite_each(people, terms)
 
@@ -199,6 +207,13 @@ class InvitationClient:
         if signed_in_address is not None and normalized(signed_in_address) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
         return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
+
+    async def unsubscribe(self, link: str) -> None:
+        """End the reminders of an invitation, by the link in a reminder or its token (REM-1).
+
+        The invitation stays as it is; a repetition changes nothing. Raises Refused: `not_found`.
+        """
+        await self.invitations.end_reminders(self.starter.signer.read_unsubscribe(link))
 
     async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
         def accepted_before(ended: StoredInvitation) -> Invitation:

@@ -12,7 +12,7 @@ from domain.attention import AttentionCase, AttentionKind, command
 from domain.journal import JournalEntry
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
-from domain.letter.invitation import UnblockedLetter
+from domain.letter.invitation import BlockedLetter, UnblockedLetter
 from domain.model import Value
 
 DIRECTORY_CHANGED: Final = "directory_changed"
@@ -78,7 +78,7 @@ class QueuedLetter(Value):
 
 def queued_letter(letter: Letter, version: RecordVersion, *, link_number: int = 0) -> QueuedLetter:
     """Return the letter as it waits in the outbox; `version` is the record that it is about."""
-    link_to = version.id if isinstance(letter, UnblockedLetter) else None
+    link_to = version.id if isinstance(letter, BlockedLetter | UnblockedLetter) else None
     to_operators = isinstance(letter, AttentionLetter)
     # A failed move stays on the operators' list when the invitation is completed.
     may_be_settled = to_operators and version.kind is RecordKind.REFUND

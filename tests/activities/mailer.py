@@ -42,6 +42,9 @@ class FakeLinks:
     def link(self, invitation_id: str, number: int) -> str:
         return f"https://seatflow.example/i/{invitation_id}.{number}"
 
+    def unsubscribe_link(self, invitation_id: str) -> str:
+        return f"https://seatflow.example/unsubscribe/{invitation_id}"
+
 
 class FakeLetterQueue:
     """A `LetterQueue` in memory."""

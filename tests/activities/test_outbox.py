@@ -13,7 +13,7 @@ from domain.attention import AttentionCase, AttentionKind
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
 from domain.letter.base import Reader
-from domain.letter.invitation import DeclinedLetter, UnblockedLetter
+from domain.letter.invitation import BlockedLetter, DeclinedLetter, UnblockedLetter
 from domain.outbox import QueuedLetter, RecordKind, RecordVersion, queued_letter
 from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
 from tests.eventually import eventually
@@ -30,6 +30,13 @@ UNBLOCKED = UnblockedLetter(
     id="unblocked.4.run-1",
     reader=Reader(email="jane@example.com"),
     account_name="Acme",
+    expires_at=NOON,
+)
+BLOCKED = BlockedLetter(
+    id="blocked.4.run-1",
+    reader=Reader(email="jane@example.com"),
+    account_name="Acme",
+    blockers=(),
     expires_at=NOON,
 )
 ATTENTION = AttentionLetter(
@@ -73,12 +80,15 @@ async def test_a_letter_that_was_sent_before_is_not_sent_again() -> None:
     assert mailer.sent == []
 
 
-async def test_the_link_is_added_when_the_letter_is_sent() -> None:
+@pytest.mark.parametrize("about", [UNBLOCKED, BLOCKED])
+async def test_the_link_is_added_when_the_letter_is_sent(
+    about: UnblockedLetter | BlockedLetter,
+) -> None:
     """BLK-4, INV-9: links are not stored."""
-    queue, mailer = FakeLetterQueue(queued(UNBLOCKED)), FakeMailer()
-    await send(queue, mailer, UNBLOCKED)
+    queue, mailer = FakeLetterQueue(queued(about)), FakeMailer()
+    await send(queue, mailer, about)
     [letter] = mailer.sent
-    assert isinstance(letter, UnblockedLetter)
+    assert isinstance(letter, UnblockedLetter | BlockedLetter)
     assert letter.link == "https://seatflow.example/i/run-1.2"
 
 
