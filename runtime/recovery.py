@@ -15,6 +15,7 @@ from domain.invitation import StoredInvitation
 from domain.journal import ENGINE
 from domain.outbox import FollowUp
 from runtime.clients import Clients
+from runtime.visibility import on_queue
 
 RESTART_AFTER = timedelta(minutes=1)
 """Time from the close of a workflow to its restart.
@@ -65,7 +66,10 @@ class Recovery:
         """Find the workflows that were closed since the last search, which `row.at` tells."""
         started, client = datetime.now(UTC), await self.clients.connect()
         since = row.at - OVERLAP
-        query = f"{_CLOSED} AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"
+        query = on_queue(
+            self.clients.settings.task_queue,
+            f"{_CLOSED} AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'",
+        )
         closed = [
             execution.id
             async for execution in client.list_workflows(query)
