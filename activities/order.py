@@ -1,26 +1,19 @@
-"""The side effects of an order: quotes, charges, pools, letters (ADD)."""
+"""The side effects of an order: charges and changes of its record (ADD)."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from enum import StrEnum
+from typing import Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
 
-from activities.billing import ChargeRequest, PaymentProvider, ProviderCharge
-from activities.letter import Mailer, send_or_log
+from activities.billing import ChargePending, ChargeRequest, PaymentProvider, ProviderCharge
 from domain.charge import ChargeState
-from domain.letter.order import OrderParties, order_letters
+from domain.error import Refusal, Refused
 from domain.model import Value
 from domain.money import Money
-from domain.order import BuyLicenses, Order, product_name
-
-
-class OpenOrder(Value):
-    """A request to quote the order and write its draft."""
-
-    order: BuyLicenses
-    at: AwareDatetime
+from domain.order import Order, product_name
 
 
 class ChargeOrder(Value):
@@ -31,15 +24,30 @@ class ChargeOrder(Value):
     at: AwareDatetime
 
 
+class ChargeOutcome(StrEnum):
+    """The outcome of a charge."""
+
+    PAID = "paid"
+    DECLINED = "declined"
+    PENDING = "pending"
+    """The provider has not decided it; a bank debit takes days."""
+    ENDED = "ended"
+    """The order has ended with its account, and nothing is left to look up."""
+
+
 class OrderCharged(Value):
     """The result of a charge."""
 
     order: Order
     """The stored record; the workflow then applies `pay` and `activate`, `renew`, or `decline`."""
-    paid: bool
-    """False, without a `failure`, if the order has ended with its account meanwhile."""
+    outcome: ChargeOutcome
     failure: str | None = None
     """The provider's reason of the decline."""
+
+    @property
+    def paid(self) -> bool:
+        """Return whether the invoice is paid."""
+        return self.outcome is ChargeOutcome.PAID
 
 
 class EndTerm(Value):
@@ -47,13 +55,8 @@ class EndTerm(Value):
 
     order: Order
     at: AwareDatetime
-
-
-class TermEnded(Value):
-    """The stored record, and the users who lost a license."""
-
-    order: Order
-    released: tuple[str, ...] = ()
+    unless_assigned: bool = False
+    """True: refuse if licenses are assigned that would be released."""
 
 
 class VoidOrder(Value):
@@ -63,10 +66,9 @@ class VoidOrder(Value):
     at: AwareDatetime
 
 
-class PlanReduction(Value):
-    """A request to plan fewer licenses, or none, from the next term on (ADD-6)."""
+class Reduction(Value):
+    """Fewer licenses, or none, from the next term on (ADD-6)."""
 
-    order: Order
     quantity: int
     """The quantity of the next term.
 
@@ -78,20 +80,21 @@ class PlanReduction(Value):
     """True if any holder may lose their license."""
 
 
+class AmendOrder(Value):
+    """A request to add an event to the stored record, possibly while a payment is undecided."""
+
+    order: Order
+    event: str
+    at: AwareDatetime
+    by: str
+    note: str | None
+    reduction: Reduction | None = None
+
+
 class RecordOrder(Value):
     """A request to write the current record."""
 
     order: Order
-
-
-class NotifyBuyer(Value):
-    """A request to notify the buyer of the state, and holders of their released licenses."""
-
-    kind: Literal["order"] = "order"
-    order: Order
-    released: tuple[str, ...] = ()
-    lapses_at: AwareDatetime | None = None
-    """The end of the review, while the order is in review."""
 
 
 class OrderDue(Value):
@@ -121,20 +124,10 @@ class OrderStore(Protocol):
     the stored record. If the order has ended with its account meanwhile, a step changes nothing.
     """
 
-    async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
-        """Return the draft with its quote; change nothing.
-
-        Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1), `not_found`,
-        `not_authorized`, `target_not_paid` (ADD-2).
-        """
-
-    async def open(self, order: BuyLicenses, at: datetime) -> Order:
-        """Write the draft; on repeat return the stored record. Raises Refused as `quoted`."""
-
     async def keep(self, order: Order) -> Order:
-        """Write `order`, unless the stored record is newer (a longer journal); return the stored.
+        """Write `order` if its journal is longer; return the stored record.
 
-        The invoices of the stored record are kept.
+        The invoices of the stored record are kept, and the letters about the last event are queued.
         """
 
     async def invoice(self, order: Order, at: datetime) -> Order:
@@ -145,39 +138,42 @@ class OrderStore(Protocol):
         """
 
     async def due(self, order: Order) -> OrderDue | None:
-        """Return the open part of the due invoice; None once it is paid."""
+        """Return the open part of the due invoice; None once it is paid.
+
+        While a payment is pending its method is the first. A void invoice has no other method: its
+        payment is looked up and not repeated.
+        """
+
+    async def pending(self, order: Order, due: OrderDue, method: str, at: datetime) -> Order:
+        """Record that the provider has not decided the charge."""
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
         """Book the payment and its effects in one transaction, once per invoice (ADD-5).
 
         The first payment grows the pool. Each payment lists the licenses beside the plan for its
         term and advances the next billing date. Without `payment`, credit has paid the invoice.
+        The payment of a void invoice becomes credit.
         """
 
     async def declined(self, order: Order, at: datetime) -> Order:
         """Record that every payment method has declined, once per try (ADD-4)."""
 
-    async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Reduce the licenses to `quantity_then` or to none; return the users who lost one (ADD-6).
+    async def term_ended(self, order: Order, at: datetime, *, unless_assigned: bool) -> Order:
+        """Reduce the licenses to `quantity_then` or to none (ADD-6).
 
-        If none is left, the open invoice is voided.
+        If none is left, the open invoice is voided. Raises Refused: `assigned_exceeds_quantity`
+        with `holders`, if `unless_assigned` and users would lose their license.
         """
 
     async def void(self, order: Order, at: datetime) -> Order:
         """Void the open invoice; a reversing entry returns the credit reserved for it."""
 
-    async def planned(
-        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
-    ) -> Order:
-        """Return the order with `quantity` licenses from its next term on; change nothing.
+    async def amended(self, request: AmendOrder) -> Order:
+        """Add the event to the stored record, and a reduction's price and releases.
 
-        Its `then`, `quantity_then` and `release` are set. Raises Refused:
-        `assigned_exceeds_quantity` with `holders`, if more licenses would stay assigned after
-        the releases.
+        The letters about the event are queued. Raises Refused: `assigned_exceeds_quantity` with
+        `holders`, if more licenses would stay assigned after the releases than are left.
         """
-
-    async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
-        """Return the people whom the order concerns, as the directory has them now."""
 
 
 @dataclass(frozen=True)
@@ -186,44 +182,56 @@ class OrderActivities:
 
     store: OrderStore
     provider: PaymentProvider
-    mailer: Mailer
-
-    @activity.defn
-    async def open_order(self, request: OpenOrder) -> Order:
-        """Write the draft with its quote."""
-        return await self.store.open(request.order, request.at)
 
     @activity.defn
     async def charge_order(self, request: ChargeOrder) -> OrderCharged:
         """Charge the due invoice, once: credit first, then the methods in order (ADD-4).
 
-        A retry after an unknown outcome sends the same requests: their keys depend on the order
-        in the input, not on the stored one.
+        A retry after an unknown outcome, and the look-up of a pending payment, send the same
+        requests: their keys depend on the order in the input, not on the stored one.
         """
         order, at = request.order, request.at
         stored = await self.store.invoice(order, at)
-        if stored.state.final:
-            return OrderCharged(order=stored, paid=False)
+        if stored.state.final and not order.pending:
+            return OrderCharged(order=stored, outcome=ChargeOutcome.ENDED)
         due = await self.store.due(order)
         if due is None:
-            return OrderCharged(order=stored, paid=True)
+            return OrderCharged(order=stored, outcome=ChargeOutcome.PAID)
         if not due.amount.amount:
-            return OrderCharged(order=await self.store.paid(order, None, at), paid=True)
-        failure: str | None = None
-        for method in due.methods:
-            charge = await self._charge(_charge_request(order, due, method, at))
-            if charge.state is ChargeState.SUCCEEDED:
-                return await self._book(request, due, method, charge)
-            failure = charge.failure
-        declined = await self.store.declined(order, at)
-        return OrderCharged(order=declined, paid=False, failure=failure)
+            paid = await self.store.paid(order, None, at)
+            return OrderCharged(order=paid, outcome=ChargeOutcome.PAID)
+        return await self._charge_methods(request, due, may_charge=not stored.state.final)
 
-    async def _charge(self, request: ChargeRequest) -> ProviderCharge:
-        """Charge once; a retry of the activity first searches for the charge (ADD-5)."""
+    async def _charge_methods(
+        self, request: ChargeOrder, due: OrderDue, *, may_charge: bool
+    ) -> OrderCharged:
+        order, at, failure = request.order, request.at, None
+        for method in due.methods:
+            charge_request = _charge_request(order, due, method, at)
+            try:
+                charge = await self._charge(
+                    charge_request, is_repeated=order.pending is not None, may_charge=may_charge
+                )
+            except ChargePending:
+                pending = await self.store.pending(order, due, method, at)
+                return OrderCharged(order=pending, outcome=ChargeOutcome.PENDING)
+            if charge and charge.state is ChargeState.SUCCEEDED:
+                return await self._book(request, due, method, charge)
+            failure = charge.failure if charge else failure
+        declined = await self.store.declined(order, at)
+        outcome = ChargeOutcome.ENDED if declined.state.final else ChargeOutcome.DECLINED
+        return OrderCharged(order=declined, outcome=outcome, failure=failure)
+
+    async def _charge(
+        self, request: ChargeRequest, *, is_repeated: bool, may_charge: bool
+    ) -> ProviderCharge | None:
+        """Charge once; a repeated request first searches for the charge (ADD-5)."""
         found = None
-        if activity.info().attempt > 1:
+        if is_repeated or activity.info().attempt > 1:
             found = await self.provider.find_charge(request)
-        return found or await self.provider.charge(request)
+        if found is None and may_charge:
+            return await self.provider.charge(request)
+        return found
 
     async def _book(
         self, request: ChargeOrder, due: OrderDue, method: str, charge: ProviderCharge
@@ -231,7 +239,8 @@ class OrderActivities:
         assert charge.provider_id, "a successful charge has an id"
         payment = OrderPayment(method=method, provider_id=charge.provider_id, amount=due.amount)
         stored = await self.store.paid(request.order, payment, request.at)
-        return OrderCharged(order=stored, paid=not stored.state.final)
+        outcome = ChargeOutcome.ENDED if stored.state.final else ChargeOutcome.PAID
+        return OrderCharged(order=stored, outcome=outcome)
 
     @activity.defn
     async def record_order(self, request: RecordOrder) -> Order:
@@ -239,29 +248,27 @@ class OrderActivities:
         return await self.store.keep(request.order)
 
     @activity.defn
-    async def plan_reduction(self, request: PlanReduction) -> Order:
-        """Return the order with the planned quantity, price and releases (ADD-6)."""
-        return await self.store.planned(
-            request.order, request.quantity, request.release, request.release_all_holders
-        )
+    async def amend_order(self, request: AmendOrder) -> Order | Refusal:
+        """Add an event to the stored record; return the stored record."""
+        try:
+            return await self.store.amended(request)
+        except Refused as refused:
+            return Refusal.of(refused)
 
     @activity.defn
-    async def end_term(self, request: EndTerm) -> TermEnded:
+    async def end_term(self, request: EndTerm) -> Order | Refusal:
         """Release the licenses that are no longer paid (ADD-6, ADD-7)."""
-        ended, released = await self.store.term_ended(request.order, request.at)
-        return TermEnded(order=ended, released=released)
+        try:
+            return await self.store.term_ended(
+                request.order, request.at, unless_assigned=request.unless_assigned
+            )
+        except Refused as refused:
+            return Refusal.of(refused)
 
     @activity.defn
     async def void_order(self, request: VoidOrder) -> Order:
         """Void the open invoice."""
         return await self.store.void(request.order, request.at)
-
-    @activity.defn
-    async def notify_buyer(self, request: NotifyBuyer) -> None:
-        """Notify the buyer of the state, and holders of their released licenses (TXT-2)."""
-        parties = await self.store.order_parties(request.order, request.released)
-        for letter in order_letters(request.order, parties, lapses_at=request.lapses_at):
-            await send_or_log(self.mailer, letter)
 
 
 def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pydantic import AwareDatetime, Field
 from temporalio import activity
@@ -17,22 +17,14 @@ from activities.billing import (
     RefundRefused,
     RefundRequest,
 )
-from activities.letter import Mailer, send_or_log
-from domain.attention import cases_of_refund
 from domain.error import Refusal, Refused
-from domain.letter import Letter
-from domain.letter.attention import operator_letters
-from domain.letter.base import Reader
-from domain.letter.refund import RefundParties, refund_letters
 from domain.model import Value
-from domain.money import Money
 from domain.refund import (
     PartReport,
     PartState,
     Refund,
     RefundChange,
     RefundPart,
-    RefundPlan,
     request_key,
 )
 
@@ -91,16 +83,6 @@ class PlanLookups(Value):
     after: AwareDatetime
 
 
-class NotifyPayee(Value):
-    """A request to notify the payee of the state."""
-
-    kind: Literal["refund"] = "refund"
-    plan: RefundPlan
-    refund: Refund
-    decided: Money | None = None
-    """The amount that an operator has just closed or requested again."""
-
-
 class RefundStore(Protocol):
     """The part of the store that a running refund uses."""
 
@@ -108,7 +90,8 @@ class RefundStore(Protocol):
         """Post a transfer for the state of each changed part, once, and write the record.
 
         Succeeded: returned to its method. Converted: credit of the target account; succeeded
-        after that: another entry reverses the credit. Closed: written off. Returns the stored
+        after that: another entry reverses the credit. Closed: written off. Letters about the
+        change, and what else follows it, are queued. Returns the stored
         record, unchanged, if it has later entries.
         Raises Refused, with nothing changed: `currency_mismatch` (the target has another
         currency), `conflict` (the credit to reverse has been used), `invariant_broken` (the
@@ -117,9 +100,6 @@ class RefundStore(Protocol):
 
     async def latest(self, refund_id: str) -> Refund:
         """Return the stored refund. Raises Refused: `not_found`."""
-
-    async def refund_parties(self, plan: RefundPlan) -> RefundParties:
-        """Return the people whom the refund concerns, as the directory has them now."""
 
     async def next_lookups(self, refund_id: str, after: datetime) -> tuple[datetime, ...]:
         """Return the look-ups after `after`, one on each business day of the source account."""
@@ -131,9 +111,6 @@ class RefundActivities:
 
     store: RefundStore
     provider: PaymentProvider
-    mailer: Mailer
-    operators: str | None = None
-    """The operators' address; None: they get no letters."""
 
     @activity.defn
     async def request_refund(self, request: RequestRefund) -> tuple[PartReport, ...]:
@@ -222,29 +199,6 @@ class RefundActivities:
     async def plan_lookups(self, request: PlanLookups) -> tuple[datetime, ...]:
         """Return the next look-ups by today's calendar; history records them."""
         return await self.store.next_lookups(request.refund_id, request.after)
-
-    @activity.defn
-    async def notify_payee(self, request: NotifyPayee) -> None:
-        """Notify the payee of the state, in their language (TXT-2).
-
-        Operators with an address are notified when the refund waits for their decision.
-        """
-        parties = await self.store.refund_parties(request.plan)
-        for letter in self._letters(request, parties):
-            await send_or_log(self.mailer, letter)
-
-    def _letters(self, request: NotifyPayee, parties: RefundParties) -> Iterator[Letter]:
-        if self.operators:
-            cases = cases_of_refund(request.plan, request.refund)
-            for letter in operator_letters(cases, parties.account_name):
-                yield letter.model_copy(update={"reader": Reader(email=self.operators)})
-        yield from refund_letters(
-            request.plan,
-            request.refund,
-            parties,
-            decided=request.decided,
-            operators_know=self.operators is not None,
-        )
 
 
 def _request_of(request: RequestRefund | LookUpRefund, part: RefundPart) -> RefundRequest:

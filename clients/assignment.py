@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import WithStartWorkflowOperation
 from temporalio.common import Priority, TypedSearchAttributes, WorkflowIDConflictPolicy
-from temporalio.service import RPCError
 
-from activities.assignment import NotifyHolders
 from adapters.sql.licenses.assignment import SqlAssignments
 from clients.fairness import fairness_priority
-from clients.workflow_call import START_TIMEOUT, TemporalAccess, temporal_unavailable
+from clients.workflow_call import START_TIMEOUT, TemporalAccess, start_and_report
 from domain.address import normalized
 from domain.assignment import (
     MAX_USERS_PER_REQUEST,
@@ -27,7 +25,6 @@ from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from states.assignment import initial_record
 from workflows.assignment import AssignmentWorkflow, search_attributes
-from workflows.notice import NoticeWorkflow, SendNotice
 
 
 class _StartOptions(TypedDict):
@@ -89,18 +86,16 @@ class AssignmentClient:
 
     async def _start_and_report(self, request: AssignLicenses) -> Assignment:
         """Start the assignment; return it after its first transaction."""
-        client, budget = await self.temporal.connect(), self.temporal.wait_budget()
-        while True:
-            async with budget.attempt(client):
-                return await client.execute_update_with_start_workflow(
-                    AssignmentWorkflow.report,
-                    start_workflow_operation=WithStartWorkflowOperation(
-                        AssignmentWorkflow.run,
-                        StartAssignment(request=request),
-                        **self._start_options(request),
-                    ),
-                )
-            await budget.pause()
+        return await start_and_report(
+            await self.temporal.connect(),
+            self.temporal.wait_budget(),
+            AssignmentWorkflow.report,
+            lambda: WithStartWorkflowOperation(
+                AssignmentWorkflow.run,
+                StartAssignment(request=request),
+                **self._start_options(request),
+            ),
+        )
 
     async def restart(self, request: AssignLicenses) -> None:
         """Restart the assignment's workflow, unless it runs. The store has its progress."""
@@ -136,41 +131,12 @@ class AssignmentClient:
         await self.assignments.authorize(account, admin)
         if not users.valid:
             return users.rows([])
-        # A workflow notifies the holders, so without Temporal nothing is released.
-        client = await self.temporal.connect()
-        holders = await self._holders(account, sku)
+        # Without Temporal a command writes nothing.
+        await self.temporal.connect()
         results = await self.assignments.unassign(
             account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
         )
-        notice = NotifyHolders(
-            notice=uuid.uuid4().hex,
-            account=account,
-            sku=sku,
-            # A user who held none is released as well, and is not notified.
-            results=tuple(each for each in results if _released(each) and each.email in holders),
-            requested_by=admin,
-        )
-        if notice.results:
-            await self._start_notice(client, notice)
         return users.rows(results)
-
-    async def _holders(self, account: str, sku: Sku) -> set[str]:
-        pools = await self.assignments.licenses(account)
-        return {holder for pool in pools if pool.sku is sku for holder in pool.holders}
-
-    async def _start_notice(self, client: Client, notice: NotifyHolders) -> None:
-        try:
-            await client.start_workflow(
-                NoticeWorkflow.run,
-                SendNotice(notification=notice),
-                id=notice.workflow_id,
-                task_queue=self.temporal.task_queue,
-                static_summary=f"{notice.sku} of {notice.account}: {len(notice.results)} released",
-                priority=fairness_priority(notice.account),
-                rpc_timeout=START_TIMEOUT,
-            )
-        except RPCError as failure:
-            raise temporal_unavailable(failure) from failure
 
     # Read.
 
@@ -231,10 +197,6 @@ class _Users:
     def all_refused(self, refused: Refused) -> list[AssignmentResult]:
         """Return a refused row for each user."""
         return [_refused_row(given, refused) for given in self.given.values()]
-
-
-def _released(result: AssignmentResult) -> bool:
-    return result.state is AssignmentState.RELEASED
 
 
 def _refused_row(email: str, refused: Refused) -> AssignmentResult:

@@ -4,13 +4,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 from temporalio.client import (
     Client,
+    WithStartWorkflowOperation,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
@@ -179,6 +180,33 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
     async def _require_outdated(self, record: Record, refused: Refused) -> None:
         if self.outdated is None or not await self.outdated(record, refused):
             raise refused from None
+
+
+async def start_and_report(
+    client: Client,
+    budget: WaitBudget,
+    report: UpdateMethodMultiParam[[AnyWorkflow], Answer],
+    start: Callable[[], WithStartWorkflowOperation[AnyWorkflow, Result]],
+) -> Answer:
+    """Start a workflow unless it runs; return its answer to the update `report`.
+
+    Retries within the wait budget. Raises Unavailable.
+    """
+    while True:
+        operation = start()
+        async with budget.attempt(client):
+            try:
+                return await client.execute_update_with_start_workflow(
+                    report, start_workflow_operation=operation
+                )
+            except WorkflowUpdateFailedError as failed:
+                raise workflow_failed() from failed
+            except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError):
+                # Otherwise asyncio logs on stderr that this failure was never read.
+                with suppress(Exception, asyncio.CancelledError):
+                    await operation.workflow_handle()
+                raise
+        await budget.pause()
 
 
 def no_worker_answer() -> NoWorkerAnswer:

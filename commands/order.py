@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -141,7 +142,7 @@ def list_(context: typer.Context, account: Account) -> None:
     """List the orders of an account, the oldest first."""
     listed = with_clients(context, "Loading", lambda clients: clients.orders.list(account))
     CommandOutput.of(context).print(
-        {"orders": [as_json(order) for order in listed]}, lambda: _render_list(listed)
+        {"orders": [_as_json(order) for order in listed]}, lambda: _render_list(listed)
     )
 
 
@@ -149,7 +150,14 @@ def _call(
     context: typer.Context, progress: str, call: "Callable[[OrderClient], Awaitable[Order]]"
 ) -> None:
     order = with_clients(context, progress, lambda clients: call(clients.orders))
-    CommandOutput.of(context).print(as_json(order), lambda: _render(order))
+    CommandOutput.of(context).print(_as_json(order), lambda: _render(order))
+
+
+def _as_json(order: Order) -> dict[str, JsonValue]:
+    document = as_json(order)
+    # The policy is a matter of the operators' settings.
+    del document["policy"]
+    return document
 
 
 def _render(order: Order) -> RenderableType:
@@ -170,6 +178,7 @@ def _render(order: Order) -> RenderableType:
         ),
         ("paid until", time(order.paid_until)),
         ("next payment attempt", time(order.next_try_at())),
+        ("next look-up", time(order.pending.look_up_at if order.pending else None)),
         ("allowed", ", ".join(order.allowed)),
         ("workflow", order.workflow_id),
     )

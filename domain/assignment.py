@@ -73,6 +73,8 @@ class AssignLicenses(Value):
     """True: all users or none. False: a result for each; users without a license wait (ASG-5)."""
     give_base_license: bool = False
     """True: a basic user first gets a free base license (ASG-1)."""
+    waited: tuple[str, ...] = ()
+    """The users who had to wait, set by the store; the admin is notified when none waits."""
 
     @property
     def workflow_id(self) -> str:
@@ -88,8 +90,6 @@ class Assignment(Value):
     account: str
     sku: Sku
     results: tuple[AssignmentResult, ...]
-    waited: tuple[str, ...] = ()
-    """The users who had to wait; the admin is notified when none of them waits any longer."""
     journal: tuple[JournalEntry, ...] = ()
     allowed: tuple[str, ...] = ()
     """The updates that are accepted now: always none, because only the pool changes it."""
@@ -103,28 +103,10 @@ class Assignment(Value):
         )
 
     @property
-    def settled(self) -> tuple[AssignmentResult, ...]:
-        """Return the results of the users who no longer wait."""
-        return tuple(result for result in self.results if not result.state.open)
-
-    @property
     def counts(self) -> str:
         """Return the number of users in each state, for example `1 waiting, 2 assigned`."""
         found = Counter(result.state for result in self.results)
         return ", ".join(f"{found[state]} {state}" for state in AssignmentState if found[state])
-
-    def assigned_since(self, before: Self) -> tuple[AssignmentResult, ...]:
-        """Return the results of the users who got a license since `before`."""
-        held = {
-            result.email for result in before.results if result.state is AssignmentState.ASSIGNED
-        }
-        return tuple(
-            result
-            for result in self.results
-            if result.state is AssignmentState.ASSIGNED
-            and result.email not in held
-            and not result.held_before
-        )
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return a copy with the journal entry added and the changes applied."""

@@ -38,6 +38,13 @@ PAYMENT_DECLINED = "payment_declined"
 """The note of a decline without a reason, and of an end after the last retry (ADD-4, ADD-7)."""
 ACCOUNT_CLOSED = "account_closed"
 """The note of an order that ended with its account (SRC-2)."""
+PAYMENT_PENDING = "payment_pending"
+"""The note of an order while the provider processes its payment; a bank debit takes days."""
+CANCELLED_AFTER_PAYMENT = "cancelled_after_payment"
+"""The note of an order that was cancelled while its payment was undecided (ADD-6)."""
+
+FIRST_LOOKUP_AFTER = timedelta(minutes=1)
+LONGEST_LOOKUP_INTERVAL = timedelta(hours=6)
 
 
 class OrderState(StrEnum):
@@ -82,8 +89,25 @@ class OrderInvoice(Value):
     at: AwareDatetime
 
 
+class PendingPayment(Value):
+    """A charge that the provider has accepted and not decided yet."""
+
+    invoice: str
+    method: str
+    amount: Money
+    """The part of the invoice that the method pays."""
+    since: AwareDatetime
+    look_up_at: AwareDatetime
+    """The time of the next look-up."""
+
+    def looked_up(self, at: datetime) -> Self:
+        """Return the payment after a look-up; the interval doubles, from a minute to six hours."""
+        interval = min(max(at - self.since, FIRST_LOOKUP_AFTER), LONGEST_LOOKUP_INTERVAL)
+        return self.model_copy(update={"look_up_at": at + interval})
+
+
 class BuyLicenses(Value):
-    """The request that starts an order."""
+    """A purchase as the buyer requests it."""
 
     order_id: str
     account: str
@@ -117,6 +141,8 @@ class Order(Value):
     cycle: Cycle
     portal: Portal
     bought_by: str
+    policy: Policy = Policy()
+    """The policy of its start; a later change does not affect it."""
     quote: OrderQuote
     invoices: tuple[OrderInvoice, ...] = ()
     note: OneLine | None = None
@@ -131,6 +157,8 @@ class Order(Value):
     """The time at which the open payment was first declined; None while none is declined."""
     tries: int = 0
     """The number of declines of the open payment; it also numbers the next try, from 0."""
+    pending: PendingPayment | None = None
+    """The charge that the provider has not decided yet."""
     caller_waits_until: AwareDatetime | None = None
     """The time, by the caller's clock, at which the caller stopped waiting for the result."""
     journal: tuple[JournalEntry, ...] = ()
@@ -141,6 +169,11 @@ class Order(Value):
     def was_paid(self) -> bool:
         """Return whether any payment has succeeded."""
         return self.paid_until is not None
+
+    def has_terms_of(self, request: BuyLicenses) -> bool:
+        """Return whether `request` has the account, buyer and terms of this order."""
+        terms = request.model_dump(exclude={"order_id", "policy", "caller_waits_until"})
+        return self.model_dump(include=set(terms)) == terms
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the order after the transition of `entry`; no other method changes the state."""
@@ -156,6 +189,58 @@ class Order(Value):
         # The order is cancelled and ends with its term; its quantity cannot be reduced further.
         allowed = tuple(update for update in changed.allowed if update != "change_quantity")
         return changed.model_copy(update={"allowed": allowed})
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """Return the end of the review; None in other states (ADD-3)."""
+        if self.state is not OrderState.REVIEW:
+            return None
+        return self.journal[-1].at + self.policy.review_validity
+
+    @property
+    def payment_is_booked(self) -> bool:
+        """Return whether a payment is booked, and its events are not in the journal yet."""
+        unpaid = self.state in {OrderState.PLACED, OrderState.PAYMENT_FAILED}
+        return unpaid and self.was_paid and self.failed_since is None
+
+    @property
+    def is_renewed(self) -> bool:
+        """Return whether the last payment was a renewal."""
+        return sum(invoice.state == "paid" for invoice in self.invoices) > 1
+
+    @property
+    def payment_is_next(self) -> bool:
+        """Return whether the next step is a payment, rather than an end or a reduction."""
+        if self.payment_is_booked:
+            return False
+        # An open invoice is being charged: its result has to be known before the order ends.
+        if self.pending or any(invoice.state == "open" for invoice in self.invoices):
+            return True
+        match self.state:
+            case OrderState.PLACED | OrderState.PAID:
+                return True
+            case OrderState.PAYMENT_FAILED:
+                return self.next_try_at() is not None and self.quantity_then != 0
+            case _:
+                return self.state is OrderState.ACTIVE and self.quantity_then is None
+
+    @property
+    def next_step_at(self) -> datetime | None:
+        """Return the time of the next step.
+
+        None in a state without a waiting time: the step, if any, is due now.
+        """
+        if self.pending:
+            return self.pending.look_up_at
+        match self.state:
+            case OrderState.REVIEW:
+                return self.lapses_at
+            case OrderState.PAYMENT_FAILED:
+                return self.next_try_at()
+            case OrderState.ACTIVE:
+                return self.paid_until
+            case _:
+                return None
 
     def next_try_at(self) -> datetime | None:
         """Return the time of the next retry.
@@ -197,9 +282,8 @@ class PlanTerm(Value):
 class StartOrder(Value):
     """The input of one run."""
 
-    order: BuyLicenses
-    carried: Order
-    """The quoted draft, or the state carried over from the previous run."""
+    order: Order
+    """The stored record, or the one carried over from the previous run."""
 
 
 def billing_day(

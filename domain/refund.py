@@ -177,6 +177,11 @@ class RefundPlan(Value):
         """Return the workflow id: one workflow for each refund (REF-5)."""
         return f"refund/{self.refund_id}"
 
+    @property
+    def watch_workflow_id(self) -> str:
+        """Return the id of the workflow that looks for a late success (REF-4)."""
+        return f"watch/{self.refund_id}"
+
 
 class LateSuccess(Value):
     """A late success of a converted part whose credit is used already (REF-4)."""
@@ -353,6 +358,25 @@ _SMALL_MEMBERS: Final = (
     "allowed",
 )
 """The members of a record, other than lists, that a change carries."""
+
+
+def decided_amount(before: Refund, after: Refund) -> Money | None:
+    """Return the amount that an operator has just closed or requested again, if any (REF-4)."""
+    decided = {
+        part.payment
+        for previous, part in zip(before.parts, after.parts, strict=True)
+        if (part.state is PartState.CLOSED and previous.state is not PartState.CLOSED)
+        or (part.attempt > previous.attempt and not part.state.failed)
+    }
+    return after.total_of(decided) if decided else None
+
+
+def gave_up_open_parts(before: Refund, after: Refund) -> bool:
+    """Return whether an operator has closed parts that may still arrive (REF-4)."""
+    return any(
+        previous.state.open and part.state is PartState.CLOSED
+        for previous, part in zip(before.parts, after.parts, strict=True)
+    )
 
 
 def amount_open(parts: tuple[RefundPart, ...]) -> Money:

@@ -40,7 +40,6 @@ from workflows.assignment import AssignmentWorkflow
 from workflows.batch import BatchWorkflow
 from workflows.invitation import InvitationWorkflow
 from workflows.move import MoveWorkflow
-from workflows.notice import NoticeWorkflow
 from workflows.options import billing_queue, mail_queue
 from workflows.order import OrderWorkflow
 from workflows.refund import RefundWatchWorkflow, RefundWorkflow
@@ -69,7 +68,6 @@ WORKFLOWS = (
     BatchWorkflow,
     InvitationWorkflow,
     MoveWorkflow,
-    NoticeWorkflow,
     RefundWorkflow,
     RefundWatchWorkflow,
     ReminderWorkflow,
@@ -141,9 +139,6 @@ class Activities:
             self.invitations.announce_invitation,
             self.invitations.deliver_invitation,
             self.invitations.remind_invitee,
-            self.refunds.notify_payee,
-            self.orders.notify_buyer,
-            self.assignments.notify_holders,
         ]
 
     def paying(self) -> list[Callable[..., object]]:
@@ -169,9 +164,8 @@ class Activities:
             self.refunds.book_refund,
             self.refunds.read_refund,
             self.refunds.plan_lookups,
-            self.orders.open_order,
             self.orders.record_order,
-            self.orders.plan_reduction,
+            self.orders.amend_order,
             self.orders.end_term,
             self.orders.void_order,
             self.assignments.commit_assignment,
@@ -296,12 +290,14 @@ async def _activities(
         yield Activities(
             invitations=_invitations(clients, mailer, letters),
             moves=MoveActivities(store=store.invitations, services=content),
-            refunds=RefundActivities(
-                store=store.refunds, provider=provider, mailer=mailer, operators=operators
+            refunds=RefundActivities(store=store.refunds, provider=provider),
+            orders=OrderActivities(store=store.orders, provider=provider),
+            assignments=AssignmentActivities(store=store.assignments),
+            reminders=ReminderActivities(
+                store=store.reminders,
+                invitations=InvitationSignals(client),
+                id_key=settings.id_key,
             ),
-            orders=OrderActivities(store=store.orders, provider=provider, mailer=mailer),
-            assignments=AssignmentActivities(store=store.assignments, mailer=mailer),
-            reminders=_reminders(client, settings, store, mailer),
             batches=BatchActivities(store=store.batches, inviter=inviter),
             outbox=OutboxActivities(letters=letters),
         )
@@ -316,19 +312,6 @@ def _invitations(
         links=clients.signer,
         letters=letters,
         sends_at_once=clients.settings.mail_per_second is None,
-    )
-
-
-def _reminders(
-    client: Client, settings: Settings, store: SqlStore, mailer: SmtpMailer
-) -> ReminderActivities:
-    per_second = settings.mail_per_second
-    return ReminderActivities(
-        store=store.reminders,
-        invitations=InvitationSignals(client),
-        mailer=mailer,
-        id_key=settings.id_key,
-        digest_interval=timedelta(seconds=1 / per_second) if per_second else timedelta(),
     )
 
 

@@ -15,6 +15,7 @@ class AssignmentMachine(LifecycleMachine):
 
     A request of many users has the state of its least settled user, so it is `waiting` as long
     as one of them waits (ASG-5). `assigned` lasts until the release, without a running workflow.
+    A cancellation in Temporal is an entry in the journal, and the users still wait (OPS-10).
     """
 
     _ = States.from_enum(
@@ -28,6 +29,7 @@ class AssignmentMachine(LifecycleMachine):
     wait = _.REQUESTED.to(_.WAITING)
     refuse = _.REQUESTED.to(_.REFUSED) | _.WAITING.to(_.REFUSED)
     release = _.ASSIGNED.to(_.RELEASED) | _.WAITING.to(_.RELEASED)
+    cancel_requested = _.REQUESTED.to.itself() | _.WAITING.to.itself()
 
     waits_for = {
         AssignmentState.REQUESTED: "the store to assign what is free",
@@ -39,6 +41,7 @@ class AssignmentMachine(LifecycleMachine):
         "wait": "the store: no license is free",
         "refuse": "the store: a rule refuses it",
         "release": "an admin, or the end of the order",
+        "cancel_requested": "a cancellation in Temporal",
     }
     refusals = {state: ErrorCode.CONFLICT for state in AssignmentState}
 
@@ -62,6 +65,6 @@ def event_leading_to(state: AssignmentState) -> str:
     """Return the event that leads to `state`."""
     return next(
         event
-        for (_, event), target in transitions(AssignmentMachine).items()
-        if target == state.value
+        for (origin, event), target in transitions(AssignmentMachine).items()
+        if target == state.value != origin
     )

@@ -15,6 +15,9 @@ class OrderMachine(LifecycleMachine):
     `cancelled` is for orders that were never paid. A paid order becomes `ended`, and its
     licenses are released, at the end of its term or after the last retry of a declined renewal
     (ADD-6, ADD-7).
+
+    A cancellation while a payment is undecided, and one of a paid order in Temporal, are entries in
+    the journal (OPS-10): the first takes effect when the payment is decided.
     """
 
     _ = States.from_enum(
@@ -37,6 +40,7 @@ class OrderMachine(LifecycleMachine):
     change_quantity = _.ACTIVE.to.itself()
     reduce = _.ACTIVE.to.itself()
     cancel = _.REVIEW.to(_.CANCELLED) | _.PAYMENT_FAILED.to(_.CANCELLED) | _.ACTIVE.to.itself()
+    cancel_requested = _.PLACED.to.itself() | _.ACTIVE.to.itself() | _.PAYMENT_FAILED.to.itself()
     give_up = (
         _.DRAFT.to(_.CANCELLED)
         | _.REVIEW.to(_.CANCELLED)
@@ -46,6 +50,8 @@ class OrderMachine(LifecycleMachine):
     end = _.PAID.to(_.ENDED) | _.ACTIVE.to(_.ENDED) | _.PAYMENT_FAILED.to(_.ENDED)
 
     updates = ("confirm", "cancel", "change_quantity")
+    # Its payment is undecided: cancelling requests `cancel_requested`.
+    other_updates = {"cancel": frozenset({OrderState.PLACED})}
     waits_for = {
         OrderState.DRAFT: "the store to write the draft",
         OrderState.REVIEW: "the buyer to confirm it",
@@ -66,6 +72,7 @@ class OrderMachine(LifecycleMachine):
         "change_quantity": "the buyer",
         "reduce": "the clock",
         "cancel": "the buyer",
+        "cancel_requested": "the buyer during a payment, or a cancellation in Temporal",
         "give_up": "the clock, or the account's end",
         "end": "the clock, the buyer after a declined renewal, or the account's end",
     }
@@ -86,6 +93,7 @@ def initial_record(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) 
         cycle=order.cycle,
         portal=order.portal,
         bought_by=order.bought_by,
+        policy=order.policy,
         quote=quote,
         caller_waits_until=order.caller_waits_until,
         journal=(

@@ -81,6 +81,8 @@ class StripeServer:
     behind: str
     initial_status: str = "succeeded"
     """The status of a new refund."""
+    initial_charge_status: str = "succeeded"
+    """The status of a new payment intent that is not declined."""
     answers: list[Response] = field(default_factory=list)
     """Responses to the next requests, which have no effect."""
     failing: Response | None = None
@@ -91,6 +93,8 @@ class StripeServer:
     """Method and path of each request, in order."""
     charged: list[dict[str, str]] = field(default_factory=list)
     """The fields of each requested charge, in order."""
+    intents: list[str] = field(default_factory=list)
+    """The id of each payment intent that was not declined, in order."""
 
     async def __aenter__(self) -> Self:
         port = free_port()
@@ -211,6 +215,9 @@ class StripeServer:
             intent = await self._localstripe.get(f"/v1/payment_intents/{charge['payment_intent']}")
             error |= {"type": "card_error", "payment_intent": intent.json()}
             return Response(json.dumps({"error": error}), 402, media_type="application/json")
+        if made.is_success:
+            self.intents.append(str(_JSON.validate_json(made.content)["id"]))
+            self.set_status(self.intents[-1], self.initial_charge_status)
         return self._with_statuses(made)
 
     async def _charges_of(self, request: Request) -> Response:

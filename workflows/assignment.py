@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
@@ -17,7 +16,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.assignment import (
         AssignmentActivities,
         CommitAssignment,
-        NotifyHolders,
         ReadAssignment,
     )
     from domain.address import masked
@@ -28,12 +26,12 @@ with workflow.unsafe.imports_passed_through():
         AssignmentState,
         StartAssignment,
     )
-    from domain.error import Refused
-    from domain.journal import ENGINE
+    from domain.error import Refusal, Refused
+    from domain.journal import ENGINE, OPERATOR
     from states.assignment import AssignmentMachine, event_leading_to, initial_record
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_from
-    from workflows.notice import start_notice
+    from workflows.cancellation import uncancelled
+    from workflows.lifecycle import Lifecycle
     from workflows.options import STORE
 
 REFRESH_EVERY = timedelta(days=1)
@@ -41,6 +39,12 @@ REFRESH_EVERY = timedelta(days=1)
 
 REFRESHES_PER_RUN = 100
 """Refreshes before continue-as-new; each takes some ten events."""
+
+MAX_USERS_SHOWN = 10
+"""Waiting users whom Current Details name."""
+
+CANCELLATION_NOTE = "Users wait for licenses, so it continues."
+"""The note of a cancellation in Temporal (OPS-10)."""
 
 _RESULTS = TypeAdapter(tuple[AssignmentResult, ...])
 
@@ -72,6 +76,9 @@ class AssignmentWorkflow:
     @workflow.run
     async def run(self, start: StartAssignment) -> Assignment:
         """Run the request until no user waits; return its final record."""
+        return await uncancelled(self._run(), self._record_cancellation)
+
+    async def _run(self) -> Assignment:
         if self._assignment.state is AssignmentState.REQUESTED:
             await self._assign()
         while self._assignment.state is AssignmentState.WAITING:
@@ -85,20 +92,18 @@ class AssignmentWorkflow:
 
     async def _assign(self) -> None:
         """Assign to all users at once (ASG-5)."""
-        try:
-            stored = await workflow.execute_activity_method(
-                AssignmentActivities.commit_assignment,
-                CommitAssignment(request=self._request, at=workflow.now()),
-                **STORE | ActivityConfig(summary=f"Assign to {len(self._request.emails)} users"),
-            )
-        except ActivityError as failure:
-            refused = _all_refused(self._request, refusal_from(failure))
-            self._apply_results(refused, by=self._request.by)
+        stored = await workflow.execute_activity_method(
+            AssignmentActivities.commit_assignment,
+            CommitAssignment(request=self._request, at=workflow.now()),
+            **STORE | ActivityConfig(summary=f"Assign to {len(self._request.emails)} users"),
+        )
+        if isinstance(stored, Refusal):
+            self._apply_results(_all_refused(self._request, stored), by=self._request.by)
             return
         if stored.state is AssignmentState.RELEASED:
             # A retry after a crash, and the licenses were released in between.
             self._apply_results(_before_release(stored), by=self._request.by)
-        await self._apply_stored(stored, by=self._request.by)
+        self._apply_results(stored.results, by=self._request.by)
 
     async def _wait_for_licenses(self) -> None:
         with suppress(TimeoutError):
@@ -117,53 +122,21 @@ class AssignmentWorkflow:
             ReadAssignment(request=self._request),
             **STORE | ActivityConfig(summary="Read the assignment"),
         )
-        await self._apply_stored(stored, by=ENGINE)
-
-    async def _apply_stored(self, stored: Assignment, *, by: str) -> None:
-        before = self._assignment
-        self._apply_results(stored.results, by=by)
-        await self._notify(before)
+        self._apply_results(stored.results, by=ENGINE)
 
     def _apply_results(self, results: tuple[AssignmentResult, ...], *, by: str) -> None:
         assignment = self._assignment.model_copy(update={"results": results})
-        assignment = assignment.model_copy(update={"waited": _waited(assignment)})
         if assignment.state is not self._assignment.state:
             assignment = self._lifecycle.next_record(
-                event_leading_to(assignment.state),
-                by=by,
-                note=assignment.counts,
-                results=results,
-                waited=assignment.waited,
+                event_leading_to(assignment.state), by=by, note=assignment.counts, results=results
             )
         self._lifecycle.apply(assignment)
 
-    async def _notify(self, before: Assignment) -> None:
-        """Notify users of assigned licenses, and the admin when no user waits any more.
-
-        A user who loses a license is notified by the release.
-        """
-        assigned = self._assignment.assigned_since(before)
-        waiting_ended = before.state is AssignmentState.WAITING and not self._assignment.state.open
-        served = [
-            result
-            for result in self._assignment.results
-            # A user served by another request is notified by that request.
-            if result.email in self._assignment.waited and not result.held_before
-        ]
-        if assigned or (waiting_ended and served):
-            notification = NotifyHolders(
-                # The number of settled users grows with each notice.
-                notice=f"{self._request.request_id}/{len(self._assignment.settled)}",
-                account=self._request.account,
-                sku=self._request.sku,
-                results=assigned,
-                requested_by=self._request.by,
-                waited=tuple(served) if waiting_ended else (),
-            )
-            await start_notice(
-                notification,
-                id=notification.workflow_id,
-                summary=f"{self._request.sku} of {self._request.account}",
+    def _record_cancellation(self) -> None:
+        """Record that a cancellation was requested in Temporal, and continue (OPS-10)."""
+        if self._assignment.state.open:
+            self._lifecycle.apply(
+                self._lifecycle.next_record("cancel_requested", by=OPERATOR, note=CANCELLATION_NOTE)
             )
 
     def _continue_if_long(self) -> None:
@@ -202,12 +175,14 @@ class AssignmentWorkflow:
         return self._assignment
 
 
-def _all_refused(request: AssignLicenses, refused: Refused) -> tuple[AssignmentResult, ...]:
+def _all_refused(request: AssignLicenses, refused: Refusal) -> tuple[AssignmentResult, ...]:
     """Return the refusal of each user; without details all have the same one."""
     if each := refused.details.get("results"):
         return _RESULTS.validate_python(each)
     return tuple(
-        AssignmentResult(email=email, state=AssignmentState.REFUSED, error=refused.as_json())
+        AssignmentResult(
+            email=email, state=AssignmentState.REFUSED, error=refused.as_error().as_json()
+        )
         for email in request.emails
     )
 
@@ -219,15 +194,6 @@ def _before_release(stored: Assignment) -> tuple[AssignmentResult, ...]:
         if result.state is AssignmentState.RELEASED
         else result
         for result in stored.results
-    )
-
-
-def _waited(assignment: Assignment) -> tuple[str, ...]:
-    """Return the users who wait or have waited, in the order requested."""
-    return tuple(
-        result.email
-        for result in assignment.results
-        if result.state is AssignmentState.WAITING or result.email in assignment.waited
     )
 
 
@@ -248,6 +214,22 @@ def facts(request: AssignLicenses, assignment: Assignment) -> Mapping[str, str]:
         "Licenses": f"{request.sku} {request.capacity or ''}".strip(),
         "Users": assignment.counts,
         "Reasons": ", ".join(f"`{code}` ({count})" for code, count in reasons.items()),
+        "Waiting users": _waiting_users(assignment),
         "Mode": "atomic" if request.atomic else "best effort",
         "Requested by": masked(request.by),
     }
+
+
+def _waiting_users(assignment: Assignment) -> str:
+    """Return who waits, for what and since when: all users of a request began at once."""
+    waiting = [each for each in assignment.results if each.state is AssignmentState.WAITING]
+    since = next((entry.at for entry in assignment.journal if entry.event == "wait"), None)
+    if not waiting or since is None:
+        return ""
+    shown = [
+        f"{masked(each.email)} (`{each.error['code']}`)" if each.error else masked(each.email)
+        for each in waiting[:MAX_USERS_SHOWN]
+    ]
+    if hidden := len(waiting) - len(shown):
+        shown.append(f"{hidden} more")
+    return f"{', '.join(shown)}, since {since:%Y-%m-%d %H:%M} UTC"

@@ -140,8 +140,7 @@ class InvitationCompletion:
         for pause in chain(REFUND_RESTARTED_AFTER, repeat(REFUND_RESTARTED_AFTER[-1])):
             if stored and stored.state.finished:
                 return
-            if pause:
-                await workflow.sleep(pause, summary="Check the refund again")
+            await self._wait_for_store(pause)
             stored = await workflow.execute_activity_method(
                 RefundActivities.read_refund,
                 ReadRefund(refund_id=plan.refund_id),
@@ -149,6 +148,17 @@ class InvitationCompletion:
             )
             if not stored.state.finished:
                 stored = await self._refund_result(StartRefund(plan=plan, carried=stored))
+
+    async def _wait_for_store(self, at_most: timedelta) -> None:
+        """Wait until a signal reports that the store has changed."""
+        if at_most:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._lifecycle.store_changed,
+                    timeout=at_most,
+                    timeout_summary="Check the refund again",
+                )
+        self._lifecycle.store_changed = False
 
     async def _refund_result(self, start: StartRefund) -> RefundSummary | None:
         """Return the finished refund; None if it was ended from outside or runs already."""

@@ -27,13 +27,15 @@ with workflow.unsafe.imports_passed_through():
 class InvitationLifecycle(Lifecycle[Invitation]):
     """The machine of one invitation, shared by the workflow and its parts."""
 
-    __slots__ = ("invite", "next_recheck", "refund", "update_lock")
+    __slots__ = ("invite", "next_recheck", "refund", "store_changed", "update_lock")
 
     def __init__(
         self, invite: Invite, invitation: Invitation, refund: RefundPlan | None = None
     ) -> None:
         self.invite = invite
         self.refund = refund
+        # Set by a signal after the acceptance: the refund may have ended.
+        self.store_changed = False
         # Answers are handled one at a time, in the order of arrival (INV-10).
         self.update_lock = asyncio.Lock()
         # Set by the part that rechecks the blockers.

@@ -3,36 +3,36 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
     from statemachine.exceptions import TransitionNotAllowed
 
     from activities.order import (
+        AmendOrder,
         ChargeOrder,
+        ChargeOutcome,
         EndTerm,
-        NotifyBuyer,
-        OpenOrder,
         OrderActivities,
-        PlanReduction,
+        OrderCharged,
         RecordOrder,
+        Reduction,
         VoidOrder,
     )
     from domain.address import masked
-    from domain.error import ErrorCode, Refused
+    from domain.error import ErrorCode, Refused, unless_refused
     from domain.journal import ENGINE, OPERATOR
     from domain.money import Money
     from domain.order import (
+        CANCELLED_AFTER_PAYMENT,
         ENDS_WITH_TERM,
         PAYMENT_DECLINED,
         REDUCED_WITH_TERM,
         REVIEW_LAPSED,
-        BuyLicenses,
         CancelOrder,
         ChangeQuantity,
         ConfirmOrder,
@@ -44,18 +44,27 @@ with workflow.unsafe.imports_passed_through():
     from states.lifecycle import after
     from states.order import OrderMachine, ending_event
     from workflows import search_attribute
-    from workflows.lifecycle import Lifecycle, refusal_from
-    from workflows.notice import start_notice
+    from workflows.cancellation import uncancelled
+    from workflows.lifecycle import Lifecycle
     from workflows.options import STORE, billing
 
-CYCLES_PER_RUN = 12
+PAYMENTS_PER_RUN = 12
 """Payments before continue-as-new: the history stays short for years (ADD-7)."""
+
+CANCELLATION_NOTE = "It is paid, so it continues."
+"""The note of a cancellation in Temporal (OPS-10)."""
+
+NO_LICENSES = Reduction(quantity=0, release_all_holders=True)
+"""The end of an order that was cancelled; its holders were checked then."""
 
 _TIMER_SUMMARIES = {
     OrderState.REVIEW: "End of the review",
     OrderState.ACTIVE: "Next billing date",
     OrderState.PAYMENT_FAILED: "Retry of the declined payment",
 }
+
+_UNATTEMPTED = frozenset({OrderState.DRAFT, OrderState.PLACED, OrderState.PAID})
+"""States before the review and before the first payment attempt."""
 
 
 @workflow.defn(name="AddonPurchase", failure_exception_types=[Refused, TransitionNotAllowed])
@@ -64,18 +73,16 @@ class OrderWorkflow:
 
     @workflow.init
     def __init__(self, start: StartOrder) -> None:
-        """Restore the order carried over from the previous run, or start with the draft."""
-        request = start.order
-        self._request = request
+        """Restore the order from the stored record, or from that of the previous run."""
         self._lifecycle = Lifecycle(
-            OrderMachine,
-            start.carried,
-            search_attributes=lambda order: search_attributes(request, order),
-            facts=facts,
+            OrderMachine, start.order, search_attributes=search_attributes, facts=facts
         )
         self._account_closed = False
-        self._cycles = 0
-        # Events are applied one at a time, in the order of arrival.
+        self._charging = False
+        self._cancellation_requested = False
+        self._payments = 0
+        # Events are applied one at a time, in the order of arrival. Nothing waits for the payment
+        # provider under this lock.
         self._update_lock = asyncio.Lock()
 
     @property
@@ -85,13 +92,13 @@ class OrderWorkflow:
     @workflow.run
     async def run(self, start: StartOrder) -> Order:
         """Run the order to the end of its last term; return its final record."""
-        while not self._order.state.final:
+        return await uncancelled(self._run(), self._cancel_requestedlation)
+
+    async def _run(self) -> Order:
+        while not self._is_done:
             await self._wait_until_due()
-            if self._order.state is OrderState.DRAFT:
-                # A refusal is the answer to the buyer, and ends the order.
-                await self._run_due_step_alone()
-            else:
-                await self._lifecycle.retried(self._run_due_step_alone)
+            await self._lifecycle.retried(self._run_due_step_alone)
+            await self._lifecycle.retried(self._charge_if_due)
             await self._continue_if_long()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._order
@@ -100,14 +107,15 @@ class OrderWorkflow:
 
     async def _wait_until_due(self) -> None:
         """Wait until the next step is due or the order has changed."""
-        order, due_at = self._order, next_step_at(self._request, self._order)
+        order, due_at = self._order, self._order.next_step_at
         if due_at is None:
             return
+        summary = "Look-up of the payment" if order.pending else _TIMER_SUMMARIES.get(order.state)
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._order is not order or self._account_closed,
+                lambda: self._order is not order or self._is_interrupted,
                 timeout=max(due_at - workflow.now(), timedelta()),
-                timeout_summary=_TIMER_SUMMARIES[order.state],
+                timeout_summary=summary,
             )
 
     async def _run_due_step_alone(self) -> None:
@@ -115,74 +123,118 @@ class OrderWorkflow:
             await self._run_due_step()
 
     async def _run_due_step(self) -> None:
-        """Run the due step, if any."""
-        if self._account_closed:
-            await self._apply_account_closure()
-        if self._order.state.final or not self._is_due:
+        """Run the due step, if any, unless it is a payment."""
+        await self._apply_interruption()
+        order = self._order
+        if order.state.final or order.payment_is_next or not self._is_due:
             return
-        match self._order.state:
+        match order.state:
+            case _ if order.payment_is_booked:
+                # The workflow before this one was ended from outside.
+                await self._apply_payment(order)
             case OrderState.DRAFT:
-                await self._open()
+                await self._apply_events("review" if order.portal == "account" else "place")
             case OrderState.REVIEW:
                 await self._apply_events("lapse", note=REVIEW_LAPSED)
-                await self._notify()
-            case OrderState.PAYMENT_FAILED if self._order.next_try_at() is None:
-                await self._end(ending_event(self._order), note=PAYMENT_DECLINED)
-            case OrderState.ACTIVE if self._order.quantity_then == 0:
+            case OrderState.PAYMENT_FAILED:
+                await self._end(ending_event(order), note=PAYMENT_DECLINED)
+            case _ if order.quantity_then == 0:
                 await self._end("end", note=ENDS_WITH_TERM)
-            case OrderState.ACTIVE if self._order.quantity_then is not None:
-                await self._end("reduce")
             case _:
-                await self._charge()
+                await self._end("reduce")
 
     @property
     def _is_due(self) -> bool:
-        due_at = next_step_at(self._request, self._order)
+        due_at = self._order.next_step_at
         return due_at is None or due_at <= workflow.now()
 
-    async def _open(self) -> None:
-        """Write the draft, then start the review or place the order at once (ADD-3)."""
-        try:
-            opened = await workflow.execute_activity_method(
-                OrderActivities.open_order,
-                OpenOrder(order=self._request, at=workflow.now()),
-                **STORE | ActivityConfig(summary=f"Write the draft: {described(self._order)}"),
-            )
-        except ActivityError as failure:
-            raise refusal_from(failure) from None
-        if self._request.portal == "account":
-            await self._apply_events("review", order=opened)
-            await self._notify()
-        else:
-            await self._apply_events("place", order=opened)
+    @property
+    def _is_done(self) -> bool:
+        # Money of a pending payment is found even if the account was closed meanwhile.
+        return self._order.state.final and self._order.pending is None
 
-    async def _charge(self) -> None:
-        """Attempt the due payment: the first one or a renewal (ADD-4, ADD-7)."""
+    @property
+    def _is_undecided(self) -> bool:
+        """True from the attempt of a payment to its result, which may take days."""
+        placed = self._order.state is OrderState.PLACED
+        return placed or self._charging or self._order.pending is not None
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._account_closed or self._cancellation_requested
+
+    async def _charge_if_due(self) -> None:
+        """Attempt the due payment, or look up a pending one (ADD-4, ADD-7)."""
         order = self._order
-        charged = await workflow.execute_activity_method(
+        if not order.payment_is_next or not self._is_due:
+            return
+        self._charging = True
+        self._payments += 1
+        charging = workflow.start_activity_method(
             OrderActivities.charge_order,
             ChargeOrder(order=order, at=workflow.now()),
-            **billing(f"Charge, attempt {order.tries + 1}"),
+            **billing("Look the payment up" if order.pending else f"Attempt {order.tries + 1}"),
         )
-        if charged.paid:
-            events = ("renew",) if order.was_paid else ("pay", "activate")
-            await self._apply_events(*events, order=charged.order)
-            self._cycles += 1
-        else:
-            note = charged.failure or PAYMENT_DECLINED
-            await self._apply_events("decline", order=charged.order, note=note)
-        await self._notify()
+        while not charging.done():
+            await workflow.wait_condition(lambda: charging.done() or self._is_interrupted)
+            async with self._update_lock:
+                await self._apply_interruption()
+        charged = await charging
+        async with self._update_lock:
+            self._charging = False
+            await self._apply_charge(charged)
 
-    async def _end(self, event: str, *, by: str = ENGINE, note: str | None = None) -> None:
-        """End or reduce the order, release its licenses and notify their holders."""
-        order, released = self._order, tuple[str, ...]()
+    async def _apply_charge(self, charged: OrderCharged) -> None:
+        """Apply the result of a payment, then a cancellation that was waiting for it (ADD-6)."""
+        # The store has added the events of the meantime to the record that it has charged.
+        order = max(charged.order, self._order, key=lambda order: len(order.journal))
+        if order.state.final:
+            self._lifecycle.apply(order)
+            return
+        match charged.outcome:
+            case ChargeOutcome.PAID:
+                await self._apply_payment(order)
+            case ChargeOutcome.DECLINED:
+                note = charged.failure or PAYMENT_DECLINED
+                order = after(
+                    OrderMachine, order, "decline", at=workflow.now(), by=ENGINE, note=note
+                )
+                if order.quantity_then == 0:
+                    await self._end(ending_event(order), order=order)
+                else:
+                    await self._write(order.model_copy(update={"note": note}))
+            case _:
+                self._lifecycle.apply(order)
+
+    async def _apply_payment(self, order: Order) -> None:
+        events = ("renew",) if order.is_renewed else ("pay", "activate")
+        await self._apply_events(*events, order=order, note=_note_of_reduction(order))
+        if self._order.quantity_then == 0 and not self._order.state.final:
+            await self._amend("cancel", NO_LICENSES, note=ENDS_WITH_TERM)
+
+    async def _end(
+        self,
+        event: str,
+        *,
+        order: Order | None = None,
+        by: str = ENGINE,
+        note: str | None = None,
+        unless_assigned: bool = False,
+    ) -> None:
+        """End or reduce the order, and release its licenses.
+
+        Raises Refused if `unless_assigned` and users hold them.
+        """
+        order = order or self._order
+        if event != "reduce":
+            order = order.model_copy(update={"quantity_then": None, "release": ()})
         if order.was_paid:
             ended = await workflow.execute_activity_method(
                 OrderActivities.end_term,
-                EndTerm(order=order, at=workflow.now()),
+                EndTerm(order=order, at=workflow.now(), unless_assigned=unless_assigned),
                 **STORE | ActivityConfig(summary=f"End the term of {order.quantity} licenses"),
             )
-            order, released = ended.order, ended.released
+            order = unless_refused(ended)
         elif order.invoices:
             order = await workflow.execute_activity_method(
                 OrderActivities.void_order,
@@ -190,15 +242,46 @@ class OrderWorkflow:
                 **STORE | ActivityConfig(summary="Void the unpaid invoice"),
             )
         await self._apply_events(event, order=order, by=by, note=note)
-        await self._notify(released)
 
-    async def _apply_account_closure(self) -> None:
-        """Apply the end that the store wrote when the account was closed (SRC-2)."""
-        self._account_closed = False
-        before = self._order
-        await self._write(before)
-        if self._order.state is not before.state:
-            await self._notify()
+    async def _cancel(self, *, release_all: bool) -> None:
+        """End the order at once if it is unpaid, else with its term or when its payment is decided.
+
+        Raises Refused if licenses are assigned, unless `release_all`.
+        """
+        order, reduction = self._order, Reduction(quantity=0, release_all_holders=release_all)
+        if order.quantity_then == 0:
+            return
+        if self._is_undecided:
+            await self._amend("cancel_requested", reduction, note=CANCELLED_AFTER_PAYMENT)
+        elif order.state is OrderState.ACTIVE:
+            await self._amend("cancel", reduction, note=ENDS_WITH_TERM)
+        elif order.was_paid:
+            # The term before the declined renewal has ended already.
+            await self._end("end", by=OPERATOR, unless_assigned=not release_all)
+        else:
+            await self._end("cancel", by=OPERATOR)
+
+    async def _apply_interruption(self) -> None:
+        """Apply what has happened outside of the order, also during a payment."""
+        if self._account_closed:
+            # The store wrote the end when the account was closed (SRC-2).
+            self._account_closed = False
+            await self._write(self._order)
+        if self._cancellation_requested:
+            self._cancellation_requested = False
+            await self._apply_cancellation()
+
+    async def _apply_cancellation(self) -> None:
+        """Cancel an unpaid order; a paid one continues, with a journal entry (OPS-10)."""
+        if self._order.state.final:
+            return
+        if self._order.was_paid:
+            await self._amend("cancel_requested", note=CANCELLATION_NOTE)
+        else:
+            await self._cancel(release_all=False)
+
+    def _cancel_requestedlation(self) -> None:
+        self._cancellation_requested = True
 
     async def _apply_events(
         self,
@@ -209,7 +292,7 @@ class OrderWorkflow:
     ) -> None:
         """Write and apply the record after `events`, starting from `order` or the current one."""
         order = order or self._order
-        if len(order.journal) > len(self._order.journal):
+        if order.state.final:
             # The store has ended it together with its account.
             self._lifecycle.apply(order)
             return
@@ -227,28 +310,42 @@ class OrderWorkflow:
         )
         self._lifecycle.apply(stored)
 
-    async def _notify(self, released: tuple[str, ...] = ()) -> None:
-        """Notify the buyer of the state, and holders of released licenses."""
-        in_review = self._order.state is OrderState.REVIEW
-        await start_notice(
-            NotifyBuyer(
+    async def _amend(
+        self, event: str, reduction: Reduction | None = None, *, note: str | None
+    ) -> None:
+        """Add an operator's event to the stored record, which a payment may be changing.
+
+        Raises Refused if more licenses are assigned than the reduction leaves.
+        """
+        amended = await workflow.execute_activity_method(
+            OrderActivities.amend_order,
+            AmendOrder(
                 order=self._order,
-                released=released,
-                lapses_at=next_step_at(self._request, self._order) if in_review else None,
+                event=event,
+                at=workflow.now(),
+                by=OPERATOR,
+                note=note,
+                reduction=reduction,
             ),
-            id=f"notice/{self._request.order_id}/{len(self._order.journal)}",
-            summary=f"Order {self._order.state}: {masked(self._request.bought_by)}",
+            **STORE | ActivityConfig(summary=f"Add to the order: {event}"),
         )
+        self._lifecycle.apply(unless_refused(amended))
 
     async def _continue_if_long(self) -> None:
-        long = self._cycles >= CYCLES_PER_RUN or workflow.info().is_continue_as_new_suggested()
-        if not long or self._order.state.final:
+        long = self._payments >= PAYMENTS_PER_RUN or workflow.info().is_continue_as_new_suggested()
+        if not long or self._is_done or self._order.state in _UNATTEMPTED:
             return
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if not self._account_closed and not self._order.state.final:
-            workflow.continue_as_new(StartOrder(order=self._request, carried=self._order))
+        if not self._is_interrupted and not self._is_done:
+            workflow.continue_as_new(StartOrder(order=self._order))
 
     # Updates
+
+    @workflow.update
+    async def report(self) -> Order:
+        """Return the order once it is in review or its first payment has been attempted."""
+        await self._wait_for_attempt()
+        return self._order
 
     @workflow.update
     async def confirm(self, answer: ConfirmOrder) -> Order:
@@ -258,8 +355,8 @@ class OrderWorkflow:
             await self._run_due_step()
             self._lifecycle.require("confirm")
             await self._apply_events("confirm", by=OPERATOR)
-            await self._run_due_step()
-            return self._order
+        await self._wait_for_attempt()
+        return self._order
 
     @confirm.validator
     def _validate_confirm(self, answer: ConfirmOrder) -> None:
@@ -267,24 +364,15 @@ class OrderWorkflow:
 
     @workflow.update
     async def cancel(self, answer: CancelOrder) -> Order:
-        """End the order: at once if it is unpaid, else at the end of its term (ADD-6)."""
+        """Cancel the order; never wait for the payment provider (ADD-6)."""
         async with self._update_lock:
-            self._lifecycle.require("cancel")
-            order = self._order
-            if order.quantity_then == 0:
-                return order
-            planned = await self._plan_reduction(0, release_all_holders=answer.release_all)
-            if order.state is OrderState.ACTIVE:
-                await self._apply_events("cancel", order=planned, by=OPERATOR, note=ENDS_WITH_TERM)
-                await self._notify()
-            else:
-                # The term before the declined renewal has ended already.
-                await self._end("end" if order.was_paid else "cancel", by=OPERATOR)
+            self._lifecycle.require_allowed("cancel")
+            await self._cancel(release_all=answer.release_all)
             return self._order
 
     @cancel.validator
     def _validate_cancel(self, answer: CancelOrder) -> None:
-        self._lifecycle.require("cancel")
+        self._lifecycle.require_allowed("cancel")
 
     @workflow.update
     async def change_quantity(self, answer: ChangeQuantity) -> Order:
@@ -292,12 +380,10 @@ class OrderWorkflow:
         async with self._update_lock:
             self._lifecycle.require("change_quantity")
             self._require_reduction(answer)
-            planned = await self._plan_reduction(answer.quantity, release=answer.release)
-            fewer = planned.quantity_then is not None
-            await self._apply_events(
+            fewer = answer.quantity < self._order.quantity
+            await self._amend(
                 "change_quantity",
-                order=planned,
-                by=OPERATOR,
+                Reduction(quantity=answer.quantity, release=answer.release),
                 note=REDUCED_WITH_TERM if fewer else None,
             )
             return self._order
@@ -309,6 +395,12 @@ class OrderWorkflow:
 
     # Steps of the updates
 
+    async def _wait_for_attempt(self) -> None:
+        """Wait until the first payment was attempted, or the order waits for something else."""
+        await workflow.wait_condition(
+            lambda: self._order.pending is not None or self._order.state not in _UNATTEMPTED
+        )
+
     def _require_reduction(self, answer: ChangeQuantity) -> None:
         if not 1 <= answer.quantity <= self._order.quantity:
             raise Refused(
@@ -318,29 +410,6 @@ class OrderWorkflow:
             )
         if self._order.quantity_then == 0:
             raise Refused(ErrorCode.CONFLICT, "The order is cancelled and ends with its term.")
-
-    async def _plan_reduction(
-        self, quantity: int, *, release: tuple[str, ...] = (), release_all_holders: bool = False
-    ) -> Order:
-        """Return the order with `quantity` from its next term on.
-
-        Raises Refused if more licenses are assigned than would be left.
-        """
-        if not self._order.was_paid:
-            return self._order
-        try:
-            return await workflow.execute_activity_method(
-                OrderActivities.plan_reduction,
-                PlanReduction(
-                    order=self._order,
-                    quantity=quantity,
-                    release=release,
-                    release_all_holders=release_all_holders,
-                ),
-                **STORE | ActivityConfig(summary=f"Plan a reduction to {quantity} licenses"),
-            )
-        except ActivityError as failure:
-            raise refusal_from(failure) from None
 
     # Signals
 
@@ -357,31 +426,25 @@ class OrderWorkflow:
         return self._order
 
 
-def next_step_at(request: BuyLicenses, order: Order) -> datetime | None:
-    """Return the time of the next step.
-
-    None in a state without a waiting time: the step, if any, is due now.
-    """
-    match order.state:
-        case OrderState.REVIEW:
-            return order.journal[-1].at + request.policy.review_validity
-        case OrderState.PAYMENT_FAILED:
-            return order.next_try_at()
-        case OrderState.ACTIVE:
-            return order.paid_until
-        case _:
+def _note_of_reduction(order: Order) -> str | None:
+    match order.quantity_then:
+        case None:
             return None
+        case 0:
+            return ENDS_WITH_TERM
+        case _:
+            return REDUCED_WITH_TERM
 
 
-def search_attributes(request: BuyLicenses, order: Order) -> TypedSearchAttributes:
+def search_attributes(order: Order) -> TypedSearchAttributes:
     """Return the search attributes of an order; never an amount."""
     attributes = TypedSearchAttributes(
         [
-            SearchAttributePair(search_attribute.ACCOUNT_ID, request.account),
+            SearchAttributePair(search_attribute.ACCOUNT_ID, order.account),
             SearchAttributePair(search_attribute.LIFECYCLE_STATE, order.state.value),
         ]
     )
-    if due_at := next_step_at(request, order):
+    if due_at := order.next_step_at:
         return attributes.updated(SearchAttributePair(search_attribute.DEADLINE, due_at))
     return attributes
 
@@ -393,7 +456,7 @@ def described(order: Order) -> str:
 
 def facts(order: Order) -> Mapping[str, str]:
     """Return the facts that Current Details show, by name."""
-    try_at = order.next_try_at()
+    try_at, pending = order.next_try_at(), order.pending
     return {
         "Licenses": described(order),
         "Bought by": masked(order.bought_by),
@@ -403,6 +466,8 @@ def facts(order: Order) -> Mapping[str, str]:
         "Paid until": f"{order.paid_until:%Y-%m-%d %H:%M} UTC" if order.paid_until else "",
         "Declined payments": str(order.tries) if order.tries else "",
         "Next payment attempt": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
+        "Payment pending since": f"{pending.since:%Y-%m-%d %H:%M} UTC" if pending else "",
+        "Next look-up": f"{pending.look_up_at:%Y-%m-%d %H:%M} UTC" if pending else "",
         "Note": order.note or "",
     }
 

@@ -23,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
         NO_ANSWER,
         BookRefund,
         LookUpRefund,
-        NotifyPayee,
         PlanLookups,
         ReadRefund,
         RefundActivities,
@@ -33,7 +32,6 @@ with workflow.unsafe.imports_passed_through():
     from domain.address import masked
     from domain.error import ErrorCode, Refused, unless_refused
     from domain.journal import ENGINE, OPERATOR
-    from domain.money import Money
     from domain.refund import (
         CloseRefund,
         ConvertRefund,
@@ -56,7 +54,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attribute
     from workflows.cancellation import uncancelled
     from workflows.lifecycle import MAX_NOTE_LENGTH, Lifecycle
-    from workflows.notice import start_notice
     from workflows.options import ANSWER_WITHIN, LOOKUP_WITHIN, STORE, billing
 
 
@@ -270,8 +267,8 @@ class RefundWorkflow:
             return
         await self._look_up(ANSWER_WITHIN)
         async with self._update_lock:
-            if self._is_late and await self._book("fall_due", self._refund):
-                await self._notify()
+            if self._is_late:
+                await self._book("fall_due", self._refund)
 
     async def _continue_if_long(self) -> None:
         if not workflow.info().is_continue_as_new_suggested():
@@ -363,7 +360,7 @@ class RefundWorkflow:
         )
 
     async def _apply(self, reports: Reports, failure: LookupFailure | None) -> None:
-        """Book and apply the provider's status of the parts, and notify of a new state."""
+        """Book and apply the provider's status of the parts."""
         before, event = self._refund, None
         changes: dict[str, object] = {"lookup_failure": failure}
         changed = before.with_reports(reports)
@@ -375,27 +372,19 @@ class RefundWorkflow:
         if changed == before:
             return
         try:
-            booked = await self._book(event, changed)
+            await self._book(event, changed)
         except Refused as refused:
             if refused.code is not ErrorCode.CONFLICT:
                 raise
             await self._record_late_success(changed, refused)
-            return
-        after = self._refund
-        if booked and after.state is not before.state:
-            await self._notify()
-        elif after.state is RefundState.SETTLED and after.returned != before.returned:
-            await self._notify(suffix=f"/{after.returned.amount:f}")
 
     async def _record_late_success(self, changed: Refund, refused: Refused) -> None:
-        """Record a late success whose credit is already used; notify the operators (REF-4)."""
+        """Record a late success whose credit is already used, for the operators (REF-4)."""
         late = LateSuccess(at=workflow.now(), amount=changed.returned_since(self._refund))
         recorded = self._refund.not_reversed
         repeated = recorded and recorded.amount == late.amount
         changes = {"failure": refused.message, "not_reversed": recorded if repeated else late}
         await self._book(None, self._refund.model_copy(update=changes))
-        if not repeated:
-            await self._notify(suffix=f"/late/{late.amount.amount:f}")
 
     async def _book(
         self, event: str | None, changed: Refund, *, by: str = ENGINE, note: str | None = None
@@ -430,14 +419,6 @@ class RefundWorkflow:
         self._lifecycle.apply(kept or refund)
         return kept is None
 
-    async def _notify(self, *, decided: Money | None = None, suffix: str = "") -> None:
-        """Notify the payee of the state."""
-        await start_notice(
-            NotifyPayee(plan=self._plan, refund=self._refund, decided=decided),
-            id=f"notice/{self._plan.refund_id}/{len(self._refund.journal)}{suffix}",
-            summary=f"Refund {self._refund.state}: {masked(self._plan.payee)}",
-        )
-
     # Updates. Each applies the provider's current status first, if it reports it in time.
 
     @workflow.update
@@ -448,7 +429,6 @@ class RefundWorkflow:
             self._lifecycle.require("convert")
             failed = {part.payment for part in self._refund.parts if part.state.failed}
             await self._decide("convert", self._with_state(PartState.CONVERTED, failed))
-            await self._notify()
             return self._refund.summary
 
     @convert.validator
@@ -485,7 +465,6 @@ class RefundWorkflow:
                 given_up |= {part.payment for part in parts if part.state.open}
             changed = self._with_state(PartState.CLOSED, given_up)
             await self._decide("close", changed, note=request.reason)
-            await self._notify(decided=changed.total_of(given_up))
             if unknown:
                 await self._start_watch()
             return self._refund.summary
@@ -538,7 +517,6 @@ class RefundWorkflow:
         self._lookups = ()
         if not answered:
             self._request_task = asyncio.create_task(self._await_request(requesting, reports))
-        await self._notify(decided=self._refund.total_of(accepted))
 
     async def _await_request(self, requesting: asyncio.Task[None], reports: Reports) -> None:
         await requesting
@@ -683,7 +661,7 @@ def start_options(start: StartRefund) -> RefundStartOptions:
 def watch_options(plan: RefundPlan) -> RefundStartOptions:
     """Return the id, the search attributes and the summary of the look-ups of a closed refund."""
     return RefundStartOptions(
-        id=f"watch/{plan.refund_id}",
+        id=plan.watch_workflow_id,
         search_attributes=TypedSearchAttributes(
             [SearchAttributePair(search_attribute.ACCOUNT_ID, plan.target)]
         ),

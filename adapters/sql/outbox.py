@@ -236,10 +236,13 @@ async def signal_invitees(session: AsyncSession, emails: Sequence[str], at: date
             signal_invitation(session, row, at)
 
 
-def signal_invitation(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
+def signal_invitation(
+    session: AsyncSession, row: InvitationRow, at: datetime, *, after: timedelta = timedelta()
+) -> None:
     """Insert a row for the workflow of a changed invitation, possibly one that has ended.
 
-    An invitation that is not bound to a run gets its row when it is bound.
+    The signal is sent when `after` has passed. An invitation that is not bound to a run gets its
+    row when it is bound.
     """
     if row.run_id:
         signal_workflow(
@@ -249,6 +252,7 @@ def signal_invitation(session: AsyncSession, row: InvitationRow, at: datetime) -
             account=row.account_id,
             run_id=row.run_id,
             at=at,
+            after=after,
         )
 
 
@@ -260,6 +264,7 @@ def signal_workflow(
     account: str,
     at: datetime,
     run_id: str = "",
+    after: timedelta = timedelta(),
 ) -> None:
     """Insert a row that signals a workflow; `run_id` is empty for ids that are never reused."""
     session.add(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
@@ -46,6 +46,7 @@ class NextPayment(Value):
 class OrderReviewLetter(BaseLetter):
     """E-mail to the buyer: a review waits for confirmation; nothing is ordered yet (ADD-3)."""
 
+    untrue_after_changes: ClassVar[bool] = True
     event: Literal["order_review"] = "order_review"
     order: OrderedLicenses
     due_now: Money
@@ -76,6 +77,7 @@ class OrderRenewedLetter(BaseLetter):
 class OrderPaymentFailedLetter(BaseLetter):
     """E-mail to the buyer: the payment was declined, with the time of the retry (ADD-4, ADD-7)."""
 
+    untrue_after_changes: ClassVar[bool] = True
     event: Literal["order_payment_failed"] = "order_payment_failed"
     order: OrderedLicenses
     amount: Money
@@ -123,17 +125,12 @@ AnyOrderLetter = (
 )
 
 
-def order_letters(
-    order: Order, parties: OrderParties, *, lapses_at: AwareDatetime | None = None
-) -> Iterator[AnyOrderLetter]:
-    """Yield the e-mails about the last transition, to the buyer and to users who lost a license.
-
-    `lapses_at` is the time at which a waiting review lapses.
-    """
+def order_letters(order: Order, parties: OrderParties) -> Iterator[AnyOrderLetter]:
+    """Yield the e-mails about the last transition, to the buyer and to users who lost a license."""
     letters = _OrderLetters(order, parties)
     match order.journal[-1].event:
-        case "review" if lapses_at:
-            yield letters.review(lapses_at)
+        case "review" if order.lapses_at:
+            yield letters.review(order.lapses_at)
         case "activate":
             yield letters.confirmed()
         case "renew":

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from domain.letter.base import BaseLetter, Reader
 from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
 from domain.money import Money
-from domain.refund import PartState, Refund, RefundPlan
+from domain.refund import PartState, Refund, RefundPlan, decided_amount
 from domain.text import OneLine
 
 
@@ -42,7 +42,7 @@ class RefundOverdueLetter(BaseLetter):
     amount: Money
     arrives_between: tuple[date, date]
     operators_know: bool = False
-    """True if the operators are notified by e-mail."""
+    """True if the operators are notified by e-mail; it is set when the letter is sent."""
 
 
 class RefundFailedLetter(BaseLetter):
@@ -92,26 +92,28 @@ AnyRefundLetter = (
 )
 
 
-def refund_letters(
-    plan: RefundPlan,
-    refund: Refund,
-    parties: RefundParties,
-    *,
-    decided: Money | None = None,
-    operators_know: bool = False,
-) -> Iterator[AnyRefundLetter | AnyCreditLetter]:
-    """Yield the e-mails about the last transition of the refund (TXT-2).
+def is_news(before: Refund, after: Refund) -> bool:
+    """Return whether someone has to be notified of the change."""
+    return (
+        len(after.journal) > len(before.journal)
+        or after.returned != before.returned
+        or (after.not_reversed is not None and after.not_reversed != before.not_reversed)
+    )
 
-    `decided` is the amount that an operator has just closed or retried.
-    """
+
+def refund_letters(
+    plan: RefundPlan, before: Refund, refund: Refund, parties: RefundParties
+) -> Iterator[AnyRefundLetter | AnyCreditLetter]:
+    """Yield the e-mails about the last transition of the refund (TXT-2)."""
     letters, event = _RefundLetters(plan, refund, parties), refund.journal[-1].event
+    decided = decided_amount(before, refund)
     if event in {"submit", "settle", "fall_due", "fail"}:
         yield letters.requested()
     match event:
         case "settle":
             yield letters.settled()
         case "fall_due":
-            yield letters.overdue(operators_know)
+            yield letters.overdue()
         case "fail":
             yield letters.failed()
         case "retry" if decided:
@@ -155,14 +157,13 @@ class _RefundLetters:
             amount=self.refund.returned,
         )
 
-    def overdue(self, operators_know: bool) -> RefundOverdueLetter:
+    def overdue(self) -> RefundOverdueLetter:
         return RefundOverdueLetter(
             id=f"refund_overdue.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
             amount=self.refund.amount_open,
             arrives_between=self.plan.arrives_between,
-            operators_know=operators_know,
         )
 
     def failed(self) -> RefundFailedLetter:

@@ -1,26 +1,19 @@
-"""Tests of the assignment's activities: results and letters (ASG)."""
+"""Tests of the assignment's activities (ASG)."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import TypeAdapter
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.assignment import (
     AssignmentActivities,
     CommitAssignment,
-    NotifyHolders,
     ReadAssignment,
 )
-from activities.letter import Undeliverable
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult, AssignmentState
-from domain.error import ErrorCode, Refused
-from domain.letter.base import Reader
-from domain.letter.license import HolderParties, LicenseServedLetter
+from domain.error import ErrorCode, Refusal, Refused, unless_refused
 from domain.license import Sku
-from tests.activities.mailer import FakeMailer
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 ADMIN, ANN, BOB, CLEO = (f"{name}@acme.example" for name in ("adam", "ann", "bob", "cleo"))
@@ -49,9 +42,8 @@ def a_result(email: str, state: AssignmentState = AssignmentState.ASSIGNED) -> A
 class FakeAssignmentStore:
     """An `AssignmentStore` with a pool; a request is assigned once."""
 
-    def __init__(self, free: int = 2, members: Sequence[str] = (ADMIN, ANN, BOB, CLEO)) -> None:
+    def __init__(self, free: int = 2) -> None:
         self.free = free
-        self.members = members
         self.stored: dict[str, Assignment] = {}
 
     async def assign(self, request: AssignLicenses, at: datetime) -> Assignment:
@@ -84,15 +76,6 @@ class FakeAssignmentStore:
             raise Refused(ErrorCode.NOT_FOUND, "No such request.")
         return self.stored[request_id]
 
-    async def holder_parties(
-        self, account: str, emails: Sequence[str], requested_by: str
-    ) -> HolderParties:
-        return HolderParties(
-            account_name="Acme",
-            holders=tuple(Reader(email=email) for email in emails if email in self.members),
-            requested_by=Reader(email=requested_by) if requested_by in self.members else None,
-        )
-
     def serve(self, request_id: str) -> None:
         """Assign a license to all users who wait, as a purchase does."""
         stored = self.stored[request_id]
@@ -100,21 +83,17 @@ class FakeAssignmentStore:
         self.stored[request_id] = stored.model_copy(update={"results": served})
 
 
-def the_activities(
-    store: FakeAssignmentStore, mailer: FakeMailer | None = None
-) -> AssignmentActivities:
-    return AssignmentActivities(store=store, mailer=mailer or FakeMailer())
-
-
 async def commit(store: FakeAssignmentStore, request: AssignLicenses) -> Assignment:
-    return await ActivityEnvironment().run(
-        the_activities(store).commit_assignment, CommitAssignment(request=request, at=NOW)
+    """Commit the request. Raises Refused if the result is a refusal."""
+    committed: Assignment | Refusal = await ActivityEnvironment().run(
+        AssignmentActivities(store).commit_assignment, CommitAssignment(request=request, at=NOW)
     )
+    return unless_refused(committed)
 
 
 async def read(store: FakeAssignmentStore) -> Assignment:
     return await ActivityEnvironment().run(
-        the_activities(store).read_assignment, ReadAssignment(request=a_request())
+        AssignmentActivities(store).read_assignment, ReadAssignment(request=a_request())
     )
 
 
@@ -166,78 +145,3 @@ async def test_reading_an_unknown_request_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         await read(FakeAssignmentStore())
     assert refused.value.code is ErrorCode.NOT_FOUND
-
-
-async def notify(
-    mailer: FakeMailer,
-    *results: AssignmentResult,
-    waited: tuple[AssignmentResult, ...] = (),
-    store: FakeAssignmentStore | None = None,
-) -> None:
-    request = NotifyHolders(
-        notice="as-1/3",
-        account="acme",
-        sku=Sku.LARGE_MEETING,
-        results=results or tuple(a_result(email) for email in (ANN, BOB, CLEO)),
-        requested_by=ADMIN,
-        waited=waited,
-    )
-    activities = the_activities(store or FakeAssignmentStore(), mailer)
-    await ActivityEnvironment().run(activities.notify_holders, request)
-
-
-async def test_each_user_with_a_new_license_gets_a_letter() -> None:
-    """ASG-3."""
-    mailer = FakeMailer()
-    await notify(mailer)
-    assert mailer.recipients == [ANN, BOB, CLEO]
-    assert set(mailer.events) == {"license_assigned"}
-
-
-async def test_a_user_who_lost_a_license_is_notified_and_one_who_waits_is_not() -> None:
-    """ASG-3."""
-    mailer = FakeMailer()
-    lost = AssignmentResult(email=ANN, state=AssignmentState.RELEASED, capacity=500)
-    await notify(mailer, lost, a_result(BOB, AssignmentState.WAITING))
-    assert (mailer.recipients, mailer.events) == ([ANN], ["license_released"])
-
-
-async def test_the_admin_is_notified_once_no_user_waits() -> None:
-    """ASG-5: of the users who waited, with and without a license."""
-    mailer = FakeMailer()
-    waited = (
-        a_result(BOB),
-        AssignmentResult(email=CLEO, state=AssignmentState.RELEASED),
-    )
-    await notify(mailer, a_result(BOB), waited=waited)
-    assert mailer.recipients == [BOB, ADMIN]
-    letter = mailer.sent[-1]
-    assert isinstance(letter, LicenseServedLetter)
-    assert (letter.served, letter.without) == ((BOB,), (CLEO,))
-
-
-async def test_people_who_have_left_the_account_get_no_letter() -> None:
-    """ASG-3: the directory no longer has them."""
-    mailer = FakeMailer()
-    await notify(mailer, waited=(a_result(ANN),), store=FakeAssignmentStore(members=[BOB]))
-    assert mailer.recipients == [BOB]
-
-
-@pytest.mark.parametrize("refused", [ANN, BOB, CLEO])
-async def test_a_refused_letter_stops_none_of_the_others(refused: str) -> None:
-    """ASG-3: the address does not exist; the activity succeeds."""
-    mailer = FakeMailer(Undeliverable("550 unknown"), to=[refused])
-    await notify(mailer)
-    assert mailer.recipients == [email for email in (ANN, BOB, CLEO) if email != refused]
-
-
-async def test_a_letter_that_was_not_taken_delays_none_of_the_others() -> None:
-    """ASG-3: the next attempt sends only that one."""
-    mailer = FakeMailer(ConnectionError("mailbox full"), to=[ANN])
-    with pytest.raises(ApplicationError) as failure:
-        await notify(mailer)
-    assert failure.value.type == "mail_not_taken"
-    assert mailer.recipients == [BOB, CLEO]
-    mailer.failure = None
-    await notify(mailer)
-    assert mailer.recipients == [BOB, CLEO, ANN]

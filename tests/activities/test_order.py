@@ -1,34 +1,30 @@
-"""Tests of the order's activities: charges, the end of a term, letters (ADD)."""
+"""Tests of the order's activities: charges and changes (ADD)."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.billing import ChargePending
-from activities.letter import Undeliverable
+from activities.billing import ChargeRequest
 from activities.order import (
+    AmendOrder,
     ChargeOrder,
+    ChargeOutcome,
     EndTerm,
-    NotifyBuyer,
-    OpenOrder,
     OrderActivities,
     OrderCharged,
     OrderDue,
     OrderPayment,
     RecordOrder,
+    Reduction,
 )
+from domain.error import ErrorCode, Refusal, Refused
 from domain.journal import ENGINE, JournalEntry
-from domain.letter.base import Reader
-from domain.letter.order import OrderParties
 from domain.license import Sku
 from domain.money import Money
-from domain.order import BuyLicenses, Order, OrderInvoice, OrderQuote, OrderState
-from tests.activities.mailer import FakeMailer
+from domain.order import BuyLicenses, Order, OrderInvoice, OrderQuote, OrderState, PendingPayment
 from tests.activities.provider import FakeProvider
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
@@ -88,16 +84,8 @@ class FakeOrderStore:
         assert self.stored is not None
         return self.stored
 
-    async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
-        return an_order("buy", state=OrderState.DRAFT)
-
-    async def open(self, order: BuyLicenses, at: datetime) -> Order:
-        if self.stored is None:
-            self.stored = await self.quoted(order, at)
-        return self.stored
-
     async def keep(self, order: Order) -> Order:
-        if len(order.journal) >= len(self.order.journal):
+        if len(order.journal) > len(self.order.journal):
             self.stored = order.model_copy(update={"invoices": self.order.invoices})
         return self.order
 
@@ -128,24 +116,26 @@ class FakeOrderStore:
             self._set_invoice("failed")
         return self.order
 
-    async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        return self.order, (ANN, BOB)
+    async def pending(self, order: Order, due: OrderDue, method: str, at: datetime) -> Order:
+        payment = PendingPayment(
+            invoice=due.invoice, method=method, amount=due.amount, since=at, look_up_at=at
+        )
+        self.stored = self.order.model_copy(update={"pending": payment})
+        return self.order
+
+    async def term_ended(self, order: Order, at: datetime, *, unless_assigned: bool) -> Order:
+        if unless_assigned:
+            raise Refused(ErrorCode.ASSIGNED_EXCEEDS_QUANTITY, "Name the users.", holders=[ANN])
+        return self.order
 
     async def void(self, order: Order, at: datetime) -> Order:
         self._set_invoice("void")
         return self.order
 
-    async def planned(
-        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
-    ) -> Order:
-        return order.model_copy(update={"quantity_then": quantity, "release": release})
-
-    async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
-        return OrderParties(
-            account_name="Acme",
-            buyer=Reader(email=order.bought_by),
-            holders=tuple(Reader(email=email) for email in released),
-        )
+    async def amended(self, request: AmendOrder) -> Order:
+        if request.reduction:
+            raise Refused(ErrorCode.ASSIGNED_EXCEEDS_QUANTITY, "Name the users.", holders=[ANN])
+        return request.order
 
     def _set_invoice(self, state: str) -> None:
         invoice = OrderInvoice.model_validate(
@@ -160,7 +150,7 @@ async def charge(
     """Charge the order in the given attempt of the activity."""
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, attempt=attempt)
-    activities = OrderActivities(store=store, provider=provider, mailer=FakeMailer())
+    activities = OrderActivities(store=store, provider=provider)
     return await environment.run(activities.charge_order, ChargeOrder(order=order, at=NOW))
 
 
@@ -172,7 +162,7 @@ async def test_the_first_method_that_accepts_pays_the_invoice() -> None:
     """ADD-4: methods are tried in order; the one behind it is not charged."""
     store, provider = FakeOrderStore("card-1", "card-2", "bank"), FakeProvider({"card-1": "stolen"})
     charged = await charge(store, provider)
-    assert charged == OrderCharged(order=store.order, paid=True)
+    assert charged == OrderCharged(order=store.order, outcome=ChargeOutcome.PAID)
     assert charged_methods(provider) == ["card-1", "card-2"]
     assert store.payments == [OrderPayment(method="card-2", provider_id="ch_2", amount=PRICE)]
     assert store.declined_tries == set()
@@ -240,15 +230,48 @@ async def test_a_retry_without_an_earlier_charge_charges() -> None:
     assert charged_methods(provider) == ["card-1"]
 
 
-async def test_a_charge_without_a_result_is_searched_for_later_and_no_other_method_is_charged() -> (
-    None
-):
-    """ADD-4: a bank debit takes days."""
+async def test_a_charge_without_a_result_is_a_value_and_no_other_method_is_charged() -> None:
+    """ADD-4: a bank debit takes days, and no activity fails meanwhile."""
     store, provider = FakeOrderStore("bank", "card-1"), FakeProvider(pending=["bank"])
-    with pytest.raises(ChargePending):
-        await charge(store, provider, attempt=2)
+    charged = await charge(store, provider, attempt=2)
+    assert charged.outcome is ChargeOutcome.PENDING
+    assert charged.order.pending
+    assert (charged.order.pending.method, charged.order.pending.amount) == ("bank", PRICE)
     assert provider.charge_requests == []
     assert store.payments == []
+
+
+async def test_a_pending_payment_is_looked_up_and_not_repeated() -> None:
+    """ADD-4, ADD-5: the second look-up finds it paid."""
+    store, provider = FakeOrderStore("bank", "card-1"), FakeProvider()
+    await provider.charge(_charge_of_bank())
+    provider.pending = ["bank"]
+    pending = (await charge(store, provider, attempt=2)).order
+    provider.pending = []
+    assert (await charge(store, provider, order=pending)).paid
+    assert len(provider.charge_requests) == 1
+    assert store.payments == [OrderPayment(method="bank", provider_id="ch_1", amount=PRICE)]
+
+
+def _charge_of_bank() -> ChargeRequest:
+    return ChargeRequest(
+        key="or-1/1/0/bank", account="acme", method="bank", amount=PRICE, description="", at=NOW
+    )
+
+
+async def test_a_refused_change_is_a_value() -> None:
+    """ADD-6: a refusal is no failed activity."""
+    activities = the_activities(FakeOrderStore())
+    request = AmendOrder(
+        order=PLACED, event="cancel", at=NOW, by=BUYER, note=None, reduction=Reduction(quantity=0)
+    )
+    amended = await ActivityEnvironment().run(activities.amend_order, request)
+    end = EndTerm(order=PLACED, at=NOW, unless_assigned=True)
+    ended = await ActivityEnvironment().run(activities.end_term, end)
+    for refusal in (amended, ended):
+        assert isinstance(refusal, Refusal)
+        assert refusal.code is ErrorCode.ASSIGNED_EXCEEDS_QUANTITY
+        assert refusal.details == {"holders": [ANN]}
 
 
 async def test_an_invoice_that_credit_covers_charges_no_method() -> None:
@@ -271,7 +294,7 @@ async def test_an_order_that_has_ended_with_its_account_is_not_charged() -> None
     """SRC-2: it is neither paid nor declined."""
     ended = an_order("buy", "place", "end", state=OrderState.ENDED)
     store, provider = FakeOrderStore("card-1", stored=ended), FakeProvider()
-    assert await charge(store, provider) == OrderCharged(order=ended, paid=False)
+    assert await charge(store, provider) == OrderCharged(order=ended, outcome=ChargeOutcome.ENDED)
     assert provider.charge_requests == []
 
 
@@ -285,19 +308,8 @@ async def test_an_order_that_ends_during_its_charge_is_not_paid() -> None:
     assert store.payments == []
 
 
-def the_activities(store: FakeOrderStore, mailer: FakeMailer | None = None) -> OrderActivities:
-    return OrderActivities(store=store, provider=FakeProvider(), mailer=mailer or FakeMailer())
-
-
-async def test_opening_an_order_again_returns_the_first_draft() -> None:
-    """A retry after a crash writes no second draft."""
-    activities = the_activities(FakeOrderStore(stored=None))
-    opened = [
-        await ActivityEnvironment().run(activities.open_order, OpenOrder(order=REQUEST, at=NOW))
-        for _ in range(2)
-    ]
-    assert [order.state for order in opened] == [OrderState.DRAFT] * 2
-    assert opened[0] is opened[1]
+def the_activities(store: FakeOrderStore) -> OrderActivities:
+    return OrderActivities(store=store, provider=FakeProvider())
 
 
 async def test_a_late_record_of_an_order_replaces_no_newer_one() -> None:
@@ -306,49 +318,3 @@ async def test_a_late_record_of_an_order_replaces_no_newer_one() -> None:
     activities = the_activities(FakeOrderStore(stored=newer))
     kept = await ActivityEnvironment().run(activities.record_order, RecordOrder(order=PLACED))
     assert kept == newer
-
-
-ENDED = an_order("buy", "place", "pay", "activate", "end", state=OrderState.ENDED)
-
-
-async def test_the_end_of_a_term_returns_the_users_who_lost_a_license() -> None:
-    """ADD-6."""
-    activities = the_activities(FakeOrderStore(stored=ENDED))
-    ended = await ActivityEnvironment().run(activities.end_term, EndTerm(order=ENDED, at=NOW))
-    assert (ended.order, ended.released) == (ENDED, (ANN, BOB))
-
-
-async def notify(mailer: FakeMailer, released: Sequence[str] = (ANN, BOB)) -> None:
-    activities = the_activities(FakeOrderStore(stored=ENDED), mailer)
-    request = NotifyBuyer(order=ENDED, released=tuple(released))
-    await ActivityEnvironment().run(activities.notify_buyer, request)
-
-
-async def test_the_buyer_and_each_holder_get_their_own_letter() -> None:
-    """ADD-6."""
-    mailer = FakeMailer()
-    await notify(mailer)
-    assert [*zip(mailer.recipients, mailer.events, strict=True)] == [
-        (BUYER, "order_ended"),
-        (ANN, "license_ended"),
-        (BOB, "license_ended"),
-    ]
-
-
-@pytest.mark.parametrize("refused", [BUYER, ANN, BOB])
-async def test_a_refused_letter_stops_none_of_the_others(refused: str) -> None:
-    """ADD-6: the address does not exist; the activity succeeds."""
-    mailer = FakeMailer(Undeliverable("550 unknown"), to=[refused])
-    await notify(mailer)
-    assert mailer.recipients == [email for email in (BUYER, ANN, BOB) if email != refused]
-
-
-async def test_letters_that_were_not_taken_are_sent_by_the_next_attempt() -> None:
-    """ADD-6: each letter is sent once."""
-    mailer = FakeMailer(ConnectionError("down"), to=[ANN])
-    with pytest.raises(ApplicationError) as failure:
-        await notify(mailer)
-    assert (failure.value.type, mailer.recipients) == ("mail_not_taken", [BUYER])
-    mailer.failure = None
-    await notify(mailer)
-    assert mailer.recipients == [BUYER, ANN, BOB]

@@ -5,15 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.billing import ProviderRefund
-from activities.letter import Undeliverable
 from activities.refund import (
     BookRefund,
     LookUpRefund,
-    NotifyPayee,
     PlanLookups,
     ReadRefund,
     RefundActivities,
@@ -22,8 +19,6 @@ from activities.refund import (
 )
 from domain.error import ErrorCode, Refusal, Refused
 from domain.journal import ENGINE, JournalEntry
-from domain.letter.base import Reader
-from domain.letter.refund import RefundParties
 from domain.money import Money
 from domain.refund import (
     PartReport,
@@ -36,7 +31,6 @@ from domain.refund import (
     amount_open,
 )
 from states.refund import initial_record
-from tests.activities.mailer import FakeMailer
 from tests.activities.provider import FakeProvider
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
@@ -109,13 +103,6 @@ class FakeRefundStore:
             raise Refused(ErrorCode.NOT_FOUND, "No such refund.")
         return self.stored
 
-    async def refund_parties(self, plan: RefundPlan) -> RefundParties:
-        return RefundParties(
-            account_name="Acme",
-            payee=Reader(email=plan.payee, name="Jane"),
-            admins=(Reader(email=ADMIN),),
-        )
-
     async def next_lookups(self, refund_id: str, after: datetime) -> tuple[datetime, ...]:
         return (after + DAY, after + 2 * DAY)
 
@@ -123,15 +110,8 @@ class FakeRefundStore:
 def the_activities(
     provider: FakeProvider | None = None,
     store: FakeRefundStore | None = None,
-    mailer: FakeMailer | None = None,
-    operators: str | None = None,
 ) -> RefundActivities:
-    return RefundActivities(
-        store=store or FakeRefundStore(),
-        provider=provider or FakeProvider(),
-        mailer=mailer or FakeMailer(),
-        operators=operators,
-    )
+    return RefundActivities(store=store or FakeRefundStore(), provider=provider or FakeProvider())
 
 
 async def request_all(
@@ -344,67 +324,3 @@ async def test_the_next_look_ups_follow_the_given_time() -> None:
         the_activities().plan_lookups, PlanLookups(refund_id="rf-1", after=NOW)
     )
     assert planned == (NOW + DAY, NOW + 2 * DAY)
-
-
-async def notify(mailer: FakeMailer, refund: Refund, *, operators: str | None = OPERATORS) -> None:
-    await ActivityEnvironment().run(
-        the_activities(mailer=mailer, operators=operators).notify_payee,
-        NotifyPayee(plan=PLAN, refund=refund),
-    )
-
-
-async def test_a_failed_refund_notifies_operators_and_payee() -> None:
-    """REF-4."""
-    mailer = FakeMailer()
-    await notify(mailer, FAILED)
-    assert [*zip(mailer.recipients, mailer.events, strict=True)] == [
-        (OPERATORS, "attention"),
-        (JANE, "refund_requested"),
-        (JANE, "refund_failed"),
-    ]
-
-
-async def test_operators_without_an_address_get_no_letter() -> None:
-    """REF-4: the list of cases has it all the same."""
-    mailer = FakeMailer()
-    await notify(mailer, FAILED, operators=None)
-    assert set(mailer.recipients) == {JANE}
-
-
-async def test_a_conversion_notifies_the_payee_and_the_admins_of_the_account() -> None:
-    """REF-4, CRD-2."""
-    mailer = FakeMailer()
-    await notify(mailer, CONVERTED)
-    assert [*zip(mailer.recipients, mailer.events, strict=True)] == [
-        (JANE, "refund_converted"),
-        (ADMIN, "credit_received"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("refund", "refused", "notified"),
-    [
-        (FAILED, OPERATORS, [JANE, JANE]),
-        (FAILED, JANE, [OPERATORS]),
-        (CONVERTED, JANE, [ADMIN]),
-        (CONVERTED, ADMIN, [JANE]),
-    ],
-)
-async def test_a_refused_letter_stops_none_of_the_others(
-    refund: Refund, refused: str, notified: list[str]
-) -> None:
-    """REF-4: the address does not exist; the activity succeeds."""
-    mailer = FakeMailer(Undeliverable("550 unknown"), to=[refused])
-    await notify(mailer, refund)
-    assert mailer.recipients == notified
-
-
-async def test_letters_that_were_not_taken_are_sent_by_the_next_attempt() -> None:
-    """REF-4: each letter is sent once."""
-    mailer = FakeMailer(ConnectionError("down"), to=[ADMIN])
-    with pytest.raises(ApplicationError) as failure:
-        await notify(mailer, CONVERTED)
-    assert (failure.value.type, mailer.recipients) == ("mail_not_taken", [JANE])
-    mailer.failure = None
-    await notify(mailer, CONVERTED)
-    assert mailer.recipients == [JANE, ADMIN]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.invitation import (
@@ -12,9 +13,12 @@ from activities.invitation import (
     KeptInvitation,
     PreviewInvitation,
 )
+from adapters.sql.database.schema import OutboxRow
+from adapters.sql.database.transaction import reading
 from adapters.sql.store import SqlStore
 from domain.account import Account
 from domain.invitation import Choice, Invitation, Invite, License
+from domain.letter import Letter
 from domain.outbox import FollowUp, FollowUpKind
 from domain.quote import RecordedQuote
 from states.invitation import InvitationMachine, initial_record
@@ -107,6 +111,20 @@ class StoreScenario:
         for row in rows:
             await self.store.outbox.done(row)
         return [row for row in rows if row.kind is FollowUpKind.SIGNAL]
+
+    async def take_letters(self) -> list[tuple[str, str]]:
+        """Return recipient and event of the letters queued since the last call; drop them."""
+        rows = await self.store.outbox.lease(1000, timedelta(minutes=1))
+        for row in rows:
+            await self.store.outbox.done(row)
+        letters = [row.letter.letter for row in rows if row.letter]
+        return sorted((letter.reader.email, letter.event) for letter in letters)
+
+    async def queued_letters(self) -> list[Letter]:
+        """Return the letters that wait to be sent, the oldest first."""
+        async with reading(self.engine) as session:
+            rows = await session.scalars(select(OutboxRow).order_by(OutboxRow.number))
+            return [row.letter.letter for row in rows if row.letter]
 
     async def account(self, name: str) -> Account:
         [found] = (await self.store.directory.export(name)).accounts

@@ -8,12 +8,11 @@ from uuid import uuid4
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.letter import StillDue
-from activities.order import ChargeOrder, OrderActivities, OrderCharged
+from activities.order import AmendOrder, ChargeOrder, OrderActivities, OrderCharged, Reduction
 from adapters.provider import LedgerProvider
 from domain.assignment import AssignLicenses
 from domain.journal import ENGINE, OPERATOR
-from domain.letter import Letter
+from domain.letter.order import LicenseEndedLetter
 from domain.license import Sku
 from domain.order import BuyLicenses, Order
 from states.lifecycle import after
@@ -24,11 +23,6 @@ from tests.builders.invitation import StoreScenario
 DAY = timedelta(days=1)
 BUYER = "bo@firm.example"
 STAFF = ("ann@firm.example", "ben@firm.example", "cat@firm.example")
-
-
-class _RefusingMailer:
-    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
-        raise AssertionError("no letter is expected")
 
 
 def an_order(**more: Any) -> BuyLicenses:
@@ -64,7 +58,7 @@ class OrderScenario:
     @property
     def activities(self) -> OrderActivities:
         provider = LedgerProvider(self.scenario.engine, 4, self.faults)
-        return OrderActivities(self.scenario.store.orders, provider, _RefusingMailer())
+        return OrderActivities(self.scenario.store.orders, provider)
 
     async def place(self, order: BuyLicenses | None = None, at: datetime = NOON) -> Order:
         opened = await self.scenario.store.orders.open(order or an_order(), at)
@@ -104,10 +98,25 @@ class OrderScenario:
         self, order: Order, quantity: int, release: Sequence[str] = (), *, everybody: bool = False
     ) -> Order:
         """Plan a smaller quantity, or with 0 a cancellation, for the end of the term."""
-        planned = await self.scenario.store.orders.planned(
-            order, quantity, tuple(release), everybody
+        request = AmendOrder(
+            order=order,
+            event="change_quantity" if quantity else "cancel",
+            at=NOON,
+            by=OPERATOR,
+            note=None,
+            reduction=Reduction(
+                quantity=quantity, release=tuple(release), release_all_holders=everybody
+            ),
         )
-        return await self.apply_events(planned, "change_quantity" if quantity else "cancel")
+        return await self.scenario.store.orders.amended(request)
+
+    async def released(self) -> list[str]:
+        """Return the users who are notified that their license ended with an order."""
+        return [
+            letter.reader.email
+            for letter in await self.scenario.queued_letters()
+            if isinstance(letter, LicenseEndedLetter)
+        ]
 
     async def assign(self, *emails: str) -> None:
         """Assign free Large Meeting 500 licenses to these users."""

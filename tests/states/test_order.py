@@ -33,7 +33,7 @@ def an_order(state: OrderState) -> Order:
     [
         ("draft", ()),
         ("review", ("confirm", "cancel")),
-        ("placed", ()),
+        ("placed", ("cancel",)),
         ("active", ("cancel", "change_quantity")),
         ("payment_failed", ("cancel",)),
         ("cancelled", ()),

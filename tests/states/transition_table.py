@@ -145,6 +145,7 @@ _DURING_THE_TERM = {
     "change_quantity": "active",
     "reduce": "active",
     "cancel": "active",
+    "cancel_requested": "active",
     "end": "ended",
 }
 
@@ -159,7 +160,12 @@ ORDER = TransitionTable(
             "cancel": "cancelled",
             "give_up": "cancelled",
         },
-        "placed": {"pay": "paid", "decline": "payment_failed", "give_up": "cancelled"},
+        "placed": {
+            "pay": "paid",
+            "decline": "payment_failed",
+            "cancel_requested": "placed",
+            "give_up": "cancelled",
+        },
         "paid": {"activate": "active", "end": "ended"},
         "active": _DURING_THE_TERM,
         "payment_failed": {
@@ -167,6 +173,7 @@ ORDER = TransitionTable(
             "renew": "active",
             "decline": "payment_failed",
             "cancel": "cancelled",
+            "cancel_requested": "payment_failed",
             "give_up": "cancelled",
             "end": "ended",
         },
@@ -178,8 +185,18 @@ ASSIGNMENT = TransitionTable(
     AssignmentMachine,
     AssignmentState,
     {
-        "requested": {"assign": "assigned", "wait": "waiting", "refuse": "refused"},
-        "waiting": {"assign": "assigned", "refuse": "refused", "release": "released"},
+        "requested": {
+            "assign": "assigned",
+            "wait": "waiting",
+            "refuse": "refused",
+            "cancel_requested": "requested",
+        },
+        "waiting": {
+            "assign": "assigned",
+            "refuse": "refused",
+            "release": "released",
+            "cancel_requested": "waiting",
+        },
         "assigned": {"release": "released"},
     },
 )

@@ -95,7 +95,11 @@ async def test_an_atomic_request_for_three_users_and_two_licenses_assigns_none(a
     assert "insufficient_licenses" in reasons(results)
     [_, pool] = await acme.licenses.licenses(acme.account)
     assert (pool.assigned, pool.free) == (0, 2)
-    assert (await (await acme.last_request()).result()).state is AssignmentState.REFUSED
+    request = await acme.last_request()
+    assert (await request.result()).state is AssignmentState.REFUSED
+    # A refusal is no failed activity.
+    events = (await request.fetch_history()).events
+    assert not any(event.HasField("activity_task_failed_event_attributes") for event in events)
     assert not acme.mails()
 
 
@@ -198,7 +202,6 @@ async def test_a_long_wait_continues_as_new_and_loses_nothing(
         await eventually(signal, lambda count: count >= 3)
         seen = await until_states(world, "assigned", "assigned", "waiting")
         assert [entry.event for entry in seen.journal] == ["request", "wait"]
-        assert seen.waited == (CLEO,)
         await world.bought(500)
         await until_states(world, "assigned", "assigned", "assigned")
         await world.mailed("license_served", ADMIN)
@@ -231,6 +234,8 @@ async def test_the_ui_shows_no_address(acme: World) -> None:
     details = str(await request.query("__temporal_workflow_metadata"))
     assert "2 waiting, 2 assigned" in details
     assert "`base_license_required` (1)" in details
+    waiting = "c…@acme.example (`insufficient_licenses`), b…@acme.example (`base_license_required`)"
+    assert f"{waiting}, since 20" in details
     shown = f"{details} {await seen.static_summary()} {seen.id}"
     assert not any(email in shown for email in (*LICENSED, BASIC, ADMIN))
 
@@ -310,6 +315,36 @@ async def test_a_request_whose_workflow_was_terminated_is_restarted(
     await acme.mailed("license_assigned", CLEO)
     await acme.mailed("license_served", ADMIN)
     assert len(acme.mails(to=ANN, event="license_assigned")) == 1
+
+
+async def test_a_cancellation_in_temporal_leaves_a_request_whose_users_wait(acme: World) -> None:
+    """OPS-10: it is a journal entry, and the users are served."""
+    await assign(acme, *LICENSED)
+    request = await acme.last_request()
+    await request.cancel()
+    await eventually(
+        lambda: request.query(AssignmentWorkflow.view),
+        lambda assignment: assignment.journal[-1].event == "cancel_requested",
+    )
+    await acme.bought(500)
+    ended = await request.result()
+    assert states(ended.results) == ["assigned"] * 3
+    assert [entry.event for entry in ended.journal] == [
+        "request",
+        "wait",
+        "cancel_requested",
+        "assign",
+    ]
+
+
+async def test_releases_need_no_workflow(world_without_worker: World) -> None:
+    """OPS-1, ASG-7: the letters are rows of the release, and are sent when a worker starts."""
+    world = world_without_worker
+    await licensed_users(world)
+    released = await world.licenses.unassign(world.account, Sku.WORKPLACE, [ANN], ADMIN)
+    assert states(released) == ["released"]
+    async with world.working():
+        await world.mailed("license_released", ANN)
 
 
 async def test_a_refusal_of_the_whole_request_is_an_error(acme: World) -> None:

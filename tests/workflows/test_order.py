@@ -3,19 +3,27 @@
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from clients import order as order_client
+from activities.order import OrderPayment
+from adapters.sql.database.schema import OutboxRow
+from adapters.sql.database.transaction import writing
 from domain.assignment import AssignLicenses
 from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
+from states.lifecycle import after
+from states.order import OrderMachine
+from tests.eventually import eventually
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
-from workflows.order import CYCLES_PER_RUN
+from workflows.order import PAYMENTS_PER_RUN
 
 LONGEST_RUN = 450
 """Upper limit of the events of a run (ADD-7)."""
@@ -243,7 +251,7 @@ async def test_an_invalid_or_unauthorized_order_starts_nothing(world: World) -> 
 async def test_an_unanswered_order_is_not_bought_twice(
     world_without_worker: World,
 ) -> None:
-    """Repeating is safe: the unanswered order was withdrawn."""
+    """Repeating is safe: the same order is placed when a worker starts."""
     world = world_without_worker
     with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
@@ -267,25 +275,18 @@ async def test_an_order_opened_late_is_not_bought_twice(world: World) -> None:
         bought_by=ADMIN,
         caller_waits_until=now,
     )
-    await world.store.orders.open(order, now + timedelta(seconds=1))
-    with pytest.raises(Unavailable):
-        # Its workflow does not continue.
-        await an_order(world.waiting(1))
+    opened = await world.store.orders.open(order, now + timedelta(seconds=1))
+    placed = await an_order(world)
+    assert (placed.order_id, placed.state) == (opened.order_id, OrderState.ACTIVE)
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
 
 
 @pytest.mark.parametrize("opened", [True, False])
 async def test_repeating_an_unanswered_purchase_continues_the_same_order(
-    world_without_worker: World, monkeypatch: pytest.MonkeyPatch, *, opened: bool
+    world_without_worker: World, *, opened: bool
 ) -> None:
-    """Repeating is safe until the first order is paid; after that it is another order."""
+    """Repeating is safe until the first order is reported; after that it is another order."""
     world = world_without_worker
-
-    async def too_late(handle: object) -> bool:
-        return False
-
-    # As if a worker had opened it at the last moment, then died.
-    monkeypatch.setattr(order_client, "_terminate_unstarted", too_late)
     with pytest.raises(Unavailable) as unanswered:
         await an_order(world)
     assert unanswered.value.outcome_unknown
@@ -309,7 +310,7 @@ async def test_a_start_whose_response_is_lost_buys_once(
 ) -> None:
     """Repeating is safe: the start is sent again, and then the order is found."""
     client = world.temporal.client
-    start, started = client.start_workflow, list[object]()
+    start, started = client.execute_update_with_start_workflow, list[object]()
 
     async def start_and_lose_response(*args: object, **kwargs: object) -> object:
         started.append(await start(*args, **kwargs))  # type: ignore[call-overload]
@@ -317,13 +318,13 @@ async def test_a_start_whose_response_is_lost_buys_once(
             raise RPCError("too late", status, b"")
         return started[-1]
 
-    monkeypatch.setattr(client, "start_workflow", start_and_lose_response)
+    monkeypatch.setattr(client, "execute_update_with_start_workflow", start_and_lose_response)
     short_wait = world.waiting(1)
     if for_good:
         with pytest.raises(Unavailable) as unanswered:
             await an_order(short_wait)
         assert unanswered.value.outcome_unknown
-        monkeypatch.setattr(client, "start_workflow", start)
+        monkeypatch.setattr(client, "execute_update_with_start_workflow", start)
         await until_answered(lambda: an_order(short_wait))
     else:
         await an_order(world)
@@ -416,4 +417,160 @@ async def test_an_order_whose_workflow_was_terminated_is_restarted(
 
 def test_a_run_lasts_twelve_monthly_cycles() -> None:
     """ADD-7: a history is bounded."""
-    assert CYCLES_PER_RUN == A_YEAR
+    assert PAYMENTS_PER_RUN == A_YEAR
+
+
+# The view and the actions of operators.
+
+
+async def failed_activities(world: World, workflow_id: str) -> int:
+    history = await world.temporal.client.get_workflow_handle(workflow_id).fetch_history()
+    return sum(event.HasField("activity_task_failed_event_attributes") for event in history.events)
+
+
+async def test_a_refusal_is_no_failed_activity(world: World) -> None:
+    """ADD-6: only a failure is red in the UI."""
+    order = await an_order(world)
+    await assign_to(world, (OWNER, "owner"), (MEMBER, "member"))
+    assert await refusal_of(world.orders.cancel(order.order_id)) == "assigned_exceeds_quantity"
+    change = world.orders.change(order.order_id, 1)
+    assert await refusal_of(change) == "assigned_exceeds_quantity"
+    assert await failed_activities(world, order.workflow_id) == 0
+
+
+async def test_a_refused_purchase_starts_no_workflow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ADD-2: also if the buyer loses the right between the first check and the purchase."""
+
+    async def passes(order: BuyLicenses, at: datetime) -> None:
+        await world.imported(world.account, users=[(OWNER, "owner"), (ADMIN, "member")], licenses=2)
+
+    monkeypatch.setattr(world.store.orders, "quoted", passes)
+    assert await refusal_of(an_order(world)) == "not_authorized"
+    assert await world.orders.list(world.account) == []
+    await an_order_by_owner(world)
+    found = await eventually(lambda: orders_in_temporal(world))
+    assert len(found) == 1
+
+
+async def an_order_by_owner(world: World) -> Order:
+    return await world.orders.buy(
+        world.account, Sku.WORKPLACE, quantity=1, cycle="annual", by=OWNER, portal="account"
+    )
+
+
+async def orders_in_temporal(world: World) -> list[str]:
+    """Return the ids of the account's orders that visibility has."""
+    query = f"WorkflowType = 'AddonPurchase' AND AccountId = '{world.account}'"
+    return [each.id async for each in world.temporal.client.list_workflows(query)]
+
+
+async def test_a_restarted_order_keeps_its_policy_and_its_account(world: World) -> None:
+    """ADD-3: the review lapses as it was promised; a search for the account finds the order."""
+    settings = world.clients.settings
+    policy = settings.policy.model_copy(update={"review_valid_hours": 1})
+    buyer = replace(
+        world,
+        clients=replace(world.clients, settings=settings.model_copy(update={"policy": policy})),
+    )
+    order = await an_order(buyer, portal="account")
+    client = world.temporal.client
+    await client.get_workflow_handle(order.workflow_id).terminate("by hand")
+    await world.recover(order.workflow_id)
+    described = await client.get_workflow_handle(order.workflow_id).describe()
+    assert described.search_attributes["AccountId"] == [world.account]
+    await world.clock.pass_time(order.workflow_id, timedelta(hours=1))
+    lapsed = await world.order_until(order.order_id, OrderState.CANCELLED)
+    assert lapsed.note == "review_lapsed"
+
+
+async def test_a_purchase_whose_command_died_is_placed(world: World) -> None:
+    """OPS-1: the start of its workflow is a row of the draft's transaction."""
+    request = BuyLicenses(
+        order_id=f"or-{uuid.uuid4().hex[:16]}",
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=3,
+        cycle="monthly",
+        bought_by=ADMIN,
+    )
+    await world.store.orders.open(request, datetime.now(UTC))
+    async with writing(world.store.engine) as session:
+        await session.execute(update(OutboxRow).values(due_at=datetime.now(UTC)))
+    await world.order_until(request.order_id, OrderState.ACTIVE)
+
+
+async def test_a_lost_workflow_does_not_charge_a_booked_payment_again(world: World) -> None:
+    """ADD-5: it was ended from outside after the payment was booked, before it was recorded."""
+    now, orders = datetime.now(UTC), world.store.orders
+    request = BuyLicenses(
+        order_id=f"or-{uuid.uuid4().hex[:16]}",
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=3,
+        cycle="monthly",
+        bought_by=ADMIN,
+    )
+    opened = await orders.open(request, now)
+    placed = await orders.keep(after(OrderMachine, opened, "place", at=now, by="seatflow"))
+    await orders.invoice(placed, now)
+    payment = OrderPayment(method="card-1", provider_id="ch_1", amount=placed.quote.due_now)
+    await orders.paid(placed, payment, now)
+    await world.recover(placed.workflow_id)
+    paid = await world.order_until(request.order_id, OrderState.ACTIVE)
+    assert [invoice.state for invoice in paid.invoices] == ["paid"]
+    assert events_of(paid) == ["buy", "place", "pay", "activate"]
+    await world.mailed("order_confirmed", ADMIN)
+    assert await world.audit() == ()
+
+
+async def test_a_cancellation_in_temporal_cancels_an_order_in_review(world: World) -> None:
+    """OPS-10: it is unpaid, so it ends, in the store too."""
+    order = await an_order(world, portal="account")
+    await world.temporal.client.get_workflow_handle(order.workflow_id).cancel()
+    over = await world.order_until(order.order_id, OrderState.CANCELLED)
+    assert (over.journal[-1].event, over.journal[-1].by) == ("cancel", "operator")
+    assert (await world.store.orders.latest(order.order_id)).state is OrderState.CANCELLED
+    await world.mailed("order_cancelled", ADMIN)
+
+
+async def test_a_cancellation_in_temporal_leaves_a_paid_order(world: World) -> None:
+    """OPS-10: it is a journal entry, and the order is renewed."""
+    order = await an_order(world)
+    handle = world.temporal.client.get_workflow_handle(order.workflow_id)
+    await handle.cancel()
+    noted = await eventually(
+        lambda: world.orders.show(order.order_id),
+        until=lambda shown: events_of(shown)[-1] == "cancel_requested",
+    )
+    assert (noted.state, noted.note) == (OrderState.ACTIVE, None)
+    await pass_to_due_time(world, order)
+    await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    described = await handle.describe()
+    assert described.status is WorkflowExecutionStatus.RUNNING
+    assert await world.audit() == ()
+
+
+async def test_no_order_waits_for_a_mail_server(world: World) -> None:
+    """OPS-1, OPS-2: the letter is a row of the payment's transaction."""
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    order = await an_order(world)
+    assert order.state is OrderState.ACTIVE
+    world.smtp.answers.clear()
+    await world.mailed("order_confirmed", ADMIN)
+
+
+async def test_no_letter_announces_a_review_that_has_ended(world: World) -> None:
+    """OPS-2: the mail server was down until the order was cancelled."""
+    world.smtp.answers["MAIL"] = "451 4.3.0 try later"
+    order = await an_order(world, portal="account")
+    await world.orders.cancel(order.order_id)
+    letter_id = f"order_review.{len(order.journal)}.{order.order_id}"
+    assert await world.store.letters.queued(letter_id)
+    world.smtp.answers.clear()
+    await world.mailed("order_cancelled", ADMIN)
+    await eventually(lambda: world.store.letters.queued(letter_id), until=lambda left: left is None)
+    assert world.mails(event="order_review") == []

@@ -510,9 +510,9 @@ async def test_a_late_success_whose_credit_is_used_waits_for_an_operator(
     """REF-4: notified once, and settled when the account has that much credit again."""
     async with world_with_fault("fail") as world:
         failed = await a_failed_refund(world)
+        await world.mailed("attention", OPERATORS)
         await world.refunds.convert(failed.refund_id)
         await world.until(JANE, "completed")
-        await world.mailed("attention", OPERATORS)
         invoice = {"id": "inv-1", "amount_due": "80.00", "due_on": "2026-12-01"}
         await world.imported(world.account, invoices=[invoice])
         async with writing(world.store.engine) as session:

@@ -13,18 +13,19 @@ from adapters.sql.database.schema import (
     AssignmentRow,
     LicensePoolRow,
     MembershipRow,
-    PersonRow,
 )
-from adapters.sql.database.transaction import chunked, reading, writing
+from adapters.sql.database.transaction import reading, writing
 from adapters.sql.licenses.counter import pools_of
+from adapters.sql.licenses.letter import as_result, queue_release_letters, rows_of
 from adapters.sql.licenses.license import meetings_of, remove_license, users_of
 from adapters.sql.licenses.pool import (
+    announce,
     assign_waiting,
     assign_waiting_row,
     end_waiting,
     holders,
     not_a_user_error,
-    signal_licenses_freed,
+    serve_waiting,
     waiting,
 )
 from adapters.sql.membership import require_account, require_admin, require_paid_account
@@ -35,7 +36,6 @@ from domain.assignment import (
     AssignmentState,
 )
 from domain.error import ErrorCode, Refused
-from domain.letter.license import HolderParties
 from domain.license import LicensePool, Sku, require_capacity
 from domain.membership import require_paid
 
@@ -80,23 +80,6 @@ class SqlAssignments:
                 )
             )
 
-    async def holder_parties(
-        self, account: str, emails: Sequence[str], requested_by: str
-    ) -> HolderParties:
-        """Return the people to notify of an assignment, as the directory has them (TXT-1)."""
-        async with reading(self._engine) as session:
-            row = await require_account(session, account)
-            people: list[PersonRow] = []
-            for some in chunked([*emails, requested_by]):
-                found = await session.scalars(select(PersonRow).where(PersonRow.email.in_(some)))
-                people += found
-            readers = {person.email: person.as_reader(row.time_zone) for person in people}
-            return HolderParties(
-                account_name=row.name,
-                holders=tuple(readers[email] for email in emails if email in readers),
-                requested_by=readers.get(requested_by),
-            )
-
     async def authorize(self, account: str, admin: str) -> None:
         """Check that the admin may assign licenses.
 
@@ -120,12 +103,13 @@ class SqlAssignments:
         A user without a license is `released` too, and no longer waits for one. A person who
         is not on the account is `refused` (`not_found`), and so is a user who would lose the
         base license of an add-on (`dependency_violation`), unless `cascade` releases both
-        (ASG-7). Waiting users are served with the freed licenses. Raises Refused: `not_found`,
-        `not_authorized`, `target_not_paid`.
+        (ASG-7). Waiting users are served with the freed licenses. Users who lose a license are
+        notified. Raises Refused: `not_found`, `not_authorized`, `target_not_paid`.
         """
         async with writing(self._engine) as session:
             await require_paid_account(session, account, by, lock=True)
             users = await users_of(session, account, emails)
+            holding = {email for email, user in users.items() if _holds(user, sku)}
             results: list[AssignmentResult] = []
             for email in emails:
                 user = users.get(email)
@@ -133,6 +117,12 @@ class SqlAssignments:
                     results.append(_refused(email, not_a_user_error(account, email).as_json()))
                 else:
                     results.append(await _unassign(session, user, sku, at, cascade=cascade))
+            released = [
+                result
+                for result in results
+                if result.state is AssignmentState.RELEASED and result.email in holding
+            ]
+            await queue_release_letters(session, account, sku, released, by=by, at=at)
             await assign_waiting(session, account, at)
             return results
 
@@ -167,7 +157,7 @@ async def _carry_out(
     users = await users_of(session, request.account, request.emails)
     may_free_licenses = _may_free_licenses(request, users.values())
     pools = await pools_of(session, request.account)
-    changed: set[str] = set()
+    changed: set[AssignmentRow] = set()
     for row in rows:
         user = users.get(row.email)
         if user is None:
@@ -176,9 +166,11 @@ async def _carry_out(
             changed |= await assign_waiting_row(session, row, user, pools, at)
     if request.atomic:
         _require_all(rows)
-    signal_licenses_freed(session, request.account, changed - {request.request_id}, at)
     if may_free_licenses:
-        await assign_waiting(session, request.account, at)
+        changed |= await serve_waiting(session, request.account, at)
+    waited = tuple(row.email for row in rows if row.waits)
+    requested.ordered = request.model_copy(update={"waited": waited})
+    await announce(session, changed, at, by=request.request_id)
     return requested
 
 
@@ -268,7 +260,7 @@ async def _unassign(
     ]
     for row in ended:
         end_waiting(row, AssignmentState.RELEASED)
-    signal_licenses_freed(session, user.account_id, {row.request_id for row in ended}, at)
+    await announce(session, set(ended), at)
     return AssignmentResult(
         email=user.email,
         state=AssignmentState.RELEASED,
@@ -282,29 +274,17 @@ def _refused(email: str, error: dict[str, JsonValue]) -> AssignmentResult:
 
 
 async def _read_assignment(session: AsyncSession, row: AssignmentRequestRow) -> Assignment:
-    users = await session.scalars(
-        select(AssignmentRow)
-        .where(AssignmentRow.request_id == row.request_id)
-        .order_by(AssignmentRow.number)
-    )
     return Assignment(
         request_id=row.request_id,
         workflow_id=row.ordered.workflow_id,
         account=row.account_id,
         sku=row.ordered.sku,
-        results=tuple(_result(user) for user in users),
+        results=tuple(as_result(user) for user in await rows_of(session, row.request_id)),
     )
 
 
-def _result(row: AssignmentRow) -> AssignmentResult:
-    refused = row.state == AssignmentState.REFUSED
-    return AssignmentResult(
-        email=row.email,
-        state=AssignmentState(row.state),
-        capacity=None if refused else row.capacity or None,
-        error=row.error,
-        held_before=row.held_before and row.state == AssignmentState.ASSIGNED,
-    )
+def _holds(user: MembershipRow, sku: Sku) -> bool:
+    return user.licensed if sku is Sku.WORKPLACE else user.addon_held is not None
 
 
 def _empty_pool(sku: str, capacity: int) -> LicensePoolRow:

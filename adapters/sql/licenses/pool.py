@@ -17,6 +17,7 @@ from adapters.sql.database.schema import (
     MembershipRow,
 )
 from adapters.sql.licenses.counter import Pools, add_bought, pools_of
+from adapters.sql.licenses.letter import queue_assignment_letters
 from adapters.sql.licenses.license import (
     assign_addon,
     assign_base_license,
@@ -94,7 +95,7 @@ async def leave(session: AsyncSession, user: MembershipRow, at: datetime) -> Non
     rows = await waiting(session, user.account_id, user.email)
     for row in rows:
         end_waiting(row, AssignmentState.REFUSED, not_a_user_error(row.account_id, row.email))
-    signal_licenses_freed(session, user.account_id, {row.request_id for row in rows}, at)
+    await announce(session, set(rows), at)
     await assign_waiting(session, user.account_id, at)
 
 
@@ -121,16 +122,21 @@ def not_a_user_error(account: str, email: str) -> Refused:
 
 
 async def assign_waiting(session: AsyncSession, account: str, at: datetime) -> None:
-    """Assign free licenses to waiting users, the oldest first, and signal it (ASG-5).
+    """Assign free licenses to waiting users, the oldest first, and announce it (ASG-5)."""
+    await announce(session, await serve_waiting(session, account, at), at)
+
+
+async def serve_waiting(session: AsyncSession, account: str, at: datetime) -> set[AssignmentRow]:
+    """Assign free licenses to waiting users, the oldest first; return the changed assignments.
 
     This includes users who waited for a base license and have one now (ASG-1).
     """
-    changed: set[str] = set()
+    changed: set[AssignmentRow] = set()
     # A user who is served may return a license that another one waits for.
     while rows := await waiting(session, account):
         users = await users_of(session, account, {row.email for row in rows})
         pools = await pools_of(session, account)
-        served: set[str] = set()
+        served: set[AssignmentRow] = set()
         for row in rows:
             # Serving an earlier row may have ended the waiting of this one.
             if row.waits:
@@ -138,24 +144,24 @@ async def assign_waiting(session: AsyncSession, account: str, at: datetime) -> N
         if not served:
             break
         changed |= served
-    signal_licenses_freed(session, account, changed, at)
+    return changed
 
 
 async def assign_waiting_row(
     session: AsyncSession, row: AssignmentRow, user: MembershipRow, pools: Pools, at: datetime
-) -> set[str]:
+) -> set[AssignmentRow]:
     """Assign the license if one is free, else make the user wait for it.
 
-    Return the ids of the requests that changed.
+    Return the changed assignments.
     """
     before = row.state, row.error
     row.held_before = _holds(row, user)
     if not _cannot_serve(row, user, pools) and await _assign(session, row, user, at):
         end_waiting(row, AssignmentState.ASSIGNED)
-        return {row.request_id, *await _end_older_requests(session, row)}
+        return {row, *await _end_older_requests(session, row)}
     reason = missing_license(row.account_id, Sku(row.sku), row.capacity, licensed=user.licensed)
     row.state, row.error = AssignmentState.WAITING, reason.as_json()
-    return {row.request_id} if (row.state, row.error) != before else set()
+    return {row} if (row.state, row.error) != before else set()
 
 
 def _holds(row: AssignmentRow, user: MembershipRow) -> bool:
@@ -189,10 +195,10 @@ async def _assign(
     return await assign_addon(session, user, row.capacity, at)
 
 
-async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[str]:
+async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> list[AssignmentRow]:
     """End the user's waiting for the same license, and for others requested before (ASG-4).
 
-    Return the ids of these requests.
+    Return these assignments.
     """
     others = [
         other
@@ -211,18 +217,23 @@ async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> set[
                     ErrorCode.CONFLICT, f"{row.email} has been assigned another license since."
                 ),
             )
-    return {other.request_id for other in others}
+    return others
 
 
-def signal_licenses_freed(
-    session: AsyncSession, account: str, requests: Set[str], at: datetime
+async def announce(
+    session: AsyncSession, changed: Set[AssignmentRow], at: datetime, *, by: str | None = None
 ) -> None:
-    """Insert an outbox row for the workflow of each of these requests."""
-    for request_id in sorted(requests):
-        signal_workflow(
-            session,
-            assignment_workflow(account, request_id),
-            LICENSES_FREED,
-            account=account,
-            at=at,
-        )
+    """Queue the letters about the changed assignments, and signal their workflows.
+
+    The workflow of the request `by` makes the change itself and is not signaled.
+    """
+    await queue_assignment_letters(session, changed, at)
+    for request_id, account in sorted({(row.request_id, row.account_id) for row in changed}):
+        if request_id != by:
+            signal_workflow(
+                session,
+                assignment_workflow(account, request_id),
+                LICENSES_FREED,
+                account=account,
+                at=at,
+            )

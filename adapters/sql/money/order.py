@@ -2,24 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Literal
+from datetime import date, datetime, timedelta
+from typing import Final, Literal
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from activities.order import OrderDue, OrderPayment
+from activities.order import AmendOrder, OrderDue, OrderPayment, Reduction
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     AccountRow,
     LicensePoolRow,
     OrderRow,
-    PersonRow,
     SubscriptionRow,
 )
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.licenses.pool import grow, holders, shrink
-from adapters.sql.membership import require_account, require_admin, user_or_owner
+from adapters.sql.membership import require_account, require_admin
 from adapters.sql.money.catalog import imported_catalog
 from adapters.sql.money.order_invoice import (
     as_invoice,
@@ -33,23 +32,25 @@ from adapters.sql.money.order_invoice import (
     reserve_credit,
     void_invoices,
 )
+from adapters.sql.money.order_letter import queue_order_letters
 from adapters.sql.money.payment_method import payment_methods
-from adapters.sql.outbox import signal_workflow
+from adapters.sql.outbox import signal_workflow, start_workflow
 from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.day import begin, day_of
 from domain.error import ErrorCode, Refused
 from domain.journal import ENGINE
-from domain.letter.order import OrderParties
 from domain.license import Sku
 from domain.membership import require_paid
 from domain.money import rounded
 from domain.order import (
     ACCOUNT_CLOSED,
+    PAYMENT_PENDING,
     BuyLicenses,
     Order,
     OrderQuote,
     OrderState,
+    PendingPayment,
     PlanTerm,
     billing_day,
     price_of,
@@ -60,7 +61,10 @@ from domain.outbox import ACCOUNT_CLOSED as ACCOUNT_CLOSED_SIGNAL
 from states.lifecycle import after
 from states.order import OrderMachine, ending_event, initial_record
 
-_LIVE = OrderRow.state.not_in([state for state in OrderState if state.final])
+STARTED_AFTER: Final = timedelta(minutes=1)
+"""Time after which the workflow of a new order is started, unless the buyer's command has."""
+
+_LIVE: Final = OrderRow.state.not_in([state for state in OrderState if state.final])
 
 
 class SqlOrders:
@@ -70,13 +74,20 @@ class SqlOrders:
         self._engine = engine
 
     async def quoted(self, order: BuyLicenses, at: datetime) -> Order:
-        """Return the draft with its quote; change nothing."""
+        """Return the draft with its quote; change nothing.
+
+        Raises Refused: `invalid_capacity`, `invalid_quantity` (ADD-1), `not_found`,
+        `not_authorized`, `target_not_paid` (ADD-2).
+        """
         async with reading(self._engine) as session:
             account = await require_account(session, order.account)
             return (await _draft(session, account, order, at)).record
 
     async def open(self, order: BuyLicenses, at: datetime) -> Order:
-        """Store the draft, once; return the stored record."""
+        """Store the draft with the start of its workflow, once; return the stored record.
+
+        Raises Refused as `quoted`.
+        """
         async with writing(self._engine) as session:
             account = await require_account(session, order.account, lock=True)
             row = await session.get(OrderRow, order.order_id)
@@ -84,14 +95,20 @@ class SqlOrders:
                 draft = await _draft(session, account, order, at)
                 row = _new_row(draft, at)
                 session.add(row)
+                await start_workflow(
+                    session, row.record.workflow_id, account.id, at, after=STARTED_AFTER
+                )
             return row.record
 
     async def keep(self, order: Order) -> Order:
-        """Store `order` unless the stored record is newer; return the stored record."""
+        """Store `order` if its journal is longer, with its letters; return the stored record."""
         async with writing(self._engine) as session:
-            _, row = await _lock_order(session, order)
-            if not row.record.state.final and len(order.journal) >= len(row.record.journal):
+            account, row = await _lock_order(session, order)
+            known = len(row.record.journal)
+            if not row.record.state.final and len(order.journal) > known:
                 await _store_record(session, row, order)
+                released = row.released if row.reduced_after == known else ()
+                await queue_order_letters(session, account, row, released)
             return row.record
 
     async def invoice(self, order: Order, at: datetime) -> Order:
@@ -103,6 +120,9 @@ class SqlOrders:
             invoice = await due_invoice(session, row, order)
             invoice = invoice or await make_invoice(session, row, order, at)
             if invoice.state != "paid":
+                if row.record.tries <= order.tries:
+                    # Until its result is known the order must not end.
+                    invoice.state = "open"
                 await reserve_credit(session, row.account_id, invoice, order.tries, at)
             await _store_record(session, row, _newer_record(row, order))
             return row.record
@@ -111,15 +131,39 @@ class SqlOrders:
         """Return the open amount of the due invoice of `order`; None once it is paid."""
         async with reading(self._engine) as session:
             account, row = await _require_order(session, order.order_id)
-            invoice = await due_invoice(session, row, order)
-            if invoice is None or invoice.state in {"paid", "void"}:
+            invoice, pending = await due_invoice(session, row, order), row.record.pending
+            if invoice is None or invoice.state == "paid":
                 return None
+            methods = [each.id for each in await payment_methods(session, account.id)]
+            amount = rounded(invoice.amount - invoice.from_credit, invoice.currency)
+            if invoice.state == "void":
+                if pending is None:
+                    return None
+                methods, amount = [pending.method], pending.amount
+            elif pending:
+                # Those before it have declined.
+                methods = [pending.method, *_behind(pending.method, methods)]
             return OrderDue(
                 invoice=invoice.invoice_id,
-                amount=rounded(invoice.amount - invoice.from_credit, invoice.currency),
-                methods=tuple(each.id for each in await payment_methods(session, account.id)),
+                amount=amount,
+                methods=tuple(methods),
                 billing_customer=account.billing_customer,
             )
+
+    async def pending(self, order: Order, due: OrderDue, method: str, at: datetime) -> Order:
+        """Record that the provider has not decided the charge, with the next look-up."""
+        async with writing(self._engine) as session:
+            _, row = await _lock_order(session, order)
+            record = _newer_record(row, order)
+            payment = record.pending
+            if payment is None or (payment.invoice, payment.method) != (due.invoice, method):
+                payment = PendingPayment(
+                    invoice=due.invoice, method=method, amount=due.amount, since=at, look_up_at=at
+                )
+            cancelled = record.state.final or record.quantity_then == 0
+            note = record.note if cancelled else PAYMENT_PENDING
+            await _store_record(session, row, record, pending=payment.looked_up(at), note=note)
+            return row.record
 
     async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
         """Book the payment and its effects, once per invoice (ADD-5)."""
@@ -131,6 +175,7 @@ class SqlOrders:
             if invoice.state == "void":
                 if payment:
                     await credit_late_payment(session, account.id, invoice, payment, at)
+                row.record = row.record.model_copy(update={"pending": None})
                 return row.record
             record = _newer_record(row, order)
             await pay_invoice(session, record, invoice, payment, at)
@@ -142,9 +187,13 @@ class SqlOrders:
                 row,
                 record,
                 paid_until=begin(invoice.period_end, account.time_zone),
-                quote=await _reprice(session, record, record.quantity, quote),
+                # A reduction that was planned during the payment takes effect with its end.
+                quote=await _reprice(
+                    session, record, record.quantity_then or record.quantity, quote
+                ),
                 tries=0,
                 failed_since=None,
+                pending=None,
             )
             return row.record
 
@@ -158,16 +207,29 @@ class SqlOrders:
                 invoice.state = "failed"
                 record = _newer_record(row, order)
                 since = record.failed_since or at
-                await _store_record(session, row, record, tries=order.tries + 1, failed_since=since)
+                await _store_record(
+                    session,
+                    row,
+                    record,
+                    tries=order.tries + 1,
+                    failed_since=since,
+                    pending=None,
+                )
+            elif row.record.state.final:
+                row.record = row.record.model_copy(update={"pending": None})
             return row.record
 
-    async def term_ended(self, order: Order, at: datetime) -> tuple[Order, tuple[str, ...]]:
-        """Reduce the pool at the end of a term; return the record and released users (ADD-6)."""
+    async def term_ended(
+        self, order: Order, at: datetime, *, unless_assigned: bool = False
+    ) -> Order:
+        """Reduce the pool at the end of a term; `keep` notifies the released users (ADD-6)."""
         async with writing(self._engine) as session:
             account, row = await _lock_order(session, order)
             if row.record.state.final or row.reduced_after == len(order.journal):
-                return row.record, row.released
+                return row.record
             record, left = _newer_record(row, order), order.quantity_then or 0
+            if unless_assigned:
+                await _require_releasable(session, order, left, order.release)
             released = await shrink(
                 session,
                 *_pool_of(record),
@@ -185,7 +247,7 @@ class SqlOrders:
             await _store_record(
                 session, row, record, quantity=quantity, quantity_then=None, release=()
             )
-            return row.record, row.released
+            return row.record
 
     async def void(self, order: Order, at: datetime) -> Order:
         """Void the open invoice, and return the credit reserved for it."""
@@ -196,35 +258,23 @@ class SqlOrders:
                 await _store_record(session, row, _newer_record(row, order))
             return row.record
 
-    async def planned(
-        self, order: Order, quantity: int, release: tuple[str, ...], release_all_holders: bool
-    ) -> Order:
-        """Return the order with `quantity` licenses from the end of its term on (ADD-6)."""
-        async with reading(self._engine) as session:
-            if not release_all_holders:
-                await _require_releasable(session, order, quantity, release)
-            fewer = quantity < order.quantity
-            return order.model_copy(
-                update={
-                    "quantity_then": quantity if fewer else None,
-                    "release": release if fewer else (),
-                    "quote": await _reprice(session, order, quantity, order.quote),
-                }
+    async def amended(self, request: AmendOrder) -> Order:
+        """Add the event to the stored record, once, with its letters (ADD-6)."""
+        async with writing(self._engine) as session:
+            account, row = await _lock_order(session, request.order)
+            if len(row.record.journal) != len(request.order.journal):
+                # A retry, or the order has ended with its account.
+                return row.record
+            record, note = row.record, request.note
+            if request.reduction:
+                changes = await _reduced(session, record, request.reduction)
+                record = record.model_copy(update={**changes, "note": note})
+            record = after(
+                OrderMachine, record, request.event, at=request.at, by=request.by, note=note
             )
-
-    async def order_parties(self, order: Order, released: tuple[str, ...]) -> OrderParties:
-        """Return the people to notify of the order, as the directory has them."""
-        async with reading(self._engine) as session:
-            account = await require_account(session, order.account)
-            membership = await user_or_owner(session, account.id, order.bought_by)
-            # A closed account has no users.
-            buyer = membership.email if membership else order.bought_by
-            people = [await session.get_one(PersonRow, email) for email in released]
-            return OrderParties(
-                account_name=account.name,
-                buyer=(await session.get_one(PersonRow, buyer)).as_reader(account.time_zone),
-                holders=tuple(person.as_reader(account.time_zone) for person in people),
-            )
+            await _store_record(session, row, record)
+            await queue_order_letters(session, account, row)
+            return row.record
 
     async def latest(self, order_id: str) -> Order:
         """Return the stored order. Raises Refused: `not_found`."""
@@ -280,6 +330,7 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
         event = ending_event(noted)
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)
         await _store_record(session, row, closed)
+        await queue_order_letters(session, account, row)
         signal_workflow(
             session, closed.workflow_id, ACCOUNT_CLOSED_SIGNAL, account=account.id, at=at
         )
@@ -409,6 +460,11 @@ def _pool_of(order: Order) -> tuple[str, Sku, int]:
     return order.account, order.sku, order.capacity or NO_CAPACITY
 
 
+def _behind(method: str, methods: Sequence[str]) -> Sequence[str]:
+    """Return the methods that are tried after this one; all, if it is no longer listed."""
+    return methods[methods.index(method) + 1 :] if method in methods else methods
+
+
 def _reduce_line(line: SubscriptionRow | None, left: int) -> None:
     if line is None:
         return
@@ -416,6 +472,19 @@ def _reduce_line(line: SubscriptionRow | None, left: int) -> None:
         line.quantity = left
     else:
         line.ended = line.paid_until
+
+
+async def _reduced(session: AsyncSession, order: Order, reduction: Reduction) -> dict[str, object]:
+    """Return the changes of a reduction: the next quantity, its price and the releases."""
+    quantity = reduction.quantity
+    if order.was_paid and not reduction.release_all_holders:
+        await _require_releasable(session, order, quantity, reduction.release)
+    fewer = quantity < order.quantity
+    return {
+        "quantity_then": quantity if fewer else None,
+        "release": reduction.release if fewer else (),
+        "quote": await _reprice(session, order, quantity, order.quote),
+    }
 
 
 async def _require_releasable(

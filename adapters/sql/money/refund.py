@@ -1,17 +1,20 @@
 """Refunds in the store: their records, and the ledger entries of each part."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.calendar import calendar_of
-from adapters.sql.database.schema import PersonRow, RefundRow
+from adapters.sql.database.schema import InvitationRow, PersonRow, RefundRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import admins_of, locked_accounts, require_account
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import balance, post, posted
+from adapters.sql.outbox import queue_letters, signal_invitation, start_workflow
+from domain.attention import cases_of_refund
 from domain.error import ErrorCode, Refused
 from domain.ledger import (
     TransferKind,
@@ -21,8 +24,21 @@ from domain.ledger import (
     require_convertible,
     require_unused,
 )
-from domain.letter.refund import RefundParties
-from domain.refund import Refund, RefundChange, RefundPart, RefundPlan, RefundState
+from domain.letter import Letter
+from domain.letter.attention import operator_letters
+from domain.letter.refund import RefundParties, is_news, refund_letters
+from domain.outbox import RecordKind, RecordVersion, queued_letter
+from domain.refund import (
+    Refund,
+    RefundChange,
+    RefundPart,
+    RefundPlan,
+    RefundState,
+    gave_up_open_parts,
+)
+
+STARTED_BY_WORKFLOW: Final = timedelta(minutes=1)
+"""Time for which the relay leaves a start, or a signal, to the workflow that causes it."""
 
 
 class SqlRefunds:
@@ -49,24 +65,10 @@ class SqlRefunds:
                 )
             if change.parts:
                 await _post_parts(session, row.ordered, change.parts, at)
-            row.state, row.record = change.state, change.applied_to(row.record)
+            before, row.record = row.record, change.applied_to(row.record)
+            row.state = change.state
+            await _queue_follow_ups(session, row.ordered, before, row.record, at)
             return None
-
-    async def refund_parties(self, plan: RefundPlan) -> RefundParties:
-        """Return the people to notify of the refund, as the directory has them (TXT-1)."""
-        async with reading(self._engine) as session:
-            target = await require_account(session, plan.target)
-            source = await require_account(session, plan.source)
-            payee = await session.get_one(PersonRow, plan.payee)
-            return RefundParties(
-                account_name=target.name,
-                payee=payee.as_reader(source.time_zone, plan.locale),
-                admins=tuple(
-                    admin.as_reader(target.time_zone, plan.locale)
-                    for admin in await admins_of(session, target.id)
-                ),
-                collection=target.collection,
-            )
 
     async def next_lookups(self, refund_id: str, after: datetime) -> tuple[datetime, ...]:
         """Return the next look-ups after `after`, by the source account's calendar (REF-2)."""
@@ -92,6 +94,55 @@ class SqlRefunds:
             query = query.where(RefundRow.state == state)
         async with reading(self._engine) as session:
             return [row.record for row in await session.scalars(query)]
+
+
+async def _queue_follow_ups(
+    session: AsyncSession, plan: RefundPlan, before: Refund, after: Refund, at: datetime
+) -> None:
+    """Queue the letters about the change, the signal to the invitation, and a watch (REF-4)."""
+    if is_news(before, after):
+        await _queue_letters(session, plan, before, after, at)
+    if after.state.finished and not before.state.finished:
+        invitation = await session.get_one(InvitationRow, plan.invitation_id)
+        signal_invitation(session, invitation, at, after=STARTED_BY_WORKFLOW)
+    if gave_up_open_parts(before, after):
+        await start_workflow(
+            session, plan.watch_workflow_id, plan.target, at, after=STARTED_BY_WORKFLOW
+        )
+
+
+async def _queue_letters(
+    session: AsyncSession, plan: RefundPlan, before: Refund, after: Refund, at: datetime
+) -> None:
+    parties = await _parties(session, plan)
+    version = RecordVersion(kind=RecordKind.REFUND, id=plan.refund_id, entries=len(after.journal))
+    letters: list[Letter] = [
+        *operator_letters(cases_of_refund(plan, after), parties.account_name),
+        *refund_letters(plan, before, after, parties),
+    ]
+    await queue_letters(
+        session,
+        (queued_letter(letter, version) for letter in letters),
+        workflow_id=plan.workflow_id,
+        account=plan.target,
+        at=at,
+    )
+
+
+async def _parties(session: AsyncSession, plan: RefundPlan) -> RefundParties:
+    """Return the people to notify of the refund, as the directory has them (TXT-1)."""
+    target = await require_account(session, plan.target)
+    source = await require_account(session, plan.source)
+    payee = await session.get_one(PersonRow, plan.payee)
+    return RefundParties(
+        account_name=target.name,
+        payee=payee.as_reader(source.time_zone, plan.locale),
+        admins=tuple(
+            admin.as_reader(target.time_zone, plan.locale)
+            for admin in await admins_of(session, target.id)
+        ),
+        collection=target.collection,
+    )
 
 
 async def _post_parts(

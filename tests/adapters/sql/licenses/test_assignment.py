@@ -8,6 +8,7 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow, holders, shrink
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
+from domain.letter.license import LicenseServedLetter
 from domain.license import Sku
 from domain.remedy import Removal
 from tests.builders.account import ADMIN, NOON, account, directory, user
@@ -85,6 +86,40 @@ async def test_users_without_a_license_wait_and_are_served_oldest_first(
     assert await notified_requests(scenario) == {second.request_id}
     assert await pool_counts(scenario) == (3, 3, 0)
     assert await audit_passes(scenario)
+
+
+async def letters(scenario: StoreScenario) -> list[tuple[str, str]]:
+    """Return event and reader of the queued letters, the oldest first."""
+    queued = await scenario.queued_letters()
+    return [(letter.event, letter.reader.email.partition("@")[0]) for letter in queued]
+
+
+async def test_the_letters_of_an_assignment_are_rows_of_its_transaction(
+    scenario: StoreScenario,
+) -> None:
+    """ASG-3, ASG-5, OPS-1: each is queued once, also if the request is repeated."""
+    await import_crew(scenario, "ann", "ben", "cid", pools=pools(c500=1))
+    request = an_assignment_request("ann", "ben", "cid")
+    for _ in range(2):
+        await scenario.store.assignments.assign(request, NOON)
+    assert await letters(scenario) == [("license_assigned", "ann")]
+    await bought(scenario)
+    assert await letters(scenario) == [("license_assigned", "ann"), ("license_assigned", "ben")]
+    await unassign(scenario, "cid", "ann")
+    assert (await letters(scenario))[2:] == [("license_served", "bea"), ("license_released", "ann")]
+    [served] = [
+        each for each in await scenario.queued_letters() if isinstance(each, LicenseServedLetter)
+    ]
+    assert (served.served, served.without) == ((crew_email("ben"),), (crew_email("cid"),))
+
+
+async def test_a_user_served_by_another_request_gets_one_letter(scenario: StoreScenario) -> None:
+    """ASG-4: the other request ends without a letter."""
+    await import_crew(scenario, "ann")
+    for _ in range(2):
+        await assign(scenario, "ann", capacity=500)
+    await bought(scenario)
+    assert await letters(scenario) == [("license_assigned", "ann"), ("license_served", "bea")]
 
 
 async def test_an_atomic_request_assigns_all_or_none(scenario: StoreScenario) -> None:

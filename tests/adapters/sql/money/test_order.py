@@ -8,12 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from activities.order import OrderPayment
+from activities.order import AmendOrder, OrderPayment, Reduction
 from domain.account import Directory
 from domain.charge import EXAMPLE_CARD
 from domain.day import begin
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
+from domain.journal import OPERATOR
 from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.outbox import ACCOUNT_CLOSED
@@ -447,7 +448,7 @@ async def test_an_import_does_not_restore_licenses_of_an_ended_order(
     await purchases.import_account(pools=large(5))
     order = await purchases.buy()
     before = await exported(purchases)
-    over, _ = await purchases.scenario.store.orders.term_ended(
+    over = await purchases.scenario.store.orders.term_ended(
         await purchases.plan_reduction(order, 0), RENEWAL
     )
     await purchases.apply_events(over, "end", at=RENEWAL)
@@ -534,13 +535,14 @@ async def test_a_reduction_takes_effect_at_the_end_of_the_term(purchases: OrderS
     assert (order.quantity, order.quantity_then) == (3, 2)
     assert order.quote.then == eur("100.00")
     assert await purchases.pool_counts() == (3, 3)
-    reduced, released = await purchases.scenario.store.orders.term_ended(order, RENEWAL)
-    assert released == (STAFF[0],)
+    reduced = await purchases.scenario.store.orders.term_ended(order, RENEWAL)
     assert (reduced.quantity, reduced.quantity_then, reduced.release) == (2, None, ())
-    again = await purchases.scenario.store.orders.term_ended(order, RENEWAL)
-    assert again == (reduced, released)
+    assert await purchases.scenario.store.orders.term_ended(order, RENEWAL) == reduced
     assert await purchases.pool_counts() == (2, 2)
-    order = await purchases.pay(await purchases.apply_events(reduced, "reduce"), RENEWAL)
+    order = await purchases.apply_events(reduced, "reduce")
+    assert await purchases.released() == [STAFF[0]]
+    order = await purchases.pay(order, RENEWAL)
+    assert await purchases.released() == [STAFF[0]]
     assert states(order)[-1] == ("100.00", "paid")
     assert (await line(purchases, order))["quantity"] == 2
     await assert_consistent(purchases)
@@ -583,10 +585,11 @@ async def test_a_cancelled_order_ends_with_its_term(purchases: OrderScenario) ->
     await purchases.assign(*STAFF)
     order = await purchases.plan_reduction(order, 0, everybody=True)
     assert order.quote.then == eur("0.00")
-    over, released = await purchases.scenario.store.orders.term_ended(order, RENEWAL)
+    over = await purchases.scenario.store.orders.term_ended(order, RENEWAL)
     ended = await purchases.apply_events(over, "end", at=RENEWAL)
     assert ended.state is OrderState.ENDED
-    assert (set(released), ended.quantity) == ({STAFF[1], STAFF[2]}, 2)
+    assert ended.quantity == 2
+    assert {*await purchases.released()} == {STAFF[1], STAFF[2]}
     assert await purchases.holders() == [STAFF[0]]
     assert await ledger_balances(purchases.scenario.engine) == {
         "methods/firm": "EUR -14516",
@@ -612,9 +615,9 @@ async def test_a_renewal_whose_retries_are_declined_ends_the_order(
     )
     failed = await purchases.decline(order, RENEWAL)
     assert await purchases.pool_counts() == (2, 1)
-    over, released = await purchases.scenario.store.orders.term_ended(failed, RENEWAL + 7 * DAY)
+    over = await purchases.scenario.store.orders.term_ended(failed, RENEWAL + 7 * DAY)
     ended = await purchases.apply_events(over, "end", at=RENEWAL + 7 * DAY)
-    assert released == (STAFF[0],)
+    assert await purchases.released() == [STAFF[0]]
     assert states(ended) == [("96.77", "paid"), ("100.00", "void")]
     assert await purchases.pool_counts() == (0, 0)
     assert await ledger_balances(purchases.scenario.engine) == {
@@ -626,15 +629,66 @@ async def test_a_renewal_whose_retries_are_declined_ends_the_order(
     await assert_consistent(purchases)
 
 
-async def test_buyers_and_holders_who_have_left_still_get_letters(purchases: OrderScenario) -> None:
-    """TXT-1: in their own language."""
-    order = await purchases.buy()
-    parties = await purchases.scenario.store.orders.order_parties(order, (STAFF[1],))
-    assert parties.account_name == "Firm"
-    assert parties.buyer.email == BUYER
-    assert [reader.email for reader in parties.holders] == [STAFF[1]]
+async def test_the_owner_gets_the_letters_of_a_buyer_who_has_left(
+    purchases: OrderScenario,
+) -> None:
+    """TXT-1, OPS-1: the letter is queued with the change, once, and a late record adds none."""
+    order = await purchases.place()
     gone = order.model_copy(update={"bought_by": "left@firm.example"})
-    assert (await purchases.scenario.store.orders.order_parties(gone, ())).buyer.email == BUYER
+    failed = await purchases.apply_events(gone, "decline")
+    await purchases.scenario.store.orders.keep(gone)
+    assert failed.state is OrderState.PAYMENT_FAILED
+    cancelled = await purchases.apply_events(failed, "cancel")
+    await purchases.scenario.store.orders.keep(cancelled)
+    letters = [
+        (letter.event, letter.reader.email) for letter in await purchases.scenario.queued_letters()
+    ]
+    assert letters == [("order_cancelled", BUYER)]
+
+
+# Cancellations during a payment.
+
+
+async def test_an_event_during_a_payment_keeps_what_the_payment_has_changed(
+    purchases: OrderScenario,
+) -> None:
+    """ADD-6: the workflow adds it before it knows the result of the payment; once."""
+    placed = await purchases.place()
+    charged = await purchases.charge(placed, NOON)
+    request = AmendOrder(
+        order=placed,
+        event="cancel_requested",
+        at=NOON,
+        by=OPERATOR,
+        note="cancelled_after_payment",
+        reduction=Reduction(quantity=0),
+    )
+    amended = await purchases.scenario.store.orders.amended(request)
+    assert (amended.paid_until, amended.quantity_then) == (charged.order.paid_until, 0)
+    assert await purchases.scenario.store.orders.amended(request) == amended
+    assert await purchases.scenario.store.orders.keep(placed) == amended
+    paid = await purchases.apply_events(amended, "pay", "activate")
+    assert paid.allowed == ("cancel",)
+    await assert_consistent(purchases)
+
+
+async def test_a_payment_keeps_a_cancellation_of_the_meantime(purchases: OrderScenario) -> None:
+    """ADD-6: the charge was requested before the order was cancelled."""
+    placed = await purchases.place()
+    request = AmendOrder(
+        order=placed,
+        event="cancel_requested",
+        at=NOON,
+        by=OPERATOR,
+        note="cancelled_after_payment",
+        reduction=Reduction(quantity=0),
+    )
+    await purchases.scenario.store.orders.amended(request)
+    charged = await purchases.charge(placed, NOON)
+    assert (charged.paid, charged.order.quantity_then) == (True, 0)
+    assert charged.order.journal[-1].event == "cancel_requested"
+    await purchases.apply_events(charged.order, "pay", "activate")
+    await assert_consistent(purchases)
 
 
 # Accounts that close.

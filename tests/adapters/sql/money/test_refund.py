@@ -6,7 +6,7 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
-from domain.refund import PartState, Refund, RefundChange, RefundState
+from domain.refund import LookupFailure, PartState, Refund, RefundChange, RefundState
 from tests.builders.account import ACME, account, directory, eur
 from tests.builders.invitation import StoreScenario
 from tests.builders.refund import (
@@ -137,13 +137,61 @@ async def test_a_refund_is_not_converted_into_another_currency(scenario: StoreSc
     assert await scenario.store.refunds.latest(order.refund_id) == refund
 
 
+def after_event(refund: Refund, event: str, state: RefundState) -> Refund:
+    """Return the refund after a transition."""
+    entry = JournalEntry.of(event, at=LATER, from_state=refund.state, to_state=state, by="seatflow")
+    return refund.with_entry(entry)
+
+
+async def test_each_change_queues_its_letters_once(scenario: StoreScenario) -> None:
+    """OPS-1, REF-4: payee and operators; a repeated booking queues nothing."""
+    _, refund = await request_refund(scenario)
+    await scenario.take_letters()
+    failed = after_event(
+        with_part_states(refund, PartState.PENDING, PartState.FAILED), "fail", RefundState.FAILED
+    )
+    for _ in range(2):
+        await book(scenario, failed, LATER)
+    assert await scenario.take_letters() == [
+        ("", "attention"),
+        (PAULA, "refund_failed"),
+        (PAULA, "refund_requested"),
+    ]
+    converted = after_event(
+        with_part_states(failed, PartState.PENDING, PartState.CONVERTED),
+        "resume",
+        RefundState.PROCESSING,
+    )
+    await book(scenario, converted, LATER)
+    assert ("paula@paid.example", "refund_converted") in await scenario.take_letters()
+
+
+async def test_a_change_without_news_queues_nothing(scenario: StoreScenario) -> None:
+    """OPS-2: a look-up that fails is a case for the operators only."""
+    _, refund = await request_refund(scenario)
+    await scenario.take_letters()
+    failure = LookupFailure(since=LATER, reason="unreachable")
+    await book(scenario, refund.model_copy(update={"lookup_failure": failure}), LATER)
+    assert await scenario.take_letters() == []
+
+
 async def test_the_payee_gets_letters_in_their_own_language(scenario: StoreScenario) -> None:
     """TXT-1: also in the time zone of the former account."""
-    order, _ = await request_refund(scenario)
-    parties = await scenario.store.refunds.refund_parties(order)
-    assert parties.account_name == "Acme"
-    assert (parties.payee.email, parties.payee.locale) == (PAULA, "en")
-    assert parties.payee.time_zone == "Europe/Berlin"
+    _, refund = await request_refund(scenario)
+    await scenario.take_letters()
+    await book(
+        scenario,
+        after_event(
+            with_part_states(refund, *2 * [PartState.PENDING]), "submit", RefundState.PROCESSING
+        ),
+        LATER,
+    )
+    [row] = await scenario.store.outbox.lease(1, timedelta())
+    assert row.letter is not None
+    letter = row.letter.letter
+    assert letter.account_name == "Acme"
+    assert (letter.reader.email, letter.reader.locale) == (PAULA, "en")
+    assert letter.reader.time_zone == "Europe/Berlin"
 
 
 async def test_the_next_lookups_follow_the_last_ones(scenario: StoreScenario) -> None:
