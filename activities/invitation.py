@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import AwareDatetime
 from temporalio import activity
@@ -15,7 +15,7 @@ from activities.letter import (
     business_time,
     send_letter,
 )
-from activities.outbox import LetterSender
+from activities.outbox import LETTERS_HELD, LetterSender
 from domain.error import Refusal, Refused
 from domain.invitation import (
     Blocker,
@@ -39,9 +39,6 @@ from domain.quote import RecordedQuote
 from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after
-
-LETTERS_HELD: Final = timedelta(seconds=10)
-"""Time for which the relay leaves the letters of an acceptance to the activity that commits it."""
 
 
 class AnnounceInvitation(Value):

@@ -22,7 +22,7 @@ IMMEDIATE_TIMEOUT = timedelta(seconds=1)
 """Longest wait for the mail server to become ready while a person waits."""
 
 HANDOVER_TIMEOUT = timedelta(seconds=4)
-"""Longest time after that until the mail server has accepted the letter."""
+"""Longest wait after that for the mail server to accept the letter."""
 
 
 class Undeliverable(Exception):
@@ -34,6 +34,10 @@ class Undeliverable(Exception):
 
 class NoLongerDue(Exception):
     """A letter that was dropped before it was transmitted, because it is no longer true."""
+
+
+class InTransfer(Exception):
+    """A letter that is still being transmitted when the time to wait for it has passed."""
 
 
 StillDue = Callable[[], Awaitable[bool]]
@@ -110,21 +114,46 @@ async def send_with_retry_delay(
         ) from None
 
 
-async def send_at_once(mailer: Mailer, letter: Letter, ready_within: timedelta) -> None:
+async def send_at_once(
+    mailer: Mailer, letter: Letter, ready_within: timedelta, taken_within: timedelta
+) -> None:
     """Try once to send a letter while a person waits.
 
-    `ready_within` is the longest wait for the mail server to be ready for it.
-    Raises `Undeliverable`. Any other exception: not taken, send it later.
+    `ready_within` is the longest wait for the mail server to be ready for it, `taken_within` the
+    longest wait after that. Raises `Undeliverable`, InTransfer. Any other exception: not taken,
+    send it later.
     """
-    async with asyncio.timeout(ready_within.total_seconds()) as limit:
+    in_transfer = asyncio.Event()
 
-        async def extend_limit() -> bool:
-            # Cancelled during the transfer, the letter would be sent twice.
-            now = asyncio.get_running_loop().time()
-            limit.reschedule(now + HANDOVER_TIMEOUT.total_seconds())
-            return True
+    async def begin_transfer() -> bool:
+        in_transfer.set()
+        return True
 
-        await mailer.send(letter, extend_limit)
+    sending = asyncio.create_task(mailer.send(letter, begin_transfer))
+    try:
+        await asyncio.wait([sending], timeout=ready_within.total_seconds())
+        if in_transfer.is_set():
+            await asyncio.wait([sending], timeout=taken_within.total_seconds())
+    finally:
+        # Cancelled during the transfer, the letter would be sent twice.
+        if in_transfer.is_set():
+            _in_transfer.add(sending)
+            sending.add_done_callback(_end_transfer)
+        else:
+            sending.cancel()
+    if not sending.done():
+        raise InTransfer if in_transfer.is_set() else TimeoutError
+    await sending
+
+
+_in_transfer = set[asyncio.Task[None]]()
+"""The letters that are being transmitted while nobody waits for them."""
+
+
+def _end_transfer(sending: asyncio.Task[None]) -> None:
+    _in_transfer.discard(sending)
+    if not sending.cancelled() and (failure := sending.exception()):
+        activity.logger.info("a letter was not taken: %s", mask_all(str(failure)))
 
 
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:

@@ -1,5 +1,6 @@
 """The letters of the outbox, each a standalone activity that operators can see (OPS-2)."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +9,9 @@ from typing import Protocol
 from temporalio import activity
 
 from activities.letter import (
+    HANDOVER_TIMEOUT,
     IMMEDIATE_TIMEOUT,
+    InTransfer,
     LinkSource,
     Mailer,
     NoLongerDue,
@@ -23,6 +26,16 @@ from domain.letter.invitation import UnblockedLetter
 from domain.letter.refund import RefundOverdueLetter
 from domain.model import Value
 from domain.outbox import QueuedLetter, RecordVersion
+
+IMMEDIATELY = timedelta(seconds=5)
+"""Time in which letters may be begun while a person waits."""
+
+LETTERS_HELD = timedelta(seconds=50)
+"""Time for which the relay leaves new letters to the activity that commits them.
+
+Longer than the conversation about a letter that was begun in time, whose limit the mailer has: two
+processes never send the same letter. What is not begun in time is released at once.
+"""
 
 
 class SendLetter(Value):
@@ -43,6 +56,9 @@ class LetterQueue(Protocol):
     async def is_current(self, version: RecordVersion) -> bool:
         """Return whether the record has not changed since in a way that outdates a letter."""
 
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        """Leave letters that are held for a person who waits to the relay, at once."""
+
     async def drop(self, letter_id: str) -> None:
         """Delete a letter that is no longer true."""
 
@@ -61,6 +77,8 @@ class LetterSender:
     """The operators' address; None: they get no letters."""
     ready_within: timedelta = IMMEDIATE_TIMEOUT
     """Longest wait for the mail server while a person waits."""
+    taken_within: timedelta = HANDOVER_TIMEOUT
+    """Longest wait after that for the letter to be taken."""
 
     async def send(self, letter_id: str) -> None:
         """Send the letter, unless it was sent or is no longer true (OPS-2).
@@ -85,19 +103,28 @@ class LetterSender:
             raise
 
     async def send_now(self, letter_ids: Sequence[str]) -> None:
-        """Send the letters while a person waits; those that are not sent stay for the relay."""
-        for letter_id in letter_ids:
-            queued = await self.queue.queued(letter_id)
-            letter = self._complete(queued) if queued else None
-            if letter is None:
-                continue
+        """Send the letters while a person waits; leave those that are not sent to the relay."""
+        ends_at = time.monotonic() + IMMEDIATELY.total_seconds()
+        for number, letter_id in enumerate(letter_ids):
             try:
-                await send_at_once(self.mailer, letter, self.ready_within)
+                if time.monotonic() > ends_at:
+                    raise TimeoutError
+                await self._send_at_once(letter_id)
+            except InTransfer:
+                # The relay leaves it alone for longer than a transfer can take.
+                await self.queue.release(letter_ids[number + 1 :])
+                return
             except Exception as failure:
                 # One slow mail server delays the caller by one time limit.
                 reason = mask_all(str(failure)) or type(failure).__name__
                 activity.logger.info("letters are sent later: %s", reason)
+                await self.queue.release(letter_ids[number:])
                 return
+
+    async def _send_at_once(self, letter_id: str) -> None:
+        queued = await self.queue.queued(letter_id)
+        if letter := self._complete(queued) if queued else None:
+            await send_at_once(self.mailer, letter, self.ready_within, self.taken_within)
 
     def _complete(self, queued: QueuedLetter) -> Letter | None:
         """Return the letter with its link and the operators' address; None without an address."""

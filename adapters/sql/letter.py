@@ -1,6 +1,7 @@
 """Letters: those that wait in the outbox, and those that the mail server has accepted."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -33,6 +34,15 @@ class SqlLetters:
         async with reading(self._engine) as session:
             row = await _record(session, version)
             return row is not None and still_current(version, row.record.journal)
+
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        """Leave letters that are held for a person who waits to the relay, at once."""
+        async with writing(self._engine) as session:
+            await session.execute(
+                update(OutboxRow)
+                .where(OutboxRow.key.in_(letter_ids), OutboxRow.attempts == 0)
+                .values(due_at=datetime.now(UTC))
+            )
 
     async def drop(self, letter_id: str) -> None:
         """Delete a letter that is no longer true."""

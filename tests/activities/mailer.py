@@ -1,6 +1,6 @@
 """A mail server without a network."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from activities.letter import NoLongerDue, StillDue
 from domain.letter import Letter
@@ -49,6 +49,7 @@ class FakeLetterQueue:
     def __init__(self, *letters: QueuedLetter, current: bool = True) -> None:
         self.letters = {each.letter.id: each for each in letters}
         self.current = current
+        self.released: list[str] = []
         self.dropped: list[str] = []
         self.failures: list[tuple[str, bool]] = []
 
@@ -57,6 +58,9 @@ class FakeLetterQueue:
 
     async def is_current(self, version: RecordVersion) -> bool:
         return self.current
+
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        self.released += letter_ids
 
     async def drop(self, letter_id: str) -> None:
         self.dropped.append(letter_id)

@@ -10,7 +10,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.invitation import (
-    LETTERS_HELD,
     AnnounceInvitation,
     InvitationActivities,
     InvitationPreviewed,
@@ -21,7 +20,7 @@ from activities.invitation import (
     PreviewInvitation,
 )
 from activities.letter import IMMEDIATE_TIMEOUT, LetterSent, StillDue, Undeliverable
-from activities.outbox import LetterSender
+from activities.outbox import LETTERS_HELD, LetterSender
 from domain.error import ErrorCode, Refusal, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry

@@ -1,12 +1,13 @@
 """Tests of the standalone activity that sends letters of the outbox."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.letter import Undeliverable
+from activities.letter import StillDue, Undeliverable
 from activities.outbox import LetterSender, OutboxActivities, SendLetter
 from domain.attention import AttentionCase, AttentionKind
 from domain.letter import Letter
@@ -15,6 +16,7 @@ from domain.letter.base import Reader
 from domain.letter.invitation import DeclinedLetter, UnblockedLetter
 from domain.outbox import QueuedLetter, RecordKind, RecordVersion, queued_letter
 from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
+from tests.eventually import eventually
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 VERSION = RecordVersion(kind=RecordKind.INVITATION, id="run-1", entries=4)
@@ -120,3 +122,33 @@ async def test_operators_are_notified_if_they_have_an_address(operators: str | N
     await send(queue, mailer, ATTENTION, operators)
     assert mailer.recipients == ([operators] if operators else [])
     assert queue.dropped == ([] if operators else [ATTENTION.id])
+
+
+class SlowMailer(FakeMailer):
+    """A mail server that takes its time to take a letter."""
+
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
+        assert still_due
+        assert await still_due()
+        await asyncio.sleep(0.3)
+        await super().send(letter)
+
+
+async def test_a_letter_in_transfer_is_neither_cancelled_nor_sent_twice() -> None:
+    """OPS-1: the relay sends the letters after it, and leaves this one alone."""
+    queue, mailer = FakeLetterQueue(queued(DECLINED), queued(UNBLOCKED)), SlowMailer()
+    short = timedelta(milliseconds=50)
+    sender = LetterSender(queue, mailer, FakeLinks(), ready_within=short, taken_within=short)
+    await sender.send_now([DECLINED.id, UNBLOCKED.id])
+    assert (mailer.events, queue.released) == ([], [UNBLOCKED.id])
+    await eventually(lambda: mailer.events, lambda events: events == ["declined"])
+
+
+async def test_letters_that_are_not_sent_at_once_are_left_to_the_relay() -> None:
+    """OPS-1: they do not wait for the time for which the relay would leave them alone."""
+    queue, mailer = (
+        FakeLetterQueue(queued(DECLINED), queued(UNBLOCKED)),
+        FakeMailer(OSError("down")),
+    )
+    await LetterSender(queue, mailer, FakeLinks()).send_now([DECLINED.id, UNBLOCKED.id])
+    assert queue.released == [DECLINED.id, UNBLOCKED.id]

@@ -82,7 +82,13 @@ async def check_letters(play: Play, cuts: list[int]) -> None:
     arrived, copies = arrivals(play), list[str]()
     for k, n in arrived.items():
         if len(n) > 1:
-            print("COPY", k, n, [str(play.world.smtp.received[x].message["Date"])[17:25] for x in n], cuts)
+            print(
+                "COPY",
+                k,
+                n,
+                [str(play.world.smtp.received[x].message["Date"])[17:25] for x in n],
+                cuts,
+            )
     for letter_id, numbers in arrived.items():
         if len(numbers) > 1:
             copies.append(letter_id)

@@ -40,6 +40,7 @@ MANAGED: Final = "managed"
 BOUNCED: Final = "bounced"
 WANTED: Final = "wanted"
 """The kind of people whom two accounts have invited."""
+BUSY: Final = "backend_unavailable"
 UNAVAILABLE: Final = answer(503, type="api_error")
 
 
@@ -540,9 +541,14 @@ async def invite_all(play: Play) -> None:
             rows = [BatchRow(position=each, person=person) for each, person in enumerate(invited)]
             await world.bulk.submit(account, rows, by)
             return
-        for start in range(0, len(invited), 10):
-            results = await world.client.invite(account, invited[start : start + 10], by)
-            assert [each.error for each in results if each.error] == []
+        left = invited
+        while left:
+            results = await world.client.invite(account, left[:10], by)
+            # A server that is too busy is asked again: repeating a request is safe.
+            failed = [each for each in results if each.result == "refused"]
+            assert {each.error["code"] for each in failed if each.error} <= {BUSY}, failed
+            again = {each.email for each in failed}
+            left = [*left[10:], *(each for each in left[:10] if each.email in again)]
 
     await asyncio.gather(
         *(
