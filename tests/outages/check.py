@@ -80,15 +80,6 @@ async def check_workflows(play: Play) -> None:
 async def check_letters(play: Play, cuts: list[int]) -> None:
     """Check that each letter arrived once, and a few twice whose connection was cut."""
     arrived, copies = arrivals(play), list[str]()
-    for k, n in arrived.items():
-        if len(n) > 1:
-            print(
-                "COPY",
-                k,
-                n,
-                [str(play.world.smtp.received[x].message["Date"])[17:25] for x in n],
-                cuts,
-            )
     for letter_id, numbers in arrived.items():
         if len(numbers) > 1:
             copies.append(letter_id)

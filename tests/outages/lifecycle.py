@@ -32,7 +32,7 @@ PENDING, BLOCKED, COMPLETED = (
     InvitationState.BLOCKED,
     InvitationState.COMPLETED,
 )
-PATIENCE: Final = timedelta(minutes=5)
+PATIENCE: Final = timedelta(minutes=15)
 AT_ONCE: Final = 25
 """The requests that people send at the same time."""
 MANAGED: Final = "managed"
@@ -231,7 +231,7 @@ class Play:
         return await self.world.store.refunds.latest(refund_id)
 
     def report(self, refund: Refund, status: str, reason: str | None = None) -> str:
-        """Let the provider have this status of the refund; return the provider's id."""
+        """Set the status of the refund at the provider; return the provider's id."""
         [part] = refund.parts
         assert part.provider_id
         self.provider.set_status(part.provider_id, status, reason)
@@ -244,7 +244,7 @@ class Play:
             await self.go_to(refund.workflow_id, plan.lookups[number] + timedelta(minutes=1))
 
     async def decide(self, refund: Refund, status: str, reason: str | None = None) -> None:
-        """Let the refund find its status, by a notification or by a planned look-up."""
+        """Set the status, and notify of it or wait for the planned look-up."""
         provider_id = self.report(refund, status, reason)
         if self.random.random() < 0.5:
             await self.world.refunds.notify(refund.refund_id, provider_id)
@@ -317,11 +317,11 @@ async def _expire(play: Play, case: Case) -> None:
 
 
 async def _join(play: Play, case: Case) -> None:
-    """Do nothing: the domain is managed."""
+    """Return at once: the domain is managed."""
 
 
 async def _bounce(play: Play, case: Case) -> None:
-    """Do nothing: the mailbox does not exist."""
+    """Return at once: the mailbox does not exist."""
 
 
 async def _lose_mailbox(play: Play, case: Case) -> None:

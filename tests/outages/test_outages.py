@@ -117,13 +117,13 @@ class Outages:
         await self.play.until(lambda: self.play.progress >= share)
 
     def fill_mailboxes(self) -> None:
-        """Let the mailboxes of a random tenth of the recipients be full from now on."""
+        """Refuse letters to a random tenth of the recipients with 452 from now on."""
         smtp, people = self.play.world.smtp, sorted(self.play.recipients)
         smtp.full.update(self.play.random.sample(people, len(people) // 10))
         smtp.unknown.update(case.email for case in self.play.cases if case.kind.name == BOUNCED)
 
     async def empty_mailboxes(self) -> None:
-        """Empty them later."""
+        """Accept letters to all recipients later."""
         await self.at_progress(0.5, 0.7)
         self.play.world.smtp.full.clear()
         self.play.note("the mailboxes are empty again")
