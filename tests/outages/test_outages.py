@@ -11,6 +11,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,8 @@ class Outages:
 
     play: Play
     workers: Workers
-    cuts: list[int] = field(default_factory=list)
-    """The numbers of letters received when connections to the mail server were cut."""
+    cuts: list[datetime] = field(default_factory=list)
+    """The times at which connections to the mail server were cut."""
 
     async def at_progress(self, first: float, last: float) -> None:
         """Wait until a random share of the cases between the two has ended."""
@@ -133,7 +134,7 @@ class Outages:
         await self.at_progress(0.05, 0.4)
         smtp = self.play.world.smtp
         port = smtp.port
-        self.cuts.append(len(smtp.received))
+        self.cuts.append(datetime.now(UTC))
         await smtp.__aexit__(None, None, None)
         self.play.note("the mail server is down")
         await asyncio.sleep(3 if self.play.count < 100 else 15)
@@ -148,7 +149,7 @@ class Outages:
             worker = self.workers.running.pop(0)
             await killed(worker)
             self.play.note("a worker was killed")
-            self.cuts.append(len(self.play.world.smtp.received))
+            self.cuts.append(datetime.now(UTC))
             await self.workers.start(1)
 
 
