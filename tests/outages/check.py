@@ -122,7 +122,7 @@ def arrivals(play: Play) -> dict[str, list[int]]:
     """Return the positions at which each letter was received, by its id."""
     found = dict[str, list[int]]()
     for number, letter in enumerate(play.world.smtp.received):
-        letter_id = str(letter.message["Message-ID"])[1:].partition("@")[0]
+        letter_id = str(letter.message["Message-ID"]).strip().lstrip("<").partition("@")[0]
         found.setdefault(letter_id, []).append(number)
     return found
 
