@@ -260,7 +260,10 @@ class Play:
 
     @asynccontextmanager
     async def provider_answers(self) -> AsyncIterator[None]:
-        """Delay the beginning of an outage: a jump would take it for one of many days."""
+        """Delay the beginning of an outage.
+
+        A jump would take it for one of many days, and a conversion would be refused.
+        """
         await self.reachable.wait()
         self._jumping += 1
         try:
@@ -356,8 +359,8 @@ async def _convert(play: Play, case: Case) -> None:
     refund = await play.refund(case)
     await play.decide(refund, "failed", "expired_or_canceled_card")
     await play.refund_reached(refund.refund_id, RefundState.FAILED)
-    await play.reachable.wait()
-    await play.world.refunds.convert(refund.refund_id)
+    async with play.provider_answers():
+        await play.world.refunds.convert(refund.refund_id)
     play.credited[case.account] += refund.amount.amount
 
 
