@@ -358,7 +358,12 @@ async def _settle(play: Play, case: Case) -> None:
 async def _convert(play: Play, case: Case) -> None:
     refund = await play.refund(case)
     await play.decide(refund, "failed", "expired_or_canceled_card")
-    await play.refund_reached(refund.refund_id, RefundState.FAILED)
+    # The store is ahead of the workflow, which would refuse a conversion.
+    await eventually(
+        lambda: play.world.refunds.show(refund.refund_id),
+        until=lambda refund: refund.state is RefundState.FAILED,
+        within=PATIENCE,
+    )
     async with play.provider_answers():
         await play.world.refunds.convert(refund.refund_id)
     play.credited[case.account] += refund.amount.amount
