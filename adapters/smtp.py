@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -107,7 +107,8 @@ class SmtpMailer:
             # The server has accepted the letter. A timeout from now on would send it twice.
             limit.reschedule(None)
             # Record it before any other command, whose failure would send the letter again.
-            await self.sent_letters.record_sent(letter.id, datetime.now(UTC))
+            # A caller who does not wait longer cancels this; the record must not be lost by that.
+            await _uncancelled(self.sent_letters.record_sent(letter.id, datetime.now(UTC)))
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[asyncio.Timeout]:
@@ -176,3 +177,13 @@ def _body(rendered: RenderedLetter) -> bytes:
     body.set_content(rendered.text, cte="quoted-printable")
     body.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
     return body.as_bytes()
+
+
+async def _uncancelled(step: Coroutine[None, None, None]) -> None:
+    """Finish `step` before a cancellation takes effect."""
+    running = asyncio.create_task(step)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await running
+        raise

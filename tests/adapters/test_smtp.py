@@ -429,6 +429,29 @@ async def test_a_cancelled_delivery_does_not_wait_for_quit(server: ScriptedSmtpS
     assert "QUIT" not in server.commands
 
 
+async def test_an_accepted_letter_is_recorded_though_its_delivery_is_cancelled(
+    server: ScriptedSmtpServer,
+) -> None:
+    """INV-4: without the record it would be sent again."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class SlowRecord(KnownLetters):
+        async def record_sent(self, letter_id: str, at: datetime) -> None:
+            begun.set()
+            await go_on.wait()
+            await super().record_sent(letter_id, at)
+
+    mailer = replace(a_mailer(server.url), sent_letters=SlowRecord())
+    sending = asyncio.create_task(mailer.send(a_letter()))
+    await begun.wait()
+    sending.cancel()
+    asyncio.get_running_loop().call_later(0.1, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await mailer.send(a_letter())
+    assert len(server.received) == 1
+
+
 async def test_a_reply_that_is_not_utf_8_can_be_stored() -> None:
     """INV-4: the journal holds the reply."""
 

@@ -15,7 +15,7 @@ from domain.error import Unavailable
 from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
-from runtime.recovery import Recovery
+from runtime.recovery import CLOSED, Recovery
 from states.invitation import initial_record
 from tests.eventually import eventually
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
@@ -198,3 +198,23 @@ async def test_an_invitation_that_was_restarted_without_being_bound_is_bound_lat
             await world.recover(pending.workflow_id)
     await world.recover(pending.workflow_id)
     assert (await world.client.accept(world.account, JANE)).state.accepted
+
+
+async def test_a_closed_workflow_of_another_store_is_not_searched_for(
+    world: World, world_without_worker: World
+) -> None:
+    """OPS-1: a namespace may have several stores, each with its own task queue."""
+    _, refund = await a_processing_refund(world)
+    handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+    await handle.terminate("by hand")
+    await eventually(lambda: closed_refunds(world), lambda closed: refund.workflow_id in closed)
+    other = world_without_worker
+    await other.store.outbox.add_sweeps([CLOSED])
+    [sweep] = await other.store.outbox.lease(1, timedelta(minutes=1))
+    await Recovery(other.clients).sweep(sweep)
+    assert await other.store.outbox.listed() == []
+
+
+async def closed_refunds(world: World) -> list[str]:
+    query = "WorkflowType = 'Refund' AND ExecutionStatus = 'Terminated'"
+    return [each.id async for each in world.temporal.client.list_workflows(query)]
