@@ -371,19 +371,8 @@ class InvitationClient:
             handle=_handle,
             read_stored=lambda stored: self._stored(stored.invitation_id),
             ended=lambda stored: stored.invitation.state.final,
-            outdated=self._is_outdated,
+            journal=lambda stored: stored.invitation.journal,
         )
-
-    async def _is_outdated(self, stored: StoredInvitation, refused: Refused) -> bool:
-        """Return whether a refusal as not pending is outdated: the store has the delivery already.
-
-        The store has it a moment before the workflow. A caller who found the e-mail in the store
-        or in the mailbox must not be refused.
-        """
-        if refused.code is not ErrorCode.NOT_PENDING:
-            return False
-        state = (await self._stored(stored.invitation_id)).invitation.state
-        return state not in {InvitationState.ANNOUNCED, InvitationState.SENT}
 
     async def _latest(self, account: str, email: str) -> StoredInvitation:
         stored = await self.invitations.latest(account, email)

@@ -185,6 +185,7 @@ class OrderClient:
             handle=_handle,
             read_stored=lambda stored: self.orders.latest(stored.order_id),
             ended=lambda stored: stored.state.final,
+            journal=lambda stored: stored.journal,
         )
 
     # Recovery.

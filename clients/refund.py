@@ -88,6 +88,7 @@ class RefundClient:
             handle=_handle,
             read_stored=lambda stored: self.refunds.latest(stored.refund_id),
             ended=lambda stored: stored.state.finished,
+            journal=lambda stored: stored.journal,
         )
 
     # Notifications and recovery.

@@ -23,7 +23,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from domain.error import Refused, Unavailable
+from domain.journal import JournalEntry
 from domain.model import Value
+from states.lifecycle import is_outdated
 
 POLL_INTERVAL = timedelta(milliseconds=100)
 HEALTH_CHECK_TIMEOUT = timedelta(seconds=1)
@@ -118,8 +120,8 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
     """The record as the store has it now."""
     ended: Callable[[Record], bool]
     """True once no run can change the record, so that the store answers."""
-    outdated: Callable[[Record, Refused], Awaitable[bool]] | None = None
-    """True for a refusal by a run that lags behind the store: the call is repeated."""
+    journal: Callable[[Record], Sequence[JournalEntry]]
+    """The journal of a record. A refusal by a run that lags behind it is not the answer."""
 
     async def call(
         self,
@@ -178,7 +180,7 @@ class WorkflowCaller(Generic[Record, AnyWorkflow, Result]):
         return await self.call(record, send, from_store, budget)
 
     async def _require_outdated(self, record: Record, refused: Refused) -> None:
-        if self.outdated is None or not await self.outdated(record, refused):
+        if not is_outdated(refused, self.journal(await self.read_stored(record))):
             raise refused from None
 
 

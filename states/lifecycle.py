@@ -1,6 +1,6 @@
 """The declarations that all machines share, and the records that events change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import ClassVar, Protocol, Self, TypeVar
@@ -88,7 +88,18 @@ def refusal(machine: type[LifecycleMachine], record: Record) -> Refused:
     return Refused(
         machine.refusals[record.state],
         f"The state is {record.state.value}{since}; this is not possible in it.",
+        state=record.state.value,
     )
+
+
+def is_outdated(refused: Refused, journal: Sequence[JournalEntry]) -> bool:
+    """Return whether a machine has refused an event in a state that the stored journal has left.
+
+    The store has a transition a moment before the workflow.
+    """
+    left, now = {entry.to_state for entry in journal[:-1]}, journal[-1].to_state
+    state = refused.details.get("state")
+    return state != now and state in left
 
 
 @cache

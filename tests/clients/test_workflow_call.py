@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from temporalio.client import (
@@ -20,8 +21,17 @@ from temporalio.testing import WorkflowEnvironment
 from clients.workflow_call import TemporalAccess, WaitBudget, WorkflowCaller
 from devstack.ports import HOST
 from domain.error import ErrorCode, Refused, Unavailable
+from domain.journal import JournalEntry
 
 Handle = WorkflowHandle[None, None]
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+JOURNAL = [
+    JournalEntry(at=NOON, event=state, from_state=None, to_state=state, by="seatflow")
+    for state in ("sent", "pending")
+]
+OUTDATED = WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No.", state="sent"))
+"""The refusal of a run whose record has moved on in the store."""
 
 
 async def unconnected() -> Client:
@@ -59,7 +69,6 @@ class Run:
     ended_after: int = 1_000
     """Number of reads until the store has the end."""
     calls: int = 0
-    outdated: bool = False
     read_stored: list[int] = field(default_factory=list)
     connect: Callable[[], Awaitable[Client]] = unconnected
 
@@ -77,16 +86,13 @@ class Run:
         self.read_stored.append(record)
         return record + 1
 
-    async def is_outdated(self, record: int, refused: Refused) -> bool:
-        return self.outdated
-
     async def called(self, record: int = 0, wait_seconds: float = 5) -> str:
         caller = WorkflowCaller[int, None, None](
             temporal=TemporalAccess(self.connect, "a queue", wait_seconds),
             handle=lambda client, record: client.get_workflow_handle("a run"),
             read_stored=self.read_record,
             ended=lambda record: record >= self.ended_after,
-            outdated=self.is_outdated,
+            journal=lambda record: JOURNAL,
         )
         return await caller.call(record, self.answer, lambda record: f"ended, from record {record}")
 
@@ -163,9 +169,18 @@ async def test_a_refusal_by_the_workflow_reaches_the_caller() -> None:
 
 async def test_a_refusal_by_a_run_that_lags_behind_the_store_is_retried() -> None:
     """INV-11: the store decides; the run has yet to apply its decision."""
-    refused = WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No."))
-    run = Run([refused, "yes"], outdated=True)
+    run = Run([OUTDATED, "yes"])
     assert await run.called() == "yes"
+
+
+@pytest.mark.parametrize("state", ["pending", "declined"])
+async def test_a_refusal_in_the_stored_state_or_a_later_one_is_the_answer(state: str) -> None:
+    """INV-10: the run may also be ahead of the store."""
+    refused = Refused(ErrorCode.CONFLICT, "No.", state=state)
+    run = Run([WorkflowUpdateFailedError(refused)])
+    with pytest.raises(Refused):
+        await run.called()
+    assert run.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -173,10 +188,10 @@ async def test_a_refusal_by_a_run_that_lags_behind_the_store_is_retried() -> Non
     [
         [failure(RPCStatusCode.NOT_FOUND)],
         [failure(RPCStatusCode.RESOURCE_EXHAUSTED)],
-        [WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No."))],
+        [OUTDATED],
         [
             failure(RPCStatusCode.NOT_FOUND),
-            WorkflowUpdateFailedError(Refused(ErrorCode.NOT_PENDING, "No.")),
+            OUTDATED,
             WorkflowUpdateFailedError(ApplicationError("the run has closed")),
             asyncio.Event(),
         ],
@@ -187,7 +202,7 @@ async def test_all_attempts_together_stay_within_one_wait_budget(
     answers: list[str | Exception | asyncio.Event],
 ) -> None:
     """The outcome is unknown after SEATFLOW_WAIT_SECONDS, whatever the reasons of the retries."""
-    run, started_at = Run(answers, outdated=True), time.monotonic()
+    run, started_at = Run(answers), time.monotonic()
     with pytest.raises(Unavailable) as unavailable:
         await run.called(wait_seconds=0.5)
     assert unavailable.value.outcome_unknown

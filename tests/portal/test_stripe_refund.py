@@ -326,6 +326,8 @@ async def test_a_refund_whose_request_is_never_answered_is_overdue_and_can_be_cl
     assert overdue.parts[0].state is PartState.REQUESTED
     assert overdue.lookup_failure is not None
     assert "has not answered the request" in overdue.lookup_failure.reason
+    # A look-up that is requested meanwhile changes nothing.
+    await world.refunds.notify(refund_id, "re_unknown")
     async with asyncio.timeout(SHORT):
         closed = await world.refunds.close(refund_id, "sent by cheque")
     assert closed.may_arrive_late
