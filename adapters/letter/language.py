@@ -28,8 +28,8 @@ from domain.money import Money
 CATALOGS = Path(__file__).parent / "locale"
 ENGLISH = Locale("en")
 
-_AFTER_TIME = {"de": "Uhr"}
-"""The word that follows a time of day in a sentence, by language."""
+_TIME_OF_DAY = {"de": "{} Uhr", "sv": "kl. {}"}
+"""A time of day with the word that it has in a sentence, by language."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Language:
         """Format `at` to the minute in the local time of `time_zone`, with the name of the zone."""
         local = at.astimezone(get_timezone(time_zone))
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
-        if word := _AFTER_TIME.get(self.tag):
-            time = f"{time} {word}"
+        time = _TIME_OF_DAY.get(self.tag, "{}").format(time)
         zone = get_timezone_name(local, width="short", locale=self.locale)
         # Where the language has no abbreviation, the short name is an offset.
         if not zone.isalpha():
