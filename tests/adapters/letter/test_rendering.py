@@ -139,6 +139,7 @@ def test_a_translation_has_the_same_placeholders() -> None:
         ("de_CH", "de"),
         ("DE", "de"),
         ("sv-FI", "sv"),
+        ("fr-CA", "fr"),
         ("en-GB", "en"),
         ("tlh", "en"),
         ("xx", "en"),
@@ -157,6 +158,7 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
         ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 Uhr (MESZ)"),
         ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 Uhr (UTC)"),
         ("sv", "Europe/Stockholm", "onsdag 1 juli 2026 kl. 23:30 (CEST)"),
+        ("fr", "Europe/Paris", "mercredi 1 juillet 2026, 23:30 (heure d’été d’Europe centrale)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -384,6 +386,7 @@ def test_omitted_parts_leave_no_gap() -> None:
         ("de-AT", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
         ("de", "5.125", "KWD", "5,125\N{NO-BREAK SPACE}KWD"),
         ("sv", "1108.83", "EUR", "1\N{NO-BREAK SPACE}108,83\N{NO-BREAK SPACE}€"),
+        ("fr", "1108.83", "EUR", "1\N{NARROW NO-BREAK SPACE}108,83\N{NO-BREAK SPACE}€"),
         ("en", "1083", "JPY", "¥1,083"),
         ("xx", "0.10", "EUR", "€0.10"),
     ],
@@ -406,6 +409,7 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
         ("en", "between Wednesday, November 25, 2026 and Monday, November 30, 2026"),
         ("de", "zwischen Mittwoch, 25. November 2026 und Montag, 30. November 2026"),
         ("sv", "tidigast onsdag 25 november 2026 och senast måndag 30 november 2026"),
+        ("fr", "entre le mercredi 25 novembre 2026 et le lundi 30 novembre 2026"),
     ],
 )
 def test_a_refund_names_both_ends_of_the_arrival_window(locale: str, between: str) -> None:
@@ -428,6 +432,8 @@ def test_a_credit_that_replaces_a_failed_refund_says_so() -> None:
     assert "erstattet" not in lower_case_text("refund_converted", "de")
     assert "misslyckad återbetalning" in lower_case_text("refund_converted", "sv")
     assert "återbetala" not in lower_case_text("refund_converted", "sv")
+    assert "remplace un remboursement qui a échoué" in lower_case_text("refund_converted", "fr")
+    assert "remboursé" not in lower_case_text("refund_converted", "fr")
 
 
 def test_a_credit_names_its_parts_its_source_and_the_paid_invoices() -> None:
@@ -474,6 +480,8 @@ def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     assert "erstatt" not in lower_case_text(event, "de")
     assert "lagts till som kredit" in lower_case_text(event, "sv")
     assert "återbetal" not in lower_case_text(event, "sv")
+    assert "crédité de" in lower_case_text(event, "fr")
+    assert "rembours" not in lower_case_text(event, "fr")
 
 
 @pytest.mark.parametrize(
@@ -488,6 +496,8 @@ def test_a_requested_refund_is_never_called_paid(event: str) -> None:
         assert word not in lower_case_text(event, "de")
     for word in ("återbetala", "har betalats", "utbetal", "överför", "genomförd"):
         assert word not in lower_case_text(event, "sv")
+    for word in ("payé", "versé", "remboursé", "effectué"):
+        assert word not in lower_case_text(event, "fr")
 
 
 def test_an_operator_reads_about_a_failed_refund_and_its_command() -> None:
@@ -551,6 +561,7 @@ def test_no_letter_calls_a_quote_a_balance() -> None:
         assert "saldo" not in lower_case_text(event, "de")
         assert "kontostand" not in lower_case_text(event, "de")
         assert "saldo" not in lower_case_text(event, "sv")
+        assert "solde" not in lower_case_text(event, "fr")
 
 
 def test_a_failed_refund_offers_a_choice_and_explains_how_to_make_it() -> None:
@@ -682,6 +693,18 @@ def test_a_blocked_letter_lists_every_blocker_with_items_and_remedy(
                 "1 prenumeration i",
             ),
         ),
+        (
+            "fr",
+            (
+                "1 autre utilisateur\N{NO-BREAK SPACE}:",
+                "Supprimez cet utilisateur,",
+                "encore 1 salle\N{NO-BREAK SPACE}:",
+                "Supprimez cette salle.",
+                "1 facture impayée\N{NO-BREAK SPACE}:",
+                "Réglez cette facture.",
+                "1 abonnement de",
+            ),
+        ),
     ],
 )
 def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -755,6 +778,7 @@ def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
 @pytest.mark.parametrize(
     ("language", "still"),
     [("en", "is paused until then"), ("de", "ruht bis dahin"), ("sv", "är pausad tills dess")],
+    [("en", "is paused until then"), ("de", "ruht bis dahin"), ("fr", "suspendu jusque-là")],
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5: the deadline is known only after the blockers are cleared."""
@@ -849,6 +873,7 @@ def test_a_move_letter_lists_links_settings_and_failed_items(
         ("en", ("has a new join link. Its id", "locks 1 setting that was")),
         ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
         ("sv", ("har en ny anslutningslänk. Dess id är", "låser 1 inställning som var")),
+        ("fr", ("a un nouveau lien de participation. L’identifiant", "impose 1 paramètre qui")),
     ],
 )
 def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -943,6 +968,9 @@ def test_an_admin_reads_which_licenses_did_not_move(language: str, expected: str
             "sv",
             "- Stora möten för 500 deltagare\n"
             "- Webbinarium för 10\N{NO-BREAK SPACE}000 deltagare\n",
+            "fr",
+            "- Large Meeting pour 500 participants\n"
+            "- Webinaire pour 10\N{NARROW NO-BREAK SPACE}000 participants\n",
         ),
     ],
 )
@@ -1006,6 +1034,7 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
 @pytest.mark.parametrize(
     ("language", "expected"),
     [("en", "without being asked"), ("de", "ohne Rückfrage"), ("sv", "utan att ha tillfrågats")],
+    [("en", "without being asked"), ("de", "ohne Rückfrage"), ("fr", "sans confirmation")],
 )
 def test_a_managed_person_reads_that_they_joined_without_accepting(
     language: str, expected: str
