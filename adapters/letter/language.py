@@ -28,7 +28,7 @@ from domain.money import Money
 CATALOGS = Path(__file__).parent / "locale"
 ENGLISH = Locale("en")
 
-_AFTER_TIME = {"de": "Uhr"}
+_AFTER_TIME = {"de": "Uhr", "nl": "uur"}
 """The word that follows a time of day in a sentence, by language."""
 
 

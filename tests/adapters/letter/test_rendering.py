@@ -138,6 +138,7 @@ def test_a_translation_has_the_same_placeholders() -> None:
         ("de-AT", "de"),
         ("de_CH", "de"),
         ("DE", "de"),
+        ("nl-BE", "nl"),
         ("en-GB", "en"),
         ("tlh", "en"),
         ("xx", "en"),
@@ -155,6 +156,7 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
     [
         ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 Uhr (MESZ)"),
         ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 Uhr (UTC)"),
+        ("nl", "Europe/Amsterdam", "woensdag 1 juli 2026, 23:30 uur (CEST)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -379,6 +381,7 @@ def test_omitted_parts_leave_no_gap() -> None:
         ("de", "1108.83", "EUR", "1.108,83\N{NO-BREAK SPACE}€"),
         ("de-AT", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
         ("de", "5.125", "KWD", "5,125\N{NO-BREAK SPACE}KWD"),
+        ("nl", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
         ("en", "1083", "JPY", "¥1,083"),
         ("xx", "0.10", "EUR", "€0.10"),
     ],
@@ -400,6 +403,7 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
     [
         ("en", "between Wednesday, November 25, 2026 and Monday, November 30, 2026"),
         ("de", "zwischen Mittwoch, 25. November 2026 und Montag, 30. November 2026"),
+        ("nl", "tussen woensdag 25 november 2026 en maandag 30 november 2026"),
     ],
 )
 def test_a_refund_names_both_ends_of_the_arrival_window(locale: str, between: str) -> None:
@@ -418,8 +422,10 @@ def test_a_credit_that_replaces_a_failed_refund_says_so() -> None:
     """TXT-2, REF-4: the credit itself is not called refunded."""
     assert "instead of a failed refund" in lower_case_text("refund_converted", "en")
     assert "fehlgeschlagenen rückerstattung" in lower_case_text("refund_converted", "de")
+    assert "mislukte terugbetaling" in lower_case_text("refund_converted", "nl")
     assert "refunded" not in lower_case_text("refund_converted", "en")
     assert "erstattet" not in lower_case_text("refund_converted", "de")
+    assert "terugbetaald" not in lower_case_text("refund_converted", "nl")
 
 
 def test_a_credit_names_its_parts_its_source_and_the_paid_invoices() -> None:
@@ -464,6 +470,8 @@ def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     assert "refund" not in lower_case_text(event, "en")
     assert "gutgeschrieben" in lower_case_text(event, "de")
     assert "erstatt" not in lower_case_text(event, "de")
+    assert "als tegoed bijgeschreven" in lower_case_text(event, "nl")
+    assert "terugbeta" not in lower_case_text(event, "nl")
 
 
 @pytest.mark.parametrize(
@@ -476,6 +484,8 @@ def test_a_requested_refund_is_never_called_paid(event: str) -> None:
         assert word not in lower_case_text(event, "en").replace("says that it has arrived.", "")
     for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
         assert word not in lower_case_text(event, "de")
+    for word in ("betaald", "voltooid", "overgemaakt"):
+        assert word not in lower_case_text(event, "nl")
 
 
 def test_an_operator_reads_about_a_failed_refund_and_its_command() -> None:
@@ -538,6 +548,7 @@ def test_no_letter_calls_a_quote_a_balance() -> None:
         assert "balance" not in lower_case_text(event, "en")
         assert "saldo" not in lower_case_text(event, "de")
         assert "kontostand" not in lower_case_text(event, "de")
+        assert "saldo" not in lower_case_text(event, "nl")
 
 
 def test_a_failed_refund_offers_a_choice_and_explains_how_to_make_it() -> None:
@@ -657,6 +668,18 @@ def test_a_blocked_letter_lists_every_blocker_with_items_and_remedy(
                 "1 Abonnement Ihres",
             ),
         ),
+        (
+            "nl",
+            (
+                "heeft nog 1 ander lid:",
+                "Verwijder dit lid of",
+                "heeft nog 1 vergaderruimte:",
+                "Verwijder deze vergaderruimte.",
+                "1 openstaande factuur:",
+                "Betaal deze factuur.",
+                "Voor 1 abonnement van",
+            ),
+        ),
     ],
 )
 def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -728,7 +751,12 @@ def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "still"), [("en", "is paused until then"), ("de", "ruht bis dahin")]
+    ("language", "still"),
+    [
+        ("en", "is paused until then"),
+        ("de", "ruht bis dahin"),
+        ("nl", "staat tot die tijd stil"),
+    ],
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5: the deadline is known only after the blockers are cleared."""
@@ -822,6 +850,7 @@ def test_a_move_letter_lists_links_settings_and_failed_items(
     [
         ("en", ("has a new join link. Its id", "locks 1 setting that was")),
         ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
+        ("nl", ("heeft een nieuwe deelnamelink. Het ID", "vergrendelt 1 instelling die")),
     ],
 )
 def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -912,6 +941,7 @@ def test_an_admin_reads_which_licenses_did_not_move(language: str, expected: str
     [
         ("en", "- Large Meeting for 500 participants\n- Webinar for 10,000 participants\n"),
         ("de", "- Large Meeting für 500 Teilnehmende\n- Webinar für 10.000 Teilnehmende\n"),
+        ("nl", "- Large Meeting voor 500 deelnemers\n- Webinar voor 10.000 deelnemers\n"),
     ],
 )
 def test_an_admin_reads_the_kind_of_each_license_that_did_not_move(
@@ -972,7 +1002,12 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
 
 
 @pytest.mark.parametrize(
-    ("language", "expected"), [("en", "without being asked"), ("de", "ohne Rückfrage")]
+    ("language", "expected"),
+    [
+        ("en", "without being asked"),
+        ("de", "ohne Rückfrage"),
+        ("nl", "zonder dat je dat eerst is gevraagd"),
+    ],
 )
 def test_a_managed_person_reads_that_they_joined_without_accepting(
     language: str, expected: str
