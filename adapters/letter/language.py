@@ -28,7 +28,7 @@ from domain.money import Money
 CATALOGS = Path(__file__).parent / "locale"
 ENGLISH = Locale("en")
 
-_TIME_OF_DAY = {"de": "{} Uhr", "sv": "kl. {}"}
+_TIME_OF_DAY = {"de": "{} Uhr", "nl": "{} uur", "sv": "kl. {}"}
 """A time of day with the word that it has in a sentence, by language."""
 
 

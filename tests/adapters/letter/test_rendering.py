@@ -140,6 +140,7 @@ def test_a_translation_has_the_same_placeholders() -> None:
         ("DE", "de"),
         ("sv-FI", "sv"),
         ("fr-CA", "fr"),
+        ("nl-BE", "nl"),
         ("en-GB", "en"),
         ("tlh", "en"),
         ("xx", "en"),
@@ -159,6 +160,7 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
         ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 Uhr (UTC)"),
         ("sv", "Europe/Stockholm", "onsdag 1 juli 2026 kl. 23:30 (CEST)"),
         ("fr", "Europe/Paris", "mercredi 1 juillet 2026, 23:30 (heure d’été d’Europe centrale)"),
+        ("nl", "Europe/Amsterdam", "woensdag 1 juli 2026, 23:30 uur (CEST)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -387,6 +389,7 @@ def test_omitted_parts_leave_no_gap() -> None:
         ("de", "5.125", "KWD", "5,125\N{NO-BREAK SPACE}KWD"),
         ("sv", "1108.83", "EUR", "1\N{NO-BREAK SPACE}108,83\N{NO-BREAK SPACE}€"),
         ("fr", "1108.83", "EUR", "1\N{NARROW NO-BREAK SPACE}108,83\N{NO-BREAK SPACE}€"),
+        ("nl", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
         ("en", "1083", "JPY", "¥1,083"),
         ("xx", "0.10", "EUR", "€0.10"),
     ],
@@ -410,6 +413,7 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
         ("de", "zwischen Mittwoch, 25. November 2026 und Montag, 30. November 2026"),
         ("sv", "tidigast onsdag 25 november 2026 och senast måndag 30 november 2026"),
         ("fr", "entre le mercredi 25 novembre 2026 et le lundi 30 novembre 2026"),
+        ("nl", "tussen woensdag 25 november 2026 en maandag 30 november 2026"),
     ],
 )
 def test_a_refund_names_both_ends_of_the_arrival_window(locale: str, between: str) -> None:
@@ -428,12 +432,14 @@ def test_a_credit_that_replaces_a_failed_refund_says_so() -> None:
     """TXT-2, REF-4: the credit itself is not called refunded."""
     assert "instead of a failed refund" in lower_case_text("refund_converted", "en")
     assert "fehlgeschlagenen rückerstattung" in lower_case_text("refund_converted", "de")
+    assert "mislukte terugbetaling" in lower_case_text("refund_converted", "nl")
     assert "refunded" not in lower_case_text("refund_converted", "en")
     assert "erstattet" not in lower_case_text("refund_converted", "de")
     assert "misslyckad återbetalning" in lower_case_text("refund_converted", "sv")
     assert "återbetala" not in lower_case_text("refund_converted", "sv")
     assert "remplace un remboursement qui a échoué" in lower_case_text("refund_converted", "fr")
     assert "remboursé" not in lower_case_text("refund_converted", "fr")
+    assert "terugbetaald" not in lower_case_text("refund_converted", "nl")
 
 
 def test_a_credit_names_its_parts_its_source_and_the_paid_invoices() -> None:
@@ -482,6 +488,8 @@ def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     assert "återbetal" not in lower_case_text(event, "sv")
     assert "crédité de" in lower_case_text(event, "fr")
     assert "rembours" not in lower_case_text(event, "fr")
+    assert "als tegoed bijgeschreven" in lower_case_text(event, "nl")
+    assert "terugbeta" not in lower_case_text(event, "nl")
 
 
 @pytest.mark.parametrize(
@@ -498,6 +506,8 @@ def test_a_requested_refund_is_never_called_paid(event: str) -> None:
         assert word not in lower_case_text(event, "sv")
     for word in ("payé", "versé", "remboursé", "effectué"):
         assert word not in lower_case_text(event, "fr")
+    for word in ("betaald", "voltooid", "overgemaakt"):
+        assert word not in lower_case_text(event, "nl")
 
 
 def test_an_operator_reads_about_a_failed_refund_and_its_command() -> None:
@@ -562,6 +572,7 @@ def test_no_letter_calls_a_quote_a_balance() -> None:
         assert "kontostand" not in lower_case_text(event, "de")
         assert "saldo" not in lower_case_text(event, "sv")
         assert "solde" not in lower_case_text(event, "fr")
+        assert "saldo" not in lower_case_text(event, "nl")
 
 
 def test_a_failed_refund_offers_a_choice_and_explains_how_to_make_it() -> None:
@@ -705,6 +716,18 @@ def test_a_blocked_letter_lists_every_blocker_with_items_and_remedy(
                 "1 abonnement de",
             ),
         ),
+        (
+            "nl",
+            (
+                "heeft nog 1 ander lid:",
+                "Verwijder dit lid of",
+                "heeft nog 1 vergaderruimte:",
+                "Verwijder deze vergaderruimte.",
+                "1 openstaande factuur:",
+                "Betaal deze factuur.",
+                "Voor 1 abonnement van",
+            ),
+        ),
     ],
 )
 def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -777,8 +800,13 @@ def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
 
 @pytest.mark.parametrize(
     ("language", "still"),
-    [("en", "is paused until then"), ("de", "ruht bis dahin"), ("sv", "är pausad tills dess")],
-    [("en", "is paused until then"), ("de", "ruht bis dahin"), ("fr", "suspendu jusque-là")],
+    [
+        ("en", "is paused until then"),
+        ("de", "ruht bis dahin"),
+        ("sv", "är pausad tills dess"),
+        ("fr", "suspendu jusque-là"),
+        ("nl", "staat tot die tijd stil"),
+    ],
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5: the deadline is known only after the blockers are cleared."""
@@ -874,6 +902,7 @@ def test_a_move_letter_lists_links_settings_and_failed_items(
         ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
         ("sv", ("har en ny anslutningslänk. Dess id är", "låser 1 inställning som var")),
         ("fr", ("a un nouveau lien de participation. L’identifiant", "impose 1 paramètre qui")),
+        ("nl", ("heeft een nieuwe deelnamelink. Het ID", "vergrendelt 1 instelling die")),
     ],
 )
 def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -968,10 +997,13 @@ def test_an_admin_reads_which_licenses_did_not_move(language: str, expected: str
             "sv",
             "- Stora möten för 500 deltagare\n"
             "- Webbinarium för 10\N{NO-BREAK SPACE}000 deltagare\n",
+        ),
+        (
             "fr",
             "- Large Meeting pour 500 participants\n"
             "- Webinaire pour 10\N{NARROW NO-BREAK SPACE}000 participants\n",
         ),
+        ("nl", "- Large Meeting voor 500 deelnemers\n- Webinar voor 10.000 deelnemers\n"),
     ],
 )
 def test_an_admin_reads_the_kind_of_each_license_that_did_not_move(
@@ -1033,8 +1065,13 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
 
 @pytest.mark.parametrize(
     ("language", "expected"),
-    [("en", "without being asked"), ("de", "ohne Rückfrage"), ("sv", "utan att ha tillfrågats")],
-    [("en", "without being asked"), ("de", "ohne Rückfrage"), ("fr", "sans confirmation")],
+    [
+        ("en", "without being asked"),
+        ("de", "ohne Rückfrage"),
+        ("sv", "utan att ha tillfrågats"),
+        ("fr", "sans confirmation"),
+        ("nl", "zonder dat je dat eerst is gevraagd"),
+    ],
 )
 def test_a_managed_person_reads_that_they_joined_without_accepting(
     language: str, expected: str
