@@ -12,6 +12,9 @@ from domain.model import Value
 
 PATH = "/i/"
 
+FOLLOWING = "/.,;:!?)>]}'\"*"
+"""Characters that mail programs leave at the end of a link; none of them ends a token."""
+
 
 class LinkClaim(Value):
     """The content of a link: one invitation and one of its e-mails (INV-13)."""
@@ -48,7 +51,12 @@ class LinkSigner:
         Raises `Refused(not_found)` when it does not verify or was signed for another purpose.
         """
         try:
-            token = urlsplit(link.strip()).path.rpartition(PATH)[2]
+            token = token_of(link)
             return LinkClaim.model_validate(self._invitations.loads(token))
         except (BadData, ValueError):
             raise Refused(ErrorCode.NOT_FOUND, "This link is not valid.") from None
+
+
+def token_of(link: str) -> str:
+    """Return the token of an invitation's link, or a bare token, without what follows it."""
+    return urlsplit(link.strip()).path.rpartition(PATH)[2].rstrip(FOLLOWING)
