@@ -15,6 +15,7 @@ from typing import Literal
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time, get_timezone, get_timezone_name
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
@@ -43,8 +44,13 @@ class PageLanguage:
         """Format the weekday, the date, the time and the zone, for a moment to decide by."""
         local = at.astimezone(get_timezone(self.time_zone))
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
-        zone = get_timezone_name(local, "short", locale=self.locale)
-        return _time(at, f"{self._date(local.date(), 'full')}, {time} ({zone})")
+        return _time(at, f"{self._date(local.date(), 'full')}, {time} ({self._zone(local)})")
+
+    def _zone(self, local: datetime) -> str:
+        """Return the short name of the zone; where the language has none, the usual one."""
+        name = get_timezone_name(local, "short", locale=self.locale)
+        usual = local.tzname() or ""
+        return usual if usual.isalpha() and not name.isalpha() else name
 
     def short_moment(self, at: datetime) -> Markup:
         """Format the date and the time, for a moment that has passed."""
@@ -76,6 +82,10 @@ class PageLanguage:
     def number(self, number: int) -> str:
         """Format `number` with thousands separators."""
         return format_decimal(number, locale=self.locale)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Join names as a sentence lists them."""
+        return format_list(list(names), locale=self.locale)
 
     def _date(self, day: date, width: Literal["medium", "long", "full"]) -> str:
         return format_date(day, width, locale=self.locale)

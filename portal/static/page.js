@@ -4,6 +4,11 @@
 
 const main = document.querySelector("main");
 
+// After a form, Back and Reload lead to the page instead of asking to send the form again.
+if (main.dataset.home && location.pathname + location.search !== main.dataset.home) {
+  history.replaceState(null, "", main.dataset.home);
+}
+
 // One click, one request. A page that comes back from the history is usable again.
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -77,16 +82,18 @@ async function refresh() {
     live.querySelectorAll("details").forEach((each, number) => {
       each.open = open[number] ?? false;
     });
-    announce(main.dataset.updated);
+    announce(`${main.dataset.updated} ${live.querySelector(".tag").textContent}`);
     return true;
   }
   main.removeAttribute("data-live");
-  announce(main.dataset.changed, location.pathname.replace(/(\/i\/[^/]+)\/.*/, "$1") + location.search);
+  announce(main.dataset.changed, main.dataset.home);
   return true;
 }
 
 function announce(text, address) {
   const news = document.querySelector("#news");
+  // What is visible anyway is only spoken.
+  news.className = address ? "news" : "hidden";
   news.textContent = text;
   if (address) {
     const link = document.createElement("a");
