@@ -16,6 +16,7 @@ from domain.invitation import (
     StoredInvitation,
 )
 from domain.invitee_page import InvitationOffer, InviteePage, OldLink
+from domain.journal import INVITEE
 from domain.money import Money
 from domain.preview import Preview
 from domain.refund import Refund
@@ -135,11 +136,11 @@ class InviteeClient:
 
     async def convert_refund(self, link: OpenedLink) -> Refund:
         """Convert a failed refund into credit of the joined account (REF-4)."""
-        return await self.refunds.convert(_refund_of(link))
+        return await self.refunds.convert(_refund_of(link), by=INVITEE)
 
     async def retry_refund(self, link: OpenedLink, method: str) -> Refund:
         """Request a failed refund again, by another payment method (REF-4)."""
-        return await self.refunds.retry(_refund_of(link), method)
+        return await self.refunds.retry(_refund_of(link), method, by=INVITEE)
 
 
 def _refund_of(link: OpenedLink) -> str:

@@ -1,7 +1,7 @@
 """Notices: the end of an invitation's reminders, and the new address of an old join link."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,14 +14,14 @@ from portal.page import Page, PageFrame
 from portal.request import RequestLimits, form_of, require_same_site
 
 
-class Reminders(Protocol):
-    """The client that ends the reminders of one invitation."""
+@dataclass(frozen=True)
+class Unsubscription:
+    """The end of the reminders of one invitation; both raise `Refused(not_found)`."""
 
-    async def unsubscribed(self, token: str) -> bool:
-        """Return whether its reminders have ended. Raises `Refused(not_found)`."""
-
-    async def unsubscribe(self, token: str) -> None:
-        """End them; a repeat changes nothing. Raises `Refused(not_found)`."""
+    read: Callable[[str], object]
+    """Verifies a token."""
+    end: Callable[[str], Awaitable[None]]
+    """Ends the reminders; a repeat changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Notices:
     frame: PageFrame
     limits: RequestLimits
     public_url: str
-    reminders: Reminders | None = None
+    unsubscription: Unsubscription | None = None
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -48,14 +48,14 @@ class Notices:
             # A mail program's one-click request has no origin.
             require_same_site(request, self.public_url)
         await self.limits.require(request)
-        if self.reminders is None:
+        if self.unsubscription is None:
             raise Refused(ErrorCode.NOT_FOUND, "This link is not valid.")
         token = request.path_params["token"].rstrip(FOLLOWING)
-        done = await self.reminders.unsubscribed(token)
-        if request.method == "POST":
+        self.unsubscription.read(token)
+        done = request.method == "POST"
+        if done:
             await form_of(request)
-            await self.reminders.unsubscribe(token)
-            done = True
+            await self.unsubscription.end(token)
         page = Page(
             "unsubscribe.html",
             "unsubscribe",

@@ -1,10 +1,22 @@
 """The invitee's page over a real worker and store: statuses, answers and refusals."""
 
+import logging
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Network
 
+import httpx
+import pytest
+from temporalio.client import Client
+
+from domain.error import Unavailable
 from domain.invitation import License, Person
+from domain.refund import RefundState
+from portal.app import portal
+from portal.request import TokenFilter
+from tests.portal.browser_page import ReadPage
 from tests.portal.conftest import Visitor
 from tests.world import ADMIN, JANE, OWNER, World, a_paying_owner
 
@@ -372,3 +384,140 @@ async def test_too_many_requests_are_refused_for_a_while(visitor: Visitor) -> No
     assert answers[-1].error == "rate_limited"
     assert int(answers[-1].response.headers["retry-after"]) <= 60
     assert (await visitor.get(path)).status == 200
+
+
+# After the answer.
+
+
+async def a_failed_refund(visitor: Visitor) -> str:
+    """Accept with a refund that the provider refuses; return the path of the page."""
+    world = visitor.world
+    await a_paying_owner(world, refundable=False)
+    methods = [{"id": "card-9", "kind": "card"}]
+    await world.imported("jane-pro", plan="pro", payment_methods=methods)
+    path = await visitor.link(JANE)
+    review = await visitor.post(f"{path}/review", choice="refund")
+    assert (await visitor.post(f"{path}/accept", **review.form("accept"))).status == 303
+    await world.refund_until(await refund_of(world), RefundState.FAILED)
+    return path
+
+
+async def refund_of(world: World) -> str:
+    settlement = (await world.show(JANE)).settlement
+    assert settlement is not None
+    assert settlement.refund_id is not None
+    return settlement.refund_id
+
+
+async def test_the_payee_converts_a_failed_refund_once(visitor: Visitor) -> None:
+    """REF-4: into credit, in the payee's name; the second click changes nothing."""
+    path = await a_failed_refund(visitor)
+    page = await visitor.get(path)
+    assert "Refund failed" in page.text
+    assert "The money is not lost" in page.text
+    for _ in range(2):
+        assert (await visitor.post(f"{path}/refund/convert")).status == 303
+    refund_id = await refund_of(visitor.world)
+    refund = await visitor.world.refund_until(refund_id, RefundState.CONVERTED)
+    [converted] = [entry for entry in refund.journal if entry.event == "convert"]
+    assert converted.by == "invitee"
+    assert "because the refund failed" in (await visitor.get(path)).text
+
+
+async def test_the_payee_names_another_method(visitor: Visitor) -> None:
+    """REF-4: one of the account's methods, and no other."""
+    path = await a_failed_refund(visitor)
+    assert 'value="card-9"' in (await visitor.get(path)).html
+    refused = await visitor.post(f"{path}/refund/retry", method="card-of-somebody")
+    assert (refused.status, refused.error) == (422, "invalid_input")
+    assert (await visitor.post(f"{path}/refund/retry", method="card-9")).status == 303
+    refund = await visitor.world.refunds.show(await refund_of(visitor.world))
+    assert all(part.to_method == "card-9" for part in refund.parts)
+    assert "Refund failed" not in (await visitor.get(path)).text
+
+
+async def test_an_old_join_link_shows_the_new_one(visitor: Visitor) -> None:
+    """TRF-5: on the host of the old link; a link that has not changed is not found."""
+    world = visitor.world
+    await world.imported(
+        world.account, users=[(OWNER, "owner"), (ADMIN, "admin")], vanity_url="acme"
+    )
+    await world.imported("jane-free", plan="free", users=[(JANE, "owner")], vanity_url="jane")
+    meeting = {"id": "m-1", "topic": "Weekly <b>", "starts_at": "2026-12-03T10:00:00Z"}
+    user = {"email": JANE, "role": "owner", "meetings": [meeting]}
+    await world.import_users("jane-free", [user])
+    await world.pending(JANE)
+    path = await visitor.link(JANE)
+    page = await visitor.get(path)
+    assert "https://jane.meet.example/j/m-1" in page.text
+    assert "https://acme.meet.example/j/m-1" in page.text
+    assert "Weekly &lt;b&gt;" in page.html
+    assert (await visitor.get("/j/m-1")).status == 404
+    assert (await visitor.post(f"{path}/accept")).status == 303
+    await world.until(JANE, "completed")
+    notice = await visitor.get("/j/m-1", host="jane.meet.example")
+    assert (notice.status, notice.name) == (200, "old-link")
+    assert "https://acme.meet.example/j/m-1" in notice.text
+    assert "New join links" in (await visitor.get(path)).text
+
+
+# The person signed in, and backends that do not answer.
+
+
+async def test_a_page_opens_only_for_the_person_signed_in(visitor: Visitor) -> None:
+    """INV-13: `recipient_mismatch`; the header counts only from a trusted proxy."""
+    await a_free_owner(visitor.world)
+    path = await visitor.link(JANE)
+    signed_in = {
+        "trusted_user_header": "X-User",
+        "trusted_proxies": (IPv4Network("192.0.2.0/24"),),
+    }
+    clients = visitor.world.clients
+    app = portal(replace(clients, settings=clients.settings.model_copy(update=signed_in)))
+
+    async def opened(peer: str, **headers: str) -> ReadPage:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        transport = httpx.ASGITransport(app, client=(peer, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
+            return ReadPage(await web.get(path, headers=named))
+
+    assert (await opened("192.0.2.7", x_user="Jane@Example.com")).status == 200
+    for page in (
+        await opened("192.0.2.7", x_user=TOM),
+        await opened("192.0.2.7"),
+        await opened("198.51.100.1", x_user=JANE),
+    ):
+        assert (page.status, page.error) == (403, "recipient_mismatch")
+        assert JANE not in page.text
+
+
+async def test_without_a_worker_the_page_shows_the_record_of_the_store(
+    visitor: Visitor,
+) -> None:
+    """The page reads; an answer is unavailable, and may be repeated."""
+    await a_free_owner(visitor.world)
+    path = await visitor.link(JANE)
+
+    async def unreachable() -> Client:
+        raise Unavailable("Temporal is unreachable.")
+
+    app = portal(replace(visitor.world.clients, connect=unreachable))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost:8080"
+    ) as web:
+        page = ReadPage(await web.get(path))
+        answer = ReadPage(await web.post(f"{path}/accept"))
+    assert (page.status, page.state) == (200, "pending")
+    assert (answer.status, answer.error) == (503, "backend_unavailable")
+    assert answer.response.headers["retry-after"]
+
+
+def test_tokens_are_masked_in_the_log_of_the_web_server(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither an invitation's token nor that of an unsubscription is logged."""
+    log = logging.getLogger("seatflow.test")
+    log.addFilter(TokenFilter())
+    with caplog.at_level(logging.INFO, log.name):
+        log.info('%s - "%s %s" %d', "192.0.2.1", "GET", "/i/secret.token/review?lang=de", 200)
+        log.info("POST /unsubscribe/other-secret")
+    assert "secret" not in caplog.text
+    assert "/i/…/review" in caplog.text
