@@ -1,11 +1,15 @@
 """The command that serves the portal."""
 
-from typing import Annotated
+import logging
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.output import CommandOutput
 from domain.error import Unavailable
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
 
 app = typer.Typer()
 
@@ -23,33 +27,28 @@ def portal(
     ] = 8080,
 ) -> None:
     """Serve the pages of invitees and the webhook of Stripe, until Ctrl-C."""
-    import logging
-    import socket
+    import uvloop
 
-    import uvicorn
+    from runtime.settings import load_settings
 
-    from portal.app import create
-    from runtime.process import log_to_stderr
+    uvloop.run(_serve(CommandOutput.of(context), load_settings(), host, port))
 
-    output = CommandOutput.of(context)
+
+async def _serve(output: CommandOutput, settings: "Settings", host: str, port: int) -> None:
+    from devstack.web_server import serving
+    from portal.app import portal
+    from runtime.clients import open_clients
+    from runtime.process import log_to_stderr, stop_signal
+
+    stop = stop_signal()
     if not output.json:
         log_to_stderr(logging.WARNING)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create(),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="on",
-        )
-    )
-    try:
-        listening = socket.create_server((host, port))
-    except OSError as failure:
-        raise Unavailable(f"The portal cannot listen on {host}:{port}: {failure}") from None
     address = f"http://{host}:{port}"
-    output.print({"portal": address}, lambda: f"The portal is at {address}")
-    server.run(sockets=[listening])
-    if not server.started:
-        raise Unavailable("The portal could not be started; the log says why.")
+    async with open_clients(settings) as clients:
+        app = portal(clients)
+        try:
+            async with serving(app, host, port):
+                output.print({"portal": address}, lambda: f"The portal is at {address}")
+                await stop.wait()
+        except OSError as failure:
+            raise Unavailable(f"The portal cannot listen on {host}:{port}: {failure}") from None

@@ -100,7 +100,7 @@ async def test_a_transfer_by_keyboard_alone(reader: Reader) -> None:
 
 
 async def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until the element has the focus."""
+    """Move the focus to the element by Tab."""
     for _ in range(30):
         await page.keyboard.press("Tab")
         if await page.evaluate("selector => document.activeElement.matches(selector)", selector):
