@@ -59,10 +59,6 @@ class LinkSource(Protocol):
         """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
 
 
-Send = Callable[[Mailer, Letter], Awaitable[None]]
-"""A way to send a letter."""
-
-
 class LetterSent(Value):
     """The result of sending a letter: sent, refused permanently, or no longer due."""
 
@@ -129,16 +125,6 @@ async def send_at_once(mailer: Mailer, letter: Letter, ready_within: timedelta) 
             return True
 
         await mailer.send(letter, extend_limit)
-
-
-async def send_or_log(mailer: Mailer, letter: Letter, send: Send = send_with_retry_delay) -> bool:
-    """Send a letter and return whether it was sent; log a permanent refusal."""
-    try:
-        await send(mailer, letter)
-    except Undeliverable as refused:
-        activity.logger.warning("letter %s was refused: %s", letter.event, refused)
-        return False
-    return True
 
 
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:

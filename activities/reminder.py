@@ -10,7 +10,6 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from activities.heartbeat import heartbeats
-from activities.letter import Mailer, send_or_log
 from domain.address import invitee_key
 from domain.letter.base import Reader
 from domain.letter.reminder import DigestLetter, digest_letter
@@ -65,7 +64,7 @@ class NotifyInviters(Value):
 
 
 class InvitersNotified(Value):
-    """The number of digests sent: one to each inviter with news."""
+    """The number of digests queued: one to each inviter with news."""
 
     digests: int
 
@@ -134,10 +133,13 @@ class ReminderStore(Protocol):
         """Return the inviters of the account's stale invitations."""
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """Return the start of the run that sent each last digest, by the prefix of its letter id.
+        """Return the start of the run of each last digest, by the prefix of its letter id.
 
-        Digests of this run are left out: an earlier attempt may have sent them.
+        Digests of this run are left out: an earlier attempt may have queued them.
         """
+
+    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> None:
+        """Queue the digests to the inviters of an account, each once."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,7 @@ class ReminderActivities:
 
     store: ReminderStore
     invitations: RunningInvitations
-    mailer: Mailer
     id_key: bytes
-    digest_interval: timedelta = timedelta()
-    """Pause after each digest: one activity sends them all, past the queue's rate limit."""
     max_concurrent: int = MAX_CONCURRENT
 
     @activity.defn
@@ -200,31 +199,28 @@ class ReminderActivities:
 
     @activity.defn
     async def notify_inviters(self, request: NotifyInviters) -> InvitersNotified:
-        """Send the digests account by account, each once in spite of retries (REM-2).
+        """Queue the digests account by account, each once in spite of retries (REM-2).
 
         An inviter without news since their last digest gets none.
         """
-        digests, failure = 0, None
+        digests = 0
         last_digests = await self.store.last_digests(request.run_id)
         async with heartbeats(HEARTBEAT_INTERVAL):
             for account in await self.store.accounts_to_notify(
                 request.run_id, request.quiet_before
             ):
-                for inviter in await self.store.inviters_to_notify(
-                    account, request.run_id, request.quiet_before
-                ):
-                    prefix = self._letter_id_prefix(account, inviter)
-                    if not inviter.has_news(last_digests.get(prefix), request.quiet_for):
-                        continue
-                    try:
-                        letter = _digest(f"{prefix}.{request.run_id}", inviter)
-                        digests += await send_or_log(self.mailer, letter)
-                    except Exception as error:
-                        # A full mailbox must not delay the other inviters.
-                        failure = error
-                    await asyncio.sleep(self.digest_interval.total_seconds())
-        if failure:
-            raise failure
+                letters = [
+                    _digest(f"{prefix}.{request.run_id}", inviter)
+                    for inviter in await self.store.inviters_to_notify(
+                        account, request.run_id, request.quiet_before
+                    )
+                    if inviter.has_news(
+                        last_digests.get(prefix := self._letter_id_prefix(account, inviter)),
+                        request.quiet_for,
+                    )
+                ]
+                await self.store.queue_digests(account, letters)
+                digests += len(letters)
         return InvitersNotified(digests=digests)
 
     def _letter_id_prefix(self, account: str, inviter: InviterToNotify) -> str:

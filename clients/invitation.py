@@ -347,10 +347,13 @@ class InvitationClient:
     ) -> None:
         """Restart the workflow of an invitation from the state in the store (INV-11).
 
-        Raises WorkflowAlreadyStartedError when another worker was faster.
+        An unanswered one is bound to the new run, so that answers reach it. Raises
+        WorkflowAlreadyStartedError when another worker was faster.
         """
         carried = CarriedInvitation.from_store(invitation, refund)
-        await self.starter.start_workflow(invite, invitation, carried)
+        run_id = await self.starter.start_workflow(invite, invitation, carried)
+        if invitation.state.unanswered:
+            await self.invitations.rebind(invite.invitation_id, run_id)
 
     # Calls of the workflow.
 

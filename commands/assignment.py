@@ -22,7 +22,9 @@ _PANEL = "Licenses"
 
 License = Annotated[
     Sku,
-    typer.Argument(metavar="LICENSE", help="large-meeting or workplace.", show_default=False),
+    typer.Argument(
+        metavar="LICENSE", help="large-meeting, webinar or workplace.", show_default=False
+    ),
 ]
 Emails = Annotated[
     list[str], typer.Argument(metavar="EMAIL", help="The users, 1 to 100.", show_default=False)
@@ -33,6 +35,7 @@ Emails = Annotated[
     rich_help_panel=_PANEL,
     epilog="Examples: seatflow assign acme large-meeting ada@acme.example bob@acme.example "
     "--capacity 500 --by owner@acme.example --give-base-license · "
+    "seatflow assign acme webinar ada@acme.example --capacity 1000 --by owner@acme.example · "
     "seatflow assign acme workplace ada@acme.example --by owner@acme.example --atomic",
 )
 def assign(
@@ -45,8 +48,8 @@ def assign(
         str | None,
         typer.Option(
             metavar="N",
-            help="Participants: 500, 1000, 3000 or 5000. Optional when the account has only one "
-            "capacity.",
+            help="Participants: 500, 1000, 3000 or 5000; for webinar also 10000. Optional when "
+            "the account has only one capacity.",
         ),
     ] = None,
     atomic: Annotated[
@@ -63,7 +66,7 @@ def assign(
         ),
     ] = False,
 ) -> int:
-    """Assign licenses to users, effective at once for all their meetings.
+    """Assign licenses to users, effective at once for all their meetings or webinars.
 
     Waiting users are served automatically, the oldest request first, when a license is released
     or bought. Repeating the command is safe: a user who holds the license gets no second one.
@@ -89,6 +92,7 @@ def assign(
     rich_help_panel=_PANEL,
     epilog="Examples: seatflow unassign acme large-meeting ada@acme.example "
     "--by owner@acme.example · "
+    "seatflow unassign acme webinar ada@acme.example --by owner@acme.example · "
     "seatflow unassign acme workplace ada@acme.example --by owner@acme.example --cascade",
 )
 def unassign(
@@ -100,7 +104,7 @@ def unassign(
     cascade: Annotated[
         bool,
         typer.Option(
-            "--cascade", help="With a base license, also release the add-on that needs it."
+            "--cascade", help="With a base license, also release the add-ons that need it."
         ),
     ] = False,
 ) -> int:
@@ -134,8 +138,9 @@ def _print(
 
 
 def _assigned_row(result: AssignmentResult) -> dict[str, JsonValue]:
-    """Return a row without `meetings`, which only `unassign` changes."""
-    return {name: value for name, value in _as_row(result).items() if name != "meetings"}
+    """Return a row without `meetings` and `webinars`, which only `unassign` changes."""
+    hosted = {"meetings", "webinars"}
+    return {name: value for name, value in _as_row(result).items() if name not in hosted}
 
 
 def _as_row(result: AssignmentResult) -> dict[str, JsonValue]:
@@ -144,16 +149,16 @@ def _as_row(result: AssignmentResult) -> dict[str, JsonValue]:
 
 def _results(results: Sequence[AssignmentResult]) -> RenderableType:
     """Render the result of each user, and the totals."""
-    affected = [_affected_meetings(result) for result in results]
-    # Shown only when a user with meetings loses a license.
-    column = ("affected meetings",) if any(affected) else ()
+    affected = [_affected(result) for result in results]
+    # Shown only when a user with meetings or webinars loses a license.
+    column = ("affected",) if any(affected) else ()
     rows = table("email", "state", "participants", *column, "")
-    for result, meetings in zip(results, affected, strict=True):
+    for result, topics in zip(results, affected, strict=True):
         rows.add_row(
             text(result.email),
             state(result.state),
             str(result.capacity or ""),
-            *(text(", ".join(meetings)) for _ in column),
+            *(text(", ".join(topics)) for _ in column),
             text(str(result.error["message"]) if result.error else ""),
         )
     counts = Counter(result.state for result in results)
@@ -161,11 +166,13 @@ def _results(results: Sequence[AssignmentResult]) -> RenderableType:
     return Group(rows, Text(f"{_users(len(results))}: {total}.", style="dim"))
 
 
-def _affected_meetings(result: AssignmentResult) -> list[str]:
-    """Return the topics of meetings that lose their capacity, or would have lost it."""
-    refused = entries(result.error or {}, "meetings")
-    topics = [meeting.topic for meeting in result.meetings]
-    return topics + [str(meeting["topic"]) for meeting in refused]
+def _affected(result: AssignmentResult) -> list[str]:
+    """Return the meetings and webinars that lose their capacity, or would have lost it."""
+    topics = [f"meeting {meeting.topic}" for meeting in result.meetings]
+    topics += [f"webinar {webinar.topic}" for webinar in result.webinars]
+    for kind, refused in (("meeting", "meetings"), ("webinar", "webinars")):
+        topics += [f"{kind} {event['topic']}" for event in entries(result.error or {}, refused)]
+    return topics
 
 
 def _users(count: int) -> str:

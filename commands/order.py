@@ -35,15 +35,18 @@ Quantity = Annotated[
 
 @app.command(
     rich_help_panel=_PANEL,
-    epilog="Example: seatflow buy acme large-meeting --capacity 500 --quantity 3 "
-    "--cycle monthly --by owner@acme.example",
+    epilog="Examples: seatflow buy acme large-meeting --capacity 500 --quantity 3 "
+    "--cycle monthly --by owner@acme.example · "
+    "seatflow buy acme webinar --capacity 1000 --quantity 1 --cycle annual --by owner@acme.example",
 )
 def buy(
     context: typer.Context,
     account: Account,
     sku: Annotated[
         Sku,
-        typer.Argument(metavar="LICENSE", help="large-meeting or workplace.", show_default=False),
+        typer.Argument(
+            metavar="LICENSE", help="large-meeting, webinar or workplace.", show_default=False
+        ),
     ],
     quantity: Quantity,
     cycle: Annotated[
@@ -54,8 +57,8 @@ def buy(
     capacity: Annotated[
         str | None,
         typer.Option(
-            metavar="500|1000|3000|5000",
-            help="Participants, for large-meeting only.",
+            metavar="500|1000|3000|5000|10000",
+            help="Participants, for large-meeting and webinar; 10000 for webinar only.",
         ),
     ] = None,
     portal: Annotated[

@@ -153,12 +153,16 @@ class Meeting(_Entry):
     join_url: str | None = None
 
 
+AddonSku = Literal["large-meeting", "webinar"]
+"""The kind of an add-on, as the import file names it (ASG-8)."""
+
+
 class HeldAddon(BaseModel):
     """An add-on license that a user holds."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    sku: Literal["large-meeting"] = "large-meeting"
+    sku: AddonSku = "large-meeting"
     capacity: int
 
 
@@ -167,7 +171,7 @@ class Pool(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    sku: Literal["large-meeting"] = "large-meeting"
+    sku: AddonSku = "large-meeting"
     capacity: int
     bought: int = Field(ge=0)
 

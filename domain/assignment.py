@@ -54,6 +54,8 @@ class AssignmentResult(Value):
     """Null unless refused or waiting."""
     meetings: tuple[Meeting, ...] = ()
     """The meetings that lose their capacity when the license is released (ASG-7)."""
+    webinars: tuple[Meeting, ...] = ()
+    """The webinars that lose their capacity when the license is released (ASG-7, ASG-8)."""
     held_before: bool = False
     """True if the user held this license before the request, so that no e-mail is sent."""
 

@@ -66,7 +66,6 @@ class Problem(Value):
     """A failing activity, or a broken invariant, that a worker has found."""
 
     kind: AttentionKind = AttentionKind.ACTIVITY_FAILING
-
     key: str
     """The workflow id, run id and activity id, joined by slashes.
 

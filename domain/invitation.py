@@ -424,10 +424,16 @@ class CarriedInvitation(Value):
 
     @classmethod
     def from_store(cls, invitation: Invitation, refund: RefundPlan | None) -> Self:
-        """Return the state with which a lost workflow is restarted from its record."""
-        blocked = invitation.state is InvitationState.BLOCKED
+        """Return the state with which a lost workflow is restarted from its record.
+
+        An unanswered invitation gets the id of the new run.
+        """
+        blocked, unanswered = (
+            invitation.state is InvitationState.BLOCKED,
+            invitation.state.unanswered,
+        )
         return cls(
-            invitation=invitation,
+            invitation=invitation.model_copy(update={"run_id": ""}) if unanswered else invitation,
             mail_due=invitation.state in {InvitationState.ANNOUNCED, InvitationState.SENT},
             mailed_at=invitation.quiet_since,
             blocked_since=invitation.journal[-1].at if blocked else None,

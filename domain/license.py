@@ -1,19 +1,16 @@
 """License types, capacities and pools (ADD, ASG)."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from domain.error import ErrorCode, Refused
 from domain.model import Value
 
-CAPACITIES = (500, 1000, 3000, 5000)
-"""The numbers of participants for which Large Meeting is sold (ADD-1)."""
-
 CAPACITY_WITHOUT_ADDON = 100
-"""The number of participants of a meeting without an add-on (ASG-3)."""
-
+"""The number of participants of a meeting or webinar without an add-on (ASG-3)."""
 
 PAID_USERS_ONLY: Final = "Only paid users can enable this feature"
 
@@ -24,7 +21,30 @@ class Sku(StrEnum):
     WORKPLACE = "workplace"
     """A base license; it has no capacity."""
     LARGE_MEETING = "large-meeting"
-    """An add-on; it needs a base license (ASG-1)."""
+    """The add-on for meetings; it needs a base license (ASG-1)."""
+    WEBINAR = "webinar"
+    """The add-on for webinars; a user may hold one add-on of each kind (ASG-8)."""
+
+
+ADDONS: Final = (Sku.LARGE_MEETING, Sku.WEBINAR)
+"""The license types that need a base license and have a capacity (ASG-8)."""
+
+CAPACITIES: Final[Mapping[Sku, tuple[int, ...]]] = MappingProxyType(
+    {
+        Sku.LARGE_MEETING: (500, 1000, 3000, 5000),
+        Sku.WEBINAR: (500, 1000, 3000, 5000, 10000),
+    }
+)
+"""The numbers of participants for which each add-on is sold (ADD-1)."""
+
+_NAMES: Final[Mapping[Sku, str]] = MappingProxyType(
+    {Sku.WORKPLACE: "Workplace", Sku.LARGE_MEETING: "Large Meeting", Sku.WEBINAR: "Webinar"}
+)
+
+
+def license_name(sku: Sku, capacity: int | None) -> str:
+    """Return the name of a license, for example `Webinar 500`."""
+    return f"{_NAMES[sku]} {capacity}" if capacity else _NAMES[sku]
 
 
 class LicensePool(Value):
@@ -48,8 +68,8 @@ def require_capacity(sku: Sku, capacity: int | None) -> None:
     """Raise `Refused(invalid_capacity)` for a capacity that is not sold (ADD-1)."""
     if sku is Sku.WORKPLACE and capacity is not None:
         raise Refused(ErrorCode.INVALID_CAPACITY, "A base license has no capacity; omit it.")
-    if sku is Sku.LARGE_MEETING and capacity not in CAPACITIES:
-        sold = ", ".join(str(each) for each in CAPACITIES)
+    if sku is not Sku.WORKPLACE and capacity not in CAPACITIES[sku]:
+        sold = ", ".join(str(each) for each in CAPACITIES[sku])
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity; use one of {sold}.")
 
 
@@ -99,9 +119,9 @@ def cannot_serve(
 
 def missing_license(account: str, sku: Sku, capacity: int | None, *, licensed: bool) -> Refused:
     """Return the reason why a user of the account waits for a license (ASG-1, ASG-5)."""
-    if sku is Sku.LARGE_MEETING and not licensed:
+    if sku is not Sku.WORKPLACE and not licensed:
         return Refused(ErrorCode.BASE_LICENSE_REQUIRED, PAID_USERS_ONLY)
-    kind = f"Large Meeting {capacity}" if capacity else "base"
+    kind = "base" if sku is Sku.WORKPLACE else license_name(sku, capacity)
     return Refused(ErrorCode.INSUFFICIENT_LICENSES, f"{account} has no free {kind} license.")
 
 

@@ -12,7 +12,7 @@ from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.journal import JournalEntry
-from domain.license import Sku, require_capacity
+from domain.license import Sku, license_name, require_capacity
 from domain.model import Value
 from domain.money import Money, rounded
 from domain.policy import Policy
@@ -198,8 +198,21 @@ class Order(Value):
         return self.journal[-1].at + self.policy.review_validity
 
     @property
+    def payment_is_booked(self) -> bool:
+        """Return whether a payment is booked, and its events are not in the journal yet."""
+        unpaid = self.state in {OrderState.PLACED, OrderState.PAYMENT_FAILED}
+        return unpaid and self.was_paid and self.failed_since is None
+
+    @property
+    def is_renewed(self) -> bool:
+        """Return whether the last payment was a renewal."""
+        return sum(invoice.state == "paid" for invoice in self.invoices) > 1
+
+    @property
     def payment_is_next(self) -> bool:
         """Return whether the next step is a payment, rather than an end or a reduction."""
+        if self.payment_is_booked:
+            return False
         # An open invoice is being charged: its result has to be known before the order ends.
         if self.pending or any(invoice.state == "open" for invoice in self.invoices):
             return True
@@ -311,7 +324,7 @@ def parse_cycle(typed: str) -> Cycle:
 
 def product_name(order: Order) -> str:
     """Return the product name of the order's subscription line."""
-    return "Workplace" if order.sku is Sku.WORKPLACE else f"Large Meeting {order.capacity}"
+    return license_name(order.sku, order.capacity)
 
 
 def require_valid_order(order: BuyLicenses) -> None:

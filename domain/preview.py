@@ -1,6 +1,5 @@
 """Previews: the consequences of accepting an invitation (QUO-8)."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 
@@ -9,7 +8,7 @@ from pydantic import AwareDatetime
 from domain.account import Account, Subscription, User
 from domain.business_day import BusinessCalendar
 from domain.invitation import Blocker, Invite, License
-from domain.license import CAPACITY_WITHOUT_ADDON
+from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 from domain.manifest import Item, counts_of, leaving_user, overridden_settings
 from domain.model import Value
 from domain.money import Money, rounded, total
@@ -86,15 +85,22 @@ def loss_notices(source: Account | None, invitee: str, license: License) -> tupl
         return ()
     to_basic = user.licensed and license is not License.LICENSED
     features = BASE_LICENSE_FEATURES if to_basic else ()
-    if not user.addons:
-        return features
-    smaller = Notice(
-        item="participants",
-        message=f"Meetings of more than {CAPACITY_WITHOUT_ADDON} participants, "
-        "until an admin assigns you a new Large Meeting license.",
-        count=sum((meeting.capacity or 0) > CAPACITY_WITHOUT_ADDON for meeting in user.meetings),
+    smaller = tuple(_smaller_events(user, Sku(addon.sku)) for addon in user.addons)
+    replaced = {notice.item for notice in smaller}
+    return (*(feature for feature in features if feature.item not in replaced), *smaller)
+
+
+def _smaller_events(user: User, sku: Sku) -> Notice:
+    """Return the loss of the capacity that an add-on of this kind gives (ASG-3, ASG-8)."""
+    webinar = sku is Sku.WEBINAR
+    hosted = user.webinars if webinar else user.meetings
+    events, license = ("Webinars", "webinar") if webinar else ("Meetings", "Large Meeting")
+    return Notice(
+        item="webinar_participants" if webinar else "participants",
+        message=f"{events} of more than {CAPACITY_WITHOUT_ADDON} participants, "
+        f"until an admin assigns you a new {license} license.",
+        count=sum((event.capacity or 0) > CAPACITY_WITHOUT_ADDON for event in hosted),
     )
-    return (*(feature for feature in features if feature.item != smaller.item), smaller)
 
 
 def moving_notices(user: User | None, target: Account) -> tuple[Notice, ...]:
@@ -160,11 +166,13 @@ def staying_notices(source: Account | None, invitee: str, target: str) -> tuple[
 
 def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notice]:
     replacement = f"an admin of {target} must assign you a new one"
-    for capacity, held in sorted(Counter(addon.capacity for addon in user.addons).items()):
+    for addon in sorted(user.addons, key=lambda addon: (addon.sku, addon.capacity)):
+        webinar = addon.sku == "webinar"
+        license = "webinar" if webinar else "Large Meeting"
         yield Notice(
-            item="large_meeting_license",
-            message=f"Your Large Meeting license for {capacity} participants: {replacement}.",
-            count=held,
+            item="webinar_license" if webinar else "large_meeting_license",
+            message=f"Your {license} license for {addon.capacity} participants: {replacement}.",
+            count=1,
         )
     # The account of a plain member continues, with its subscriptions.
     lines = source.subscriptions if source.owner == user else ()

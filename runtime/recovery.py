@@ -13,8 +13,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.error import ErrorCode, Refused
 from domain.invitation import StoredInvitation
 from domain.journal import ENGINE
-from domain.outbox import FollowUp
+from domain.outbox import DIRECTORY_CHANGED, FollowUp
 from runtime.clients import Clients
+from runtime.visibility import on_queue
 
 RESTART_AFTER = timedelta(minutes=1)
 """Time from the close of a workflow to its restart.
@@ -65,7 +66,7 @@ class Recovery:
         """Find the workflows that were closed since the last search, which `row.at` tells."""
         started, client = datetime.now(UTC), await self.clients.connect()
         since = row.at - OVERLAP
-        query = f"{_CLOSED} AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"
+        query = self._on_queue(f"{_CLOSED} AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'")
         closed = [
             execution.id
             async for execution in client.list_workflows(query)
@@ -77,12 +78,14 @@ class Recovery:
     async def _find_all_lost(self) -> None:
         """Find the unfinished records without a running workflow."""
         client = await self.clients.connect()
-        running = {
-            execution.id async for execution in client.list_workflows("ExecutionStatus = 'Running'")
-        }
+        listed = client.list_workflows(self._on_queue("ExecutionStatus = 'Running'"))
+        running = {execution.id async for execution in listed}
         async for page in self.clients.store.unfinished_workflows():
             lost = [workflow_id for workflow_id in page if workflow_id not in running]
             await self.clients.store.outbox.add_starts(lost, after=self.restart_after)
+
+    def _on_queue(self, query: str) -> str:
+        return on_queue(self.clients.settings.task_queue, query)
 
     # The restart.
 
@@ -94,9 +97,16 @@ class Recovery:
         """
         closed = await self._last_run(workflow_id)
         if closed and closed.status is WorkflowExecutionStatus.RUNNING:
+            if workflow_id.startswith("invitation/"):
+                # After a reset it lags behind its record in the store.
+                await self._signal(workflow_id)
             return
         if start := self._starts_of(workflow_id):
             await start(workflow_id, closed)
+
+    async def _signal(self, workflow_id: str) -> None:
+        client = await self.clients.connect()
+        await client.get_workflow_handle(workflow_id).signal(DIRECTORY_CHANGED)
 
     def _starts_of(
         self, workflow_id: str
@@ -163,7 +173,8 @@ class Recovery:
         self, workflow_id: str, closed: WorkflowExecutionDescription | None
     ) -> None:
         stored = await self.clients.store.orders.find(workflow_id.rpartition("/")[2])
-        if stored and not stored.state.final:
+        # Money of a pending payment is found even if the account was closed meanwhile.
+        if stored and (stored.pending or not stored.state.final):
             _require_restartable(closed)
             await self.clients.orders.restart(stored)
 

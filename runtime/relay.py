@@ -31,6 +31,9 @@ ATTEMPT_TIMEOUT = timedelta(seconds=20)
 LEASE = timedelta(seconds=40)
 """Longer than an attempt: no two workers carry out a row at the same time."""
 
+SWEEP_TIMEOUT = timedelta(minutes=30)
+"""Longest time for a search for lost workflows, with hundreds of thousands of them."""
+
 MAX_IN_FLIGHT = 50
 """Rows that one worker carries out at the same time."""
 
@@ -61,6 +64,7 @@ class Relay:
             # Their leases end soon, and another worker carries the rows out.
             for task in self._running:
                 task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _relay_forever(self) -> None:
         await self._add_sweeps()
@@ -97,13 +101,25 @@ class Relay:
     async def carry_out(self, row: FollowUp) -> None:
         """Carry out a leased row, then delete it or make it due again."""
         try:
-            async with asyncio.timeout(ATTEMPT_TIMEOUT.total_seconds()):
+            await self._carry_out(row)
+        except Exception:
+            # The row is due again when its lease ends.
+            log.exception("the result of %s %s cannot be written", row.kind, row.workflow_id)
+
+    async def _carry_out(self, row: FollowUp) -> None:
+        search = SWEEPS.get(row.key or "")
+        if search:
+            # A search may take longer than a lease; meanwhile no other worker repeats it.
+            await self.outbox.postpone(row, search)
+        limit = SWEEP_TIMEOUT if search else ATTEMPT_TIMEOUT
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
                 again_after = await self._steps[row.kind](row)
         except Refused as refused:
             log.error("%s %s cannot be carried out: %s", row.kind, row.workflow_id, refused.message)
             await self.outbox.give_up(row, refused.message)
         except Exception as failure:
-            delay, reason = retry_after(row.attempts), _reason(failure)
+            delay, reason = search or retry_after(row.attempts), _reason(failure)
             log.warning("%s %s fails, retry in %s: %s", row.kind, row.workflow_id, delay, reason)
             await self.outbox.postpone(row, delay, failure=reason)
         else:

@@ -293,7 +293,11 @@ async def _activities(
             refunds=RefundActivities(store=store.refunds, provider=provider),
             orders=OrderActivities(store=store.orders, provider=provider),
             assignments=AssignmentActivities(store=store.assignments),
-            reminders=_reminders(client, settings, store, mailer),
+            reminders=ReminderActivities(
+                store=store.reminders,
+                invitations=InvitationSignals(client),
+                id_key=settings.id_key,
+            ),
             batches=BatchActivities(store=store.batches, inviter=inviter),
             outbox=OutboxActivities(letters=letters),
         )
@@ -308,19 +312,6 @@ def _invitations(
         links=clients.signer,
         letters=letters,
         sends_at_once=clients.settings.mail_per_second is None,
-    )
-
-
-def _reminders(
-    client: Client, settings: Settings, store: SqlStore, mailer: SmtpMailer
-) -> ReminderActivities:
-    per_second = settings.mail_per_second
-    return ReminderActivities(
-        store=store.reminders,
-        invitations=InvitationSignals(client),
-        mailer=mailer,
-        id_key=settings.id_key,
-        digest_interval=timedelta(seconds=1 / per_second) if per_second else timedelta(),
     )
 
 

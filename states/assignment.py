@@ -41,7 +41,7 @@ class AssignmentMachine(LifecycleMachine):
         "wait": "the store: no license is free",
         "refuse": "the store: a rule refuses it",
         "release": "an admin, or the end of the order",
-        "cancel_requested": "an operator, in Temporal",
+        "cancel_requested": "a cancellation in Temporal",
     }
     refusals = {state: ErrorCode.CONFLICT for state in AssignmentState}
 

@@ -72,7 +72,7 @@ class OrderMachine(LifecycleMachine):
         "change_quantity": "the buyer",
         "reduce": "the clock",
         "cancel": "the buyer",
-        "cancel_requested": "the buyer during a payment, or an operator, in Temporal",
+        "cancel_requested": "the buyer during a payment, or a cancellation in Temporal",
         "give_up": "the clock, or the account's end",
         "end": "the clock, the buyer after a declined renewal, or the account's end",
     }

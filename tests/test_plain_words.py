@@ -73,7 +73,7 @@ VERBS = _words(
     guard guess handle hash hide hold identify ignore implement import include increase increment
     indicate infer inform initialize inject insert inspect install interpret interrupt introduce
     invalidate invite invoke isolate issue iterate join journal jump keep kill label launch leave
-    limit link list load locate lock log lower make map mark mask match measure mention merge
+    lease limit link list load locate lock log lower make map mark mask match measure mention merge
     migrate minimize mirror mock modify monitor mount move multiply name narrow negotiate nest
     normalize note notify number observe obtain offer omit open order override pad parse partition
     pass patch pause pay perform persist pick place plan play plot point poll populate post postpone

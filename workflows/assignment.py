@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.error import Refusal, Refused
     from domain.journal import ENGINE, OPERATOR
+    from domain.license import license_name
     from states.assignment import AssignmentMachine, event_leading_to, initial_record
     from workflows import search_attribute
     from workflows.cancellation import uncancelled
@@ -211,7 +212,7 @@ def facts(request: AssignLicenses, assignment: Assignment) -> Mapping[str, str]:
     """Return the facts that Current Details show, by name."""
     reasons = Counter(str(result.error["code"]) for result in assignment.results if result.error)
     return {
-        "Licenses": f"{request.sku} {request.capacity or ''}".strip(),
+        "Licenses": license_name(request.sku, request.capacity),
         "Users": assignment.counts,
         "Reasons": ", ".join(f"`{code}` ({count})" for code, count in reasons.items()),
         "Waiting users": _waiting_users(assignment),

@@ -58,15 +58,14 @@ class InvitationWorkflow:
     def __init__(self, start: StartInvitation) -> None:
         """Restore the state carried over from the previous run, if any."""
         invite, carried = start.invite, start.carried
-        self._lifecycle = InvitationLifecycle(
-            invite,
-            carried.invitation
-            if carried
-            else initial_record(
-                invite, run_id=workflow.info().first_execution_run_id, at=workflow.now()
-            ),
-            carried.refund if carried else None,
-        )
+        run_id = workflow.info().first_execution_run_id
+        if carried is None:
+            record = initial_record(invite, run_id=run_id, at=workflow.now())
+        elif carried.invitation.run_id:
+            record = carried.invitation
+        else:
+            record = carried.invitation.model_copy(update={"run_id": run_id})
+        self._lifecycle = InvitationLifecycle(invite, record, carried.refund if carried else None)
         self._blockers = InvitationBlockers(self._lifecycle, carried)
         self._completion = InvitationCompletion(self._lifecycle, carried)
         self._mail = InvitationMail(self._lifecycle, self._blockers, self._completion, carried)

@@ -180,13 +180,6 @@ def current_details(
     )
 
 
-def refusal_from(failure: ActivityError) -> Refused:
-    """Return the refusal raised by an activity; raise any other failure unchanged."""
-    if isinstance(failure.cause, Refused):
-        return failure.cause
-    raise failure
-
-
 def is_defect(failure: BaseException | None) -> bool:
     """Return whether the store refused a change because it would break an invariant (OPS-4)."""
     return isinstance(failure, Refused) and failure.code is ErrorCode.INVARIANT_BROKEN

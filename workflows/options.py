@@ -133,11 +133,3 @@ REMIND = ActivityConfig(
     retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
 )
 """A pass over all live invitations."""
-
-DIGEST = ActivityConfig(
-    start_to_close_timeout=timedelta(hours=6),
-    heartbeat_timeout=timedelta(seconds=30),
-    # Each failure carries the delay before the next attempt (INV-4).
-    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=15)),
-)
-"""A digest to each of many inviters."""

@@ -79,8 +79,7 @@ class OrderWorkflow:
         )
         self._account_closed = False
         self._charging = False
-        self._cancelling = False
-        self._cancellation: asyncio.Task[None] | None = None
+        self._cancellation_requested = False
         self._payments = 0
         # Events are applied one at a time, in the order of arrival. Nothing waits for the payment
         # provider under this lock.
@@ -93,14 +92,13 @@ class OrderWorkflow:
     @workflow.run
     async def run(self, start: StartOrder) -> Order:
         """Run the order to the end of its last term; return its final record."""
-        return await uncancelled(self._run(), self._note_cancellation)
+        return await uncancelled(self._run(), self._cancel_requestedlation)
 
     async def _run(self) -> Order:
         while not self._is_done:
             await self._wait_until_due()
             await self._lifecycle.retried(self._run_due_step_alone)
-            if self._is_due and self._order.payment_is_next:
-                await self._lifecycle.retried(self._charge)
+            await self._lifecycle.retried(self._charge_if_due)
             await self._continue_if_long()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._order
@@ -115,7 +113,7 @@ class OrderWorkflow:
         summary = "Look-up of the payment" if order.pending else _TIMER_SUMMARIES.get(order.state)
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._order is not order or self._account_closed,
+                lambda: self._order is not order or self._is_interrupted,
                 timeout=max(due_at - workflow.now(), timedelta()),
                 timeout_summary=summary,
             )
@@ -126,12 +124,14 @@ class OrderWorkflow:
 
     async def _run_due_step(self) -> None:
         """Run the due step, if any, unless it is a payment."""
-        if self._account_closed:
-            await self._apply_account_closure()
+        await self._apply_interruption()
         order = self._order
         if order.state.final or order.payment_is_next or not self._is_due:
             return
         match order.state:
+            case _ if order.payment_is_booked:
+                # The workflow before this one was ended from outside.
+                await self._apply_payment(order)
             case OrderState.DRAFT:
                 await self._apply_events("review" if order.portal == "account" else "place")
             case OrderState.REVIEW:
@@ -159,25 +159,32 @@ class OrderWorkflow:
         placed = self._order.state is OrderState.PLACED
         return placed or self._charging or self._order.pending is not None
 
-    async def _charge(self) -> None:
+    @property
+    def _is_interrupted(self) -> bool:
+        return self._account_closed or self._cancellation_requested
+
+    async def _charge_if_due(self) -> None:
         """Attempt the due payment, or look up a pending one (ADD-4, ADD-7)."""
-        order, self._charging = self._order, True
+        order = self._order
+        if not order.payment_is_next or not self._is_due:
+            return
+        self._charging = True
         self._payments += 1
         charging = workflow.start_activity_method(
             OrderActivities.charge_order,
             ChargeOrder(order=order, at=workflow.now()),
             **billing("Look the payment up" if order.pending else f"Attempt {order.tries + 1}"),
         )
-        await workflow.wait_condition(lambda: charging.done() or self._account_closed)
-        async with self._update_lock:
-            if self._account_closed:
-                await self._apply_account_closure()
+        while not charging.done():
+            await workflow.wait_condition(lambda: charging.done() or self._is_interrupted)
+            async with self._update_lock:
+                await self._apply_interruption()
         charged = await charging
         async with self._update_lock:
             self._charging = False
-            await self._apply_charge(charged, renewal=order.was_paid)
+            await self._apply_charge(charged)
 
-    async def _apply_charge(self, charged: OrderCharged, *, renewal: bool) -> None:
+    async def _apply_charge(self, charged: OrderCharged) -> None:
         """Apply the result of a payment, then a cancellation that was waiting for it (ADD-6)."""
         # The store has added the events of the meantime to the record that it has charged.
         order = max(charged.order, self._order, key=lambda order: len(order.journal))
@@ -186,10 +193,7 @@ class OrderWorkflow:
             return
         match charged.outcome:
             case ChargeOutcome.PAID:
-                events = ("renew",) if renewal else ("pay", "activate")
-                await self._apply_events(*events, order=order, note=_note_of_reduction(order))
-                if self._order.quantity_then == 0 and not self._order.state.final:
-                    await self._amend("cancel", NO_LICENSES, note=ENDS_WITH_TERM)
+                await self._apply_payment(order)
             case ChargeOutcome.DECLINED:
                 note = charged.failure or PAYMENT_DECLINED
                 order = after(
@@ -201,6 +205,12 @@ class OrderWorkflow:
                     await self._write(order.model_copy(update={"note": note}))
             case _:
                 self._lifecycle.apply(order)
+
+    async def _apply_payment(self, order: Order) -> None:
+        events = ("renew",) if order.is_renewed else ("pay", "activate")
+        await self._apply_events(*events, order=order, note=_note_of_reduction(order))
+        if self._order.quantity_then == 0 and not self._order.state.final:
+            await self._amend("cancel", NO_LICENSES, note=ENDS_WITH_TERM)
 
     async def _end(
         self,
@@ -251,23 +261,27 @@ class OrderWorkflow:
         else:
             await self._end("cancel", by=OPERATOR)
 
-    async def _apply_account_closure(self) -> None:
-        """Apply the end that the store wrote when the account was closed (SRC-2)."""
-        self._account_closed = False
-        await self._write(self._order)
-
-    def _note_cancellation(self) -> None:
-        self._cancelling = True
-        self._cancellation = asyncio.create_task(self._apply_cancellation())
+    async def _apply_interruption(self) -> None:
+        """Apply what has happened outside of the order, also during a payment."""
+        if self._account_closed:
+            # The store wrote the end when the account was closed (SRC-2).
+            self._account_closed = False
+            await self._write(self._order)
+        if self._cancellation_requested:
+            self._cancellation_requested = False
+            await self._apply_cancellation()
 
     async def _apply_cancellation(self) -> None:
         """Cancel an unpaid order; a paid one continues, with a journal entry (OPS-10)."""
-        async with self._update_lock:
-            if self._order.was_paid and not self._order.state.final:
-                await self._amend("cancel_requested", note=CANCELLATION_NOTE)
-            elif not self._order.state.final:
-                await self._cancel(release_all=False)
-        self._cancelling = False
+        if self._order.state.final:
+            return
+        if self._order.was_paid:
+            await self._amend("cancel_requested", note=CANCELLATION_NOTE)
+        else:
+            await self._cancel(release_all=False)
+
+    def _cancel_requestedlation(self) -> None:
+        self._cancellation_requested = True
 
     async def _apply_events(
         self,
@@ -321,10 +335,8 @@ class OrderWorkflow:
         long = self._payments >= PAYMENTS_PER_RUN or workflow.info().is_continue_as_new_suggested()
         if not long or self._is_done or self._order.state in _UNATTEMPTED:
             return
-        await workflow.wait_condition(
-            lambda: workflow.all_handlers_finished() and not self._cancelling
-        )
-        if not self._account_closed and not self._is_done:
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if not self._is_interrupted and not self._is_done:
             workflow.continue_as_new(StartOrder(order=self._order))
 
     # Updates

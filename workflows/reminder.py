@@ -1,11 +1,8 @@
 """The workflow of one run of reminders: invitees are reminded, inviters get a digest (REM)."""
 
-from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityConfig
 
 with workflow.unsafe.imports_passed_through():
@@ -16,13 +13,7 @@ with workflow.unsafe.imports_passed_through():
         SignalStaleInvitations,
     )
     from domain.reminder import ReminderRun, RemindStale
-    from workflows.options import DIGEST, REMIND, STORE
-
-SHORTEST_DIGESTS: Final = timedelta(minutes=1)
-"""The time for digests after a pass that took all the time of its run."""
-
-RECORDING: Final = timedelta(minutes=1)
-"""The time that is left after the digests to record the run."""
+    from workflows.options import REMIND, STORE
 
 
 @workflow.defn(name="StaleInvitationReminders")
@@ -44,7 +35,7 @@ class ReminderWorkflow:
 
     @workflow.run
     async def run(self, request: RemindStale) -> ReminderRun:
-        """Signal the invitations, wait for their reminders, send the digests."""
+        """Signal the invitations, wait for their reminders, queue the digests."""
         await self._record()
         await self._signal_invitations()
         await self._record()
@@ -77,32 +68,17 @@ class ReminderWorkflow:
         self._run = self._run.model_copy(update={"reminded": sent.reminded})
 
     async def _notify_inviters(self) -> None:
-        self._publish("sending the digests")
-        # Digests that cannot be sent do not fail the run; the worker's log has the reason.
-        with suppress(ActivityError):
-            notified = await workflow.execute_activity_method(
-                ReminderActivities.notify_inviters,
-                NotifyInviters(
-                    run_id=self._run.run_id,
-                    quiet_before=self._quiet_before,
-                    quiet_for=self._request.quiet_for,
-                ),
-                **DIGEST
-                | ActivityConfig(
-                    summary="Send a digest to each inviter",
-                    schedule_to_close_timeout=self._time_for_digests,
-                ),
-            )
-            self._run = self._run.model_copy(update={"digests": notified.digests})
-
-    @property
-    def _time_for_digests(self) -> timedelta | None:
-        """The time until the run has to be recorded, before its execution times out."""
-        limit = workflow.info().execution_timeout
-        if limit is None:
-            return None
-        passed = workflow.now() - self._run.started_at
-        return max(limit - passed - RECORDING, SHORTEST_DIGESTS)
+        self._publish("queueing the digests")
+        notified = await workflow.execute_activity_method(
+            ReminderActivities.notify_inviters,
+            NotifyInviters(
+                run_id=self._run.run_id,
+                quiet_before=self._quiet_before,
+                quiet_for=self._request.quiet_for,
+            ),
+            **REMIND | ActivityConfig(summary="Queue a digest to each inviter"),
+        )
+        self._run = self._run.model_copy(update={"digests": notified.digests})
 
     @property
     def _quiet_before(self) -> datetime:

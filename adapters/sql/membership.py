@@ -202,7 +202,7 @@ async def _load_account(
             joinedload(MembershipRow.held),
         )
     )
-    set_committed_value(row, "users", found.all())
+    set_committed_value(row, "users", found.unique().all())
     for name in set(_LISTS).difference(filled):
         set_committed_value(row, name, [])
     return Account.model_validate(row, from_attributes=True)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sqlalchemy import Executable, select
+from sqlalchemy import JSON, Executable, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.database.schema import (
@@ -44,7 +44,10 @@ _QUERIES: Final[tuple[tuple[Executable, str], ...]] = (
     ),
     (
         select(OrderRow.account_id, OrderRow.order_id).where(
-            OrderRow.state.not_in([state for state in OrderState if state.final])
+            or_(
+                OrderRow.state.not_in([state for state in OrderState if state.final]),
+                type_coerce(OrderRow.record, JSON)["pending", "invoice"].as_string().is_not(None),
+            )
         ),
         "addon/{}/{}",
     ),

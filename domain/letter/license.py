@@ -26,7 +26,7 @@ class LicenseAssignedLetter(BaseLetter):
     event: Literal["license_assigned"] = "license_assigned"
     sku: Sku
     capacity: int | None = None
-    """The new number of participants of their meetings; None for a base license."""
+    """The new number of participants of what they host with it; None for a base license."""
 
 
 class LicenseReleasedLetter(BaseLetter):
@@ -36,6 +36,8 @@ class LicenseReleasedLetter(BaseLetter):
     sku: Sku
     without: int | None = None
     """The new number of participants of their meetings, if it changed."""
+    webinars_without: int | None = None
+    """The new number of participants of their webinars, if it changed."""
 
 
 class LicenseServedLetter(BaseLetter):
@@ -95,11 +97,14 @@ def _holder_letters(
                 capacity=result.capacity,
             )
         case AssignmentState.RELEASED:
+            # Taking a base license may take add-ons as well (ASG-7).
+            meetings = result.meetings or (sku is Sku.LARGE_MEETING and result.capacity)
+            webinars = result.webinars or (sku is Sku.WEBINAR and result.capacity)
             yield LicenseReleasedLetter(
                 id=f"license_released.{about}",
                 reader=reader,
                 account_name=account_name,
                 sku=sku,
-                # Taking a base license may take an add-on as well (ASG-7).
-                without=CAPACITY_WITHOUT_ADDON if result.capacity or result.meetings else None,
+                without=CAPACITY_WITHOUT_ADDON if meetings else None,
+                webinars_without=CAPACITY_WITHOUT_ADDON if webinars else None,
             )

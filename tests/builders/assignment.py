@@ -13,8 +13,12 @@ from tests.builders.invitation import StoreScenario
 
 CREW_OWNER = "bea@crew.example"
 LARGE = Sku.LARGE_MEETING
+WEBINAR = Sku.WEBINAR
 BASE = Sku.WORKPLACE
 MEETING = {"id": "m", "topic": "All hands", "starts_at": "2026-04-01T09:00:00Z"}
+LAUNCH = {"id": "w", "topic": "Launch", "starts_at": "2026-04-02T09:00:00Z"}
+"""A webinar."""
+HOSTED: dict[str, Any] = {"meetings": [MEETING], "webinars": [LAUNCH]}
 
 
 def crew_email(name: str) -> str:
@@ -28,16 +32,16 @@ async def import_crew(
     entry: dict[str, Any] = {"plan": "business", **more}
     users = [
         user(CREW_OWNER, "owner"),
-        *(user(crew_email(name), licensed=True, meetings=[MEETING]) for name in licensed),
-        *(user(crew_email(name), meetings=[MEETING]) for name in basic),
+        *(user(crew_email(name), licensed=True, **HOSTED) for name in licensed),
+        *(user(crew_email(name), **HOSTED) for name in basic),
     ]
     await scenario.store.directory.import_(directory(account("crew", *users, **entry)))
 
 
-def pools(**bought: int) -> list[dict[str, object]]:
+def pools(sku: Sku = LARGE, /, **bought: int) -> list[dict[str, object]]:
     """Build the pools of an import file: `pools(c500=2)`."""
     return [
-        {"sku": "large-meeting", "capacity": int(name[1:]), "bought": number}
+        {"sku": sku.value, "capacity": int(name[1:]), "bought": number}
         for name, number in bought.items()
     ]
 
@@ -86,14 +90,20 @@ async def current_outcomes(scenario: StoreScenario, assignment: Assignment) -> d
     return outcomes(await scenario.store.assignments.assignment(assignment.request_id))
 
 
-async def pool(scenario: StoreScenario, capacity: int | None = 500) -> LicensePool:
+async def pool(
+    scenario: StoreScenario, capacity: int | None = 500, sku: Sku = LARGE
+) -> LicensePool:
+    """Return the pool of that capacity; with None, the pool of base licenses."""
+    key = (sku, capacity) if capacity else (BASE, None)
     found = await scenario.store.assignments.licenses("crew")
-    return next(pool for pool in found if pool.capacity == capacity)
+    return next(pool for pool in found if (pool.sku, pool.capacity) == key)
 
 
-async def pool_counts(scenario: StoreScenario, capacity: int | None = 500) -> tuple[int, int, int]:
+async def pool_counts(
+    scenario: StoreScenario, capacity: int | None = 500, sku: Sku = LARGE
+) -> tuple[int, int, int]:
     """Return the numbers of bought and assigned licenses and of waiting users."""
-    found = await pool(scenario, capacity)
+    found = await pool(scenario, capacity, sku)
     return found.bought, found.assigned, len(found.waiting)
 
 
@@ -103,10 +113,14 @@ async def crew_user(scenario: StoreScenario, name: str) -> User:
     return found
 
 
-async def held_capacities(scenario: StoreScenario, name: str) -> tuple[list[int], set[int | None]]:
-    """Return the capacities of the user's add-ons and of their meetings."""
+async def held_capacities(
+    scenario: StoreScenario, name: str, sku: Sku = LARGE
+) -> tuple[list[int], set[int | None]]:
+    """Return the capacities of the user's add-ons of one kind, and of what they host with it."""
     user = await crew_user(scenario, name)
-    return [addon.capacity for addon in user.addons], {each.capacity for each in user.meetings}
+    hosted = user.webinars if sku is WEBINAR else user.meetings
+    held = [addon.capacity for addon in user.addons if addon.sku == sku]
+    return held, {each.capacity for each in hosted}
 
 
 async def notified_requests(scenario: StoreScenario) -> set[str]:

@@ -181,6 +181,10 @@ def all_blockers(
     return blockers_of(club)
 
 
+WEBINAR_LOSS = Notice(item="webinar_participants", message="Large webinars.")
+"""The loss of a webinar license, which the letter describes in the reader's language."""
+
+
 def items_that_stay() -> tuple[Notice, ...]:
     """Return one of each kind of item that does not move with Ann (TRF-3)."""
     club = the_club(
@@ -259,13 +263,18 @@ def a_move(
     )
 
 
-def licenses_left(reader: Reader, *capacities: int) -> LicensesLeftLetter:
+def licenses_left(
+    reader: Reader, *capacities: int, webinars: tuple[int, ...] = ()
+) -> LicensesLeftLetter:
     return LicensesLeftLetter(
         id="x",
         reader=reader,
         account_name="Acme",
         invitee="bob@example.com",
-        licenses=tuple(HeldAddon(capacity=capacity) for capacity in capacities),
+        licenses=(
+            *(HeldAddon(capacity=capacity) for capacity in capacities),
+            *(HeldAddon(sku="webinar", capacity=capacity) for capacity in webinars),
+        ),
     )
 
 
@@ -314,6 +323,7 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
     """Return every letter about an order, with every reason for its end."""
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     large = OrderedLicenses(order_id="or-1", sku=Sku.LARGE_MEETING, capacity=500, quantity=3)
+    webinar = OrderedLicenses(order_id="or-3", sku=Sku.WEBINAR, capacity=10000, quantity=3)
     base = OrderedLicenses(order_id="or-2", sku=Sku.WORKPLACE, capacity=None, quantity=1)
     month = NextPayment(amount=AMOUNT, on=ARRIVES_BETWEEN[0], cycle="monthly")
     year = NextPayment(amount=AMOUNT, on=ARRIVES_BETWEEN[0], cycle="annual")
@@ -333,6 +343,12 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
         OrderPaymentFailedLetter.model_validate({**declined, "order": large, "renewal": False}),
         OrderPaymentFailedLetter.model_validate({**declined, "order": base, "renewal": True}),
         *(
+            OrderConfirmedLetter.model_validate(
+                {**to, "amount": AMOUNT, "order": ordered, "next_payment": month}
+            )
+            for ordered in (webinar, webinar.model_copy(update={"quantity": 1}))
+        ),
+        *(
             OrderCancelledLetter.model_validate({**to, "order": large, "reason": reason})
             for reason in reasons
         ),
@@ -345,13 +361,16 @@ def letters_of_orders(reader: Reader) -> list[Letter]:
         ),
         LicenseEndedLetter.model_validate({**to, "sku": Sku.LARGE_MEETING, "capacity": 1000}),
         LicenseEndedLetter.model_validate({**to, "sku": Sku.WORKPLACE, "capacity": None}),
+        LicenseEndedLetter.model_validate({**to, "sku": Sku.WEBINAR, "capacity": 1000}),
     ]
 
 
 def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
-        an_invitation(reader, loses=BASE_LICENSE_FEATURES, stays=items_that_stay()),
+        an_invitation(
+            reader, loses=(*BASE_LICENSE_FEATURES, WEBINAR_LOSS), stays=items_that_stay()
+        ),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
         a_blocked(reader, all_blockers()),
@@ -368,7 +387,7 @@ def every_letter(reader: Reader) -> list[Letter]:
             id="x", reader=reader, account_name="Acme", license=License.BASIC, managed=True
         ),
         a_move(reader, links=LINKS, settings=SETTINGS, failed=tuple(Item)),
-        licenses_left(reader, 500, 1000),
+        licenses_left(reader, 500, webinars=(1000,)),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com"}),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com", "managed": True}),
         SupersededLetter.model_validate({**to, "invitee": "bob@example.com"}),
@@ -387,7 +406,7 @@ def every_letter(reader: Reader) -> list[Letter]:
 
 
 def letters_of_licenses(reader: Reader) -> list[Letter]:
-    """Return every letter about a license, for an add-on and for a base license."""
+    """Return every letter about a license, for each kind."""
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     addon, base = {"sku": "large-meeting", "capacity": 3000}, {"sku": "workplace"}
     waited = {"served": ("bob@acme.example",), "without": ("eve@acme.example",)}
@@ -398,4 +417,7 @@ def letters_of_licenses(reader: Reader) -> list[Letter]:
         LicenseReleasedLetter.model_validate(to | base),
         LicenseServedLetter.model_validate(to | waited | {"sku": "large-meeting"}),
         LicenseServedLetter.model_validate(to | waited | {"sku": "workplace"}),
+        LicenseAssignedLetter.model_validate(to | {"sku": "webinar", "capacity": 10000}),
+        LicenseReleasedLetter.model_validate(to | {"sku": "webinar", "webinars_without": 100}),
+        LicenseServedLetter.model_validate(to | waited | {"sku": "webinar"}),
     ]

@@ -41,7 +41,10 @@ def row(email: str, state: AssignmentState, code: ErrorCode | None = None) -> As
 
 
 ASSIGNED = row(ANN, AssignmentState.ASSIGNED)
-RELEASED = AssignmentResult(email=ANN, state=AssignmentState.RELEASED, meetings=(A_MEETING,))
+A_WEBINAR = A_MEETING.model_copy(update={"id": "w-1", "topic": "Launch"})
+RELEASED = AssignmentResult(
+    email=ANN, state=AssignmentState.RELEASED, meetings=(A_MEETING,), webinars=(A_WEBINAR,)
+)
 WAITING = row(BOB, AssignmentState.WAITING, ErrorCode.INSUFFICIENT_LICENSES)
 REFUSED = row(BOB, AssignmentState.REFUSED, ErrorCode.NOT_FOUND)
 REFUSED_TOO = row(ANN, AssignmentState.REFUSED, ErrorCode.BASE_LICENSE_REQUIRED)
@@ -91,16 +94,18 @@ def test_a_row_has_the_members_of_the_contract(
     ]
 
 
-def test_affected_meetings_are_listed_in_both_forms(
+def test_affected_meetings_and_webinars_are_listed_in_both_forms(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ASG-7: a cascade lists the meetings that it affects, in the table and in JSON."""
+    """ASG-7, ASG-8: a cascade lists what it affects by kind, in the table and in JSON."""
     stub_answer(monkeypatch, "assignment", [RELEASED])
     starter.run(UNASSIGN)
-    assert "All hands" in capfd.readouterr().out
+    out = " ".join(capfd.readouterr().out.split())
+    assert "meeting All hands" in out
+    assert "webinar Launch" in out
     starter.run(["--json", *UNASSIGN])
     [printed] = json.loads(capfd.readouterr().out)["results"]
-    assert printed["meetings"][0]["id"] == "m-1"
+    assert (printed["meetings"][0]["id"], printed["webinars"][0]["id"]) == ("m-1", "w-1")
 
 
 def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
@@ -111,7 +116,7 @@ def test_a_person_reads_the_number_of_assigned_and_of_waiting_users(
     starter.run(ASSIGN)
     out, _ = capfd.readouterr()
     assert out.index(ANN) < out.index(BOB) < out.index("2 users: 1 assigned, 1 waiting.")
-    assert "affected meetings" not in out
+    assert "affected" not in out
 
 
 def test_pools_are_shown_with_their_holders_and_waiting_users(
@@ -139,7 +144,7 @@ def test_pools_are_shown_with_their_holders_and_waiting_users(
     ("arguments", "code", "status"),
     [
         ([*ASSIGN, "--capacity", "1.5"], "invalid_capacity", 1),
-        (["assign", "acme", "webinar", ANN, "--by", "o@acme.example"], "invalid_input", 2),
+        (["assign", "acme", "phone", ANN, "--by", "o@acme.example"], "invalid_input", 2),
         (["assign", "acme", "workplace", "--by", "o@acme.example"], "invalid_input", 2),
         (["assign", "acme", "workplace", ANN], "invalid_input", 2),
     ],

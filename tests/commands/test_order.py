@@ -106,19 +106,30 @@ def test_an_invalid_purchase_is_refused_without_temporal(
     assert (bought.status, bought.error["code"]) == (1, code)
 
 
-@pytest.mark.parametrize("sku", ["large-meeting", "workplace"])
-def test_a_capacity_belongs_to_large_meetings_alone(seatflow: Run, sku: str) -> None:
-    """ADD-1: Large Meeting requires a capacity; base licenses have none."""
-    capacity = ["--capacity", "500"] if sku == "workplace" else []
+@pytest.mark.parametrize(
+    ("sku", "capacity"),
+    [
+        ("large-meeting", []),
+        ("large-meeting", ["--capacity", "10000"]),
+        ("webinar", []),
+        ("webinar", ["--capacity", "100"]),
+        ("workplace", ["--capacity", "500"]),
+    ],
+)
+def test_each_kind_of_license_has_its_own_capacities(
+    seatflow: Run, sku: str, capacity: list[str]
+) -> None:
+    """ADD-1: add-ons require a capacity that is sold; base licenses have none."""
     terms = ["--quantity", "1", "--cycle", "monthly", "--by", OWNER]
     bought = seatflow("--json", "buy", "acme", sku, *capacity, *terms)
     assert (bought.status, bought.error["code"]) == (1, "invalid_capacity")
 
 
-def test_a_valid_purchase_needs_temporal(seatflow: Run) -> None:
+@pytest.mark.parametrize("license", [["workplace"], ["webinar", "--capacity", "10000"]])
+def test_a_valid_purchase_needs_temporal(seatflow: Run, license: list[str]) -> None:
     """ADD-1: a valid purchase passes every check of the store; then Temporal is unreachable."""
-    purchase = arguments_of(capacity=None, quantity="1", cycle="annual", by=OWNER)
-    bought = seatflow("--json", "buy", "acme", *purchase)
+    terms = ["--quantity", "1", "--cycle", "annual", "--by", OWNER]
+    bought = seatflow("--json", "buy", "acme", *license, *terms)
     assert (bought.status, bought.error["code"]) == (3, "backend_unavailable")
 
 

@@ -47,7 +47,7 @@ BAD_USAGE = [
     ["refund", "close", "rf-1", "--reason", " "],
     ["credit", "apply"],
     ["buy", "acme"],
-    ["buy", "acme", "webinar", "--quantity", "1", "--cycle", "monthly", "--by", "a@acme.example"],
+    ["buy", "acme", "phone", "--quantity", "1", "--cycle", "monthly", "--by", "a@acme.example"],
     ["buy", "acme", "workplace", "--quantity", "1", "--cycle", "monthly"],
     ["order", "change", "or-1"],
     ["remove-user", "acme"],

@@ -19,6 +19,11 @@ from domain.license import Sku
         (Sku.LARGE_MEETING, 1000, "90"),
         (Sku.LARGE_MEETING, 3000, "200"),
         (Sku.LARGE_MEETING, 5000, "300"),
+        (Sku.WEBINAR, 500, "79"),
+        (Sku.WEBINAR, 1000, "340"),
+        (Sku.WEBINAR, 3000, "990"),
+        (Sku.WEBINAR, 5000, "2490"),
+        (Sku.WEBINAR, 10000, "6490"),
     ],
 )
 @pytest.mark.parametrize(("cycle", "months"), [("monthly", 1), ("annual", 10)])
@@ -36,10 +41,19 @@ def test_the_example_has_the_prices_of_the_rules(
 
 def test_prices_missing_from_a_file_are_those_of_the_example() -> None:
     """ADD-4: an imported catalogue may be partial."""
-    catalog = Catalog.model_validate({"large-meeting": {"500": "49.90", "5000": 250}})
+    catalog = Catalog.model_validate(
+        {"large-meeting": {"500": "49.90", "5000": 250}, "webinar": {"10000": "6000.00"}}
+    )
     assert catalog.model_dump(mode="json") == {
         "workplace": "13.00",
         "large-meeting": {"500": "49.90", "1000": "90.00", "3000": "200.00", "5000": "250"},
+        "webinar": {
+            "500": "79.00",
+            "1000": "340.00",
+            "3000": "990.00",
+            "5000": "2490.00",
+            "10000": "6000.00",
+        },
     }
 
 
@@ -53,6 +67,8 @@ def test_prices_missing_from_a_file_are_those_of_the_example() -> None:
         ({"workplace": "10000000"}, ("workplace",)),
         ({"large-meeting": "50.00"}, ("large-meeting",)),
         ({"large-meeting": {"750": "60.00"}}, ("large-meeting", "750", "[key]")),
+        ({"large-meeting": {"10000": "600.00"}}, ("large-meeting", "10000", "[key]")),
+        ({"webinar": {"100": "60.00"}}, ("webinar", "100", "[key]")),
         ({"large-meeting": {"500": None}}, ("large-meeting", "500")),
         ({"large_meeting": {}}, ("large_meeting",)),
     ],

@@ -2,17 +2,18 @@
 
 import pytest
 
-from domain.error import ErrorCode
+from domain.error import ErrorCode, Refused
 from domain.license import (
     ImportedCount,
     Sku,
     cannot_serve,
     imported_count,
     missing_license,
+    require_capacity,
     users_to_release,
 )
 
-LARGE, BASE = Sku.LARGE_MEETING, Sku.WORKPLACE
+LARGE, WEBINAR, BASE = Sku.LARGE_MEETING, Sku.WEBINAR, Sku.WORKPLACE
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,10 @@ LARGE, BASE = Sku.LARGE_MEETING, Sku.WORKPLACE
         (LARGE, False, False, False, 5, 5, True),  # ASG-1: no base license
         (LARGE, False, False, True, 1, 0, False),  # ASG-1: at least the base license
         (LARGE, False, False, True, 0, 5, True),
+        # ASG-8: the same for webinar licenses
+        (WEBINAR, False, True, False, 0, 1, False),
+        (WEBINAR, False, False, False, 5, 5, True),
+        (WEBINAR, False, False, True, 1, 0, False),
     ],
 )
 def test_a_user_is_not_tried_when_no_license_can_be_given(
@@ -50,13 +55,40 @@ def test_a_user_is_not_tried_when_no_license_can_be_given(
     assert found == useless
 
 
-def test_a_basic_user_lacks_the_base_license_first() -> None:
+@pytest.mark.parametrize(("sku", "name"), [(LARGE, "Large Meeting 500"), (WEBINAR, "Webinar 500")])
+def test_a_basic_user_lacks_the_base_license_first(sku: Sku, name: str) -> None:
     """ASG-1: the reason of a basic user is the base license, of others the free license."""
-    basic = missing_license("crew", LARGE, 500, licensed=False)
-    licensed = missing_license("crew", LARGE, 500, licensed=True)
+    basic = missing_license("crew", sku, 500, licensed=False)
+    licensed = missing_license("crew", sku, 500, licensed=True)
     assert basic.code is ErrorCode.BASE_LICENSE_REQUIRED
     assert licensed.code is ErrorCode.INSUFFICIENT_LICENSES
-    assert licensed.message == "crew has no free Large Meeting 500 license."
+    assert licensed.message == f"crew has no free {name} license."
+
+
+@pytest.mark.parametrize(
+    ("sku", "capacity", "valid"),
+    [
+        (BASE, None, True),
+        (BASE, 500, False),
+        (LARGE, 5000, True),
+        (LARGE, 10000, False),
+        (LARGE, None, False),
+        (WEBINAR, 500, True),
+        (WEBINAR, 10000, True),
+        (WEBINAR, 750, False),
+        (WEBINAR, None, False),
+    ],
+)
+def test_each_kind_is_sold_for_its_own_capacities(
+    sku: Sku, capacity: int | None, *, valid: bool
+) -> None:
+    """ADD-1: anything else is `invalid_capacity`."""
+    if valid:
+        require_capacity(sku, capacity)
+        return
+    with pytest.raises(Refused) as refused:
+        require_capacity(sku, capacity)
+    assert refused.value.code is ErrorCode.INVALID_CAPACITY
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,19 @@ def test_add_ons_end_with_the_account_that_is_closed() -> None:
     ]
 
 
+def test_each_kind_of_license_that_stays_behind_is_named() -> None:
+    """TRF-3, ASG-8: one notice for each license, with its kind and capacity."""
+    addons = [{"sku": "webinar", "capacity": 10000}, {"capacity": 500}]
+    stay = by_item(staying_notices(a_host(addons=addons), OWNER, EUROPEAN.name))
+    assert list(stay) == ["large_meeting_license", "webinar_license", "report_data"]
+    assert stay["webinar_license"] == (
+        1,
+        "Your webinar license for 10000 participants: an admin of Acme must assign you a new one.",
+    )
+
+
 LARGE = {"addons": [{"capacity": 1000}]}
+WEBINAR = {"addons": [{"sku": "webinar", "capacity": 1000}]}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +221,13 @@ LARGE = {"addons": [{"capacity": 1000}]}
             License.BASIC,
             ["cloud_recording", "long_meetings", "reports", "participants"],
         ),
+        # ASG-8: a webinar license is lost beside the features of the base license.
+        ({"licensed": True, **WEBINAR}, License.LICENSED, ["webinar_participants"]),
+        (
+            {"licensed": True, **WEBINAR},
+            License.BASIC,
+            ["cloud_recording", "long_meetings", "participants", "reports", "webinar_participants"],
+        ),
     ],
 )
 def test_losses_are_listed_before_accepting(
@@ -226,3 +245,17 @@ def test_large_meetings_are_counted() -> None:
     ]
     [lost] = loss_notices(a_host(meetings=meetings, **LARGE), OWNER, License.LICENSED)
     assert lost.count == 2
+
+
+def test_large_webinars_are_counted() -> None:
+    """TRF-3, ASG-8: meetings do not count."""
+    events = [
+        {"id": str(n), "topic": "Launch", "starts_at": "2026-05-01T09:00:00Z", "capacity": n}
+        for n in (100, 500, 1000)
+    ]
+    host = a_host(webinars=events[:2], meetings=events, **WEBINAR)
+    [lost] = loss_notices(host, OWNER, License.LICENSED)
+    assert (lost.count, lost.message) == (
+        1,
+        "Webinars of more than 100 participants, until an admin assigns you a new webinar license.",
+    )

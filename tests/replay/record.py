@@ -58,34 +58,22 @@ async def _play(world: World, name: str) -> dict[str, str]:
         return {f"batch/{name}": await invited_in_batch(world)}
     if name in ORDERS:
         order = await ORDERS[name](world)
-        return await _with_notice(world, "order", name, order.workflow_id)
+        return {f"order/{name}": order.workflow_id}
     if name in ASSIGNMENTS:
         await ASSIGNMENTS[name](world)
         await world.last_request()
         [request, *_] = await world.requests()
-        return await _with_notice(world, "assignment", name, request)
+        return {f"assignment/{name}": request}
     if name in REMINDER_RUNS:
         await REMINDER_RUNS[name](world)
         return {f"reminder/{name}": await _reminder_run(world)}
     with suppress(Refused):
         await INVITATIONS[name](world)
     invitation = await world.show(JANE)
-    workflows = await _with_notice(world, "invitation", name, invitation.workflow_id)
+    workflows = {f"invitation/{name}": invitation.workflow_id}
     if refund_id := invitation.settlement and invitation.settlement.refund_id:
-        workflows |= await _with_notice(world, "refund", name, f"refund/{refund_id}")
+        workflows[f"refund/{name}"] = f"refund/{refund_id}"
     return workflows
-
-
-async def _with_notice(world: World, noun: str, name: str, workflow_id: str) -> dict[str, str]:
-    """Return a workflow and its last notice, if it started one."""
-    handle = world.temporal.client.get_workflow_handle(workflow_id)
-    await handle.result()
-    history = await handle.fetch_history()
-    children = [
-        event.start_child_workflow_execution_initiated_event_attributes for event in history.events
-    ]
-    notices = [child.workflow_id for child in children if child.workflow_type.name == "Notice"]
-    return {f"{noun}/{name}": workflow_id} | {f"{noun}_notice/{name}": id for id in notices[-1:]}
 
 
 async def _reminder_run(world: World) -> str:

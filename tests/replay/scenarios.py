@@ -236,6 +236,19 @@ async def quoted_after_an_answer_and_completed(world: World) -> None:
     await world.until(JANE, "completed")
 
 
+async def cancelled_while_refunding_and_completed(world: World) -> None:
+    """Cancel the workflow in Temporal; it continues (OPS-10)."""
+    refund = await _accept(world, Choice.REFUND)
+    invitation = await world.until(JANE, "refunding")
+    await world.temporal.client.get_workflow_handle(invitation.workflow_id).cancel()
+    await eventually(
+        lambda: world.show(JANE),
+        lambda shown: any(entry.event == "cancel_requested" for entry in shown.journal),
+    )
+    await world.clock.pass_time(f"refund/{refund}", timedelta(days=8))
+    await world.until(JANE, "completed")
+
+
 async def terminated_restarted_and_completed(world: World) -> None:
     """Terminate the first run after the acceptance."""
     refund = await _accept(world, Choice.REFUND)
@@ -458,6 +471,7 @@ INVITATIONS: dict[str, Scenario] = {
         moved_and_completed,
         cleared_during_a_delivery_and_revoked,
         quoted_after_an_answer_and_completed,
+        cancelled_while_refunding_and_completed,
         terminated_restarted_and_completed,
         reminded_and_completed,
         reminded_while_blocked_and_revoked,

@@ -117,8 +117,3 @@ def test_every_end_of_an_order_is_recorded() -> None:
 def test_every_end_of_an_assignment_is_recorded() -> None:
     ends = {state for state in AssignmentState if not state.open}
     assert {state for state in ends if any(name.endswith(state) for name in ASSIGNMENTS)} == ends
-
-
-def test_the_notices_of_each_noun_are_recorded() -> None:
-    kinds = {path.parent.name for path in RECORDED if path.parent.name.endswith("_notice")}
-    assert kinds == {f"{noun}_notice" for noun in ("invitation", "refund", "order", "assignment")}

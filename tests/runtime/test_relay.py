@@ -34,7 +34,7 @@ async def signals_received(world: World, workflow_id: str) -> int:
 
 
 async def test_several_workers_carry_out_each_row_once(world_without_worker: World) -> None:
-    """OPS-1: however many workers run, each row has its effect once."""
+    """OPS-1: each row has its effect once, with any number of workers."""
     world = world_without_worker.patient()
     carried_out = Counter[int]()
 
@@ -132,7 +132,7 @@ async def test_the_daily_search_restarts_what_temporal_has_lost(world: World) ->
     await recovery.sweep(row)
     await eventually(lambda: rows(world), lambda left: len(left) == 1)
     shown = await world.show(JANE)
-    assert (shown.state, shown.run_id) == (InvitationState.PENDING, pending.run_id)
+    assert (shown.state, shown.journal) == (InvitationState.PENDING, pending.journal)
     assert (shown.expires_at, shown.link) == (pending.expires_at, pending.link)
     assert (await world.client.accept(world.account, JANE)).state.accepted
 

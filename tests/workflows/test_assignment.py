@@ -262,6 +262,28 @@ async def test_a_base_license_under_an_add_on_is_kept_unless_cascaded(acme: Worl
     assert "you are a basic user now" in letter.text
 
 
+async def test_webinar_licenses_are_assigned_beside_large_meeting_ones(acme: World) -> None:
+    """ASG-8: Current Details, letters and refusals name the kind."""
+    await acme.imported(acme.account, pools=[{"sku": "webinar", "capacity": 1000, "bought": 1}])
+    await assign(acme, ANN)
+    both = [ANN, BOB]
+    results = await acme.licenses.assign(acme.account, Sku.WEBINAR, both, ADMIN, capacity=1000)
+    assert states(results) == ["assigned", "waiting"]
+    assert results[1].error
+    assert results[1].error["message"] == f"{acme.account} has no free Webinar 1000 license."
+    request = await acme.last_request()
+    assert "Webinar 1000" in str(await request.query("__temporal_workflow_metadata"))
+    letter = await acme.mailed("license_assigned", ANN, times=2)
+    assert "A webinar license of the account" in letter.text
+    [kept] = await acme.licenses.unassign(acme.account, Sku.WORKPLACE, [ANN], ADMIN)
+    assert kept.error
+    assert "Large Meeting 500 and Webinar 1000" in str(kept.error["message"])
+    await acme.licenses.unassign(acme.account, Sku.WEBINAR, [ANN], ADMIN)
+    letter = await acme.mailed("license_released", ANN)
+    assert "All webinars that you host" in letter.text
+    assert states((await request.result()).results) == ["released", "assigned"]
+
+
 async def test_a_waiting_user_who_is_unassigned_waits_no_longer(acme: World) -> None:
     """ASG-5: the admin is notified that no user waits; the user had no license to lose."""
     await assign(acme, *LICENSED)

@@ -84,6 +84,11 @@ async def test_everything_is_moved_and_the_manifest_lists_the_changes(world: Wor
     assert not completed.with_errors
 
 
+async def until_status(world: World, item: Item, expected: ItemStatus) -> Invitation:
+    """Wait for the status of an item of Jane's data."""
+    return await eventually(lambda: world.show(JANE), lambda shown: status(shown, item) is expected)
+
+
 async def test_a_service_that_fails_for_an_hour_delays_only_its_item(
     world_without_worker: World,
 ) -> None:
@@ -93,7 +98,7 @@ async def test_a_service_that_fails_for_an_hour_delays_only_its_item(
         await invite_owner_with_data(world)
         accepted = await world.client.accept(world.account, JANE)
         await world.mailed("welcome", JANE)
-        waiting = await world.show(JANE)
+        waiting = await until_status(world, Item.CONTACTS, ItemStatus.MOVED)
         assert waiting.state.accepted and not waiting.state.final
         assert status(waiting, Item.RECORDINGS) is ItemStatus.RUNNING
         assert status(waiting, Item.CONTACTS) is ItemStatus.MOVED
@@ -165,7 +170,7 @@ async def test_an_item_that_is_moved_while_another_is_retried_stays_moved(
     async with world.working(services):
         await invite_owner_with_data(world)
         accepted = await world.client.accept(world.account, JANE)
-        await world.mailed("welcome", JANE)
+        await until_status(world, Item.CONTACTS, ItemStatus.FAILED)
         services.unmovable.clear()
         retried = await world.client.retry_move(world.account, JANE)
         assert status(retried, Item.CONTACTS) is ItemStatus.MOVED
@@ -173,13 +178,14 @@ async def test_an_item_that_is_moved_while_another_is_retried_stays_moved(
         services.down.clear()
         await world.clock.pass_time(accepted.workflow_id, timedelta(hours=1))
         completed = await world.until(JANE, "completed")
+        letter = await world.mailed("moved", JANE)
+    assert "could not be moved" not in letter.text
     assert {each.status for each in completed.manifest} == {ItemStatus.MOVED}
     assert not completed.with_errors
     kept = (await world.stored(JANE)).manifest
     assert [(each.item, each.status) for each in kept] == [
         (item, ItemStatus.MOVED) for item in Item
     ]
-    assert "could not be moved" not in (await world.mailed("moved", JANE)).text
 
 
 class HangingServices(LockedServices):

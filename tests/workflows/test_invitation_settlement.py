@@ -43,10 +43,11 @@ async def test_a_refund_is_settled_by_the_provider_and_completes_the_invitation(
 
 
 async def test_without_a_choice_nothing_changes(world: World) -> None:
-    """QUO-4."""
+    """QUO-4, OPS-5: a refusal is a value, and no failed activity."""
     await a_paying_owner(world)
     assert await refusal_of(world.client.accept(world.account, JANE)) == "choice_required"
     assert (await world.show(JANE)).state is InvitationState.PENDING
+    assert not [event for event in await world.events(JANE) if "ACTIVITY_TASK_FAILED" in event]
 
 
 async def test_a_transfer_credits_the_target_and_notifies_its_admins(world: World) -> None:

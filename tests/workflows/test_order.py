@@ -11,6 +11,7 @@ from sqlalchemy import update
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.order import OrderPayment
 from adapters.sql.database.schema import OutboxRow
 from adapters.sql.database.transaction import writing
 from domain.assignment import AssignLicenses
@@ -18,6 +19,8 @@ from domain.error import Refused, Unavailable
 from domain.invitation import Choice
 from domain.license import Sku
 from domain.order import RETRY_AFTER, BuyLicenses, Order, OrderState, Portal
+from states.lifecycle import after
+from states.order import OrderMachine
 from tests.eventually import eventually
 from tests.world import ADMIN, JANE, MEMBER, OWNER, World, a_paying_owner, refusal_of
 from workflows.order import PAYMENTS_PER_RUN
@@ -497,6 +500,31 @@ async def test_a_purchase_whose_command_died_is_placed(world: World) -> None:
     async with writing(world.store.engine) as session:
         await session.execute(update(OutboxRow).values(due_at=datetime.now(UTC)))
     await world.order_until(request.order_id, OrderState.ACTIVE)
+
+
+async def test_a_lost_workflow_does_not_charge_a_booked_payment_again(world: World) -> None:
+    """ADD-5: it was ended from outside after the payment was booked, before it was recorded."""
+    now, orders = datetime.now(UTC), world.store.orders
+    request = BuyLicenses(
+        order_id=f"or-{uuid.uuid4().hex[:16]}",
+        account=world.account,
+        sku=Sku.LARGE_MEETING,
+        capacity=500,
+        quantity=3,
+        cycle="monthly",
+        bought_by=ADMIN,
+    )
+    opened = await orders.open(request, now)
+    placed = await orders.keep(after(OrderMachine, opened, "place", at=now, by="seatflow"))
+    await orders.invoice(placed, now)
+    payment = OrderPayment(method="card-1", provider_id="ch_1", amount=placed.quote.due_now)
+    await orders.paid(placed, payment, now)
+    await world.recover(placed.workflow_id)
+    paid = await world.order_until(request.order_id, OrderState.ACTIVE)
+    assert [invoice.state for invoice in paid.invoices] == ["paid"]
+    assert events_of(paid) == ["buy", "place", "pay", "activate"]
+    await world.mailed("order_confirmed", ADMIN)
+    assert await world.audit() == ()
 
 
 async def test_a_cancellation_in_temporal_cancels_an_order_in_review(world: World) -> None:

@@ -199,6 +199,26 @@ async def test_a_debit_that_succeeds_after_the_account_closed_becomes_credit(
     assert (await world.store.orders.latest(order.order_id)).pending is None
 
 
+async def test_a_debit_after_the_closure_is_found_if_its_workflow_was_ended(
+    world: World, stripe: StripeServer
+) -> None:
+    """SRC-2: recovery restarts an ended order whose payment is not decided."""
+    await a_paying_owner(world)
+    await pay_by_debit(world, stripe, "jane-pro")
+    order = await an_order(world, "jane-pro", JANE)
+    await world.client.accept(world.account, JANE, Choice.TRANSFER)
+    await world.order_until(order.order_id, OrderState.CANCELLED)
+    handle = world.temporal.client.get_workflow_handle(order.workflow_id)
+    await handle.terminate("by hand")
+    found = [each async for page in world.store.unfinished_workflows() for each in page]
+    assert order.workflow_id in found
+    await world.recover(order.workflow_id)
+    await decide(world, stripe, order, "succeeded")
+    await handle.result()
+    credit = await world.store.credits.show("jane-pro")
+    assert order.quote.due_now in [entry.amount for entry in credit.entries]
+
+
 async def test_a_cancellation_does_not_wait_for_an_unreachable_provider(
     world: World, stripe: StripeServer
 ) -> None:

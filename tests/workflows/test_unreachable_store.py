@@ -71,8 +71,9 @@ async def test_an_unreachable_store_is_the_answer_to_a_request_that_reads_it(
                     with pytest.raises(Unavailable) as unavailable:
                         await send()
                 assert not unavailable.value.outcome_unknown
-                if not hangs:
-                    assert unavailable.value.message.endswith("connection refused")
+                # The time may be up during an attempt.
+                reasons = ("connection refused", "no answer in time; repeat the request.")
+                assert unavailable.value.message.endswith(reasons)
 
         assert await slowest_view(world, refused()) < 3
         reads.reachable.set()

@@ -329,7 +329,7 @@ async def _merge_users(
     for user in users:
         membership = known.get(user.email)
         if membership is None:
-            membership = MembershipRow(origin="import", licensed=False, chat_before=0, held=None)
+            membership = MembershipRow(origin="import", licensed=False, chat_before=0, held=[])
             membership.person = people[user.email]
             row.users.append(membership)
         _set_fields(membership, user, user.model_fields_set)

@@ -70,8 +70,11 @@ def _addon_errors(
         users[user.email] = user.model_copy(update={"licensed": licensed, "addons": addons})
         if addons and not licensed:
             yield f"{path}.users[{number}].addons", "an add-on needs a base license"
-        if len(addons) > 1:
-            yield f"{path}.users[{number}].addons", "add-ons do not stack: one for each user"
+        if len(addons) > len({addon.sku for addon in addons}):
+            yield (
+                f"{path}.users[{number}].addons",
+                "add-ons do not stack: one of each kind for each user",
+            )
     held = Counter((addon.sku, addon.capacity) for user in users.values() for addon in user.addons)
     rows = {(row.sku, row.capacity): row for row in (known.pools if known else ())}
     for number, pool in enumerate(account.pools):

@@ -13,8 +13,10 @@ from adapters.sql.database.schema import (
     LicensePoolRow,
     MeetingRow,
     MembershipRow,
+    WebinarRow,
 )
 from domain.assignment import AssignmentState
+from domain.license import Sku
 
 _CURRENT: Final = MembershipRow.until.is_(None)
 _ITS_HOLDER: Final = (
@@ -31,6 +33,24 @@ _ITS_POOL: Final = (
 
 def _of_base_licenses(broken: ColumnElement[bool]) -> Select[str]:
     return select(LicensePoolRow.account_id).where(LicensePoolRow.sku == WORKPLACE, broken)
+
+
+def _hosts_with_another_capacity(
+    sku: Sku, hosted: type[MeetingRow] | type[WebinarRow]
+) -> Select[str]:
+    return (
+        select(MembershipRow.email)
+        .join(HeldLicenseRow, _ITS_HOLDER)
+        .where(
+            HeldLicenseRow.sku == sku,
+            exists()
+            .where(
+                hosted.host == MembershipRow.email,
+                hosted.capacity.is_distinct_from(HeldLicenseRow.capacity),
+            )
+            .correlate(MembershipRow, HeldLicenseRow),
+        )
+    )
 
 
 LICENSE_CHECKS: Final = (
@@ -80,10 +100,10 @@ LICENSE_CHECKS: Final = (
     ),
     Check(
         "ASG-4",
-        "the user holds more than one add-on",
+        "the user holds more than one add-on of a kind",
         select(MembershipRow.email)
         .join(HeldLicenseRow, HeldLicenseRow.membership_id == MembershipRow.id)
-        .group_by(MembershipRow.email)
+        .group_by(MembershipRow.email, HeldLicenseRow.sku)
         .having(func.count() > 1),
     ),
     Check(
@@ -96,16 +116,12 @@ LICENSE_CHECKS: Final = (
     Check(
         "ASG-3",
         "a meeting does not have the capacity of its host's license",
-        select(MembershipRow.email)
-        .join(HeldLicenseRow, _ITS_HOLDER)
-        .where(
-            exists()
-            .where(
-                MeetingRow.host == MembershipRow.email,
-                MeetingRow.capacity.is_distinct_from(HeldLicenseRow.capacity),
-            )
-            .correlate(MembershipRow, HeldLicenseRow)
-        ),
+        _hosts_with_another_capacity(Sku.LARGE_MEETING, MeetingRow),
+    ),
+    Check(
+        "ASG-8",
+        "a webinar does not have the capacity of its host's license",
+        _hosts_with_another_capacity(Sku.WEBINAR, WebinarRow),
     ),
     Check(
         "ASG-5",

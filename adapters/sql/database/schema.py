@@ -3,6 +3,7 @@
 Attributes have the names of the import file, so that an import sets them by name.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final, Literal
@@ -33,7 +34,7 @@ from sqlalchemy.orm import (
 )
 
 from adapters.sql.database.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
-from domain.account import HeldAddon, Plan
+from domain.account import AddonSku, HeldAddon, Plan
 from domain.assignment import AssignLicenses, AssignmentState
 from domain.batch import Batch, RowResult
 from domain.invitation import Invitation, InvitationState, Invite, Person
@@ -280,6 +281,8 @@ class MembershipRow(Base):
     """The time when the user got the base license; None if it was imported."""
     addon_left: Mapped[int | None]
     """The capacity of the Large Meeting license that the user lost by leaving (TRF-3)."""
+    webinar_left: Mapped[int | None]
+    """The capacity of the webinar license that the user lost by leaving (TRF-3)."""
     origin: Mapped[Literal["import", "invitation", "unlink"]] = mapped_column(Text)
     invitation_id: Mapped[str | None] = mapped_column(ForeignKey("invitations.invitation_id"))
     since: Mapped[datetime | None]
@@ -290,7 +293,9 @@ class MembershipRow(Base):
     chat_before: Mapped[int] = mapped_column(default=0, server_default="0")
     """Messages from before joining, which belong to the user and not to the account (TRF-4)."""
     person: Mapped[PersonRow] = relationship(lazy="raise")
-    held: Mapped["HeldLicenseRow | None"] = relationship(cascade="all, delete-orphan", lazy="raise")
+    held: Mapped[list["HeldLicenseRow"]] = relationship(
+        order_by="HeldLicenseRow.sku", cascade="all, delete-orphan", lazy="raise"
+    )
 
     name: AssociationProxy[str | None] = association_proxy("person", "name")
     locale: AssociationProxy[str | None] = association_proxy("person", "locale")
@@ -308,20 +313,31 @@ class MembershipRow(Base):
     def chat_messages(self, named: int) -> None:
         self.person.chat_messages = self.chat_before + named
 
-    @property
-    def addon_held(self) -> int | None:
-        """Return the capacity of the user's add-on, if any."""
-        return self.held.capacity if self.held else None
+    def addon_held(self, sku: Sku) -> "HeldLicenseRow | None":
+        """Return the user's add-on of this kind, if any (ASG-8)."""
+        return next((row for row in self.held if row.sku == sku), None)
+
+    def capacity_held(self, sku: Sku) -> int | None:
+        """Return the capacity of the user's add-on of this kind, if any."""
+        row = self.addon_held(sku)
+        return row.capacity if row else None
 
     @property
     def addons(self) -> tuple[HeldAddon, ...]:
         """Return the add-ons that the user holds."""
-        return (HeldAddon(capacity=self.held.capacity),) if self.held else ()
+        return tuple(
+            HeldAddon(sku=row.sku, capacity=row.capacity)
+            for row in sorted(self.held, key=lambda row: row.sku)
+        )
 
     @property
     def addons_left(self) -> tuple[HeldAddon, ...]:
         """Return the add-ons that the user held when leaving."""
-        return (HeldAddon(capacity=self.addon_left),) if self.addon_left else ()
+        left: Sequence[tuple[AddonSku, int | None]] = (
+            ("large-meeting", self.addon_left),
+            ("webinar", self.webinar_left),
+        )
+        return tuple(HeldAddon(sku=sku, capacity=capacity) for sku, capacity in left if capacity)
 
     @property
     def meetings(self) -> list[MeetingRow]:
@@ -362,7 +378,7 @@ class LicensePoolRow(Base):
 
 
 class HeldLicenseRow(Base):
-    """The add-on license of a user, at most one (ASG-4)."""
+    """An add-on license of a user, at most one of each kind (ASG-4, ASG-8)."""
 
     __tablename__ = "held_licenses"
     __table_args__ = (
@@ -378,7 +394,7 @@ class HeldLicenseRow(Base):
         ForeignKey("memberships.id"), primary_key=True, autoincrement=False
     )
     account_id: Mapped[str]
-    sku: Mapped[str]
+    sku: Mapped[AddonSku] = mapped_column(Text, primary_key=True)
     capacity: Mapped[int]
     assigned_at: Mapped[datetime]
 

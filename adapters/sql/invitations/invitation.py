@@ -98,6 +98,13 @@ class SqlInvitations:
         async with writing(self._engine) as session:
             bind_run(session, await locked_invitation(session, invitation_id), run_id)
 
+    async def rebind(self, invitation_id: str, run_id: str) -> None:
+        """Bind an invitation whose workflow was lost to the first run of the new one."""
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            row.run_id = None
+            bind_run(session, row, run_id)
+
     async def release(self, invitation_id: str, claimed_before: datetime | None = None) -> None:
         """Delete a claim whose workflow never started; others are ignored.
 

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, func, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.reminder import InvitationKey, InvitationPage, InviterToNotify
@@ -13,12 +13,16 @@ from adapters.sql.database.schema import (
     AccountRow,
     InvitationRow,
     LetterRow,
+    OutboxRow,
     PersonRow,
     ReminderRunRow,
 )
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import JOINABLE, require_account, user_or_owner
+from adapters.sql.outbox import queue_letters
 from domain.invitation import REMINDABLE
+from domain.letter.reminder import DigestLetter
+from domain.outbox import QueuedLetter
 from domain.reminder import ReminderRun, StaleInvitation
 
 LAST_RUNS: Final = 10
@@ -139,24 +143,36 @@ class SqlReminders:
             return list(digests.values())
 
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
-        """Return the start of the run that sent each last digest, by the prefix of its letter id.
+        """Return the start of the run of each last digest, by the prefix of its letter id.
 
         Digests of the run `run_id` itself are left out.
         """
+        digests = union_all(
+            select(LetterRow.letter_id.label("id")), select(OutboxRow.key.label("id"))
+        ).subquery()
+        # All run ids have the same length.
+        dot = func.length(digests.c.id) - len(run_id)
+        prefix, run = func.substr(digests.c.id, 1, dot - 1), func.substr(digests.c.id, dot + 1)
         async with reading(self._engine) as session:
-            # All run ids have the same length.
-            dot = func.length(LetterRow.letter_id) - len(run_id)
-            prefix, run = (
-                func.substr(LetterRow.letter_id, 1, dot - 1),
-                func.substr(LetterRow.letter_id, dot + 1),
-            )
             last = await session.execute(
                 select(prefix, func.max(ReminderRunRow.started_at))
                 .join(ReminderRunRow, ReminderRunRow.run_id == run)
-                .where(LetterRow.letter_id.startswith("digest."), run != run_id)
+                .where(digests.c.id.startswith("digest."), run != run_id)
                 .group_by(prefix)
             )
             return {digest: at for digest, at in last}
+
+    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> None:
+        """Queue the digests to the inviters of an account, each once."""
+        if digests:
+            async with writing(self._engine) as session:
+                await queue_letters(
+                    session,
+                    [QueuedLetter(letter=digest) for digest in digests],
+                    workflow_id="",
+                    account=account,
+                    at=datetime.now(UTC),
+                )
 
 
 async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[str | None, int]:

@@ -17,7 +17,12 @@ from adapters.sql.database.schema import (
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.licenses.counter import pools_of
 from adapters.sql.licenses.letter import as_result, queue_release_letters, rows_of
-from adapters.sql.licenses.license import meetings_of, remove_license, users_of
+from adapters.sql.licenses.license import (
+    addons_with,
+    hosted_by,
+    remove_license,
+    users_of,
+)
 from adapters.sql.licenses.pool import (
     announce,
     assign_waiting,
@@ -36,7 +41,7 @@ from domain.assignment import (
     AssignmentState,
 )
 from domain.error import ErrorCode, Refused
-from domain.license import LicensePool, Sku, require_capacity
+from domain.license import LicensePool, Sku, license_name, require_capacity
 from domain.membership import require_paid
 
 
@@ -98,7 +103,7 @@ class SqlAssignments:
         *,
         cascade: bool = False,
     ) -> list[AssignmentResult]:
-        """Release licenses of users; return a result for each, with the meetings affected.
+        """Release licenses of users; return a result for each, with what it affects.
 
         A user without a license is `released` too, and no longer waits for one. A person who
         is not on the account is `refused` (`not_found`), and so is a user who would lose the
@@ -203,7 +208,7 @@ def _may_free_licenses(request: AssignLicenses, users: Iterable[MembershipRow]) 
     return (
         request.sku is Sku.WORKPLACE
         or request.give_base_license
-        or any(user.held for user in users)
+        or any(user.addon_held(request.sku) for user in users)
     )
 
 
@@ -242,16 +247,22 @@ async def _unassign(
     session: AsyncSession, user: MembershipRow, sku: Sku, at: datetime, *, cascade: bool
 ) -> AssignmentResult:
     """Release the license of one user, and end their waiting for another."""
-    meetings = await meetings_of(session, user.email) if user.held else []
-    if sku is Sku.WORKPLACE and user.held and not cascade:
+    hosted = {
+        each: await hosted_by(session, user.email, each)
+        for each in addons_with(sku)
+        if user.addon_held(each)
+    }
+    meetings, webinars = hosted.get(Sku.LARGE_MEETING, ()), hosted.get(Sku.WEBINAR, ())
+    if sku is Sku.WORKPLACE and hosted and not cascade:
+        held = " and ".join(license_name(each, user.capacity_held(each)) for each in hosted)
         refused = Refused(
             ErrorCode.DEPENDENCY_VIOLATION,
-            f"{user.email} holds a Large Meeting license, which needs the base license.",
+            f"{user.email} holds {held}, which cannot be used without the base license.",
             meetings=[meeting.model_dump(mode="json") for meeting in meetings],
+            webinars=[webinar.model_dump(mode="json") for webinar in webinars],
         )
         return _refused(user.email, refused.as_json())
-    capacity = user.addon_held
-    await remove_license(session, user, sku)
+    released = await remove_license(session, user, sku)
     ended = [
         row
         for row in await waiting(session, user.account_id, user.email)
@@ -264,8 +275,9 @@ async def _unassign(
     return AssignmentResult(
         email=user.email,
         state=AssignmentState.RELEASED,
-        capacity=capacity if sku is Sku.LARGE_MEETING else None,
+        capacity=released.get(sku),
         meetings=tuple(meetings),
+        webinars=tuple(webinars),
     )
 
 
@@ -284,7 +296,7 @@ async def _read_assignment(session: AsyncSession, row: AssignmentRequestRow) -> 
 
 
 def _holds(user: MembershipRow, sku: Sku) -> bool:
-    return user.licensed if sku is Sku.WORKPLACE else user.addon_held is not None
+    return user.licensed if sku is Sku.WORKPLACE else user.addon_held(sku) is not None
 
 
 def _empty_pool(sku: str, capacity: int) -> LicensePoolRow:

@@ -1,11 +1,13 @@
-"""The licenses of one user: a base license, and possibly an add-on (ASG).
+"""The licenses of one user: a base license, and possibly an add-on of each kind (ASG).
 
 The caller has locked the account, and calls `assign_waiting` afterwards where a license may
 have become free.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,12 +19,18 @@ from adapters.sql.database.schema import (
     HeldLicenseRow,
     MeetingRow,
     MembershipRow,
+    WebinarRow,
 )
 from adapters.sql.database.transaction import chunked
 from adapters.sql.licenses.counter import return_license, take_free_license
 from domain.account import Meeting
 from domain.assignment import AssignmentState
-from domain.license import CAPACITY_WITHOUT_ADDON, Sku
+from domain.license import ADDONS, CAPACITY_WITHOUT_ADDON, Sku
+
+_HOSTED: Final[Mapping[Sku, type[MeetingRow] | type[WebinarRow]]] = MappingProxyType(
+    {Sku.LARGE_MEETING: MeetingRow, Sku.WEBINAR: WebinarRow}
+)
+"""The events whose capacity an add-on sets (ASG-3, ASG-8)."""
 
 
 async def users_of(
@@ -40,7 +48,7 @@ async def users_of(
             )
             .options(joinedload(MembershipRow.held))
         )
-        users |= {user.email: user for user in found}
+        users |= {user.email: user for user in found.unique()}
     return users
 
 
@@ -54,34 +62,34 @@ async def assign_base_license(session: AsyncSession, user: MembershipRow, at: da
 
 
 async def assign_addon(
-    session: AsyncSession, user: MembershipRow, capacity: int, at: datetime
+    session: AsyncSession, user: MembershipRow, sku: Sku, capacity: int, at: datetime
 ) -> bool:
     """Assign a free add-on to a licensed user; return whether the user holds it now.
 
-    The same add-on again consumes nothing; another one returns to its pool (ASG-4).
+    The same add-on again consumes nothing; another one of its kind returns to its pool (ASG-4).
     """
-    if user.addon_held == capacity:
+    if user.capacity_held(sku) == capacity:
         return True
-    if not await take_free_license(session, user.account_id, Sku.LARGE_MEETING, capacity):
+    if not await take_free_license(session, user.account_id, sku, capacity):
         return False
-    await release_addon(session, user)
-    user.held = HeldLicenseRow(
-        account_id=user.account_id, sku=Sku.LARGE_MEETING, capacity=capacity, assigned_at=at
+    await release_addon(session, user, sku)
+    user.held.append(
+        HeldLicenseRow(account_id=user.account_id, sku=sku, capacity=capacity, assigned_at=at)
     )
-    await resize_meetings(session, user.email, capacity)
+    await resize_hosted(session, user.email, sku, capacity)
     return True
 
 
-async def release_addon(session: AsyncSession, user: MembershipRow) -> int | None:
+async def release_addon(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
     """Return the user's add-on to its pool; return its capacity, None if there is none."""
-    capacity = user.addon_held
-    if capacity is None:
+    held = user.addon_held(sku)
+    if held is None:
         return None
-    user.held = None
-    await return_license(session, user.account_id, Sku.LARGE_MEETING, capacity)
-    await resize_meetings(session, user.email, CAPACITY_WITHOUT_ADDON)
-    await _release_assignments(session, user, Sku.LARGE_MEETING)
-    return capacity
+    user.held.remove(held)
+    await return_license(session, user.account_id, sku, held.capacity)
+    await resize_hosted(session, user.email, sku, CAPACITY_WITHOUT_ADDON)
+    await _release_assignments(session, user, sku)
+    return held.capacity
 
 
 async def release_base_license(session: AsyncSession, user: MembershipRow) -> None:
@@ -92,30 +100,37 @@ async def release_base_license(session: AsyncSession, user: MembershipRow) -> No
         await _release_assignments(session, user, Sku.WORKPLACE)
 
 
-async def remove_license(session: AsyncSession, user: MembershipRow, sku: Sku) -> int | None:
-    """Release the user's add-on, and the base license if `sku` names it.
+async def remove_license(session: AsyncSession, user: MembershipRow, sku: Sku) -> dict[Sku, int]:
+    """Release the user's license; a base license is released with the add-ons that need it.
 
-    Return the capacity of the add-on, None if there was none.
+    Return the capacities of the released add-ons.
     """
-    capacity = await release_addon(session, user)
+    released = {
+        each: capacity
+        for each in addons_with(sku)
+        if (capacity := await release_addon(session, user, each)) is not None
+    }
     if sku is Sku.WORKPLACE:
         await release_base_license(session, user)
-    return capacity
+    return released
 
 
-async def meetings_of(session: AsyncSession, email: str) -> Sequence[Meeting]:
-    """Return the meetings that a user hosts, with their present capacity."""
-    rows = await session.scalars(
-        select(MeetingRow).where(MeetingRow.host == email).order_by(MeetingRow.position)
-    )
-    return [Meeting.model_validate(row, from_attributes=True) for row in rows]
+def addons_with(sku: Sku) -> Sequence[Sku]:
+    """Return the kinds of add-ons that are released with a license (ASG-7)."""
+    return ADDONS if sku is Sku.WORKPLACE else (sku,)
 
 
-async def resize_meetings(session: AsyncSession, host: str, capacity: int) -> None:
-    """Set the capacity of all meetings of the host at once (ASG-3)."""
-    await session.execute(
-        update(MeetingRow).where(MeetingRow.host == host).values(capacity=capacity)
-    )
+async def hosted_by(session: AsyncSession, email: str, sku: Sku) -> Sequence[Meeting]:
+    """Return the meetings or webinars of a user that the add-on concerns."""
+    rows = _HOSTED[sku]
+    found = await session.scalars(select(rows).where(rows.host == email).order_by(rows.position))
+    return [Meeting.model_validate(row, from_attributes=True) for row in found]
+
+
+async def resize_hosted(session: AsyncSession, host: str, sku: Sku, capacity: int) -> None:
+    """Set the capacity of all meetings or webinars of the host at once (ASG-3, ASG-8)."""
+    rows = _HOSTED[sku]
+    await session.execute(update(rows).where(rows.host == host).values(capacity=capacity))
 
 
 async def _release_assignments(session: AsyncSession, user: MembershipRow, sku: Sku) -> None:

@@ -51,7 +51,7 @@ async def shrink(
 ) -> list[str]:
     """Remove licenses from the pool; return the users whose license ended.
 
-    `release` names users whose license ends first. With a base license the add-on ends, too
+    `release` names users whose license ends first. With a base license the add-ons end, too
     (ASG-7). The pool never becomes smaller than the number of reserved seats (INV-15).
     """
     pool = (await pools_of(session, account)).get((sku, capacity))
@@ -78,10 +78,10 @@ async def holders(session: AsyncSession, account: str, sku: Sku, capacity: int) 
             query = users.where(MembershipRow.licensed).order_by(
                 MembershipRow.licensed_at.nulls_first(), MembershipRow.id
             )
-        case Sku.LARGE_MEETING:
+        case Sku.LARGE_MEETING | Sku.WEBINAR:
             query = (
                 users.join(HeldLicenseRow, HeldLicenseRow.membership_id == MembershipRow.id)
-                .where(HeldLicenseRow.capacity == capacity)
+                .where(HeldLicenseRow.sku == sku, HeldLicenseRow.capacity == capacity)
                 .order_by(HeldLicenseRow.assigned_at, MembershipRow.id)
             )
     return list(await session.scalars(query))
@@ -89,9 +89,10 @@ async def holders(session: AsyncSession, account: str, sku: Sku, capacity: int) 
 
 async def leave(session: AsyncSession, user: MembershipRow, at: datetime) -> None:
     """Return the licenses of a user who leaves the account, and end their waiting (TRF-3)."""
-    # The caller's query did not load the add-on of the user.
+    # The caller's query did not load the add-ons of the user.
     await users_of(session, user.account_id, [user.email])
-    user.addon_left = await remove_license(session, user, Sku.WORKPLACE)
+    left = await remove_license(session, user, Sku.WORKPLACE)
+    user.addon_left, user.webinar_left = left.get(Sku.LARGE_MEETING), left.get(Sku.WEBINAR)
     rows = await waiting(session, user.account_id, user.email)
     for row in rows:
         end_waiting(row, AssignmentState.REFUSED, not_a_user_error(row.account_id, row.email))
@@ -166,7 +167,8 @@ async def assign_waiting_row(
 
 def _holds(row: AssignmentRow, user: MembershipRow) -> bool:
     """Return whether the user has the requested license already."""
-    return user.licensed if row.sku == Sku.WORKPLACE else user.addon_held == row.capacity
+    sku = Sku(row.sku)
+    return user.licensed if sku is Sku.WORKPLACE else user.capacity_held(sku) == row.capacity
 
 
 def _cannot_serve(row: AssignmentRow, user: MembershipRow, pools: Pools) -> bool:
@@ -192,7 +194,7 @@ async def _assign(
         await assign_base_license(session, user, at)
     if row.sku == Sku.WORKPLACE or not user.licensed:
         return user.licensed
-    return await assign_addon(session, user, row.capacity, at)
+    return await assign_addon(session, user, Sku(row.sku), row.capacity, at)
 
 
 async def _end_older_requests(session: AsyncSession, row: AssignmentRow) -> list[AssignmentRow]:

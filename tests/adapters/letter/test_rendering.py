@@ -738,6 +738,21 @@ def test_an_admin_reads_which_licenses_did_not_move(language: str, expected: str
 @pytest.mark.parametrize(
     ("language", "expected"),
     [
+        ("en", "- Large Meeting for 500 participants\n- Webinar for 10,000 participants\n"),
+        ("de", "- Large Meeting für 500 Teilnehmende\n- Webinar für 10.000 Teilnehmende\n"),
+    ],
+)
+def test_an_admin_reads_the_kind_of_each_license_that_did_not_move(
+    language: str, expected: str
+) -> None:
+    """TRF-3, ASG-8: admins are notified of webinar licenses as of Large Meeting ones."""
+    letter = licenses_left(a_reader(language), 500, webinars=(10000,))
+    assert expected in render_letter(letter).text
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
         (
             "en",
             (
@@ -830,6 +845,9 @@ def an_order_letter(event: str, number: int = 0) -> str:
         ("order_cancelled", 4, "Wednesday, November 25, 2026"),
         ("order_ended", 2, "payment for its renewal was declined"),
         ("license_ended", 0, "room for 100 participants"),
+        ("license_ended", 2, "Your webinars have room for 100 participants"),
+        ("order_confirmed", 1, "3 webinar licenses (10,000 participants) more"),
+        ("order_confirmed", 2, "1 webinar license (10,000 participants) more"),
     ],
 )
 def test_a_buyer_reads_the_state_of_the_order(event: str, number: int, expected: str) -> None:
@@ -846,12 +864,16 @@ def test_an_unpaid_order_is_never_called_paid() -> None:
 
 def test_a_license_letter_states_its_effect_on_meetings() -> None:
     """ASG-3: it also applies to scheduled meetings, which need no rescheduling."""
-    assigned, base, released, no_base, served, _ = map(
-        render_letter, letters_of_licenses(a_reader())
-    )
+    letters = map(render_letter, letters_of_licenses(a_reader()))
+    assigned, base, released, no_base, served, _, webinar, no_webinar, served_webinar = letters
     assert "scheduled ones included, now have room for 3,000 participants." in assigned.text
     assert "scheduled ones included, now have room for 100 participants." in released.text
     assert "you are a licensed user now" in base.text
     assert "you are a basic user now" in no_base.text
     assert "1 user has been given a license since:\n- bob@acme.example" in served.text
     assert "1 user has no such license now:\n- eve@acme.example" in served.text
+    assert "All webinars that you host" in webinar.text
+    assert "now have room for 10,000 participants." in webinar.text
+    assert "meetings" not in webinar.text + no_webinar.text
+    assert no_webinar.subject == "Your webinar license of Acme was taken back"
+    assert "You asked for webinar licenses of the account Acme" in served_webinar.text

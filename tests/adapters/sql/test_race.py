@@ -20,6 +20,8 @@ from domain.remedy import Removal
 from states.invitation import initial_record
 from tests.builders.account import NOON, ZOE, account, directory, eur, user
 from tests.builders.assignment import (
+    LARGE,
+    WEBINAR,
     assign,
     crew_email,
     import_crew,
@@ -79,46 +81,61 @@ async def test_five_seats_are_claimed_five_times(scenario: StoreScenario) -> Non
 
 
 async def test_fifty_licenses_are_assigned_fifty_times(scenario: StoreScenario) -> None:
-    """ASG-6: two hundred requests by four processes; all others wait (ASG-5)."""
-    names = [f"u{number}" for number in range(200)]
-    await import_crew(scenario, *names, pools=pools(c500=50))
+    """ASG-6, ASG-8: two hundred requests by four processes; all others wait (ASG-5).
+
+    Half of the licenses are of each kind.
+    """
+    names = [f"u{number}" for number in range(100)]
+    await import_crew(scenario, *names, pools=[*pools(LARGE, c500=25), *pools(WEBINAR, c500=25)])
     engines = [create_engine(str(scenario.engine.url)) for _ in range(4)]
     scenarios = [StoreScenario(engine, SqlStore(engine)) for engine in engines]
     done = await asyncio.gather(
-        *(assign(scenarios[number % 4], name) for number, name in enumerate(names))
+        *(
+            assign(scenarios[number % 4], name, sku=sku)
+            for number, name in enumerate(names)
+            for sku in (LARGE, WEBINAR)
+        )
     )
     for engine in engines:
         await engine.dispose()
     found = Counter(state for request in done for state in outcomes(request).values())
     assert found == {"assigned": 50, "waiting insufficient_licenses": 150}
-    assert await pool_counts(scenario) == (50, 50, 150)
+    for sku in (LARGE, WEBINAR):
+        assert await pool_counts(scenario, 500, sku) == (25, 25, 75)
     assert (await scenario.store.audit()).violations == ()
 
 
+@pytest.mark.parametrize(("sku", "other"), [(LARGE, WEBINAR), (WEBINAR, LARGE)])
 async def test_concurrent_releases_purchases_and_requests_keep_the_pool_consistent(
-    scenario: StoreScenario,
+    scenario: StoreScenario, sku: Sku, other: Sku
 ) -> None:
-    """ASG-5, ASG-6: a license is released, bought, left behind and requested."""
+    """ASG-5, ASG-6, ASG-8: a license is released, bought, left behind and requested.
+
+    All users hold a license of the other kind, whose pool only those who leave change.
+    """
     names = [f"u{number}" for number in range(20)]
-    await import_crew(scenario, *names, pools=pools(c500=5, c1000=5))
-    await assign(scenario, *names, capacity=500)
+    both = [*pools(sku, c500=5, c1000=5), *pools(other, c500=20)]
+    await import_crew(scenario, *names, pools=both)
+    await assign(scenario, *names, sku=sku, capacity=500)
+    await assign(scenario, *names, sku=other)
 
     async def buy() -> None:
         async with writing(scenario.engine) as session:
             await require_account(session, "crew", lock=True)
-            await grow(session, "crew", Sku.LARGE_MEETING, 500, quantity=1, at=NOON)
+            await grow(session, "crew", sku, 500, quantity=1, at=NOON)
 
     await asyncio.gather(
-        *(unassign(scenario, name) for name in names[:4]),
-        *(assign(scenario, name, capacity=1000) for name in names[4:8]),
+        *(unassign(scenario, name, sku=sku) for name in names[:4]),
+        *(assign(scenario, name, sku=sku, capacity=1000) for name in names[4:8]),
         *(buy() for _ in range(3)),
         *(
             scenario.store.remedies.remove_user("crew", crew_email(name), Removal.UNLINK, NOON)
             for name in names[8:11]
         ),
     )
-    assert await pool_counts(scenario, 1000) == (5, 4, 0)
-    assert await pool_counts(scenario) == (8, 8, 1)
+    assert await pool_counts(scenario, 1000, sku) == (5, 4, 0)
+    assert await pool_counts(scenario, 500, sku) == (8, 8, 1)
+    assert await pool_counts(scenario, 500, other) == (20, 17, 0)
     assert (await scenario.store.audit()).violations == ()
 
 

@@ -16,6 +16,7 @@ from domain.license import Sku
 
 JANE = Reader(email="jane@example.com", name="Jane")
 EVE = Reader(email="eve@acme.example", name="Eve")
+EVENT = {"id": "e", "topic": "All hands", "starts_at": "2026-04-01T09:00:00Z"}
 
 
 def a_result(email: str, state: str, **members: object) -> AssignmentResult:
@@ -23,10 +24,12 @@ def a_result(email: str, state: str, **members: object) -> AssignmentResult:
 
 
 def letters_to_holders(
-    *results: AssignmentResult, waited: tuple[AssignmentResult, ...] = ()
+    *results: AssignmentResult,
+    waited: tuple[AssignmentResult, ...] = (),
+    sku: Sku = Sku.LARGE_MEETING,
 ) -> list[Letter]:
     parties = HolderParties(account_name="Acme", holders=(JANE,), requested_by=EVE)
-    return list(license_letters("n-1", Sku.LARGE_MEETING, results, waited, parties))
+    return list(license_letters("n-1", sku, results, waited, parties))
 
 
 def test_each_user_gets_one_letter_for_each_change_of_their_license() -> None:
@@ -41,6 +44,25 @@ def test_each_user_gets_one_letter_for_each_change_of_their_license() -> None:
     [released] = letters_to_holders(a_result(JANE.email, "released", capacity=500))
     assert isinstance(released, LicenseReleasedLetter)
     assert released.without == 100
+
+
+@pytest.mark.parametrize(
+    ("sku", "hosted", "without"),
+    [
+        (Sku.LARGE_MEETING, {"capacity": 500}, (100, None)),
+        (Sku.WEBINAR, {"capacity": 500}, (None, 100)),
+        (Sku.WORKPLACE, {}, (None, None)),
+        (Sku.WORKPLACE, {"meetings": [EVENT]}, (100, None)),
+        (Sku.WORKPLACE, {"meetings": [EVENT], "webinars": [EVENT]}, (100, 100)),
+    ],
+)
+def test_a_release_names_the_events_that_it_concerns(
+    sku: Sku, hosted: dict[str, object], without: tuple[int | None, int | None]
+) -> None:
+    """ASG-7, ASG-8: meetings, webinars, or both with a cascade."""
+    [letter] = letters_to_holders(a_result(JANE.email, "released", **hosted), sku=sku)
+    assert isinstance(letter, LicenseReleasedLetter)
+    assert (letter.without, letter.webinars_without) == without
 
 
 @pytest.mark.parametrize("state", ["requested", "waiting", "refused"])

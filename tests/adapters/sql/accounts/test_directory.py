@@ -36,11 +36,16 @@ RICH = account(
             },
             {"id": "m1", "topic": "First", "starts_at": "2026-04-01T09:00:00Z", "capacity": 500},
         ],
-        webinars=[{"id": "m1", "topic": "W", "starts_at": "2026-05-01T00:00:00Z"}],
+        webinars=[
+            {"id": "m1", "topic": "W", "starts_at": "2026-05-01T00:00:00Z", "capacity": 10000}
+        ],
         recordings=3,
         contacts=5_000_000_000,
         chat_messages=7,
-        addons=[{"sku": "large-meeting", "capacity": 500}],
+        addons=[
+            {"sku": "large-meeting", "capacity": 500},
+            {"sku": "webinar", "capacity": 10000},
+        ],
     ),
     user("b@rich.example", "admin"),
     user("a@rich.example", "member", licensed=True),
@@ -52,7 +57,11 @@ RICH = account(
     vanity_url="rich",
     managed_domains=["rich.example"],
     licenses=5,
-    pools=[{"sku": "large-meeting", "capacity": 500, "bought": 2}],
+    pools=[
+        {"sku": "large-meeting", "capacity": 500, "bought": 2},
+        {"sku": "webinar", "capacity": 500, "bought": 0},
+        {"sku": "webinar", "capacity": 10000, "bought": 1},
+    ],
     locked_settings={"e2ee": "on"},
     credit="999999999999.70",
     payment_methods=[{"id": "z", "kind": "card", "declines": 2}, {"id": "a", "kind": "bank"}],
@@ -386,16 +395,32 @@ async def test_addons_without_base_or_free_license_are_rejected(store: SqlStore)
             user("a@rich.example", licensed=False),
             holder("c@rich.example", 500, 1000),
             holder("d@rich.example", 1000),
+            user(
+                "e@rich.example",
+                licensed=True,
+                addons=[{"capacity": 1000, "sku": sku} for sku in ("webinar", "large-meeting")],
+            ),
+            user(
+                "f@rich.example",
+                licensed=True,
+                addons=[{"capacity": capacity, "sku": "webinar"} for capacity in (500, 1000)],
+            ),
             plan="pro",
-            pools=[large(500, 2), large(1000, 1)],
+            pools=[
+                large(500, 2),
+                large(1000, 1),
+                {"sku": "webinar", "capacity": 1000, "bought": 1},
+            ],
         ),
         account("fresh", holder("x@fresh.example", 500, licensed=False), pools=[large(500, 0)]),
     )
     assert found == {
         "accounts[0].users[0].addons": "an add-on needs a base license",
-        "accounts[0].users[1].addons": "add-ons do not stack: one for each user",
+        "accounts[0].users[1].addons": "add-ons do not stack: one of each kind for each user",
+        "accounts[0].users[4].addons": "add-ons do not stack: one of each kind for each user",
         "accounts[0].pools[0].bought": "3 licenses are assigned",
-        "accounts[0].pools[1].bought": "2 licenses are assigned",
+        "accounts[0].pools[1].bought": "3 licenses are assigned",
+        "accounts[0].pools[2].bought": "2 licenses are assigned",
         "accounts[1].users[0].addons": "an add-on needs a base license",
         "accounts[1].pools[0].bought": "1 licenses are assigned",
     }

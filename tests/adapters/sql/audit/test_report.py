@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.invitation import Choice, License
 from domain.refund import PartState
 from tests.builders.account import NOON, OWNER, ZOE
-from tests.builders.assignment import assign, crew_email, import_crew, pools
+from tests.builders.assignment import LARGE, WEBINAR, assign, crew_email, import_crew, pools
 from tests.builders.invitation import StoreScenario, ended
 from tests.builders.refund import PAULA, accept_as_owner, book, request_refund, with_part_states
 
@@ -235,6 +235,16 @@ async def test_a_holder_without_a_base_license_is_named(scenario: StoreScenario)
         f"UPDATE meetings SET capacity = NULL WHERE host = '{crew_email('ben')}'",
     )
     assert found == {("ASG-1", crew_email("ann")), ("ASG-3", crew_email("ben"))}
+
+
+async def test_a_webinar_with_another_capacity_is_named(scenario: StoreScenario) -> None:
+    """ASG-8: a Large Meeting license does not count for webinars, nor the other way round."""
+    await import_crew(scenario, "ann", pools=[*pools(c500=1), *pools(WEBINAR, c1000=1)])
+    for sku in (LARGE, WEBINAR):
+        await assign(scenario, "ann", sku=sku)
+    assert (await scenario.store.audit()).violations == ()
+    found = await violations_after(scenario, "UPDATE webinars SET capacity = 500")
+    assert found == {("ASG-8", crew_email("ann"))}
 
 
 async def test_a_holder_who_has_left_is_named(scenario: StoreScenario) -> None:

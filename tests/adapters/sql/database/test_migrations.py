@@ -1,14 +1,21 @@
 """The migrated schema and the models."""
 
+from pathlib import Path
+
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql import migrations
 from adapters.sql.database.schema import Base
 from adapters.sql.migrations import upgrade
 from domain.error import ErrorCode, Refused
+from tests.builders.assignment import LARGE, WEBINAR, assign, held_capacities, import_crew, pools
+from tests.builders.invitation import StoreScenario
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -39,6 +46,36 @@ async def test_a_database_of_an_unknown_revision_is_refused(engine: AsyncEngine)
     with pytest.raises(Refused, match="Set up a new database") as refused:
         await upgrade(engine)
     assert refused.value.code is ErrorCode.CONFLICT
+
+
+async def test_large_meeting_licenses_survive_a_downgrade_and_an_upgrade(
+    scenario: StoreScenario,
+) -> None:
+    """ASG-8: the revision before had one add-on for each user; webinar licenses are dropped."""
+    await import_crew(scenario, "ann", "ben", pools=[*pools(c500=2), *pools(WEBINAR, c500=2)])
+    for sku in (LARGE, WEBINAR):
+        await assign(scenario, "ann", "ben", sku=sku)
+    async with scenario.engine.begin() as connection:
+        await connection.run_sync(_downgrade)
+    await upgrade(scenario.engine)
+    async with scenario.engine.begin() as connection:
+        assert await connection.run_sync(_differences) == []
+    assert await held_capacities(scenario, "ben", LARGE) == ([500], {500})
+    assert (await held_capacities(scenario, "ben", WEBINAR))[0] == []
+    licenses = await scenario.store.assignments.licenses("crew")
+    assert [(pool.sku.value, pool.assigned) for pool in licenses] == [
+        ("workplace", 2),
+        ("large-meeting", 2),
+    ]
+
+
+def _downgrade(connection: Connection) -> None:
+    """Return to the revision before webinar licenses."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["connection"] = connection
+    command.downgrade(config, "0002")
 
 
 def _differences(connection: Connection) -> list[object]:

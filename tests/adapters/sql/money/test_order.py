@@ -168,6 +168,17 @@ async def test_base_licenses_are_bought_without_a_capacity(purchases: OrderScena
     await assert_consistent(purchases)
 
 
+async def test_webinar_licenses_are_bought_for_the_price_of_their_capacity(
+    purchases: OrderScenario,
+) -> None:
+    """ADD-4, ASG-8: 6490 a month, 30 of 31 days; Large Meeting pools stay as they are."""
+    order = await purchases.buy(an_order(sku=Sku.WEBINAR, capacity=10000, quantity=1))
+    assert states(order) == [("6280.65", "paid")]
+    assert await purchases.pool_counts(capacity=10000) == (1, 0)
+    assert (await line(purchases, order))["product"] == "Webinar 10000"
+    await assert_consistent(purchases)
+
+
 async def test_a_purchase_serves_waiting_users(purchases: OrderScenario) -> None:
     """ASG-5: in the same transaction."""
     await purchases.buy(an_order(quantity=1))
