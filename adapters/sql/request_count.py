@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import case, delete
+from sqlalchemy import case, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -17,6 +17,9 @@ WINDOW: Final = timedelta(minutes=1)
 
 KEPT: Final = timedelta(hours=1)
 """The time after which a count is deleted."""
+
+DELETED_AT_ONCE: Final = 100
+"""Counts that one request deletes at most."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,19 @@ class SqlRequestCounts:
             # In a fixed order, so that two requests never wait for each other.
             counts = {subject: await _count(session, subject, at) for subject in sorted(subjects)}
             if any(count.requests == 1 for count in counts.values()):
-                old = RequestCountRow.since < at - KEPT
-                await session.execute(delete(RequestCountRow).where(old))
+                await _delete_old(session, at)
             return counts
+
+
+async def _delete_old(session: AsyncSession, at: datetime) -> None:
+    """Delete old counts, except those that another request is using: it would wait for this one."""
+    old = (
+        select(RequestCountRow.subject)
+        .where(RequestCountRow.since < at - KEPT)
+        .limit(DELETED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    await session.execute(delete(RequestCountRow).where(RequestCountRow.subject.in_(old)))
 
 
 async def _count(session: AsyncSession, subject: str, at: datetime) -> RequestCount:

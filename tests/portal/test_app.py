@@ -1,5 +1,6 @@
 """The portal and its web server."""
 
+import re
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -93,3 +94,20 @@ def test_the_portal_does_not_start_without_the_webhook_secret(
     monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
     with pytest.raises(Refused, match="SEATFLOW_STRIPE_WEBHOOK_SECRET is not set"):
         create()
+
+
+async def test_the_path_of_the_public_url_precedes_every_address(clients: Clients) -> None:
+    """SEATFLOW_PUBLIC_URL with a path: pages name it, with and without a proxy that removes it."""
+    url = {"public_url": "https://acme.example/seats"}
+    app = portal(replace(clients, settings=clients.settings.model_copy(update=url)))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://portal"
+    ) as web:
+        page = await web.get("/seats/nothing")
+        assert 'data-page="not-found"' in page.text
+        [style] = re.findall(r'rel="stylesheet" href="([^"]*)"', page.text)
+        assert style.startswith("/seats/static/")
+        for address in (style, style.removeprefix("/seats")):
+            response = await web.get(address)
+            assert response.status_code == 200
+            assert "immutable" in response.headers["cache-control"]

@@ -206,3 +206,27 @@ async def test_everything_works_without_javascript(reader: Reader) -> None:
     await page.get_by_role("link", name="Refresh").click()
     await expect(page.locator("h1")).to_contain_text("You have joined")
     await context.close()
+
+
+async def test_a_failed_refund_becomes_credit(reader: Reader) -> None:
+    """REF-4: the payee decides on the page, which follows."""
+    await a_paying_owner(reader.world, refundable=False)
+    async with reader.opened(JANE) as page:
+        await page.get_by_text("Refund it to me").click()
+        await press(page, REVIEW)
+        await press(page, "Join ")
+        await expect(page.locator("#live")).to_contain_text("Refund failed", timeout=30_000)
+        await on_page(page, "invitation", "refunding")
+        await press(page, "as credit")
+        await expect(page.locator("#live")).to_contain_text("because the refund failed")
+        await on_page(page, "invitation")
+
+
+async def test_a_page_at_twice_the_size_needs_no_sideways_scrolling(reader: Reader) -> None:
+    """WCAG 1.4.4, 1.4.10: 200 % zoom, and text of twice the size."""
+    await a_paying_owner(reader.world)
+    async with reader.opened(JANE, reduced_motion="reduce") as page:
+        await page.evaluate("document.documentElement.style.fontSize = '32px'")
+        await require_accessible(page)
+    async with reader.opened(JANE, viewport={"width": 410, "height": 450}) as page:
+        await require_accessible(page)
