@@ -273,6 +273,22 @@ async def test_a_blocked_owner_brings_the_others_along(visitor: Visitor) -> None
     assert len(visitor.world.mails(event="invitation", to=TOM)) == 1
 
 
+async def test_a_blocked_owner_of_a_paid_account_reads_the_estimate_too(
+    visitor: Visitor,
+) -> None:
+    """QUO-8: blockers hide neither the amount nor the consequences."""
+    await a_paying_owner(visitor.world)
+    await visitor.world.imported(
+        "jane-pro", plan="pro", users=[(JANE, "owner")], rooms=[{"id": "room-1", "name": "Lilla"}]
+    )
+    path = await visitor.link(JANE)
+    page = await visitor.get(path)
+    assert (page.all("data-blocker"), page.all("data-line")) == (["1009"], ["sub-1"])
+    assert page.attribute("data-total")
+    refused = await visitor.post(f"{path}/review", choice="refund")
+    assert (refused.status, refused.error) == (409, "blocked")
+
+
 # Links.
 
 
