@@ -18,16 +18,6 @@ When an activity is retried after a failure of more than 4 kB, the server keeps 
 "Failure exceeds size limit."
 """
 
-MAX_BYTES = 3_500
-"""Size of a whole failure without the details of a refusal.
-
-Of a failure with more than 4 kB that it retries, the server shows no more than "Failure exceeds
-size limit."
-"""
-
-MAX_TEXT_BYTES = 1_000
-"""Size of a message, and of a stack trace."""
-
 
 class SeatflowFailureConverter(DefaultFailureConverter):
     """Converter of a `Refused` to an application error whose type is its code, and back.

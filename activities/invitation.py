@@ -40,8 +40,11 @@ from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
-LETTERS_HELD: Final = timedelta(seconds=10)
-"""Time for which the relay leaves the letters of an acceptance to the activity that commits it."""
+LETTERS_HELD: Final = timedelta(seconds=45)
+"""Time for which the relay leaves the letters of an acceptance to the activity that commits it.
+
+Longer than the mail adapter takes for a letter. Those that the activity does not send are released.
+"""
 
 
 class AnnounceInvitation(Value):
@@ -265,13 +268,20 @@ class InvitationActivities:
     async def deliver_invitation(self, request: DeliverInvitation) -> InvitationSent:
         """Send the invitation e-mail if it is still due, and record it (INV-4, INV-6)."""
         invite, number = request.invite, request.invitation.sent_count
-        delivered = with_delivery(request.invitation, business_time(request.at), invite.policy)
+        now = business_time(request.at)
+        delivered = with_delivery(request.invitation, now, invite.policy)
+        parties, previewed = await self.store.parties(invite), None
+        if parties.left and parties.left.products:
+            # An estimate: it is not recorded, and binds nobody (QUO-5).
+            found = await self.store.preview(PreviewInvitation(invite=invite, at=now))
+            previewed = found.preview
         letter = invitation_letter(
             invite,
-            await self.store.parties(invite),
+            parties,
             number=number,
             link=self.links.link(invite.invitation_id, number),
             expires_at=delivered.expires_at,
+            previewed=previewed,
         )
         result = await send_letter(
             self.mailer, letter, request.at, self._delivery_due(invite, request.invitation)
@@ -297,6 +307,7 @@ class InvitationActivities:
             await self.store.parties(invite),
             number=request.reminder.number,
             link=self.links.link(invite.invitation_id, invitation.sent_count),
+            unsubscribe_link=self.links.unsubscribe_link(invite.invitation_id),
         )
         return await send_letter(self.mailer, letter, request.at, due)
 
@@ -304,8 +315,8 @@ class InvitationActivities:
     async def join_account(self, request: JoinAccount) -> KeptInvitation | Refusal:
         """Commit the membership; return the kept record, or the refusal (INV-11).
 
-        If nothing remains to be settled or moved, and the mail server answers quickly, the letters
-        are sent here: most acceptances then need no other activity.
+        The letters are sent here if the mail server answers quickly: most acceptances then need no
+        other activity.
         """
         held = LETTERS_HELD if self.sends_at_once else timedelta()
         try:

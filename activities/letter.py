@@ -21,9 +21,6 @@ LONG_RETRY = timedelta(minutes=15)
 IMMEDIATE_TIMEOUT = timedelta(seconds=1)
 """Longest wait for the mail server to become ready while a person waits."""
 
-HANDOVER_TIMEOUT = timedelta(seconds=4)
-"""Longest time after that until the mail server has accepted the letter."""
-
 
 class Undeliverable(Exception):
     """A permanent refusal of the recipient or the message: a 5xx reply to RCPT or DATA.
@@ -57,6 +54,9 @@ class LinkSource(Protocol):
 
     def link(self, invitation_id: str, number: int) -> str:
         """Return the link of the `number`th invitation e-mail; the same for equal arguments."""
+
+    def unsubscribe_link(self, invitation_id: str) -> str:
+        """Return the link that ends the reminders of an invitation."""
 
 
 class LetterSent(Value):
@@ -110,21 +110,22 @@ async def send_with_retry_delay(
         ) from None
 
 
-async def send_at_once(mailer: Mailer, letter: Letter, ready_within: timedelta) -> None:
+async def send_at_once(
+    mailer: Mailer, letter: Letter, ready_within: timedelta, still_due: StillDue
+) -> None:
     """Try once to send a letter while a person waits.
 
     `ready_within` is the longest wait for the mail server to be ready for it.
-    Raises `Undeliverable`. Any other exception: not taken, send it later.
+    Raises `Undeliverable`, `NoLongerDue`. Any other exception: not taken, send it later.
     """
     async with asyncio.timeout(ready_within.total_seconds()) as limit:
 
-        async def extend_limit() -> bool:
+        async def unlimited() -> bool:
             # Cancelled during the transfer, the letter would be sent twice.
-            now = asyncio.get_running_loop().time()
-            limit.reschedule(now + HANDOVER_TIMEOUT.total_seconds())
-            return True
+            limit.reschedule(None)
+            return await still_due()
 
-        await mailer.send(letter, extend_limit)
+        await mailer.send(letter, unlimited)
 
 
 def retry_delay(attempt: int, waited: timedelta) -> timedelta:

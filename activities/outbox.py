@@ -1,9 +1,10 @@
 """The letters of the outbox, each a standalone activity that operators can see (OPS-2)."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from temporalio import activity
 
@@ -19,10 +20,12 @@ from activities.letter import (
 )
 from domain.address import mask_all
 from domain.letter import Letter
-from domain.letter.invitation import UnblockedLetter
+from domain.letter.invitation import BlockedLetter, UnblockedLetter
 from domain.letter.refund import RefundOverdueLetter
 from domain.model import Value
 from domain.outbox import QueuedLetter, RecordVersion
+
+ANSWER_WITHIN: Final = timedelta(seconds=2)
 
 
 class SendLetter(Value):
@@ -46,6 +49,9 @@ class LetterQueue(Protocol):
     async def drop(self, letter_id: str) -> None:
         """Delete a letter that is no longer true."""
 
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        """Make the letters due for the relay, which leaves them to the fast path at first."""
+
     async def record_failure(self, letter_id: str, failure: str, *, final: bool) -> None:
         """Record why the letter was not sent; a `final` failure leaves it to an operator."""
 
@@ -60,7 +66,10 @@ class LetterSender:
     operators: str | None = None
     """The operators' address; None: they get no letters."""
     ready_within: timedelta = IMMEDIATE_TIMEOUT
-    """Longest wait for the mail server while a person waits."""
+    """Longest wait for the mail server to be ready while a person waits."""
+    answer_within: timedelta = ANSWER_WITHIN
+    """Longest time for which letters delay the answer to a person."""
+    _sending: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def send(self, letter_id: str) -> None:
         """Send the letter, unless it was sent or is no longer true (OPS-2).
@@ -83,26 +92,43 @@ class LetterSender:
         except Exception as failure:
             await self.queue.record_failure(letter_id, str(failure), final=False)
             raise
+        else:
+            # It may have been queued again while it was sent.
+            await self.queue.drop(letter_id)
 
     async def send_now(self, letter_ids: Sequence[str]) -> None:
-        """Send the letters while a person waits; those that are not sent stay for the relay."""
-        for letter_id in letter_ids:
-            queued = await self.queue.queued(letter_id)
-            letter = self._complete(queued) if queued else None
-            if letter is None:
-                continue
-            try:
-                await send_at_once(self.mailer, letter, self.ready_within)
-            except Exception as failure:
-                # One slow mail server delays the caller by one time limit.
-                reason = mask_all(str(failure)) or type(failure).__name__
-                activity.logger.info("letters are sent later: %s", reason)
-                return
+        """Send the letters while a person waits for at most `answer_within`.
+
+        None is begun after `ready_within`, and one that is being transmitted is not cancelled: it
+        would be sent twice. The relay sends the others.
+        """
+        sending = asyncio.create_task(self._send_now(letter_ids))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        await asyncio.wait([sending], timeout=self.answer_within.total_seconds())
+
+    async def _send_now(self, letter_ids: Sequence[str]) -> None:
+        clock, left = asyncio.get_running_loop(), list(letter_ids)
+        deadline = clock.time() + self.ready_within.total_seconds()
+        try:
+            while left and clock.time() < deadline:
+                queued = await self.queue.queued(left[0])
+                letter = self._complete(queued) if queued else None
+                if queued and letter:
+                    await send_at_once(
+                        self.mailer, letter, self.ready_within, self._still_due(queued)
+                    )
+                del left[0]
+        except Exception as failure:
+            reason = mask_all(str(failure)) or type(failure).__name__
+            activity.logger.info("letters are sent later: %s", reason)
+        if left:
+            await self.queue.release(left)
 
     def _complete(self, queued: QueuedLetter) -> Letter | None:
         """Return the letter with its link and the operators' address; None without an address."""
         letter = queued.letter
-        if isinstance(letter, UnblockedLetter) and queued.link_to:
+        if isinstance(letter, BlockedLetter | UnblockedLetter) and queued.link_to:
             link = self.links.link(queued.link_to, queued.link_number)
             return letter.model_copy(update={"link": link})
         if isinstance(letter, RefundOverdueLetter):

@@ -2,23 +2,25 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP as ASCII_HEADERS
-from email.policy import SMTPUTF8 as UNICODE_HEADERS
+from email.policy import SMTP as CRLF_LINES
+from email.utils import format_datetime
 from typing import Protocol
 
 from aiosmtplib import SMTP
 from email_validator import validate_email
 
 from activities.letter import NoLongerDue, StillDue, Undeliverable
-from adapters.letter.rendering import render_letter
+from adapters.letter.rendering import Help, RenderedLetter, render_letter
+from adapters.mail_header import address_field, text_field
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, smtp_step
 from domain.letter import Letter
+from domain.letter.reminder import ReminderLetter
 from domain.text import one_line
 
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<boxed>[^<>]+)>|(?P<bare>[^<>]+)")
@@ -39,7 +41,7 @@ def mailbox(text: str) -> Address:
 
     Raises `ValueError`.
     """
-    found = _MAILBOX.fullmatch(_header(text))
+    found = _MAILBOX.fullmatch(one_line(text))
     if not found:
         raise ValueError(
             f"{text!r} is not a mailbox; write one such as Seatflow <no-reply@example.com>"
@@ -68,6 +70,10 @@ class SmtpMailer:
     connections: SmtpConnections
     sender: Address
     sent_letters: SentLetters
+    reply_to: Address | None = None
+    """The address for replies to letters that name no person to reply to."""
+    support_contact: str | None = None
+    """The contact of the deployment that letters name."""
     letter_timeout: timedelta = timedelta(seconds=35)
     """Limit for the whole conversation about one letter, however fast each reply is.
 
@@ -97,12 +103,12 @@ class SmtpMailer:
             if still_due and not await still_due():
                 raise NoLongerDue
             with smtp_step("DATA", permanent=True):
-                headers = UNICODE_HEADERS if unicode else ASCII_HEADERS
-                await client.data(message.as_bytes(policy=headers))
+                await client.data(message)
             # The server has accepted the letter. A timeout from now on would send it twice.
             limit.reschedule(None)
             # Record it before any other command, whose failure would send the letter again.
-            await self.sent_letters.record_sent(letter.id, datetime.now(UTC))
+            # A caller who does not wait longer cancels this; the record must not be lost by that.
+            await _uncancelled(self.sent_letters.record_sent(letter.id, datetime.now(UTC)))
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[asyncio.Timeout]:
@@ -123,24 +129,61 @@ class SmtpMailer:
             encoding = "utf-8" if unicode else "ascii"
             await client.mail(self.sender.addr_spec, options=options, encoding=encoding)
 
-    def _message(self, letter: Letter) -> EmailMessage:
-        rendered = render_letter(letter)
-        local, _, domain = letter.reader.email.rpartition("@")
-        message = EmailMessage()
-        message["From"] = self.sender
-        message["To"] = Address(username=local, domain=domain)
-        message["Subject"] = _header(rendered.subject)
-        message["Date"] = datetime.now(UTC)
-        message["Message-ID"] = f"<{letter.id}@{self.sender.domain}>"
-        message["Seatflow-Event"] = letter.event
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(rendered.text, cte="quoted-printable")
-        message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
-        # Set before add_alternative(), it would become a header of the plain text part only.
-        message["Content-Language"] = rendered.language
-        return message
+    def _message(self, letter: Letter) -> bytes:
+        rendered = render_letter(letter, Help(self.support_contact, self.reply_to is not None))
+        reply_to = self._reply_to(letter)
+        headers = [
+            address_field("From", self.sender),
+            *([address_field("Reply-To", reply_to)] if reply_to else []),
+            address_field("To", _address(letter.reader.email)),
+            text_field("Subject", rendered.subject),
+            f"Date: {format_datetime(datetime.now(UTC))}",
+            # The same for each attempt, so that mailboxes can recognize a duplicate.
+            f"Message-ID: <{letter.id}@{self.sender.domain}>",
+            f"Seatflow-Event: {letter.event}",
+            "Auto-Submitted: auto-generated",
+            f"Content-Language: {rendered.language}",
+            *_unsubscribe_fields(letter),
+        ]
+        return "".join(f"{header}\r\n" for header in headers).encode() + _body(rendered)
+
+    def _reply_to(self, letter: Letter) -> Address | None:
+        """Return the address for replies to the letter, if any."""
+        contact = letter.contact if letter.replies_to_contact else None
+        # An address beyond ASCII would need SMTPUTF8, which some recipients do not accept.
+        if contact and contact.email.isascii():
+            return _address(contact.email, contact.name or "")
+        return self.reply_to
 
 
-def _header(text: str) -> str:
-    # The email package would decode "=?…?=" inside a name, line breaks included (TXT-3).
-    return one_line(text).replace("=?", "= ?")
+def _unsubscribe_fields(letter: Letter) -> list[str]:
+    """Return the header fields with which mail programs end reminders with one click (RFC 8058)."""
+    if not isinstance(letter, ReminderLetter) or letter.unsubscribe_link is None:
+        return []
+    return [
+        f"List-Unsubscribe: <{letter.unsubscribe_link}>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+    ]
+
+
+def _address(email: str, name: str = "") -> Address:
+    local, _, domain = email.rpartition("@")
+    return Address(display_name=name, username=local, domain=domain)
+
+
+def _body(rendered: RenderedLetter) -> bytes:
+    """Return both bodies with the header fields of MIME, all ASCII."""
+    body = EmailMessage(policy=CRLF_LINES)
+    body.set_content(rendered.text, cte="quoted-printable")
+    body.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    return body.as_bytes()
+
+
+async def _uncancelled(step: Coroutine[None, None, None]) -> None:
+    """Finish `step` before a cancellation takes effect."""
+    running = asyncio.create_task(step)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await running
+        raise

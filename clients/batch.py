@@ -45,6 +45,7 @@ from domain.invitation import (
     Invite,
     InviteResult,
     StoredInvitation,
+    checked_note,
 )
 from domain.policy import Policy
 from states.invitation import initial_record
@@ -84,15 +85,16 @@ class BatchClient:
         *,
         batch_id: str | None = None,
         heads_up_days: int = 0,
+        note: str | None = None,
     ) -> Batch:
         """Start a batch; the same request returns the same batch until its results were reported.
 
         Raises Refused when `by` may not invite at all, and then nobody is invited; `conflict`,
         when another request has `batch_id`.
         """
-        admin = normalized(by)
+        admin, note = normalized(by), checked_note(note)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
-        digest = request_digest(account, admin, heads_up_days, rows)
+        digest = request_digest(account, admin, heads_up_days, rows, note)
         batch = await self.batches.file(
             Batch(
                 batch_id=batch_id or await self.batches.current_id(digest),
@@ -100,6 +102,7 @@ class BatchClient:
                 by=admin,
                 managed_domains=managed_domains,
                 heads_up_days=heads_up_days,
+                note=note,
                 policy=self.policy,
             ),
             digest,
@@ -214,6 +217,7 @@ class BatchInviter:
             policy=batch.policy,
             managed_domains=batch.managed_domains,
             heads_up_days=batch.heads_up_days,
+            note=batch.note,
         )
         refused, requests = self._requests(batch, rows, terms)
         outcomes = await self._invite_all(requests, terms, claims_in_order)

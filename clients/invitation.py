@@ -49,6 +49,7 @@ from domain.invitation import (
     ResendInvitation,
     RevokeInvitation,
     StoredInvitation,
+    checked_note,
 )
 from domain.manifest import Change, Item, failed, failed_items, with_changes
 from domain.model import Value
@@ -92,17 +93,24 @@ class InvitationClient:
     # Start.
 
     async def invite(
-        self, account: str, people: Sequence[Person], by: str, *, heads_up_days: int = 0
+        self,
+        account: str,
+        people: Sequence[Person],
+        by: str,
+        *,
+        heads_up_days: int = 0,
+        note: str | None = None,
     ) -> list[InviteResult]:
         """Invite each person; return a result for each, in the order given, once (INV-2).
 
         With `heads_up_days` a notice is sent now, the invitation itself so many days later
-        (INV-17). Raises Refused when `by` may not invite at all; then nobody is invited.
+        (INV-17). `note` is shown in the invitation e-mails. Raises Refused when `by` may not
+        invite at all, and `invalid_input` for a note that is too long; then nobody is invited.
         """
-        admin = normalized(by)
+        admin, note = normalized(by), checked_note(note)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
         terms = InvitationTerms(
-            account, admin, self.policy, managed_domains, heads_up_days=heads_up_days
+            account, admin, self.policy, managed_domains, heads_up_days=heads_up_days, note=note
         )
         return await self.starter.invite_each(people, terms)
 
@@ -217,6 +225,13 @@ class InvitationClient:
         """
         claim = self.starter.signer.read(url)
         return claim, await self._stored(claim.invitation_id)
+
+    async def unsubscribe(self, link: str) -> None:
+        """End the reminders of an invitation, by the link in a reminder or its token (REM-1).
+
+        The invitation stays as it is; a repetition changes nothing. Raises Refused: `not_found`.
+        """
+        await self.invitations.end_reminders(self.starter.signer.read_unsubscribe(link))
 
     async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
         def accepted_before(ended: StoredInvitation) -> Invitation:

@@ -70,6 +70,7 @@ class InvitationTerms:
     policy: Policy
     managed_domains: Sequence[str] = ()
     heads_up_days: int = 0
+    note: str | None = None
     owner_invitation_id: str | None = None
 
 
@@ -151,6 +152,7 @@ class InvitationStarter:
             locale=person.locale,
             invited_by=terms.by,
             heads_up_days=terms.heads_up_days,
+            note=terms.note,
             managed=domain_of(email) in terms.managed_domains,
             owner_invitation_id=terms.owner_invitation_id,
             policy=terms.policy,

@@ -44,6 +44,7 @@ class BatchRequest:
     by: str
     heads_up_days: int
     batch: str | None
+    note: str | None = None
 
 
 def batch_name(name: str | None) -> str | None:
@@ -127,6 +128,7 @@ async def run_batch(
         request.by,
         batch_id=request.batch,
         heads_up_days=request.heads_up_days,
+        note=request.note,
     )
     with counting("Inviting") as watch:
         await batches.wait_until_finished(batch, watch)

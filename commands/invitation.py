@@ -86,6 +86,12 @@ def invite(
             help="Send a notice now, and the invitation N days later.",
         ),
     ] = 0,
+    note: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Words to the invited people, in plain text, in the invitation."
+        ),
+    ] = None,
     wait: Annotated[
         bool,
         typer.Option(
@@ -113,7 +119,7 @@ def invite(
         given = [Person(email=email, license=license, locale=locale) for email in emails or ()]
         return batches.invite(
             context,
-            batches.BatchRequest(account, by, heads_up_days, batches.batch_name(batch)),
+            batches.BatchRequest(account, by, heads_up_days, batches.batch_name(batch), note),
             people_file,
             given,
             results=results,
@@ -123,7 +129,7 @@ def invite(
 
     async def invite_all(clients: "Clients") -> list[InviteResult]:
         client = clients.invitations
-        results = await client.invite(account, people, by, heads_up_days=heads_up_days)
+        results = await client.invite(account, people, by, heads_up_days=heads_up_days, note=note)
         return await client.wait_until_sent(results) if wait else results
 
     return print_results(CommandOutput.of(context), with_clients(context, "Inviting", invite_all))

@@ -23,6 +23,8 @@ class Batch(Value):
     """The normalized address of the owner or admin who invites."""
     managed_domains: tuple[str, ...] = ()
     heads_up_days: int = 0
+    note: str | None = None
+    """The inviter's words to every invitee, in plain text."""
     policy: Policy = Policy()
 
     @property
@@ -99,10 +101,13 @@ def refused_row(position: int, refused: Refused) -> RowOutcome:
     return RowOutcome(position=position, result="refused", error=refused.as_json())
 
 
-def request_digest(account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow]) -> str:
+def request_digest(
+    account: str, by: str, heads_up_days: int, rows: Sequence[BatchRow], note: str | None = None
+) -> str:
     """Return a hash of the request; a repeated request has the same hash and batch."""
     content = _ROWS.dump_json(tuple(rows))
-    return hashlib.sha256(f"{account}\n{by}\n{heads_up_days}\n".encode() + content).hexdigest()
+    request = f"{account}\n{by}\n{heads_up_days}\n{note or ''}\n"
+    return hashlib.sha256(request.encode() + content).hexdigest()
 
 
 _ROWS = TypeAdapter(tuple[BatchRow, ...])

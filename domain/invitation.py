@@ -17,7 +17,7 @@ from domain.money import Money
 from domain.policy import Policy, SharedPolicy
 from domain.quote import RecordedQuote
 from domain.refund import RefundPlan
-from domain.text import OneLine
+from domain.text import Lines, OneLine, short_lines
 
 
 class InvitationState(StrEnum):
@@ -175,6 +175,24 @@ class Settlement(Value):
     arrives_between: tuple[date, date] | None
 
 
+MAX_NOTE_LENGTH: Final = 500
+"""Characters in the inviter's note."""
+
+
+def checked_note(text: str | None) -> str | None:
+    """Return the inviter's note, normalized; None without words.
+
+    Raises `Refused(invalid_input)` if it is too long.
+    """
+    note = short_lines(text or "")
+    if len(note) > MAX_NOTE_LENGTH:
+        raise Refused(
+            ErrorCode.INVALID_INPUT,
+            f"A note has at most {MAX_NOTE_LENGTH} characters; this one has {len(note)}.",
+        )
+    return note or None
+
+
 class Invite(Value):
     """The request that starts an invitation."""
 
@@ -195,6 +213,8 @@ class Invite(Value):
     """The days between the heads-up and the invitation e-mail; 0: no heads-up (INV-17)."""
     managed: bool = False
     """True if the address is in a managed domain, so that the person may join directly (INV-18)."""
+    note: Lines | None = None
+    """The inviter's words to the invitee, in plain text."""
     owner_invitation_id: str | None = None
     """The id of the blocked invitation of the account's owner that caused this one (BLK-6)."""
     policy: SharedPolicy = Policy()
@@ -228,6 +248,8 @@ class Invitation(Value):
     sent_count: int = 1
     """The number of links created; only the last one is valid (INV-9)."""
     reminders_sent: int = 0
+    reminders_ended: bool = False
+    """True once the invitee has unsubscribed from the reminders; only the store sets it."""
     reminded_by: str | None = None
     """The id of the reminder run that requested the last reminder, if known."""
     link: str | None = None
@@ -299,7 +321,8 @@ class Invitation(Value):
     def remindable_from(self, policy: Policy) -> datetime | None:
         """Return the time from which a reminder may be sent; None when none may be (REM-1)."""
         quiet_since, answerable = self.quiet_since, self.state in REMINDABLE
-        if not answerable or quiet_since is None or self.reminders_sent >= policy.remind_at_most:
+        ended = self.reminders_ended or self.reminders_sent >= policy.remind_at_most
+        if not answerable or quiet_since is None or ended:
             return None
         reminded = (entry.at for entry in reversed(self.journal) if entry.event == "remind")
         last = next(reminded, None)

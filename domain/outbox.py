@@ -1,9 +1,9 @@
 """The work that follows a commit: signals, starts of workflows and letters (OPS-1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, Self
 
 from pydantic import AwareDatetime
 
@@ -12,7 +12,7 @@ from domain.attention import AttentionCase, AttentionKind, command
 from domain.journal import JournalEntry
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
-from domain.letter.invitation import UnblockedLetter
+from domain.letter.invitation import BlockedLetter, UnblockedLetter
 from domain.model import Value
 
 DIRECTORY_CHANGED: Final = "directory_changed"
@@ -78,7 +78,7 @@ class QueuedLetter(Value):
 
 def queued_letter(letter: Letter, version: RecordVersion, *, link_number: int = 0) -> QueuedLetter:
     """Return the letter as it waits in the outbox; `version` is the record that it is about."""
-    link_to = version.id if isinstance(letter, UnblockedLetter) else None
+    link_to = version.id if isinstance(letter, BlockedLetter | UnblockedLetter) else None
     to_operators = isinstance(letter, AttentionLetter)
     # A failed move stays on the operators' list when the invitation is completed.
     may_be_settled = to_operators and version.kind is RecordKind.REFUND
@@ -89,6 +89,21 @@ def queued_letter(letter: Letter, version: RecordVersion, *, link_number: int = 
         link_number=link_number if link_to else 0,
         only_while=version if letter.untrue_after_changes or may_be_settled else None,
     )
+
+
+class QueuedEvent(Value):
+    """The part of a queued letter that operators see."""
+
+    event: str
+    to: str
+    """The masked address, or `operators`."""
+
+    @classmethod
+    def of(cls, queued: Mapping[str, Any]) -> Self:
+        """Return the part of a letter as it is stored; it may be of a later release."""
+        letter = queued["letter"]
+        to = "operators" if queued["to_operators"] else masked(letter["reader"]["email"])
+        return cls(event=letter["event"], to=to)
 
 
 class FollowUp(Value):
@@ -102,14 +117,12 @@ class FollowUp(Value):
     workflow_id: str
     """The workflow that is signalled or started, or that the letter is about."""
     run_id: str
-    """The first run of the chain, so that a later invitation of the same person is not signalled.
-
-    Empty for workflow ids that are never reused.
-    """
+    """The first run of the chain; empty for workflow ids that are never reused."""
     account: str
     signal: str | None
     """The name of the signal."""
-    letter: QueuedLetter | None
+    letter: QueuedEvent | None
+    """The event and the recipient of a letter, also of one that this release cannot read."""
     attempts: int
     """The number of attempts, the present one included."""
     at: AwareDatetime
@@ -141,10 +154,14 @@ def retry_after(attempts: int) -> timedelta:
 def case_of_follow_up(row: FollowUp) -> AttentionCase:
     """Return the case of a row that was given up, or that could not be carried out for a day."""
     if row.letter:
-        kind, work = AttentionKind.LETTER_UNDELIVERABLE, _letter_text(row.letter)
+        kind, work = (
+            AttentionKind.LETTER_UNDELIVERABLE,
+            f"The e-mail {row.letter.event} to {row.letter.to}",
+        )
     else:
         kind = AttentionKind.FOLLOW_UP_FAILING
         work = {
+            FollowUpKind.SWEEP: f"The search for {row.key} workflows",
             FollowUpKind.SIGNAL: f"The signal {row.signal} to {row.workflow_id}",
             FollowUpKind.CLAIM: f"The end of the claim of {row.workflow_id}",
         }.get(row.kind, f"The start of {row.workflow_id}")
@@ -159,8 +176,3 @@ def case_of_follow_up(row: FollowUp) -> AttentionCase:
         f" `seatflow outbox discard {row.number}`.",
         remedy=command("seatflow", "outbox", "retry", str(row.number)),
     )
-
-
-def _letter_text(queued: QueuedLetter) -> str:
-    reader = "the operators" if queued.to_operators else masked(queued.letter.reader.email)
-    return f"The e-mail {queued.letter.event} to {reader}"

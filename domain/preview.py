@@ -30,6 +30,8 @@ class Notice(Value):
     item: str
     message: str
     count: int | None = None
+    name: str | None = None
+    """The product, for a license or subscription that stays behind."""
 
 
 class RefundOffer(Value):
@@ -173,6 +175,7 @@ def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notic
             item="webinar_license" if webinar else "large_meeting_license",
             message=f"Your {license} license for {addon.capacity} participants: {replacement}.",
             count=1,
+            name=f"{'Webinar' if webinar else 'Large Meeting'} {addon.capacity}",
         )
     # The account of a plain member continues, with its subscriptions.
     lines = source.subscriptions if source.owner == user else ()
@@ -183,6 +186,7 @@ def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notic
                 message=f"{line.product}, which ends with {source.name}: "
                 f"{replacement} if you need it.",
                 count=line.quantity,
+                name=line.product,
             )
     yield Notice(
         item="report_data",

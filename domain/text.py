@@ -22,3 +22,19 @@ def one_line(text: str) -> str:
 
 OneLine = Annotated[str, AfterValidator(one_line)]
 """A name or a note on one line; control characters become spaces (TXT-3)."""
+
+
+_LINE_ENDS = re.compile(r"\r\n?|[\n\x0b\x0c\x85\u2028\u2029]")
+
+
+def short_lines(text: str) -> str:
+    """Return `text` with each of its lines normalized and at most one empty line in a row (TXT-3).
+
+    Every line end becomes a newline; other control characters become spaces.
+    """
+    lines = "\n".join(map(one_line, _LINE_ENDS.split(text)))
+    return re.sub(r"\n{3,}", "\n\n", lines).strip()
+
+
+Lines = Annotated[str, AfterValidator(short_lines)]
+"""A plain text of several lines; its other control characters become spaces (TXT-3)."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from adapters.link import token_of
+from adapters.link import PATH, token_of
 from clients.invitee import InviteeClient, OpenedLink
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState
@@ -96,7 +96,7 @@ class InviteePages:
     async def _open(self, request: Request) -> OpenedLink:
         """Return the invitation of the link. Raises Refused: `not_found`, `recipient_mismatch`."""
         try:
-            link = await self.client.open(token_of(request.path_params["token"]))
+            link = await self.client.open(token_of(request.path_params["token"], PATH))
         except Refused:
             await self.limits.require(request)
             raise

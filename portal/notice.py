@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adapters.link import FOLLOWING
+from adapters.link import UNSUBSCRIBE_PATH, token_of
 from clients.invitee import InviteeClient
 from domain.error import ErrorCode, Refused
 from portal.page import Page, PageFrame
@@ -16,7 +16,7 @@ from portal.request import RequestLimits, form_of, require_same_site
 
 @dataclass(frozen=True)
 class Unsubscription:
-    """The end of the reminders of one invitation; both raise `Refused(not_found)`."""
+    """The end of the reminders of one invitation (TXT-4); both raise `Refused(not_found)`."""
 
     read: Callable[[str], object]
     """Verifies a token."""
@@ -32,7 +32,7 @@ class Notices:
     frame: PageFrame
     limits: RequestLimits
     public_url: str
-    unsubscription: Unsubscription | None = None
+    unsubscription: Unsubscription
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -48,9 +48,7 @@ class Notices:
             # A mail program's one-click request has no origin.
             require_same_site(request, self.public_url)
         await self.limits.require(request)
-        if self.unsubscription is None:
-            raise Refused(ErrorCode.NOT_FOUND, "This link is not valid.")
-        token = request.path_params["token"].rstrip(FOLLOWING)
+        token = token_of(request.path_params["token"], UNSUBSCRIBE_PATH)
         self.unsubscription.read(token)
         done = request.method == "POST"
         if done:

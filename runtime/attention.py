@@ -22,7 +22,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.address import mask_all
 from domain.attention import AttentionCase, AttentionKind, Problem, command
 from domain.error import Unavailable
-from domain.outbox import FollowUpKind
 from runtime.clients import Clients
 from runtime.codec import UnreadablePayload
 from runtime.visibility import STUCK, on_queue
@@ -113,11 +112,8 @@ class Attention:
         ended = {execution.id async for execution in listed}
         ids = await self._unfinished(ended) if ended else []
         # The rows that restart them; those that were given up are cases of their own.
-        rows = {
-            row.workflow_id: str(row.number)
-            for row in (await self.clients.store.outbox.listed() if ids else ())
-            if row.kind is FollowUpKind.START
-        }
+        starts = await self.clients.store.outbox.starts_of(ids) if ids else {}
+        rows = {workflow_id: str(number) for workflow_id, number in starts.items()}
         ids = [each for each in ids if rows.get(each) not in reported]
 
         async def case_of(workflow_id: str) -> AttentionCase | None:
@@ -147,7 +143,7 @@ class Attention:
             workflow_id, run_id, activity_id = problem.activity
             described = await _described(client, workflow_id, run_id)
             if problem.kind is AttentionKind.INVARIANT_BROKEN:
-                if described and described.status is WorkflowExecutionStatus.RUNNING:
+                if described and not await _is_repaired(client, described, problem):
                     return _case_of_invariant(described, problem)
             elif described and _is_pending(described, activity_id):
                 return _case_of_activity(described, problem)
@@ -294,6 +290,27 @@ def _case_of_activity(described: WorkflowExecutionDescription, problem: Problem)
             *("--workflow-id", workflow_id, "--activity-id", activity_id),
         ),
     )
+
+
+async def _is_repaired(
+    client: Client, described: WorkflowExecutionDescription, problem: Problem
+) -> bool:
+    """Return whether the workflow has ended, or has since made a change of the same kind."""
+    if described.status is not WorkflowExecutionStatus.RUNNING:
+        return True
+    _, _, activity_type = problem.activity
+    handle = client.get_workflow_handle(described.id, run_id=described.run_id)
+    scheduled = set[int]()
+    async for event in handle.fetch_history_events():
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            name = event.activity_task_scheduled_event_attributes.activity_type.name
+            if name == activity_type:
+                scheduled.add(event.event_id)
+        elif event.HasField("activity_task_completed_event_attributes"):
+            completed = event.activity_task_completed_event_attributes.scheduled_event_id
+            if completed in scheduled and event.event_time.ToDatetime(UTC) > problem.since:
+                return True
+    return False
 
 
 def _case_of_invariant(described: WorkflowExecutionDescription, problem: Problem) -> AttentionCase:

@@ -40,7 +40,6 @@ class _Reported(ActivityInboundInterceptor):
     def __init__(self, next: ActivityInboundInterceptor, problems: SqlProblems) -> None:
         super().__init__(next)
         self._problems = problems
-        self._broken = set[str]()
 
     async def execute_activity(self, input: ExecuteActivityInput) -> object:
         info = activity.info()
@@ -49,18 +48,12 @@ class _Reported(ActivityInboundInterceptor):
         return await super().execute_activity(input)
 
     async def _execute(self, input: ExecuteActivityInput, info: activity.Info) -> object:
-        broken = f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_type}"
         try:
-            result: object = await self._execute_reported(input, info)
+            return await self._execute_reported(input, info)
         except Refused as refused:
             if refused.code is ErrorCode.INVARIANT_BROKEN:
-                self._broken.add(broken)
-                await _recorded(self._problems.report(_broken_invariant(broken, refused)))
+                await _recorded(self._problems.report(_broken_invariant(info, refused)))
             raise
-        if broken in self._broken:
-            self._broken.discard(broken)
-            await _recorded(self._problems.settle([broken]))
-        return result
 
     async def _execute_reported(self, input: ExecuteActivityInput, info: activity.Info) -> object:
         # Both are the server's times, in the clock of the workflow.
@@ -80,10 +73,10 @@ class _Reported(ActivityInboundInterceptor):
         return result
 
 
-def _broken_invariant(key: str, refused: Refused) -> Problem:
+def _broken_invariant(info: activity.Info, refused: Refused) -> Problem:
     return Problem(
         kind=AttentionKind.INVARIANT_BROKEN,
-        key=key,
+        key=f"{info.workflow_id}/{info.workflow_run_id}/{info.activity_type}",
         since=datetime.now(UTC),
         message=mask_all(refused.message)[:MAX_FAILURE_LENGTH],
     )

@@ -10,10 +10,12 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from clients.invitation_start import INVITATION_ID
 from domain.error import ErrorCode, Refused
 from domain.invitation import StoredInvitation
 from domain.journal import ENGINE
 from domain.outbox import DIRECTORY_CHANGED, FollowUp
+from domain.refund import LATE_LOOKUP_PERIOD
 from runtime.clients import Clients
 from runtime.visibility import on_queue
 
@@ -55,17 +57,18 @@ class Recovery:
 
     async def sweep(self, row: FollowUp) -> timedelta:
         """Insert a row for each workflow that may be lost; return the time to the next search."""
+        started = datetime.now(UTC)
         if row.key == EVERYTHING:
             await self._find_all_lost()
         else:
-            await self._find_closed(row)
+            await self._find_closed(row.at - OVERLAP)
             await self.clients.invitation_starter.queue_abandoned_claims()
+        await self.clients.store.outbox.move_watermark(row, started)
         return SWEEPS[row.key or CLOSED]
 
-    async def _find_closed(self, row: FollowUp) -> None:
-        """Find the workflows that were closed since the last search, which `row.at` tells."""
-        started, client = datetime.now(UTC), await self.clients.connect()
-        since = row.at - OVERLAP
+    async def _find_closed(self, since: datetime) -> None:
+        """Find the workflows that were closed abnormally since the last search."""
+        client = await self.clients.connect()
         query = self._on_queue(f"{_CLOSED} AND CloseTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'")
         closed = [
             execution.id
@@ -73,7 +76,6 @@ class Recovery:
             if self._starts_of(execution.id)
         ]
         await self.clients.store.outbox.add_starts(closed, after=self.restart_after)
-        await self.clients.store.outbox.move_watermark(row, started)
 
     async def _find_all_lost(self) -> None:
         """Find the unfinished records without a running workflow."""
@@ -95,18 +97,29 @@ class Recovery:
         An unanswered invitation that was ended from outside is revoked, and its seat is free.
         Raises Refused if the workflow failed soon after its start.
         """
-        closed = await self._last_run(workflow_id)
-        if closed and closed.status is WorkflowExecutionStatus.RUNNING:
+        last = await self._last_run(workflow_id)
+        if last and last.status is WorkflowExecutionStatus.RUNNING:
             if workflow_id.startswith("invitation/"):
-                # After a reset it lags behind its record in the store.
-                await self._signal(workflow_id)
+                await self._adopt(last)
             return
         if start := self._starts_of(workflow_id):
-            await start(workflow_id, closed)
+            await start(workflow_id, last)
 
-    async def _signal(self, workflow_id: str) -> None:
+    async def _adopt(self, running: WorkflowExecutionDescription) -> None:
+        """Bind an unanswered invitation to its running workflow, and make that read the store.
+
+        It may have been restarted without being bound, or lag behind its record after a reset.
+        """
+        stored = await self.clients.store.invitations.live(running.id)
+        if stored is None or not stored.invitation.state.unanswered:
+            return
+        run_id = _first_run(running)
+        if run_id != stored.invitation.run_id:
+            claim = await running.memo_value(INVITATION_ID, default=None)
+            if claim == stored.invitation_id:
+                await self.clients.store.invitations.rebind(stored.invitation_id, run_id)
         client = await self.clients.connect()
-        await client.get_workflow_handle(workflow_id).signal(DIRECTORY_CHANGED)
+        await client.get_workflow_handle(running.id).signal(DIRECTORY_CHANGED)
 
     def _starts_of(
         self, workflow_id: str
@@ -136,11 +149,13 @@ class Recovery:
         stored = await self.clients.store.invitations.live(workflow_id)
         if stored is None or not stored.started:
             return
-        if closed and stored.invitation.state.unanswered:
+        own = closed is not None and _first_run(closed) == stored.invitation.run_id
+        if own and stored.invitation.state.unanswered:
             note = "Its workflow was ended from outside."
             await self.clients.invitations.revoke_in_store(stored, by=ENGINE, note=note)
             return
-        _require_restartable(closed)
+        if own:
+            _require_restartable(closed)
         await self._restart_invitation(stored)
 
     async def _restart_invitation(self, stored: StoredInvitation) -> None:
@@ -165,7 +180,8 @@ class Recovery:
         stored = await self.clients.store.refunds.latest(workflow_id.removeprefix("watch/"))
         # A watch that was completed has made its last look-up.
         completed = closed and closed.status is WorkflowExecutionStatus.COMPLETED
-        if stored.may_arrive_late and not completed:
+        ended = stored.entered_at + LATE_LOOKUP_PERIOD <= datetime.now(UTC)
+        if stored.may_arrive_late and not completed and not ended:
             _require_restartable(closed)
             await self.clients.refunds.restart_watch(stored)
 
@@ -187,6 +203,11 @@ class Recovery:
         if request:
             _require_restartable(closed)
             await self.clients.assignments.restart(request)
+
+
+def _first_run(described: WorkflowExecutionDescription) -> str:
+    """Return the id of the first run of the chain."""
+    return described.raw_description.workflow_execution_info.first_run_id
 
 
 def _require_restartable(closed: WorkflowExecutionDescription | None) -> None:

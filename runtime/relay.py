@@ -15,7 +15,7 @@ from activities.outbox import OutboxActivities, SendLetter
 from adapters.sql.outbox import SqlOutbox
 from clients.fairness import fairness_priority
 from clients.invitation_start import InvitationStarter
-from domain.address import mask_all, masked
+from domain.address import mask_all
 from domain.error import Refused, Unavailable
 from domain.outbox import FollowUp, FollowUpKind, retry_after
 from runtime.recovery import SWEEPS, Recovery
@@ -115,10 +115,11 @@ class Relay:
         try:
             async with asyncio.timeout(limit.total_seconds()):
                 again_after = await self._steps[row.kind](row)
-        except Refused as refused:
-            log.error("%s %s cannot be carried out: %s", row.kind, row.workflow_id, refused.message)
-            await self.outbox.give_up(row, refused.message)
         except Exception as failure:
+            if isinstance(failure, Refused) and not search:
+                log.error("%s %s is given up: %s", row.kind, row.workflow_id, failure.message)
+                await self.outbox.give_up(row, failure.message)
+                return
             delay, reason = search or retry_after(row.attempts), _reason(failure)
             log.warning("%s %s fails, retry in %s: %s", row.kind, row.workflow_id, delay, reason)
             await self.outbox.postpone(row, delay, failure=reason)
@@ -159,8 +160,8 @@ class Relay:
 
     async def _start_letter(self, row: FollowUp) -> timedelta:
         """Start the activity that sends the letter, unless it runs."""
-        assert row.letter and row.key, "the row has no letter"
-        letter = row.letter.letter
+        letter = row.letter
+        assert letter and row.key, "the row has no letter"
         try:
             await self.client.start_activity_method(
                 OutboxActivities.send_letter,
@@ -172,7 +173,7 @@ class Relay:
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(search_attribute.ACCOUNT_ID, row.account)]
                 ),
-                summary=f"{letter.event} to {masked(letter.reader.email)}",
+                summary=f"{letter.event} to {letter.to}",
                 priority=fairness_priority(row.account),
             )
         except ActivityAlreadyStartedError:

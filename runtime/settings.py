@@ -18,12 +18,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from domain.address import as_written
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
+from domain.text import one_line
 
 PREFIX = "SEATFLOW_"
 STRIPE_API_KEY = "STRIPE_API_KEY"
 """Same name as in Stripe's own tools."""
 ENV_FILE = Path(".env")
 AES_256_BYTES = 32
+MAX_CONTACT_LENGTH = 200
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -45,6 +47,13 @@ def _address(text: str) -> str:
     except Refused:
         # The original error contains the value.
         raise ValueError("write one e-mail address") from None
+
+
+def _contact(text: str) -> str:
+    text = one_line(text)
+    if len(text) > MAX_CONTACT_LENGTH:
+        raise ValueError(f"write at most {MAX_CONTACT_LENGTH} characters")
+    return text
 
 
 def _public_url(url: str) -> str:
@@ -150,12 +159,14 @@ class Settings(BaseSettings):
     server's reply.
     """
     mail_from: str = "Seatflow <no-reply@localhost>"
+    mail_reply_to: str | None = None
+    """Address for replies to e-mails; those about an invitation are answered by its inviter."""
+    support_contact: Annotated[str, AfterValidator(_contact)] | None = None
+    """Address, page or number that e-mails name for help; None: an admin of the account."""
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None
     """Address for e-mails about new entries of the operators' list; None: no e-mails."""
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"
     """Base URL of links in e-mails, without a trailing slash."""
-    support_contact: str | None = None
-    """Address or sentence that pages name for help; None: only the inviter is named."""
     billing_url: Annotated[str, AfterValidator(_url_template)] | None = None
     """URL template of a deployment's own billing page, with `{account}`."""
     users_url: Annotated[str, AfterValidator(_url_template)] | None = None

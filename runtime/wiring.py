@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from email.headerregistry import Address
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -327,13 +328,24 @@ async def _mailer(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpMail
         server = SmtpServer.parse(settings.smtp_url.get_secret_value())
     except ValueError as mistake:
         raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_SMTP_URL: {mistake}") from None
-    try:
-        sender = mailbox(settings.mail_from)
-    except ValueError as mistake:
-        raise Refused(ErrorCode.INVALID_INPUT, f"SEATFLOW_MAIL_FROM: {mistake}") from None
+    sender = _mailbox("SEATFLOW_MAIL_FROM", settings.mail_from)
+    replies = settings.mail_reply_to
     connections = SmtpConnections(server, local_hostname=sender.domain)
     async with aclosing(connections):
-        yield SmtpMailer(connections=connections, sender=sender, sent_letters=store.letters)
+        yield SmtpMailer(
+            connections=connections,
+            sender=sender,
+            sent_letters=store.letters,
+            reply_to=_mailbox("SEATFLOW_MAIL_REPLY_TO", replies) if replies else None,
+            support_contact=settings.support_contact,
+        )
+
+
+def _mailbox(setting: str, text: str) -> Address:
+    try:
+        return mailbox(text)
+    except ValueError as mistake:
+        raise Refused(ErrorCode.INVALID_INPUT, f"{setting}: {mistake}") from None
 
 
 @asynccontextmanager

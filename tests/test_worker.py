@@ -39,7 +39,7 @@ async def a_worker(world: World, **settings_of_its_own: str) -> AsyncIterator[Pr
             **os.environ,
             "TEMPORAL_ADDRESS": world.temporal.client.service_client.config.target_host,
             "SEATFLOW_DATABASE_URL": settings.database_url.get_secret_value(),
-            "SEATFLOW_SMTP_URL": world.smtp.url,
+            "SEATFLOW_SMTP_URL": settings.smtp_url.get_secret_value(),
             "SEATFLOW_SECRET_KEY": ",".join(settings.secret_keys),
             "SEATFLOW_TASK_QUEUE": settings.task_queue,
             **settings_of_its_own,

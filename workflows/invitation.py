@@ -87,7 +87,8 @@ class InvitationWorkflow:
         return self._invitation
 
     async def _complete(self) -> None:
-        await asyncio.gather(self._completion.settle(), self._completion.move())
+        retried = self._lifecycle.retried
+        await asyncio.gather(retried(self._completion.settle), retried(self._completion.move))
         await self._lifecycle.retried(self._completion.complete)
 
     # Waiting

@@ -34,7 +34,7 @@ class CarriedBlockers(TypedDict):
 
 
 class InvitationBlockers:
-    """The blockers of one invitation, their rechecks and the notices about them."""
+    """The blockers of one invitation, and their rechecks."""
 
     __slots__ = ("_blocked_since", "_lifecycle", "_notified", "_rechecks", "recheck_requested")
 

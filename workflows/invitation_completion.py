@@ -244,7 +244,7 @@ class InvitationCompletion:
 
     def cancel_requested(self) -> None:
         """Record that a cancellation was requested in Temporal, and continue (OPS-10)."""
-        self._cancellation = asyncio.create_task(self._record_cancellation())
+        self._cancellation = asyncio.create_task(self._lifecycle.retried(self._record_cancellation))
 
     async def _record_cancellation(self) -> None:
         async with self._lifecycle.update_lock:

@@ -92,7 +92,7 @@ class OrderWorkflow:
     @workflow.run
     async def run(self, start: StartOrder) -> Order:
         """Run the order to the end of its last term; return its final record."""
-        return await uncancelled(self._run(), self._cancel_requestedlation)
+        return await uncancelled(self._run(), self._note_cancellation)
 
     async def _run(self) -> Order:
         while not self._is_done:
@@ -265,11 +265,11 @@ class OrderWorkflow:
         """Apply what has happened outside of the order, also during a payment."""
         if self._account_closed:
             # The store wrote the end when the account was closed (SRC-2).
-            self._account_closed = False
             await self._write(self._order)
+            self._account_closed = False
         if self._cancellation_requested:
-            self._cancellation_requested = False
             await self._apply_cancellation()
+            self._cancellation_requested = False
 
     async def _apply_cancellation(self) -> None:
         """Cancel an unpaid order; a paid one continues, with a journal entry (OPS-10)."""
@@ -280,7 +280,7 @@ class OrderWorkflow:
         else:
             await self._cancel(release_all=False)
 
-    def _cancel_requestedlation(self) -> None:
+    def _note_cancellation(self) -> None:
         self._cancellation_requested = True
 
     async def _apply_events(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypedDict
 
 from temporalio import workflow
@@ -13,6 +14,7 @@ from temporalio.exceptions import (
     ActivityError,
     ChildWorkflowError,
     WorkflowAlreadyStartedError,
+    is_cancelled_exception,
 )
 from temporalio.workflow import ActivityConfig, ParentClosePolicy
 
@@ -242,7 +244,9 @@ class RefundWorkflow:
         """The exception of a task, if any."""
         tasks = (self._request_task, self._lookup_task)
         ended = (task for task in tasks if task and task.done() and not task.cancelled())
-        return next((task.exception() for task in ended if task.exception()), None)
+        failures = (task.exception() for task in ended)
+        # A closed refund cancels its requests.
+        return next((each for each in failures if each and not is_cancelled_exception(each)), None)
 
     def _note_cancellation(self) -> None:
         self._cancellations += 1
@@ -521,7 +525,7 @@ class RefundWorkflow:
 
     async def _await_request(self, requesting: asyncio.Task[None], reports: Reports) -> None:
         await requesting
-        await self._apply_answers(reports)
+        await self._lifecycle.retried(partial(self._apply_answers, reports))
 
     async def _decide(
         self, event: str, changed: Refund, *, by: str, note: str | None = None
@@ -531,6 +535,7 @@ class RefundWorkflow:
         if not await self._book("resume" if any_open else event, changed, by=by, note=note):
             raise self._lifecycle.refusal()
         if self._refund.state.finished:
+            self._lookup_requested = False
             for task in (self._request_task, self._lookup_task):
                 if task:
                     task.cancel()
@@ -592,6 +597,9 @@ class RefundWatchWorkflow:
         )
         for lookup_at in late_lookups(watch.closed_at, business_days):
             left = lookup_at - workflow.now()
+            if left < timedelta():
+                # Before a restart.
+                continue
             await workflow.sleep(max(left, timedelta()), summary="Next look-up for a late success")
             stored = await workflow.execute_activity_method(
                 RefundActivities.read_refund,

@@ -28,6 +28,9 @@ from domain.money import Money
 CATALOGS = Path(__file__).parent / "locale"
 ENGLISH = Locale("en")
 
+_AFTER_TIME = {"de": "Uhr"}
+"""The word that follows a time of day in a sentence, by language."""
+
 
 @dataclass(frozen=True)
 class Language:
@@ -44,7 +47,12 @@ class Language:
         """Format `at` to the minute in the local time of `time_zone`, with the name of the zone."""
         local = at.astimezone(get_timezone(time_zone))
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
-        zone = get_timezone_name(local, locale=self.locale)
+        if word := _AFTER_TIME.get(self.tag):
+            time = f"{time} {word}"
+        zone = get_timezone_name(local, width="short", locale=self.locale)
+        # Where the language has no abbreviation, the short name is an offset.
+        if not zone.isalpha():
+            zone = get_timezone_name(local, locale=self.locale)
         return f"{get_datetime_format('full', locale=self.locale)} ({{2}})".format(
             time, self.day(local.date()), zone
         )

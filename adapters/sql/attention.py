@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import JSON, func, or_, select, type_coerce
+from sqlalchemy import JSON, and_, func, not_, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import (
@@ -18,7 +18,7 @@ from adapters.sql.database.schema import (
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
-from adapters.sql.outbox import NO_SEARCH, follow_up
+from adapters.sql.outbox import COLUMNS, NO_SEARCH, follow_up
 from domain.account import Role
 from domain.attention import (
     AttentionCase,
@@ -31,6 +31,9 @@ from domain.ledger import credit_of
 from domain.money import rounded
 from domain.outbox import REPORTED_AFTER, case_of_follow_up
 from domain.refund import RefundState
+
+MAX_ROWS: Final = 500
+"""Rows of the outbox that are listed; `outbox list` prints all of them."""
 
 _ZERO: Final = Decimal(0)
 REQUEST_ANSWERED_WITHIN: Final = timedelta(days=1)
@@ -118,12 +121,16 @@ async def _move_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
 
 
 async def _outbox_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
-    """Yield the rows that were given up, or that have waited for a day (OPS-1)."""
-    old = OutboxRow.created_at <= datetime.now(UTC) - REPORTED_AFTER
-    rows = await session.scalars(
-        select(OutboxRow).where(NO_SEARCH, or_(OutboxRow.given_up.is_(True), old))
-    )
-    for row in rows:
+    """Yield the rows that were given up, or that have waited for a day (OPS-1).
+
+    At most `MAX_ROWS`, the oldest first. A search is repeated for ever: it is a case if the last
+    one that succeeded is older than a day.
+    """
+    day_ago = datetime.now(UTC) - REPORTED_AFTER
+    waiting = and_(NO_SEARCH, or_(OutboxRow.given_up.is_(True), OutboxRow.created_at <= day_ago))
+    search = and_(not_(NO_SEARCH), OutboxRow.failure.is_not(None), OutboxRow.at <= day_ago)
+    rows = select(*COLUMNS).where(or_(waiting, search)).order_by(OutboxRow.number).limit(MAX_ROWS)
+    for row in await session.execute(rows):
         yield case_of_follow_up(follow_up(row))
 
 

@@ -1,6 +1,7 @@
 """Letters: those that wait in the outbox, and those that the mail server has accepted."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -38,6 +39,15 @@ class SqlLetters:
         """Delete a letter that is no longer true."""
         async with writing(self._engine) as session:
             await _delete(session, letter_id)
+
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        """Make the letters due now."""
+        async with writing(self._engine) as session:
+            await session.execute(
+                update(OutboxRow)
+                .where(OutboxRow.key.in_(letter_ids), OutboxRow.attempts == 0)
+                .values(due_at=datetime.now(UTC))
+            )
 
     async def record_failure(self, letter_id: str, failure: str, *, final: bool) -> None:
         """Record why the letter was not sent; a `final` failure leaves it to an operator."""

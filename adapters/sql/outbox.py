@@ -7,8 +7,9 @@ so that a worker whose lease has ended changes nothing.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Update, delete, select, update
+from sqlalchemy import JSON, ColumnElement, Row, Update, delete, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import (
@@ -24,10 +25,33 @@ from domain.outbox import (
     DIRECTORY_CHANGED,
     FollowUp,
     FollowUpKind,
+    QueuedEvent,
     QueuedLetter,
 )
 
 _WAITING = OutboxRow.given_up.is_(False)
+_KINDS_WITH_ACCOUNT = frozenset({"invitation", "addon", "assignment"})
+
+STARTS_IN_TRANSACTION: Final = 500
+"""Rows that one transaction inserts, so that no other writer waits long."""
+
+COLUMNS: Final = (
+    OutboxRow.number,
+    OutboxRow.kind,
+    OutboxRow.key,
+    OutboxRow.workflow_id,
+    OutboxRow.run_id,
+    OutboxRow.account_id,
+    OutboxRow.signal,
+    type_coerce(OutboxRow.letter, JSON).label("letter"),
+    OutboxRow.attempts,
+    OutboxRow.at,
+    OutboxRow.created_at,
+    OutboxRow.due_at,
+    OutboxRow.failure,
+    OutboxRow.given_up,
+)
+"""The columns of a row; a letter is not parsed."""
 
 NO_SEARCH = OutboxRow.kind != FollowUpKind.SWEEP
 """The rows without the repeated searches, which are never done."""
@@ -43,7 +67,7 @@ class SqlOutbox:
         """Lease at most `limit` due rows, the one due longest first."""
         now = datetime.now(UTC)
         due = (
-            select(OutboxRow)
+            select(*COLUMNS)
             .where(_WAITING, OutboxRow.due_at <= now)
             .order_by(OutboxRow.due_at, OutboxRow.number)
             .limit(limit)
@@ -53,10 +77,13 @@ class SqlOutbox:
             if await session.scalar(due.with_only_columns(OutboxRow.number).limit(1)) is None:
                 return []
         async with writing(self._engine) as session:
-            rows = list(await session.scalars(due.with_for_update(skip_locked=True)))
-            for row in rows:
-                row.due_at, row.attempts = now + lasts, row.attempts + 1
-            return [follow_up(row) for row in rows]
+            found = (await session.execute(due.with_for_update(skip_locked=True))).all()
+            leased = update(OutboxRow).where(OutboxRow.number.in_([row.number for row in found]))
+            await session.execute(
+                leased.values(due_at=now + lasts, attempts=OutboxRow.attempts + 1)
+            )
+            rows = [follow_up(row) for row in found]
+            return [row.model_copy(update={"attempts": row.attempts + 1}) for row in rows]
 
     async def done(self, row: FollowUp) -> None:
         """Delete a row that was carried out."""
@@ -67,11 +94,11 @@ class SqlOutbox:
         self, row: FollowUp, delay: timedelta, *, failure: str | None = None
     ) -> None:
         """Make the row due again after `delay`, optionally because the attempt failed."""
-        await self._change(
-            update(OutboxRow)
-            .where(*_leased(row))
-            .values(due_at=datetime.now(UTC) + delay, failure=failure)
-        )
+        changes: dict[str, object] = {"due_at": datetime.now(UTC) + delay}
+        # The activity that sends a letter records its own failures.
+        if failure or row.kind is FollowUpKind.SWEEP:
+            changes["failure"] = failure
+        await self._change(update(OutboxRow).where(*_leased(row)).values(changes))
 
     async def give_up(self, row: FollowUp, failure: str) -> None:
         """Leave the row to an operator: no attempt can succeed."""
@@ -102,11 +129,10 @@ class SqlOutbox:
     async def add_starts(self, workflow_ids: Sequence[str], after: timedelta) -> None:
         """Insert a row for each of these workflows, which is started unless it runs then."""
         now = datetime.now(UTC)
-        if not workflow_ids:
-            return
-        async with writing(self._engine) as session:
-            for workflow_id in workflow_ids:
-                await start_workflow(session, workflow_id, "", now, after=after)
+        for first in range(0, len(workflow_ids), STARTS_IN_TRANSACTION):
+            some = workflow_ids[first : first + STARTS_IN_TRANSACTION]
+            async with writing(self._engine) as session:
+                await _insert(session, [_new_start(each, now, after) for each in some])
 
     async def move_watermark(self, row: FollowUp, at: datetime) -> None:
         """Record up to which time a repeated search has looked."""
@@ -115,8 +141,22 @@ class SqlOutbox:
     async def listed(self) -> list[FollowUp]:
         """Return the rows that have not been carried out, the oldest first."""
         async with reading(self._engine) as session:
-            rows = select(OutboxRow).where(NO_SEARCH).order_by(OutboxRow.number)
-            return [follow_up(row) for row in await session.scalars(rows)]
+            rows = select(*COLUMNS).where(NO_SEARCH).order_by(OutboxRow.number)
+            return [follow_up(row) for row in await session.execute(rows)]
+
+    async def starts_of(self, workflow_ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of the rows that start these workflows."""
+        starts = select(OutboxRow.workflow_id, OutboxRow.number).where(
+            OutboxRow.kind == FollowUpKind.START
+        )
+        async with reading(self._engine) as session:
+            return {
+                workflow_id: number
+                for some in chunked(workflow_ids)
+                for workflow_id, number in await session.execute(
+                    starts.where(OutboxRow.workflow_id.in_(some))
+                )
+            }
 
     async def discard(self, number: int) -> bool:
         """Delete a row that will not be carried out any more; return whether it existed."""
@@ -140,8 +180,8 @@ class SqlOutbox:
             return retried is not None
 
 
-def follow_up(row: OutboxRow) -> FollowUp:
-    """Return the row as a value."""
+def follow_up(row: Row[Any]) -> FollowUp:
+    """Return a row of `COLUMNS` as a value; its letter may be of a later release."""
     return FollowUp(
         number=row.number,
         kind=FollowUpKind(row.kind),
@@ -150,7 +190,7 @@ def follow_up(row: OutboxRow) -> FollowUp:
         run_id=row.run_id,
         account=row.account_id,
         signal=row.signal,
-        letter=row.letter,
+        letter=QueuedEvent.of(row.letter) if row.letter else None,
         attempts=row.attempts,
         at=row.at,
         since=row.created_at,
@@ -203,8 +243,15 @@ async def start_workflow(
     after: timedelta = timedelta(),
 ) -> None:
     """Insert a row that starts the workflow of a record when `after` has passed, unless it runs."""
+    await _insert(session, [_new_start(workflow_id, at, after) | {"account_id": account}])
+
+
+def _new_start(workflow_id: str, at: datetime, after: timedelta) -> dict[str, object]:
+    # `KIND/ACCOUNT/ID`; the id of a refund does not name its account.
+    kind, _, rest = workflow_id.partition("/")
+    account = rest.partition("/")[0] if kind in _KINDS_WITH_ACCOUNT else ""
     row = _new_row(FollowUpKind.START, f"start/{workflow_id}", workflow_id, at, account=account)
-    await _insert(session, [row | {"due_at": datetime.now(UTC) + after}])
+    return row | {"due_at": datetime.now(UTC) + after}
 
 
 async def signal_owners(session: AsyncSession, accounts: Iterable[str], at: datetime) -> None:

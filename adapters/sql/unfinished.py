@@ -42,6 +42,8 @@ _QUERIES: Final[tuple[tuple[Executable, str], ...]] = (
         ),
         "refund/{}",
     ),
+    # Closed refunds are watched for a late success (REF-4).
+    (select(RefundRow.refund_id).where(RefundRow.state == RefundState.CLOSED), "watch/{}"),
     (
         select(OrderRow.account_id, OrderRow.order_id).where(
             or_(

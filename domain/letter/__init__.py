@@ -8,6 +8,7 @@ from domain.letter.attention import AttentionLetter
 from domain.letter.credit import AnyCreditLetter
 from domain.letter.invitation import AnyInvitationLetter
 from domain.letter.license import AnyLicenseLetter
+from domain.letter.membership import RemovedLetter
 from domain.letter.order import AnyOrderLetter
 from domain.letter.refund import AnyRefundLetter
 from domain.letter.reminder import AnyReminderLetter
@@ -19,6 +20,7 @@ Letter = Annotated[
     | AnyCreditLetter
     | AnyOrderLetter
     | AnyLicenseLetter
+    | RemovedLetter
     | AttentionLetter,
     Field(discriminator="event"),
 ]

@@ -16,9 +16,29 @@ class Reader(Value):
     time_zone: str = "UTC"
     """The zone in which times are shown to the reader."""
 
+    @property
+    def contact(self) -> "Contact":
+        """Return the person as somebody who can help another reader."""
+        return Contact(email=self.email, name=self.name)
+
+
+class Contact(Value):
+    """A person whom the reader can ask."""
+
+    email: str
+    name: OneLine | None = None
+
+    @property
+    def shown(self) -> str:
+        """Return the name with the address, or the address alone."""
+        return f"{self.name} ({self.email})" if self.name else self.email
+
 
 class BaseLetter(Value):
     """The common fields of all e-mails."""
+
+    replies_to_contact: ClassVar[bool] = False
+    """True if a reply to the e-mail goes to `contact`."""
 
     untrue_after_changes: ClassVar[bool] = False
     """True if a later change of its subject makes the letter untrue (OPS-2)."""
@@ -27,3 +47,5 @@ class BaseLetter(Value):
     """The business id: one e-mail is sent for each id, even if it is requested repeatedly."""
     reader: Reader
     account_name: OneLine
+    contact: Contact | None = None
+    """The person who can help with the subject of the e-mail, if it is not the reader."""

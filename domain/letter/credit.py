@@ -9,6 +9,13 @@ from domain.money import Money
 from domain.text import OneLine
 
 
+class PaidInvoice(Value):
+    """An invoice, and the amount of it that a credit has paid."""
+
+    id: str
+    amount: Money
+
+
 class CreditParties(Value):
     """The people who are notified of a credit, as the directory has them now."""
 
@@ -18,6 +25,8 @@ class CreditParties(Value):
     """The owner and admins of that account, who are notified of every credit (CRD-2)."""
     collection: Literal["autopay", "net_terms"] = "autopay"
     """The way in which that account uses its credit (CRD-3)."""
+    paid_invoices: tuple[PaidInvoice, ...] = ()
+    """The invoices that the credit has paid at once."""
 
 
 class TransferredLetter(BaseLetter):
@@ -25,6 +34,18 @@ class TransferredLetter(BaseLetter):
 
     event: Literal["transferred"] = "transferred"
     amount: Money
+    balance: Money | None = None
+    """The part of `amount` that was the credit balance of the former account, if any."""
+    source: OneLine | None = None
+    """The name of the former account."""
+    invoices: tuple[PaidInvoice, ...] = ()
+    """The invoices that the credit has paid at once."""
+
+    @property
+    def unused(self) -> Money | None:
+        """Return the part for unused time, if any."""
+        amount = self.amount.amount - (self.balance.amount if self.balance else 0)
+        return Money(amount=amount, currency=self.amount.currency) if amount else None
 
 
 class CreditReceivedLetter(BaseLetter):
@@ -36,6 +57,8 @@ class CreditReceivedLetter(BaseLetter):
     """The person from whose account it came."""
     collection: Literal["autopay", "net_terms"]
     """`autopay`: applied to the next invoice; `net_terms`: applied when an operator requests it."""
+    invoices: tuple[PaidInvoice, ...] = ()
+    """The invoices that the credit has paid at once."""
 
 
 AnyCreditLetter = TransferredLetter | CreditReceivedLetter
@@ -53,4 +76,5 @@ def credit_letters(
             amount=amount,
             from_whom=brought_by.name or brought_by.email,
             collection=parties.collection,
+            invoices=parties.paid_invoices,
         )

@@ -1,7 +1,8 @@
 """E-mails about an invitation, to the invitee, the inviter and the admins."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar, Final, Literal
 
 from pydantic import AwareDatetime
@@ -16,12 +17,79 @@ from domain.letter.credit import (
     credit_letters,
 )
 from domain.manifest import Change, Item, ItemStatus, Manifest
+from domain.model import Value
 from domain.money import Money
-from domain.preview import Notice
-from domain.text import OneLine
+from domain.preview import Notice, Preview, TransferOffer
+from domain.text import Lines, OneLine
 
 LISTED_CHANGES: Final = 200
 """The changes of each kind that a letter lists; it counts the others (OPS-7)."""
+
+
+LISTED_LINES: Final = 10
+"""The subscriptions that an estimate lists; its total has all of them (OPS-7)."""
+
+
+class Hosted(Value):
+    """A meeting or webinar, as its host knows it."""
+
+    topic: OneLine
+    starts_at: AwareDatetime
+
+
+class LeftAccount(Value):
+    """The account that the invitee would leave by accepting."""
+
+    name: OneLine
+    owned: bool
+    """True if the invitee owns it, so that it closes (SRC-2)."""
+    products: Mapping[str, OneLine] = {}
+    """The names of the paid subscriptions that end with it, by id."""
+
+
+class EstimatedLine(Value):
+    """The estimated value of one subscription's unused time."""
+
+    product: OneLine
+    amount: Money
+
+
+class Estimate(Value):
+    """The amounts of a refund or a transfer, if the invitee accepted now (QUO-4)."""
+
+    lines: tuple[EstimatedLine, ...]
+    """The first `LISTED_LINES` subscriptions with unused time."""
+    total: Money
+    refund: Money
+    """The amount returned to payment methods."""
+    arrives_between: tuple[date, date] | None
+    """The dates for accepting today; None when no payment method gets a refund."""
+    transferable: bool
+    """False if the target account has another currency (QUO-6)."""
+
+    @property
+    def paid_from_credit(self) -> Money | None:
+        """Return the amount that becomes credit with any choice, if any (QUO-3)."""
+        amount = self.total.amount - self.refund.amount
+        return Money(amount=amount, currency=self.total.currency) if amount else None
+
+
+def estimate_of(found: Preview, left: LeftAccount | None) -> Estimate | None:
+    """Return the estimate that a preview shows; None if there is nothing to choose (QUO-4)."""
+    if left is None or found.valid_until is None or found.refund is None or found.amount is None:
+        return None
+    lines = [
+        EstimatedLine(product=left.products[line.subscription], amount=line.unused)
+        for line in found.lines
+        if line.unused.amount and line.subscription in left.products
+    ]
+    return Estimate(
+        lines=tuple(lines[:LISTED_LINES]),
+        total=found.amount,
+        refund=found.refund.amount,
+        arrives_between=found.refund.arrives_between,
+        transferable=isinstance(found.transfer, TransferOffer),
+    )
 
 
 class InvitationParties(CreditParties):
@@ -34,17 +102,26 @@ class InvitationParties(CreditParties):
     """The features and licenses that the invitee loses by accepting (INV-16)."""
     stays: tuple[Notice, ...] = ()
     """The data and licenses that do not move with the invitee (TRF-3)."""
+    left: LeftAccount | None = None
+    """The account that the invitee would leave, if any."""
     licenses_left: tuple[HeldAddon, ...] = ()
     """The add-on licenses that the invitee held before joining and that did not move (TRF-3)."""
     credited: Money | None = None
     """The amount that this acceptance credited to the target account, if any."""
+    credited_balance: Money | None = None
+    """The part of it that was the credit balance of the former account, if any."""
+    former_account: OneLine | None = None
+    """The name of the account that the invitee has left by accepting."""
     changes: Mapping[Item, tuple[Change, ...]] = {}
     """The first changes of each item that has moved (TRF-2, TRF-5)."""
+    hosted: Mapping[str, Hosted] = {}
+    """The meetings and webinars whose links have changed, by id."""
 
 
 class InvitationLetter(BaseLetter):
     """E-mail to the invitee: the invitation with its link (INV-4)."""
 
+    replies_to_contact: ClassVar[bool] = True
     event: Literal["invitation"] = "invitation"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -52,13 +129,20 @@ class InvitationLetter(BaseLetter):
     link: str
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
+    note: Lines | None = None
+    """The inviter's words to the invitee, in plain text."""
     loses: tuple[Notice, ...] = ()
     stays: tuple[Notice, ...] = ()
+    left: LeftAccount | None = None
+    """The account that the invitee would leave, if any."""
+    estimate: Estimate | None = None
+    """None unless there is something to choose (QUO-4)."""
 
 
 class HeadsUpLetter(BaseLetter):
     """E-mail to the invitee: an invitation will come, from whom and why (INV-17)."""
 
+    replies_to_contact: ClassVar[bool] = True
     event: Literal["heads_up"] = "heads_up"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -72,6 +156,8 @@ class BlockedLetter(BaseLetter):
 
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["blocked"] = "blocked"
+    link: str = ""
+    """The valid link; it is added when the letter is sent."""
     blockers: tuple[Blocker, ...]
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
@@ -105,6 +191,8 @@ class MovedLetter(BaseLetter):
     failed: tuple[Item, ...]
     more_links: int = 0
     """The number of changed links that are not in `links`."""
+    hosted: Mapping[str, Hosted] = {}
+    """The meetings and webinars of `links`, by id; those deleted meanwhile are missing."""
 
 
 class LicensesLeftLetter(BaseLetter):
@@ -147,6 +235,12 @@ class ExpiredLetter(BaseLetter):
     expired_at: AwareDatetime
 
 
+class RevokedLetter(BaseLetter):
+    """E-mail to the invitee: the invitation was withdrawn, and its link no longer works (INV-7)."""
+
+    event: Literal["revoked"] = "revoked"
+
+
 class UndeliverableLetter(BaseLetter):
     """E-mail to the inviter: the mail server permanently rejected the address (INV-4)."""
 
@@ -168,6 +262,7 @@ AnyInvitationLetter = (
     | AcceptedLetter
     | DeclinedLetter
     | ExpiredLetter
+    | RevokedLetter
     | UndeliverableLetter
 )
 
@@ -180,6 +275,7 @@ def heads_up_letter(
         id=f"heads_up.{invite.invitation_id}",
         reader=parties.invitee,
         account_name=parties.account_name,
+        contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         goes_out_at=goes_out_at,
         managed=invite.managed,
@@ -193,19 +289,30 @@ def invitation_letter(
     number: int,
     link: str,
     expires_at: AwareDatetime | None,
+    previewed: Preview | None = None,
 ) -> InvitationLetter:
     """Return the invitation e-mail with this number, counted from 1."""
     return InvitationLetter(
         id=f"invitation.{number}.{invite.invitation_id}",
         reader=parties.invitee,
         account_name=parties.account_name,
+        contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         license=invite.license,
         link=link,
         expires_at=expires_at,
+        note=invite.note,
         loses=parties.loses,
-        stays=parties.stays,
+        stays=_each_once(parties.stays),
+        left=parties.left,
+        estimate=estimate_of(previewed, parties.left) if previewed else None,
     )
+
+
+def _each_once(stays: Sequence[Notice]) -> tuple[Notice, ...]:
+    """Return the notices without repeated names: a held license and its subscription are one."""
+    first = {notice.name or notice.message: notice for notice in reversed(stays)}
+    return tuple(notice for notice in stays if first[notice.name or notice.message] is notice)
 
 
 def invitation_letters(
@@ -226,6 +333,8 @@ def invitation_letters(
             yield letters.expired()
         case InvitationState.UNDELIVERABLE:
             yield letters.undeliverable()
+        case InvitationState.REVOKED if letters.reached_invitee:
+            yield letters.revoked()
         case InvitationState.SUPERSEDED:
             yield letters.superseded()
 
@@ -253,6 +362,7 @@ class _InvitationLetters:
             id=f"blocked.{self.about}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             blockers=self.invitation.blockers,
             expires_at=self.invitation.expires_at,
         )
@@ -262,6 +372,7 @@ class _InvitationLetters:
             id=f"unblocked.{self.about}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             expires_at=self.invitation.deadline,
         )
 
@@ -292,6 +403,19 @@ class _InvitationLetters:
             answer=self.invitation.journal[-1].note or "",
         )
 
+    @property
+    def reached_invitee(self) -> bool:
+        """Return whether the invitation e-mail was delivered before."""
+        return any(entry.event == "deliver" for entry in self.invitation.journal)
+
+    def revoked(self) -> RevokedLetter:
+        return RevokedLetter(
+            id=f"revoked.{self.invite.invitation_id}",
+            reader=self.parties.invitee,
+            account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
+        )
+
     def superseded(self) -> SupersededLetter:
         return SupersededLetter(
             id=f"superseded.{self.invite.invitation_id}",
@@ -305,6 +429,7 @@ class _InvitationLetters:
             id=f"welcome.{self.invite.invitation_id}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             license=self.invite.license,
             managed=self.managed,
         )
@@ -323,7 +448,11 @@ class _InvitationLetters:
             id=f"transferred.{self.invite.invitation_id}",
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
+            contact=self.parties.inviter.contact,
             amount=amount,
+            balance=self.parties.credited_balance,
+            source=self.parties.former_account,
+            invoices=self.parties.paid_invoices,
         )
 
 
@@ -369,8 +498,10 @@ def moved_letters(
             id=f"moved.{len(failed)}.{run}",
             reader=parties.invitee,
             account_name=parties.account_name,
+            contact=parties.inviter.contact,
             links=links,
             more_links=max(changed - len(links), 0),
+            hosted=parties.hosted,
             settings=settings,
             failed=failed,
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from domain.assignment import AssignmentResult, AssignmentState
-from domain.letter.base import BaseLetter, Reader
+from domain.letter.base import BaseLetter, Contact, Reader
 from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 from domain.model import Value
 from domain.text import OneLine
@@ -18,6 +18,11 @@ class HolderParties(Value):
     """The users who got or lost a license."""
     requested_by: Reader | None = None
     """The admin who requested it; None when the directory no longer has them."""
+
+    def contact_of(self, reader: Reader) -> Contact | None:
+        """Return the admin, unless they are the reader."""
+        admin = self.requested_by
+        return admin.contact if admin and admin.email != reader.email else None
 
 
 class LicenseAssignedLetter(BaseLetter):
@@ -70,7 +75,7 @@ def license_letters(
     for number, result in enumerate(results, start=1):
         if reader := readers.get(result.email):
             about = f"{number}.{notice}"
-            yield from _holder_letters(about, sku, result, reader, parties.account_name)
+            yield from _holder_letters(about, sku, result, reader, parties)
     if waited and parties.requested_by:
         served = {each.email for each in waited if each.state is AssignmentState.ASSIGNED}
         emails = [each.email for each in waited]
@@ -85,14 +90,15 @@ def license_letters(
 
 
 def _holder_letters(
-    about: str, sku: Sku, result: AssignmentResult, reader: Reader, account_name: str
+    about: str, sku: Sku, result: AssignmentResult, reader: Reader, parties: HolderParties
 ) -> Iterator[LicenseAssignedLetter | LicenseReleasedLetter]:
     match result.state:
         case AssignmentState.ASSIGNED:
             yield LicenseAssignedLetter(
                 id=f"license_assigned.{about}",
                 reader=reader,
-                account_name=account_name,
+                account_name=parties.account_name,
+                contact=parties.contact_of(reader),
                 sku=sku,
                 capacity=result.capacity,
             )
@@ -103,7 +109,8 @@ def _holder_letters(
             yield LicenseReleasedLetter(
                 id=f"license_released.{about}",
                 reader=reader,
-                account_name=account_name,
+                account_name=parties.account_name,
+                contact=parties.contact_of(reader),
                 sku=sku,
                 without=CAPACITY_WITHOUT_ADDON if meetings else None,
                 webinars_without=CAPACITY_WITHOUT_ADDON if webinars else None,

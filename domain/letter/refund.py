@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar, Literal
 
-from domain.letter.base import BaseLetter, Reader
+from domain.letter.base import BaseLetter, Contact, Reader
 from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundPlan, decided_amount
@@ -16,6 +16,12 @@ class RefundParties(CreditParties):
     """The people concerned by a refund, as the directory has them now."""
 
     payee: Reader
+
+    @property
+    def contact(self) -> Contact | None:
+        """Return the first owner or admin of the account, other than the payee."""
+        others = (admin for admin in self.admins if admin.email != self.payee.email)
+        return next((admin.contact for admin in others), None)
 
 
 class RefundRequestedLetter(BaseLetter):
@@ -143,6 +149,7 @@ class _RefundLetters:
             id=f"refund_requested.{self.plan.refund_id}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=self.refund.amount,
             arrives_between=self.plan.arrives_between,
         )
@@ -154,6 +161,7 @@ class _RefundLetters:
             id=f"refund_settled.{arrived}.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=self.refund.returned,
         )
 
@@ -162,6 +170,7 @@ class _RefundLetters:
             id=f"refund_overdue.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=self.refund.amount_open,
             arrives_between=self.plan.arrives_between,
         )
@@ -171,6 +180,7 @@ class _RefundLetters:
             id=f"refund_failed.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=self.refund.failed,
         )
 
@@ -179,6 +189,7 @@ class _RefundLetters:
             id=f"refund_retried.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=amount,
             to_another_method=self.refund.journal[-1].note is not None,
         )
@@ -189,6 +200,7 @@ class _RefundLetters:
             id=f"refund_closed.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=amount,
             reason=self.refund.journal[-1].note or "",
             still_open=still_open if still_open.amount else None,
@@ -199,5 +211,6 @@ class _RefundLetters:
             id=f"refund_converted.{self.about}",
             reader=self.parties.payee,
             account_name=self.parties.account_name,
+            contact=self.parties.contact,
             amount=self.refund.converted,
         )

@@ -1,7 +1,7 @@
 """E-mails about stale invitations (REM)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
@@ -18,10 +18,13 @@ MAX_INVITATIONS_IN_DIGEST = 50
 class ReminderLetter(BaseLetter):
     """E-mail to the invitee: their answer is missing; when blocked, the blockers (REM-1)."""
 
+    replies_to_contact: ClassVar[bool] = True
     event: Literal["reminder"] = "reminder"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
     link: str
+    unsubscribe_link: str | None = None
+    """The link that ends the reminders of this invitation, also with one click (RFC 8058)."""
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
     blockers: tuple[Blocker, ...] = ()
@@ -42,15 +45,23 @@ AnyReminderLetter = ReminderLetter | DigestLetter
 
 
 def reminder_letter(
-    invite: Invite, invitation: Invitation, parties: InvitationParties, *, number: int, link: str
+    invite: Invite,
+    invitation: Invitation,
+    parties: InvitationParties,
+    *,
+    number: int,
+    link: str,
+    unsubscribe_link: str,
 ) -> ReminderLetter:
     """Return the reminder with this number, counted from 1 (REM-1)."""
     return ReminderLetter(
         id=f"reminder.{number}.{invite.invitation_id}",
         reader=parties.invitee,
         account_name=parties.account_name,
+        contact=parties.inviter.contact,
         inviter=parties.inviter.name or parties.inviter.email,
         link=link,
+        unsubscribe_link=unsubscribe_link,
         expires_at=invitation.expires_at,
         blockers=invitation.blockers,
     )

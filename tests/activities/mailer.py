@@ -1,6 +1,6 @@
 """A mail server without a network."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from activities.letter import NoLongerDue, StillDue
 from domain.letter import Letter
@@ -42,6 +42,9 @@ class FakeLinks:
     def link(self, invitation_id: str, number: int) -> str:
         return f"https://seatflow.example/i/{invitation_id}.{number}"
 
+    def unsubscribe_link(self, invitation_id: str) -> str:
+        return f"https://seatflow.example/unsubscribe/{invitation_id}"
+
 
 class FakeLetterQueue:
     """A `LetterQueue` in memory."""
@@ -50,6 +53,7 @@ class FakeLetterQueue:
         self.letters = {each.letter.id: each for each in letters}
         self.current = current
         self.dropped: list[str] = []
+        self.released: list[str] = []
         self.failures: list[tuple[str, bool]] = []
 
     async def queued(self, letter_id: str) -> QueuedLetter | None:
@@ -60,6 +64,9 @@ class FakeLetterQueue:
 
     async def drop(self, letter_id: str) -> None:
         self.dropped.append(letter_id)
+
+    async def release(self, letter_ids: Sequence[str]) -> None:
+        self.released.extend(letter_ids)
 
     async def record_failure(self, letter_id: str, failure: str, *, final: bool) -> None:
         self.failures.append((failure, final))

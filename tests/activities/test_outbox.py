@@ -1,20 +1,22 @@
 """Tests of the standalone activity that sends letters of the outbox."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.letter import Undeliverable
+from activities.letter import StillDue, Undeliverable
 from activities.outbox import LetterSender, OutboxActivities, SendLetter
 from domain.attention import AttentionCase, AttentionKind
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
 from domain.letter.base import Reader
-from domain.letter.invitation import DeclinedLetter, UnblockedLetter
+from domain.letter.invitation import BlockedLetter, DeclinedLetter, UnblockedLetter
 from domain.outbox import QueuedLetter, RecordKind, RecordVersion, queued_letter
 from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
+from tests.eventually import eventually
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 VERSION = RecordVersion(kind=RecordKind.INVITATION, id="run-1", entries=4)
@@ -28,6 +30,13 @@ UNBLOCKED = UnblockedLetter(
     id="unblocked.4.run-1",
     reader=Reader(email="jane@example.com"),
     account_name="Acme",
+    expires_at=NOON,
+)
+BLOCKED = BlockedLetter(
+    id="blocked.4.run-1",
+    reader=Reader(email="jane@example.com"),
+    account_name="Acme",
+    blockers=(),
     expires_at=NOON,
 )
 ATTENTION = AttentionLetter(
@@ -61,7 +70,7 @@ async def test_a_letter_is_sent_to_its_recipient() -> None:
     queue, mailer = FakeLetterQueue(queued(DECLINED)), FakeMailer()
     await send(queue, mailer, DECLINED)
     assert mailer.sent == [DECLINED]
-    assert (queue.dropped, queue.failures) == ([], [])
+    assert (queue.dropped, queue.failures) == ([DECLINED.id], [])
 
 
 async def test_a_letter_that_was_sent_before_is_not_sent_again() -> None:
@@ -71,12 +80,15 @@ async def test_a_letter_that_was_sent_before_is_not_sent_again() -> None:
     assert mailer.sent == []
 
 
-async def test_the_link_is_added_when_the_letter_is_sent() -> None:
+@pytest.mark.parametrize("about", [UNBLOCKED, BLOCKED])
+async def test_the_link_is_added_when_the_letter_is_sent(
+    about: UnblockedLetter | BlockedLetter,
+) -> None:
     """BLK-4, INV-9: links are not stored."""
-    queue, mailer = FakeLetterQueue(queued(UNBLOCKED)), FakeMailer()
-    await send(queue, mailer, UNBLOCKED)
+    queue, mailer = FakeLetterQueue(queued(about)), FakeMailer()
+    await send(queue, mailer, about)
     [letter] = mailer.sent
-    assert isinstance(letter, UnblockedLetter)
+    assert isinstance(letter, UnblockedLetter | BlockedLetter)
     assert letter.link == "https://seatflow.example/i/run-1.2"
 
 
@@ -119,4 +131,34 @@ async def test_operators_are_notified_if_they_have_an_address(operators: str | N
     queue, mailer = FakeLetterQueue(queued(ATTENTION)), FakeMailer()
     await send(queue, mailer, ATTENTION, operators)
     assert mailer.recipients == ([operators] if operators else [])
-    assert queue.dropped == ([] if operators else [ATTENTION.id])
+
+
+class SlowMailer(FakeMailer):
+    """A mail server that takes some time to take each letter."""
+
+    async def send(self, letter: Letter, still_due: StillDue | None = None) -> None:
+        assert still_due is not None
+        assert await still_due()
+        await asyncio.sleep(0.3)
+        await super().send(letter)
+
+
+async def test_a_slow_mail_server_delays_the_answer_for_a_limited_time() -> None:
+    """OPS-2: the letter in transfer is finished, and the relay sends the others."""
+    queue, mailer = FakeLetterQueue(queued(DECLINED), queued(UNBLOCKED)), SlowMailer()
+    limit = timedelta(milliseconds=100)
+    sender = LetterSender(queue, mailer, FakeLinks(), ready_within=limit, answer_within=limit)
+    await sender.send_now([DECLINED.id, UNBLOCKED.id])
+    assert mailer.sent == []
+    await eventually(lambda: queue.released)
+    assert mailer.sent == [DECLINED]
+    assert queue.released == [UNBLOCKED.id]
+
+
+async def test_letters_that_cannot_be_sent_at_once_are_released() -> None:
+    """OPS-1: the relay does not wait for a mail server that is down."""
+    queue = FakeLetterQueue(queued(DECLINED), queued(UNBLOCKED))
+    await LetterSender(queue, FakeMailer(OSError("down")), FakeLinks()).send_now(
+        [DECLINED.id, UNBLOCKED.id]
+    )
+    assert queue.released == [DECLINED.id, UNBLOCKED.id]

@@ -43,6 +43,29 @@ def test_a_link_is_read_whatever_its_host_and_path() -> None:
         assert signer.read(opened).invitation_id == INVITATION
 
 
+@pytest.mark.parametrize("left_behind", ["/", ".", ")", ">", ").", '">', ",", "/?utm=1"])
+def test_a_link_works_with_what_mail_programs_leave_behind_it(left_behind: str) -> None:
+    """INV-13: punctuation after a link is no part of its token."""
+    signer = LinkSigner(SITE, ["key"])
+    assert signer.read(signer.link(INVITATION, 1) + left_behind).number == 1
+    unsubscribe = signer.unsubscribe_link(INVITATION) + left_behind
+    assert signer.read_unsubscribe(unsubscribe) == INVITATION
+
+
+def test_an_unsubscribe_link_has_one_purpose() -> None:
+    """RFC 8058: it neither opens the invitation, nor does the invitation's link end reminders."""
+    signer = LinkSigner(SITE, ["key"])
+    unsubscribe = signer.unsubscribe_link(INVITATION)
+    assert unsubscribe.startswith(f"{SITE}/unsubscribe/")
+    token = unsubscribe.rpartition("/")[2]
+    assert LinkSigner(SITE, ["new", "key"]).read_unsubscribe(token) == INVITATION
+    assert refusal_of(signer, token) is ErrorCode.NOT_FOUND
+    for other in (signer.link(INVITATION, 1), token[:-1], ""):
+        with pytest.raises(Refused) as refused:
+            signer.read_unsubscribe(other)
+        assert refused.value.code is ErrorCode.NOT_FOUND
+
+
 def test_the_first_key_signs_and_all_verify() -> None:
     """INV-13: links signed with the old key stay valid during a rotation."""
     old = LinkSigner(SITE, ["old"]).link(INVITATION, 1)

@@ -23,9 +23,17 @@ from activities.letter import Undeliverable
 from adapters.smtp import SmtpMailer, mailbox
 from adapters.smtp_connection import MailNotAccepted, SmtpConnections, SmtpServer
 from domain.invitation import License
-from domain.letter.base import Reader
+from domain.letter import Letter
+from domain.letter.base import Contact, Reader
 from domain.letter.invitation import InvitationLetter
-from tests.builders.letter import LANGUAGES, a_reader, every_letter
+from tests.builders.letter import (
+    LANGUAGES,
+    UNSUBSCRIBE,
+    a_reader,
+    a_reminder,
+    an_unblocked,
+    every_letter,
+)
 from tests.eventually import eventually
 from tests.smtp_server import Answer, Misbehaviour, ScriptedSmtpServer
 
@@ -59,7 +67,11 @@ class KnownLetters:
 
 
 def a_letter(
-    *, id: str = "invitation.1.abc", to: str = "ann@example.com", account: str = "Acme"
+    *,
+    id: str = "invitation.1.abc",
+    to: str = "ann@example.com",
+    account: str = "Acme",
+    contact: Contact | None = None,
 ) -> InvitationLetter:
     return InvitationLetter(
         id=id,
@@ -69,6 +81,7 @@ def a_letter(
         license=License.BASIC,
         link="https://seatflow.example/i/token",
         expires_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
+        contact=contact,
     )
 
 
@@ -78,6 +91,8 @@ def a_mailer(
     sender: str = "Seatflow <no-reply@seatflow.example>",
     timeout: timedelta = LONG,
     idle_timeout: timedelta = timedelta(minutes=1),
+    reply_to: str | None = None,
+    support_contact: str | None = None,
 ) -> SmtpMailer:
     address = mailbox(sender)
     connections = SmtpConnections(
@@ -87,7 +102,13 @@ def a_mailer(
         reply_timeout=timeout,
         idle_timeout=idle_timeout,
     )
-    return SmtpMailer(connections=connections, sender=address, sent_letters=KnownLetters())
+    return SmtpMailer(
+        connections=connections,
+        sender=address,
+        sent_letters=KnownLetters(),
+        reply_to=mailbox(reply_to) if reply_to else None,
+        support_contact=support_contact,
+    )
 
 
 def with_login(server: ScriptedSmtpServer) -> str:
@@ -179,6 +200,64 @@ async def test_a_letter_is_sent_once(server: ScriptedSmtpServer) -> None:
         "<invitation.1.abc@seatflow.example>",
         "<invitation.2.abc@seatflow.example>",
     ]
+
+
+INVITER = Contact(email="eve@acme.example", name="Eva Müller")
+REPLIES = "Acme Licenses <licenses@acme.example>"
+
+
+@pytest.mark.parametrize(
+    ("letter", "reply_to", "expected"),
+    [
+        (a_letter(contact=INVITER), REPLIES, "Eva Müller <eve@acme.example>"),
+        (
+            a_reminder(a_reader()).model_copy(update={"contact": INVITER}),
+            REPLIES,
+            "Eva Müller <eve@acme.example>",
+        ),
+        (a_letter(contact=INVITER), None, "Eva Müller <eve@acme.example>"),
+        (a_letter(contact=Contact(email="ève@acme.example")), REPLIES, REPLIES),
+        (an_unblocked(a_reader()).model_copy(update={"contact": INVITER}), REPLIES, REPLIES),
+        (an_unblocked(a_reader()).model_copy(update={"contact": INVITER}), None, None),
+    ],
+)
+async def test_a_reply_goes_to_the_inviter_or_to_the_deployment(
+    server: ScriptedSmtpServer, letter: Letter, reply_to: str | None, expected: str | None
+) -> None:
+    """SEATFLOW_MAIL_REPLY_TO: replies to invitations and reminders go to the inviter."""
+    await a_mailer(server.url, reply_to=reply_to).send(letter)
+    [arrived] = server.received
+    assert arrived.message["Reply-To"] == expected
+
+
+async def test_a_letter_names_the_support_contact(server: ScriptedSmtpServer) -> None:
+    """SEATFLOW_SUPPORT_CONTACT: in both bodies."""
+    await a_mailer(server.url, support_contact="help@acme.example").send(a_letter())
+    [letter] = server.received
+    for part in letter.message.iter_parts():
+        assert "Help with Seatflow: help@acme.example" in part.get_content()
+
+
+async def test_a_reminder_can_be_ended_with_one_click(server: ScriptedSmtpServer) -> None:
+    """RFC 8058: only reminders, by a link of their own."""
+    await a_mailer(server.url).send(a_letter())
+    await a_mailer(server.url).send(a_reminder(a_reader()))
+    invitation, reminder = server.received
+    assert invitation.message["List-Unsubscribe"] is None
+    assert reminder.message["List-Unsubscribe"] == f"<{UNSUBSCRIBE}>"
+    assert reminder.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    body = reminder.message.get_body(("plain",))
+    assert body and f"Stop reminders about this invitation: {UNSUBSCRIBE}" in body.get_content()
+
+
+async def test_a_letter_has_the_same_message_id_at_each_attempt(
+    server: ScriptedSmtpServer,
+) -> None:
+    """INV-4: mailboxes recognize the duplicate when the record of the first was lost."""
+    for _ in range(2):
+        await a_mailer(server.url).send(a_letter())
+    first, second = (letter.message["Message-ID"] for letter in server.received)
+    assert first == second
 
 
 @pytest.mark.parametrize("answer", ["500 what?", SILENT, HANG_UP])
@@ -350,6 +429,29 @@ async def test_a_cancelled_delivery_does_not_wait_for_quit(server: ScriptedSmtpS
     assert "QUIT" not in server.commands
 
 
+async def test_an_accepted_letter_is_recorded_though_its_delivery_is_cancelled(
+    server: ScriptedSmtpServer,
+) -> None:
+    """INV-4: without the record it would be sent again."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class SlowRecord(KnownLetters):
+        async def record_sent(self, letter_id: str, at: datetime) -> None:
+            begun.set()
+            await go_on.wait()
+            await super().record_sent(letter_id, at)
+
+    mailer = replace(a_mailer(server.url), sent_letters=SlowRecord())
+    sending = asyncio.create_task(mailer.send(a_letter()))
+    await begun.wait()
+    sending.cancel()
+    asyncio.get_running_loop().call_later(0.1, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await mailer.send(a_letter())
+    assert len(server.received) == 1
+
+
 async def test_a_reply_that_is_not_utf_8_can_be_stored() -> None:
     """INV-4: the journal holds the reply."""
 
@@ -424,7 +526,7 @@ async def test_smtps_requires_a_trusted_certificate(
     [
         ("A\r\nBcc: x@y.example", "A Bcc: x@y.example"),
         ("A\x00\x0b\x85\u2028B", "A B"),
-        ("=?utf-8?q?A=0D=0ABcc:_x=40y.example?=", "= ?utf-8?q?A=0D=0ABcc:_x=40y.example?="),
+        ("=?utf-8?q?A=0D=0ABcc:_x=40y.example?=", "=?utf-8?q?A=0D=0ABcc:_x=40y.example?="),
         ("Müller, Söhne & Co. <x@y.example>; 日本", "Müller, Söhne & Co. <x@y.example>; 日本"),
         ("Long " * 60 + "name", "Long " * 60 + "name"),
     ],
@@ -456,9 +558,10 @@ async def test_every_letter_names_its_event_and_no_name_adds_a_header(
         letter.event for letter in letters
     ]
     for arrived in server.received:
-        assert set(arrived.message.keys()) == HEADERS
+        fields = set(arrived.message.keys()) - {"List-Unsubscribe", "List-Unsubscribe-Post"}
+        assert fields == HEADERS
         assert arrived.message["Content-Language"] == language
-        assert "A Bcc: x@y.example" in arrived.message["Subject"]
+        assert arrived.message["Bcc"] is None
         assert arrived.recipients == ("ann@example.com",)
 
 
@@ -469,7 +572,7 @@ async def test_every_letter_names_its_event_and_no_name_adds_a_header(
         ("no-reply@localhost", "", "no-reply@localhost"),
         ('"Seats, flowing" <a@b.example>', "Seats, flowing", "a@b.example"),
         ("A\r\nBcc: x@y.example <a@b.example>", "A Bcc: x@y.example", "a@b.example"),
-        ("=?utf-8?q?A=0D=0AB?= <a@b.example>", "= ?utf-8?q?A=0D=0AB?=", "a@b.example"),
+        ("=?utf-8?q?A=0D=0AB?= <a@b.example>", "=?utf-8?q?A=0D=0AB?=", "a@b.example"),
         ("Bücher <post@bücher.example>", "Bücher", "post@xn--bcher-kva.example"),
     ],
 )
@@ -495,7 +598,7 @@ async def test_a_sender_may_have_any_name(server: ScriptedSmtpServer) -> None:
     assert letter.message["Bcc"] is None
     assert letter.message["Message-ID"] == "<invitation.1.abc@xn--bcher-kva.example>"
     [author] = letter.message["From"].addresses
-    assert author.display_name == "Bü Bcc: x@y.example, = ?utf-8?q?A=0D=0AB?="
+    assert author.display_name == "Bü Bcc: x@y.example, =?utf-8?q?A=0D=0AB?="
 
 
 async def test_an_international_address_is_reached_with_smtputf8(

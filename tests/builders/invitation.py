@@ -114,10 +114,9 @@ class StoreScenario:
 
     async def take_letters(self) -> list[tuple[str, str]]:
         """Return recipient and event of the letters queued since the last call; drop them."""
-        rows = await self.store.outbox.lease(1000, timedelta(minutes=1))
-        for row in rows:
+        letters = await self.queued_letters()
+        for row in await self.store.outbox.lease(1000, timedelta(minutes=1)):
             await self.store.outbox.done(row)
-        letters = [row.letter.letter for row in rows if row.letter]
         return sorted((letter.reader.email, letter.event) for letter in letters)
 
     async def queued_letters(self) -> list[Letter]:

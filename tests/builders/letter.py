@@ -22,12 +22,14 @@ from domain.letter.invitation import (
     InvitationLetter,
     LicensesLeftLetter,
     MovedLetter,
+    RevokedLetter,
     SupersededLetter,
     UnblockedLetter,
     UndeliverableLetter,
     WelcomeLetter,
 )
 from domain.letter.license import LicenseAssignedLetter, LicenseReleasedLetter, LicenseServedLetter
+from domain.letter.membership import RemovedLetter
 from domain.letter.order import (
     LicenseEndedLetter,
     NextPayment,
@@ -59,6 +61,7 @@ from tests.builders.source_account import blockers_of
 LANGUAGES = ["en", *sorted(path.parent.name for path in CATALOGS.glob("*/letters.po"))]
 AT = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
 LINK = "https://seatflow.example/i/s3cret"
+UNSUBSCRIBE = "https://seatflow.example/unsubscribe/t0ken"
 ARRIVES_BETWEEN = (date(2026, 11, 25), date(2026, 11, 30))
 AMOUNT = Money(amount=Decimal("1108.83"), currency="EUR")
 LINKS = (
@@ -103,6 +106,7 @@ def an_invitation(
     license: License = License.BASIC,
     loses: tuple[Notice, ...] = (),
     stays: tuple[Notice, ...] = (),
+    note: str | None = None,
 ) -> InvitationLetter:
     return InvitationLetter(
         id="invitation.1.abc",
@@ -114,6 +118,7 @@ def an_invitation(
         expires_at=AT,
         loses=loses,
         stays=stays,
+        note=note,
     )
 
 
@@ -229,6 +234,7 @@ def a_reminder(
         account_name="Acme",
         inviter="Eve",
         link=LINK,
+        unsubscribe_link=UNSUBSCRIBE,
         expires_at=expires_at,
         blockers=blockers,
     )
@@ -369,7 +375,10 @@ def every_letter(reader: Reader) -> list[Letter]:
     to = {"id": "x", "reader": reader, "account_name": "Acme"}
     return [
         an_invitation(
-            reader, loses=(*BASE_LICENSE_FEATURES, WEBINAR_LOSS), stays=items_that_stay()
+            reader,
+            loses=(*BASE_LICENSE_FEATURES, WEBINAR_LOSS),
+            stays=items_that_stay(),
+            note="As discussed.",
         ),
         a_heads_up(reader),
         a_heads_up(reader, managed=True),
@@ -390,6 +399,9 @@ def every_letter(reader: Reader) -> list[Letter]:
         licenses_left(reader, 500, webinars=(1000,)),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com"}),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com", "managed": True}),
+        RevokedLetter.model_validate(to),
+        RemovedLetter.model_validate({**to, "how": "unlink"}),
+        RemovedLetter.model_validate({**to, "how": "delete"}),
         SupersededLetter.model_validate({**to, "invitee": "bob@example.com"}),
         DeclinedLetter.model_validate({**to, "invitee": "bob@example.com", "reason": "no time"}),
         ExpiredLetter.model_validate({**to, "invitee": "bob@example.com", "expired_at": AT}),

@@ -4,9 +4,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.invitation import Invitation, Invite
+from domain.error import Refused
+from domain.invitation import Invitation, Invite, checked_note
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
+
+
+@pytest.mark.parametrize(
+    ("typed", "note"), [(None, None), (" \r\n ", None), ("n" * 500 + " \n", "n" * 500)]
+)
+def test_a_note_has_words_and_at_most_500_characters(typed: str | None, note: str | None) -> None:
+    """TXT-3: blanks at its ends are not counted."""
+    assert checked_note(typed) == note
+    with pytest.raises(Refused, match="at most 500 characters; this one has 501"):
+        checked_note("n" * 501)
+
 
 AT = datetime(2026, 4, 21, 10, tzinfo=UTC)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from ipaddress import IPv4Network
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -134,6 +135,34 @@ async def test_another_currency_offers_a_refund_only(visitor: Visitor) -> None:
     assert re.findall(r'name="choice" value="(\w+)"', page.html) == ["refund"]
     refused = await visitor.post(f"{path}/review", choice="transfer")
     assert (refused.status, refused.error) == (409, "currency_mismatch")
+
+
+async def test_the_note_of_the_inviter_is_plain_text(visitor: Visitor) -> None:
+    """TXT-4: its lines stay, and markup in it is text."""
+    people = [Person(email=TOM)]
+    note = "Hello Tom,\nsee <b>you</b> soon"
+    await visitor.world.client.invite(visitor.world.account, people, ADMIN, note=note)
+    await visitor.world.until(TOM, "pending")
+    page = await visitor.get(await visitor.link(TOM))
+    assert "Hello Tom,\nsee &lt;b&gt;you&lt;/b&gt; soon" in page.html
+
+
+async def test_reminders_end_by_their_own_link(visitor: Visitor) -> None:
+    """TXT-4: the link of a reminder is none of an invitation, and the other way round."""
+    await a_free_owner(visitor.world)
+    stored = await visitor.world.store.invitations.latest(visitor.world.account, JANE)
+    assert stored is not None
+    link = urlsplit(visitor.world.clients.signer.unsubscribe_link(stored.invitation_id)).path
+    page = await visitor.get(f"{link}.")
+    assert (page.status, page.name) == (200, "unsubscribe")
+    assert not (await visitor.world.stored(JANE)).reminders_ended
+    one_click = {"List-Unsubscribe": "One-Click"}
+    assert (await visitor.web.post(link, data=one_click)).status_code == 200
+    assert (await visitor.world.stored(JANE)).reminders_ended
+    token = link.rpartition("/")[2]
+    assert (await visitor.get(f"/i/{token}")).status == 404
+    invitation = (await visitor.link(JANE)).rpartition("/")[2]
+    assert (await visitor.get(f"/unsubscribe/{invitation}")).status == 404
 
 
 # The answer.

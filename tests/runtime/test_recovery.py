@@ -4,15 +4,18 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from domain.address import invitee_key
+from domain.error import Unavailable
 from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.manifest import ItemStatus
 from domain.refund import Refund, RefundState
+from runtime.recovery import CLOSED, Recovery
 from states.invitation import initial_record
 from tests.eventually import eventually
 from tests.world import ADMIN, JANE, World, a_paying_owner, refusal_of
@@ -156,3 +159,62 @@ async def test_an_accepted_invitation_whose_workflow_was_terminated_is_restarted
 async def status_of(world: World, refund: Refund) -> WorkflowExecutionStatus | None:
     handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
     return (await handle.describe()).status
+
+
+async def test_a_living_invitation_is_not_revoked_because_an_earlier_one_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-8: the same person was invited again while recovery looked at the earlier workflow."""
+    first = await world.pending(JANE)
+    client = world.temporal.client
+    await world.client.decline(world.account, JANE)
+    handle = client.get_workflow_handle(first.workflow_id, run_id=first.run_id)
+    await handle.result()
+    ended = await handle.describe()
+    second = await world.pending(JANE)
+
+    async def described_before(self: Recovery, workflow_id: str) -> WorkflowExecutionDescription:
+        return ended
+
+    monkeypatch.setattr(Recovery, "_last_run", described_before)
+    await world.recover(first.workflow_id)
+    assert (await world.show(JANE)).run_id == second.run_id
+    assert (await world.stored(JANE)).state is InvitationState.PENDING
+
+
+async def test_an_invitation_that_was_restarted_without_being_bound_is_bound_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-11: otherwise no answer reaches it."""
+    pending = await world.pending(JANE)
+    await world.forget(JANE)
+
+    async def failing(invitation_id: str, run_id: str) -> None:
+        raise Unavailable("The database does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store.invitations, "rebind", failing)
+        with pytest.raises(Unavailable):
+            await world.recover(pending.workflow_id)
+    await world.recover(pending.workflow_id)
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+
+
+async def test_a_closed_workflow_of_another_store_is_not_searched_for(
+    world: World, world_without_worker: World
+) -> None:
+    """OPS-1: a namespace may have several stores, each with its own task queue."""
+    _, refund = await a_processing_refund(world)
+    handle = world.temporal.client.get_workflow_handle(refund.workflow_id)
+    await handle.terminate("by hand")
+    await eventually(lambda: closed_refunds(world), lambda closed: refund.workflow_id in closed)
+    other = world_without_worker
+    await other.store.outbox.add_sweeps([CLOSED])
+    [sweep] = await other.store.outbox.lease(1, timedelta(minutes=1))
+    await Recovery(other.clients).sweep(sweep)
+    assert await other.store.outbox.listed() == []
+
+
+async def closed_refunds(world: World) -> list[str]:
+    query = "WorkflowType = 'Refund' AND ExecutionStatus = 'Terminated'"
+    return [each.id async for each in world.temporal.client.list_workflows(query)]

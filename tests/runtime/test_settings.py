@@ -40,6 +40,8 @@ def test_every_setting_has_its_default() -> None:
     assert not settings.ledger_faults
     assert settings.stripe_api_base is None
     assert settings.operators_mail is None
+    assert settings.mail_reply_to is None
+    assert settings.support_contact is None
     assert settings.mail_per_second is None
     assert settings.billing_per_second is None
 
@@ -153,6 +155,15 @@ def test_the_operators_address_is_idn_encoded(monkeypatch: pytest.MonkeyPatch) -
     """SEATFLOW_OPERATORS_MAIL: written as e-mail addresses are stored."""
     monkeypatch.setenv("SEATFLOW_OPERATORS_MAIL", " Ops@Bücher.example ")
     assert load_settings().operators_mail == "Ops@xn--bcher-kva.example"
+
+
+def test_the_support_contact_is_one_short_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_SUPPORT_CONTACT: it is shown in every letter."""
+    monkeypatch.setenv("SEATFLOW_SUPPORT_CONTACT", " Help desk,\n+49 30 1234 ")
+    assert load_settings().support_contact == "Help desk, +49 30 1234"
+    monkeypatch.setenv("SEATFLOW_SUPPORT_CONTACT", "x" * 201)
+    with pytest.raises(Refused, match="SEATFLOW_SUPPORT_CONTACT: write at most 200 characters"):
+        load_settings()
 
 
 def test_the_secrets_for_stripe_are_required(

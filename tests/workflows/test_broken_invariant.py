@@ -65,6 +65,21 @@ async def test_a_request_that_would_break_an_invariant_is_refused_at_once(world:
     )
 
 
+async def test_a_broken_invariant_leaves_the_list_when_the_change_succeeds(world: World) -> None:
+    """OPS-4, OPS-5: the invitation runs on, and nothing is left to do."""
+    await a_paying_owner(world)
+    async with broken(world, "invitations"):
+        assert (
+            await refusal_of(world.client.accept(world.account, JANE, Choice.REFUND))
+            == "invariant_broken"
+        )
+        [case] = await Attention(world.clients).cases()
+        assert case.kind is AttentionKind.INVARIANT_BROKEN
+    assert (await world.client.accept(world.account, JANE, Choice.REFUND)).state.accepted
+    await world.until(JANE, "refunding")
+    await eventually(lambda: Attention(world.clients).cases(), lambda cases: cases == [])
+
+
 async def test_an_expiry_that_would_break_an_invariant_is_repeated(world: World) -> None:
     """OPS-4: meanwhile the invitation answers; afterwards it expires."""
     pending = await world.pending(JANE)

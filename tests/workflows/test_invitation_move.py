@@ -77,6 +77,7 @@ async def test_everything_is_moved_and_the_manifest_lists_the_changes(world: Wor
     )
     mail = await world.mailed("moved", JANE)
     assert "https://acme.meet.example/j/801" in mail.text
+    assert "\r\n- Weekly, " in mail.text
     [account] = (await world.export(world.account)).accounts
     jane = account.user(JANE)
     assert jane is not None

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from domain.error import ErrorCode, Refused
-from domain.invitation import Choice, InvitationState
+from domain.invitation import Choice, InvitationState, Person
 from domain.refund import RefundState
 from tests.world import ADMIN, JANE, OWNER, World, a_paying_owner, refusal_of
 
@@ -40,6 +40,22 @@ async def test_a_refund_is_settled_by_the_provider_and_completes_the_invitation(
     completed = await world.until(JANE, "completed")
     assert completed.settlement == accepted.settlement
     assert await world.audit() == ()
+
+
+async def test_the_invitation_e_mail_shows_the_estimate_and_records_none(world: World) -> None:
+    """QUO-1, QUO-5: the amounts of `preview`; the quote is recorded when it is shown."""
+    await a_paying_owner(world)
+    text = (await world.mailed("invitation", JANE)).text
+    preview = await world.client.preview(world.account, JANE)
+    assert preview.refund and preview.refund.arrives_between
+    assert preview.refund.amount.amount == Decimal("100.00")
+    assert "a refund of about €100.00 to the original payment methods" in text
+    for day in preview.refund.arrives_between:
+        assert f"{day:%A, %B} {day.day}, {day.year}" in text
+    [row] = await world.client.invite(world.account, [Person(email="new@club.example")], ADMIN)
+    assert row.result == "invited"
+    text = (await world.mailed("invitation", "new@club.example")).text
+    assert "subscription" not in text and "refund" not in text
 
 
 async def test_without_a_choice_nothing_changes(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from domain.batch import BatchRow
 from domain.invitation import InvitationState, Person
 from tests.smtp_server import Misbehaviour
 from tests.world import ADMIN, JANE, OWNER, World, refusal_of
@@ -48,6 +49,22 @@ async def test_the_only_user_of_a_free_account_joins_and_the_account_closes(worl
     await world.until(NINA, "completed")
     [left] = (await world.export("nina-free")).accounts
     assert left.state == "closed"
+
+
+async def test_the_invitation_carries_the_inviter_s_note(world: World) -> None:
+    """INV-1: --note of one invitation and of a batch; a note that is too long invites nobody."""
+    await world.client.invite(world.account, [Person(email=JANE)], ADMIN, note=" Hi\nJane \n")
+    assert "\r\n> Hi\r\n> Jane\r\n" in (await world.mailed("invitation", JANE)).text
+    rows = [BatchRow(position=0, person=Person(email=NINA))]
+    batch = await world.bulk.submit(world.account, rows, ADMIN, note="See you")
+    assert (await world.bulk.submit(world.account, rows, ADMIN, note="See you")) == batch
+    assert "\r\n> See you\r\n" in (await world.mailed("invitation", NINA)).text
+    too_long, ben = "n" * 501, [Person(email="ben@club.example")]
+    invited = world.client.invite(world.account, ben, ADMIN, note=too_long)
+    assert await refusal_of(invited) == "invalid_input"
+    filed = world.bulk.submit(world.account, rows, ADMIN, note=too_long)
+    assert await refusal_of(filed) == "invalid_input"
+    assert len(await world.client.list(world.account, everything=True)) == 2
 
 
 async def announced(world: World, days: int = 3) -> InvitationState:

@@ -70,7 +70,7 @@ async def test_an_order_is_paid_at_once_and_the_buyer_is_notified(world: World) 
     assert (await world.orders.show(order.order_id)).allowed == ("cancel", "change_quantity")
     assert [each.order_id for each in await world.orders.list(world.account)] == [order.order_id]
     letter = await world.mailed("order_confirmed", ADMIN)
-    assert "3 licenses Large Meeting for 500 participants" in letter.text
+    assert "3 Large Meeting licenses (500 participants)" in letter.text
     assert await world.audit() == ()
 
 

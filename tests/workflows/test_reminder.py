@@ -1,6 +1,7 @@
 """Tests of the reminders of one invitation (REM-1)."""
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -62,6 +63,30 @@ async def test_an_invitee_quiet_for_three_days_is_reminded_at_most_three_times(
     last = await world.show(JANE)
     assert [entry.event for entry in last.journal].count("remind") == 3
     assert len(world.mails(event="reminder")) == 3
+
+
+async def test_an_invitee_who_unsubscribes_is_not_reminded_again(world: World) -> None:
+    """REM-1, RFC 8058: the invitation itself stays open, whatever the workflow writes later."""
+    await world.pending(JANE)
+    await world.pass_time(JANE, 3 * DAY)
+    await signal_reminder(world)
+    await until_reminded(world, 1)
+    [mail] = world.mails(event="reminder")
+    found = re.search(r"http\S+/unsubscribe/\S+", mail.text)
+    assert found
+    for _ in range(2):
+        await world.client.unsubscribe(found[0])
+    await world.pass_time(JANE, 8 * DAY)
+    await signal_reminder(world)
+    await world.client.resend(world.account, JANE, ADMIN)
+    await world.mailed("invitation", JANE, 2)
+    await world.pass_time(JANE, 8 * DAY)
+    await signal_reminder(world)
+    stored = await world.stored(JANE)
+    assert (stored.reminders_ended, stored.reminders_sent) == (True, 1)
+    assert len(world.mails(event="reminder")) == 1
+    assert (await world.client.accept(world.account, JANE)).state.accepted
+    assert await refusal_of(world.client.unsubscribe("forged")) == "not_found"
 
 
 async def test_concurrent_signals_send_one_reminder(world: World) -> None:

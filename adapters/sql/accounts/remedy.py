@@ -24,14 +24,17 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import leave
-from adapters.sql.membership import current_membership, require_account
+from adapters.sql.membership import admins_of, current_membership, require_account
 from adapters.sql.money.ledger import count_entries, post
 from adapters.sql.money.payment_method import first_accepting_method
-from adapters.sql.outbox import signal_owners
+from adapters.sql.outbox import queue_letters, signal_owners
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
 from domain.ledger import charge, methods_of
+from domain.letter.base import Reader
+from domain.letter.membership import RemovedLetter
 from domain.money import rounded
+from domain.outbox import QueuedLetter
 from domain.remedy import Changed, Removal
 
 
@@ -64,6 +67,7 @@ class SqlRemedies:
                     ErrorCode.CONFLICT,
                     f"{email} owns {account}; an owner cannot be removed.",
                 )
+            reader = person.as_reader(row.time_zone)
             await _end_membership(session, membership, how, at)
             to = None
             match how:
@@ -71,6 +75,7 @@ class SqlRemedies:
                     to = await _create_personal_account(session, person, row, at)
                 case Removal.DELETE:
                     await _anonymize(session, person)
+            await _queue_letter(session, row, membership, reader, how=how, at=at)
             await signal_owners(session, [row.id], at)
         return [Changed(kind="user", id=email, to=to)]
 
@@ -147,6 +152,29 @@ async def _end_membership(
     # At once, because the database refuses a second current membership even for a moment.
     await session.execute(
         update(MembershipRow).where(MembershipRow.id == membership.id).values(until=at, leaving=how)
+    )
+
+
+async def _queue_letter(
+    session: AsyncSession,
+    account: AccountRow,
+    membership: MembershipRow,
+    reader: Reader,
+    *,
+    how: Removal,
+    at: datetime,
+) -> None:
+    """Queue the letter to the user who was removed (OPS-1)."""
+    owners = await admins_of(session, account.id)
+    letter = RemovedLetter(
+        id=f"removed.{membership.id}.{account.id}",
+        reader=reader,
+        account_name=account.name,
+        contact=owners[0].as_reader(account.time_zone).contact if owners else None,
+        how=how,
+    )
+    await queue_letters(
+        session, [QueuedLetter(letter=letter)], workflow_id="", account=account.id, at=at
     )
 
 

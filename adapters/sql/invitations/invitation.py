@@ -328,7 +328,17 @@ class SqlInvitations:
             if row is None:
                 return False
             kept = row.record
-            return (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
+            unchanged = (kept.journal, kept.blockers) == (invitation.journal, invitation.blockers)
+            return unchanged and not kept.reminders_ended
+
+    async def end_reminders(self, invitation_id: str) -> None:
+        """End the reminders of an invitation; a repetition changes nothing (REM-1).
+
+        Raises Refused: `not_found`.
+        """
+        async with writing(self._engine) as session:
+            row = await locked_invitation(session, invitation_id)
+            store_record(row, row.record.model_copy(update={"reminders_ended": True}))
 
     async def is_email_outdated(self, invitation_id: str, invitation: Invitation) -> bool:
         """Return whether the e-mail of `invitation` is no longer due (OPS-2)."""

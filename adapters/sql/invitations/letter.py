@@ -3,27 +3,40 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow, PersonRow
+from adapters.sql.database.schema import (
+    AccountRow,
+    InvitationRow,
+    MeetingRow,
+    MembershipRow,
+    PersonRow,
+    WebinarRow,
+)
+from adapters.sql.database.transaction import chunked
 from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
-from adapters.sql.money.ledger import posted
+from adapters.sql.money.ledger import applied_at, posted
 from adapters.sql.outbox import queue_letters
+from domain.account import Account
 from domain.attention import cases_of_move
 from domain.invitation import Invite
-from domain.ledger import credit_of, credit_transfer_ids
+from domain.ledger import Transfer, TransferKind, credit_of, credit_transfer_ids
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
+from domain.letter.credit import PaidInvoice
 from domain.letter.invitation import (
     LISTED_CHANGES,
+    Hosted,
     InvitationParties,
+    LeftAccount,
     invitation_letters,
     moved_letters,
 )
 from domain.manifest import Change, Item
-from domain.money import Money, total
+from domain.money import total
 from domain.outbox import RecordKind, RecordVersion, queued_letter
 from domain.preview import loss_notices, staying_notices
 
@@ -44,7 +57,9 @@ async def queue_invitation_letters(
 async def queue_moved_letters(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
     """Queue the letters about the moved data, and the operators' about failed items (TRF-5)."""
     parties = await invitation_parties(session, row.ordered)
-    parties = parties.model_copy(update={"changes": await _changes(session, row)})
+    changes = await _changes(session, row)
+    hosted = await _hosted(session, row.email, changes)
+    parties = parties.model_copy(update={"changes": changes, "hosted": hosted})
     letters: list[Letter] = [
         *moved_letters(row.invitation_id, row.record.manifest, parties),
         *operator_letters(cases_of_move(row.record), parties.account_name),
@@ -89,10 +104,22 @@ async def invitation_parties(session: AsyncSession, invite: Invite) -> Invitatio
         ).model_copy(update={"email": invite.mail_to or invite.email}),
         loses=loss_notices(source, invite.email, invite.license),
         stays=staying_notices(source, invite.email, target.name),
+        left=_left_account(source, invite.email),
         collection=target.collection,
     )
     left = await ended_membership(session, invite.invitation_id)
     return await _with_admins(session, parties, invite, target, left) if left else parties
+
+
+def _left_account(source: Account | None, invitee: str) -> LeftAccount | None:
+    """Return the account that the invitee would leave, with the names of what ends with it."""
+    if source is None:
+        return None
+    owned = source.owned_by(invitee)
+    lines = source.subscriptions if owned and source.paid else ()
+    return LeftAccount(
+        name=source.name, owned=owned, products={line.id: line.product for line in lines}
+    )
 
 
 async def _with_admins(
@@ -104,11 +131,22 @@ async def _with_admins(
 ) -> InvitationParties:
     """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
     admins = await admins_of(session, target.id)
+    entries = await _credit_entries(session, invite)
+    balance = [each.amount for each in entries if each.kind is TransferKind.CREDIT_MOVED]
+    paid = await applied_at(session, credit_of(invite.account), entries[0].at) if entries else ()
+    former = await session.get_one(AccountRow, left.account_id)
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
             "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
-            "credited": await _credited(session, invite, target.currency),
+            "credited": total((each.amount for each in entries), target.currency)
+            if entries
+            else None,
+            "credited_balance": balance[0] if balance else None,
+            "former_account": former.name,
+            "paid_invoices": tuple(
+                PaidInvoice(id=each.invoice, amount=each.amount) for each in paid if each.invoice
+            ),
         }
     )
 
@@ -121,9 +159,22 @@ async def _changes(session: AsyncSession, row: InvitationRow) -> Mapping[Item, t
     return found[row.invitation_id]
 
 
-async def _credited(session: AsyncSession, invite: Invite, currency: str) -> Money | None:
-    """Return the amount that the acceptance credited to the target; None if there was none."""
+async def _hosted(
+    session: AsyncSession, host: str, changes: Mapping[Item, tuple[Change, ...]]
+) -> dict[str, Hosted]:
+    """Return the topics and times of the meetings and webinars whose links have changed."""
+    found: dict[str, Hosted] = {}
+    for item, table in ((Item.MEETINGS, MeetingRow), (Item.WEBINARS, WebinarRow)):
+        for some in chunked([change.name for change in changes.get(item, ())]):
+            rows = await session.scalars(
+                select(table).where(table.host == host, table.id.in_(some))
+            )
+            found |= {each.id: Hosted(topic=each.topic, starts_at=each.starts_at) for each in rows}
+    return found
+
+
+async def _credit_entries(session: AsyncSession, invite: Invite) -> list[Transfer]:
+    """Return the transfers by which the acceptance credited the target."""
     entries = await posted(session, credit_transfer_ids(invite.invitation_id))
     receiver = credit_of(invite.account)
-    credited = [entry.amount for entry in entries.values() if entry.credited == receiver]
-    return total(credited, currency) if credited else None
+    return [entry for entry in entries.values() if entry.credited == receiver]

@@ -23,9 +23,15 @@ from domain.license import Sku
 
 
 def store_record(row: InvitationRow, invitation: Invitation) -> None:
-    """Replace the record; the run that the invitation is bound to stays."""
+    """Replace the record; the run that the invitation is bound to stays.
+
+    Reminders that the invitee has ended stay ended: the workflow may not know it yet.
+    """
     row.run_id = row.run_id or invitation.run_id or None
-    row.record = invitation.model_copy(update={"run_id": row.run_id or ""})
+    ended = invitation.reminders_ended or (row.record is not None and row.record.reminders_ended)
+    row.record = invitation.model_copy(
+        update={"run_id": row.run_id or "", "reminders_ended": ended}
+    )
     row.state = invitation.state
     row.deadline = invitation.expires_at
     row.quiet_since = invitation.quiet_since

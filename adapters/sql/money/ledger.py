@@ -6,6 +6,7 @@ transactions never wait for each other's balances.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import bindparam, func, insert, or_, select, update
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from adapters.sql.database.column import CountedAmount
 from adapters.sql.database.schema import BalanceRow, TransferRow
 from adapters.sql.database.transaction import insert_missing
-from domain.ledger import Transfer
+from domain.ledger import Transfer, TransferKind
 from domain.money import Money, rounded
 
 _BALANCES = BalanceRow.metadata.tables[BalanceRow.__tablename__]
@@ -71,6 +72,20 @@ async def posted(session: AsyncSession, ids: Iterable[str]) -> dict[str, Transfe
     """Return the transfers with these ids that were posted."""
     rows = await session.scalars(select(TransferRow).where(TransferRow.id.in_(list(ids))))
     return {row.id: as_transfer(row) for row in rows}
+
+
+async def applied_at(session: AsyncSession, ledger_account: str, at: datetime) -> list[Transfer]:
+    """Return the transfers of credit to invoices at a moment, in the order of posting."""
+    rows = await session.scalars(
+        select(TransferRow)
+        .where(
+            TransferRow.debited == ledger_account,
+            TransferRow.kind == TransferKind.APPLIED,
+            TransferRow.at == at,
+        )
+        .order_by(TransferRow.number)
+    )
+    return [as_transfer(row) for row in rows]
 
 
 async def entries_of(session: AsyncSession, ledger_account: str, currency: str) -> list[Transfer]:

@@ -14,14 +14,19 @@ from markupsafe import escape
 from pydantic import JsonValue
 
 from adapters.letter.language import CATALOGS, language_for
-from adapters.letter.rendering import TEMPLATES, render_letter
+from adapters.letter.rendering import TEMPLATES, Help, render_letter
 from domain.invitation import Blocker, BlockerItem, License
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
-from domain.letter.base import Reader
+from domain.letter.base import Contact, Reader
+from domain.letter.credit import PaidInvoice, TransferredLetter
 from domain.letter.invitation import (
     AcceptedLetter,
     DeclinedLetter,
+    Estimate,
+    EstimatedLine,
+    Hosted,
+    LeftAccount,
     SupersededLetter,
     WelcomeLetter,
 )
@@ -32,6 +37,8 @@ from tests.builders.letter import (
     A_CASE,
     A_MOVE,
     AMOUNT,
+    ARRIVES_BETWEEN,
+    AT,
     LANGUAGES,
     LINK,
     LINKS,
@@ -55,6 +62,10 @@ from tests.builders.letter import (
 )
 
 PLACEHOLDER = re.compile(r"%\((\w+)\)[a-z]")
+
+
+def eur(amount: str) -> Money:
+    return Money(amount=Decimal(amount), currency="EUR")
 
 
 def template_messages() -> dict[str, tuple[str, ...]]:
@@ -87,7 +98,7 @@ def test_every_event_has_a_letter_in_every_language() -> None:
         assert {letter.event for letter in letters} == events
         for rendered in map(render_letter, letters):
             assert rendered.language == language
-            assert "Acme" in rendered.subject
+            assert "Acme" in rendered.subject + rendered.text
             assert f'<html lang="{language}">' in rendered.html
 
 
@@ -142,8 +153,8 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
 @pytest.mark.parametrize(
     ("locale", "time_zone", "shown"),
     [
-        ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 (Mitteleuropäische Sommerzeit)"),
-        ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 (Koordinierte Weltzeit)"),
+        ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 Uhr (MESZ)"),
+        ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 Uhr (UTC)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -157,18 +168,16 @@ def test_a_time_is_in_the_reader_s_zone_and_names_the_zone(
 
 
 def test_an_invitation_states_the_consequences_of_accepting() -> None:
-    """INV-16, SRC-2: inviter, account, license, deadline, losses and refund or credit."""
+    """INV-16: inviter, account, license, deadline and losses."""
     rendered = render_letter(an_invitation(loses=BASE_LICENSE_FEATURES))
     assert rendered.subject == "You are invited to join Acme"
     for expected in (
         "Eve invites you to join the account Acme.",
         "as a basic user, without a license",
-        "you would lose 4 things",
+        "As a basic user you would lose:",
         "- cloud recording of your meetings",
-        "If you own an account today, accepting closes it",
-        "you choose when you accept: a refund to the original payment methods, or credit for the",
-        "until Wednesday, July 1, 2026",
-        "if you decline, or ignore this e-mail, nothing changes",
+        "Please answer by Wednesday, July 1, 2026",
+        "If you decline or do nothing, nothing changes",
     ):
         assert expected in rendered.text
     assert "\nhttps://seatflow.example/i/token\n" in rendered.text
@@ -190,15 +199,66 @@ def test_a_licensed_invitation_lists_no_losses() -> None:
     assert "would lose" not in text
 
 
-@pytest.mark.parametrize(
-    ("language", "one", "many"),
-    [("en", "lose 1 thing that", "lose 4 things"), ("de", "1 Funktion Ihrer", "4 Funktionen")],
+def test_only_a_basic_user_loses_as_one() -> None:
+    """INV-16: a licensed user may lose a larger capacity."""
+    losses = BASE_LICENSE_FEATURES
+    assert "As a basic user you would lose:" in render_letter(an_invitation(loses=losses)).text
+    licensed = an_invitation(license=License.LICENSED, loses=losses)
+    assert "\nYou would lose:\n" in render_letter(licensed).text
+
+
+PAID = LeftAccount(name="Club", owned=True, products={"pro": "Pro", "lm": "Large Meeting 500"})
+ESTIMATE = Estimate(
+    lines=(
+        EstimatedLine(product="Pro", amount=eur("100.00")),
+        EstimatedLine(product="Large Meeting 500", amount=eur("42.09")),
+    ),
+    total=eur("142.09"),
+    refund=eur("112.09"),
+    arrives_between=ARRIVES_BETWEEN,
+    transferable=True,
 )
-def test_losses_use_singular_and_plural(language: str, one: str, many: str) -> None:
-    """TXT-1: in every language."""
-    losses, reader = BASE_LICENSE_FEATURES, a_reader(language)
-    assert one in render_letter(an_invitation(reader, loses=losses[:1])).text
-    assert many in render_letter(an_invitation(reader, loses=losses)).text
+
+
+def test_an_owner_of_a_paid_account_reads_the_estimate_with_dates() -> None:
+    """QUO-1, QUO-4: each line, the total, and both choices."""
+    letter = an_invitation().model_copy(update={"left": PAID, "estimate": ESTIMATE})
+    rendered = render_letter(letter)
+    for expected in (
+        "your account Club closes and its subscriptions end",
+        "- Unused time of Pro: €100.00\n- Unused time of Large Meeting 500: €42.09\n"
+        "- Unused time in all: €142.09\n",
+        "You choose when you accept:\n- a refund of about €112.09 to the original payment methods, "
+        "arriving between Wednesday, November 25, 2026 and Monday, November 30, 2026",
+        "- about €142.09 as credit for the account Acme",
+        "€30.00 of it was paid from credit and becomes credit of the account Acme",
+    ):
+        assert expected in rendered.text
+    assert rendered.html.count("€142.09") == 2
+    no_choice = {"transferable": False, "refund": ESTIMATE.total}
+    refund_only = ESTIMATE.model_copy(update=no_choice)
+    text = render_letter(letter.model_copy(update={"estimate": refund_only})).text
+    assert "When you accept you get:\n- a refund of about €142.09" in text
+    assert "credit" not in text
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (None, None),
+        (LeftAccount(name="Club", owned=True), "If you accept, your account Club closes."),
+        (LeftAccount(name="Club", owned=False), "If you accept, you leave the account Club."),
+    ],
+)
+def test_others_read_nothing_about_subscriptions(
+    left: LeftAccount | None, expected: str | None
+) -> None:
+    """SRC-1 to SRC-3: owners of free accounts, members and people without an account."""
+    text = render_letter(an_invitation().model_copy(update={"left": left})).text
+    for word in ("subscription", "refund", "credit", "€"):
+        assert word not in text
+    assert (expected or "Please answer by") in text
+    assert expected or "If you accept," not in text
 
 
 def test_every_loss_is_translated() -> None:
@@ -225,9 +285,75 @@ def test_a_name_is_shown_unchanged_and_never_becomes_markup() -> None:
     assert "<b>" not in rendered.html
 
 
+def test_every_letter_names_help_and_none_refuses_replies() -> None:
+    """TXT-1: a person, the deployment's contact, or an admin of the account."""
+    for letter in every_letter(a_reader()):
+        text = render_letter(letter).text
+        assert "do not reply" not in text
+        assert letter.event == "attention" or "Questions? Ask an admin of the account Acme" in text
+        helped = letter.model_copy(update={"contact": Contact(email="eve@acme.example")})
+        assert letter.event == "attention" or "eve@acme.example" in render_letter(helped).text
+        support = Help(support_contact="help@acme.example", reads_replies=True)
+        assert "\nHelp with Seatflow: help@acme.example\n" in render_letter(letter, support).text
+
+
+def test_a_reply_is_asked_for_only_where_somebody_reads_it() -> None:
+    """SEATFLOW_MAIL_REPLY_TO: without it, replies to most letters are lost."""
+    eve = {"contact": Contact(email="eve@acme.example", name="Eve")}
+    invitation = an_invitation().model_copy(update=eve)
+    assert "it goes to Eve (eve@acme.example)." in render_letter(invitation).text
+    unblocked = an_unblocked(a_reader())
+    assert "Reply to this e-mail" not in render_letter(unblocked).text
+    assert "Reply to this e-mail." in render_letter(unblocked, Help(reads_replies=True)).text
+    asked = unblocked.model_copy(update=eve)
+    assert "Questions? Write to Eve (eve@acme.example)." in render_letter(asked).text
+
+
+def test_html_is_small_and_loads_nothing() -> None:
+    """TXT-1: below 100 KB, without scripts, images or files of other hosts."""
+    for letter in every_letter(a_reader()):
+        html = render_letter(letter).html
+        assert len(html.encode()) < 100_000
+        assert not re.search(r"<script|<img|<link|@import|url\(", html)
+
+
+def test_the_first_sentence_is_the_preheader() -> None:
+    """TXT-1: lists of e-mails show it beside the subject."""
+    html = render_letter(an_invitation(inviter="Eve & Co")).html
+    hidden = re.search(r'<div style="display: none;[^>]*>(.*?)</div>', html)
+    assert hidden and hidden[1] == "Eve &amp; Co invites you to join the account Acme."
+
+
 def test_a_reader_without_a_name_is_greeted_without_one() -> None:
     """TXT-3: names are optional."""
     assert render_letter(an_invitation(a_reader(name=None))).text.startswith("Hello,\n")
+
+
+def test_a_new_join_link_has_the_topic_and_time_of_its_meeting() -> None:
+    """TRF-5: the id only when the meeting was deleted meanwhile."""
+    hosted = {"m-1": Hosted(topic="Weekly <b>", starts_at=AT)}
+    rendered = render_letter(a_move(a_reader(), links=LINKS).model_copy(update={"hosted": hosted}))
+    assert "\n- Weekly <b>, Wednesday, July 1, 2026, 9:30" in rendered.text
+    assert "m-1: " not in rendered.text
+    assert "\n- w-1: https://acme.meet.example/j/w-1" in rendered.text
+    assert "<li>Weekly &lt;b&gt;, Wednesday" in rendered.html
+
+
+def test_new_join_links_are_clickable_only_with_a_known_scheme() -> None:
+    """TRF-5, TXT-3: a link may come from another system."""
+    html = render_letter(a_move(a_reader(), links=LINKS)).html
+    assert '<a class="link" href="https://acme.meet.example/j/m-1"' in html
+    bad = Change(name="m", old=None, new="javascript:alert(1)")
+    assert "href" not in render_letter(a_move(a_reader(), links=(bad,))).html
+
+
+def test_the_inviter_s_note_is_plain_text() -> None:
+    """TXT-3: line breaks stay, markup is escaped, control characters become spaces."""
+    note = "Hi Ann,\r\n\r\n\r\nas <b>discussed</b>:\tcall me.\x00\nEve\n"
+    rendered = render_letter(an_invitation(note=note))
+    assert "\nEve writes:\n> Hi Ann,\n> \n> as <b>discussed</b>: call me.\n> Eve\n" in rendered.text
+    assert "as &lt;b&gt;discussed&lt;/b&gt;: call me.<br>\nEve\n</blockquote>" in rendered.html
+    assert "writes:" not in render_letter(an_invitation()).text
 
 
 def test_a_decline_without_a_reason_mentions_none() -> None:
@@ -288,7 +414,50 @@ def lower_case_text(event: str, language: str) -> str:
     return f"{rendered.subject}\n{rendered.text}\n{rendered.html}".casefold()
 
 
-@pytest.mark.parametrize("event", ["refund_converted", "transferred", "credit_received"])
+def test_a_credit_that_replaces_a_failed_refund_says_so() -> None:
+    """TXT-2, REF-4: the credit itself is not called refunded."""
+    assert "instead of a failed refund" in lower_case_text("refund_converted", "en")
+    assert "fehlgeschlagenen rückerstattung" in lower_case_text("refund_converted", "de")
+    assert "refunded" not in lower_case_text("refund_converted", "en")
+    assert "erstattet" not in lower_case_text("refund_converted", "de")
+
+
+def test_a_credit_names_its_parts_its_source_and_the_paid_invoices() -> None:
+    """CRD-2, CRD-3: unused time, balance, and the invoices that it has paid at once."""
+    letter = TransferredLetter(
+        id="x",
+        reader=a_reader(),
+        account_name="Acme",
+        amount=eur("85.68"),
+        balance=eur("15.00"),
+        source="Club",
+        invoices=(PaidInvoice(id="inv-7", amount=eur("19.90")),),
+    )
+    rendered = render_letter(letter)
+    assert rendered.subject == "€85.68 from your former account was credited to Acme"
+    assert (
+        "€85.68 from Club was credited to the account Acme: €70.68 for unused time and €15.00 "
+        "balance." in rendered.text
+    )
+    assert "already paid this invoice:\n- Invoice inv-7: €19.90\n" in rendered.text
+    assert "None of it is paid out to you." in rendered.text
+    balance = letter.model_copy(update={"balance": letter.amount})
+    assert ": its credit balance." in render_letter(balance).text
+    unused = letter.model_copy(update={"balance": None, "invoices": ()})
+    assert ", for unused time." in render_letter(unused).text
+    assert "already paid" not in render_letter(unused).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_name_with_a_full_stop_ends_a_sentence_with_one(language: str) -> None:
+    """TXT-3: "Sp. z o.o." brings its own."""
+    for letter in every_letter(a_reader(language)):
+        named = letter.model_copy(update={"account_name": "Acme Sp. z o.o."})
+        assert "o.o.." not in render_letter(named).text
+        assert "o.o.." not in render_letter(named).html
+
+
+@pytest.mark.parametrize("event", ["transferred", "credit_received"])
 def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     """TXT-2: a credit is not a refund."""
     assert "credited" in lower_case_text(event, "en")
@@ -382,7 +551,10 @@ def test_a_failed_refund_offers_a_choice_and_explains_how_to_make_it() -> None:
 
 @pytest.mark.parametrize(
     ("collection", "used"),
-    [("autopay", "by itself for the next invoice"), ("net_terms", "apply it to an open invoice")],
+    [
+        ("autopay", "applied automatically to the next invoices"),
+        ("net_terms", "apply it to an open invoice"),
+    ],
 )
 def test_a_credit_letter_names_amount_origin_and_use(
     collection: Literal["autopay", "net_terms"], used: str
@@ -406,7 +578,7 @@ def test_a_heads_up_announces_inviter_account_reason_and_date() -> None:
     ):
         assert expected in rendered.text
     assert "https://" not in rendered.text
-    assert "23:30 (Mitteleuropäische" in (
+    assert "23:30 Uhr (MESZ)" in (
         render_letter(a_heads_up(a_reader("de", time_zone="Europe/Berlin"))).text
     )
 
@@ -430,7 +602,7 @@ def test_a_managed_heads_up_does_not_announce_an_invitation_to_accept() -> None:
                 "2 open invoices:\n- inv-0: €1,108.83\n- inv-1: €1,108.83\n\nPay these invoices.",
                 "of 2 subscriptions of your account is pending:\n- sub-0\n- sub-1\n\nReactivate",
                 "you get another e-mail",
-                "until Wednesday, July 1, 2026",
+                "by Wednesday, July 1, 2026",
             ),
         ),
         (
@@ -578,13 +750,13 @@ def test_a_reminder_holds_the_link_and_the_deadline() -> None:
     """REM-1: the invitee needs both to answer."""
     text = render_letter(a_reminder(a_reader())).text
     assert LINK in text
-    assert "You can answer until" in text
+    assert "Please answer by" in text
 
 
-def test_a_reminder_while_blocked_lists_remedies_instead_of_the_link() -> None:
-    """REM-1: the link cannot be used before the blockers are cleared."""
+def test_a_reminder_while_blocked_lists_remedies_and_links_to_the_page() -> None:
+    """REM-1: the page checks again whether the blockers are cleared."""
     text = render_letter(a_reminder(a_reader(), all_blockers())).text
-    assert LINK not in text
+    assert f"See what prevents it and check again:\n{LINK}\n" in text
     assert "Your account still has" in text
     assert "is paused" in render_letter(a_reminder(a_reader(), all_blockers(), None)).text
 
@@ -594,7 +766,7 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
     text = render_letter(an_unblocked(a_reader())).text
     assert "You have not joined yet" in text
     assert "\nhttps://seatflow.example/i/token\n" in text
-    assert "until Wednesday, July 1, 2026" in text
+    assert "by Wednesday, July 1, 2026" in text
 
 
 @pytest.mark.parametrize(
@@ -608,7 +780,7 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
                 "calendars",
                 "Registration e-mails that have gone out may have to be sent again.",
                 "The account Acme locks 2 settings",
-                "\n- waiting_room: off → on\n- theme: dark → not set\n",
+                "\n- Waiting room: off → on\n- Theme: dark → not set\n",
                 "This could not be moved:\n- your profile\n- your scheduled meetings\n",
                 "The operators of Seatflow know of it",
                 "You sign in as before.",
@@ -622,9 +794,9 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
                 "Kalender",
                 "Registrierungs-E-Mails müssen vielleicht erneut versandt werden.",
                 "Das Konto Acme gibt 2 Einstellungen fest vor",
-                "\n- waiting_room: aus → ein\n- theme: dark → nicht gesetzt\n",
+                "\n- Warteraum: aus → ein\n- Design: dark → nicht gesetzt\n",
                 "Dies konnte nicht übertragen werden:\n- Ihr Profil\n- Ihre geplanten Meetings\n",
-                "Der Betrieb von Seatflow weiß davon",
+                "Das Seatflow-Team weiß davon",
                 "Sie melden sich an wie bisher.",
             ),
         ),
@@ -707,8 +879,8 @@ def test_a_setting_of_any_type_is_shown_on_one_line(value: JsonValue, shown: str
     """TXT-3: settings are JSON values of other systems."""
     change = Change(name="odd\nname", old=value, new=True, locked_by="acme")
     rendered = render_letter(a_move(a_reader(), settings=(change,)))
-    assert f"\n- odd name: {shown} → on\n" in rendered.text
-    assert f"<li>odd name: {escape(shown)} → on</li>" in rendered.html
+    assert f"\n- Odd name: {shown} → on\n" in rendered.text
+    assert f"<li>Odd name: {escape(shown)} → on</li>" in rendered.html
 
 
 @pytest.mark.parametrize(
@@ -756,18 +928,18 @@ def test_an_admin_reads_the_kind_of_each_license_that_did_not_move(
         (
             "en",
             (
-                "This does not move with you:\n- 1 Large Meeting license: if",
-                "- 2 webinar licenses: if",
-                "- 1 add-on license of",
+                "This does not move with you:\n- Large Meeting 500: ask an admin of Acme",
+                "- 2 × Webinar 500: ask",
+                "- Storage: ask",
                 "download what you need before you accept",
             ),
         ),
         (
             "de",
             (
-                "Dies zieht nicht mit Ihnen um:\n- 1 Large-Meeting-Lizenz: W",
-                "- 2 Webinar-Lizenzen: W",
-                "- 1 Zusatzlizenz Ihres",
+                "Das wird nicht übernommen:\n- Large Meeting 500: bitten Sie einen Admin von Acme",
+                "- 2 × Webinar 500: bitten",
+                "- Storage: bitten",
                 "Laden Sie vor der Annahme herunter, was Sie brauchen",
             ),
         ),
@@ -784,13 +956,24 @@ def test_an_invitation_lists_the_items_that_do_not_move(
     assert expected[0][:10] not in render_letter(an_invitation(a_reader(language))).text
 
 
+def test_a_license_of_an_account_that_closes_ends_with_it() -> None:
+    """TRF-3, SRC-2: an owner's licenses end."""
+    letter = an_invitation(stays=items_that_stay()).model_copy(update={"left": PAID})
+    assert (
+        "- Large Meeting 500: ends with your account; ask an admin of Acme for a new one\n"
+        in render_letter(letter).text
+    )
+
+
 def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> None:
     """TRF-3: a service may report items that the templates do not know."""
     parrot = Notice(item="parrot", message="Your parrot.")
     assert "- Your parrot.\n" in render_letter(an_invitation(stays=(parrot,))).text
 
 
-@pytest.mark.parametrize(("language", "expected"), [("en", "not asked"), ("de", "nicht gefragt")])
+@pytest.mark.parametrize(
+    ("language", "expected"), [("en", "without being asked"), ("de", "ohne Rückfrage")]
+)
 def test_a_managed_person_reads_that_they_joined_without_accepting(
     language: str, expected: str
 ) -> None:
@@ -837,7 +1020,7 @@ def an_order_letter(event: str, number: int = 0) -> str:
     ("event", "number", "expected"),
     [
         ("order_review", 0, "Nothing has been ordered or charged yet"),
-        ("order_confirmed", 0, "3 licenses Large Meeting for 500 participants"),
+        ("order_confirmed", 0, "3 Large Meeting licenses (500 participants)"),
         ("order_renewed", 0, "will be charged for a year"),
         ("order_payment_failed", 0, "as soon as the payment has succeeded"),
         ("order_payment_failed", 1, "go on working"),
@@ -846,8 +1029,8 @@ def an_order_letter(event: str, number: int = 0) -> str:
         ("order_ended", 2, "payment for its renewal was declined"),
         ("license_ended", 0, "room for 100 participants"),
         ("license_ended", 2, "Your webinars have room for 100 participants"),
-        ("order_confirmed", 1, "3 webinar licenses (10,000 participants) more"),
-        ("order_confirmed", 2, "1 webinar license (10,000 participants) more"),
+        ("order_confirmed", 1, "3 webinar licenses (10,000 participants)"),
+        ("order_confirmed", 2, "1 webinar license (10,000 participants)"),
     ],
 )
 def test_a_buyer_reads_the_state_of_the_order(event: str, number: int, expected: str) -> None:

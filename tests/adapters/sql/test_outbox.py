@@ -5,7 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import JSON, insert, type_coerce, update
 
+from adapters.sql.database.schema import OutboxRow
+from adapters.sql.database.transaction import writing
 from domain.error import Refused
 from tests.builders.account import NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
@@ -77,6 +80,40 @@ async def test_a_row_that_was_given_up_is_due_again_after_a_retry(
     assert await outbox.discard(row.number)
     assert not await outbox.discard(row.number)
     assert not await outbox.retry(row.number)
+
+
+async def test_a_letter_of_a_later_release_stops_no_other_row(scenario: StoreScenario) -> None:
+    """OPS-1: the row is leased, listed and reported like any other."""
+    outbox = scenario.store.outbox
+    unknown = {"letter": {"event": "greeting", "reader": {"email": KIM}}, "to_operators": False}
+    async with writing(scenario.engine) as session:
+        await session.execute(
+            insert(OutboxRow).values(
+                kind="letter", key="greeting.1", workflow_id="", at=NOON, given_up=False
+            )
+        )
+        await session.execute(
+            update(OutboxRow).values(letter=type_coerce(unknown, JSON), created_at=NOON)
+        )
+    await scenario.send(scenario.new_invite(KIM))
+    await changed(scenario)
+    leased = await outbox.lease(10, timedelta())
+    assert [row.kind for row in leased] == ["letter", "signal"]
+    assert [row.key for row in await outbox.listed()] == ["greeting.1", None]
+    [case] = await scenario.store.attention.cases()
+    assert "The e-mail greeting to k…@crowd.example" in case.message
+
+
+async def test_a_repeated_start_is_one_row(scenario: StoreScenario) -> None:
+    """OPS-1: any number of workflows is inserted in bounded transactions."""
+    outbox = scenario.store.outbox
+    ids = [f"addon/acme/or-{number}" for number in range(1_200)]
+    for _ in range(2):
+        await outbox.add_starts(ids, after=timedelta())
+    rows = await outbox.listed()
+    assert [row.workflow_id for row in rows] == ids
+    assert {row.account for row in rows} == {"acme"}
+    assert set(await outbox.starts_of(ids[:3])) == set(ids[:3])
 
 
 async def test_numbers_of_signals_are_never_reused(scenario: StoreScenario) -> None:

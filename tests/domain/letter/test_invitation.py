@@ -132,6 +132,7 @@ def test_each_change_of_the_blockers_has_its_own_letter() -> None:
             id="blocked.3.run-1",
             reader=JANE,
             account_name="Acme",
+            contact=EVE.contact,
             blockers=(ROOM,),
             expires_at=NOW,
         ),
@@ -148,11 +149,28 @@ def test_a_letter_names_no_deadline_while_it_is_paused() -> None:
     assert letter.expires_at is None
 
 
+def test_a_license_that_stays_is_listed_once() -> None:
+    """TRF-3: an owner holds the license of a subscription that ends with the account."""
+    held = Notice(item="large_meeting_license", message="One.", count=1, name="Large Meeting 500")
+    line = held.model_copy(update={"item": "addon_subscription", "message": "Two."})
+    other = Notice(item="report_data", message="Three.")
+    letter = invitation_letter(
+        an_invite(), parties(stays=(held, line, other)), number=1, link="", expires_at=NOW
+    )
+    assert letter.stays == (held, other)
+
+
 def test_an_unblocked_invitee_is_notified() -> None:
     """BLK-4: the invitee is notified when the last blocker is cleared."""
     unblocked = an_invitation(InvitationState.PENDING, "deliver", "block", "unblock")
     assert letters_of(unblocked) == (
-        UnblockedLetter(id="unblocked.4.run-1", reader=JANE, account_name="Acme", expires_at=NOW),
+        UnblockedLetter(
+            id="unblocked.4.run-1",
+            reader=JANE,
+            account_name="Acme",
+            contact=EVE.contact,
+            expires_at=NOW,
+        ),
     )
 
 
@@ -192,6 +210,7 @@ def test_the_invitee_gets_one_letter_with_all_changes_of_the_move() -> None:
             id="moved.1.run-1",
             reader=JANE,
             account_name="Acme",
+            contact=EVE.contact,
             links=(NEW_LINK, NEW_WEBINAR_LINK),
             settings=(LOCKED,),
             failed=(Item.CONTACTS,),
@@ -255,6 +274,7 @@ def test_a_heads_up_names_the_inviter_and_the_date(managed: bool) -> None:
         id="heads_up.run-1",
         reader=JANE,
         account_name="Acme",
+        contact=EVE.contact,
         inviter="Eve",
         goes_out_at=goes_out_at,
         managed=managed,
@@ -274,7 +294,12 @@ def test_an_invitation_letter_lists_what_does_not_move() -> None:
     "state", [state for state in InvitationState if state.final and not state.accepted]
 )
 def test_the_inviter_is_notified_of_every_end_but_a_revocation(state: InvitationState) -> None:
-    """INV-4, INV-6, INV-7, INV-14: revoking is the account's own decision."""
+    """INV-4, INV-6, INV-7, INV-14: the account decides a revocation, the invitee reads of it."""
     letters = letters_of(an_invitation(state, "deliver", "end"))
     readers = [letter.reader for letter in letters]
-    assert readers == ([] if state is InvitationState.REVOKED else [EVE])
+    assert readers == ([JANE] if state is InvitationState.REVOKED else [EVE])
+
+
+def test_an_invitee_without_an_invitation_e_mail_is_not_notified_of_its_revocation() -> None:
+    """INV-7: it may have been revoked before its delivery."""
+    assert letters_of(an_invitation(InvitationState.REVOKED, "revoke")) == ()

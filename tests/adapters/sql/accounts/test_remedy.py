@@ -11,6 +11,7 @@ from adapters.sql.accounts.remedy import SqlRemedies
 from domain.account import Account
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
+from domain.letter.membership import RemovedLetter
 from domain.remedy import Changed, Removal
 from tests.builders.account import ADMIN, NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
@@ -85,6 +86,18 @@ async def test_an_unlinked_user_gets_a_free_account_with_their_data(
     assert (own.owner.chat_messages, len(own.owner.meetings)) == (7, 1)
     assert await scenario.users("crowd") == {KIM}
     assert (await scenario.store.audit()).violations == ()
+
+
+@pytest.mark.parametrize("how", list(Removal))
+async def test_a_removed_user_is_notified_once(scenario: StoreScenario, how: Removal) -> None:
+    """BLK-1, OPS-1: with the owner's name, before their own name is deleted."""
+    await crowd(scenario, users=[user(LEE, name="Lee")])
+    for _ in range(2):
+        await remove(how)(scenario.store.remedies)
+    [letter] = await scenario.queued_letters()
+    assert isinstance(letter, RemovedLetter)
+    assert (letter.reader.email, letter.reader.name, letter.how) == (LEE, "Lee", how)
+    assert letter.contact and letter.contact.email == KIM
 
 
 async def test_the_account_of_an_unlinked_user_without_a_name_has_a_default_name(

@@ -56,6 +56,17 @@ async def test_pages_stay_valid_while_invitations_begin_and_end(scenario: StoreS
     assert (await reminders.page_to_remind(None, third.last)).last is None
 
 
+async def test_unsubscribed_invitees_are_not_signaled(scenario: StoreScenario) -> None:
+    """REM-1: also after another write of the workflow, which does not know it."""
+    invite, other = scenario.new_invite("a@example.com"), scenario.new_invite("b@example.com")
+    pending = await scenario.send(invite)
+    await scenario.send(other)
+    await scenario.store.invitations.end_reminders(invite.invitation_id)
+    await reminded(scenario, invite, pending)
+    page = await scenario.store.reminders.page_to_remind(None, None)
+    assert page.workflow_ids == [other.workflow_id]
+
+
 async def test_only_quiet_invitations_that_may_be_reminded_are_found(
     scenario: StoreScenario,
 ) -> None:

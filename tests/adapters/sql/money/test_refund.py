@@ -186,9 +186,7 @@ async def test_the_payee_gets_letters_in_their_own_language(scenario: StoreScena
         ),
         LATER,
     )
-    [row] = await scenario.store.outbox.lease(1, timedelta())
-    assert row.letter is not None
-    letter = row.letter.letter
+    [letter] = await scenario.queued_letters()
     assert letter.account_name == "Acme"
     assert (letter.reader.email, letter.reader.locale) == (PAULA, "en")
     assert letter.reader.time_zone == "Europe/Berlin"

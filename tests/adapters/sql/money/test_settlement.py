@@ -7,6 +7,7 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
+from domain.letter.credit import CreditReceivedLetter, PaidInvoice, TransferredLetter
 from domain.preview import RefundOffer, TransferOffer, TransferRefused
 from domain.quote import RecordedQuote
 from domain.refund import RefundState
@@ -314,3 +315,24 @@ async def test_arriving_credit_pays_open_invoices(scenario: StoreScenario) -> No
     assert (await scenario.store.credits.show("acme")).balance == eur("0.00")
     assert (await scenario.store.invitations.parties(invite)).credited == eur("50.00")
     assert (await scenario.store.audit()).violations == ()
+
+
+async def test_the_letter_about_a_credit_has_its_parts_and_the_paid_invoices(
+    scenario: StoreScenario,
+) -> None:
+    """CRD-2, CRD-3: unused time, balance, source, and what the credit has paid at once."""
+    invoice = {"id": "inv-7", "amount_due": "19.90", "due_on": "2026-03-10"}
+    await scenario.store.directory.import_(directory({**ACME, "invoices": [invoice]}))
+    await scenario.take_letters()
+    await accept_as_owner(scenario, Choice.TRANSFER, credit="5.00")
+    letters = await scenario.queued_letters()
+    [letter] = [each for each in letters if isinstance(each, TransferredLetter)]
+    assert (letter.amount, letter.unused, letter.balance) == (
+        eur("55.00"),
+        eur("50.00"),
+        eur("5.00"),
+    )
+    assert letter.source == (await scenario.account("paid")).name
+    assert letter.invoices == (PaidInvoice(id="inv-7", amount=eur("19.90")),)
+    admins = [each for each in letters if isinstance(each, CreditReceivedLetter)]
+    assert admins and all(each.invoices == letter.invoices for each in admins)
