@@ -1,7 +1,5 @@
 """Pages: rendered by one template each, in the reader's language."""
 
-import json
-import re
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -11,11 +9,10 @@ from typing import Final
 from babel import Locale
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from adapters.letter.rendering import Messages, plain
+from adapters.letter.rendering import Messages, in_words, plain
 from portal.language import PageLanguage, accepted_locales, catalog, languages, page_language
 
 FOLDER: Final = Path(__file__).parent
@@ -98,33 +95,9 @@ def _environment(language: str) -> Environment:
         undefined=StrictUndefined,
     )
     messages = Messages(catalog(language), Markup)
-    environment.filters |= {"plain": plain, "setting": setting_name, "value": _value}
+    environment.filters |= {"in_words": in_words, "plain": plain}
     environment.globals |= {"_": messages.gettext, "ngettext": messages.ngettext}
     return environment
-
-
-SETTING_NAMES: Final = {
-    "waiting_room": "Waiting room",
-    "cloud_recording": "Cloud recording",
-    "auto_recording": "Automatic recording",
-    "end_to_end_encryption": "End-to-end encryption",
-    "e2ee": "End-to-end encryption",
-    "host_video": "Host video",
-    "participant_video": "Participants’ video",
-    "join_before_host": "Join before host",
-    "mute_upon_entry": "Mute on entry",
-}
-
-
-def setting_name(key: str) -> str:
-    """Return the name of a setting as people know it."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key)
-    words = " ".join(re.split(r"[\s._-]+", plain(words))).strip()
-    return SETTING_NAMES.get(key, words[:1].upper() + words[1:].lower() if words else key)
-
-
-def _value(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @cache

@@ -566,3 +566,23 @@ def test_tokens_are_masked_in_the_log_of_the_web_server(caplog: pytest.LogCaptur
         log.info("POST /unsubscribe/other-secret")
     assert "secret" not in caplog.text
     assert "/i/…/review" in caplog.text
+
+
+async def test_a_changed_setting_has_the_name_that_people_know(visitor: Visitor) -> None:
+    """TRF-2: old and new value in words, and who set it."""
+    world = visitor.world
+    locked = {"waiting_room": True, "custom_key": "b"}
+    await world.imported(
+        world.account,
+        users=[(OWNER, "owner"), (ADMIN, "admin")],
+        name="Acme Events",
+        locked_settings=locked,
+    )
+    await world.imported("jane-free", plan="free", users=[(JANE, "owner")])
+    own = {"waiting_room": False, "custom_key": "a"}
+    await world.import_users("jane-free", [{"email": JANE, "role": "owner", "settings": own}])
+    await world.pending(JANE)
+    page = await visitor.get(await visitor.link(JANE))
+    assert "Waiting room: before: off → on (set by Acme Events)" in page.text
+    assert "waiting_room" not in page.text
+    assert "Custom key: before: a → b" in page.text
