@@ -32,7 +32,7 @@ class Visitor:
         await asyncio.to_thread(self._request, "GET", path, 200)
 
     async def accept(self, path: str) -> None:
-        """Press the button of the review page."""
+        """Accept by the form of the review page."""
         await asyncio.to_thread(self._request, "POST", f"{path}/accept", 303)
 
     def _request(self, method: str, path: str, expected: int) -> None:

@@ -22,7 +22,7 @@ class Invitees:
     client: InvitationClient
 
     async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
-        """Review, then join on the page; return the invitation. Raises Refused."""
+        """Accept on the review page; return the invitation. Raises Refused."""
         link = await self._link(account, email)
         review = await _post(f"{link}/review", {"choice": choice} if choice else {})
         hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', review)

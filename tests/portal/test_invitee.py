@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.requests import Request
 from temporalio.client import Client
 
 from domain.error import Unavailable
 from domain.invitation import License, Person
 from domain.refund import RefundState
 from portal.app import portal
-from portal.request import TokenFilter
+from portal.request import Proxies, TokenFilter
 from tests.portal.browser_page import ReadPage
 from tests.portal.conftest import Visitor
 from tests.world import ADMIN, JANE, OWNER, World, a_paying_owner
@@ -586,3 +587,61 @@ async def test_a_changed_setting_has_the_name_that_people_know(visitor: Visitor)
     assert "Waiting room: before: off → on (set by Acme Events)" in page.text
     assert "waiting_room" not in page.text
     assert "Custom key: before: a → b" in page.text
+
+
+async def test_blockers_link_to_a_deployments_own_pages(visitor: Visitor) -> None:
+    """SEATFLOW_BILLING_URL, SEATFLOW_USERS_URL: with the id of the account to clear."""
+    world = visitor.world
+    await a_paying_owner(world)
+    line = {
+        "id": "sub-1",
+        "product": "Pro",
+        "kind": "plan",
+        "quantity": 1,
+        "cycle": "annual",
+        "period_start": "2026-09-01",
+        "period_end": "2027-09-01",
+        "cancellation_pending": True,
+        "payments": [{"id": "pay-1", "method": "card", "amount": "150.00"}],
+    }
+    await world.imported(
+        "jane-pro",
+        plan="pro",
+        users=[(JANE, "owner"), (TOM, "member")],
+        subscriptions=[line],
+    )
+    urls = {
+        "billing_url": "https://acme.example/billing/{account}",
+        "users_url": "https://acme.example/users?of={account}",
+    }
+    clients = world.clients
+    app = portal(replace(clients, settings=clients.settings.model_copy(update=urls)))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost:8080"
+    ) as web:
+        page = ReadPage(await web.get(await visitor.link(JANE)))
+    assert page.all("data-blocker") == ["1009", "cancellation_pending"]
+    assert 'href="https://acme.example/billing/jane-pro"' in page.html
+    assert 'href="https://acme.example/users?of=jane-pro"' in page.html
+    assert "Reactivate the plan." in page.text
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.66, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+    ],
+)
+def test_limits_count_the_client_behind_trusted_proxies(
+    peer: str, forwarded: str, client: str
+) -> None:
+    """SEATFLOW_TRUSTED_PROXIES: what others write into X-Forwarded-For does not count."""
+    scope = {
+        "type": "http",
+        "client": (peer, 1),
+        "headers": [(b"x-forwarded-for", forwarded.encode())],
+    }
+    assert Proxies((IPv4Network("10.0.0.0/8"),)).client_of(Request(scope)) == client
