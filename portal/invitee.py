@@ -90,7 +90,7 @@ class InviteePages:
         """Show the invitation as it is now."""
         link = await self._open(request)
         if link.replaced:
-            return self._replaced(request, link)
+            return await self._replaced(request, link)
         return await self._respond(request, link)
 
     async def _open(self, request: Request) -> OpenedLink:
@@ -144,10 +144,14 @@ class InviteePages:
             **self.urls.of(source),
         }
 
-    def _replaced(self, request: Request, link: OpenedLink) -> Response:
+    async def _replaced(self, request: Request, link: OpenedLink) -> Response:
         """Render the page of a link that a resend has replaced (INV-9)."""
-        shown = Page("replaced.html", "replaced", status=HTTPStatus.GONE)
-        return self.frame.respond(request, shown, locales=(link.stored.ordered.locale,))
+        page = await self.client.page(link)
+        journal = reversed(page.invitation.journal)
+        resent = next((entry.at for entry in journal if entry.event == "resend"), page.at)
+        values: dict[str, object] = {"page": page, "resent": resent}
+        shown = Page("replaced.html", "replaced", status=HTTPStatus.GONE, values=values)
+        return self._framed(request, page, shown)
 
     # The forms.
 
@@ -163,7 +167,7 @@ class InviteePages:
             if request.method != "POST":
                 return self._to_page(request, link)
             if link.replaced:
-                return self._replaced(request, link)
+                return await self._replaced(request, link)
             form = await form_of(request)
             try:
                 return await act(link, form, request)

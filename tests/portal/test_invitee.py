@@ -348,6 +348,8 @@ async def test_a_resent_link_replaces_the_first(visitor: Visitor) -> None:
     await visitor.world.client.resend(visitor.world.account, JANE, OWNER)
     page = await visitor.get(old)
     assert (page.status, page.name) == (410, "replaced")
+    assert ADMIN in page.text
+    assert "was sent again on" in page.text
     posted = await visitor.post(f"{old}/accept")
     assert (posted.status, posted.name) == (410, "replaced")
     assert (await visitor.get(await visitor.link(JANE))).status == 200
