@@ -21,6 +21,7 @@ from commands import (
     mail,
     order,
     outbox,
+    portal,
     quote,
     refund,
     remedy,
@@ -50,6 +51,7 @@ for _commands in (
     directory,
     attention,
     stack,
+    portal,
     demo,
     diagram,
 ):

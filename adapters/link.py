@@ -13,7 +13,7 @@ from domain.model import Value
 PATH = "/i/"
 UNSUBSCRIBE_PATH = "/unsubscribe/"
 
-_TRAILING = "/.,;:!)>]}'\""
+TRAILING = "/.,;:!?)>]}'\"*"
 """Characters that mail programs leave behind a link; no token ends with one."""
 
 
@@ -47,7 +47,7 @@ class LinkSigner:
         Raises `Refused(not_found)` when it does not verify or was signed for another purpose.
         """
         try:
-            return LinkClaim.model_validate(self._invitations.loads(_token(link, PATH)))
+            return LinkClaim.model_validate(self._invitations.loads(token_of(link, PATH)))
         except (BadData, ValueError):
             raise _invalid() from None
 
@@ -61,7 +61,7 @@ class LinkSigner:
         Raises `Refused(not_found)` when it does not verify or was signed for another purpose.
         """
         try:
-            return str(self._unsubscriptions.loads(_token(link, UNSUBSCRIBE_PATH)))
+            return str(self._unsubscriptions.loads(token_of(link, UNSUBSCRIBE_PATH)))
         except (BadData, ValueError):
             raise _invalid() from None
 
@@ -76,8 +76,9 @@ def _serializer(purpose: str, keys: Sequence[str]) -> URLSafeSerializer:
     )
 
 
-def _token(link: str, path: str) -> str:
-    return urlsplit(link.strip()).path.rstrip(_TRAILING).rpartition(path)[2]
+def token_of(link: str, path: str) -> str:
+    """Return the token of a link, or a bare token, without what a mail program left behind it."""
+    return urlsplit(link.strip()).path.rstrip(TRAILING).rpartition(path)[2]
 
 
 def _invalid() -> Refused:

@@ -13,6 +13,7 @@ from bench.environment import open_environment
 from bench.figure import Figure
 from bench.lifecycle import measure_lifecycles
 from bench.memory import measure_memory
+from bench.page import measure_pages
 from bench.replay import measure_replays
 from bench.report import print_table, save
 
@@ -30,6 +31,7 @@ class Size:
     rows_beside_singles: int
     """Rows of the batch during which another account sends single invitations."""
     cached: tuple[int, int]
+    visits: int
 
 
 QUICK = Size(
@@ -39,6 +41,7 @@ QUICK = Size(
     rows=(2, 300),
     rows_beside_singles=1_500,
     cached=(1, 150),
+    visits=100,
 )
 FULL = Size(
     "full",
@@ -47,9 +50,17 @@ FULL = Size(
     rows=(4, 1_000),
     rows_beside_singles=10_000,
     cached=(1, 300),
+    # The portal refuses more than 300 POSTs a minute of one client.
+    visits=250,
 )
 SMOKE = Size(
-    "smoke", lifecycles=(1, 3), replays=(1, 3), rows=(1, 10), rows_beside_singles=10, cached=(1, 10)
+    "smoke",
+    lifecycles=(1, 3),
+    replays=(1, 3),
+    rows=(1, 10),
+    rows_beside_singles=10,
+    cached=(1, 10),
+    visits=3,
 )
 """Smoke test of the benchmark; its figures have no meaning."""
 
@@ -64,6 +75,8 @@ async def measure(size: Size, console: Console) -> list[Figure]:
             figures += await measure_lifecycles(environment, *size.lifecycles)
             status.update("replays")
             figures += await measure_replays(environment, *size.replays)
+            status.update("pages")
+            figures += await measure_pages(environment, size.visits)
         status.update("memory")
         figures += await measure_memory(*size.cached)
         async with open_environment() as environment:

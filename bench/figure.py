@@ -41,6 +41,10 @@ REPLAY: Final = Goal("events replayed per second ÷ baseline", 0.75, 0.90)
 SUBMITTED: Final = Goal("batch rows submitted per second ÷ direct starts", 0.90, 1.0)
 DELIVERED: Final = Goal("batch rows pending per second ÷ direct starts", 0.85, 0.95)
 SINGLE: Final = Goal("another account's single invitation during a batch ÷ idle", must=3, aim=1.5)
+VISIT_P50: Final = Goal("page, p50 ÷ bare update", must=1.3, aim=1.1)
+VISIT_P95: Final = Goal("page, p95 ÷ bare update", must=1.3, aim=1.1)
+ACCEPT_P50: Final = Goal("accept on the page, p50 ÷ bare update", must=1.3, aim=1.1)
+ACCEPT_P95: Final = Goal("accept on the page, p95 ÷ bare update", must=1.3, aim=1.1)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.move import MoveData, RetryMove
+from adapters.link import LinkClaim
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
@@ -52,6 +53,7 @@ from domain.invitation import (
 )
 from domain.manifest import Change, Item, failed, failed_items, with_changes
 from domain.model import Value
+from domain.money import Money
 from domain.policy import Policy
 from domain.preview import Preview
 from domain.refund import RefundPlan
@@ -152,7 +154,7 @@ class InvitationClient:
     async def show(self, account: str, email: str) -> Invitation:
         """Return the latest invitation: from its workflow, or after its end from the store."""
         stored = await self._latest(account, normalized(email))
-        viewed = await self._caller.call(
+        viewed = await self.caller.call(
             stored,
             lambda handle: handle.query(InvitationWorkflow.view),
             lambda ended: ended.invitation,
@@ -184,7 +186,7 @@ class InvitationClient:
     async def preview(self, account: str, email: str) -> Preview:
         """Return the effects of accepting an unanswered invitation (QUO-8)."""
         stored = await self._latest(account, normalized(email))
-        return await self._caller.update(stored, InvitationWorkflow.quote, [], _refuse_ended)
+        return await self.caller.update(stored, InvitationWorkflow.quote, [], _refuse_ended)
 
     # Answer.
 
@@ -194,11 +196,18 @@ class InvitationClient:
         return await self._accept(stored, AcceptInvitation(choice=choice))
 
     async def accept_link(
-        self, url: str, signed_in_address: str | None, choice: Choice | None = None
+        self,
+        url: str,
+        signed_in_address: str | None,
+        choice: Choice | None = None,
+        shown: Money | None = None,
     ) -> Invitation:
-        """Accept by the link of the e-mail, as the invitee's page does (INV-13)."""
-        claim = self.starter.signer.read(url)
-        stored = await self._stored(claim.invitation_id)
+        """Accept by the link of the e-mail, as the invitee's page does (INV-13).
+
+        `shown` is the amount of the page that was answered, if any. Raises `quote_expired` if
+        another one binds now.
+        """
+        claim, stored = await self.opened(url)
         invitation = stored.invitation
         if claim.number != invitation.sent_count:
             raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
@@ -206,7 +215,16 @@ class InvitationClient:
             raise refusal(InvitationMachine, invitation)
         if signed_in_address is not None and normalized(signed_in_address) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
-        return await self._accept(stored, AcceptInvitation(choice=choice, link_number=claim.number))
+        answer = AcceptInvitation(choice=choice, link_number=claim.number, shown=shown)
+        return await self._accept(stored, answer)
+
+    async def opened(self, url: str) -> tuple[LinkClaim, StoredInvitation]:
+        """Return the claim of a link, or of its bare token, and its invitation (INV-13).
+
+        Raises `Refused(not_found)` for a link that does not verify.
+        """
+        claim = self.starter.signer.read(url)
+        return claim, await self._stored(claim.invitation_id)
 
     async def unsubscribe(self, link: str) -> None:
         """End the reminders of an invitation, by the link in a reminder or its token (REM-1).
@@ -225,15 +243,18 @@ class InvitationClient:
 
     async def decline(self, account: str, email: str, reason: str | None = None) -> Invitation:
         """Decline on the invitee's behalf; the inviter sees the reason (INV-7)."""
+        return await self.decline_stored(await self._latest(account, normalized(email)), reason)
+
+    async def decline_stored(
+        self, stored: StoredInvitation, reason: str | None = None
+    ) -> Invitation:
+        """Decline this invitation, and no later one of the same person (INV-7)."""
         if reason and len(reason) > MAX_REASON_LENGTH:
             raise Refused(
                 ErrorCode.INVALID_INPUT, f"A reason has at most {MAX_REASON_LENGTH:,} characters."
             )
-        stored = await self._latest(account, normalized(email))
         answer = DeclineInvitation(reason=(reason or "").strip() or None)
-        return await self._caller.update(
-            stored, InvitationWorkflow.decline, [answer], _refuse_ended
-        )
+        return await self.caller.update(stored, InvitationWorkflow.decline, [answer], _refuse_ended)
 
     # Requests of admins and operators.
 
@@ -244,7 +265,7 @@ class InvitationClient:
             note = "Temporal no longer knew its workflow."
             ended = await self.revoke_in_store(stored, by=admin, note=note)
             return ended if ended.state is InvitationState.REVOKED else _refuse(ended)
-        return await self._caller.update(
+        return await self.caller.update(
             stored, InvitationWorkflow.revoke, [RevokeInvitation(by=admin)], _refuse_ended
         )
 
@@ -292,7 +313,7 @@ class InvitationClient:
         named = person if is_invitee_key(person) else normalized(person)
         stored = await self._latest(account, named)
         if not stored.invitation.state.final:
-            moved = await self._caller.update(
+            moved = await self.caller.update(
                 stored, InvitationWorkflow.retry_move, [], _require_accepted, budget
             )
             stored = stored.model_copy(update={"invitation": moved})
@@ -361,11 +382,12 @@ class InvitationClient:
         """Send an update; return the invitation with the link of its last e-mail."""
         arguments = [argument] if argument else []
         return await self._shown(
-            stored, await self._caller.update(stored, update, arguments, from_store)
+            stored, await self.caller.update(stored, update, arguments, from_store)
         )
 
     @property
-    def _caller(self) -> WorkflowCaller[StoredInvitation, InvitationWorkflow, Invitation]:
+    def caller(self) -> WorkflowCaller[StoredInvitation, InvitationWorkflow, Invitation]:
+        """The sender of queries and updates to an invitation's workflow."""
         return WorkflowCaller(
             temporal=self.temporal,
             handle=_handle,

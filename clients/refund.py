@@ -12,6 +12,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 from adapters.sql.money.refund import SqlRefunds
 from clients.fairness import fairness_priority
 from clients.workflow_call import TemporalAccess, WorkflowCaller, temporal_errors_as_unavailable
+from domain.journal import OPERATOR
 from domain.model import Value
 from domain.refund import (
     CloseRefund,
@@ -60,15 +61,18 @@ class RefundClient:
         """Return the refunds, those in `state` or all, oldest first, from the store."""
         return await self.refunds.listed(state)
 
-    # Operators' requests.
+    # Requests of operators, and of the payee.
 
-    async def convert(self, refund_id: str) -> Refund:
+    async def convert(self, refund_id: str, *, by: str = OPERATOR) -> Refund:
         """Convert the failed amount into credit of the account that was joined (REF-4)."""
-        return await self._update(refund_id, RefundWorkflow.convert, ConvertRefund())
+        return await self._update(refund_id, RefundWorkflow.convert, ConvertRefund(by=by))
 
-    async def retry(self, refund_id: str, method: str | None = None) -> Refund:
+    async def retry(
+        self, refund_id: str, method: str | None = None, *, by: str = OPERATOR
+    ) -> Refund:
         """Request the failed amount from the provider again, or by another method (REF-4)."""
-        return await self._update(refund_id, RefundWorkflow.retry, RetryRefund(method=method))
+        request = RetryRefund(method=method, by=by)
+        return await self._update(refund_id, RefundWorkflow.retry, request)
 
     async def close(self, refund_id: str, reason: str) -> Refund:
         """Write off the amount that is still open (REF-4)."""

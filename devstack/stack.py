@@ -19,7 +19,6 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
 from adapters.sql.store import SqlStore
-from clients.refund import RefundClient
 from devstack.mailbox import Mailbox, MailSink
 from devstack.ports import HOST, Ports
 from devstack.state_folder import (
@@ -42,7 +41,7 @@ from runtime.temporal import (
 )
 from runtime.wiring import running_worker
 
-Portal = Callable[[Settings, RefundClient], ASGIApp]
+Portal = Callable[[Clients], ASGIApp]
 """Builder of the portal, passed in because the portal is a layer above."""
 
 SERVER_START_TIMEOUT = timedelta(seconds=30)
@@ -153,7 +152,7 @@ class Stack:
                 running_worker(self.temporal, self.settings, self.store)
             )
             self.clients = Clients.connected(self.settings, self.store, self.temporal)
-            portal = self._make_portal(self.settings, self.clients.refunds)
+            portal = self._make_portal(self.clients)
             await parts.enter_async_context(serving(portal, HOST, self.ports.portal))
             self._parts = parts.pop_all()
         return self

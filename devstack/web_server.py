@@ -32,6 +32,8 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
             log_config=None,
             access_log=False,
             server_header=False,
+            # The portal decides itself which proxies it trusts.
+            proxy_headers=False,
             lifespan="off",
             timeout_graceful_shutdown=int(STOP_TIMEOUT.total_seconds()),
         )

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from domain.account import Account
 from domain.address import domain_of
+from domain.blocker import blocked
 from domain.business_day import BusinessCalendar, overdue_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Blocker, Choice, Invitation, Invite, License, Settlement
@@ -172,11 +173,7 @@ def _require_managed(facts: AcceptanceFacts) -> None:
 def _require_unblocked(blockers: Sequence[Blocker]) -> None:
     """Raise Refused(blocked), with all blockers, if the owner cannot leave (BLK-4)."""
     if blockers:
-        raise Refused(
-            ErrorCode.BLOCKED,
-            "Blockers prevent leaving the current account.",
-            blockers=[blocker.model_dump(mode="json") for blocker in blockers],
-        )
+        raise blocked(blockers)
 
 
 def _close(facts: AcceptanceFacts, source: Account) -> Closing:

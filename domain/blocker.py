@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from domain.account import Account
+from domain.error import ErrorCode, Refused
 from domain.invitation import Blocker, BlockerItem
 from domain.money import Money
 
@@ -36,6 +37,15 @@ def recheck_at(blocked_since: datetime, rechecks: int) -> datetime:
         return blocked_since + RECHECK_AFTER[rechecks]
     further = rechecks - len(RECHECK_AFTER) + 1
     return blocked_since + RECHECK_AFTER[-1] + further * RECHECK_EVERY
+
+
+def blocked(blockers: Iterable[Blocker]) -> Refused:
+    """Return the refusal of an acceptance, with all blockers (BLK-4)."""
+    return Refused(
+        ErrorCode.BLOCKED,
+        "Blockers prevent leaving the current account.",
+        blockers=[blocker.model_dump(mode="json") for blocker in blockers],
+    )
 
 
 def find_blockers(source: Account, others: Iterable[BlockerItem]) -> tuple[Blocker, ...]:

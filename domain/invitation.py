@@ -392,6 +392,8 @@ class AcceptInvitation(Value):
     choice: Choice | None = None
     link_number: int | None = None
     """The number of the opened link, if any; a resend invalidates older links (INV-9)."""
+    shown: Money | None = None
+    """The amount of the page that was answered, if any; another one has to be shown first."""
 
 
 class DeclineInvitation(Value):

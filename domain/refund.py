@@ -7,7 +7,7 @@ from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime
 
-from domain.journal import JournalEntry
+from domain.journal import OPERATOR, JournalEntry
 from domain.model import Value
 from domain.money import Money
 from domain.text import OneLine
@@ -392,14 +392,17 @@ def _sum_of(parts: tuple[RefundPart, ...], included: Callable[[PartState], bool]
 
 
 class RetryRefund(Value):
-    """The retry of the failed parts, requested by an operator (REF-4)."""
+    """The retry of the failed parts, requested by an operator or the payee (REF-4)."""
 
     method: str | None = None
     """Another payment method of the payee; None: the original ones."""
+    by: str = OPERATOR
 
 
 class ConvertRefund(Value):
     """The conversion of the failed parts to credit of the target account (REF-4)."""
+
+    by: str = OPERATOR
 
 
 class CloseRefund(Value):

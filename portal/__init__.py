@@ -1,1 +1,1 @@
-"""The web application: the webhook of payment providers."""
+"""The web application: the pages of invitees, and the webhook of payment providers."""

@@ -1,79 +1,165 @@
 """The portal as a web application.
 
-Run it in a deployment with `uvicorn --factory portal.app:create --no-server-header`.
+Run it in a deployment with
+`uvicorn --factory portal.app:create --no-server-header --no-proxy-headers`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from clients.refund import RefundClient
+from domain.error import ErrorCode, Refused, Unavailable
+from portal.invitee import InviteePages, UrlTemplates
+from portal.notice import Notices, Unsubscription
+from portal.page import STATIC, Page, PageFrame
+from portal.request import CrossSite, Proxies, RequestLimits, SignIn, TokenFilter, TooManyRequests
 from portal.webhook import StripeWebhook
-from runtime.clients import open_clients
+from runtime.clients import Clients, open_clients
 from runtime.settings import Settings, load_settings
 
-SECURITY_HEADERS = {
+SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex",
 }
 
+CACHED: Final = "public, max-age=31536000, immutable"
+"""For stylesheet and script: their addresses contain a hash of their content."""
 
-class SecurityHeaders:
-    """Adds the security headers to every response."""
+log = logging.getLogger(__name__)
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class Portal:
+    """The application: removes the path of the public URL, and adds the security headers."""
+
+    def __init__(self, app: ASGIApp, root: str) -> None:
         self._app = app
+        self._root = root
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the application's response with the headers."""
+        is_static = False
+        if scope["type"] == "http":
+            path = scope["path"]
+            if self._root and path.startswith(f"{self._root}/"):
+                path = path.removeprefix(self._root)
+                scope = {**scope, "path": path, "raw_path": path.encode()}
+            is_static = path.startswith("/static/")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                if is_static and message["status"] == HTTPStatus.OK:
+                    headers["Cache-Control"] = CACHED
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
-def create() -> Starlette:
+def create() -> ASGIApp:
     """Build the portal from the settings of the environment. Raises `Refused(invalid_input)`."""
     settings = load_settings()
     # A missing secret fails the start rather than the first notification.
-    secret = _webhook_secret(settings)
+    _webhook_secret(settings)
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).addFilter(TokenFilter())
 
     @asynccontextmanager
     async def opened(app: Starlette) -> AsyncIterator[None]:
         async with open_clients(settings) as clients:
-            app.router.routes.extend(_routes(secret, clients.refunds))
+            app.router.routes.extend(_routes(clients))
             yield
 
-    return Starlette(lifespan=opened, middleware=[Middleware(SecurityHeaders)])
+    return _portal(settings, [], opened)
 
 
-def portal(settings: Settings, refunds: RefundClient) -> Starlette:
+def portal(clients: Clients) -> ASGIApp:
     """Build the portal over open backends. Raises `Refused(invalid_input)`."""
-    routes = _routes(_webhook_secret(settings), refunds)
-    return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+    return _portal(clients.settings, _routes(clients))
+
+
+def _portal(
+    settings: Settings,
+    routes: list[BaseRoute],
+    lifespan: Lifespan[Starlette] | None = None,
+) -> ASGIApp:
+    errors = _ErrorPages(_frame(settings))
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={
+            HTTPException: errors.respond,
+            Refused: errors.respond,
+            CrossSite: errors.respond,
+            TooManyRequests: errors.respond,
+            Unavailable: errors.respond,
+            Exception: errors.respond,
+        },
+    )
+    app.router.redirect_slashes = False
+    return Portal(app, _root(settings))
+
+
+def _root(settings: Settings) -> str:
+    return urlsplit(settings.public_url).path.rstrip("/")
+
+
+def _frame(settings: Settings) -> PageFrame:
+    return PageFrame(_root(settings), settings.support_contact)
 
 
 def _webhook_secret(settings: Settings) -> str | None:
     return settings.stripe_webhook_secret if settings.billing == "stripe" else None
 
 
-def _routes(webhook_secret: str | None, refunds: RefundClient) -> Sequence[Route]:
-    routes = [Route("/health", _health, methods=["GET"])]
-    if webhook_secret is not None:
-        stripe = StripeWebhook(webhook_secret, refunds)
+def _routes(clients: Clients) -> list[BaseRoute]:
+    settings = clients.settings
+    frame, proxies = _frame(settings), Proxies(settings.trusted_proxies)
+    limits = RequestLimits(clients.store.request_counts, proxies, settings.id_key)
+    pages = InviteePages(
+        client=clients.invitee,
+        frame=frame,
+        limits=limits,
+        sign_in=SignIn(settings.trusted_user_header, proxies),
+        urls=UrlTemplates(settings.billing_url, settings.users_url),
+        public_url=settings.public_url,
+        # Stripe refunds to the original method only.
+        other_methods=settings.billing == "ledger",
+    )
+    unsubscription = Unsubscription(
+        clients.signer.read_unsubscribe, clients.invitations.unsubscribe
+    )
+    notices = Notices(clients.invitee, frame, limits, settings.public_url, unsubscription)
+    routes: list[BaseRoute] = [
+        Route("/health", _health, methods=["GET"]),
+        *pages.routes(),
+        *notices.routes(),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    if (secret := _webhook_secret(settings)) is not None:
+        stripe = StripeWebhook(secret, clients.refunds)
         routes.append(Route("/webhooks/stripe", stripe.receive, methods=["POST"]))
     return routes
 
@@ -81,3 +167,43 @@ def _routes(webhook_secret: str | None, refunds: RefundClient) -> Sequence[Route
 async def _health(request: Request) -> Response:
     """Report that the portal is up; the backends are not checked."""
     return JSONResponse({"status": "ok"})
+
+
+class _ErrorPages:
+    """The pages of requests that have no page of their own."""
+
+    def __init__(self, frame: PageFrame) -> None:
+        self._frame = frame
+
+    async def respond(self, request: Request, error: Exception) -> Response:
+        """Respond with the page of an error."""
+        return self._frame.respond(request, _error_page(error))
+
+
+def _error_page(error: Exception) -> Page:
+    match error:
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND) | Refused(code=ErrorCode.NOT_FOUND):
+            return Page("not_found.html", "not-found", HTTPStatus.NOT_FOUND)
+        case Refused(code=ErrorCode.RECIPIENT_MISMATCH as code):
+            return _error("mismatch.html", HTTPStatus.FORBIDDEN, code)
+        case Refused(code=code):
+            return _error("error.html", HTTPStatus.CONFLICT, code)
+        case CrossSite():
+            return _error("cross_site.html", HTTPStatus.FORBIDDEN, ErrorCode.NOT_AUTHORIZED)
+        case TooManyRequests(retry_after=seconds):
+            code, headers = ErrorCode.RATE_LIMITED, {"Retry-After": str(seconds)}
+            page = _error("too_many.html", HTTPStatus.TOO_MANY_REQUESTS, code, headers)
+            page.values["seconds"] = seconds
+        case HTTPException(status_code=status, headers=headers):
+            page = _error("error.html", status, ErrorCode.INVALID_INPUT, headers)
+        case _:
+            log.warning("a page is unavailable: %s", type(error).__name__)
+            code, headers = ErrorCode.BACKEND_UNAVAILABLE, {"Retry-After": "10"}
+            page = _error("unavailable.html", HTTPStatus.SERVICE_UNAVAILABLE, code, headers)
+    return page
+
+
+def _error(
+    template: str, status: int, code: ErrorCode, headers: Mapping[str, str] | None = None
+) -> Page:
+    return Page(template, "error", status, error=code.value, headers=dict(headers or {}))

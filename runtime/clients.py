@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clients.batch import BatchClient
     from clients.invitation import InvitationClient
     from clients.invitation_start import InvitationStarter
+    from clients.invitee import InviteeClient
     from clients.order import OrderClient
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
@@ -51,6 +52,18 @@ class Clients:
         from clients.invitation import InvitationClient
 
         return InvitationClient(starter=self.invitation_starter, policy=self.settings.policy)
+
+    @cached_property
+    def invitee(self) -> "InviteeClient":
+        """The client of the invitees' pages."""
+        from clients.invitee import InviteeClient
+
+        return InviteeClient(
+            invitations=self.invitations,
+            refunds=self.refunds,
+            pages=self.store.invitee_pages,
+            meeting_domain=self.settings.meeting_domain,
+        )
 
     @cached_property
     def refunds(self) -> "RefundClient":

@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -78,6 +79,12 @@ def _stripe_api_base(url: str) -> str:
     return url.rstrip("/")
 
 
+def _url_template(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#\s]+([/?#]\S*)?", url):
+        raise ValueError("write an http:// or https:// URL; {account} stands for the account's id")
+    return url
+
+
 def _split_at_commas(text: object) -> object:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
@@ -112,6 +119,8 @@ def _cipher_keys(text: SecretStr) -> dict[str, bytes]:
         keys[name] = key
     return keys
 
+
+Network = IPv4Network | IPv6Network
 
 LedgerFault = Literal["slow", "fail", "timeout-after"]
 
@@ -158,6 +167,16 @@ class Settings(BaseSettings):
     """Address for e-mails about new entries of the operators' list; None: no e-mails."""
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"
     """Base URL of links in e-mails, without a trailing slash."""
+    billing_url: Annotated[str, AfterValidator(_url_template)] | None = None
+    """URL template of a deployment's own billing page, with `{account}`."""
+    users_url: Annotated[str, AfterValidator(_url_template)] | None = None
+    """URL template of a deployment's own user management, with `{account}`."""
+    trusted_proxies: Annotated[
+        tuple[Network, ...], NoDecode, BeforeValidator(_split_at_commas)
+    ] = ()
+    """Addresses or networks of proxies whose headers about the client count."""
+    trusted_user_header: str | None = None
+    """Header in which a trusted proxy names the address of the person signed in (INV-13)."""
     meeting_domain: Annotated[str, AfterValidator(_host_name)] = "meet.example"
     """Domain of join links, which follows an account's vanity URL (TRF-5)."""
     secret_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None

@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from domain.invitation import (
         AcceptInvitation,
         CarriedInvitation,
-        Choice,
         DeclineInvitation,
         Invitation,
         InvitationState,
@@ -25,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         RevokeInvitation,
         StartInvitation,
     )
+    from domain.invitee_page import InvitationOffer
     from domain.journal import ENGINE, INVITEE, OPERATOR
     from domain.preview import Preview
     from states.invitation import initial_record
@@ -198,7 +198,7 @@ class InvitationWorkflow:
         async with self._lifecycle.update_lock:
             if not self._invitation.state.accepted:
                 self._lifecycle.require("accept")
-                await self._accept(answer.choice)
+                await self._accept(answer)
             self._invitation.require_same_choice(answer.choice)
             if not self._invitation.state.accepted:
                 raise self._lifecycle.refusal()
@@ -300,11 +300,30 @@ class InvitationWorkflow:
     def _validate_quote(self) -> None:
         self._lifecycle.require_allowed("quote")
 
+    @workflow.update
+    async def review(self) -> Preview:
+        """Preview the acceptance for the invitee's last look before it (QUO-5).
+
+        Blockers are recorded as at an acceptance, so that the invitation resumes by itself (BLK-4).
+        """
+        self._updates += 1
+        async with self._lifecycle.update_lock:
+            self._require_in_time("accept")
+            preview = await self._completion.preview()
+            if refused := await self._blockers.apply_previewed(preview.blockers):
+                raise refused
+            return preview
+
+    @review.validator
+    def _validate_review(self) -> None:
+        self._require_in_time("accept")
+
     # Steps of the updates
 
-    async def _accept(self, choice: Choice | None) -> None:
+    async def _accept(self, answer: AcceptInvitation) -> None:
         try:
-            await self._completion.join("accept", by=INVITEE, choice=choice)
+            await self._completion.require_shown(answer.shown)
+            await self._completion.join("accept", by=INVITEE, choice=answer.choice)
         except Refused as refused:
             await self._blockers.apply_refusal(refused)
             if refused.code is not ErrorCode.QUOTE_EXPIRED:
@@ -356,3 +375,13 @@ class InvitationWorkflow:
     def view(self) -> Invitation:
         """Return the current record, without a link: clients sign and add it."""
         return self._invitation
+
+    @workflow.query
+    def offer(self) -> InvitationOffer:
+        """Return the record with the quote that was shown last, for the invitee's page (QUO-5)."""
+        return InvitationOffer(
+            invitation=self._invitation,
+            quote=self._completion.recorded_quote,
+            at=workflow.now(),
+            recheck_at=self._blockers.recheck_at,
+        )

@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import TypeAdapter
 
     from activities.invitation import InvitationActivities, ReadInvitation
-    from domain.blocker import recheck_at
+    from domain.blocker import blocked, recheck_at
     from domain.error import ErrorCode, Refused
     from domain.invitation import Blocker, CarriedInvitation, InvitationState
     from domain.journal import ENGINE, INVITEE
@@ -103,6 +103,15 @@ class InvitationBlockers:
             and self._lifecycle.record.state is InvitationState.BLOCKED
         ):
             await self._unblock()
+
+    async def apply_previewed(self, blockers: tuple[Blocker, ...]) -> Refused | None:
+        """Record the blockers of a preview as at an acceptance; return the refusal, if any."""
+        if blockers:
+            await self._block(blockers)
+            return blocked(blockers)
+        if self._lifecycle.record.state is InvitationState.BLOCKED:
+            await self._unblock()
+        return None
 
     async def _apply_blockers(self, blockers: tuple[Blocker, ...]) -> None:
         """Record the remaining blockers, or unblock the invitation without any (BLK-4)."""

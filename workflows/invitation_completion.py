@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.move import MoveData
     from activities.refund import ReadRefund, RefundActivities
-    from domain.error import Refused, unless_refused
+    from domain.error import ErrorCode, Refused, unless_refused
     from domain.invitation import CarriedInvitation, Choice, InvitationState
     from domain.journal import ENGINE, OPERATOR
     from domain.manifest import (
@@ -38,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
         unfinished_items,
         with_items,
     )
+    from domain.money import Money
     from domain.preview import Preview
     from domain.quote import RecordedQuote
     from domain.refund import Refund, RefundPlan, RefundSummary, StartRefund
@@ -96,6 +97,21 @@ class InvitationCompletion:
         )
         self._quote = previewed.quote
         return previewed.preview
+
+    @property
+    def recorded_quote(self) -> RecordedQuote | None:
+        """The quote that was shown last, if any (QUO-5)."""
+        return self._quote
+
+    async def require_shown(self, amount: Money | None) -> None:
+        """Raise Refused(quote_expired) unless the binding quote is that of the page answered.
+
+        Another page may have recorded a newer quote since.
+        """
+        if amount is None or (self._quote and self._quote.quote.total == amount):
+            return
+        if (await self.preview()).amount != amount:
+            raise Refused(ErrorCode.QUOTE_EXPIRED, "The quote that was shown has changed.")
 
     async def join_by_managed_domain(self) -> None:
         """Make the person a member at once if their domain is managed (INV-18)."""

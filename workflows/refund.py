@@ -432,7 +432,8 @@ class RefundWorkflow:
         async with self._update_lock:
             self._lifecycle.require("convert")
             failed = {part.payment for part in self._refund.parts if part.state.failed}
-            await self._decide("convert", self._with_state(PartState.CONVERTED, failed))
+            changed = self._with_state(PartState.CONVERTED, failed)
+            await self._decide("convert", changed, by=request.by)
             return self._refund.summary
 
     @convert.validator
@@ -468,7 +469,7 @@ class RefundWorkflow:
             if unknown:
                 given_up |= {part.payment for part in parts if part.state.open}
             changed = self._with_state(PartState.CLOSED, given_up)
-            await self._decide("close", changed, note=request.reason)
+            await self._decide("close", changed, by=OPERATOR, note=request.reason)
             if unknown:
                 await self._start_watch()
             return self._refund.summary
@@ -516,7 +517,7 @@ class RefundWorkflow:
             refused = [part for part in self._refund.parts if part.payment in requested]
             await self._book(None, self._with_parts([_with_next_attempt(part) for part in refused]))
             raise Refused(ErrorCode.PAYMENT_DECLINED, f"The provider refused: {changed.failure}.")
-        if not await self._book("retry", changed, by=OPERATOR, note=request.method):
+        if not await self._book("retry", changed, by=request.by, note=request.method):
             raise self._lifecycle.refusal()
         self._lookups = ()
         if not answered:
@@ -526,10 +527,12 @@ class RefundWorkflow:
         await requesting
         await self._lifecycle.retried(partial(self._apply_answers, reports))
 
-    async def _decide(self, event: str, changed: Refund, *, note: str | None = None) -> None:
-        """Book an operator's decision; a refund with an open part resumes instead of ending."""
+    async def _decide(
+        self, event: str, changed: Refund, *, by: str, note: str | None = None
+    ) -> None:
+        """Book a decision; a refund with an open part resumes instead of ending."""
         any_open = any(part.state.open for part in changed.parts)
-        if not await self._book("resume" if any_open else event, changed, by=OPERATOR, note=note):
+        if not await self._book("resume" if any_open else event, changed, by=by, note=note):
             raise self._lifecycle.refusal()
         if self._refund.state.finished:
             self._lookup_requested = False

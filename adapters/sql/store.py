@@ -13,6 +13,7 @@ from adapters.sql.database.schema import SettingRow
 from adapters.sql.database.transaction import insert_missing, reading, writing
 from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
+from adapters.sql.invitations.page import SqlInviteePages
 from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
@@ -22,6 +23,7 @@ from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
 from adapters.sql.outbox import SqlOutbox
 from adapters.sql.problem import SqlProblems
+from adapters.sql.request_count import SqlRequestCounts
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
@@ -36,6 +38,8 @@ class SqlStore:
         self.engine = engine
         self.directory = SqlDirectory(engine)
         self.invitations = SqlInvitations(engine)
+        self.invitee_pages = SqlInviteePages(engine)
+        self.request_counts = SqlRequestCounts(engine)
         self.batches = SqlBatches(engine)
         self.quotes = SqlQuotes(engine)
         self.refunds = SqlRefunds(engine)

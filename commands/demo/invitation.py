@@ -43,14 +43,14 @@ class Invitations:
         nina = "nina@new.example"
         pending = await self._demo.pending(nina, License.LICENSED)
         expect(pending.link is not None, "the invitation has no link")
-        await self._client.accept_link(str(pending.link), nina)
+        await self._demo.invitees.accept(ACCOUNT, nina)
         await self._demo.until(nina, InvitationState.COMPLETED)
         await self._demo.mailed("accepted", ADMIN)
 
     async def _accept_from_free_account(self) -> None:
         fred = "fred@home.example"
         await self._demo.pending(fred)
-        await self._client.accept(ACCOUNT, fred)
+        await self._demo.invitees.accept(ACCOUNT, fred)
         await self._demo.until(fred, InvitationState.COMPLETED)
         free_account = await self._demo.account("fred-free")
         expect(free_account.state == "closed", "Fred's free account is still open")
@@ -58,7 +58,7 @@ class Invitations:
     async def _decline(self) -> None:
         dora = "dora@else.example"
         await self._demo.pending(dora)
-        await self._client.decline(ACCOUNT, dora, "I like it where I am.")
+        await self._demo.invitees.decline(ACCOUNT, dora, "I like it where I am.")
         await self._demo.mailed("declined", ADMIN)
 
     async def _revoke(self) -> None:
@@ -89,10 +89,10 @@ class Invitations:
         too_soon = self._client.resend(ACCOUNT, sven, ADMIN)
         await self._demo.refused(ErrorCode.RATE_LIMITED, too_soon)
         await self._demo.clock.pass_time(first.workflow_id, timedelta(hours=1))
-        second = await self._client.resend(ACCOUNT, sven, ADMIN)
+        await self._client.resend(ACCOUNT, sven, ADMIN)
         old_link = self._client.accept_link(str(first.link), sven)
         await self._demo.refused(ErrorCode.NOT_FOUND, old_link)
-        await self._client.accept_link(str(second.link), sven)
+        await self._demo.invitees.accept(ACCOUNT, sven)
         await self._demo.until(sven, InvitationState.COMPLETED)
 
     async def _announce(self) -> None:
@@ -103,7 +103,7 @@ class Invitations:
         announced = await self._client.show(ACCOUNT, hugo)
         await self._demo.clock.pass_time(announced.workflow_id, timedelta(days=3))
         await self._demo.until(hugo, InvitationState.PENDING)
-        await self._client.accept(ACCOUNT, hugo)
+        await self._demo.invitees.accept(ACCOUNT, hugo)
         await self._demo.until(hugo, InvitationState.COMPLETED)
 
     async def _join(self) -> None:

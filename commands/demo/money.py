@@ -31,11 +31,13 @@ class Money:
         await self._demo.pending(PAULA)
         preview = await self._client.preview(ACCOUNT, PAULA)
         expect(bool(preview.loses), "the preview lists no losses")
-        await self._demo.refused(ErrorCode.CHOICE_REQUIRED, self._client.accept(ACCOUNT, PAULA))
+        await self._demo.refused(
+            ErrorCode.CHOICE_REQUIRED, self._demo.invitees.accept(ACCOUNT, PAULA)
+        )
 
     async def _refund(self) -> None:
         quoted = await self._client.preview(ACCOUNT, PAULA)
-        accepted = await self._client.accept(ACCOUNT, PAULA, Choice.REFUND)
+        accepted = await self._demo.invitees.accept(ACCOUNT, PAULA, Choice.REFUND)
         settlement = accepted.settlement
         expect(
             settlement is not None and settlement.amount == quoted.amount,
@@ -51,7 +53,7 @@ class Money:
     async def _convert(self) -> None:
         rolf = "rolf@office.example"
         await self._demo.pending(rolf)
-        accepted = await self._client.accept(ACCOUNT, rolf, Choice.REFUND)
+        accepted = await self._demo.invitees.accept(ACCOUNT, rolf, Choice.REFUND)
         failed = await self._demo.refund_of(accepted, RefundState.FAILED)
         before = (await self._demo.store.credits.show(ACCOUNT)).entries
         await self._demo.clients.refunds.convert(failed.refund_id)
@@ -63,7 +65,7 @@ class Money:
     async def _transfer(self) -> None:
         tara = "tara@team.example"
         await self._demo.pending(tara)
-        await self._client.accept(ACCOUNT, tara, Choice.TRANSFER)
+        await self._demo.invitees.accept(ACCOUNT, tara, Choice.TRANSFER)
         await self._demo.until(tara, InvitationState.COMPLETED)
         await self._demo.mailed("credit_received", "olga@acme.example")
         due = await self._demo.amount_due(ACCOUNT, "inv-2027-01")
@@ -72,7 +74,7 @@ class Money:
     async def _apply(self) -> None:
         nora = "nora@shop.example"
         await self._demo.pending(nora, account=OTHER_ACCOUNT, by=OTHER_ADMIN)
-        await self._client.accept(OTHER_ACCOUNT, nora, Choice.TRANSFER)
+        await self._demo.invitees.accept(OTHER_ACCOUNT, nora, Choice.TRANSFER)
         await self._demo.until(nora, InvitationState.COMPLETED, OTHER_ACCOUNT)
         before = await self._demo.amount_due(OTHER_ACCOUNT, "inv-7")
         expect(before == Decimal("500.00"), "the credit was applied too early")

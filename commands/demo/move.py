@@ -18,7 +18,7 @@ class Moves:
     async def _move(self) -> None:
         mona = "mona@field.example"
         await self._demo.pending(mona)
-        await self._client.accept(ACCOUNT, mona)
+        await self._demo.invitees.accept(ACCOUNT, mona)
         completed = await self._demo.until(mona, InvitationState.COMPLETED)
         manifest = {entry.item: entry for entry in completed.manifest}
         unmoved = [item for item in Item if manifest[item].status is not ItemStatus.MOVED]

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from rich.console import RenderableType
 
+from commands.demo.page import Invitees
 from devstack.stack import Stack
 from devstack.virtual_clock import VirtualClock
 from domain.account import Account
@@ -66,6 +67,7 @@ class DemoStack:
     def __init__(self, stack: Stack) -> None:
         self.store = stack.store
         self.clients = stack.clients
+        self.invitees = Invitees(stack.clients.invitations)
         self.clock = VirtualClock(stack.temporal)
         self.meeting_domain = stack.settings.meeting_domain
         self.folder = stack.settings.state_folder

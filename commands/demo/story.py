@@ -24,12 +24,18 @@ from commands.demo.reminder import Reminders
 from commands.demo.step import ACCOUNT, CHECK_TIMEOUT, DemoStack, Step, StepFailed, expect
 from devstack.stack import Stack
 from domain.account import Directory
-from domain.error import Refused, Unavailable
+from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Invitation
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 """Folder of the checkout and of the wheel."""
-FILES = ("accounts.json", "money.json", "blockers.json", "licenses.json")
+FILES = ("accounts.json", "money.json", "blockers.json", "licenses.json", "pages.json")
+OPEN_PAGES = {
+    "pending": "pia@new.example",
+    "blocked": "wanda@band.example",
+    "a choice to make": "jonas@weber.example",
+}
+"""The people whose pages the last screen names, by the state of their invitation."""
 MIN_STEPS_SHOWN = 8
 STEPS_SHOWN_AHEAD = 4
 
@@ -40,7 +46,8 @@ class Story:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._invitations: list[Invitation] = []
-        demo = DemoStack(stack)
+        self._links: dict[str, str] = {}
+        self._demo = demo = DemoStack(stack)
         invitations = Invitations(demo)
         self.steps = [
             Step("An operator imports the example accounts", self._import),
@@ -52,6 +59,7 @@ class Story:
             *Reminders(demo).steps,
             *Batch(demo).steps,
             *invitations.last_steps,
+            Step("Pia, Wanda and Jonas are invited; their pages are below", self._leave_open),
             Step("The audit finds no violations", self._audit),
         ]
 
@@ -79,6 +87,13 @@ class Story:
             directory = Directory.model_validate_json((EXAMPLES / name).read_bytes())
             imported = await self._stack.store.directory.import_(directory)
             expect(len(imported) == len(directory.accounts), f"an account of {name} is missing")
+
+    async def _leave_open(self) -> None:
+        for email in OPEN_PAGES.values():
+            invited = await self._demo.pending(email)
+            self._links[email] = str(invited.link)
+        blocked = OPEN_PAGES["blocked"]
+        await self._demo.refused(ErrorCode.BLOCKED, self._demo.invitees.accept(ACCOUNT, blocked))
 
     async def _audit(self) -> None:
         report = await self._stack.store.audit()
@@ -117,6 +132,9 @@ class Story:
         )
         table.add_row("Temporal UI", self._stack.ui)
         table.add_row("portal", self._stack.settings.public_url)
+        for state, email in OPEN_PAGES.items():
+            if link := self._links.get(email):
+                table.add_row(f"page: {state}", Text(link, style=f"link {link}", overflow="fold"))
         table.add_row("mailbox", f"SEATFLOW_STATE_FOLDER={folder} seatflow mail list")
         table.add_row("stop", "Ctrl-C")
         return table
@@ -130,6 +148,7 @@ class Story:
             ],
             "ui": self._stack.ui,
             "portal": self._stack.settings.public_url,
+            "pages": {email: link for email, link in self._links.items()},
             "state_folder": str(self._stack.settings.state_folder),
         }
 

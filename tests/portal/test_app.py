@@ -1,16 +1,17 @@
 """The portal and its web server."""
 
+import re
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from temporalio.client import Client
 
-from clients.refund import RefundClient
 from devstack.ports import free_port
 from devstack.web_server import serving
 from domain.error import Refused, Unavailable
@@ -28,10 +29,12 @@ STRIPE = Settings(
 
 
 @pytest.fixture
-async def refunds(tmp_path: Path) -> AsyncIterator[RefundClient]:
-    settings = Settings(
-        database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"),
-        secret_key=SecretStr("a secret key for tests"),
+async def clients(tmp_path: Path) -> AsyncIterator[Clients]:
+    settings = LEDGER.model_copy(
+        update={
+            "database_url": SecretStr(f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"),
+            "secret_key": SecretStr("a secret key for tests"),
+        }
     )
 
     async def connect() -> Client:
@@ -39,10 +42,10 @@ async def refunds(tmp_path: Path) -> AsyncIterator[RefundClient]:
 
     await set_up_store(settings)
     async with open_store(settings) as store:
-        yield Clients(settings, store, connect).refunds
+        yield Clients(settings, store, connect)
 
 
-async def status(app: Starlette, method: str, path: str) -> int:
+async def status(app: ASGIApp, method: str, path: str) -> int:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://portal"
     ) as web:
@@ -50,12 +53,12 @@ async def status(app: Starlette, method: str, path: str) -> int:
 
 
 async def test_every_response_has_security_headers_and_no_banner(
-    refunds: RefundClient,
+    clients: Clients,
 ) -> None:
     """`portal`: browsers load, sniff and cache nothing, and the port is free again afterwards."""
     port = free_port()
     async with (
-        serving(portal(LEDGER, refunds), "127.0.0.1", port),
+        serving(portal(clients), "127.0.0.1", port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as web,
     ):
         healthy, missing = await web.get("/health"), await web.get("/nothing")
@@ -69,10 +72,15 @@ async def test_every_response_has_security_headers_and_no_banner(
     socket.create_server(("127.0.0.1", port)).close()
 
 
-async def test_the_webhook_of_stripe_exists_only_with_stripe(refunds: RefundClient) -> None:
+async def test_the_webhook_of_stripe_exists_only_with_stripe(clients: Clients) -> None:
     """SEATFLOW_BILLING: with `ledger`, the path is unknown (404)."""
-    assert await status(portal(LEDGER, refunds), "POST", "/webhooks/stripe") == 404
-    assert await status(portal(STRIPE, refunds), "POST", "/webhooks/stripe") == 400
+    billing = {
+        name: getattr(STRIPE, name)
+        for name in ("billing", "given_stripe_api_key", "given_stripe_webhook_secret")
+    }
+    with_stripe = replace(clients, settings=clients.settings.model_copy(update=billing))
+    assert await status(portal(clients), "POST", "/webhooks/stripe") == 404
+    assert await status(portal(with_stripe), "POST", "/webhooks/stripe") == 400
 
 
 def test_the_portal_does_not_start_without_the_webhook_secret(
@@ -86,3 +94,20 @@ def test_the_portal_does_not_start_without_the_webhook_secret(
     monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
     with pytest.raises(Refused, match="SEATFLOW_STRIPE_WEBHOOK_SECRET is not set"):
         create()
+
+
+async def test_the_path_of_the_public_url_precedes_every_address(clients: Clients) -> None:
+    """SEATFLOW_PUBLIC_URL with a path: pages name it, with and without a proxy that removes it."""
+    url = {"public_url": "https://acme.example/seats"}
+    app = portal(replace(clients, settings=clients.settings.model_copy(update=url)))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://portal"
+    ) as web:
+        page = await web.get("/seats/nothing")
+        assert 'data-page="not-found"' in page.text
+        [style] = re.findall(r'rel="stylesheet" href="([^"]*)"', page.text)
+        assert style.startswith("/seats/static/")
+        for address in (style, style.removeprefix("/seats")):
+            response = await web.get(address)
+            assert response.status_code == 200
+            assert "immutable" in response.headers["cache-control"]

@@ -131,7 +131,7 @@ async def stripe_world(
             stripe_api_base=server.url,
         ) as world,
     ):
-        app = portal(world.settings, world.refunds)
+        app = portal(world.clients)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
             yield StripeWorld(world, server, web)

@@ -207,12 +207,14 @@ class MeetingRow(_Hosted):
     """A scheduled meeting."""
 
     __tablename__ = "meetings"
+    __table_args__ = (Index("meetings_by_id", "id"),)
 
 
 class WebinarRow(_Hosted):
     """A scheduled webinar."""
 
     __tablename__ = "webinars"
+    __table_args__ = (Index("webinars_by_id", "id"),)
 
 
 class PersonRow(Base):
@@ -895,3 +897,15 @@ class SettingRow(Base):
     value: Mapped[JsonValue] = mapped_column(
         Document(TypeAdapter[JsonValue](JsonValue)), nullable=False
     )
+
+
+class RequestCountRow(Base):
+    """The number of web requests of one link or client address in a minute."""
+
+    __tablename__ = "request_counts"
+    __table_args__ = (Index("request_counts_by_time", "since"),)
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    """A keyed hash: neither a link nor an address is stored."""
+    since: Mapped[datetime]
+    requests: Mapped[int]

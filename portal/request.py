@@ -1,0 +1,172 @@
+"""Requests to the portal: their client, their origin, their form, and the limits."""
+
+import asyncio
+import hmac
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from adapters.sql.request_count import SqlRequestCounts
+from domain.address import normalized
+from domain.error import Refused
+from runtime.settings import Network
+
+MAX_FORM_BYTES: Final = 64 * 1024
+"""Ten times the longest reason of a decline, URL-encoded."""
+MAX_FIELDS: Final = 50
+READ_SECONDS: Final = 10.0
+
+LINK_LIMITS: Final = {"read": 300, "write": 30}
+"""Requests a minute for one link."""
+CLIENT_LIMITS: Final = {"read": 1000, "write": 300}
+"""Requests a minute for one client address."""
+
+_TOKEN = re.compile(r"(/(?:i|unsubscribe)/)[^/?\s\"']+")
+
+
+class TooManyRequests(Exception):
+    """A request beyond a limit; `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("too many requests")
+        self.retry_after = retry_after
+
+
+class CrossSite(Exception):
+    """A request from another site that would change something."""
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """The proxies whose headers about the client count."""
+
+    networks: tuple[Network, ...]
+
+    def _trusts(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address.strip())
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.networks)
+
+    def trusts_peer(self, request: Request) -> bool:
+        """Return whether the request comes from a trusted proxy."""
+        return request.client is not None and self._trusts(request.client.host)
+
+    def client_of(self, request: Request) -> str:
+        """Return the address of the client: the last one that no trusted proxy has."""
+        peer = request.client.host if request.client else "unknown"
+        if not self._trusts(peer):
+            return peer
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+        others = (each.strip() for each in reversed(forwarded) if each.strip())
+        return next((each for each in others if not self._trusts(each)), peer)
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """The person whom a trusted proxy has signed in, if pages require it (INV-13)."""
+
+    header: str | None
+    proxies: Proxies
+
+    def admits(self, request: Request, email: str) -> bool:
+        """Return whether the page of `email` may be opened: by its link alone, or signed in."""
+        if self.header is None:
+            return True
+        if not self.proxies.trusts_peer(request):
+            return False
+        try:
+            return normalized(request.headers.get(self.header, "")) == email
+        except Refused:
+            return False
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """The limits for a link and for a client address, counted in the database."""
+
+    counts: SqlRequestCounts
+    proxies: Proxies
+    key: bytes
+    """The key of the hashes under which requests are counted."""
+
+    async def require(self, request: Request, link: str | None = None) -> None:
+        """Count the request. Raises TooManyRequests."""
+        kind = "write" if request.method == "POST" else "read"
+        limits = {self._subject(kind, "client", self.proxies.client_of(request)): CLIENT_LIMITS}
+        if link:
+            limits[self._subject(kind, "link", link)] = LINK_LIMITS
+        now = datetime.now(UTC)
+        counted = await self.counts.count(tuple(limits), now)
+        for subject, count in counted.items():
+            if count.requests > limits[subject][kind]:
+                raise TooManyRequests(max(1, round((count.ends_at - now).total_seconds())))
+
+    def _subject(self, *parts: str) -> str:
+        return hmac.digest(self.key, "\n".join(parts).encode(), sha256).hex()[:32]
+
+
+def require_same_site(request: Request, public_url: str) -> None:
+    """Raise CrossSite for a request that another site's page has caused."""
+    if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        raise CrossSite
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    own = {urlsplit(public_url).netloc, request.headers.get("host", "")}
+    if urlsplit(origin).netloc not in own:
+        raise CrossSite
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a posted form. Raises HTTPException for a body that is none."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAX_FORM_BYTES:
+        raise HTTPException(413)
+    body = b""
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_FORM_BYTES:
+                    raise HTTPException(413)
+    except (TimeoutError, ClientDisconnect):
+        raise HTTPException(400) from None
+    try:
+        fields = parse_qs(
+            body.decode(),
+            keep_blank_values=True,
+            max_num_fields=MAX_FIELDS,
+            encoding="utf-8",
+            errors="strict",
+        )
+    except ValueError:
+        raise HTTPException(400) from None
+    return {name: values[-1] for name, values in fields.items()}
+
+
+class TokenFilter(logging.Filter):
+    """Filter that masks the tokens of links in the log of the web server."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask the entry; return True."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                mask_tokens(each) if isinstance(each, str) else each for each in record.args
+            )
+        record.msg = mask_tokens(str(record.msg))
+        return True
+
+
+def mask_tokens(text: str) -> str:
+    """Return `text` with the token of every link masked."""
+    return _TOKEN.sub(r"\1…", text)
