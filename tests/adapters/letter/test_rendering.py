@@ -155,6 +155,7 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
     [
         ("de", "Europe/Berlin", "Mittwoch, 1. Juli 2026, 23:30 Uhr (MESZ)"),
         ("de-AT", "UTC", "Mittwoch, 1. Juli 2026, 21:30 Uhr (UTC)"),
+        ("pl", "Europe/Warsaw", "środa, 1 lipca 2026 23:30 (CEST)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -379,6 +380,7 @@ def test_omitted_parts_leave_no_gap() -> None:
         ("de", "1108.83", "EUR", "1.108,83\N{NO-BREAK SPACE}€"),
         ("de-AT", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
         ("de", "5.125", "KWD", "5,125\N{NO-BREAK SPACE}KWD"),
+        ("pl", "108.83", "EUR", "108,83\N{NO-BREAK SPACE}€"),
         ("en", "1083", "JPY", "¥1,083"),
         ("xx", "0.10", "EUR", "€0.10"),
     ],
@@ -400,6 +402,7 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
     [
         ("en", "between Wednesday, November 25, 2026 and Monday, November 30, 2026"),
         ("de", "zwischen Mittwoch, 25. November 2026 und Montag, 30. November 2026"),
+        ("pl", "środa, 25 listopada 2026 – poniedziałek, 30 listopada 2026"),
     ],
 )
 def test_a_refund_names_both_ends_of_the_arrival_window(locale: str, between: str) -> None:
@@ -464,6 +467,8 @@ def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     assert "refund" not in lower_case_text(event, "en")
     assert "gutgeschrieben" in lower_case_text(event, "de")
     assert "erstatt" not in lower_case_text(event, "de")
+    assert "dopisan" in lower_case_text(event, "pl")
+    assert "zwrot" not in lower_case_text(event, "pl")
 
 
 @pytest.mark.parametrize(
@@ -476,6 +481,8 @@ def test_a_requested_refund_is_never_called_paid(event: str) -> None:
         assert word not in lower_case_text(event, "en").replace("says that it has arrived.", "")
     for word in ("bezahlt", "gezahlt", "erstattet", "überwiesen"):
         assert word not in lower_case_text(event, "de")
+    for word in ("opłacon", "zapłacon", "wypłacon", "zwrócon", "zrealizowan"):
+        assert word not in lower_case_text(event, "pl")
 
 
 def test_an_operator_reads_about_a_failed_refund_and_its_command() -> None:
@@ -657,6 +664,18 @@ def test_a_blocked_letter_lists_every_blocker_with_items_and_remedy(
                 "1 Abonnement Ihres",
             ),
         ),
+        (
+            "pl",
+            (
+                "ma jeszcze 1 innego użytkownika:",
+                "Usuń tego użytkownika,",
+                "ma jeszcze 1 salę:",
+                "Usuń tę salę.",
+                "ma 1 zaległą fakturę:",
+                "Opłać tę fakturę.",
+                "z 1 subskrypcji:",
+            ),
+        ),
     ],
 )
 def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -665,6 +684,22 @@ def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ..
     text = render_letter(a_blocked(a_reader(language), alone)).text
     for each in expected:
         assert each in text
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (2, ("2 innych użytkowników:", "2 sale:", "2 zaległe faktury:")),
+        (5, ("5 innych użytkowników:", "5 sal:", "5 zaległych faktur:")),
+        (12, ("12 innych użytkowników:", "12 sal:", "12 zaległych faktur:")),
+        (22, ("22 innych użytkowników:", "22 sale:", "22 zaległe faktury:")),
+    ],
+)
+def test_polish_has_two_plurals(count: int, expected: tuple[str, ...]) -> None:
+    """TXT-1: by the last two digits."""
+    many = all_blockers(users=count, rooms=count, invoices=count)
+    text = render_letter(a_blocked(a_reader("pl"), many)).text
+    assert all(each in text for each in expected)
 
 
 def test_rooms_alone_are_listed_without_users() -> None:
@@ -728,7 +763,8 @@ def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "still"), [("en", "is paused until then"), ("de", "ruht bis dahin")]
+    ("language", "still"),
+    [("en", "is paused until then"), ("de", "ruht bis dahin"), ("pl", "jest zawieszony")],
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
     """BLK-5: the deadline is known only after the blockers are cleared."""
@@ -822,6 +858,7 @@ def test_a_move_letter_lists_links_settings_and_failed_items(
     [
         ("en", ("has a new join link. Its id", "locks 1 setting that was")),
         ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
+        ("pl", ("ma nowy link do dołączenia. Identyfikator", "jest zablokowane 1 ustawienie,")),
     ],
 )
 def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -972,7 +1009,8 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
 
 
 @pytest.mark.parametrize(
-    ("language", "expected"), [("en", "without being asked"), ("de", "ohne Rückfrage")]
+    ("language", "expected"),
+    [("en", "without being asked"), ("de", "ohne Rückfrage"), ("pl", "bez pytania o zgodę")],
 )
 def test_a_managed_person_reads_that_they_joined_without_accepting(
     language: str, expected: str
