@@ -161,6 +161,7 @@ def test_a_reader_of_an_unknown_language_gets_english(locale: str, language: str
         ("sv", "Europe/Stockholm", "onsdag 1 juli 2026 kl. 23:30 (CEST)"),
         ("fr", "Europe/Paris", "mercredi 1 juillet 2026, 23:30 (heure d’été d’Europe centrale)"),
         ("nl", "Europe/Amsterdam", "woensdag 1 juli 2026, 23:30 uur (CEST)"),
+        ("pl", "Europe/Warsaw", "środa, 1 lipca 2026 23:30 (CEST)"),
         ("en-GB", "Asia/Tokyo", "Thursday, 2 July 2026, 06:30 (Japan Standard Time)"),
     ],
 )
@@ -390,6 +391,7 @@ def test_omitted_parts_leave_no_gap() -> None:
         ("sv", "1108.83", "EUR", "1\N{NO-BREAK SPACE}108,83\N{NO-BREAK SPACE}€"),
         ("fr", "1108.83", "EUR", "1\N{NARROW NO-BREAK SPACE}108,83\N{NO-BREAK SPACE}€"),
         ("nl", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
+        ("pl", "108.83", "EUR", "108,83\N{NO-BREAK SPACE}€"),
         ("en", "1083", "JPY", "¥1,083"),
         ("xx", "0.10", "EUR", "€0.10"),
     ],
@@ -414,6 +416,7 @@ def test_an_amount_is_shown_to_the_minor_unit_with_its_currency(
         ("sv", "tidigast onsdag 25 november 2026 och senast måndag 30 november 2026"),
         ("fr", "entre le mercredi 25 novembre 2026 et le lundi 30 novembre 2026"),
         ("nl", "tussen woensdag 25 november 2026 en maandag 30 november 2026"),
+        ("pl", "środa, 25 listopada 2026 – poniedziałek, 30 listopada 2026"),
     ],
 )
 def test_a_refund_names_both_ends_of_the_arrival_window(locale: str, between: str) -> None:
@@ -490,6 +493,8 @@ def test_a_credited_amount_is_never_called_refunded(event: str) -> None:
     assert "rembours" not in lower_case_text(event, "fr")
     assert "als tegoed bijgeschreven" in lower_case_text(event, "nl")
     assert "terugbeta" not in lower_case_text(event, "nl")
+    assert "dopisan" in lower_case_text(event, "pl")
+    assert "zwrot" not in lower_case_text(event, "pl")
 
 
 @pytest.mark.parametrize(
@@ -508,6 +513,8 @@ def test_a_requested_refund_is_never_called_paid(event: str) -> None:
         assert word not in lower_case_text(event, "fr")
     for word in ("betaald", "voltooid", "overgemaakt"):
         assert word not in lower_case_text(event, "nl")
+    for word in ("opłacon", "zapłacon", "wypłacon", "zwrócon", "zrealizowan"):
+        assert word not in lower_case_text(event, "pl")
 
 
 def test_an_operator_reads_about_a_failed_refund_and_its_command() -> None:
@@ -728,6 +735,18 @@ def test_a_blocked_letter_lists_every_blocker_with_items_and_remedy(
                 "Voor 1 abonnement van",
             ),
         ),
+        (
+            "pl",
+            (
+                "ma jeszcze 1 innego użytkownika:",
+                "Usuń tego użytkownika,",
+                "ma jeszcze 1 salę:",
+                "Usuń tę salę.",
+                "ma 1 zaległą fakturę:",
+                "Opłać tę fakturę.",
+                "z 1 subskrypcji:",
+            ),
+        ),
     ],
 )
 def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -736,6 +755,22 @@ def test_blockers_use_singular_and_plural(language: str, expected: tuple[str, ..
     text = render_letter(a_blocked(a_reader(language), alone)).text
     for each in expected:
         assert each in text
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (2, ("2 innych użytkowników:", "2 sale:", "2 zaległe faktury:")),
+        (5, ("5 innych użytkowników:", "5 sal:", "5 zaległych faktur:")),
+        (12, ("12 innych użytkowników:", "12 sal:", "12 zaległych faktur:")),
+        (22, ("22 innych użytkowników:", "22 sale:", "22 zaległe faktury:")),
+    ],
+)
+def test_polish_has_two_plurals(count: int, expected: tuple[str, ...]) -> None:
+    """TXT-1: by the last two digits."""
+    many = all_blockers(users=count, rooms=count, invoices=count)
+    text = render_letter(a_blocked(a_reader("pl"), many)).text
+    assert all(each in text for each in expected)
 
 
 def test_rooms_alone_are_listed_without_users() -> None:
@@ -806,6 +841,7 @@ def test_an_unknown_blocker_is_shown_with_its_own_message() -> None:
         ("sv", "är pausad tills dess"),
         ("fr", "suspendu jusque-là"),
         ("nl", "staat tot die tijd stil"),
+        ("pl", "jest zawieszony"),
     ],
 )
 def test_a_paused_deadline_is_not_named(language: str, still: str) -> None:
@@ -903,6 +939,7 @@ def test_a_move_letter_lists_links_settings_and_failed_items(
         ("sv", ("har en ny anslutningslänk. Dess id är", "låser 1 inställning som var")),
         ("fr", ("a un nouveau lien de participation. L’identifiant", "impose 1 paramètre qui")),
         ("nl", ("heeft een nieuwe deelnamelink. Het ID", "vergrendelt 1 instelling die")),
+        ("pl", ("ma nowy link do dołączenia. Identyfikator", "jest zablokowane 1 ustawienie,")),
     ],
 )
 def test_changes_use_singular_and_plural(language: str, expected: tuple[str, ...]) -> None:
@@ -1071,6 +1108,7 @@ def test_an_unknown_item_that_does_not_move_is_shown_with_its_own_message() -> N
         ("sv", "utan att ha tillfrågats"),
         ("fr", "sans confirmation"),
         ("nl", "zonder dat je dat eerst is gevraagd"),
+        ("pl", "bez pytania o zgodę"),
     ],
 )
 def test_a_managed_person_reads_that_they_joined_without_accepting(
