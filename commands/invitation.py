@@ -14,7 +14,7 @@ from commands.output import CommandOutput, as_json
 from commands.rows import print_results
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
-from domain.text import LOCALE
+from domain.text import unknown_locale
 
 if TYPE_CHECKING:
     from clients.invitation import InvitationClient
@@ -105,8 +105,8 @@ def invite(
     checked first, and nobody is invited while it has mistakes. The batch of a file continues when
     this command is interrupted; repeat the command to wait for it again.
     """
-    if locale and not LOCALE.fullmatch(locale):
-        raise Refused(ErrorCode.INVALID_INPUT, f"Unknown locale: {locale}")
+    if locale and (unknown := unknown_locale(locale)):
+        raise Refused(ErrorCode.INVALID_INPUT, f"{unknown[0].upper()}{unknown[1:]}.")
     if file is None:
         if not emails:
             raise Refused(ErrorCode.INVALID_INPUT, "Name the people to invite: EMAIL or --file.")

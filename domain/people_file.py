@@ -10,7 +10,7 @@ from domain.address import normalized
 from domain.error import ErrorCode, Refused
 from domain.invitation import License, Person
 from domain.model import Value
-from domain.text import LOCALE, one_line
+from domain.text import one_line, unknown_locale
 
 NOT_UTF8: Final = "not UTF-8: save the file as “CSV UTF-8”"
 
@@ -222,9 +222,8 @@ def _row_errors(record: _Record, width: int, values: dict[str, str]) -> Iterator
     if license and license.casefold() not in list(License):
         reason = f"unknown license {license}; use {' or '.join(License)}"
         yield CsvError(row=record.row, column=Column.LICENSE, reason=reason)
-    if locale and not LOCALE.fullmatch(locale):
-        reason = f"invalid locale {locale}; use a language tag such as de or pt-BR"
-        yield CsvError(row=record.row, column=Column.LOCALE, reason=reason)
+    if locale and (unknown := unknown_locale(locale)):
+        yield CsvError(row=record.row, column=Column.LOCALE, reason=unknown)
 
 
 def _each_once(file: PeopleFile, rows: Sequence[CsvRow]) -> PeopleFile:

@@ -9,10 +9,22 @@ from pydantic import AfterValidator
 LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 """A language, optionally with a region."""
 
+LANGUAGES: Final = ("en", "de", "fr", "pl", "nl", "sv")
+"""The languages of letters and pages (TXT-1)."""
+
 _CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 # The lookbehind starts a match at the first blank of a run only; without it the time grows with
 # the square of the length.
 _CONTROLS = re.compile(rf"(?<![\s{_CONTROL}])[\s{_CONTROL}]*[{_CONTROL}][\s{_CONTROL}]*")
+
+
+def unknown_locale(locale: str) -> str | None:
+    """Return why nothing is written in this locale; None if its language is known (TXT-1)."""
+    language = re.split("[-_]", locale)[0].lower()
+    if LOCALE.fullmatch(locale) and language in LANGUAGES:
+        return None
+    known = f"{', '.join(LANGUAGES[:-1])} or {LANGUAGES[-1]}"
+    return f"unknown locale {locale}; use {known}, optionally with a region such as de-AT"
 
 
 def one_line(text: str) -> str:

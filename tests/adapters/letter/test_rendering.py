@@ -903,7 +903,7 @@ def test_an_unblocked_letter_requests_the_acceptance() -> None:
         (
             "de",
             (
-                "2 Ihrer Meetings und Webinare haben neue Beitrittslinks. Die IDs sind dieselben:",
+                "2 Ihrer Meetings und Webinare haben neue Teilnahmelinks. Die IDs sind dieselben:",
                 "Ein alter Link zeigt einen Hinweis an.",
                 "Kalender",
                 "Registrierungs-E-Mails müssen vielleicht erneut versandt werden.",
@@ -935,7 +935,7 @@ def test_a_move_letter_lists_links_settings_and_failed_items(
     ("language", "expected"),
     [
         ("en", ("has a new join link. Its id", "locks 1 setting that was")),
-        ("de", ("hat einen neuen Beitrittslink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
+        ("de", ("hat einen neuen Teilnahmelink. Die ID ist", "gibt 1 Einstellung fest vor, die")),
         ("sv", ("har en ny anslutningslänk. Dess id är", "låser 1 inställning som var")),
         ("fr", ("a un nouveau lien de participation. L’identifiant", "impose 1 paramètre qui")),
         ("nl", ("heeft een nieuwe deelnamelink. Het ID", "vergrendelt 1 instelling die")),
