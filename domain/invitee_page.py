@@ -1,7 +1,5 @@
 """The invitee's page: everything that the person with the link reads before and after an answer."""
 
-from datetime import date
-
 from pydantic import AwareDatetime
 
 from domain.invitation import Invitation, Invite
@@ -72,15 +70,6 @@ class ChangedLink(Value):
     new: str
 
 
-class BlockingItem(Value):
-    """An item of a blocker, by the name that a person knows."""
-
-    kind: str
-    id: str
-    name: str | None = None
-    due_on: date | None = None
-
-
 class OtherMethod(Value):
     """A payment method to which a failed refund may be sent instead (REF-4)."""
 
@@ -122,7 +111,6 @@ class InviteePage(Value):
     """The first `LISTED_LINKS` changed links."""
     links_changed: int = 0
     """The number of all changed links."""
-    blocking: tuple[BlockingItem, ...] = ()
     refund: Refund | None = None
     other_methods: tuple[OtherMethod, ...] = ()
     joined: NamedAccount | None = None

@@ -3,23 +3,19 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
-from typing import TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.calendar import calendar_of
 from adapters.sql.database.schema import (
     AccountRow,
     InvitationRow,
-    InvoiceRow,
     MeetingRow,
     MovedItemRow,
     PaymentMethodRow,
     PersonRow,
     RefundRow,
-    RoomRow,
-    SubscriptionRow,
     WebinarRow,
 )
 from adapters.sql.database.transaction import reading
@@ -34,11 +30,10 @@ from adapters.sql.membership import (
     require_account,
 )
 from domain.account import Account, Meeting, Plan, Role
-from domain.invitation import Blocker, InvitationState, StoredInvitation
+from domain.invitation import InvitationState, StoredInvitation
 from domain.invitee_page import (
     LISTED_LINKS,
     AddonCount,
-    BlockingItem,
     ChangedLink,
     InvitationOffer,
     InviteePage,
@@ -145,7 +140,6 @@ async def _with_offer(
         update={
             "preview": preview,
             "quote_recorded": quote is not None and quote == offer.quote,
-            "blocking": await _blocking(session, source.id, blockers) if source else (),
         }
     )
     return _with_source(page, source, target, meeting_domain) if source else page
@@ -209,53 +203,6 @@ def _changed_links(
         if change:
             old = None if change.old is None else str(change.old)
             yield ChangedLink(topic=each.topic, old=old, new=str(change.new))
-
-
-async def _blocking(
-    session: AsyncSession, account: str, blockers: Sequence[Blocker]
-) -> tuple[BlockingItem, ...]:
-    """Return the listed items of the blockers, by the names that the owner knows."""
-    found: list[BlockingItem] = []
-    for blocker in blockers:
-        named = {
-            kind: await _item_names(
-                session, account, kind, [item.id for item in blocker.items if item.kind == kind]
-            )
-            for kind in blocker.kinds
-        }
-        found += (
-            named[item.kind].get(item.id, BlockingItem(kind=item.kind, id=item.id))
-            for item in blocker.items
-        )
-    return tuple(found)
-
-
-async def _item_names(
-    session: AsyncSession, account: str, kind: str, ids: Sequence[str]
-) -> dict[str, BlockingItem]:
-    match kind:
-        case "user":
-            people = await session.scalars(select(PersonRow).where(PersonRow.email.in_(ids)))
-            named = [BlockingItem(kind=kind, id=each.email, name=each.name) for each in people]
-        case "room":
-            rooms = await session.scalars(_items(RoomRow, account, ids))
-            named = [BlockingItem(kind=kind, id=each.id, name=each.name) for each in rooms]
-        case "invoice":
-            invoices = await session.scalars(_items(InvoiceRow, account, ids))
-            named = [BlockingItem(kind=kind, id=each.id, due_on=each.due_on) for each in invoices]
-        case "subscription":
-            lines = await session.scalars(_items(SubscriptionRow, account, ids))
-            named = [BlockingItem(kind=kind, id=each.id, name=each.product) for each in lines]
-        case _:
-            named = []
-    return {item.id: item for item in named}
-
-
-_OfAccount = TypeVar("_OfAccount", RoomRow, InvoiceRow, SubscriptionRow)
-
-
-def _items(table: type[_OfAccount], account: str, ids: Sequence[str]) -> Select[_OfAccount]:
-    return select(table).where(table.account_id == account, table.id.in_(ids))
 
 
 # After the answer.
