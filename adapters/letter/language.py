@@ -4,6 +4,7 @@ The templates contain the English text. Every other language is a message catalo
 `locale/<language>/letters.po`; adding the file adds the language.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -19,6 +20,7 @@ from babel.dates import (
     get_timezone,
     get_timezone_name,
 )
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
@@ -63,6 +65,10 @@ class Language:
     def amount(self, money: Money) -> str:
         """Format `money` with its currency and all decimals of that currency."""
         return format_currency(money.amount, money.currency, locale=self.locale)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Join names as a sentence lists them."""
+        return format_list(list(names), locale=self.locale)
 
     def number(self, number: int) -> str:
         """Format `number` with thousands separators."""

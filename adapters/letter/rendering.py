@@ -58,6 +58,7 @@ def render_letter(letter: Letter, help: Help = Help()) -> RenderedLetter:
         "amount": language.amount,
         "day": language.day,
         "number": language.number,
+        "listed": language.listed,
         "moment": partial(language.moment, time_zone=letter.reader.time_zone),
     }
     text = _environment("text", language.tag).get_template(f"{letter.event}.j2")

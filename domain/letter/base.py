@@ -40,6 +40,9 @@ class BaseLetter(Value):
     replies_to_contact: ClassVar[bool] = False
     """True if a reply to the e-mail goes to `contact`."""
 
+    opens_page: ClassVar[bool] = False
+    """True if its `link` opens the invitee's page; it is added when the letter is sent."""
+
     untrue_after_changes: ClassVar[bool] = False
     """True if a later change of its subject makes the letter untrue (OPS-2)."""
 

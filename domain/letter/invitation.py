@@ -100,6 +100,8 @@ class InvitationParties(CreditParties):
     invitee: Reader
     loses: tuple[Notice, ...] = ()
     """The features and licenses that the invitee loses by accepting (INV-16)."""
+    moves: tuple[Item, ...] = ()
+    """The data that moves with the invitee (TRF-1)."""
     stays: tuple[Notice, ...] = ()
     """The data and licenses that do not move with the invitee (TRF-3)."""
     left: LeftAccount | None = None
@@ -132,6 +134,7 @@ class InvitationLetter(BaseLetter):
     note: Lines | None = None
     """The inviter's words to the invitee, in plain text."""
     loses: tuple[Notice, ...] = ()
+    moves: tuple[Item, ...] = ()
     stays: tuple[Notice, ...] = ()
     left: LeftAccount | None = None
     """The account that the invitee would leave, if any."""
@@ -154,10 +157,10 @@ class HeadsUpLetter(BaseLetter):
 class BlockedLetter(BaseLetter):
     """E-mail to the invitee: the blockers and their remedies (BLK-4)."""
 
+    opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["blocked"] = "blocked"
     link: str = ""
-    """The valid link; it is added when the letter is sent."""
     blockers: tuple[Blocker, ...]
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
@@ -166,10 +169,10 @@ class BlockedLetter(BaseLetter):
 class UnblockedLetter(BaseLetter):
     """E-mail to the invitee: all blockers are cleared; accept again (BLK-4)."""
 
+    opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["unblocked"] = "unblocked"
     link: str = ""
-    """The valid link; it is added when the letter is sent."""
     expires_at: AwareDatetime
 
 
@@ -239,6 +242,8 @@ class RevokedLetter(BaseLetter):
     """E-mail to the invitee: the invitation was withdrawn, and its link no longer works (INV-7)."""
 
     event: Literal["revoked"] = "revoked"
+    invited: bool = True
+    """False if only the heads-up had been sent (INV-17)."""
 
 
 class UndeliverableLetter(BaseLetter):
@@ -303,6 +308,7 @@ def invitation_letter(
         expires_at=expires_at,
         note=invite.note,
         loses=parties.loses,
+        moves=parties.moves,
         stays=_each_once(parties.stays),
         left=parties.left,
         estimate=estimate_of(previewed, parties.left) if previewed else None,
@@ -333,7 +339,7 @@ def invitation_letters(
             yield letters.expired()
         case InvitationState.UNDELIVERABLE:
             yield letters.undeliverable()
-        case InvitationState.REVOKED if letters.reached_invitee:
+        case InvitationState.REVOKED if letters.reached_invitee or invite.heads_up_days:
             yield letters.revoked()
         case InvitationState.SUPERSEDED:
             yield letters.superseded()
@@ -414,6 +420,7 @@ class _InvitationLetters:
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
             contact=self.parties.inviter.contact,
+            invited=self.reached_invitee,
         )
 
     def superseded(self) -> SupersededLetter:

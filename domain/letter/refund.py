@@ -16,6 +16,8 @@ class RefundParties(CreditParties):
     """The people concerned by a refund, as the directory has them now."""
 
     payee: Reader
+    convertible: bool = True
+    """False if the joined account has another currency, so that it can get no credit (REF-4)."""
 
     @property
     def contact(self) -> Contact | None:
@@ -54,10 +56,14 @@ class RefundOverdueLetter(BaseLetter):
 class RefundFailedLetter(BaseLetter):
     """E-mail to the payee: the refund failed; credit or another method is possible (REF-4)."""
 
+    opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["refund_failed"] = "refund_failed"
+    link: str = ""
     amount: Money
     """The amount still open."""
+    convertible: bool = True
+    """True if the amount can become credit of the joined account."""
 
 
 class RefundConvertedLetter(BaseLetter):
@@ -182,6 +188,7 @@ class _RefundLetters:
             account_name=self.parties.account_name,
             contact=self.parties.contact,
             amount=self.refund.failed,
+            convertible=self.parties.convertible,
         )
 
     def retried(self, amount: Money) -> RefundRetriedLetter:

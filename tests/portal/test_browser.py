@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from domain.refund import RefundState
+from domain.text import LANGUAGES
 from tests.portal.browser import PHONE, Reader, chromium, reading, require_accessible
 from tests.world import JANE, OWNER, World, a_paying_owner
 
@@ -191,6 +192,30 @@ async def test_a_quote_that_expires_on_the_open_page(reader: Reader) -> None:
         assert await accepted(reader.world) == 0
         await press(page, "Join ")
         await expect(page.locator("h1")).to_contain_text("You have joined")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_page_in_each_language(reader: Reader, language: str) -> None:
+    """TXT-1: invitation, review and the page after joining, on a phone."""
+    await a_paying_owner(reader.world)
+    titles = set[str]()
+    async with reader.opened(JANE, viewport={"width": PHONE, "height": 740}) as page:
+
+        async def read(name: str) -> None:
+            await expect(page.locator("html")).to_have_attribute("lang", language)
+            await on_page(page, name)
+            titles.add(await page.locator("h1").inner_text())
+
+        await page.goto(f"{page.url}?lang={language}")
+        await read("invitation")
+        await page.locator('input[value="transfer"]').check()
+        await page.locator(".button.main").click()
+        await read("review")
+        await page.locator(".button.main").click()
+        await expect(page.locator("#live")).to_be_visible()
+        await read("invitation")
+    assert ("Check before you join" in titles) == (language == "en")
+    assert len(titles) == 3
 
 
 async def test_everything_works_without_javascript(reader: Reader) -> None:

@@ -37,8 +37,8 @@ from domain.letter.invitation import (
 )
 from domain.manifest import Change, Item
 from domain.money import total
-from domain.outbox import RecordKind, RecordVersion, queued_letter
-from domain.preview import loss_notices, staying_notices
+from domain.outbox import PageLink, RecordKind, RecordVersion, queued_letter
+from domain.preview import loss_notices, moving_items, staying_notices
 
 
 async def queue_invitation_letters(
@@ -78,9 +78,10 @@ async def _queue(
     version = RecordVersion(
         kind=RecordKind.INVITATION, id=invite.invitation_id, entries=len(invitation.journal)
     )
+    page = PageLink(invitation_id=invite.invitation_id, number=invitation.sent_count)
     return await queue_letters(
         session,
-        (queued_letter(letter, version, link_number=invitation.sent_count) for letter in letters),
+        (queued_letter(letter, version, page) for letter in letters),
         workflow_id=invite.workflow_id,
         account=invite.account,
         at=at,
@@ -103,6 +104,7 @@ async def invitation_parties(session: AsyncSession, invite: Invite) -> Invitatio
             source.time_zone if source else target.time_zone, invite.locale
         ).model_copy(update={"email": invite.mail_to or invite.email}),
         loses=loss_notices(source, invite.email, invite.license),
+        moves=moving_items(source, invite.email),
         stays=staying_notices(source, invite.email, target.name),
         left=_left_account(source, invite.email),
         collection=target.collection,
