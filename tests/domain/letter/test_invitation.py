@@ -18,6 +18,7 @@ from domain.letter.invitation import (
     InvitationParties,
     LicensesLeftLetter,
     MovedLetter,
+    RevokedLetter,
     SupersededLetter,
     UnblockedLetter,
     WelcomeLetter,
@@ -303,3 +304,12 @@ def test_the_inviter_is_notified_of_every_end_but_a_revocation(state: Invitation
 def test_an_invitee_without_an_invitation_e_mail_is_not_notified_of_its_revocation() -> None:
     """INV-7: it may have been revoked before its delivery."""
     assert letters_of(an_invitation(InvitationState.REVOKED, "revoke")) == ()
+
+
+def test_an_invitee_with_a_heads_up_is_notified_of_a_revocation() -> None:
+    """INV-7, INV-17: the invitation that was announced is not sent."""
+    announced = an_invite().model_copy(update={"heads_up_days": 3})
+    revoked = an_invitation(InvitationState.REVOKED, "revoke")
+    [letter] = invitation_letters(announced, revoked, parties())
+    assert isinstance(letter, RevokedLetter)
+    assert (letter.reader, letter.invited) == (JANE, False)
