@@ -18,12 +18,12 @@ from adapters.sql.database.transaction import chunked
 from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
-from adapters.sql.money.ledger import applied_at, posted
+from adapters.sql.money.ledger import acceptance_credits, applied_at
 from adapters.sql.outbox import queue_letters
 from domain.account import Account
 from domain.attention import cases_of_move
 from domain.invitation import Invite
-from domain.ledger import Transfer, TransferKind, credit_of, credit_transfer_ids
+from domain.ledger import TransferKind, credit_of
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
 from domain.letter.credit import PaidInvoice
@@ -133,7 +133,7 @@ async def _with_admins(
 ) -> InvitationParties:
     """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
     admins = await admins_of(session, target.id)
-    entries = await _credit_entries(session, invite)
+    entries = await acceptance_credits(session, invite)
     balance = [each.amount for each in entries if each.kind is TransferKind.CREDIT_MOVED]
     paid = await applied_at(session, credit_of(invite.account), entries[0].at) if entries else ()
     former = await session.get_one(AccountRow, left.account_id)
@@ -173,10 +173,3 @@ async def _hosted(
             )
             found |= {each.id: Hosted(topic=each.topic, starts_at=each.starts_at) for each in rows}
     return found
-
-
-async def _credit_entries(session: AsyncSession, invite: Invite) -> list[Transfer]:
-    """Return the transfers by which the acceptance credited the target."""
-    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
-    receiver = credit_of(invite.account)
-    return [entry for entry in entries.values() if entry.credited == receiver]
