@@ -8,8 +8,9 @@ from typing import ClassVar, Final, Literal
 from pydantic import AwareDatetime
 
 from domain.account import HeldAddon
+from domain.attention import command
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
-from domain.letter.base import BaseLetter, Reader
+from domain.letter.base import BaseLetter, Contact, Reader, contact_for
 from domain.letter.credit import (
     AnyCreditLetter,
     CreditParties,
@@ -202,8 +203,21 @@ class LicensesLeftLetter(BaseLetter):
     """E-mail to the target's owner and admins: licenses that have to be assigned again (TRF-3)."""
 
     event: Literal["licenses_left"] = "licenses_left"
+    account: str
+    """The id of the account, for the operators' command."""
     invitee: str
     licenses: tuple[HeldAddon, ...]
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the commands that assign the licenses again."""
+        return tuple(
+            command(
+                *("seatflow", "assign", self.account, license.sku, self.invitee),
+                *("--capacity", str(license.capacity), "--by", self.reader.email),
+            )
+            for license in self.licenses
+        )
 
 
 class SupersededLetter(BaseLetter):
@@ -359,6 +373,11 @@ class _InvitationLetters:
         return f"{len(self.invitation.journal)}.{self.invite.invitation_id}"
 
     @property
+    def invitee(self) -> Contact:
+        """Return the invitee as the inviter knows them."""
+        return Contact(email=self.invite.mail_to or self.invite.email, name=self.invite.name)
+
+    @property
     def managed(self) -> bool:
         """Return whether the person joined without an answer (INV-18)."""
         return any(entry.event == "join" for entry in self.invitation.journal)
@@ -387,6 +406,7 @@ class _InvitationLetters:
             id=f"declined.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=self.invitee,
             invitee=self.invite.email,
             reason=self.invitation.journal[-1].note,
         )
@@ -396,6 +416,7 @@ class _InvitationLetters:
             id=f"expired.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=contact_for(self.parties.inviter, *self.parties.admins),
             invitee=self.invite.email,
             expired_at=self.invitation.journal[-1].at,
         )
@@ -405,6 +426,7 @@ class _InvitationLetters:
             id=f"undeliverable.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=contact_for(self.parties.inviter, *self.parties.admins),
             invitee=self.invite.email,
             answer=self.invitation.journal[-1].note or "",
         )
@@ -428,6 +450,7 @@ class _InvitationLetters:
             id=f"superseded.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=self.invitee,
             invitee=self.invite.email,
         )
 
@@ -446,6 +469,7 @@ class _InvitationLetters:
             id=f"accepted.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=self.invitee,
             invitee=self.invite.email,
             managed=self.managed,
         )
@@ -473,18 +497,19 @@ def _acceptance_letters(
         yield letters.transferred(parties.credited)
         yield from credit_letters(invite.invitation_id, parties.credited, parties.invitee, parties)
     if parties.licenses_left:
-        yield from _licenses_left_letters(invite, parties)
+        yield from _licenses_left_letters(letters)
 
 
-def _licenses_left_letters(
-    invite: Invite, parties: InvitationParties
-) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
+def _licenses_left_letters(letters: _InvitationLetters) -> Iterator[LicensesLeftLetter]:
     """Yield an e-mail to each owner and admin: licenses to be assigned again (TRF-3)."""
+    invite, parties = letters.invite, letters.parties
     for number, admin in enumerate(parties.admins, start=1):
         yield LicensesLeftLetter(
             id=f"licenses_left.{number}.{invite.invitation_id}",
             reader=admin,
             account_name=parties.account_name,
+            contact=letters.invitee,
+            account=parties.account,
             invitee=invite.email,
             licenses=parties.licenses_left,
         )

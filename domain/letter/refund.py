@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar, Literal
 
-from domain.letter.base import BaseLetter, Contact, Reader
+from domain.letter.base import BaseLetter, Contact, Reader, contact_for
 from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundPlan, decided_amount
@@ -22,8 +22,7 @@ class RefundParties(CreditParties):
     @property
     def contact(self) -> Contact | None:
         """Return the first owner or admin of the account, other than the payee."""
-        others = (admin for admin in self.admins if admin.email != self.payee.email)
-        return next((admin.contact for admin in others), None)
+        return contact_for(self.payee, *self.admins)
 
 
 class RefundRequestedLetter(BaseLetter):

@@ -227,7 +227,7 @@ def a_digest(reader: Reader, invitations: int) -> DigestLetter:
         )
         for number in range(invitations)
     ]
-    return digest_letter(reader, "Acme", stale, id="x")
+    return digest_letter(reader, "acme", "Acme", stale, id="x")
 
 
 def a_reminder(
@@ -280,6 +280,7 @@ def licenses_left(
     return LicensesLeftLetter(
         id="x",
         reader=reader,
+        account="acme",
         account_name="Acme",
         invitee="bob@example.com",
         licenses=(
@@ -293,6 +294,7 @@ def a_credit(reader: Reader, collection: Literal["autopay", "net_terms"]) -> Cre
     return CreditReceivedLetter(
         id="x",
         reader=reader,
+        account="acme",
         account_name="Acme",
         amount=AMOUNT,
         from_whom="Bob",

@@ -22,10 +22,11 @@ from adapters.sql.money.ledger import acceptance_credits, applied_at
 from adapters.sql.outbox import queue_letters
 from domain.account import Account
 from domain.attention import cases_of_move
-from domain.invitation import Invite
+from domain.invitation import InvitationState, Invite
 from domain.ledger import TransferKind, credit_of
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
+from domain.letter.base import Reader
 from domain.letter.credit import PaidInvoice
 from domain.letter.invitation import (
     LISTED_CHANGES,
@@ -49,6 +50,9 @@ async def queue_invitation_letters(
     The relay sends them when `after` has passed.
     """
     parties = await invitation_parties(session, row.ordered)
+    if row.record.state in (InvitationState.EXPIRED, InvitationState.UNDELIVERABLE):
+        target = await require_account(session, row.account_id)
+        parties = parties.model_copy(update={"admins": await _admins(session, row.ordered, target)})
     return await _queue(
         session, row, invitation_letters(row.ordered, row.record, parties), at, after
     )
@@ -98,6 +102,7 @@ async def invitation_parties(session: AsyncSession, invite: Invite) -> Invitatio
     invitee = found or PersonRow(email=invite.email, name=invite.name)
     source = await source_of(session, invite)
     parties = InvitationParties(
+        account=target.id,
         account_name=target.name,
         inviter=inviter.as_reader(target.time_zone, invite.locale),
         invitee=invitee.as_reader(
@@ -124,6 +129,11 @@ def _left_account(source: Account | None, invitee: str) -> LeftAccount | None:
     )
 
 
+async def _admins(session: AsyncSession, invite: Invite, target: AccountRow) -> tuple[Reader, ...]:
+    admins = await admins_of(session, target.id)
+    return tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins)
+
+
 async def _with_admins(
     session: AsyncSession,
     parties: InvitationParties,
@@ -132,7 +142,6 @@ async def _with_admins(
     left: MembershipRow,
 ) -> InvitationParties:
     """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
-    admins = await admins_of(session, target.id)
     entries = await acceptance_credits(session, invite)
     balance = [each.amount for each in entries if each.kind is TransferKind.CREDIT_MOVED]
     paid = await applied_at(session, credit_of(invite.account), entries[0].at) if entries else ()
@@ -140,7 +149,7 @@ async def _with_admins(
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
-            "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
+            "admins": await _admins(session, invite, target),
             "credited": total((each.amount for each in entries), target.currency)
             if entries
             else None,

@@ -137,6 +137,7 @@ async def _parties(session: AsyncSession, plan: RefundPlan) -> RefundParties:
     source = await require_account(session, plan.source)
     payee = await session.get_one(PersonRow, plan.payee)
     return RefundParties(
+        account=target.id,
         account_name=target.name,
         payee=payee.as_reader(source.time_zone, plan.locale),
         admins=tuple(
