@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clients.invitation import InvitationClient
     from clients.invitation_start import InvitationStarter
     from clients.invitee import InviteeClient
+    from clients.managed_domain import ManagedDomainClient
     from clients.order import OrderClient
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
@@ -108,6 +109,16 @@ class Clients:
 
         return ReminderClient(
             temporal=self.temporal, reminders=self.store.reminders, policy=self.settings.policy
+        )
+
+    @cached_property
+    def managed_domains(self) -> "ManagedDomainClient":
+        """The client of managed domains."""
+        from adapters.dns import DnsResolver
+        from clients.managed_domain import ManagedDomainClient
+
+        return ManagedDomainClient(
+            domains=self.store.managed_domains, resolver=DnsResolver(self.settings.dns_servers)
         )
 
     @cached_property

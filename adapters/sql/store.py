@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.accounts.directory import SqlDirectory
+from adapters.sql.accounts.managed_domain import SqlManagedDomains
 from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit.report import audit
@@ -37,6 +38,7 @@ class SqlStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.directory = SqlDirectory(engine)
+        self.managed_domains = SqlManagedDomains(engine)
         self.invitations = SqlInvitations(engine)
         self.invitee_pages = SqlInviteePages(engine)
         self.request_counts = SqlRequestCounts(engine)

@@ -33,6 +33,9 @@ _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
 
+IMPORT_LOCK: Final = "import"
+"""The advisory lock of imports, and of changes that an import may contradict."""
+
 _MAX_PARAMETERS: Final = 5000
 """Values in one statement: PostgreSQL accepts at most 32,767 parameters."""
 
