@@ -287,7 +287,7 @@ class StartOrder(Value):
 
 
 def billing_day(
-    order: BuyLicenses, on: date, plan: PlanTerm | None, named: int | None
+    order: "BuyLicenses | Order", on: date, plan: PlanTerm | None, named: int | None
 ) -> BillingDay:
     """Return the billing day of an order, which never changes (ADD-4).
 
