@@ -77,9 +77,9 @@ def _render(found: Reconciliation) -> RenderableType:
     compared = ", ".join(f"{count} {name}" for name, count in found.checked.items())
     parts: list[RenderableType] = []
     if found.fixed:
-        parts += [Text(f"{len(found.fixed)} differences were removed:"), _table(found.fixed)]
+        parts += [Text("Removed:", style="green"), _table(found.fixed)]
     if found.divergences:
-        parts.append(_table(found.divergences))
+        parts += [Text("Differences:", style="yellow"), _table(found.divergences)]
     else:
         parts.append(Text(f"No differences: {compared}.", style="green"))
     return Group(*parts)

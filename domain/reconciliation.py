@@ -122,7 +122,9 @@ def compare_invitation(stored: Invitation, shown: Invitation) -> DivergenceKind 
     What follows an acceptance is carried out again from the record, so it is not compared.
     """
     if stored.state.accepted:
-        return None
+        ended = stored.state.final and not shown.state.final
+        behind = ended or not shown.state.accepted
+        return DivergenceKind.WORKFLOW_BEHIND if behind else None
     if shown.state.accepted:
         return DivergenceKind.ACCEPTANCE_MISSING
     if lacks(stored.journal, shown.journal):
