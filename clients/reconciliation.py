@@ -9,7 +9,7 @@ from clients.repair import Repair
 from clients.workflow_call import temporal_errors_as_unavailable
 from domain.reconciliation import Divergence, Reconciliation
 
-ROUNDS: Final = 3
+ROUNDS: Final = 6
 """Repetitions of the remedies: one may make another one possible."""
 
 

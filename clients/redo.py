@@ -103,7 +103,7 @@ class Redo:
                 await self.store.orders.void(void.order, void.at)
 
     async def _record(self, run: Run, record: Invitation) -> None:
-        """Write a record that is not accepted; all that follows an acceptance is made anew."""
+        """Write a record that is not accepted; what follows an acceptance is made again."""
         assert isinstance(run.start, StartInvitation), "only invitations have such records"
         invitation_id = run.start.invite.invitation_id
         if record.state.unanswered:

@@ -52,6 +52,16 @@ TEMPORAL_KINDS: Final = frozenset(
 )
 """The differences that are removed by the histories of workflows."""
 
+WORKFLOW_KINDS: Final = frozenset({DivergenceKind.WORKFLOW_MISSING, DivergenceKind.WORKFLOW_BEHIND})
+"""The differences that are removed by a restart from the record."""
+
+GROUPS: Final = (
+    TEMPORAL_KINDS,
+    frozenset(DivergenceKind) - TEMPORAL_KINDS - WORKFLOW_KINDS,
+    WORKFLOW_KINDS,
+)
+"""The differences whose remedies do not depend on each other, in the order of the remedies."""
+
 
 @dataclass(frozen=True)
 class Repair:
@@ -65,15 +75,20 @@ class Repair:
     """Restarts the workflow of an unfinished record, unless it runs."""
 
     async def carry_out(self, divergences: Sequence[Divergence]) -> dict[str, str]:
-        """Carry out the remedies; return why some are not possible, by the difference's key."""
-        from_histories = [each for each in divergences if each.kind in TEMPORAL_KINDS]
-        failures = await _Repetition(self).make_again(from_histories)
-        for each in divergences:
-            if each.kind not in TEMPORAL_KINDS:
-                try:
-                    await self._carry_out(each)
-                except (Refused, Unavailable) as failure:
-                    failures[each.key] = mask_all(failure.message)
+        """Carry out the remedies of one group; return why some are not possible, by their key.
+
+        The next comparison shows what is left: a remedy may remove differences of other groups.
+        """
+        group = next(group for group in GROUPS if any(each.kind in group for each in divergences))
+        chosen = [each for each in divergences if each.kind in group]
+        if group is TEMPORAL_KINDS:
+            return await _Repetition(self).make_again(chosen)
+        failures = dict[str, str]()
+        for each in chosen:
+            try:
+                await self._carry_out(each)
+            except (Refused, Unavailable) as failure:
+                failures[each.key] = mask_all(failure.message)
         return failures
 
     async def _carry_out(self, divergence: Divergence) -> None:
@@ -190,14 +205,16 @@ class Repair:
     async def _book_charge(self, key: str) -> None:
         """Book a charge that the provider has made, and restart the order from it."""
         order_id, number, _, method = key.split("/", 3)
-        order = await self.store.orders.find(order_id)
+        order, invoice = await self.store.orders.find(order_id), f"{order_id}/{number}"
         if order is None:
             raise Refused(ErrorCode.NOT_FOUND, f"The store has no order {order_id}.")
+        if order.next_invoice != invoice:
+            raise Refused(ErrorCode.CONFLICT, f"The order has no open invoice {number}.")
         [own] = [each async for each in self.provider.charges() if each.key == key]
         await self.store.orders.invoice(order, own.at)
         due = await self.store.orders.due(order)
-        if due is None or due.invoice != f"{order_id}/{number}" or due.amount != own.amount:
-            raise Refused(ErrorCode.CONFLICT, "No open invoice of the order has this amount.")
+        if due is None or due.amount != own.amount:
+            raise Refused(ErrorCode.CONFLICT, f"The invoice {number} has another amount.")
         payment = OrderPayment(method=method, provider_id=own.provider_id, amount=own.amount)
         await self.store.orders.paid(order, payment, own.at)
         await self.replace(order.workflow_id)

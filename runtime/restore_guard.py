@@ -66,7 +66,7 @@ class _Guarded(ActivityInboundInterceptor):
 
 @contextmanager
 def as_worker() -> Iterator[None]:
-    """Let no transaction of the body change a restored database."""
+    """Refuse every transaction of the body that would change a restored database."""
     before = acts_for_worker.set(True)
     try:
         yield

@@ -61,7 +61,7 @@ class SqlRestore:
             await insert_missing(session, DivergenceRow, rows)
 
     async def settle(self, number: int) -> bool:
-        """Take a difference off the operators' list; return whether it was on it."""
+        """Settle a difference; return whether it was on the operators' list."""
         async with writing(self._engine) as session:
             settled = await session.scalar(
                 update(DivergenceRow)

@@ -182,7 +182,7 @@ async def test_an_acceptance_that_is_not_possible_any_more_ends_the_invitation(
 async def test_lost_workflows_are_restarted_from_their_records(
     world_without_worker: World,
 ) -> None:
-    """OPS-6: as if Temporal were new, a pending invitation keeps its link and its deadline."""
+    """OPS-6: Temporal has lost them; a pending invitation keeps its link and its deadline."""
     world = world_without_worker.patient()
     async with world.working():
         await a_paying_owner(world)

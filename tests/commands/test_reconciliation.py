@@ -47,7 +47,7 @@ def test_without_differences_it_succeeds(
 def test_a_restored_database_is_reconciled_from_the_command_line(
     run: Run, command_line: list[str], tmp_path: Path
 ) -> None:
-    """OPS-6: while the stack runs, its worker waits; `reconcile` lets it continue."""
+    """OPS-6: the worker of a running stack waits until `reconcile` has run."""
     ports = Ports.free()
     with up(command_line, tmp_path, ports):
         own = settings(ports)
