@@ -1,15 +1,15 @@
 """The client that finds and removes differences of store, Temporal and provider (OPS-6)."""
 
-from collections.abc import Mapping
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
 from clients.comparison import Comparison, Watch
-from clients.repair import Repair
+from clients.repair import Repair, first_group
 from clients.workflow_call import temporal_errors_as_unavailable
 from domain.reconciliation import Divergence, Reconciliation
 
-ROUNDS: Final = 6
+ROUNDS: Final = 10
 """Repetitions of the remedies: one may make another one possible."""
 
 
@@ -49,13 +49,12 @@ class ReconciliationClient:
             for _ in range(ROUNDS):
                 if not found.divergences:
                     break
-                fixed |= {each.key: each for each in found.divergences}
-                impossible = await self.repair.carry_out(found.divergences)
-                given_up = _explained(found, impossible)
+                given_up = await self._carry_out(found, {*fixed})
                 await store.report(given_up)
                 left |= {each.key: each for each in given_up}
+                fixed |= {each.key: each for each in first_group(found.divergences)}
                 found = await self._compared(watch)
-        remaining = _explained(found, {each.key: CHECK_BY_HAND for each in found.divergences})
+        remaining = [_explained(each, CHECK_BY_HAND) for each in found.divergences]
         await store.report(remaining)
         left |= {each.key: each for each in remaining}
         await store.remove_mark()
@@ -64,6 +63,17 @@ class ReconciliationClient:
             divergences=tuple(left.values()),
             fixed=tuple(each for key, each in fixed.items() if key not in left),
         )
+
+    async def _carry_out(self, found: Reconciliation, tried: Set[str]) -> list[Divergence]:
+        """Carry out the next remedies; return the differences that cannot be removed.
+
+        One whose remedy was carried out before, and that is still there, is one of them.
+        """
+        chosen = first_group(found.divergences)
+        new = [each for each in chosen if each.key not in tried]
+        reasons = await self.repair.carry_out(new) if new else {}
+        reasons |= {each.key: CHECK_BY_HAND for each in chosen if each.key in tried}
+        return [_explained(each, reasons[each.key]) for each in chosen if each.key in reasons]
 
     async def _compared(self, watch: Watch) -> Reconciliation:
         repair = self.repair
@@ -79,10 +89,6 @@ class ReconciliationClient:
 CHECK_BY_HAND: Final = "Compare both sides, and correct the one that is wrong."
 
 
-def _explained(found: Reconciliation, reasons: Mapping[str, str]) -> list[Divergence]:
-    """Return the differences that have a reason, each with it in place of the remedy."""
-    return [
-        each.model_copy(update={"remedy": reasons[each.key]})
-        for each in found.divergences
-        if each.key in reasons
-    ]
+def _explained(divergence: Divergence, reason: str) -> Divergence:
+    """Return the difference with the reason why a person has to act in place of the remedy."""
+    return divergence.model_copy(update={"remedy": reason})

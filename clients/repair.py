@@ -63,6 +63,12 @@ GROUPS: Final = (
 """The differences whose remedies do not depend on each other, in the order of the remedies."""
 
 
+def first_group(divergences: Sequence[Divergence]) -> list[Divergence]:
+    """Return the differences to remove first; that may remove those of other groups as well."""
+    groups = ([each for each in divergences if each.kind in group] for group in GROUPS)
+    return next(group for group in groups if group)
+
+
 @dataclass(frozen=True)
 class Repair:
     """Carries out the remedies of differences. Each may be repeated."""
@@ -75,16 +81,11 @@ class Repair:
     """Restarts the workflow of an unfinished record, unless it runs."""
 
     async def carry_out(self, divergences: Sequence[Divergence]) -> dict[str, str]:
-        """Carry out the remedies of one group; return why some are not possible, by their key.
-
-        The next comparison shows what is left: a remedy may remove differences of other groups.
-        """
-        group = next(group for group in GROUPS if any(each.kind in group for each in divergences))
-        chosen = [each for each in divergences if each.kind in group]
-        if group is TEMPORAL_KINDS:
-            return await _Repetition(self).make_again(chosen)
+        """Carry out the remedies of one group; return why some are not possible, by their key."""
+        if all(each.kind in TEMPORAL_KINDS for each in divergences):
+            return await _Repetition(self).make_again(divergences)
         failures = dict[str, str]()
-        for each in chosen:
+        for each in divergences:
             try:
                 await self._carry_out(each)
             except (Refused, Unavailable) as failure:
