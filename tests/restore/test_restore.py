@@ -21,7 +21,7 @@ from adapters.sql.database.transaction import reading
 from domain.error import Refused, Unavailable
 from domain.invitation import Choice, Invitation, InvitationState
 from domain.license import Sku
-from domain.order import OrderState
+from domain.order import Order, OrderState, Portal
 from domain.reconciliation import Reconciliation, RefundKey
 from domain.refund import RefundState
 from runtime.clients import Clients
@@ -143,6 +143,7 @@ def start(play: Play) -> list[Awaitable[None]]:
     return [
         invite_all(play),
         *(order_licenses(play, shop) for shop in play.shops),
+        *(begin_orders(play, shop) for shop in play.shops),
         *(play.play(case) for case in play.cases),
     ]
 
@@ -239,15 +240,42 @@ async def _settle(play: Play, invitation: Invitation) -> None:
             await play.world.refunds.convert(refund.refund_id)
 
 
+async def begin_orders(play: Play, shop: str) -> None:
+    """Begin an order that is reviewed, one that is declined, and assignments that wait."""
+    world, by = play.world, admin_of(shop)
+    await world.licenses.assign(shop, Sku.WEBINAR, licensed_of(shop), by, capacity=500)
+    await _buy(world, shop, Sku.WEBINAR, portal="account")
+    await _buy(world, play.targets[0], Sku.LARGE_MEETING)
+
+
+async def _buy(world: World, account: str, sku: Sku, portal: Portal = "plans") -> Order:
+    return await world.orders.buy(
+        account,
+        sku,
+        capacity=500,
+        quantity=3,
+        cycle="monthly",
+        by=admin_of(account),
+        portal=portal,
+    )
+
+
 async def finish_shop(play: Play, shop: str) -> None:
     """Order and assign whatever is not ordered and assigned."""
-    world, users = play.world, licensed_of(shop)
-    by = admin_of(shop)
-    if not await world.orders.list(shop):
-        await world.orders.buy(
-            shop, Sku.LARGE_MEETING, capacity=500, quantity=3, cycle="monthly", by=by
-        )
-    await world.licenses.assign(shop, Sku.LARGE_MEETING, users, by, capacity=500)
+    world, users, by = play.world, licensed_of(shop), admin_of(shop)
+    ordered = await world.orders.list(shop)
+    for sku in (Sku.LARGE_MEETING, Sku.WEBINAR):
+        if sku not in {order.sku for order in ordered}:
+            await _buy(world, shop, sku)
+        await world.licenses.assign(shop, sku, users, by, capacity=500)
+    for order in await world.orders.list(shop):
+        if order.state is OrderState.REVIEW:
+            await world.orders.confirm(order.order_id)
+    # An account without a customer at Stripe: its payments are declined.
+    for order in await world.orders.list(play.targets[0]):
+        if order.state is OrderState.PAYMENT_FAILED:
+            with suppress(Refused):
+                await world.orders.cancel(order.order_id)
     async with asyncio.timeout(PATIENCE.total_seconds()):
         while not await _is_served(world, shop, len(users)):
             await asyncio.sleep(0.3)
@@ -257,9 +285,9 @@ async def finish_shop(play: Play, shop: str) -> None:
 
 async def _is_served(world: World, shop: str, users: int) -> bool:
     pools = await world.store.assignments.licenses(shop)
-    orders = await world.orders.list(shop)
-    held = any(len(pool.holders) == users for pool in pools if pool.capacity)
-    return held and {order.state for order in orders} == {OrderState.ACTIVE}
+    held = [len(pool.holders) == users for pool in pools if pool.capacity]
+    active = {order.state for order in await world.orders.list(shop)} == {OrderState.ACTIVE}
+    return len(held) == 2 and all(held) and active
 
 
 # Figures and checks.
