@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _PANEL = "Operations"
+_NO_HELP = (
+    "Replies to most e-mails are lost: "
+    "set SEATFLOW_SUPPORT_CONTACT, SEATFLOW_MAIL_REPLY_TO or both for the workers."
+)
 
 WAITING = "The database was restored: workers wait until `seatflow reconcile --fix` has run."
 
@@ -43,10 +47,13 @@ def setup(
 
     output = CommandOutput.of(context)
     with output.spinner("Setting up"):
-        document = asyncio.run(_set_up(load_settings(), restored=restored))
+        settings = load_settings()
+        document = asyncio.run(_set_up(settings, restored=restored))
     views: list[JsonValue] = [{"name": view.name, "query": view.query} for view in VIEWS]
     waiting = bool(document["restored"])
-    output.print(document | {"views": views}, lambda: _render_setup(VIEWS, waiting=waiting))
+    output.print(
+        document | {"views": views}, lambda: _render_setup(settings, VIEWS, waiting=waiting)
+    )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
@@ -113,13 +120,15 @@ async def _up(output: CommandOutput, settings: "Settings") -> None:
         failed.cancel()
 
 
-def _render_setup(views: "Sequence[View]", *, waiting: bool) -> Group:
+def _render_setup(settings: "Settings", views: "Sequence[View]", *, waiting: bool) -> Group:
     queries = table("view", "query")
     for view in views:
         queries.add_row(view.name, Text(view.query))
+    help_is_named = settings.support_contact or settings.mail_reply_to
     return Group(
         Text("Database and namespace are ready.", style="green"),
         *([Text(WAITING, style="yellow")] if waiting else []),
+        *([] if help_is_named else [Text(_NO_HELP, style="yellow")]),
         Text("\nThe Temporal UI keeps saved views in the browser. Save those that you need there:"),
         queries,
     )
