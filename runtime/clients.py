@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clients.invitee import InviteeClient
     from clients.managed_domain import ManagedDomainClient
     from clients.order import OrderClient
+    from clients.reconciliation import ReconciliationClient
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
     from clients.workflow_call import TemporalAccess
@@ -133,6 +134,24 @@ class Clients:
             signer=self.signer,
             id_key=self.settings.id_key,
         )
+
+    @asynccontextmanager
+    async def reconciliation(self) -> "AsyncIterator[ReconciliationClient]":
+        """Open the client that compares store, Temporal and payment provider."""
+        from clients.reconciliation import ReconciliationClient
+        from clients.repair import Repair
+        from runtime.provider import reading_provider
+        from runtime.recovery import Recovery
+
+        async with reading_provider(self.settings, self.store) as provider:
+            repair = Repair(
+                temporal=self.temporal,
+                store=self.store,
+                provider=provider,
+                invitations=self.invitations,
+                restart=Recovery(self).start,
+            )
+            yield ReconciliationClient(repair)
 
     @cached_property
     def signer(self) -> LinkSigner:

@@ -743,6 +743,26 @@ class ProblemRow(Base):
     """English text without personal data."""
 
 
+class DivergenceRow(Base):
+    """A difference from Temporal or the provider that only a person can remove (OPS-6).
+
+    The row stays when it is settled, so that the difference is not reported again.
+    """
+
+    __tablename__ = "divergences"
+    __table_args__ = (UniqueConstraint("key"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    """The kind, the subject and the run."""
+    subject: Mapped[str]
+    account_id: Mapped[str]
+    since: Mapped[datetime]
+    message: Mapped[str]
+    """English text without personal data."""
+    settled_at: Mapped[datetime | None]
+
+
 class SettlementRow(Base):
     """The settlement of a paid account whose owner left (QUO)."""
 
