@@ -55,10 +55,15 @@ def test_a_line_is_rounded_once_for_all_its_payments() -> None:
 
 @pytest.mark.parametrize(
     ("currency", "paid", "unused"),
-    [("JPY", "1000", "333"), ("EUR", "10.00", "3.33"), ("KWD", "10.000", "3.333")],
+    [
+        ("JPY", "1000", "333"),
+        ("EUR", "10.00", "3.33"),
+        ("KWD", "10.000", "3.333"),
+        ("RSD", "1499.90", "499.97"),
+    ],
 )
 def test_a_line_is_rounded_to_the_minor_unit(currency: str, paid: str, unused: str) -> None:
-    """QUO-1: a third of what was paid, in three currencies."""
+    """QUO-1: a third of what was paid, in four currencies."""
     [line] = quoted(a_source(a_line(*APRIL, [a_payment(paid)]), currency=currency)).lines
     assert line.model_dump(mode="json")["unused"] == {"amount": unused, "currency": currency}
 

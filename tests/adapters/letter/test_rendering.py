@@ -393,6 +393,9 @@ def test_omitted_parts_leave_no_gap() -> None:
         ("nl", "1108.83", "EUR", "€\N{NO-BREAK SPACE}1.108,83"),
         ("pl", "108.83", "EUR", "108,83\N{NO-BREAK SPACE}€"),
         ("en", "1083", "JPY", "¥1,083"),
+        ("en", "1499.90", "RSD", "RSD\N{NO-BREAK SPACE}1,499.90"),
+        ("de", "1499.90", "RSD", "1.499,90\N{NO-BREAK SPACE}RSD"),
+        ("en", "1499.905", "IQD", "IQD\N{NO-BREAK SPACE}1,499.905"),
         ("xx", "0.10", "EUR", "€0.10"),
     ],
 )
