@@ -57,6 +57,10 @@ class Money(Value):
             raise ValueError(f"{other.currency} cannot be added to {self.currency}")
         return Money(amount=self.amount + other.amount, currency=self.currency)
 
+    def minus(self, other: "Money") -> "Money":
+        """Return the difference; unlike a sum it may be negative."""
+        return self + other.model_copy(update={"amount": -other.amount})
+
     @property
     def minor_units(self) -> int:
         """Return the amount in the currency's smallest unit, for example cents.
