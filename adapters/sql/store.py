@@ -27,6 +27,7 @@ from adapters.sql.request_count import SqlRequestCounts
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
+from domain.quote import Returnable, in_full
 
 _ID_KEY: Final = "id_key"
 
@@ -34,14 +35,15 @@ _ID_KEY: Final = "id_key"
 class SqlStore:
     """Accounts, invitations, licenses, money and letters in one database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, returnable: Returnable = in_full) -> None:
+        """Use the database of `engine`; `returnable` is that of the payment provider (QUO-3)."""
         self.engine = engine
         self.directory = SqlDirectory(engine)
-        self.invitations = SqlInvitations(engine)
-        self.invitee_pages = SqlInviteePages(engine)
+        self.invitations = SqlInvitations(engine, returnable)
+        self.invitee_pages = SqlInviteePages(engine, returnable)
         self.request_counts = SqlRequestCounts(engine)
         self.batches = SqlBatches(engine)
-        self.quotes = SqlQuotes(engine)
+        self.quotes = SqlQuotes(engine, returnable)
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
         self.assignments = SqlAssignments(engine)

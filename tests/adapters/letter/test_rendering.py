@@ -238,7 +238,7 @@ def test_an_owner_of_a_paid_account_reads_the_estimate_with_dates() -> None:
         "You choose when you accept:\n- a refund of about €112.09 to the original payment methods, "
         "arriving between Wednesday, November 25, 2026 and Monday, November 30, 2026",
         "- about €142.09 as credit for the account Acme",
-        "€30.00 of it was paid from credit and becomes credit of the account Acme",
+        "€30.00 of it cannot be returned to a payment method and becomes credit",
     ):
         assert expected in rendered.text
     assert rendered.html.count("€142.09") == 2
