@@ -18,6 +18,7 @@ from adapters.sql.database.schema import (
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
+from adapters.sql.money.reversal import reversal_cases
 from adapters.sql.outbox import COLUMNS, NO_SEARCH, follow_up
 from domain.account import Role
 from domain.attention import (
@@ -139,5 +140,6 @@ _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ..
     _credit_cases,
     _move_cases,
     _outbox_cases,
+    reversal_cases,
 )
 """One query for each kind of case."""

@@ -21,6 +21,7 @@ from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
+from adapters.sql.money.reversal import SqlReversals
 from adapters.sql.outbox import SqlOutbox
 from adapters.sql.problem import SqlProblems
 from adapters.sql.request_count import SqlRequestCounts
@@ -45,6 +46,7 @@ class SqlStore:
         self.batches = SqlBatches(engine)
         self.quotes = SqlQuotes(engine, returnable)
         self.refunds = SqlRefunds(engine)
+        self.reversals = SqlReversals(engine)
         self.credits = SqlCredits(engine)
         self.assignments = SqlAssignments(engine)
         self.orders = SqlOrders(engine)
