@@ -60,7 +60,7 @@ for _commands in (
 app.add_typer(order.orders, rich_help_panel="Licenses")
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")
-app.add_typer(reversal.app, rich_help_panel="Operations")
+app.add_typer(reversal.app, rich_help_panel="Money")
 app.add_typer(outbox.app, rich_help_panel="Operations")
 app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")

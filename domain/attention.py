@@ -60,7 +60,7 @@ class AttentionCase(Value):
     account: str
     """The account concerned; for a refund, the account that the payee has joined."""
     id: str
-    """The refund's id, the account's id for credit, the number of a row, or the workflow's id."""
+    """The id of the refund, reversal, account or workflow, or the number of a row."""
     message: str
     """English text: the problem and its remedy; its only personal data is a masked address."""
     remedy: str
@@ -161,10 +161,14 @@ def case_of_reversal(reversal: Reversal) -> AttentionCase:
             )
         case _:
             kind = AttentionKind.PAYMENT_DISPUTED
-            until = f" by {reversal.answer_by:%Y-%m-%d %H:%M} UTC" if reversal.answer_by else ""
+            next_step = (
+                f"Answer at the payment provider by {reversal.answer_by:%Y-%m-%d %H:%M} UTC;"
+                " closing gives no answer."
+                if reversal.answer_by
+                else "The bank is deciding; a lost dispute is listed again."
+            )
             message = (
-                f"{amount} of the payment {reversal.subject} are disputed{because}."
-                f" Answer at the payment provider{until}; closing gives no answer."
+                f"{amount} of the payment {reversal.subject} are disputed{because}. {next_step}"
             )
     return AttentionCase(
         kind=kind,

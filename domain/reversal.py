@@ -22,7 +22,7 @@ class ReversalStatus(StrEnum):
     """The status of a reversal; of a dispute the one that the provider reports."""
 
     OPEN = "open"
-    """An answer to the bank is expected, or the bank is deciding."""
+    """The bank expects an answer, or is deciding."""
     LOST = "lost"
     """The money is gone."""
     WON = "won"
@@ -36,7 +36,7 @@ class Reversal(Value):
     """The provider's id of the dispute or of the refund."""
     kind: ReversalKind
     account: str
-    """The account that had paid."""
+    """The account that has paid; for a refund, the account that the payee has joined."""
     subject: str
     """The provider's id of the payment, or our id of the refund."""
     amount: Money
@@ -45,7 +45,7 @@ class Reversal(Value):
     status: ReversalStatus
     since: AwareDatetime
     answer_by: AwareDatetime | None = None
-    """The time until which an open dispute can be answered."""
+    """The time until which an answer to the bank is expected, if one is."""
     reported_at: AwareDatetime
     """The time of the report; earlier ones are ignored."""
 

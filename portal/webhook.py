@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Protocol
 
 import stripe
-from pydantic import AwareDatetime, Field
+from pydantic import AliasPath, AwareDatetime, Field
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -35,10 +35,14 @@ DISPUTE_EVENTS = "charge.dispute."
 _STATUSES = {
     "won": ReversalStatus.WON,
     "warning_closed": ReversalStatus.WON,
-    "prevented": ReversalStatus.WON,
     "lost": ReversalStatus.LOST,
+    # It was prevented by a refund, unless it was blocked.
+    "prevented": ReversalStatus.LOST,
 }
-"""The final statuses of disputes; in all others the bank is deciding."""
+"""The final statuses of disputes; all others are open."""
+_BLOCKED = ("prevented", "block")
+_UNANSWERED = "needs_response"
+"""The end of each status in which the bank expects an answer."""
 
 MAX_SIGNATURE_AGE = timedelta(minutes=5)
 """Age from which a signature is a replay: Stripe signs each delivery."""
@@ -77,10 +81,6 @@ class _Refund(Value):
     failure_reason: str | None = None
 
 
-class _Evidence(Value):
-    due_by: AwareDatetime | None = None
-
-
 class _Dispute(Value):
     object: Literal["dispute"]
     id: str
@@ -91,7 +91,25 @@ class _Dispute(Value):
     reason: str | None = None
     status: str
     created: AwareDatetime
-    evidence_details: _Evidence | None = None
+    case_type: str | None = Field(
+        default=None, validation_alias=AliasPath("payment_method_details", "card", "case_type")
+    )
+    due_by: int | None = Field(
+        default=None, validation_alias=AliasPath("evidence_details", "due_by")
+    )
+    """0 if the bank accepts no answer."""
+
+    def reversal_status(self) -> ReversalStatus:
+        """Return the status; one that Stripe may add is open."""
+        if (self.status, self.case_type) == _BLOCKED:
+            return ReversalStatus.WON
+        return _STATUSES.get(self.status, ReversalStatus.OPEN)
+
+    def answer_by(self) -> datetime | None:
+        """Return the time until which the bank expects an answer, if it does."""
+        if not self.due_by or not self.status.endswith(_UNANSWERED):
+            return None
+        return datetime.fromtimestamp(self.due_by, UTC)
 
 
 class _Listed(Value):
@@ -139,9 +157,9 @@ class _Event(_Kind):
             payments=tuple(filter(None, (dispute.payment_intent, dispute.charge))),
             amount=money_of(dispute.amount, dispute.currency),
             reason=dispute.reason,
-            status=_STATUSES.get(dispute.status, ReversalStatus.OPEN),
+            status=dispute.reversal_status(),
             since=dispute.created,
-            answer_by=dispute.evidence_details and dispute.evidence_details.due_by,
+            answer_by=dispute.answer_by(),
             reported_at=self.created,
         )
 

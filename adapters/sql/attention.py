@@ -18,8 +18,8 @@ from adapters.sql.database.schema import (
     TransferRow,
 )
 from adapters.sql.database.transaction import reading
-from adapters.sql.money.reversal import reversal_cases
 from adapters.sql.outbox import COLUMNS, NO_SEARCH, follow_up
+from adapters.sql.reversal import reversal_cases
 from domain.account import Role
 from domain.attention import (
     AttentionCase,

@@ -21,10 +21,10 @@ from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
-from adapters.sql.money.reversal import SqlReversals
 from adapters.sql.outbox import SqlOutbox
 from adapters.sql.problem import SqlProblems
 from adapters.sql.request_count import SqlRequestCounts
+from adapters.sql.reversal import SqlReversals
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
