@@ -39,7 +39,7 @@ def close(
         typer.Option(metavar="TEXT", help="The reason, which is kept.", show_default=False),
     ],
 ) -> None:
-    """Take a reversal off the operators' list, until its status changes."""
+    """Remove a reversal from the operators' list, until its status changes."""
     kept = one_line(reason)
     if not kept:
         raise Refused(ErrorCode.INVALID_INPUT, "--reason is empty; give the reason.")

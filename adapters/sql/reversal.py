@@ -76,7 +76,7 @@ class SqlReversals:
             return False
 
     async def close(self, reversal_id: str, by: str, reason: str, at: datetime) -> Reversal:
-        """Take the reversal off the operators' list (OPS-8).
+        """Remove the reversal from the operators' list (OPS-8).
 
         A later report with another status lists it again. Raises Refused: `not_found`,
         `conflict` for a reversal that is not listed.

@@ -64,7 +64,7 @@ def test_closing_prints_one_line(disputed: None, run_in_process: Run) -> None:
 
 
 def test_a_reason_is_required(disputed: None, run_in_process: Run) -> None:
-    """OPS-8: whoever closes a case says why."""
+    """OPS-8: the reason of a closed case is kept."""
     for reason in ("", " \n "):
         ran = run_in_process("--json", "reversal", "close", "du_1", "--reason", reason)
         assert (ran.status, ran.error["code"]) == (2, "invalid_input")

@@ -76,7 +76,7 @@ async def disputes(scenario: StoreScenario) -> AsyncIterator[Disputes]:
 
 
 async def test_a_dispute_is_listed_with_the_time_to_answer(disputes: Disputes) -> None:
-    """OPS-5: as soon as Stripe reports it; a repeated event changes nothing."""
+    """OPS-5: at once; a repeated event changes nothing."""
     await import_paid_account(disputes.scenario)
     for _ in range(2):
         await disputes.disputed()
@@ -225,7 +225,7 @@ async def arrived(scenario: StoreScenario) -> Refund:
 
 
 async def test_a_refund_that_comes_back_is_listed_until_it_is_closed(disputes: Disputes) -> None:
-    """REF-4, OPS-5: the payee was told that it had arrived."""
+    """REF-4, OPS-5: the payee has been notified of its arrival."""
     kept = await arrived(disputes.scenario)
     await disputes.refund_failed(kept.refund_id, "re_card", day=9)
     [case] = await disputes.cases()
