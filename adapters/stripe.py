@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import stripe
@@ -14,13 +14,15 @@ from activities.billing import (
     ChargePending,
     ChargeRequest,
     ChargeTooSmall,
+    ListedCharge,
+    ListedRefund,
     LookupRefused,
     ProviderCharge,
     ProviderRefund,
     RefundRefused,
     RefundRequest,
 )
-from adapters.stripe_amount import AmountTooPrecise, chargeable, stripe_units
+from adapters.stripe_amount import AmountTooPrecise, chargeable, money_of, stripe_units
 from domain.address import mask_all
 from domain.charge import ChargeState
 from domain.model import Value
@@ -197,6 +199,49 @@ class StripeProvider:
                 raise
             raise LookupRefused("unknown_refund") from None
         return _as_refund(_parse_refund(refund))
+
+    # The records, to compare them with the store (OPS-6).
+
+    @property
+    def is_in_store(self) -> bool:
+        """Return false: Stripe keeps its records."""
+        return False
+
+    async def refunds(self) -> AsyncIterator[ListedRefund]:
+        """Yield all refunds with a key of ours, the newest first."""
+        listed = await self._stripe.refunds.list_async({"limit": PAGE_SIZE})
+        async for each in listed.auto_paging_iter():
+            refund = _parse_refund(each)
+            if key := refund.metadata.get(KEY):
+                yield ListedRefund(
+                    key=key,
+                    amount=money_of(each.amount, each.currency),
+                    status=_as_refund(refund),
+                    at=datetime.fromtimestamp(each.created, UTC),
+                )
+
+    async def charges(self) -> AsyncIterator[ListedCharge]:
+        """Yield all payment intents with a key of ours that have succeeded, the newest first."""
+        listed = await self._stripe.payment_intents.list_async({"limit": PAGE_SIZE})
+        async for each in listed.auto_paging_iter():
+            intent = _Intent.model_validate(each.to_dict())
+            if intent.status == "succeeded" and (key := intent.metadata.get(KEY)):
+                yield ListedCharge(
+                    key=key,
+                    provider_id=intent.id,
+                    amount=money_of(each.amount, each.currency),
+                    at=datetime.fromtimestamp(each.created, UTC),
+                )
+
+    async def has_charge(self, provider_id: str) -> bool:
+        """Return whether Stripe knows the payment intent."""
+        try:
+            await self._stripe.payment_intents.retrieve_async(provider_id)
+        except stripe.InvalidRequestError as error:
+            if error.http_status != 404:
+                raise
+            return False
+        return True
 
     async def _create_intent(self, request: ChargeRequest, customer: str) -> ProviderCharge:
         try:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import selectinload
 
 from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
+from adapters.sql.accounts.import_names import name_holders, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
 from adapters.sql.database.schema import (
@@ -33,6 +34,7 @@ from adapters.sql.database.schema import (
     WebinarRow,
 )
 from adapters.sql.database.transaction import (
+    IMPORT_LOCK,
     advisory_lock,
     chunked,
     insert_missing,
@@ -41,6 +43,7 @@ from adapters.sql.database.transaction import (
 )
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import assign_waiting
+from adapters.sql.managed_domain import verify_listed_domains
 from adapters.sql.membership import load_whole_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
@@ -101,15 +104,17 @@ class SqlDirectory:
         """
         at = datetime.now(UTC)
         async with writing(self._engine) as session:
-            await advisory_lock(session, "import")
+            await advisory_lock(session, IMPORT_LOCK)
             people = await _lock_people(session, directory)
             ids = [account.id for account in directory.accounts]
             await _lock_accounts(session, ids)
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, list(people))
             ordered = await existing_orders(session, directory)
-            _raise_errors(import_errors(directory, accounts, current, ordered))
+            holders = await name_holders(session, directory)
+            _raise_errors(import_errors(directory, accounts, current, ordered, holders))
             owners = _owners(directory, accounts)
+            await release_names(session, directory, accounts)
             for account in directory.accounts:
                 known = accounts.get(account.id)
                 await _import_account(session, known, account, people, ordered, at=at)
@@ -126,7 +131,8 @@ class SqlDirectory:
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
             ordered = await existing_orders(session, directory)
-            return [*import_errors(directory, accounts, current, ordered)]
+            holders = await name_holders(session, directory)
+            return [*import_errors(directory, accounts, current, ordered, holders)]
 
     async def export(self, account: str | None) -> Directory:
         """Export the whole store or one account; importing the file restores the same state.
@@ -248,6 +254,9 @@ async def _import_account(
     counts = ordered.counts(account)
     account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
+    if "managed_domains" in account.model_fields_set:
+        await session.flush()
+        await verify_listed_domains(session, row, at)
     await _import_base_licenses(session, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
     posted = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     ledger = AccountLedger(row.id, row.currency, at, count(posted + 1))
