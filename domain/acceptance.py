@@ -18,7 +18,15 @@ from domain.ledger import AccountClosure, Transfer, refund_id_of
 from domain.manifest import initial_manifest, leaving_user, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
-from domain.quote import Quote, RecordedQuote, quote, requires_choice, terms_of
+from domain.quote import (
+    Quote,
+    RecordedQuote,
+    Returnable,
+    in_full,
+    quote,
+    requires_choice,
+    terms_of,
+)
 from domain.refund import RefundPart, RefundPlan
 
 INVITER_GONE = "The inviter no longer administers the account."
@@ -64,6 +72,8 @@ class AcceptanceFacts:
     inviter_administers: bool
     """True while the inviter is an owner or admin of the target account (INV-12)."""
     calendar_of: Callable[[Account], BusinessCalendar]
+    returnable: Returnable = in_full
+    """The amounts that the payment provider can return."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ def _agreed_quote(facts: AcceptanceFacts, source: Account) -> Quote:
     at, shown, target = facts.at, facts.shown, facts.target
     now = quote(source, at, terms_of(facts.invite.policy, source))
     void = shown is not None and not shown.binds(at, now)
-    quoted = shown.quote if shown and not void else now
+    quoted = (shown.quote if shown and not void else now).as_returned(facts.returnable)
     if requires_choice(source, facts.invite.email, quoted):
         if facts.choice is None:
             raise Refused(

@@ -35,7 +35,7 @@ class TransferKind(StrEnum):
     TRANSFER = "transfer"
     """Unused value that becomes credit of the target by the invitee's choice (QUO-4)."""
     CREDIT_RETURNED = "credit_returned"
-    """Unused value that was paid from credit (QUO-3)."""
+    """Unused value that no payment method gets: paid from credit, or too fine (QUO-3)."""
     CREDIT_MOVED = "credit_moved"
     """The credit balance of the source account (QUO-6)."""
     REFUND_DUE = "refund_due"

@@ -743,6 +743,35 @@ class ProblemRow(Base):
     """English text without personal data."""
 
 
+class ReversalRow(Base):
+    """A disputed payment, or a refund that came back (OPS-5)."""
+
+    __tablename__ = "reversals"
+    __table_args__ = (
+        CheckConstraint("kind IN ('dispute', 'refund')", "kind"),
+        CheckConstraint("status IN ('open', 'lost', 'won')", "status"),
+        CheckConstraint("(closed_at IS NULL) = (closed_by IS NULL)", "closed"),
+    )
+
+    reversal_id: Mapped[str] = mapped_column(primary_key=True)
+    """The provider's id."""
+    kind: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    subject: Mapped[str]
+    """The provider's id of the payment, or our id of the refund."""
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    reason: Mapped[str | None]
+    status: Mapped[str]
+    since: Mapped[datetime]
+    answer_by: Mapped[datetime | None]
+    reported_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    """The time at which an operator took it off the list."""
+    closed_by: Mapped[str | None]
+    closing_reason: Mapped[str | None]
+
+
 class DivergenceRow(Base):
     """A difference from Temporal or the provider that only a person can remove (OPS-6).
 

@@ -52,6 +52,7 @@ from domain.account import Role
 from domain.invitation import Invite
 from domain.journal import ENGINE
 from domain.order import Order
+from domain.quote import Returnable
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
@@ -69,7 +70,11 @@ class _Rows:
 
 
 async def commit_acceptance(
-    session: AsyncSession, request: JoinAccount, letters_after: timedelta
+    session: AsyncSession,
+    request: JoinAccount,
+    letters_after: timedelta,
+    *,
+    returnable: Returnable,
 ) -> Joined:
     """Move the person, once, and settle their money; return the kept record.
 
@@ -82,7 +87,7 @@ async def commit_acceptance(
     if not invitation.record.state.unanswered:
         return Joined(await kept_invitation(session, invitation), [])
     rows = await _lock_rows(session, invite, invitation, others)
-    facts = await _load_facts(session, request, rows, at)
+    facts = await _load_facts(session, request, rows, at, returnable)
     acceptance = decide_acceptance(facts)
     await _write(session, rows, acceptance, at)
     letters = await queue_invitation_letters(session, invitation, at, after=letters_after)
@@ -125,7 +130,11 @@ async def _lock_rows(
 
 
 async def _load_facts(
-    session: AsyncSession, request: JoinAccount, rows: _Rows, at: datetime
+    session: AsyncSession,
+    request: JoinAccount,
+    rows: _Rows,
+    at: datetime,
+    returnable: Returnable,
 ) -> AcceptanceFacts:
     """Return everything that the decision depends on."""
     invite, target = request.invite, rows.accounts[request.invite.account]
@@ -153,6 +162,7 @@ async def _load_facts(
         free_seats=await free_seats(session, invite),
         inviter_administers=await is_admin(session, invite.account, invite.invited_by),
         calendar_of=calendar_of,
+        returnable=returnable,
     )
 
 

@@ -147,6 +147,18 @@ async def test_amounts_stay_exact_to_the_last_digit(store: SqlStore) -> None:
     assert str(exported.subscriptions[0].payments[0].amount) == "0.1"
 
 
+@pytest.mark.parametrize(
+    ("currency", "amount"), [("RSD", "1499.90"), ("MGA", "0.20"), ("IQD", "2.125"), ("MMK", "5.05")]
+)
+async def test_the_decimals_of_an_amount_are_those_of_iso_4217(
+    store: SqlStore, currency: str, amount: str
+) -> None:
+    """QUO-1: shops have no coins for them, but invoices and banks have the digits."""
+    await imported(store, account("acme", plan="pro", currency=currency, credit=amount))
+    [exported] = (await store.directory.export("acme")).accounts
+    assert f"{exported.credit:f}" == amount
+
+
 async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> None:
     """Contract, `import`: the import of an export changes nothing."""
     await store.directory.import_(
