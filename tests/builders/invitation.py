@@ -85,16 +85,20 @@ class StoreScenario:
         *,
         quote: RecordedQuote | None = None,
         at: datetime = NOON + timedelta(hours=1),
+        carried_out_at: datetime | None = None,
     ) -> KeptInvitation:
+        """Accept at `at`; the store carries it out then, or at `carried_out_at`."""
         request = JoinAccount(
             invite=invite, invitation=accepted(record, at), choice=choice, quote=quote
         )
-        return (await self.store.invitations.join(request, timedelta())).kept
+        joined = await self.store.invitations.join(request, carried_out_at or at, timedelta())
+        return joined.kept
 
     async def join_by_managed_domain(self, invite: Invite, record: Invitation) -> Invitation:
         """Join without an answer if a managed domain allows it (INV-18)."""
         command = JoinAccount(invite=invite, invitation=record, choice=None, by_managed_domain=True)
-        return (await self.store.invitations.join(command, timedelta())).kept.invitation
+        at = record.journal[-1].at
+        return (await self.store.invitations.join(command, at, timedelta())).kept.invitation
 
     async def preview(
         self, invite: Invite, at: datetime = NOON, recorded: RecordedQuote | None = None

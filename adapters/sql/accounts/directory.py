@@ -41,7 +41,7 @@ from adapters.sql.database.transaction import (
 )
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import assign_waiting
-from adapters.sql.membership import load_whole_account, whole_accounts
+from adapters.sql.membership import as_listed, load_whole_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
@@ -141,17 +141,7 @@ class SqlDirectory:
             if account is not None and not rows:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
             catalog = None if account else await imported_catalog(session)
-            return Directory(catalog=catalog, accounts=tuple(_exported(row) for row in rows))
-
-
-def _exported(row: AccountRow) -> Account:
-    """Return the account as a file lists it; an open account without its ended subscriptions."""
-    account = Account.model_validate(row, from_attributes=True)
-    if row.state == "closed":
-        return account
-    ended = {line.id for line in row.subscriptions if line.ended is not None}
-    lines = tuple(line for line in account.subscriptions if line.id not in ended)
-    return account.model_copy(update={"subscriptions": lines}) if ended else account
+            return Directory(catalog=catalog, accounts=tuple(as_listed(row) for row in rows))
 
 
 def _raise_errors(errors: Iterable[InputError]) -> None:
