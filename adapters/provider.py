@@ -34,6 +34,7 @@ from adapters.sql.money.payment_method import payment_methods, try_charge
 from domain import day
 from domain.business_day import lookup_times
 from domain.charge import ChargeState
+from domain.money import rounded
 from domain.refund import PartState
 
 _SLOW_BUSINESS_DAYS: Final = 9
@@ -168,8 +169,12 @@ async def _decline_reason(
 
 
 def _as_charge(row: ProviderChargeRow) -> ProviderCharge:
+    state = ChargeState(row.state)
     return ProviderCharge(
-        provider_id=row.provider_id, state=ChargeState(row.state), failure=row.failure
+        provider_id=row.provider_id,
+        state=state,
+        amount=rounded(row.amount, row.currency) if state is ChargeState.SUCCEEDED else None,
+        failure=row.failure,
     )
 
 

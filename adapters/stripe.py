@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from typing import Literal
+from urllib.parse import quote
 
 import stripe
 from pydantic import Field
@@ -21,7 +23,7 @@ from activities.billing import (
 from domain.address import mask_all
 from domain.charge import ChargeState
 from domain.model import Value
-from domain.money import Money
+from domain.money import Money, rounded
 from domain.refund import PartState
 from domain.text import one_line
 
@@ -65,6 +67,8 @@ class _Intent(Value):
 
     id: str
     status: str
+    amount: int
+    currency: str
     last_payment_error: _Failure | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
@@ -195,7 +199,7 @@ class StripeProvider:
                 "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             }
             intent = await self._stripe.payment_intents.create_async(
-                parameters, {"idempotency_key": request.key}
+                parameters, {"idempotency_key": _header(request.key)}
             )
         except AmountTooPrecise:
             return _declined(TOO_PRECISE)
@@ -214,7 +218,7 @@ class StripeProvider:
             parameters[_kind(request.payment)] = request.payment
             await self._require_currency(request)
             refund = await self._stripe.refunds.create_async(
-                parameters, {"idempotency_key": request.key}
+                parameters, {"idempotency_key": _header(request.key)}
             )
         return _as_refund(_parse_refund(refund))
 
@@ -240,6 +244,16 @@ def stripe_units(amount: Money) -> int:
     return int(units)
 
 
+def of_stripe_units(units: int, currency: str) -> Money:
+    """Return the amount of that many of the smallest units that Stripe uses."""
+    return rounded(Decimal(units).scaleb(-_DECIMALS.get(currency, 2)), currency)
+
+
+def _header(key: str) -> str:
+    """Return the key in the characters of an HTTP header; ids of an import may have others."""
+    return quote(key, safe="/")
+
+
 def _kind(payment: str) -> Literal["payment_intent", "charge"]:
     """Return the Stripe object that the id belongs to. Raises RefundRefused for any other id."""
     if payment.startswith(PAYMENT_INTENT):
@@ -253,7 +267,8 @@ def _as_charge(intent: _Intent) -> ProviderCharge:
     """Return the result of the intent. Raises ChargePending while it has none."""
     match intent.status:
         case "succeeded":
-            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED)
+            amount = of_stripe_units(intent.amount, intent.currency.upper())
+            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED, amount=amount)
         case "processing" | "requires_confirmation":
             raise ChargePending(f"Payment intent {intent.id} is {intent.status}: no result yet.")
         case _:

@@ -13,14 +13,12 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.assignment import AssignmentActivities
 from activities.batch import BatchActivities
-from activities.billing import PaymentProvider
 from activities.invitation import InvitationActivities
 from activities.move import ContentServices, MoveActivities
 from activities.order import OrderActivities
 from activities.outbox import LetterSender, OutboxActivities
 from activities.refund import RefundActivities
 from activities.reminder import ReminderActivities
-from adapters.provider import LedgerProvider
 from adapters.smtp import SmtpMailer, mailbox
 from adapters.smtp_connection import SmtpConnections, SmtpServer
 from adapters.sql.content import SqlContent
@@ -32,6 +30,7 @@ from runtime.clients import Clients
 from runtime.failing_activities import FailingActivities
 from runtime.mail_slots import MailSlots
 from runtime.message_guard import MessageGuard
+from runtime.provider import open_provider
 from runtime.recovery import Recovery
 from runtime.relay import Relay
 from runtime.reminder import InvitationSignals
@@ -286,7 +285,7 @@ async def _activities(
     starter = replace(clients.invitation_starter, abandoned_after=abandoned_after)
     inviter = BatchInviter(starter, store.batches)
     operators = settings.operators_mail
-    async with _mailer(settings, store) as mailer, _provider(settings, store) as provider:
+    async with _mailer(settings, store) as mailer, open_provider(settings, store) as provider:
         letters = LetterSender(store.letters, mailer, clients.signer, operators)
         yield Activities(
             invitations=_invitations(clients, mailer, letters),
@@ -346,18 +345,3 @@ def _mailbox(setting: str, text: str) -> Address:
         return mailbox(text)
     except ValueError as mistake:
         raise Refused(ErrorCode.INVALID_INPUT, f"{setting}: {mistake}") from None
-
-
-@asynccontextmanager
-async def _provider(settings: Settings, store: SqlStore) -> AsyncIterator[PaymentProvider]:
-    if settings.billing == "ledger":
-        yield LedgerProvider(store.engine, settings.ledger_settles_after, settings.ledger_faults)
-        return
-    # Only this provider loads Stripe's client.
-    from adapters.stripe import StripeProvider
-
-    stripe = StripeProvider(settings.stripe_api_key, settings.stripe_api_base)
-    try:
-        yield stripe
-    finally:
-        await stripe.close()

@@ -18,6 +18,7 @@ from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
 from adapters.sql.money.credit import SqlCredits
+from adapters.sql.money.invoice import SqlInvoices
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
@@ -44,6 +45,7 @@ class SqlStore:
         self.quotes = SqlQuotes(engine)
         self.refunds = SqlRefunds(engine)
         self.credits = SqlCredits(engine)
+        self.invoices = SqlInvoices(engine)
         self.assignments = SqlAssignments(engine)
         self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)

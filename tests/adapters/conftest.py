@@ -10,6 +10,7 @@ from adapters.sql.store import SqlStore
 from tests.builders.invitation import StoreScenario
 from tests.database import Database, Fill, PostgresDatabase, SqliteDatabase
 from tests.postgres import Postgres, running
+from tests.stripe_server import localstripe
 
 Databases = Mapping[str, Database]
 """One for each name of `FILLS`."""
@@ -60,6 +61,12 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 @pytest.fixture
 async def engine(databases: Databases) -> AsyncEngine:
     return await databases["migrated"].renewed()
+
+
+@pytest.fixture(scope="session")
+async def local_stripe() -> AsyncIterator[str]:
+    async with localstripe() as url:
+        yield url
 
 
 @pytest.fixture

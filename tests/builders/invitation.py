@@ -1,5 +1,6 @@
 """A store with accounts, and the steps of invitations between them."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -13,14 +14,18 @@ from activities.invitation import (
     KeptInvitation,
     PreviewInvitation,
 )
+from adapters.provider import LedgerProvider
 from adapters.sql.database.schema import OutboxRow
 from adapters.sql.database.transaction import reading
 from adapters.sql.store import SqlStore
+from clients.invoice import InvoiceClient
 from domain.account import Account
 from domain.invitation import Choice, Invitation, Invite, License
+from domain.journal import OPERATOR
 from domain.letter import Letter
 from domain.outbox import FollowUp, FollowUpKind
 from domain.quote import RecordedQuote
+from domain.remedy import Changed
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
 from tests.builders.account import ACME, ADMIN, BLOCKED, NOON, OTHER, PAYING, SOLO, directory
@@ -105,6 +110,12 @@ class StoreScenario:
     ) -> InvitationPreviewed:
         command = PreviewInvitation(invite=invite, at=at, recorded=recorded)
         return await self.store.invitations.preview(command)
+
+    async def pay_invoice(self, account: str, invoice: str) -> list[Changed]:
+        """Pay the invoice by the methods of the built-in provider."""
+        provider = LedgerProvider(self.engine, 4, frozenset())
+        client = InvoiceClient(self.store.invoices, lambda: nullcontext(provider))
+        return await client.pay(account, invoice, by=OPERATOR, at=NOON)
 
     async def send_and_accept(self, invite: Invite) -> Invitation:
         return await self.accept(invite, await self.send(invite))

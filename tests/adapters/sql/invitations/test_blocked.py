@@ -44,7 +44,7 @@ async def test_an_invitation_is_read_with_its_current_blockers(scenario: StoreSc
     stored = await scenario.store.invitations.read(invite)
     assert stored.invitation.journal == record.journal
     assert [blocker.code for blocker in stored.blockers] == ["1009", "outstanding_invoice"]
-    await scenario.store.remedies.pay_invoice("crowd", "i1", NOON)
+    await scenario.pay_invoice("crowd", "i1")
     await scenario.store.remedies.remove_room("crowd", "blue", NOON)
     await scenario.store.remedies.remove_user("crowd", "lee@crowd.example", Removal.UNLINK, NOON)
     assert (await scenario.store.invitations.read(invite)).blockers == ()
