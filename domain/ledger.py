@@ -143,7 +143,9 @@ def overpaid(account: str, invoice: str, amount: Money, number: int, at: datetim
     Credit has paid it in the meantime, so the charge becomes credit.
     """
     charged = charge(account, invoice, amount, number, at)
-    return charged.model_copy(update={"id": f"{charged.id}/credit", "credited": credit_of(account)})
+    return charged.model_copy(
+        update={"id": f"{charged.id}/credit", "credited": credit_of(account), "invoice": None}
+    )
 
 
 def paid_outside(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 
 from adapters.sql.accounts.import_addons import import_addons
+from adapters.sql.accounts.import_currency import kept_currencies
 from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
@@ -108,7 +109,8 @@ class SqlDirectory:
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, list(people))
             ordered = await existing_orders(session, directory)
-            _raise_errors(import_errors(directory, accounts, current, ordered))
+            kept = await kept_currencies(session, directory, accounts, ordered)
+            _raise_errors(import_errors(directory, accounts, current, ordered, kept))
             owners = _owners(directory, accounts)
             for account in directory.accounts:
                 known = accounts.get(account.id)
@@ -126,7 +128,8 @@ class SqlDirectory:
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
             ordered = await existing_orders(session, directory)
-            return [*import_errors(directory, accounts, current, ordered)]
+            kept = await kept_currencies(session, directory, accounts, ordered)
+            return [*import_errors(directory, accounts, current, ordered, kept)]
 
     async def export(self, account: str | None) -> Directory:
         """Export the whole store or one account; importing the file restores the same state.
