@@ -13,7 +13,12 @@ from sqlalchemy.orm import selectinload
 
 from adapters.sql.accounts.import_addons import import_addons
 from adapters.sql.accounts.import_currency import kept_currencies
-from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
+from adapters.sql.accounts.import_ledger import (
+    AccountLedger,
+    credit_named_in,
+    payments_of,
+    same_period,
+)
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
 from adapters.sql.database.schema import (
@@ -268,6 +273,9 @@ async def _merge_account(
         _set_fields(row, account, type(account).model_fields)
         session.add(row)
     else:
+        if account.currency != row.currency:
+            # The credit named before was in another currency, and has been used.
+            row.credit_named = await credit_named_in(session, row.id, account.currency)
         _set_fields(row, account, account.model_fields_set)
     _merge_items(row.payment_methods, account.payment_methods, PaymentMethodRow)
     _merge_items(row.rooms, account.rooms, RoomRow)

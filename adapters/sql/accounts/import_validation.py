@@ -148,7 +148,9 @@ def _account_errors(
 def _money_errors(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
     paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
     change = account.credit - known.credit_named
-    if names_other_credit(account, known) and known.credit + change < 0:
+    # In another currency, the account has no credit yet.
+    same_currency = account.currency == known.currency
+    if same_currency and names_other_credit(account, known) and known.credit + change < 0:
         yield f"{path}.credit", f"credit can be reduced by at most {known.credit:f}"
     if known.state == "closed":
         yield from _changed_payments(path, account, paid)

@@ -90,7 +90,8 @@ ORDER_CHECKS: Final = (
     Check(
         "CRD-4",
         "an invoice of the live order is in another currency than its account has",
-        select(OrderInvoiceRow.order_id.distinct())
+        select(OrderInvoiceRow.order_id)
+        .distinct()
         .join(OrderRow, _ITS_INVOICE)
         .join(AccountRow, AccountRow.id == OrderRow.account_id)
         .where(_LIVE, OrderInvoiceRow.currency != AccountRow.currency),

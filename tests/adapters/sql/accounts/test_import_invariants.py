@@ -109,6 +109,27 @@ async def test_an_account_without_money_may_change_its_currency(scenario: StoreS
     assert (await scenario.store.audit()).violations == ()
 
 
+async def test_credit_of_another_currency_does_not_count(scenario: StoreScenario) -> None:
+    """CRD-4: the file's credit is compared with what was named in its currency."""
+
+    async def imported(currency: str, credit: str) -> str:
+        more: dict[str, Any] = {"currency": currency, "credit": credit}
+        await scenario.store.directory.import_(directory(rich(collection="net_terms", **more)))
+        assert (await scenario.store.audit()).violations == ()
+        return f"{(await scenario.account('rich')).credit:f}"
+
+    invoice = {**INVOICE, "amount_due": "50.00"}
+    await scenario.store.directory.import_(
+        directory(rich(collection="net_terms", credit="50.00", invoices=[invoice]))
+    )
+    await scenario.store.credits.apply("rich", "inv-1", NOON)
+    assert await imported("USD", "20.00") == "20.00"
+    assert await imported("USD", "50.00") == "50.00"
+    assert await imported("USD", "0.00") == "0.00"
+    assert await imported("EUR", "50.00") == "0.00"
+    assert await imported("EUR", "60.00") == "10.00"
+
+
 # The owner.
 
 

@@ -157,6 +157,17 @@ async def test_an_owner_cannot_be_removed(scenario: StoreScenario) -> None:
     assert "owns crowd" in refused.message
 
 
+@pytest.mark.parametrize("how", Removal)
+async def test_the_owner_stays_when_all_others_are_removed(
+    scenario: StoreScenario, how: Removal
+) -> None:
+    """BLK-1, AUD: with or without other users, the account has one owner."""
+    await remove(how)(scenario.store.remedies)
+    assert (await refusal(scenario, remove(how, KIM))).code is ErrorCode.CONFLICT
+    crowd = await scenario.account("crowd")
+    assert [(each.email, each.role) for each in crowd.users] == [(KIM, "owner")]
+
+
 @pytest.mark.parametrize(
     "remedy",
     [

@@ -145,9 +145,8 @@ async def test_only_users_of_the_owner_are_invited_and_only_to_the_owner_s_targe
 ) -> None:
     """SRC-4, BLK-6: no account takes people from another company."""
     owner, _ = await blocked(scenario)
-    await scenario.store.directory.import_(
-        directory(account("third", user("tom@third.example"), plan="pro"))
-    )
+    users = user("tina@third.example", "owner"), user("tom@third.example")
+    await scenario.store.directory.import_(directory(account("third", *users, plan="pro")))
     stranger = scenario.new_invite("tom@third.example", owner_invitation_id=owner.invitation_id)
     assert await code(scenario, stranger) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
     elsewhere = scenario.new_invite(
