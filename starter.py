@@ -19,10 +19,12 @@ from commands import (
     invitation,
     license,
     mail,
+    managed_domain,
     order,
     outbox,
     portal,
     quote,
+    reconciliation,
     refund,
     remedy,
     reminder,
@@ -50,6 +52,7 @@ for _commands in (
     license,
     directory,
     attention,
+    reconciliation,
     stack,
     portal,
     demo,
@@ -59,6 +62,7 @@ for _commands in (
 app.add_typer(order.orders, rich_help_panel="Licenses")
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")
+app.add_typer(managed_domain.app, rich_help_panel="Accounts")
 app.add_typer(outbox.app, rich_help_panel="Operations")
 app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")

@@ -1,5 +1,6 @@
 """The payment provider: charges and refunds."""
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from pydantic import AwareDatetime
@@ -113,3 +114,40 @@ class PaymentProvider(Protocol):
 
     async def look_up(self, request: RefundRequest, provider_id: str) -> ProviderRefund:
         """Return the status of the refund at `request.at`. Raises LookupRefused."""
+
+
+class ListedRefund(Value):
+    """A refund of ours, as the provider lists it."""
+
+    key: str
+    """The key with which it was requested."""
+    amount: Money
+    status: ProviderRefund
+    at: AwareDatetime
+
+
+class ListedCharge(Value):
+    """A charge of ours that has succeeded, as the provider lists it."""
+
+    key: str
+    """The key with which it was requested."""
+    provider_id: str
+    amount: Money
+    at: AwareDatetime
+
+
+class ProviderRecords(PaymentProvider, Protocol):
+    """A provider that lists what it has done, to compare it with the store (OPS-6)."""
+
+    @property
+    def is_in_store(self) -> bool:
+        """Return whether its records are in the store's database, and are restored with it."""
+
+    def refunds(self) -> AsyncIterator[ListedRefund]:
+        """Yield all refunds that were requested with a key of ours, in pages."""
+
+    def charges(self) -> AsyncIterator[ListedCharge]:
+        """Yield all charges with a key of ours that have succeeded, in pages."""
+
+    async def has_charge(self, provider_id: str) -> bool:
+        """Return whether the provider knows the charge."""

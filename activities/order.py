@@ -207,10 +207,10 @@ class OrderActivities:
     ) -> OrderCharged:
         order, at, failure = request.order, request.at, None
         for method in due.methods:
-            charge_request = _charge_request(order, due, method, at)
+            requested = charge_request(order, due, method, at)
             try:
                 charge = await self._charge(
-                    charge_request, is_repeated=order.pending is not None, may_charge=may_charge
+                    requested, is_repeated=order.pending is not None, may_charge=may_charge
                 )
             except ChargePending:
                 pending = await self.store.pending(order, due, method, at)
@@ -271,7 +271,7 @@ class OrderActivities:
         return await self.store.void(request.order, request.at)
 
 
-def _charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:
+def charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:
     """Return the request to charge one method in one try, with its own key."""
     return ChargeRequest(
         key=f"{due.invoice}/{order.tries}/{method}",

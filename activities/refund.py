@@ -135,7 +135,7 @@ class RefundActivities:
         try:
             # After an unclear answer an earlier request is searched for (REF-5).
             found = await self.provider.find_refund(refund) if unclear else None
-            return _report(part, found or await self.provider.refund(refund))
+            return report_of(part, found or await self.provider.refund(refund))
         except RefundRefused as refused:
             return PartReport(
                 payment=part.payment,
@@ -174,10 +174,10 @@ class RefundActivities:
     async def _look_up(self, request: LookUpRefund, part: RefundPart) -> PartReport | None:
         refund = _request_of(request, part)
         if part.provider_id:
-            return _report(part, await self.provider.look_up(refund, part.provider_id))
+            return report_of(part, await self.provider.look_up(refund, part.provider_id))
         # Its request had no answer, and may have been carried out.
         found = await self.provider.find_refund(refund)
-        return _report(part, found) if found else None
+        return report_of(part, found) if found else None
 
     @activity.defn
     async def book_refund(self, request: BookRefund) -> Refund | Refusal | None:
@@ -202,17 +202,23 @@ class RefundActivities:
 
 
 def _request_of(request: RequestRefund | LookUpRefund, part: RefundPart) -> RefundRequest:
+    return refund_request(request.refund_id, request.account, part, request.at)
+
+
+def refund_request(refund_id: str, account: str, part: RefundPart, at: datetime) -> RefundRequest:
+    """Return the request of one part, with its own key (REF-5)."""
     return RefundRequest(
-        key=request_key(request.refund_id, part),
-        account=request.account,
+        key=request_key(refund_id, part),
+        account=account,
         payment=part.payment,
         amount=part.amount,
         to_method=part.to_method,
-        at=request.at,
+        at=at,
     )
 
 
-def _report(part: RefundPart, status: ProviderRefund) -> PartReport:
+def report_of(part: RefundPart, status: ProviderRefund) -> PartReport:
+    """Return the provider's status of a part."""
     return PartReport(
         payment=part.payment,
         attempt=part.attempt,

@@ -4,9 +4,10 @@ Charges and refunds, with their future outcomes, are stored in separate tables, 
 provider. The ledger has only the results that this provider returns.
 """
 
-from datetime import datetime
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import func, or_, select
@@ -14,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.billing import (
     ChargeRequest,
+    ListedCharge,
+    ListedRefund,
     LookupRefused,
     ProviderCharge,
     ProviderRefund,
@@ -39,6 +42,9 @@ from domain.refund import PartState
 
 _SLOW_BUSINESS_DAYS: Final = 9
 _FAILS_AFTER_BUSINESS_DAYS: Final = 2
+_PAGE_SIZE: Final = 500
+
+AnyRow = TypeVar("AnyRow", ProviderRefundRow, ProviderChargeRow)
 
 
 class LedgerProvider:
@@ -106,6 +112,53 @@ class LedgerProvider:
             if row is None:
                 raise LookupRefused("unknown_refund")
             return _as_refund(row, request.at)
+
+    # The records, to compare them with the store (OPS-6).
+
+    @property
+    def is_in_store(self) -> bool:
+        """Return true: a restored database has the charges and refunds of its time."""
+        return True
+
+    async def refunds(self) -> AsyncIterator[ListedRefund]:
+        """Yield all refunds, in the order of their keys."""
+        now = datetime.now(UTC)
+        async for row in self._rows(ProviderRefundRow):
+            yield ListedRefund(
+                key=row.key,
+                amount=rounded(row.amount, row.currency),
+                status=_as_refund(row, now),
+                at=now,
+            )
+
+    async def charges(self) -> AsyncIterator[ListedCharge]:
+        """Yield all charges that have succeeded, in the order of their keys."""
+        async for row in self._rows(ProviderChargeRow):
+            if row.state == ChargeState.SUCCEEDED:
+                yield ListedCharge(
+                    key=row.key,
+                    provider_id=row.provider_id,
+                    amount=rounded(row.amount, row.currency),
+                    at=row.at,
+                )
+
+    async def has_charge(self, provider_id: str) -> bool:
+        """Return whether there is a charge of this id."""
+        query = select(ProviderChargeRow.key).where(ProviderChargeRow.provider_id == provider_id)
+        async with reading(self._engine) as session:
+            return await session.scalar(query) is not None
+
+    async def _rows(self, table: type[AnyRow]) -> AsyncIterator[AnyRow]:
+        last = ""
+        while True:
+            query = select(table).where(table.key > last).order_by(table.key).limit(_PAGE_SIZE)
+            async with reading(self._engine) as session:
+                page = (await session.scalars(query)).all()
+            for row in page:
+                yield row
+            if len(page) < _PAGE_SIZE:
+                return
+            last = page[-1].key
 
     async def _add_refund(
         self, session: AsyncSession, request: RefundRequest, payment: PaymentRow

@@ -1,8 +1,8 @@
 """Payments and refunds at Stripe."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from urllib.parse import quote
@@ -14,6 +14,8 @@ from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundL
 from activities.billing import (
     ChargePending,
     ChargeRequest,
+    ListedCharge,
+    ListedRefund,
     LookupRefused,
     ProviderCharge,
     ProviderRefund,
@@ -184,6 +186,49 @@ class StripeProvider:
             raise LookupRefused("unknown_refund") from None
         return _as_refund(_parse_refund(refund))
 
+    # The records, to compare them with the store (OPS-6).
+
+    @property
+    def is_in_store(self) -> bool:
+        """Return false: Stripe keeps its records."""
+        return False
+
+    async def refunds(self) -> AsyncIterator[ListedRefund]:
+        """Yield all refunds with a key of ours, the newest first."""
+        listed = await self._stripe.refunds.list_async({"limit": PAGE_SIZE})
+        async for each in listed.auto_paging_iter():
+            refund = _parse_refund(each)
+            if key := refund.metadata.get(KEY):
+                yield ListedRefund(
+                    key=key,
+                    amount=_money(each.amount, each.currency),
+                    status=_as_refund(refund),
+                    at=datetime.fromtimestamp(each.created, UTC),
+                )
+
+    async def charges(self) -> AsyncIterator[ListedCharge]:
+        """Yield all payment intents with a key of ours that have succeeded, the newest first."""
+        listed = await self._stripe.payment_intents.list_async({"limit": PAGE_SIZE})
+        async for each in listed.auto_paging_iter():
+            intent = _Intent.model_validate(each.to_dict())
+            if intent.status == "succeeded" and (key := intent.metadata.get(KEY)):
+                yield ListedCharge(
+                    key=key,
+                    provider_id=intent.id,
+                    amount=_money(each.amount, each.currency),
+                    at=datetime.fromtimestamp(each.created, UTC),
+                )
+
+    async def has_charge(self, provider_id: str) -> bool:
+        """Return whether Stripe knows the payment intent."""
+        try:
+            await self._stripe.payment_intents.retrieve_async(provider_id)
+        except stripe.InvalidRequestError as error:
+            if error.http_status != 404:
+                raise
+            return False
+        return True
+
     async def _create_intent(self, request: ChargeRequest, customer: str) -> ProviderCharge:
         try:
             parameters: PaymentIntentCreateParams = {
@@ -244,9 +289,9 @@ def stripe_units(amount: Money) -> int:
     return int(units)
 
 
-def of_stripe_units(units: int, currency: str) -> Money:
-    """Return the amount of that many of the smallest units that Stripe uses."""
-    return rounded(Decimal(units).scaleb(-_DECIMALS.get(currency, 2)), currency)
+def _money(units: int, currency: str) -> Money:
+    code = currency.upper()
+    return rounded(Decimal(units).scaleb(-_DECIMALS.get(code, 2)), code)
 
 
 def _header(key: str) -> str:
@@ -267,7 +312,7 @@ def _as_charge(intent: _Intent) -> ProviderCharge:
     """Return the result of the intent. Raises ChargePending while it has none."""
     match intent.status:
         case "succeeded":
-            amount = of_stripe_units(intent.amount, intent.currency.upper())
+            amount = _money(intent.amount, intent.currency)
             return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED, amount=amount)
         case "processing" | "requires_confirmation":
             raise ChargePending(f"Payment intent {intent.id} is {intent.status}: no result yet.")

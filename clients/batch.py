@@ -134,6 +134,11 @@ class BatchClient:
         except RPCError as failure:
             raise temporal_unavailable(failure) from failure
 
+    async def restart(self, batch_id: str) -> None:
+        """Restart the workflow of a batch with rows without a result, unless it runs."""
+        if batch := await self.batches.find(batch_id):
+            await self._start(batch)
+
     async def wait_until_finished(self, batch: Batch, watch: Watch) -> None:
         """Wait until every row has its result; report the progress to `watch`."""
 

@@ -21,6 +21,7 @@ _COLOURS = {
         "active",
         "paid",
         "assigned",
+        "verified",
     },
     "yellow": {"blocked", "overdue", "converted", "review", "waiting"},
     "red": {

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import JsonValue
@@ -27,9 +27,20 @@ _NO_HELP = (
     "set SEATFLOW_SUPPORT_CONTACT, SEATFLOW_MAIL_REPLY_TO or both for the workers."
 )
 
+WAITING = "The database was restored: workers wait until `seatflow reconcile --fix` has run."
+
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow setup")
-def setup(context: typer.Context) -> None:
+def setup(
+    context: typer.Context,
+    restored: Annotated[
+        bool,
+        typer.Option(
+            "--restored",
+            help="After a restore of the database: workers wait until `reconcile` has run.",
+        ),
+    ] = False,
+) -> None:
     """Migrate the database and register the search attributes; may be repeated."""
     from runtime.settings import load_settings
     from runtime.visibility import VIEWS
@@ -37,9 +48,12 @@ def setup(context: typer.Context) -> None:
     output = CommandOutput.of(context)
     with output.spinner("Setting up"):
         settings = load_settings()
-        document = asyncio.run(_set_up(settings))
+        document = asyncio.run(_set_up(settings, restored=restored))
     views: list[JsonValue] = [{"name": view.name, "query": view.query} for view in VIEWS]
-    output.print(document | {"views": views}, lambda: _render_setup(settings, VIEWS))
+    waiting = bool(document["restored"])
+    output.print(
+        document | {"views": views}, lambda: _render_setup(settings, VIEWS, waiting=waiting)
+    )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
@@ -52,7 +66,7 @@ def up(context: typer.Context) -> None:
     uvloop.run(_up(CommandOutput.of(context), load_settings()))
 
 
-async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
+async def _set_up(settings: "Settings", *, restored: bool) -> dict[str, JsonValue]:
     from runtime.store import set_up_store
     from runtime.temporal import connect, register_search_attributes
     from workflows import search_attribute
@@ -60,11 +74,31 @@ async def _set_up(settings: "Settings") -> dict[str, JsonValue]:
     # Connected first, so that nothing is changed without a server.
     client = await connect(settings)
     await set_up_store(settings)
+    waiting = await _mark_restored(settings) if restored else await _is_restored(settings)
     await register_search_attributes(client)
     return {
         "namespace": client.namespace,
         "search_attributes": [key.name for key in search_attribute.ALL],
+        "restored": waiting,
     }
+
+
+async def _mark_restored(settings: "Settings") -> bool:
+    from runtime.restore_guard import READ_AGAIN_AFTER
+    from runtime.store import open_store
+
+    async with open_store(settings) as store:
+        await store.restore.mark()
+    # Workers that run have read the mark then.
+    await asyncio.sleep(2 * READ_AGAIN_AFTER.total_seconds())
+    return True
+
+
+async def _is_restored(settings: "Settings") -> bool:
+    from runtime.store import open_store
+
+    async with open_store(settings) as store:
+        return await store.restore.is_marked()
 
 
 async def _up(output: CommandOutput, settings: "Settings") -> None:
@@ -86,13 +120,14 @@ async def _up(output: CommandOutput, settings: "Settings") -> None:
         failed.cancel()
 
 
-def _render_setup(settings: "Settings", views: "Sequence[View]") -> Group:
+def _render_setup(settings: "Settings", views: "Sequence[View]", *, waiting: bool) -> Group:
     queries = table("view", "query")
     for view in views:
         queries.add_row(view.name, Text(view.query))
     help_is_named = settings.support_contact or settings.mail_reply_to
     return Group(
         Text("Database and namespace are ready.", style="green"),
+        *([Text(WAITING, style="yellow")] if waiting else []),
         *([] if help_is_named else [Text(_NO_HELP, style="yellow")]),
         Text("\nThe Temporal UI keeps saved views in the browser. Save those that you need there:"),
         queries,

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from domain.address import normalized, normalized_domain
+from domain.address import is_dns_label, normalized, normalized_domain
 from domain.catalog import Catalog
 from domain.day import to_utc
 from domain.error import Refused
@@ -54,6 +54,20 @@ def _domain(name: str) -> str:
         return normalized_domain(name)
     except Refused as refused:
         raise ValueError(f"invalid domain: {refused.message}") from None
+
+
+def _vanity_url(text: str) -> str:
+    label = text.lower() if text.isascii() else text
+    if not is_dns_label(label):
+        raise ValueError(
+            "a vanity URL is one DNS label: at most 63 letters, digits and hyphens, "
+            "and no hyphen at its ends"
+        )
+    return label
+
+
+def _once(domains: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(domains))
 
 
 @cache  # Listing the zones walks through the whole database of them.
@@ -101,6 +115,7 @@ Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 ItemId = Annotated[str, Field(min_length=1, max_length=128)]
 Address = Annotated[str, AfterValidator(_address)]
 Domain = Annotated[str, AfterValidator(_domain)]
+VanityUrl = Annotated[str, AfterValidator(_vanity_url)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Country = Annotated[str, AfterValidator(_country)]
@@ -257,9 +272,13 @@ class Account(_Entry):
     suspended: Flag = False
     billing_day: int | None = Field(default=None, ge=1, le=31)
     billing_customer: str | None = None
-    vanity_url: str | None = None
-    managed_domains: tuple[Domain, ...] = ()
-    """Verified domains; people with an address in one of them may join directly (INV-18)."""
+    vanity_url: VanityUrl | None = None
+    """The first label of the host of join links, in lower case; no other account has it (TRF-5)."""
+    managed_domains: Annotated[tuple[Domain, ...], AfterValidator(_once)] = ()
+    """Verified domains, which no other account has.
+
+    People with an address in one of them may join directly (INV-18).
+    """
     licenses: Count | None = None
     """Base licenses; None means one for each licensed user."""
     pools: tuple[Pool, ...] = ()

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from typing import Final
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
@@ -11,6 +12,9 @@ from domain.error import ErrorCode, Refused
 # Only the syntax is checked: the mail server decides whether an address can be reached, and
 # companies use names such as .test or .local internally. email-validator documents this call.
 SPECIAL_USE_DOMAIN_NAMES.clear()
+
+DNS_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""The pattern of a part of a host name (RFC 1123), in lower case."""
 
 _OF_ADDRESS = r"[^\s<>@,;:\"']"
 # The lookbehind starts a match at the first character of a run only; without it the time grows
@@ -48,6 +52,11 @@ def normalized_domain(name: str) -> str:
     Raises `Refused(invalid_email)`.
     """
     return domain_of(normalized(f"x@{name.strip()}"))
+
+
+def is_dns_label(text: str) -> bool:
+    """Return whether `text` is one part of a host name, in lower case."""
+    return re.fullmatch(DNS_LABEL, text) is not None
 
 
 def as_written(address: str) -> str:

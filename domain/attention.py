@@ -43,6 +43,8 @@ class AttentionKind(StrEnum):
     """A workflow that was ended from outside or failed, while its record has not ended."""
     ACTIVITY_FAILING = "activity_failing"
     """An activity of a workflow that has been failing for an hour."""
+    DIVERGENCE = "divergence"
+    """A difference from Temporal or the provider that `reconcile` could not remove (OPS-6)."""
     TEMPORAL_UNREACHABLE = "temporal_unreachable"
     """Temporal does not answer, so that the cases that it knows are missing."""
 
@@ -147,6 +149,20 @@ def case_of_credit(account: str, credit: Money, since: AwareDatetime) -> Attenti
         message=f"{_text(credit)} of credit stayed behind when the account was closed."
         " Agree with the former owner what happens to it.",
         remedy=command("seatflow", "credit", "show", account),
+    )
+
+
+def case_of_divergence(
+    number: int, subject: str, account: str, since: AwareDatetime, message: str
+) -> AttentionCase:
+    """Return the case of a difference that only a person can remove."""
+    return AttentionCase(
+        kind=AttentionKind.DIVERGENCE,
+        since=since,
+        account=account,
+        id=subject,
+        message=message,
+        remedy=command("seatflow", "reconcile", "--settled", str(number)),
     )
 
 

@@ -191,6 +191,12 @@ class Order(Value):
         return changed.model_copy(update={"allowed": allowed})
 
     @property
+    def next_invoice(self) -> str:
+        """Return the id of the unpaid invoice, else of the one that the next payment creates."""
+        unpaid = (invoice.id for invoice in self.invoices if invoice.state in {"open", "failed"})
+        return next(unpaid, f"{self.order_id}/{len(self.invoices) + 1}")
+
+    @property
     def lapses_at(self) -> datetime | None:
         """Return the end of the review; None in other states (ADD-3)."""
         if self.state is not OrderState.REVIEW:
@@ -287,7 +293,7 @@ class StartOrder(Value):
 
 
 def billing_day(
-    order: BuyLicenses, on: date, plan: PlanTerm | None, named: int | None
+    order: "BuyLicenses | Order", on: date, plan: PlanTerm | None, named: int | None
 ) -> BillingDay:
     """Return the billing day of an order, which never changes (ADD-4).
 

@@ -32,6 +32,8 @@ class Notice(Value):
     count: int | None = None
     name: str | None = None
     """The product, for a license or subscription that stays behind."""
+    capacity: int | None = None
+    """The participants of a license for large meetings or webinars that the person has."""
 
 
 class RefundOffer(Value):
@@ -182,6 +184,7 @@ def _staying_notices(source: Account, user: User, target: str) -> Iterator[Notic
             message=f"Your {license} license for {addon.capacity} participants: {replacement}.",
             count=1,
             name=f"{'Webinar' if webinar else 'Large Meeting'} {addon.capacity}",
+            capacity=addon.capacity,
         )
     # The account of a plain member continues, with its subscriptions.
     lines = source.subscriptions if source.owner == user else ()

@@ -319,6 +319,16 @@ class Refund(Value):
             }
         )
 
+    def part_of(self, payment: str) -> RefundPart | None:
+        """Return the part of this payment, if any."""
+        return next((part for part in self.parts if part.payment == payment), None)
+
+    def with_part(self, part: RefundPart) -> Self:
+        """Return a copy with this part in place of the one of the same payment."""
+        return self.with_parts(
+            tuple(part if each.payment == part.payment else each for each in self.parts)
+        )
+
     def with_reports(self, reports: Iterable[PartReport]) -> Self:
         """Return a copy with the reported statuses."""
         by_payment = {report.payment: report for report in reports}

@@ -21,7 +21,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
 from markupsafe import Markup
 
-from adapters.letter.language import with_country, zone_name
+from adapters.letter.language import time_of_day, with_country, zone_name
 from domain.day import to_utc
 from domain.money import Money
 
@@ -44,10 +44,8 @@ class PageLanguage:
     def moment(self, at: datetime) -> Markup:
         """Format the weekday, the date, the time and the zone, for a moment to decide by."""
         local = at.astimezone(get_timezone(self.time_zone))
-        time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
-        return _time(
-            at, f"{self._date(local.date(), 'full')}, {time} ({zone_name(local, self.locale)})"
-        )
+        time = f"{time_of_day(local, self.locale)} ({zone_name(local, self.locale)})"
+        return _time(at, f"{self._date(local.date(), 'full')}, {time}")
 
     def short_moment(self, at: datetime) -> Markup:
         """Format the date and the time, for a moment that has passed."""

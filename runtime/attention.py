@@ -124,15 +124,12 @@ class Attention:
 
     async def _unfinished(self, ended: set[str]) -> list[str]:
         """Return those whose record has not ended, or whose batch has rows without a result."""
-        store = self.clients.store
-        unfinished = [
+        return [
             workflow_id
-            async for page in store.unfinished_workflows()
+            async for page in self.clients.store.unfinished_workflows()
             for workflow_id in page
             if workflow_id in ended
         ]
-        batches = [each.removeprefix(BATCH) for each in ended if each.startswith(BATCH)]
-        return [*unfinished, *(f"{BATCH}{each}" for each in await store.batches.open_of(batches))]
 
     # Activities that have been failing for an hour, and broken invariants.
 

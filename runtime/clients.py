@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from clients.invitation_start import InvitationStarter
     from clients.invitee import InviteeClient
     from clients.invoice import InvoiceClient
+    from clients.managed_domain import ManagedDomainClient
     from clients.order import OrderClient
+    from clients.reconciliation import ReconciliationClient
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
     from clients.workflow_call import TemporalAccess
@@ -120,6 +122,16 @@ class Clients:
         )
 
     @cached_property
+    def managed_domains(self) -> "ManagedDomainClient":
+        """The client of managed domains."""
+        from adapters.dns import DnsResolver
+        from clients.managed_domain import ManagedDomainClient
+
+        return ManagedDomainClient(
+            domains=self.store.managed_domains, resolver=DnsResolver(self.settings.dns_servers)
+        )
+
+    @cached_property
     def invitation_starter(self) -> "InvitationStarter":
         """The starter of invitations, single ones and those of a batch."""
         from clients.invitation_start import InvitationStarter
@@ -131,6 +143,24 @@ class Clients:
             signer=self.signer,
             id_key=self.settings.id_key,
         )
+
+    @asynccontextmanager
+    async def reconciliation(self) -> "AsyncIterator[ReconciliationClient]":
+        """Open the client that compares store, Temporal and payment provider."""
+        from clients.reconciliation import ReconciliationClient
+        from clients.repair import Repair
+        from runtime.provider import reading_provider
+        from runtime.recovery import Recovery
+
+        async with reading_provider(self.settings, self.store) as provider:
+            repair = Repair(
+                temporal=self.temporal,
+                store=self.store,
+                provider=provider,
+                invitations=self.invitations,
+                restart=Recovery(self).start,
+            )
+            yield ReconciliationClient(repair)
 
     @cached_property
     def signer(self) -> LinkSigner:

@@ -42,6 +42,11 @@ FAILED_AT_ONCE: Final = timedelta(minutes=10)
 _CLOSED: Final = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 
 
+_ENDED_BY_A_PERSON: Final = frozenset(
+    {WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.CANCELED}
+)
+
+
 @dataclass(frozen=True)
 class Recovery:
     """Finds lost workflows, and restarts each from its record in the store.
@@ -131,6 +136,7 @@ class Recovery:
             "watch": self._start_watch,
             "addon": self._start_order,
             "assignment": self._start_assignment,
+            "bulk-invite": self._start_batch,
         }.get(workflow_id.partition("/")[0])
 
     async def _last_run(self, workflow_id: str) -> WorkflowExecutionDescription | None:
@@ -203,6 +209,14 @@ class Recovery:
         if request:
             _require_restartable(closed)
             await self.clients.assignments.restart(request)
+
+    async def _start_batch(
+        self, workflow_id: str, closed: WorkflowExecutionDescription | None
+    ) -> None:
+        # One that a person has ended continues when the command is repeated.
+        if closed is None or closed.status not in _ENDED_BY_A_PERSON:
+            _require_restartable(closed)
+            await self.clients.batches.restart(workflow_id.removeprefix("bulk-invite/"))
 
 
 def _first_run(described: WorkflowExecutionDescription) -> str:

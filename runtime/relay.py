@@ -19,6 +19,7 @@ from domain.address import mask_all
 from domain.error import Refused, Unavailable
 from domain.outbox import FollowUp, FollowUpKind, retry_after
 from runtime.recovery import SWEEPS, Recovery
+from runtime.restore_guard import RestoreGuard, as_worker
 from workflows import search_attribute
 from workflows.options import MAIL, mail_queue
 
@@ -53,6 +54,7 @@ class Relay:
     outbox: SqlOutbox
     recovery: Recovery
     starter: InvitationStarter
+    guard: RestoreGuard
     sweeps: Collection[str] = tuple(SWEEPS)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -71,7 +73,9 @@ class Relay:
         while True:
             pause = INTERVAL
             try:
-                if await self._start_due() == MAX_IN_FLIGHT:
+                if await self.guard.waits():
+                    pause = INTERVAL_AFTER_FAILURE
+                elif await self._start_due() == MAX_IN_FLIGHT:
                     continue
             except Exception:
                 # The rows stay in the store for the next round; operators see the error.
@@ -101,7 +105,8 @@ class Relay:
     async def carry_out(self, row: FollowUp) -> None:
         """Carry out a leased row, then delete it or make it due again."""
         try:
-            await self._carry_out(row)
+            with as_worker():
+                await self._carry_out(row)
         except Exception:
             # The row is due again when its lease ends.
             log.exception("the result of %s %s cannot be written", row.kind, row.workflow_id)

@@ -7,15 +7,16 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from domain.address import as_written
+from domain.address import DNS_LABEL, as_written
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from domain.text import one_line
@@ -26,6 +27,7 @@ STRIPE_API_KEY = "STRIPE_API_KEY"
 ENV_FILE = Path(".env")
 AES_256_BYTES = 32
 MAX_CONTACT_LENGTH = 200
+DNS_PORT = 53
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -63,10 +65,19 @@ def _public_url(url: str) -> str:
 
 
 def _host_name(name: str) -> str:
-    label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-    if not re.fullmatch(rf"{label}(\.{label})*", name.lower()):
+    if not re.fullmatch(rf"{DNS_LABEL}(\.{DNS_LABEL})*", name.lower()):
         raise ValueError("write a host name alone, such as meet.example")
     return name.lower()
+
+
+def _dns_server(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    server = urlsplit(f"//{text}")
+    try:
+        return str(ip_address(server.hostname or "")), server.port or DNS_PORT
+    except ValueError:
+        raise ValueError("write IP addresses, each with an optional port") from None
 
 
 def _stripe_api_base(url: str) -> str:
@@ -121,6 +132,9 @@ def _cipher_keys(text: SecretStr) -> dict[str, bytes]:
 
 
 Network = IPv4Network | IPv6Network
+
+DnsServer = Annotated[tuple[str, int], BeforeValidator(_dns_server)]
+"""The address and the port of a DNS server."""
 
 LedgerFault = Literal["slow", "fail", "timeout-after"]
 
@@ -179,6 +193,8 @@ class Settings(BaseSettings):
     """Header in which a trusted proxy names the address of the person signed in (INV-13)."""
     meeting_domain: Annotated[str, AfterValidator(_host_name)] = "meet.example"
     """Domain of join links, which follows an account's vanity URL (TRF-5)."""
+    dns_servers: Annotated[tuple[DnsServer, ...], NoDecode, BeforeValidator(_split_at_commas)] = ()
+    """DNS servers that `domain verify` reads; empty: those of the system."""
     secret_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
     given_id_key: SecretStr | None = Field(default=None, validation_alias="SEATFLOW_ID_KEY")
     encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from email.headerregistry import Address
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.assignment import AssignmentActivities
@@ -34,6 +34,7 @@ from runtime.provider import open_provider
 from runtime.recovery import Recovery
 from runtime.relay import Relay
 from runtime.reminder import InvitationSignals
+from runtime.restore_guard import RestoreGuard
 from runtime.sandbox import HeaderInterceptor, LightRunner
 from runtime.settings import Settings
 from workflows.assignment import AssignmentWorkflow
@@ -104,7 +105,13 @@ async def running_worker(
 def relay_of(client: Client, settings: Settings, store: SqlStore) -> Relay:
     """Return the relay of a worker."""
     clients = Clients.connected(settings, store, client)
-    return Relay(client, store.outbox, Recovery(clients), clients.invitation_starter)
+    return Relay(
+        client,
+        store.outbox,
+        Recovery(clients),
+        clients.invitation_starter,
+        RestoreGuard(store.restore),
+    )
 
 
 @asynccontextmanager
@@ -195,13 +202,14 @@ async def worker_for(
 
     `services` hold people's data; None: the built-in ones. Raises `Refused(invalid_input)`.
     """
-    failing = FailingActivities(store.problems)
+    # The guard is the first: work that waits has not failed.
+    reported = (RestoreGuard(store.restore), FailingActivities(store.problems))
     async with _activities(client, settings, store, services, abandoned_after) as activities:
         workers = (
-            _mail_worker(client, settings, activities, failing),
-            _billing_worker(client, settings, activities, failing),
+            _mail_worker(client, settings, activities, reported),
+            _billing_worker(client, settings, activities, reported),
             _workflow_worker(
-                client, settings, activities, failing, workflows=workflows, shared=shared
+                client, settings, activities, reported, workflows=workflows, shared=shared
             ),
         )
         async with running_together(workers):
@@ -224,13 +232,13 @@ async def running_together(workers: Sequence[Worker]) -> AsyncIterator[None]:
 
 
 def _mail_worker(
-    client: Client, settings: Settings, activities: Activities, failing: FailingActivities
+    client: Client, settings: Settings, activities: Activities, reported: Sequence[Interceptor]
 ) -> Worker:
     return Worker(
         client,
         task_queue=mail_queue(settings.task_queue),
         activities=activities.mailing(),
-        interceptors=[failing],
+        interceptors=reported,
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         tuner=MailSlots(settings.mails_at_once).tuner(),
         max_task_queue_activities_per_second=settings.mail_per_second,
@@ -238,13 +246,13 @@ def _mail_worker(
 
 
 def _billing_worker(
-    client: Client, settings: Settings, activities: Activities, failing: FailingActivities
+    client: Client, settings: Settings, activities: Activities, reported: Sequence[Interceptor]
 ) -> Worker:
     return Worker(
         client,
         task_queue=billing_queue(settings.task_queue),
         activities=activities.paying(),
-        interceptors=[failing],
+        interceptors=reported,
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_task_queue_activities_per_second=settings.billing_per_second,
     )
@@ -254,7 +262,7 @@ def _workflow_worker(
     client: Client,
     settings: Settings,
     activities: Activities,
-    failing: FailingActivities,
+    reported: Sequence[Interceptor],
     *,
     workflows: Sequence[type],
     shared: Sequence[str],
@@ -264,7 +272,7 @@ def _workflow_worker(
         task_queue=settings.task_queue,
         workflows=workflows,
         activities=activities.others(),
-        interceptors=[*INTERCEPTORS, failing],
+        interceptors=[*INTERCEPTORS, *reported],
         workflow_runner=workflow_runner(shared),
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_cached_workflows=CACHED_WORKFLOWS,

@@ -48,10 +48,8 @@ class Language:
     def moment(self, at: datetime, time_zone: str) -> str:
         """Format `at` to the minute in the local time of `time_zone`, with the name of the zone."""
         local = at.astimezone(get_timezone(time_zone))
-        time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
-        time = _TIME_OF_DAY.get(self.tag, "{}").format(time)
         return f"{get_datetime_format('full', locale=self.locale)} ({{2}})".format(
-            time, self.day(local.date()), zone_name(local, self.locale)
+            time_of_day(local, self.locale), self.day(local.date()), zone_name(local, self.locale)
         )
 
     def short_moment(self, at: datetime, time_zone: str) -> str:
@@ -92,6 +90,12 @@ def with_country(locale: Locale) -> Locale:
     if locale.language == ENGLISH.language and locale.territory is None:
         return Locale(ENGLISH.language, "GB")
     return locale
+
+
+def time_of_day(local: datetime, locale: Locale) -> str:
+    """Format the time to the minute, with the word that it has in a sentence."""
+    time = format_time(local, "short", tzinfo=local.tzinfo, locale=locale)
+    return _TIME_OF_DAY.get(locale.language, "{}").format(time)
 
 
 def zone_name(local: datetime, locale: Locale) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from adapters.sql.database.schema import (
     AccountRow,
     BalanceRow,
+    DivergenceRow,
     InvitationRow,
     MembershipRow,
     OutboxRow,
@@ -23,6 +24,7 @@ from domain.account import Role
 from domain.attention import (
     AttentionCase,
     case_of_credit,
+    case_of_divergence,
     case_of_unanswered_request,
     cases_of_move,
     cases_of_refund,
@@ -134,10 +136,17 @@ async def _outbox_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
         yield case_of_follow_up(follow_up(row))
 
 
+async def _divergence_cases(session: AsyncSession) -> AsyncIterator[AttentionCase]:
+    rows = select(DivergenceRow).where(DivergenceRow.settled_at.is_(None))
+    for row in await session.scalars(rows.order_by(DivergenceRow.number)):
+        yield case_of_divergence(row.number, row.subject, row.account_id, row.since, row.message)
+
+
 _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ...]] = (
     _refund_cases,
     _credit_cases,
     _move_cases,
     _outbox_cases,
+    _divergence_cases,
 )
 """One query for each kind of case."""

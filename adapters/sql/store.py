@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.accounts.directory import SqlDirectory
+from adapters.sql.accounts.managed_domain import SqlManagedDomains
 from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit.report import audit
@@ -15,6 +16,7 @@ from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
 from adapters.sql.invitations.page import SqlInviteePages
 from adapters.sql.invitations.reminder import SqlReminders
+from adapters.sql.invitations.restoration import SqlRestoration
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
 from adapters.sql.money.credit import SqlCredits
@@ -25,6 +27,7 @@ from adapters.sql.money.refund import SqlRefunds
 from adapters.sql.outbox import SqlOutbox
 from adapters.sql.problem import SqlProblems
 from adapters.sql.request_count import SqlRequestCounts
+from adapters.sql.restore import SqlRestore
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
@@ -38,6 +41,7 @@ class SqlStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.directory = SqlDirectory(engine)
+        self.managed_domains = SqlManagedDomains(engine)
         self.invitations = SqlInvitations(engine)
         self.invitee_pages = SqlInviteePages(engine)
         self.request_counts = SqlRequestCounts(engine)
@@ -54,6 +58,8 @@ class SqlStore:
         self.reminders = SqlReminders(engine)
         self.outbox = SqlOutbox(engine)
         self.problems = SqlProblems(engine)
+        self.restore = SqlRestore(engine)
+        self.restoration = SqlRestoration(engine)
 
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

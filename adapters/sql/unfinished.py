@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.database.schema import (
     AssignmentRow,
+    BatchPersonRow,
     InvitationRow,
     OrderRow,
     RefundRow,
@@ -21,7 +22,7 @@ PAGE_SIZE: Final = 1_000
 
 
 async def unfinished_workflows(engine: AsyncEngine) -> AsyncIterator[list[str]]:
-    """Yield pages of workflow ids: invitations, refunds, orders and assignments."""
+    """Yield pages of workflow ids: invitations, refunds, orders, assignments and batches."""
     for query, workflow_id in _QUERIES:
         async with reading(engine) as session:
             rows = await session.stream(query.execution_options(yield_per=PAGE_SIZE))
@@ -58,6 +59,10 @@ _QUERIES: Final[tuple[tuple[Executable, str], ...]] = (
         .where(AssignmentRow.state == AssignmentState.WAITING)
         .distinct(),
         assignment_workflow("{}", "{}"),
+    ),
+    (
+        select(BatchPersonRow.batch_id).where(BatchPersonRow.result.is_(None)).distinct(),
+        "bulk-invite/{}",
     ),
 )
 """The unfinished records of each kind, and the form of their workflow ids."""

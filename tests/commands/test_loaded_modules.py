@@ -65,11 +65,17 @@ async def test_a_read_does_not_load_the_dependencies_of_a_worker(
 
 @pytest.mark.parametrize(
     "command",
-    [["export"], ["audit"], ["outbox", "list"], ["credit", "show", "acme"]],
+    [
+        ["export"],
+        ["audit"],
+        ["outbox", "list"],
+        ["credit", "show", "acme"],
+        ["domain", "list", "acme"],
+    ],
     ids=" ".join,
 )
 async def test_a_command_of_the_store_alone_does_not_load_the_client_of_temporal(
     tmp_path: Path, command: list[str]
 ) -> None:
-    """`export`, `audit`, `outbox list` and `credit show` load no client and no workflow."""
+    """`export`, `domain list` and the others load no client of Temporal and no workflow."""
     assert not await loaded(tmp_path, *command) & {"temporalio.client", "workflows"}

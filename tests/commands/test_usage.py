@@ -63,6 +63,9 @@ BAD_USAGE = [
     ["reminders", "install", "--every", "366d"],
     ["reminders", "install", "--every", "999999w"],
     ["mail", "show", "first"],
+    ["domain", "add", "acme"],
+    ["domain", "verify", "acme"],
+    ["domain", "list"],
     ["show", "acme", "\udcff"],
 ]
 

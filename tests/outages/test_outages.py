@@ -164,7 +164,9 @@ async def database(kind: str, folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def empty_world(temporal: WorkflowEnvironment, url: str) -> AsyncIterator[World]:
+async def empty_world(
+    temporal: WorkflowEnvironment, url: str, **settings_of_its_own: object
+) -> AsyncIterator[World]:
     """Build a world without accounts and without a worker."""
     async with ScriptedSmtpServer() as smtp:
         settings = Settings(
@@ -173,7 +175,7 @@ async def empty_world(temporal: WorkflowEnvironment, url: str) -> AsyncIterator[
             secret_key=SECRET_KEY,
             task_queue=f"outages-{time.monotonic_ns()}",
             wait_seconds=90,
-        )
+        ).model_copy(update=settings_of_its_own)
         await set_up_store(settings)
         engine = create_engine(url)
         await _count_rows(engine)

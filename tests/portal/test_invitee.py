@@ -325,7 +325,7 @@ async def test_a_blocked_owner_brings_the_others_along(visitor: Visitor) -> None
         assert (await visitor.post(f"{path}/invite-members")).status == 303
     page = await visitor.get(path)
     assert f"{TOM} is invited too" in page.text
-    assert "All of them are invited." in page.text
+    assert "Everyone is invited." in page.text
     assert "Invite the" not in page.text
     invited = await visitor.world.until(TOM, "pending")
     assert invited.invited_by == ADMIN

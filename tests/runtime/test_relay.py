@@ -56,7 +56,9 @@ async def test_several_workers_carry_out_each_row_once(world_without_worker: Wor
                 at=datetime.now(UTC),
             )
     relay = relay_of(world.temporal.client, world.settings, world.store)
-    counting = CountingRelay(relay.client, relay.outbox, relay.recovery, relay.starter, sweeps=())
+    counting = CountingRelay(
+        relay.client, relay.outbox, relay.recovery, relay.starter, relay.guard, sweeps=()
+    )
     async with (
         background_task(counting.relay_forever()),
         background_task(replace(counting, _running=set()).relay_forever()),

@@ -75,6 +75,8 @@ def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         ("SEATFLOW_MEETING_DOMAIN", "https://hushhush.example"),
         ("SEATFLOW_MEETING_DOMAIN", "hushhush.example:80"),
         ("SEATFLOW_MEETING_DOMAIN", ".hushhush"),
+        ("SEATFLOW_DNS_SERVERS", "ns.hushhush.example"),
+        ("SEATFLOW_DNS_SERVERS", "127.0.0.1,[::1]:hushhush"),
         ("SEATFLOW_OPERATORS_MAIL", "hushhush"),
         ("SEATFLOW_OPERATORS_MAIL", "ops@example.com, hushhush@example.com"),
         ("SEATFLOW_ENCRYPTION_KEYS", "one:hushhush"),
@@ -149,6 +151,16 @@ def test_faults_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None
     """SEATFLOW_LEDGER_FAULTS: several at once."""
     monkeypatch.setenv("SEATFLOW_LEDGER_FAULTS", "slow, timeout-after")
     assert load_settings().ledger_faults == {"slow", "timeout-after"}
+
+
+def test_dns_servers_have_port_53_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_DNS_SERVERS: addresses of both families, each with an optional port."""
+    monkeypatch.setenv("SEATFLOW_DNS_SERVERS", "192.0.2.1, 192.0.2.2:5353, [2001:db8::1]:54")
+    assert load_settings().dns_servers == (
+        ("192.0.2.1", 53),
+        ("192.0.2.2", 5353),
+        ("2001:db8::1", 54),
+    )
 
 
 def test_the_operators_address_is_idn_encoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from adapters.sql.accounts.import_ledger import (
     payments_of,
     same_period,
 )
+from adapters.sql.accounts.import_names import name_holders, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
 from adapters.sql.database.schema import (
@@ -39,6 +40,7 @@ from adapters.sql.database.schema import (
     WebinarRow,
 )
 from adapters.sql.database.transaction import (
+    IMPORT_LOCK,
     advisory_lock,
     chunked,
     insert_missing,
@@ -47,6 +49,7 @@ from adapters.sql.database.transaction import (
 )
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import assign_waiting
+from adapters.sql.managed_domain import verify_listed_domains
 from adapters.sql.membership import as_listed, load_whole_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
@@ -107,16 +110,20 @@ class SqlDirectory:
         """
         at = datetime.now(UTC)
         async with writing(self._engine) as session:
-            await advisory_lock(session, "import")
+            await advisory_lock(session, IMPORT_LOCK)
             people = await _lock_people(session, directory)
             ids = [account.id for account in directory.accounts]
             await _lock_accounts(session, ids)
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, list(people))
             ordered = await existing_orders(session, directory)
+            holders = await name_holders(session, directory)
             kept = await kept_currencies(session, directory, accounts, ordered)
-            _raise_errors(import_errors(directory, accounts, current, ordered, kept))
+            _raise_errors(
+                import_errors(directory, accounts, current, ordered, holders=holders, kept=kept)
+            )
             owners = _owners(directory, accounts)
+            await release_names(session, directory, accounts)
             for account in directory.accounts:
                 known = accounts.get(account.id)
                 await _import_account(session, known, account, people, ordered, at=at)
@@ -133,8 +140,11 @@ class SqlDirectory:
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
             ordered = await existing_orders(session, directory)
+            holders = await name_holders(session, directory)
             kept = await kept_currencies(session, directory, accounts, ordered)
-            return [*import_errors(directory, accounts, current, ordered, kept)]
+            return [
+                *import_errors(directory, accounts, current, ordered, holders=holders, kept=kept)
+            ]
 
     async def export(self, account: str | None) -> Directory:
         """Export the whole store or one account; importing the file restores the same state.
@@ -246,6 +256,9 @@ async def _import_account(
     counts = ordered.counts(account)
     account = ordered.without(account)
     row = await _merge_account(session, known, account, people)
+    if "managed_domains" in account.model_fields_set:
+        await session.flush()
+        await verify_listed_domains(session, row, at)
     await _import_base_licenses(session, row, account.licenses, counts[WORKPLACE, NO_CAPACITY])
     posted = await count_entries(session, prepaid_of(row.id), credit_of(row.id)) if known else 0
     ledger = AccountLedger(row.id, row.currency, at, count(posted + 1))

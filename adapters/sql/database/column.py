@@ -7,6 +7,8 @@ from typing import Final, TypeVar
 from pydantic import TypeAdapter
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Text, TypeDecorator
 
+from domain.address import is_dns_label
+
 T = TypeVar("T")
 
 _DECIMALS: Final = 4
@@ -65,6 +67,17 @@ class CountedAmount(TypeDecorator[Decimal]):
     def process_result_value(self, value: int | Decimal | None, dialect: Dialect) -> Decimal | None:
         """Convert a value from the database."""
         return None if value is None else Decimal(value).scaleb(-_DECIMALS)
+
+
+class DnsLabel(TypeDecorator[str]):
+    """One DNS label; a stored text that is none reads as None, so that no link is built from it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Convert a value from the database."""
+        return value if value and is_dns_label(value) else None
 
 
 class DayOrMoment(TypeDecorator[date]):

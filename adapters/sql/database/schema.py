@@ -33,7 +33,14 @@ from sqlalchemy.orm import (
     relationship,
 )
 
-from adapters.sql.database.column import CountedAmount, DayOrMoment, Document, ExactAmount, UtcTime
+from adapters.sql.database.column import (
+    CountedAmount,
+    DayOrMoment,
+    DnsLabel,
+    Document,
+    ExactAmount,
+    UtcTime,
+)
 from domain.account import AddonSku, HeldAddon, Plan
 from domain.assignment import AssignLicenses, AssignmentState
 from domain.batch import Batch, RowResult
@@ -58,6 +65,7 @@ _ORDER_STATES = ", ".join(f"'{state}'" for state in OrderState)
 _CURRENT = text("until IS NULL")
 _OWNER = text("until IS NULL AND role = 'owner'")
 _LIVE = text("ended_at IS NULL")
+_VERIFIED = text("verified_at IS NOT NULL")
 _WAITING = text(f"state = '{AssignmentState.WAITING}'")
 _ASSIGNMENT_STATES = ", ".join(f"'{state}'" for state in AssignmentState)
 
@@ -504,7 +512,11 @@ class AccountRow(Base):
     """An organization's or one person's account."""
 
     __tablename__ = "accounts"
-    __table_args__ = (CheckConstraint("state IN ('open', 'closed')", "state"),)
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'closed')", "state"),
+        # A join link leads to the meetings of one account (TRF-5).
+        Index("one_account_per_vanity_url", "vanity_url", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -517,8 +529,9 @@ class AccountRow(Base):
     suspended: Mapped[bool]
     billing_day: Mapped[int | None]
     billing_customer: Mapped[str | None]
-    vanity_url: Mapped[str | None]
+    vanity_url: Mapped[str | None] = mapped_column(DnsLabel)
     managed_domains: Mapped[tuple[str, ...]] = mapped_column(Document(TypeAdapter(tuple[str, ...])))
+    """The verified domains, in the order of the import file; `ManagedDomainRow` repeats them."""
     locked_settings: Mapped[dict[str, JsonValue]] = mapped_column(_SETTINGS)
     credit_named: Mapped[Decimal] = mapped_column("credit")
     """The amount in the last import file; the ledger has the present balance."""
@@ -575,6 +588,34 @@ class AccountRow(Base):
     def licenses(self) -> int:
         """Return the number of base licenses bought."""
         return self.base_licenses.bought
+
+
+class ManagedDomainRow(Base):
+    """A mail domain of an account, and the token that proves control of it (INV-18).
+
+    `managed_domains` of the account lists the verified ones, so that a decision under the lock of
+    the account needs no other row. These rows give each domain to one account.
+    """
+
+    __tablename__ = "managed_domains"
+    __table_args__ = (
+        Index(
+            "one_account_per_domain",
+            "domain",
+            unique=True,
+            sqlite_where=_VERIFIED,
+            postgresql_where=_VERIFIED,
+        ),
+        CheckConstraint("domain = lower(domain)", "domain"),
+    )
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    """The normalized name, IDN-encoded."""
+    token: Mapped[str]
+    added_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    """None until control is proven; before that the domain admits nobody."""
 
 
 class InvitationRow(Base):
@@ -708,6 +749,26 @@ class ProblemRow(Base):
     since: Mapped[datetime]
     message: Mapped[str]
     """English text without personal data."""
+
+
+class DivergenceRow(Base):
+    """A difference from Temporal or the provider that only a person can remove (OPS-6).
+
+    The row stays when it is settled, so that the difference is not reported again.
+    """
+
+    __tablename__ = "divergences"
+    __table_args__ = (UniqueConstraint("key"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    """The kind, the subject and the run."""
+    subject: Mapped[str]
+    account_id: Mapped[str]
+    since: Mapped[datetime]
+    message: Mapped[str]
+    """English text without personal data."""
+    settled_at: Mapped[datetime | None]
 
 
 class SettlementRow(Base):

@@ -9,6 +9,7 @@ money; the lock of a person covers the memberships.
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Final
 
 from sqlalchemy import func, select
@@ -24,7 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.engine import READ_ONLY
-from adapters.sql.database.schema import Base
+from adapters.sql.database.schema import Base, SettingRow
 from domain.address import mask_all
 from domain.error import ErrorCode, Refused, Unavailable
 
@@ -32,6 +33,9 @@ _SNAPSHOT: Final[Mapping[str, Mapping[str, object]]] = {
     "sqlite": {READ_ONLY: True},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+
+IMPORT_LOCK: Final = "import"
+"""The advisory lock of imports, and of changes that an import may contradict."""
 
 _MAX_PARAMETERS: Final = 5000
 """Values in one statement: PostgreSQL accepts at most 32,767 parameters."""
@@ -43,8 +47,25 @@ _DRIVER_CLASS: Final = re.compile(r"<class '[^']*'>: ")
 """The beginning of the messages of asyncpg's errors."""
 
 
+RESTORED: Final = "restored"
+"""The setting that marks a restored database, until it was reconciled (OPS-6)."""
+
+acts_for_worker: Final = ContextVar("acts_for_worker", default=False)
+"""True in the work of a worker, which must change nothing in a restored database."""
+
+
+class DatabaseRestored(Unavailable):
+    """The database was restored and is not reconciled yet: nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("The database was restored: work waits for `seatflow reconcile --fix`.")
+
+
 class StatementFailed(Exception):
     """A statement that the database cannot carry out: a defect. Nothing was changed."""
+
+
+_IS_RESTORED: Final = select(SettingRow.key).where(SettingRow.key == RESTORED)
 
 
 @asynccontextmanager
@@ -53,8 +74,17 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 
     Raises Unavailable when the database does not answer, `Refused(invariant_broken)` when a
     constraint or trigger refuses a change (OPS-4), StatementFailed for any other error of a
-    statement. Their texts have no statement, no values and no rows.
+    statement. Their texts have no statement, no values and no rows. In a worker raises
+    DatabaseRestored until a restored database was reconciled.
     """
+    async with _transaction(engine) as session:
+        if acts_for_worker.get() and await session.scalar(_IS_RESTORED):
+            raise DatabaseRestored
+        yield session
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     try:
         async with (
             AsyncSession(engine, expire_on_commit=False) as session,
@@ -89,7 +119,7 @@ def _reason(error: Exception) -> str:
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     """Open a session that reads one snapshot. Raises Unavailable as `writing` does."""
-    async with writing(engine) as session:
+    async with _transaction(engine) as session:
         await session.connection(execution_options=_SNAPSHOT[engine.dialect.name])
         yield session
 

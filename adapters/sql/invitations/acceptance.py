@@ -29,6 +29,7 @@ from adapters.sql.invitations.record import (
     unknown_invitation,
 )
 from adapters.sql.licenses.pool import leave
+from adapters.sql.managed_domain import release_domains
 from adapters.sql.membership import (
     current_membership,
     is_admin,
@@ -214,6 +215,8 @@ async def _close(
     ended = await end_orders(session, source, at)
     await write_settlement(session, closing, target, at)
     source.state = "closed"
+    # Otherwise no account could verify them (INV-18).
+    await release_domains(session, source)
     lines = await session.scalars(
         select(SubscriptionRow).where(
             SubscriptionRow.account_id == source.id, SubscriptionRow.ended.is_(None)

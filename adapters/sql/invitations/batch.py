@@ -102,15 +102,11 @@ class SqlBatches:
             refused=rows.get("refused", 0),
         )
 
-    async def open_of(self, batch_ids: Sequence[str]) -> list[str]:
-        """Return those of the batches that have rows without a result."""
-        waiting = (
-            select(BatchPersonRow.batch_id)
-            .where(BatchPersonRow.batch_id.in_(batch_ids), BatchPersonRow.result.is_(None))
-            .distinct()
-        )
+    async def find(self, batch_id: str) -> Batch | None:
+        """Return the stored request, if any."""
         async with reading(self._engine) as session:
-            return list(await session.scalars(waiting))
+            row = await session.get(StoredBatchRow, batch_id)
+            return row.ordered if row else None
 
     async def keep(self, batch_id: str, outcomes: Sequence[RowOutcome]) -> None:
         """Store the results of these rows, and bind their invitations to the started runs.

@@ -70,6 +70,11 @@ class SqlAssignments:
                 raise Refused(ErrorCode.NOT_FOUND, f"There is no request {request_id}.")
             return await _read_assignment(session, row)
 
+    async def has(self, request_id: str) -> bool:
+        """Return whether the request is stored."""
+        async with reading(self._engine) as session:
+            return await session.get(AssignmentRequestRow, request_id) is not None
+
     async def waiting_request(self, request_id: str) -> AssignLicenses | None:
         """Return the request if a user of it waits."""
         waits = (

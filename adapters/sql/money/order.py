@@ -1,11 +1,11 @@
 """Orders of licenses in the store: their quotes, records, payments and ends (ADD)."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.order import AmendOrder, OrderDue, OrderPayment, Reduction
@@ -13,6 +13,7 @@ from adapters.sql.database.schema import (
     NO_CAPACITY,
     AccountRow,
     LicensePoolRow,
+    OrderInvoiceRow,
     OrderRow,
     SubscriptionRow,
 )
@@ -20,6 +21,7 @@ from adapters.sql.database.transaction import reading, writing
 from adapters.sql.licenses.pool import grow, holders, shrink
 from adapters.sql.membership import require_account, require_admin
 from adapters.sql.money.catalog import imported_catalog
+from adapters.sql.money.ledger import posted
 from adapters.sql.money.order_invoice import (
     as_invoice,
     credit_late_payment,
@@ -40,6 +42,7 @@ from domain.catalog import Catalog
 from domain.day import begin, day_of
 from domain.error import ErrorCode, Refused
 from domain.journal import ENGINE
+from domain.ledger import TransferKind
 from domain.license import Sku
 from domain.membership import require_paid
 from domain.money import rounded
@@ -63,6 +66,8 @@ from states.order import OrderMachine, ending_event, initial_record
 
 STARTED_AFTER: Final = timedelta(minutes=1)
 """Time after which the workflow of a new order is started, unless the buyer's command has."""
+
+_PAGE_SIZE: Final = 500
 
 _LIVE: Final = OrderRow.state.not_in([state for state in OrderState if state.final])
 
@@ -99,6 +104,51 @@ class SqlOrders:
                     session, row.record.workflow_id, account.id, at, after=STARTED_AFTER
                 )
             return row.record
+
+    async def restore(self, draft: Order) -> None:
+        """Store a draft that a restored database lacks, as its workflow has it (OPS-6).
+
+        Raises Refused: `not_found` (no such account), `conflict` (an order that has begun).
+        """
+        at = draft.journal[0].at
+        async with writing(self._engine) as session:
+            account = await require_account(session, draft.account, lock=True)
+            if await session.get(OrderRow, draft.order_id):
+                return
+            if draft.state is not OrderState.DRAFT:
+                raise Refused(ErrorCode.CONFLICT, "Temporal no longer has its first steps.")
+            on, billing = await _first_term(session, account, draft, at)
+            session.add(_new_row(_Draft(draft, on, billing), at))
+
+    async def is_paid(self, invoice_id: str) -> bool:
+        """Return whether a payment of the invoice is posted, also of one that was void."""
+        payment = f"{TransferKind.PAYMENT}/order/{invoice_id}"
+        async with reading(self._engine) as session:
+            return bool(await posted(session, [payment]))
+
+    async def charges(self) -> AsyncIterator[list[tuple[str, str, str]]]:
+        """Yield pages of the invoices that a payment method has paid.
+
+        Each is given as the account, the invoice's id and the provider's id of the payment.
+        """
+        last = ("", 0)
+        while True:
+            query = (
+                select(OrderRow.account_id, OrderInvoiceRow)
+                .join(OrderRow, OrderRow.order_id == OrderInvoiceRow.order_id)
+                .where(
+                    OrderInvoiceRow.payment.is_not(None),
+                    tuple_(OrderInvoiceRow.order_id, OrderInvoiceRow.number) > last,
+                )
+                .order_by(OrderInvoiceRow.order_id, OrderInvoiceRow.number)
+                .limit(_PAGE_SIZE)
+            )
+            async with reading(self._engine) as session:
+                rows = (await session.execute(query)).all()
+            yield [(account, row.invoice_id, row.payment or "") for account, row in rows]
+            if len(rows) < _PAGE_SIZE:
+                return
+            last = (rows[-1][1].order_id, rows[-1][1].number)
 
     async def keep(self, order: Order) -> Order:
         """Store `order` if its journal is longer, with its letters; return the stored record."""
@@ -358,8 +408,7 @@ async def _draft(
     require_valid_order(order)
     await require_admin(session, account.id, order.bought_by)
     require_paid(account)
-    on, plan = day_of(at, account.time_zone), await _plan_term(session, account)
-    billing = billing_day(order, on, plan, account.billing_day)
+    on, billing = await _first_term(session, account, order, at)
     term = billing.term(on)
     catalog, prices = await _catalog(session)
     quote = OrderQuote(
@@ -369,6 +418,14 @@ async def _draft(
         prices=prices,
     )
     return _Draft(initial_record(order, quote, at=at), on, billing)
+
+
+async def _first_term(
+    session: AsyncSession, account: AccountRow, order: BuyLicenses | Order, at: datetime
+) -> tuple[date, BillingDay]:
+    """Return the first day of the order, and its billing day."""
+    on, plan = day_of(at, account.time_zone), await _plan_term(session, account)
+    return on, billing_day(order, on, plan, account.billing_day)
 
 
 def _new_row(draft: _Draft, at: datetime) -> OrderRow:

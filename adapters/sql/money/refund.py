@@ -1,6 +1,6 @@
 """Refunds in the store: their records, and the ledger entries of each part."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -36,6 +36,8 @@ from domain.refund import (
     RefundState,
     gave_up_open_parts,
 )
+
+_PAGE_SIZE: Final = 500
 
 STARTED_BY_WORKFLOW: Final = timedelta(minutes=1)
 """Time for which the relay leaves a start, or a signal, to the workflow that causes it."""
@@ -81,6 +83,29 @@ class SqlRefunds:
         """Return the stored refund. Raises Refused: `not_found`."""
         async with reading(self._engine) as session:
             return (await _require_refund(session, refund_id)).record
+
+    async def find(self, refund_id: str) -> tuple[RefundPlan, Refund] | None:
+        """Return the plan and the record of the refund, if any."""
+        async with reading(self._engine) as session:
+            row = await session.get(RefundRow, refund_id)
+            return (row.ordered, row.record) if row else None
+
+    async def pages(self) -> AsyncIterator[list[tuple[RefundPlan, Refund]]]:
+        """Yield pages of all refunds, each with its plan."""
+        last = ""
+        while True:
+            query = (
+                select(RefundRow)
+                .where(RefundRow.refund_id > last)
+                .order_by(RefundRow.refund_id)
+                .limit(_PAGE_SIZE)
+            )
+            async with reading(self._engine) as session:
+                rows = (await session.scalars(query)).all()
+            yield [(row.ordered, row.record) for row in rows]
+            if len(rows) < _PAGE_SIZE:
+                return
+            last = rows[-1].refund_id
 
     async def plan_of(self, refund_id: str) -> RefundPlan:
         """Return the plan of the refund. Raises Refused: `not_found`."""

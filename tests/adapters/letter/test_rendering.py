@@ -367,11 +367,18 @@ def test_a_letter_that_asks_for_an_action_names_the_command_and_the_operators(
     """TXT-4: these actions have no page."""
     letter = next(each for each in every_letter(a_reader()) if each.event == event)
     listed = "".join(f"- seatflow {command}\n" for command in commands)
-    assert f"ask the operators of Seatflow. They run:\n{listed}" in render_letter(letter).text
+    assert (
+        f"Ask the operators of Seatflow to do this. They run:\n{listed}"
+        in render_letter(letter).text
+    )
     text = render_letter(letter, Help(operators="ops@example.com")).text
-    assert f"the operators of Seatflow (ops@example.com). They run:\n{listed}" in text
+    assert (
+        f"Ask the operators of Seatflow (ops@example.com) to do this. They run:\n{listed}" in text
+    )
     text = render_letter(letter, Help("help@example.com", operators="ops@example.com")).text
-    assert f"the operators of Seatflow (help@example.com). They run:\n{listed}" in text
+    assert (
+        f"Ask the operators of Seatflow (help@example.com) to do this. They run:\n{listed}" in text
+    )
 
 
 def test_only_credit_that_is_not_applied_automatically_names_a_command() -> None:
@@ -1092,9 +1099,9 @@ def test_a_setting_of_any_type_is_shown_on_one_line(value: JsonValue, shown: str
         ),
         (
             "de",
-            "2 Zusatzlizenzen von vorher konnten nicht mitgenommen werden:\n"
+            "2 Add-on-Lizenzen von vorher konnten nicht mitgenommen werden:\n"
             "- Large Meeting für 500 Teilnehmende\n- Large Meeting für 1.000 Teilnehmende\n",
-            "1 Zusatzlizenz von vorher konnte nicht",
+            "1 Add-on-Lizenz von vorher konnte nicht",
         ),
     ],
 )
@@ -1145,12 +1152,13 @@ def test_an_admin_reads_the_kind_of_each_license_that_did_not_move(
         (
             "de",
             (
-                "Das wird nicht übernommen:\n- Large Meeting 500: bitten Sie einen Admin von Acme",
-                "- 2 × Webinar 500: bitten",
-                "- Storage: bitten",
+                "Das wird nicht übernommen:\n- Large Meeting 500: Bitten Sie einen Admin von Acme",
+                "- 2 × Webinar 500: Bitten",
+                "- Storage: Bitten",
                 "Laden Sie vor der Annahme herunter, was Sie brauchen",
             ),
         ),
+        ("sv", ("Det här följer inte med dig:\n- Stora möten 500: be",)),
     ],
 )
 def test_an_invitation_lists_the_items_that_do_not_move(

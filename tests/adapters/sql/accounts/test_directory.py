@@ -276,7 +276,7 @@ async def test_all_mistakes_of_a_file_are_reported_and_nothing_is_imported(
                 meetings=[{"id": "m", "topic": "", "starts_at": "2026-01-01T00:00:00Z"}] * 2,
                 settings={"big": 10**30},
             ),
-            vanity_url="nul\0",
+            billing_customer="nul\0",
         ),
     )
     assert found == {
@@ -286,7 +286,7 @@ async def test_all_mistakes_of_a_file_are_reported_and_nothing_is_imported(
         "accounts[2].users": "a closed account has no users",
         "accounts[3].users[0].meetings": "m is listed twice",
         "accounts[3].users[0].settings.big": f"more than {2**63 - 1}",
-        "accounts[3].vanity_url": "the text has a character that cannot be stored",
+        "accounts[3].billing_customer": "the text has a character that cannot be stored",
     }
     assert await scenario.store.directory.export(None) == before
 

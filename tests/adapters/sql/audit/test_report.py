@@ -60,6 +60,7 @@ async def test_a_consistent_store_has_no_violations(scenario: StoreScenario) -> 
     assert report.violations == ()
     assert report.checked == {
         "accounts": 5,
+        "managed_domains": 0,
         "memberships": 9,
         "invitations": 2,
         "pools": 5,
