@@ -1,7 +1,12 @@
 """Invoices of accounts, and the charges that pay them (BLK-2)."""
 
+from typing import Final
+
 from domain.model import Value
 from domain.money import Money
+
+CHARGE_KEY: Final = "invoice/"
+"""The beginning of the keys of charges for invoices."""
 
 
 class InvoiceDue(Value):
@@ -20,4 +25,9 @@ class InvoiceDue(Value):
     @property
     def key(self) -> str:
         """The business id of the next charge; a method that declines takes one as well."""
-        return f"invoice/{self.account}/{self.invoice}/{self.charges}"
+        return f"{CHARGE_KEY}{self.account}/{self.invoice}/{self.charges}"
+
+
+def is_invoice_key(key: str) -> bool:
+    """Return whether a charge of the provider was for an invoice, and not for an order."""
+    return key.startswith(CHARGE_KEY)

@@ -137,6 +137,12 @@ def charge(account: str, invoice: str, amount: Money, number: int, at: datetime)
     )
 
 
+def charge_entries(key: str) -> tuple[str, str]:
+    """Return the ids of the entries that book the charge of an invoice with this key."""
+    booked = f"{TransferKind.CHARGED}/{key.partition('/')[2]}"
+    return booked, f"{booked}/credit"
+
+
 def overpaid(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
     """Return the transfer of the part of a charge that the invoice no longer needs.
 

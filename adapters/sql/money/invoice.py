@@ -1,20 +1,32 @@
 """The invoices of accounts, and their payments (BLK-2)."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Final
 
+from sqlalchemy import literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import AccountRow, InvoiceRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.membership import require_account
 from adapters.sql.money.credit import apply_automatically
-from adapters.sql.money.ledger import count_entries, post
+from adapters.sql.money.ledger import count_entries, post, posted
 from adapters.sql.money.payment_method import payment_methods
 from adapters.sql.outbox import signal_owners
 from domain.error import ErrorCode, Refused
-from domain.invoice import InvoiceDue
-from domain.ledger import Transfer, charge, outside_of, overpaid, paid_outside
+from domain.invoice import CHARGE_KEY, InvoiceDue
+from domain.ledger import (
+    Transfer,
+    charge,
+    charge_entries,
+    outside_of,
+    overpaid,
+    paid_outside,
+)
 from domain.money import Money, rounded
+
+_PAGE_SIZE: Final = 500
 
 
 class SqlInvoices:
@@ -89,6 +101,60 @@ class SqlInvoices:
             due.payment, due.paid_outside = None, reference
             await _close_if_paid(session, row, due, by=by, at=at)
             return True
+
+    # Charges, to compare them with the payment provider (OPS-6).
+
+    async def is_booked(self, key: str) -> bool:
+        """Return whether the charge with this key is posted."""
+        async with reading(self._engine) as session:
+            return bool(await posted(session, charge_entries(key)))
+
+    async def charged(self, key: str) -> InvoiceDue | None:
+        """Return the invoice that the charge with this key was for, as it was due then.
+
+        It is None if the store has no such invoice. Results of earlier charges may be lost.
+        """
+        rest, _, number = key.rpartition("/")
+        query = select(InvoiceRow).where(
+            literal(CHARGE_KEY) + InvoiceRow.account_id + "/" + InvoiceRow.id == rest
+        )
+        async with writing(self._engine) as session:
+            row = (await session.scalars(query)).one_or_none()
+            if row is None:
+                return None
+            account, invoice = await _lock_invoice(session, row.account_id, row.id)
+            invoice.charges = max(invoice.charges, int(number))
+            return InvoiceDue(
+                account=account.id,
+                invoice=invoice.id,
+                amount=rounded(invoice.amount_due, account.currency),
+                methods=(),
+                billing_customer=account.billing_customer,
+                charges=int(number),
+            )
+
+    async def charges(self) -> AsyncIterator[list[tuple[str, str, str]]]:
+        """Yield pages of the invoices that a payment method has paid.
+
+        Each is given as the account, the invoice's id and the provider's id of the payment.
+        """
+        last = ("", "")
+        while True:
+            query = (
+                select(InvoiceRow.account_id, InvoiceRow.id, InvoiceRow.payment)
+                .where(
+                    InvoiceRow.payment.is_not(None),
+                    tuple_(InvoiceRow.account_id, InvoiceRow.id) > last,
+                )
+                .order_by(InvoiceRow.account_id, InvoiceRow.id)
+                .limit(_PAGE_SIZE)
+            )
+            async with reading(self._engine) as session:
+                rows = (await session.execute(query)).all()
+            yield [(account, invoice, payment or "") for account, invoice, payment in rows]
+            if len(rows) < _PAGE_SIZE:
+                return
+            last = (rows[-1][0], rows[-1][1])
 
 
 async def _require_invoice(session: AsyncSession, account: str, invoice: str) -> InvoiceRow:

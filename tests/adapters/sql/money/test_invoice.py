@@ -416,3 +416,25 @@ async def test_an_invoice_id_may_have_any_characters(at_stripe: StripeBilling) -
     await imported(at_stripe, 0, invoices=[invoice])
     paid = await client_of(at_stripe).pay("payer", "Rechnung №7", by=OPERATOR, at=NOON)
     assert paid == [Changed(kind="invoice", id="Rechnung №7")]
+
+
+# The comparison with the provider.
+
+
+async def test_charges_are_found_by_their_key(billing: Billing) -> None:
+    """OPS-6: also if the store has lost the results of earlier charges of the invoice."""
+    await imported(billing, 0)
+    invoices = billing.scenario.store.invoices
+    assert [page async for page in invoices.charges()] == [[]]
+    key = "invoice/payer/inv-1/2"
+    assert not await invoices.is_booked(key)
+    due = await invoices.charged(key)
+    assert due
+    assert (due.key, due.amount) == (key, eur("990.00"))
+    assert await invoices.paid(due, eur("1000.00"), "pi_1", by=OPERATOR, at=NOON)
+    assert not await invoices.paid(due, eur("1000.00"), "pi_1", by=OPERATOR, at=NOON)
+    assert await invoices.is_booked(key)
+    assert [page async for page in invoices.charges()] == [[("payer", "inv-1", "pi_1")]]
+    assert (await billing.scenario.store.credits.show("payer")).balance == eur("10.00")
+    assert await invoices.charged("invoice/payer/inv-9/0") is None
+    await assert_consistent(billing)
