@@ -83,6 +83,8 @@ class ProviderCharge(Value):
     provider_id: str | None
     """The provider's id of the payment; None if it rejected the request and recorded nothing."""
     state: ChargeState
+    amount: Money | None = None
+    """The amount that was charged; None for a decline."""
     failure: str | None = None
     """The provider's reason of a decline, for example `card_declined`."""
 

@@ -226,8 +226,12 @@ async def _decline_reason(
 
 
 def _as_charge(row: ProviderChargeRow) -> ProviderCharge:
+    state = ChargeState(row.state)
     return ProviderCharge(
-        provider_id=row.provider_id, state=ChargeState(row.state), failure=row.failure
+        provider_id=row.provider_id,
+        state=state,
+        amount=rounded(row.amount, row.currency) if state is ChargeState.SUCCEEDED else None,
+        failure=row.failure,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+from urllib.parse import quote
 
 import stripe
 from pydantic import Field
@@ -63,6 +64,8 @@ class _Intent(Value):
 
     id: str
     status: str
+    amount: int
+    currency: str
     last_payment_error: _Failure | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
@@ -258,7 +261,7 @@ class StripeProvider:
                 "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             }
             intent = await self._stripe.payment_intents.create_async(
-                parameters, {"idempotency_key": request.key}
+                parameters, {"idempotency_key": _header(request.key)}
             )
         except AmountTooPrecise:
             return _declined(TOO_PRECISE)
@@ -279,7 +282,7 @@ class StripeProvider:
             parameters[_kind(request.payment)] = request.payment
             await self._require_currency(request)
             refund = await self._stripe.refunds.create_async(
-                parameters, {"idempotency_key": request.key}
+                parameters, {"idempotency_key": _header(request.key)}
             )
         return _as_refund(_parse_refund(refund))
 
@@ -297,6 +300,11 @@ class StripeProvider:
             raise RefundRefused("currency_mismatch")
 
 
+def _header(key: str) -> str:
+    """Return the key in the characters of an HTTP header; ids of an import may have others."""
+    return quote(key, safe="/")
+
+
 def _kind(payment: str) -> Literal["payment_intent", "charge"]:
     """Return the Stripe object that the id belongs to. Raises RefundRefused for any other id."""
     if payment.startswith(PAYMENT_INTENT):
@@ -310,7 +318,8 @@ def _as_charge(intent: _Intent) -> ProviderCharge:
     """Return the result of the intent. Raises ChargePending while it has none."""
     match intent.status:
         case "succeeded":
-            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED)
+            amount = money_of(intent.amount, intent.currency)
+            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED, amount=amount)
         case "processing" | "requires_confirmation":
             raise ChargePending(f"Payment intent {intent.id} is {intent.status}: no result yet.")
         case _:

@@ -50,6 +50,9 @@ class AcceptanceFacts:
     """Everything that the decision depends on."""
 
     at: datetime
+    """The time at which the answer was received."""
+    carried_out_at: datetime
+    """The time at which it is carried out, possibly after the end of a subscription (QUO-5)."""
     invite: Invite
     accepted: Invitation
     """The record with the event that accepts it, before choice and settlement are added."""
@@ -218,10 +221,13 @@ def _close(facts: AcceptanceFacts, source: Account) -> Closing:
 def _agreed_quote(facts: AcceptanceFacts, source: Account) -> Quote:
     """Return the shown quote while it binds, else the quote of this moment (QUO-5).
 
+    The lines are those at the moment at which the answer is carried out.
+
     Raise Refused: `choice_required`, `currency_mismatch`, `quote_expired`.
     """
     at, shown, target = facts.at, facts.shown, facts.target
-    now = quote(source, at, terms_of(facts.invite.policy, source))
+    carried_out_at = max(at, facts.carried_out_at)
+    now = quote(source, carried_out_at, terms_of(facts.invite.policy, source))
     void = shown is not None and not shown.binds(at, now)
     quoted = (shown.quote if shown and not void else now).as_returned(facts.returnable)
     if requires_choice(source, facts.invite.email, quoted):

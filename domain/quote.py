@@ -124,8 +124,15 @@ class RecordedQuote(Value):
     """In the invitation's time; at exactly this instant the quote no longer binds."""
 
     def binds(self, at: datetime, now: Quote) -> bool:
-        """Return whether the quote binds at `at`; `now` is the account's quote at that moment."""
-        return at < self.valid_until and same_lines(self.quote, now)
+        """Return whether the quote binds an answer that was received at `at`.
+
+        `now` is the account's quote at the moment at which the answer is carried out.
+        """
+        return (
+            at < self.valid_until
+            and same_lines(self.quote, now)
+            and not any(line.unused.amount and _is_over(line, now) for line in self.quote.lines)
+        )
 
 
 def terms_of(policy: Policy, source: Account | None) -> ProrationTerms:
@@ -216,6 +223,11 @@ def _shares(
 def _in_utc(instant: datetime | date) -> datetime | date:
     """Return a time in UTC; return a date unchanged."""
     return instant.astimezone(UTC) if isinstance(instant, datetime) else instant
+
+
+def _is_over(line: QuoteLine, now: Quote) -> bool:
+    """Return whether the period of the line has ended: nothing of it is left to settle."""
+    return to_utc(line.period_end, now.terms.zone) <= now.at
 
 
 def _quoted_periods(quoted: Quote) -> dict[str, object]:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import (
+    InvoiceRow,
     OrderInvoiceRow,
     OrderRow,
     PaymentRow,
@@ -133,7 +134,10 @@ async def _payer(session: AsyncSession, payments: Sequence[str]) -> tuple[str, s
         .join(OrderRow, OrderRow.order_id == OrderInvoiceRow.order_id)
         .where(OrderInvoiceRow.payment.in_(payments))
     )
-    for query in (imported, charged):
+    collected = select(InvoiceRow.account_id, InvoiceRow.payment).where(
+        InvoiceRow.payment.in_(payments)
+    )
+    for query in (imported, charged, collected):
         if found := (await session.execute(query.limit(1))).first():
             account, payment = found
             return account, str(payment)

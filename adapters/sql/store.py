@@ -20,6 +20,7 @@ from adapters.sql.invitations.restoration import SqlRestoration
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
 from adapters.sql.money.credit import SqlCredits
+from adapters.sql.money.invoice import SqlInvoices
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
@@ -52,6 +53,7 @@ class SqlStore:
         self.refunds = SqlRefunds(engine)
         self.reversals = SqlReversals(engine)
         self.credits = SqlCredits(engine)
+        self.invoices = SqlInvoices(engine)
         self.assignments = SqlAssignments(engine)
         self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)

@@ -114,11 +114,14 @@ class ProviderContract:
         assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
 
     async def test_a_charge_succeeds_and_has_an_id(self, world: ProviderWorld) -> None:
-        """ADD-4: a succeeded charge has the provider's id and no failure."""
+        """ADD-4: a succeeded charge has the provider's id, its amount and no failure."""
         made = await world.provider.charge(await charge_of(world, "50.00"))
         assert made.provider_id
         assert made == ProviderCharge(
-            provider_id=made.provider_id, state=ChargeState.SUCCEEDED, failure=None
+            provider_id=made.provider_id,
+            state=ChargeState.SUCCEEDED,
+            amount=Money(amount=Decimal("50.00"), currency="EUR"),
+            failure=None,
         )
 
     async def test_the_same_key_charges_once(self, world: ProviderWorld) -> None:

@@ -174,6 +174,14 @@ class InvoiceRow(Listed):
     """The open amount in the last import file; credit has paid the difference since."""
     due_on: Mapped[date]
     status: Mapped[str]
+    charges: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The number of charges that have a result; part of the key of the next one."""
+    payment: Mapped[str | None]
+    """The provider's id of the last payment by a payment method."""
+    paid_outside: Mapped[str | None]
+    """The reference of a payment that was made elsewhere."""
+    paid_by: Mapped[str | None]
+    """The author of the last payment."""
 
     def apply_imported_amount(self, amount: Decimal) -> None:
         """Apply the open amount of an import file; the amount that credit has paid stays paid."""

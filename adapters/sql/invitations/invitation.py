@@ -256,11 +256,11 @@ class SqlInvitations:
                     await queue_invitation_letters(session, row, new_entries[-1].at)
             return await kept_invitation(session, row)
 
-    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
+    async def join(self, request: JoinAccount, at: datetime, letters_after: timedelta) -> Joined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
             return await commit_acceptance(
-                session, request, letters_after, returnable=self._returnable
+                session, request, at, letters_after, returnable=self._returnable
             )
 
     async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:

@@ -71,7 +71,7 @@ class SqlRestoration:
         would settle another amount.
         """
         async with writing(self._engine) as session:
-            kept = await self._commit(session, request)
+            kept = await self._commit(session, request, request.invitation.journal[-1].at)
             _require_accepted(kept.invitation)
             if _settlement(kept) != _settlement(shown):
                 raise Refused(
@@ -95,7 +95,7 @@ class SqlRestoration:
                 invitation=_accepted(row, at),
                 choice=Choice.REFUND,
             )
-            kept = await self._commit(session, request)
+            kept = await self._commit(session, request, at)
             _require_accepted(kept.invitation)
             planned = _shares(kept.refund)
             if any(share not in planned for share in returned):
@@ -104,9 +104,11 @@ class SqlRestoration:
                     "The restored accounts would return another amount than the provider has.",
                 )
 
-    async def _commit(self, session: AsyncSession, request: JoinAccount) -> KeptInvitation:
+    async def _commit(
+        self, session: AsyncSession, request: JoinAccount, at: datetime
+    ) -> KeptInvitation:
         return (
-            await commit_acceptance(session, request, AT_ONCE, returnable=self._returnable)
+            await commit_acceptance(session, request, at, AT_ONCE, returnable=self._returnable)
         ).kept
 
 

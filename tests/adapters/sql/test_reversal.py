@@ -1,18 +1,23 @@
 """Disputed payments and returned refunds, as Stripe reports them to the webhook (OPS-5)."""
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
-from adapters.sql.database.schema import ReversalRow
+from adapters.provider import LedgerProvider
+from adapters.sql.database.schema import InvoiceRow, ReversalRow
 from adapters.sql.database.transaction import reading
+from clients.invoice import InvoiceClient
 from domain.attention import AttentionCase, AttentionKind
 from domain.day import begin
 from domain.error import ErrorCode, Refused
+from domain.journal import OPERATOR
 from domain.refund import PartState, Refund
+from tests.builders.account import NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
 from tests.builders.order import OrderScenario
 from tests.builders.refund import (
@@ -118,6 +123,22 @@ async def test_the_payment_of_an_earlier_term_of_an_order_is_found(disputes: Dis
     [case] = await disputes.cases()
     assert case.account == "firm"
     assert first in case.message
+
+
+async def test_the_payment_of_an_invoice_is_found(disputes: Disputes) -> None:
+    """OPS-5: `pay-invoice` has collected it."""
+    invoice = {"id": "inv-1", "amount_due": "9.90", "due_on": "2026-04-01"}
+    methods = [{"id": "card-1", "kind": "card"}]
+    payer = account("payer", user("pia@payer.example", "owner"), payment_methods=methods)
+    await disputes.scenario.store.directory.import_(directory({**payer, "invoices": [invoice]}))
+    provider = LedgerProvider(disputes.scenario.engine, 4, frozenset())
+    client = InvoiceClient(disputes.scenario.store.invoices, lambda: nullcontext(provider))
+    await client.pay("payer", "inv-1", by=OPERATOR, at=NOON)
+    async with reading(disputes.scenario.engine) as session:
+        payment = await session.scalar(select(InvoiceRow.payment))
+    await disputes.disputed(payment)
+    [case] = await disputes.cases()
+    assert case.account == "payer"
 
 
 async def test_a_dispute_about_an_unknown_payment_is_not_kept(disputes: Disputes) -> None:
