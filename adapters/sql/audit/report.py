@@ -10,6 +10,7 @@ from adapters.sql.audit.check import ACCEPTED, Check
 from adapters.sql.audit.license import LICENSE_CHECKS
 from adapters.sql.audit.money import MONEY_CHECKS, money_violations
 from adapters.sql.audit.order import ORDER_CHECKS, order_violations
+from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
     UNANSWERED,
     AccountRow,
@@ -158,7 +159,7 @@ _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
 
 async def audit(engine: AsyncEngine) -> AuditReport:
     """Run all checks on one snapshot; return the counts of records and every violation."""
-    async with reading(engine) as session:
+    async with reading(engine, LONG) as session:
         return AuditReport(
             checked={
                 kind: await session.scalar(select(func.count()).select_from(table)) or 0

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Executable, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.engine import READ_ONLY
+from adapters.sql.database.engine import READ_ONLY, SHORT, Limits
 from adapters.sql.database.schema import Base
 from domain.address import mask_all
 from domain.error import ErrorCode, Refused, Unavailable
@@ -48,18 +48,20 @@ class StatementFailed(Exception):
 
 
 @asynccontextmanager
-async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+async def writing(engine: AsyncEngine, limits: Limits = SHORT) -> AsyncIterator[AsyncSession]:
     """Open a session in a transaction.
 
-    Raises Unavailable when the database does not answer, `Refused(invariant_broken)` when a
-    constraint or trigger refuses a change (OPS-4), StatementFailed for any other error of a
-    statement. Their texts have no statement, no values and no rows.
+    Raises Unavailable when the database does not answer within the limits,
+    `Refused(invariant_broken)` when a constraint or trigger refuses a change (OPS-4),
+    StatementFailed for any other error of a statement. Their texts have no statement, no values
+    and no rows.
     """
     try:
         async with (
             AsyncSession(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
+            await _set_limits(session, limits)
             yield session
     except IntegrityError as error:
         raise Refused(
@@ -87,11 +89,26 @@ def _reason(error: Exception) -> str:
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+async def reading(engine: AsyncEngine, limits: Limits = SHORT) -> AsyncIterator[AsyncSession]:
     """Open a session that reads one snapshot. Raises Unavailable as `writing` does."""
     async with writing(engine) as session:
         await session.connection(execution_options=_SNAPSHOT[engine.dialect.name])
+        await _set_limits(session, limits)
         yield session
+
+
+async def _set_limits(session: AsyncSession, limits: Limits) -> None:
+    """Set the limits of this transaction; the connection has those of `SHORT`.
+
+    On SQLite only the wait for the writer is limited, by the engine.
+    """
+    if limits is not SHORT and session.get_bind().dialect.name == "postgresql":
+        await session.execute(set_limits(limits))
+
+
+def set_limits(limits: Limits) -> Executable:
+    """Return the statement that sets the limits of a transaction of PostgreSQL."""
+    return select(*(func.set_config(*each, true()) for each in limits.settings.items()))
 
 
 async def advisory_lock(session: AsyncSession, name: str) -> None:
