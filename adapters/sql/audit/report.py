@@ -6,10 +6,14 @@ from sqlalchemy import exists, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import aliased
 
+from adapters.sql.audit.account import ACCOUNT_CHECKS
 from adapters.sql.audit.check import ACCEPTED, Check
-from adapters.sql.audit.license import LICENSE_CHECKS
+from adapters.sql.audit.ledger import ledger_violations
+from adapters.sql.audit.license import LICENSE_CHECKS, license_violations
 from adapters.sql.audit.money import MONEY_CHECKS, money_violations
 from adapters.sql.audit.order import ORDER_CHECKS, order_violations
+from adapters.sql.audit.provider import provider_violations
+from adapters.sql.audit.record import record_violations
 from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
     UNANSWERED,
@@ -143,6 +147,14 @@ _CHECKS: Final = (
     ),
 )
 
+_ALL_CHECKS: Final = (
+    *_CHECKS,
+    *ACCOUNT_CHECKS,
+    *LICENSE_CHECKS,
+    *MONEY_CHECKS,
+    *ORDER_CHECKS,
+)
+
 _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
     "accounts": AccountRow,
     "memberships": MembershipRow,
@@ -168,10 +180,14 @@ async def audit(engine: AsyncEngine) -> AuditReport:
             violations=(
                 *[
                     Violation(rule=check.rule, subject=subject, message=check.message)
-                    for check in (*_CHECKS, *LICENSE_CHECKS, *MONEY_CHECKS, *ORDER_CHECKS)
+                    for check in _ALL_CHECKS
                     for subject in await session.scalars(check.broken)
                 ],
                 *await money_violations(session),
                 *await order_violations(session),
+                *await license_violations(session),
+                *await record_violations(session),
+                *await ledger_violations(session),
+                *await provider_violations(session),
             ),
         )

@@ -25,6 +25,7 @@ from tests.builders.assignment import (
     assign,
     crew_email,
     import_crew,
+    name_pools,
     outcomes,
     pool_counts,
     pools,
@@ -123,6 +124,7 @@ async def test_concurrent_releases_purchases_and_requests_keep_the_pool_consiste
         async with writing(scenario.engine) as session:
             await require_account(session, "crew", lock=True)
             await grow(session, "crew", sku, 500, quantity=1, at=NOON)
+            await name_pools(session)
 
     await asyncio.gather(
         *(unassign(scenario, name, sku=sku) for name in names[:4]),
