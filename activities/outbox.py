@@ -20,7 +20,6 @@ from activities.letter import (
 )
 from domain.address import mask_all
 from domain.letter import Letter
-from domain.letter.invitation import BlockedLetter, UnblockedLetter
 from domain.letter.refund import RefundOverdueLetter
 from domain.model import Value
 from domain.outbox import QueuedLetter, RecordVersion
@@ -128,8 +127,8 @@ class LetterSender:
     def _complete(self, queued: QueuedLetter) -> Letter | None:
         """Return the letter with its link and the operators' address; None without an address."""
         letter = queued.letter
-        if isinstance(letter, BlockedLetter | UnblockedLetter) and queued.link_to:
-            link = self.links.link(queued.link_to, queued.link_number)
+        if queued.page:
+            link = self.links.link(queued.page.invitation_id, queued.page.number)
             return letter.model_copy(update={"link": link})
         if isinstance(letter, RefundOverdueLetter):
             return letter.model_copy(update={"operators_know": self.operators is not None})

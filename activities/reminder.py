@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities.heartbeat import heartbeats
 from domain.address import invitee_key
-from domain.letter.base import Reader
+from domain.letter.base import Contact, Reader
 from domain.letter.reminder import DigestLetter, digest_letter
 from domain.model import Value
 from domain.reminder import ReminderRun, StaleInvitation
@@ -73,7 +73,10 @@ class InviterToNotify(Value):
     """An inviter and their stale invitations."""
 
     reader: Reader
+    account: str
     account_name: str
+    contact: Contact | None = None
+    """Another admin of the account, if there is one."""
     invitations: tuple[StaleInvitation, ...]
 
     def has_news(self, digest_at: datetime | None, quiet_for: timedelta) -> bool:
@@ -229,7 +232,14 @@ class ReminderActivities:
 
 
 def _digest(id: str, inviter: InviterToNotify) -> DigestLetter:
-    return digest_letter(inviter.reader, inviter.account_name, inviter.invitations, id=id)
+    return digest_letter(
+        inviter.reader,
+        inviter.account,
+        inviter.account_name,
+        inviter.invitations,
+        id=id,
+        contact=inviter.contact,
+    )
 
 
 def _previous_progress() -> tuple[InvitationKey | None, int]:

@@ -74,6 +74,8 @@ class SmtpMailer:
     """The address for replies to letters that name no person to reply to."""
     support_contact: str | None = None
     """The contact of the deployment that letters name."""
+    operators: str | None = None
+    """The operators' address, for letters that name no other contact."""
     letter_timeout: timedelta = timedelta(seconds=35)
     """Limit for the whole conversation about one letter, however fast each reply is.
 
@@ -130,7 +132,8 @@ class SmtpMailer:
             await client.mail(self.sender.addr_spec, options=options, encoding=encoding)
 
     def _message(self, letter: Letter) -> bytes:
-        rendered = render_letter(letter, Help(self.support_contact, self.reply_to is not None))
+        help = Help(self.support_contact, self.reply_to is not None, self.operators)
+        rendered = render_letter(letter, help)
         reply_to = self._reply_to(letter)
         headers = [
             address_field("From", self.sender),
@@ -149,9 +152,7 @@ class SmtpMailer:
 
     def _reply_to(self, letter: Letter) -> Address | None:
         """Return the address for replies to the letter, if any."""
-        contact = letter.contact if letter.replies_to_contact else None
-        # An address beyond ASCII would need SMTPUTF8, which some recipients do not accept.
-        if contact and contact.email.isascii():
+        if contact := letter.replies_to:
             return _address(contact.email, contact.name or "")
         return self.reply_to
 

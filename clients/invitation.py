@@ -226,6 +226,10 @@ class InvitationClient:
         claim = self.starter.signer.read(url)
         return claim, await self._stored(claim.invitation_id)
 
+    async def reminded(self, link: str) -> StoredInvitation:
+        """Return the invitation of an unsubscribe link or its token. Raises `not_found`."""
+        return await self._stored(self.starter.signer.read_unsubscribe(link))
+
     async def unsubscribe(self, link: str) -> None:
         """End the reminders of an invitation, by the link in a reminder or its token (REM-1).
 

@@ -89,9 +89,21 @@ class InviteeClient:
         except Unavailable:
             return _recorded_offer(stored)
 
+    async def reminded(self, token: str) -> StoredInvitation:
+        """Return the invitation of the link that ends its reminders. Raises `not_found`."""
+        return await self.invitations.reminded(token)
+
+    async def reminder_page(self, stored: StoredInvitation) -> InviteePage:
+        """Return the people and accounts of an invitation, without the effects of accepting."""
+        return await self.pages.head(stored)
+
+    async def end_reminders(self, token: str) -> None:
+        """End the reminders; a repeat changes nothing (TXT-4)."""
+        await self.invitations.unsubscribe(token)
+
     async def old_link(self, meeting: str, host: str) -> OldLink | None:
         """Return the present join link of a meeting whose link has changed (TRF-5)."""
-        return await self.pages.old_link(meeting, host)
+        return await self.pages.old_link(meeting, host, self.meeting_domain)
 
     # Answer.
 

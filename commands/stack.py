@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _PANEL = "Operations"
+_NO_HELP = (
+    "Replies to most e-mails are lost: "
+    "set SEATFLOW_SUPPORT_CONTACT, SEATFLOW_MAIL_REPLY_TO or both for the workers."
+)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow setup")
@@ -32,9 +36,10 @@ def setup(context: typer.Context) -> None:
 
     output = CommandOutput.of(context)
     with output.spinner("Setting up"):
-        document = asyncio.run(_set_up(load_settings()))
+        settings = load_settings()
+        document = asyncio.run(_set_up(settings))
     views: list[JsonValue] = [{"name": view.name, "query": view.query} for view in VIEWS]
-    output.print(document | {"views": views}, lambda: _render_setup(VIEWS))
+    output.print(document | {"views": views}, lambda: _render_setup(settings, VIEWS))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow up")
@@ -81,12 +86,14 @@ async def _up(output: CommandOutput, settings: "Settings") -> None:
         failed.cancel()
 
 
-def _render_setup(views: "Sequence[View]") -> Group:
+def _render_setup(settings: "Settings", views: "Sequence[View]") -> Group:
     queries = table("view", "query")
     for view in views:
         queries.add_row(view.name, Text(view.query))
+    help_is_named = settings.support_contact or settings.mail_reply_to
     return Group(
         Text("Database and namespace are ready.", style="green"),
+        *([] if help_is_named else [Text(_NO_HELP, style="yellow")]),
         Text("\nThe Temporal UI keeps saved views in the browser. Save those that you need there:"),
         queries,
     )

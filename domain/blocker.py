@@ -75,6 +75,7 @@ def _open_invoices(source: Account) -> Blocker:
                 kind="invoice",
                 id=invoice.id,
                 amount=Money(amount=invoice.amount_due, currency=source.currency),
+                due_on=invoice.due_on,
             )
             for invoice in source.invoices
             if invoice.status == "open"
@@ -90,7 +91,7 @@ def _open_invoices(source: Account) -> Blocker:
 def _pending_cancellation(source: Account) -> Blocker:
     return Blocker.of(
         (
-            BlockerItem(kind="subscription", id=line.id)
+            BlockerItem(kind="subscription", id=line.id, name=line.product)
             for line in source.subscriptions
             if line.cancellation_pending
         ),

@@ -102,7 +102,15 @@ class BlockerItem(Value):
 
     kind: str
     id: str
+    name: OneLine | None = None
+    """The name that the owner of the account knows, if any."""
     amount: Money | None = None
+    due_on: date | None = None
+
+    @property
+    def shown_name(self) -> str:
+        """Return the name, else the id."""
+        return self.name or self.id
 
 
 class Blocker(Value):

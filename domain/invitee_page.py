@@ -1,7 +1,5 @@
 """The invitee's page: everything that the person with the link reads before and after an answer."""
 
-from datetime import date
-
 from pydantic import AwareDatetime
 
 from domain.invitation import Invitation, Invite
@@ -44,6 +42,8 @@ class NamedAccount(Value):
     name: str
     currency: str
     time_zone: str
+    collection: str
+    """`autopay` or `net_terms`: whether credit is applied by itself (CRD-3)."""
 
 
 class SubscriptionName(Value):
@@ -68,17 +68,9 @@ class ChangedLink(Value):
     """The changed join link of a meeting or webinar (TRF-5)."""
 
     topic: str
+    starts_at: AwareDatetime | None = None
     old: str | None
     new: str
-
-
-class BlockingItem(Value):
-    """An item of a blocker, by the name that a person knows."""
-
-    kind: str
-    id: str
-    name: str | None = None
-    due_on: date | None = None
 
 
 class OtherMethod(Value):
@@ -122,11 +114,18 @@ class InviteePage(Value):
     """The first `LISTED_LINKS` changed links."""
     links_changed: int = 0
     """The number of all changed links."""
-    blocking: tuple[BlockingItem, ...] = ()
+    invited_members: tuple[str, ...] = ()
+    """The listed other users of the account who have a live invitation as well (BLK-6)."""
+    members_to_invite: int = 0
+    """The number of all other users who have none."""
     refund: Refund | None = None
+    credited: Money | None = None
+    """The amount that the acceptance credited to the joined account, if any."""
+    credited_balance: Money | None = None
+    """The part of it that was the credit balance of the former account, if any."""
     other_methods: tuple[OtherMethod, ...] = ()
     joined: NamedAccount | None = None
-    """The account that the person is on after another acceptance won (INV-14)."""
+    """The account that the person has joined instead (INV-14)."""
 
     @property
     def may_convert(self) -> bool:

@@ -12,7 +12,6 @@ from domain.attention import AttentionCase, AttentionKind, command
 from domain.journal import JournalEntry
 from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
-from domain.letter.invitation import BlockedLetter, UnblockedLetter
 from domain.model import Value
 
 DIRECTORY_CHANGED: Final = "directory_changed"
@@ -62,31 +61,37 @@ class RecordVersion(Value):
     """The number of journal entries."""
 
 
+class PageLink(Value):
+    """The link to the page of an invitation: links are not stored."""
+
+    invitation_id: str
+    number: int
+    """The number of the invitation e-mail that holds the link."""
+
+
 class QueuedLetter(Value):
     """A letter that waits to be sent, and the facts that are added when it is sent."""
 
     letter: Letter
     to_operators: bool = False
     """True for a letter to the operators, whose address is a setting."""
-    link_to: str | None = None
-    """The id of the invitation whose link is added: links are not stored."""
-    link_number: int = 0
-    """The number of that link."""
+    page: PageLink | None = None
+    """The link that is added."""
     only_while: RecordVersion | None = None
     """The record that must be unchanged when the letter is sent; None: it stays true (OPS-2)."""
 
 
-def queued_letter(letter: Letter, version: RecordVersion, *, link_number: int = 0) -> QueuedLetter:
+def queued_letter(
+    letter: Letter, version: RecordVersion, page: PageLink | None = None
+) -> QueuedLetter:
     """Return the letter as it waits in the outbox; `version` is the record that it is about."""
-    link_to = version.id if isinstance(letter, BlockedLetter | UnblockedLetter) else None
     to_operators = isinstance(letter, AttentionLetter)
     # A failed move stays on the operators' list when the invitation is completed.
     may_be_settled = to_operators and version.kind is RecordKind.REFUND
     return QueuedLetter(
         letter=letter,
         to_operators=to_operators,
-        link_to=link_to,
-        link_number=link_number if link_to else 0,
+        page=page if letter.opens_page else None,
         only_while=version if letter.untrue_after_changes or may_be_settled else None,
     )
 

@@ -105,6 +105,12 @@ def _smaller_events(user: User, sku: Sku) -> Notice:
     )
 
 
+def moving_items(source: Account | None, invitee: str) -> tuple[Item, ...]:
+    """Return the kinds of data that the invitee would take along (TRF-1)."""
+    user = source.user(invitee) if source else None
+    return tuple(item for item, count in counts_of(user).items() if count) if user else ()
+
+
 def moving_notices(user: User | None, target: Account) -> tuple[Notice, ...]:
     """Return the data of a person that moves, with its changes on `target` (TRF-1)."""
     if user is None:

@@ -243,6 +243,27 @@ class Refund(Value):
         """Return the amount that was converted to credit of the target account (REF-4)."""
         return self._sum_of(lambda state: state is PartState.CONVERTED)
 
+    @property
+    def closed(self) -> Money:
+        """Return the amount that an operator has closed (REF-4)."""
+        return self._sum_of(lambda state: state is PartState.CLOSED)
+
+    @property
+    def under_way(self) -> Money:
+        """Return the amount that the provider may still report."""
+        return self._sum_of(lambda state: state.open)
+
+    @property
+    def requested_again(self) -> bool:
+        """Return whether an amount under way was requested again, so that no date is known."""
+        return any(part.state.open and part.attempt > 1 for part in self.parts)
+
+    @property
+    def failed_methods(self) -> frozenset[str]:
+        """Return the payment methods that a retry named and that failed as well."""
+        failed = (part for part in self.parts if part.state.failed)
+        return frozenset(part.to_method for part in failed if part.to_method)
+
     def total_of(self, payments: Collection[str]) -> Money:
         """Return the sum of the parts of these payments; zero if there are none."""
         parts = tuple(part for part in self.parts if part.payment in payments)

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
 from portal.invitee import InviteePages, UrlTemplates
-from portal.notice import Notices, Unsubscription
+from portal.notice import Notices
 from portal.page import STATIC, Page, PageFrame
 from portal.request import CrossSite, Proxies, RequestLimits, SignIn, TokenFilter, TooManyRequests
 from portal.webhook import StripeWebhook
@@ -148,10 +148,7 @@ def _routes(clients: Clients) -> list[BaseRoute]:
         # Stripe refunds to the original method only.
         other_methods=settings.billing == "ledger",
     )
-    unsubscription = Unsubscription(
-        clients.signer.read_unsubscribe, clients.invitations.unsubscribe
-    )
-    notices = Notices(clients.invitee, frame, limits, settings.public_url, unsubscription)
+    notices = Notices(clients.invitee, frame, limits, settings.public_url)
     routes: list[BaseRoute] = [
         Route("/health", _health, methods=["GET"]),
         *pages.routes(),

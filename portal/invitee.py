@@ -80,8 +80,8 @@ class InviteePages:
                 Route(f"/i/{{token}}/{path}", self._posted(action), methods=["GET", "POST"])
                 for path, action in actions.items()
             ),
-            Route("/i/{token}", self.show, methods=["GET"]),
-            Route("/i/{token}/", self.show, methods=["GET"]),
+            # Mail programs leave characters behind a link, "/" among them.
+            Route("/i/{token:path}", self.show, methods=["GET"]),
         ]
 
     # The page.

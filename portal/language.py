@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_time, get_timezone, get_timezone_name
+from babel.dates import format_date, format_time, get_timezone
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
 from markupsafe import Markup
 
+from adapters.letter.language import with_country, zone_name
 from domain.day import to_utc
 from domain.money import Money
 
@@ -44,13 +45,9 @@ class PageLanguage:
         """Format the weekday, the date, the time and the zone, for a moment to decide by."""
         local = at.astimezone(get_timezone(self.time_zone))
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
-        return _time(at, f"{self._date(local.date(), 'full')}, {time} ({self._zone(local)})")
-
-    def _zone(self, local: datetime) -> str:
-        """Return the short name of the zone; where the language has none, the usual one."""
-        name = get_timezone_name(local, "short", locale=self.locale)
-        usual = local.tzname() or ""
-        return usual if usual.isalpha() and not name.isalpha() else name
+        return _time(
+            at, f"{self._date(local.date(), 'full')}, {time} ({zone_name(local, self.locale)})"
+        )
 
     def short_moment(self, at: datetime) -> Markup:
         """Format the date and the time, for a moment that has passed."""
@@ -100,8 +97,8 @@ def page_language(locales: Iterable[str | None], time_zone: str) -> PageLanguage
     for each in locales:
         locale = _parsed(each) if each else None
         if locale and locale.language in languages():
-            return PageLanguage(_with_country(locale), time_zone)
-    return PageLanguage(_with_country(Locale(ENGLISH)), time_zone)
+            return PageLanguage(with_country(locale), time_zone)
+    return PageLanguage(with_country(Locale(ENGLISH)), time_zone)
 
 
 def _parsed(locale: str) -> Locale | None:
@@ -109,13 +106,6 @@ def _parsed(locale: str) -> Locale | None:
         return Locale.parse(locale.replace("_", "-"), sep="-")
     except (ValueError, UnknownLocaleError):
         return None
-
-
-def _with_country(locale: Locale) -> Locale:
-    """Return British formats for English of no country: most readers write the day first."""
-    if locale.language == ENGLISH and locale.territory is None:
-        return Locale(ENGLISH, "GB")
-    return locale
 
 
 def accepted_locales(header: str) -> Iterator[str]:

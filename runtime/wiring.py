@@ -338,6 +338,7 @@ async def _mailer(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpMail
             sent_letters=store.letters,
             reply_to=_mailbox("SEATFLOW_MAIL_REPLY_TO", replies) if replies else None,
             support_contact=settings.support_contact,
+            operators=settings.operators_mail,
         )
 
 

@@ -4,6 +4,7 @@ The templates contain the English text. Every other language is a message catalo
 `locale/<language>/letters.po`; adding the file adds the language.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -19,6 +20,7 @@ from babel.dates import (
     get_timezone,
     get_timezone_name,
 )
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
@@ -48,13 +50,15 @@ class Language:
         local = at.astimezone(get_timezone(time_zone))
         time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
         time = _TIME_OF_DAY.get(self.tag, "{}").format(time)
-        zone = get_timezone_name(local, width="short", locale=self.locale)
-        # Where the language has no abbreviation, the short name is an offset.
-        if not zone.isalpha():
-            zone = get_timezone_name(local, locale=self.locale)
         return f"{get_datetime_format('full', locale=self.locale)} ({{2}})".format(
-            time, self.day(local.date()), zone
+            time, self.day(local.date()), zone_name(local, self.locale)
         )
+
+    def short_moment(self, at: datetime, time_zone: str) -> str:
+        """Format `at` for a list, which names the zone once."""
+        local = at.astimezone(get_timezone(time_zone))
+        time = format_time(local, "short", tzinfo=local.tzinfo, locale=self.locale)
+        return f"{format_date(local.date(), 'medium', locale=self.locale)}, {time}"
 
     def day(self, day: date) -> str:
         """Format `day` with its weekday; a date needs no time zone."""
@@ -63,6 +67,10 @@ class Language:
     def amount(self, money: Money) -> str:
         """Format `money` with its currency and all decimals of that currency."""
         return format_currency(money.amount, money.currency, locale=self.locale)
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Join names as a sentence lists them."""
+        return format_list(list(names), locale=self.locale)
 
     def number(self, number: int) -> str:
         """Format `number` with thousands separators."""
@@ -74,9 +82,23 @@ def language_for(locale: str) -> Language:
     try:
         requested = Locale.parse(locale.replace("_", "-"), sep="-")
     except (ValueError, UnknownLocaleError):
-        return Language(ENGLISH)
+        return Language(with_country(ENGLISH))
     available = requested.language == ENGLISH.language or _file(requested.language).exists()
-    return Language(requested if available else ENGLISH)
+    return Language(with_country(requested if available else ENGLISH))
+
+
+def with_country(locale: Locale) -> Locale:
+    """Return British formats for English of no country: most readers write the day first."""
+    if locale.language == ENGLISH.language and locale.territory is None:
+        return Locale(ENGLISH.language, "GB")
+    return locale
+
+
+def zone_name(local: datetime, locale: Locale) -> str:
+    """Return the short name of the zone; where the language has none, the usual one."""
+    name = get_timezone_name(local, "short", locale=locale)
+    usual = local.tzname() or ""
+    return usual if usual.isalpha() and not name.isalpha() else name
 
 
 @cache

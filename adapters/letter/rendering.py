@@ -46,6 +46,8 @@ class Help:
     """An address, a page or a number; None if the deployment names none."""
     reads_replies: bool = False
     """True if somebody reads the replies to letters without a contact."""
+    operators: str | None = None
+    """The operators' address, if the deployment has one."""
 
 
 def render_letter(letter: Letter, help: Help = Help()) -> RenderedLetter:
@@ -58,7 +60,10 @@ def render_letter(letter: Letter, help: Help = Help()) -> RenderedLetter:
         "amount": language.amount,
         "day": language.day,
         "number": language.number,
+        "listed": language.listed,
         "moment": partial(language.moment, time_zone=letter.reader.time_zone),
+        "short_moment": partial(language.short_moment, time_zone=letter.reader.time_zone),
+        "time_zone": letter.reader.time_zone,
     }
     text = _environment("text", language.tag).get_template(f"{letter.event}.j2")
     html = _environment("html", language.tag).get_template(f"{letter.event}.j2")

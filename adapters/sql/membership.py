@@ -126,7 +126,7 @@ async def _follows_owner(session: AsyncSession, invite: Invite, source: str) -> 
 
 
 async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:
-    """Return the owner and admins of an account, the oldest membership first (CRD-2)."""
+    """Return the owner of an account, then its admins, the oldest membership first (CRD-2)."""
     found = await session.scalars(
         select(PersonRow)
         .join(MembershipRow, MembershipRow.email == PersonRow.email)
@@ -135,7 +135,7 @@ async def admins_of(session: AsyncSession, account: str) -> Sequence[PersonRow]:
             MembershipRow.until.is_(None),
             MembershipRow.role.in_([role for role in Role if role.administers]),
         )
-        .order_by(MembershipRow.id)
+        .order_by(MembershipRow.role != Role.OWNER, MembershipRow.id)
     )
     return found.all()
 

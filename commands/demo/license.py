@@ -29,7 +29,8 @@ class Licenses:
             Step("In the account portal, nothing is charged before she confirms", self._review),
             Step("Karin's card is declined twice; the third charge succeeds", self._decline),
             Step("Four editors, two licenses: two editors wait", self._assign),
-            Step("Lena buys two more; the waiting editors get them", self._serve, self._picture),
+            Step("Lena buys two more; the waiting editors get them", self._serve),
+            Step("Lou gets a webinar license as well", self._give_webinar, self._picture),
         )
 
     def _picture(self) -> RenderableType | None:
@@ -112,7 +113,17 @@ class Licenses:
         for editor in EDITORS:
             await self._demo.mailed("license_assigned", editor)
         await self._demo.mailed("license_served", LENA)
+
+    async def _give_webinar(self) -> None:
+        await self._orders.buy(
+            PRESS, Sku.WEBINAR, capacity=CAPACITY, quantity=1, cycle="monthly", by=LENA
+        )
+        lou = EDITORS[-1]
+        [result] = await self._demo.clients.assignments.assign(PRESS, Sku.WEBINAR, [lou], LENA)
+        expect(result.state is AssignmentState.ASSIGNED, f"the result is {result.state}")
         self._pools = await self._demo.clients.assignments.licenses(PRESS)
+        held = [pool.sku for pool in self._pools if lou in pool.holders and pool.capacity]
+        expect(held == [Sku.LARGE_MEETING, Sku.WEBINAR], f"Lou holds {held}")
 
     async def _capacities(self) -> list[int]:
         """Return the capacity of each meeting of the editors."""

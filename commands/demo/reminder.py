@@ -46,6 +46,7 @@ class Reminders:
         expect(run.reminded == len(STALE), f"{run.reminded} were reminded")
         for email in STALE:
             await self._demo.mailed("reminder", email)
+        await self._demo.mailed("digest", ADMIN)
         digests = self._demo.mails("digest")
         expect(digests == {ADMIN: 1}, f"the digests are {digests}")
 

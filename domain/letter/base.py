@@ -40,6 +40,9 @@ class BaseLetter(Value):
     replies_to_contact: ClassVar[bool] = False
     """True if a reply to the e-mail goes to `contact`."""
 
+    opens_page: ClassVar[bool] = False
+    """True if its `link` opens the invitee's page; it is added when the letter is sent."""
+
     untrue_after_changes: ClassVar[bool] = False
     """True if a later change of its subject makes the letter untrue (OPS-2)."""
 
@@ -49,3 +52,21 @@ class BaseLetter(Value):
     account_name: OneLine
     contact: Contact | None = None
     """The person who can help with the subject of the e-mail, if it is not the reader."""
+
+    @property
+    def replies_to(self) -> Contact | None:
+        """Return the person to whom a reply goes; None: it goes to the deployment's address."""
+        # An address beyond ASCII would need SMTPUTF8, which some recipients do not accept.
+        if self.contact and self.replies_to_contact and self.contact.email.isascii():
+            return self.contact
+        return None
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the operators' commands for the actions that the e-mail offers, if any."""
+        return ()
+
+
+def contact_for(reader: Reader, *people: Reader) -> Contact | None:
+    """Return the first of these people who is not the reader."""
+    return next((each.contact for each in people if each.email != reader.email), None)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from domain.letter.base import BaseLetter, Reader
+from domain.attention import command
+from domain.letter.base import BaseLetter, Reader, contact_for
 from domain.model import Value
 from domain.money import Money
 from domain.text import OneLine
@@ -19,10 +20,14 @@ class PaidInvoice(Value):
 class CreditParties(Value):
     """The people who are notified of a credit, as the directory has them now."""
 
+    account: str
+    """The id of the credited account, which the person has joined."""
     account_name: OneLine
-    """The name of the credited account, which the person has joined."""
     admins: tuple[Reader, ...] = ()
-    """The owner and admins of that account, who are notified of every credit (CRD-2)."""
+    """The owner and admins of that account, the owner first.
+
+    They are notified of every credit (CRD-2), and help each other and the payee.
+    """
     collection: Literal["autopay", "net_terms"] = "autopay"
     """The way in which that account uses its credit (CRD-3)."""
     paid_invoices: tuple[PaidInvoice, ...] = ()
@@ -52,6 +57,8 @@ class CreditReceivedLetter(BaseLetter):
     """E-mail to the target's owner and admins: exact amount, origin and use (CRD-2)."""
 
     event: Literal["credit_received"] = "credit_received"
+    account: str
+    """The id of the account, for the operators' command."""
     amount: Money
     from_whom: OneLine
     """The person from whose account it came."""
@@ -59,6 +66,13 @@ class CreditReceivedLetter(BaseLetter):
     """`autopay`: applied to the next invoice; `net_terms`: applied when an operator requests it."""
     invoices: tuple[PaidInvoice, ...] = ()
     """The invoices that the credit has paid at once."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the command that applies the credit to an invoice (CRD-3)."""
+        if self.collection == "autopay":
+            return ()
+        return (command("seatflow", "credit", "apply", self.account, "INVOICE"),)
 
 
 AnyCreditLetter = TransferredLetter | CreditReceivedLetter
@@ -73,6 +87,8 @@ def credit_letters(
             id=f"credit_received.{number}.{about}",
             reader=admin,
             account_name=parties.account_name,
+            contact=contact_for(admin, brought_by, *parties.admins),
+            account=parties.account,
             amount=amount,
             from_whom=brought_by.name or brought_by.email,
             collection=parties.collection,

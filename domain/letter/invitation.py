@@ -8,8 +8,9 @@ from typing import ClassVar, Final, Literal
 from pydantic import AwareDatetime
 
 from domain.account import HeldAddon
+from domain.attention import command
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
-from domain.letter.base import BaseLetter, Reader
+from domain.letter.base import BaseLetter, Contact, Reader, contact_for
 from domain.letter.credit import (
     AnyCreditLetter,
     CreditParties,
@@ -100,6 +101,8 @@ class InvitationParties(CreditParties):
     invitee: Reader
     loses: tuple[Notice, ...] = ()
     """The features and licenses that the invitee loses by accepting (INV-16)."""
+    moves: tuple[Item, ...] = ()
+    """The data that moves with the invitee (TRF-1)."""
     stays: tuple[Notice, ...] = ()
     """The data and licenses that do not move with the invitee (TRF-3)."""
     left: LeftAccount | None = None
@@ -132,6 +135,7 @@ class InvitationLetter(BaseLetter):
     note: Lines | None = None
     """The inviter's words to the invitee, in plain text."""
     loses: tuple[Notice, ...] = ()
+    moves: tuple[Item, ...] = ()
     stays: tuple[Notice, ...] = ()
     left: LeftAccount | None = None
     """The account that the invitee would leave, if any."""
@@ -154,10 +158,10 @@ class HeadsUpLetter(BaseLetter):
 class BlockedLetter(BaseLetter):
     """E-mail to the invitee: the blockers and their remedies (BLK-4)."""
 
+    opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["blocked"] = "blocked"
     link: str = ""
-    """The valid link; it is added when the letter is sent."""
     blockers: tuple[Blocker, ...]
     expires_at: AwareDatetime | None
     """None while the deadline is paused (BLK-5)."""
@@ -166,10 +170,10 @@ class BlockedLetter(BaseLetter):
 class UnblockedLetter(BaseLetter):
     """E-mail to the invitee: all blockers are cleared; accept again (BLK-4)."""
 
+    opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["unblocked"] = "unblocked"
     link: str = ""
-    """The valid link; it is added when the letter is sent."""
     expires_at: AwareDatetime
 
 
@@ -199,8 +203,21 @@ class LicensesLeftLetter(BaseLetter):
     """E-mail to the target's owner and admins: licenses that have to be assigned again (TRF-3)."""
 
     event: Literal["licenses_left"] = "licenses_left"
+    account: str
+    """The id of the account, for the operators' command."""
     invitee: str
     licenses: tuple[HeldAddon, ...]
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the commands that assign the licenses again."""
+        return tuple(
+            command(
+                *("seatflow", "assign", self.account, license.sku, self.invitee),
+                *("--capacity", str(license.capacity), "--by", self.reader.email),
+            )
+            for license in self.licenses
+        )
 
 
 class SupersededLetter(BaseLetter):
@@ -239,6 +256,8 @@ class RevokedLetter(BaseLetter):
     """E-mail to the invitee: the invitation was withdrawn, and its link no longer works (INV-7)."""
 
     event: Literal["revoked"] = "revoked"
+    invited: bool = True
+    """False if only the heads-up had been sent (INV-17)."""
 
 
 class UndeliverableLetter(BaseLetter):
@@ -303,6 +322,7 @@ def invitation_letter(
         expires_at=expires_at,
         note=invite.note,
         loses=parties.loses,
+        moves=parties.moves,
         stays=_each_once(parties.stays),
         left=parties.left,
         estimate=estimate_of(previewed, parties.left) if previewed else None,
@@ -333,7 +353,7 @@ def invitation_letters(
             yield letters.expired()
         case InvitationState.UNDELIVERABLE:
             yield letters.undeliverable()
-        case InvitationState.REVOKED if letters.reached_invitee:
+        case InvitationState.REVOKED if letters.reached_invitee or invite.heads_up_days:
             yield letters.revoked()
         case InvitationState.SUPERSEDED:
             yield letters.superseded()
@@ -351,6 +371,11 @@ class _InvitationLetters:
     def about(self) -> str:
         """Return the transition: an invitation may be blocked again, with another e-mail."""
         return f"{len(self.invitation.journal)}.{self.invite.invitation_id}"
+
+    @property
+    def invitee(self) -> Contact:
+        """Return the invitee as the inviter knows them."""
+        return Contact(email=self.invite.mail_to or self.invite.email, name=self.invite.name)
 
     @property
     def managed(self) -> bool:
@@ -381,6 +406,7 @@ class _InvitationLetters:
             id=f"declined.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=self.invitee,
             invitee=self.invite.email,
             reason=self.invitation.journal[-1].note,
         )
@@ -390,6 +416,7 @@ class _InvitationLetters:
             id=f"expired.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=contact_for(self.parties.inviter, *self.parties.admins),
             invitee=self.invite.email,
             expired_at=self.invitation.journal[-1].at,
         )
@@ -399,6 +426,7 @@ class _InvitationLetters:
             id=f"undeliverable.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=contact_for(self.parties.inviter, *self.parties.admins),
             invitee=self.invite.email,
             answer=self.invitation.journal[-1].note or "",
         )
@@ -414,6 +442,7 @@ class _InvitationLetters:
             reader=self.parties.invitee,
             account_name=self.parties.account_name,
             contact=self.parties.inviter.contact,
+            invited=self.reached_invitee,
         )
 
     def superseded(self) -> SupersededLetter:
@@ -421,6 +450,7 @@ class _InvitationLetters:
             id=f"superseded.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=self.invitee,
             invitee=self.invite.email,
         )
 
@@ -439,6 +469,7 @@ class _InvitationLetters:
             id=f"accepted.{self.invite.invitation_id}",
             reader=self.parties.inviter,
             account_name=self.parties.account_name,
+            contact=self.invitee,
             invitee=self.invite.email,
             managed=self.managed,
         )
@@ -466,18 +497,19 @@ def _acceptance_letters(
         yield letters.transferred(parties.credited)
         yield from credit_letters(invite.invitation_id, parties.credited, parties.invitee, parties)
     if parties.licenses_left:
-        yield from _licenses_left_letters(invite, parties)
+        yield from _licenses_left_letters(letters)
 
 
-def _licenses_left_letters(
-    invite: Invite, parties: InvitationParties
-) -> Iterator[AnyInvitationLetter | AnyCreditLetter]:
+def _licenses_left_letters(letters: _InvitationLetters) -> Iterator[LicensesLeftLetter]:
     """Yield an e-mail to each owner and admin: licenses to be assigned again (TRF-3)."""
+    invite, parties = letters.invite, letters.parties
     for number, admin in enumerate(parties.admins, start=1):
         yield LicensesLeftLetter(
             id=f"licenses_left.{number}.{invite.invitation_id}",
             reader=admin,
             account_name=parties.account_name,
+            contact=letters.invitee,
+            account=parties.account,
             invitee=invite.email,
             licenses=parties.licenses_left,
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from domain.assignment import AssignmentResult, AssignmentState
-from domain.letter.base import BaseLetter, Contact, Reader
+from domain.letter.base import BaseLetter, Contact, Reader, contact_for
 from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 from domain.model import Value
 from domain.text import OneLine
@@ -18,11 +18,13 @@ class HolderParties(Value):
     """The users who got or lost a license."""
     requested_by: Reader | None = None
     """The admin who requested it; None when the directory no longer has them."""
+    admins: tuple[Reader, ...] = ()
+    """The owner and admins of the account, the owner first."""
 
     def contact_of(self, reader: Reader) -> Contact | None:
-        """Return the admin, unless they are the reader."""
-        admin = self.requested_by
-        return admin.contact if admin and admin.email != reader.email else None
+        """Return the admin who requested it, else the owner or another admin."""
+        requested_by = (self.requested_by,) if self.requested_by else ()
+        return contact_for(reader, *requested_by, *self.admins)
 
 
 class LicenseAssignedLetter(BaseLetter):
@@ -83,6 +85,7 @@ def license_letters(
             id=f"license_served.{notice}",
             reader=parties.requested_by,
             account_name=parties.account_name,
+            contact=parties.contact_of(parties.requested_by),
             sku=sku,
             served=tuple(email for email in emails if email in served),
             without=tuple(email for email in emails if email not in served),

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
-from domain.letter.base import BaseLetter, Reader
+from domain.attention import command
+from domain.letter.base import BaseLetter, Contact, Reader, contact_for
 from domain.license import Sku
 from domain.model import Value
 from domain.money import Money
@@ -23,6 +24,12 @@ class OrderParties(Value):
     """The buyer, or the account's owner when the buyer has left it."""
     holders: tuple[Reader, ...] = ()
     """The users who lost a license in the last transition (ADD-6, ADD-7)."""
+    admins: tuple[Reader, ...] = ()
+    """The owner and admins of the account, the owner first; none of a closed account."""
+
+    def contact_of(self, reader: Reader) -> Contact | None:
+        """Return the first owner or admin of the account who is not the reader."""
+        return contact_for(reader, *self.admins)
 
 
 class OrderedLicenses(Value):
@@ -52,6 +59,11 @@ class OrderReviewLetter(BaseLetter):
     due_now: Money
     next_payment: NextPayment
     lapses_at: AwareDatetime
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the command that confirms the order."""
+        return (command("seatflow", "order", "confirm", self.order.order_id),)
 
 
 class OrderConfirmedLetter(BaseLetter):
@@ -84,6 +96,11 @@ class OrderPaymentFailedLetter(BaseLetter):
     renewal: bool
     """True if the order was paid before, so that its licenses keep working."""
     next_try_at: AwareDatetime
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the command that cancels the order."""
+        return (command("seatflow", "order", "cancel", self.order.order_id),)
 
 
 class OrderCancelledLetter(BaseLetter):
@@ -182,6 +199,7 @@ class _OrderLetters:
             id=f"order_review.{self.about}",
             reader=self.parties.buyer,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(self.parties.buyer),
             order=self.ordered,
             due_now=self.order.quote.due_now,
             next_payment=self.next_payment,
@@ -193,6 +211,7 @@ class _OrderLetters:
             id=f"order_confirmed.{self.about}",
             reader=self.parties.buyer,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(self.parties.buyer),
             order=self.ordered,
             amount=self.amount,
             next_payment=self.next_payment,
@@ -203,6 +222,7 @@ class _OrderLetters:
             id=f"order_renewed.{self.about}",
             reader=self.parties.buyer,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(self.parties.buyer),
             order=self.ordered,
             amount=self.amount,
             next_payment=self.next_payment,
@@ -213,6 +233,7 @@ class _OrderLetters:
             id=f"order_payment_failed.{self.about}",
             reader=self.parties.buyer,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(self.parties.buyer),
             order=self.ordered,
             amount=self.amount,
             renewal=self.order.was_paid,
@@ -224,6 +245,7 @@ class _OrderLetters:
             id=f"order_cancelled.{self.about}",
             reader=self.parties.buyer,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(self.parties.buyer),
             order=self.ordered,
             reason=self.order.note,
             ends_on=self.order.quote.next_billing_date if self.order.was_paid else None,
@@ -234,6 +256,7 @@ class _OrderLetters:
             id=f"order_ended.{self.about}",
             reader=self.parties.buyer,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(self.parties.buyer),
             order=self.ordered,
             reason=self.order.note,
         )
@@ -243,6 +266,7 @@ class _OrderLetters:
             id=f"license_ended.{number}.{self.about}",
             reader=holder,
             account_name=self.parties.account_name,
+            contact=self.parties.contact_of(holder),
             sku=self.order.sku,
             capacity=self.order.capacity,
         )

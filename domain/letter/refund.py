@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar, Literal
 
-from domain.letter.base import BaseLetter, Contact, Reader
+from domain.letter.base import BaseLetter, Contact, Reader, contact_for
 from domain.letter.credit import AnyCreditLetter, CreditParties, credit_letters
 from domain.money import Money
 from domain.refund import PartState, Refund, RefundPlan, decided_amount
@@ -16,12 +16,13 @@ class RefundParties(CreditParties):
     """The people concerned by a refund, as the directory has them now."""
 
     payee: Reader
+    convertible: bool = True
+    """False if the joined account has another currency, so that it can get no credit (REF-4)."""
 
     @property
     def contact(self) -> Contact | None:
         """Return the first owner or admin of the account, other than the payee."""
-        others = (admin for admin in self.admins if admin.email != self.payee.email)
-        return next((admin.contact for admin in others), None)
+        return contact_for(self.payee, *self.admins)
 
 
 class RefundRequestedLetter(BaseLetter):
@@ -54,10 +55,14 @@ class RefundOverdueLetter(BaseLetter):
 class RefundFailedLetter(BaseLetter):
     """E-mail to the payee: the refund failed; credit or another method is possible (REF-4)."""
 
+    opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
     event: Literal["refund_failed"] = "refund_failed"
+    link: str = ""
     amount: Money
     """The amount still open."""
+    convertible: bool = True
+    """True if the amount can become credit of the joined account."""
 
 
 class RefundConvertedLetter(BaseLetter):
@@ -182,6 +187,7 @@ class _RefundLetters:
             account_name=self.parties.account_name,
             contact=self.parties.contact,
             amount=self.refund.failed,
+            convertible=self.parties.convertible,
         )
 
     def retried(self, amount: Money) -> RefundRetriedLetter:

@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
+from domain.attention import command
 from domain.invitation import Blocker, Invitation, Invite
-from domain.letter.base import BaseLetter, Reader
+from domain.letter.base import BaseLetter, Contact, Reader
 from domain.letter.invitation import InvitationParties
 from domain.reminder import StaleInvitation
 from domain.text import OneLine
@@ -35,10 +36,19 @@ class DigestLetter(BaseLetter):
     """E-mail to the inviter: their stale invitations (REM-2)."""
 
     event: Literal["digest"] = "digest"
+    account: str
+    """The id of the account, for the operators' commands."""
     invitations: tuple[StaleInvitation, ...]
     """The longest quiet first; at most `MAX_INVITATIONS_IN_DIGEST`."""
     more: int = 0
     """The number of further stale invitations."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Return the commands that send an invitation again or take it back."""
+        # The command for each of many invitations would hide the list.
+        to, by = (self.account, "EMAIL"), ("--by", self.reader.email)
+        return tuple(command("seatflow", verb, *to, *by) for verb in ("resend", "revoke"))
 
 
 AnyReminderLetter = ReminderLetter | DigestLetter
@@ -68,13 +78,21 @@ def reminder_letter(
 
 
 def digest_letter(
-    reader: Reader, account_name: str, invitations: Sequence[StaleInvitation], *, id: str
+    reader: Reader,
+    account: str,
+    account_name: str,
+    invitations: Sequence[StaleInvitation],
+    *,
+    id: str,
+    contact: Contact | None = None,
 ) -> DigestLetter:
     """Return the digest of an inviter's stale invitations, the longest quiet first (REM-2)."""
     return DigestLetter(
         id=id,
         reader=reader,
         account_name=account_name,
+        contact=contact,
+        account=account,
         invitations=tuple(invitations[:MAX_INVITATIONS_IN_DIGEST]),
         more=max(len(invitations) - MAX_INVITATIONS_IN_DIGEST, 0),
     )

@@ -39,6 +39,9 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// What the server sent last: opening <details> changes the element itself.
+let known = document.querySelector("#live")?.innerHTML;
+
 // Follow the state: every three seconds, less often when nothing changes, never while hidden.
 const FIRST = 3000;
 const LAST = 30000;
@@ -74,14 +77,21 @@ async function refresh() {
       main.removeAttribute("data-live");
     }
     // Elsewhere nothing is replaced: a reader may be choosing.
-    if (main.dataset.template !== "joined" || live.innerHTML === replacement.innerHTML) {
+    if (main.dataset.template !== "joined" || known === replacement.innerHTML) {
       return false;
     }
+    known = replacement.innerHTML;
+    if (live.querySelector("form :focus, input:checked")) {
+      announce(main.dataset.changed, main.dataset.home);
+      return true;
+    }
+    const focused = [...live.querySelectorAll("summary, a")].indexOf(document.activeElement);
     const open = [...live.querySelectorAll("details")].map((each) => each.open);
     live.replaceChildren(...replacement.childNodes);
     live.querySelectorAll("details").forEach((each, number) => {
       each.open = open[number] ?? false;
     });
+    live.querySelectorAll("summary, a")[focused]?.focus({ preventScroll: true });
     announce(`${main.dataset.updated} ${live.querySelector(".tag").textContent}`);
     return true;
   }

@@ -66,6 +66,7 @@ class FakeInvitationStore:
 
     async def parties(self, invite: Invite) -> InvitationParties:
         return InvitationParties(
+            account="acme",
             account_name="Acme",
             inviter=Reader(email=invite.invited_by, name="Eve"),
             invitee=Reader(email=invite.email),

@@ -14,7 +14,7 @@ from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
 from domain.letter.base import Reader
 from domain.letter.invitation import BlockedLetter, DeclinedLetter, UnblockedLetter
-from domain.outbox import QueuedLetter, RecordKind, RecordVersion, queued_letter
+from domain.outbox import PageLink, QueuedLetter, RecordKind, RecordVersion, queued_letter
 from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
 from tests.eventually import eventually
 
@@ -55,7 +55,7 @@ ATTENTION = AttentionLetter(
 
 
 def queued(letter: Letter) -> QueuedLetter:
-    return queued_letter(letter, VERSION, link_number=2)
+    return queued_letter(letter, VERSION, PageLink(invitation_id=VERSION.id, number=2))
 
 
 async def send(

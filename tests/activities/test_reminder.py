@@ -89,7 +89,12 @@ class FakeReminderStore:
             reminded=False,
         )
         return [
-            InviterToNotify(reader=Reader(email=email), account_name="Acme", invitations=(stale,))
+            InviterToNotify(
+                reader=Reader(email=email),
+                account="acme",
+                account_name="Acme",
+                invitations=(stale,),
+            )
             for email in (FULL, EVE)
         ]
 
@@ -179,7 +184,7 @@ async def test_a_reminder_since_the_last_digest_is_news() -> None:
     """REM-2: a digest follows a reminder, even if the invitation was in the last digest."""
     [stale] = (await FakeReminderStore().inviters_to_notify("acme", "run-1", NOW))[0].invitations
     inviter = InviterToNotify(
-        reader=Reader(email="e@a.example"), account_name="A", invitations=(stale,)
+        reader=Reader(email="e@a.example"), account="a", account_name="A", invitations=(stale,)
     )
     later = NOW + timedelta(days=9)
     assert not inviter.has_news(later, timedelta(days=3))

@@ -105,6 +105,7 @@ def an_invitation(
     inviter: str = "Eve",
     license: License = License.BASIC,
     loses: tuple[Notice, ...] = (),
+    moves: tuple[Item, ...] = (),
     stays: tuple[Notice, ...] = (),
     note: str | None = None,
 ) -> InvitationLetter:
@@ -117,6 +118,7 @@ def an_invitation(
         link="https://seatflow.example/i/token",
         expires_at=AT,
         loses=loses,
+        moves=moves,
         stays=stays,
         note=note,
     )
@@ -175,9 +177,12 @@ def all_blockers(
     }
     club = the_club(
         {"email": "ann@example.com", "role": "owner"},
-        *({"email": f"user-{n}@club.example", "role": "member"} for n in range(users)),
+        *(
+            {"email": f"user-{n}@club.example", "role": "member", "name": None if n else "Otto"}
+            for n in range(users)
+        ),
         subscriptions=[cancellation] * cancelled,
-        rooms=[{"id": f"room-{n}", "name": "Attic"} for n in range(rooms)],
+        rooms=[{"id": f"room-{n}", "name": None if n else "Attic"} for n in range(rooms)],
         invoices=[
             {"id": f"inv-{n}", "amount_due": "1108.83", "due_on": "2026-07-01"}
             for n in range(invoices)
@@ -222,7 +227,7 @@ def a_digest(reader: Reader, invitations: int) -> DigestLetter:
         )
         for number in range(invitations)
     ]
-    return digest_letter(reader, "Acme", stale, id="x")
+    return digest_letter(reader, "acme", "Acme", stale, id="x")
 
 
 def a_reminder(
@@ -275,6 +280,7 @@ def licenses_left(
     return LicensesLeftLetter(
         id="x",
         reader=reader,
+        account="acme",
         account_name="Acme",
         invitee="bob@example.com",
         licenses=(
@@ -288,6 +294,7 @@ def a_credit(reader: Reader, collection: Literal["autopay", "net_terms"]) -> Cre
     return CreditReceivedLetter(
         id="x",
         reader=reader,
+        account="acme",
         account_name="Acme",
         amount=AMOUNT,
         from_whom="Bob",
@@ -313,7 +320,7 @@ def letters_of_money(reader: Reader, amount: Money = AMOUNT) -> dict[str, Letter
             amount=amount,
             arrives_between=ARRIVES_BETWEEN,
         ),
-        RefundFailedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
+        RefundFailedLetter(id="x", reader=reader, account_name="Acme", link=LINK, amount=amount),
         RefundConvertedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
         RefundRetriedLetter(id="x", reader=reader, account_name="Acme", amount=amount),
         RefundClosedLetter(
@@ -377,6 +384,7 @@ def every_letter(reader: Reader) -> list[Letter]:
         an_invitation(
             reader,
             loses=(*BASE_LICENSE_FEATURES, WEBINAR_LOSS),
+            moves=tuple(Item),
             stays=items_that_stay(),
             note="As discussed.",
         ),
@@ -400,6 +408,7 @@ def every_letter(reader: Reader) -> list[Letter]:
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com"}),
         AcceptedLetter.model_validate({**to, "invitee": "bob@example.com", "managed": True}),
         RevokedLetter.model_validate(to),
+        RevokedLetter.model_validate({**to, "invited": False}),
         RemovedLetter.model_validate({**to, "how": "unlink"}),
         RemovedLetter.model_validate({**to, "how": "delete"}),
         SupersededLetter.model_validate({**to, "invitee": "bob@example.com"}),
@@ -410,6 +419,9 @@ def every_letter(reader: Reader) -> list[Letter]:
         ),
         *letters_of_money(reader).values(),
         *letters_of_orders(reader),
+        RefundFailedLetter(
+            id="x", reader=reader, account_name="Acme", amount=AMOUNT, convertible=False
+        ),
         a_credit(reader, "net_terms"),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_MOVE),

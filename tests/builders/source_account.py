@@ -58,6 +58,6 @@ def a_source(*lines: dict[str, Any], **parts: Any) -> Account:
 def blockers_of(source: Account) -> tuple[Blocker, ...]:
     """Return the blockers of the owner of an account that is complete."""
     others = [user for user in source.users if user.role is not Role.OWNER]
-    users = (BlockerItem(kind="user", id=user.email) for user in others)
-    rooms = (BlockerItem(kind="room", id=room.id) for room in source.rooms)
+    users = (BlockerItem(kind="user", id=user.email, name=user.name) for user in others)
+    rooms = (BlockerItem(kind="room", id=room.id, name=room.name) for room in source.rooms)
     return find_blockers(source, (*users, *rooms))

@@ -7,8 +7,9 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from domain.refund import RefundState
+from domain.text import LANGUAGES
 from tests.portal.browser import PHONE, Reader, chromium, reading, require_accessible
-from tests.world import JANE, OWNER, World, a_paying_owner
+from tests.world import ADMIN, JANE, OWNER, World, a_paying_owner
 
 TOM = "tom@example.com"
 REVIEW = "Review before joining"
@@ -48,6 +49,13 @@ async def accepted(world: World) -> int:
     return [entry.event for entry in (await world.show(JANE)).journal].count("accept")
 
 
+async def refund_of(world: World) -> str:
+    settlement = (await world.show(JANE)).settlement
+    assert settlement is not None
+    assert settlement.refund_id is not None
+    return settlement.refund_id
+
+
 async def test_a_free_user_joins(reader: Reader) -> None:
     """INV-10: review, join, and the page says so."""
     await a_free_owner(reader.world)
@@ -70,10 +78,7 @@ async def test_a_refund_is_followed_live_until_it_is_settled(reader: Reader) -> 
         await on_page(page, "review")
         await press(page, "Join ")
         await on_page(page, "invitation", "refunding")
-        settlement = (await reader.world.show(JANE)).settlement
-        assert settlement is not None
-        refund_id = settlement.refund_id
-        assert refund_id is not None
+        refund_id = await refund_of(reader.world)
         await reader.world.clock.pass_time(f"refund/{refund_id}", timedelta(days=8))
         await reader.world.refund_until(refund_id, RefundState.SETTLED)
         await expect(page.locator("#live")).to_contain_text("Refund settled", timeout=30_000)
@@ -193,6 +198,30 @@ async def test_a_quote_that_expires_on_the_open_page(reader: Reader) -> None:
         await expect(page.locator("h1")).to_contain_text("You have joined")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_page_in_each_language(reader: Reader, language: str) -> None:
+    """TXT-1: invitation, review and the page after joining, on a phone."""
+    await a_paying_owner(reader.world)
+    titles = set[str]()
+    async with reader.opened(JANE, viewport={"width": PHONE, "height": 740}) as page:
+
+        async def read(name: str) -> None:
+            await expect(page.locator("html")).to_have_attribute("lang", language)
+            await on_page(page, name)
+            titles.add(await page.locator("h1").inner_text())
+
+        await page.goto(f"{page.url}?lang={language}")
+        await read("invitation")
+        await page.locator('input[value="transfer"]').check()
+        await page.locator(".button.main").click()
+        await read("review")
+        await page.locator(".button.main").click()
+        await expect(page.locator("#live")).to_be_visible()
+        await read("invitation")
+    assert ("Check before you join" in titles) == (language == "en")
+    assert len(titles) == 3
+
+
 async def test_everything_works_without_javascript(reader: Reader) -> None:
     """The page is a form; a refresh is a link."""
     await a_paying_owner(reader.world)
@@ -217,9 +246,43 @@ async def test_a_failed_refund_becomes_credit(reader: Reader) -> None:
         await press(page, "Join ")
         await expect(page.locator("#live")).to_contain_text("Refund failed", timeout=30_000)
         await on_page(page, "invitation", "refunding")
-        await press(page, "as credit")
+        await press(page, "Give €")
         await expect(page.locator("#live")).to_contain_text("because the refund failed")
         await on_page(page, "invitation")
+
+
+async def test_an_update_disturbs_neither_open_details_nor_a_choice(reader: Reader) -> None:
+    """Nothing moves under the reader's pointer, and nothing is announced without a change."""
+    world = reader.world
+    await a_paying_owner(world, refundable=False, bank=True)
+    methods = [{"id": "card-9", "kind": "card"}]
+    await world.imported(
+        "jane-pro", plan="pro", users=[(JANE, "owner")], payment_methods=methods, vanity_url="jane"
+    )
+    await world.imported(
+        world.account, users=[(OWNER, "owner"), (ADMIN, "admin")], vanity_url="acme"
+    )
+    meeting = {"id": "m-1", "topic": "Weekly", "starts_at": "2027-12-03T10:00:00Z"}
+    await world.import_users("jane-pro", [{"email": JANE, "role": "owner", "meetings": [meeting]}])
+    async with reader.opened(JANE) as page:
+        await page.get_by_text("Refund it to me").click()
+        await press(page, REVIEW)
+        await press(page, "Join ")
+        await expect(page.locator("#live")).to_contain_text("Refund failed", timeout=30_000)
+        await page.reload()
+        await page.get_by_text("New join links").click()
+        await on_page(page, "invitation", "refunding")
+        await page.get_by_role("radio").check()
+        for _ in range(2):
+            async with page.expect_response("**/i/*"):
+                pass
+        await expect(page.locator("#news")).to_be_empty()
+        await world.refunds.convert(await refund_of(world))
+        news = page.locator("#news")
+        await expect(news).to_contain_text("This invitation has changed.", timeout=30_000)
+        await expect(page.get_by_role("radio")).to_be_checked()
+        await page.get_by_role("link", name="Show it").click()
+        await expect(page.locator("#live")).to_contain_text("because the refund failed")
 
 
 async def test_a_page_at_twice_the_size_needs_no_sideways_scrolling(reader: Reader) -> None:

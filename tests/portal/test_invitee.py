@@ -154,12 +154,16 @@ async def test_reminders_end_by_their_own_link(visitor: Visitor) -> None:
     stored = await visitor.world.store.invitations.latest(visitor.world.account, JANE)
     assert stored is not None
     link = urlsplit(visitor.world.clients.signer.unsubscribe_link(stored.invitation_id)).path
-    page = await visitor.get(f"{link}.")
-    assert (page.status, page.name) == (200, "unsubscribe")
+    for following in (".", "/", "/)"):
+        page = await visitor.get(f"{link}{following}")
+        assert (page.status, page.name, page.state) == (200, "unsubscribe", "open")
+    assert "has invited you to Acme" in page.text
+    assert page.html.count("<button class") == 1
     assert not (await visitor.world.stored(JANE)).reminders_ended
     one_click = {"List-Unsubscribe": "One-Click"}
     assert (await visitor.web.post(link, data=one_click)).status_code == 200
     assert (await visitor.world.stored(JANE)).reminders_ended
+    assert (await visitor.get(link)).state == "done"
     token = link.rpartition("/")[2]
     assert (await visitor.get(f"/i/{token}")).status == 404
     invitation = (await visitor.link(JANE)).rpartition("/")[2]
@@ -208,6 +212,24 @@ async def test_a_transfer_is_credited_and_never_called_refunded(visitor: Visitor
     page = await visitor.get(path)
     assert "from your former account was credited to" in page.text
     assert "efund" not in page.text
+
+
+async def test_credit_names_its_parts_and_its_use(visitor: Visitor) -> None:
+    """CRD-3, QUO-6: unused time and balance; on an account with terms nothing is automatic."""
+    world = visitor.world
+    await a_paying_owner(world)
+    await world.imported("jane-pro", plan="pro", users=[(JANE, "owner")], credit="15.00")
+    await world.imported(
+        world.account, users=[(OWNER, "owner"), (ADMIN, "admin")], collection="net_terms"
+    )
+    path = await visitor.link(JANE)
+    assert "until it is applied to an open invoice there" in (await visitor.get(path)).text
+    review = await visitor.post(f"{path}/review", choice="transfer")
+    assert "Credit of €15.00 goes to" in review.text
+    assert (await visitor.post(f"{path}/accept", **review.form("accept"))).status == 303
+    page = await visitor.get(path)
+    assert "€100.00 for unused time and €15.00 balance" in page.text
+    assert "next invoices" not in page.text
 
 
 async def test_an_expired_quote_shows_the_new_one_before_anything_is_done(
@@ -296,8 +318,13 @@ async def test_a_blocked_owner_brings_the_others_along(visitor: Visitor) -> None
     """BLK-6: in the inviter's name, once, and the others are invited to the same account."""
     await a_blocked_owner(visitor.world)
     path = await visitor.link(JANE)
-    assert (await visitor.post(f"{path}/invite-members")).status == 303
-    assert (await visitor.post(f"{path}/invite-members")).status == 303
+    assert "Invite the 1 to" in (await visitor.get(path)).text
+    for _ in range(2):
+        assert (await visitor.post(f"{path}/invite-members")).status == 303
+    page = await visitor.get(path)
+    assert f"{TOM} is invited too" in page.text
+    assert "All of them are invited." in page.text
+    assert "Invite the" not in page.text
     invited = await visitor.world.until(TOM, "pending")
     assert invited.invited_by == ADMIN
     assert len(visitor.world.mails(event="invitation", to=TOM)) == 1
@@ -326,7 +353,7 @@ async def test_what_mail_programs_leave_behind_a_link_does_not_break_it(visitor:
     """INV-13: a slash, a full stop, a bracket and a sign after the token."""
     await a_free_owner(visitor.world)
     path = await visitor.link(JANE)
-    for following in ("/", ".", ")", ">", "%3E", ").", "/."):
+    for following in ("/", ".", ")", ">", "%3E", ").", "/.", "/)"):
         assert (await visitor.get(f"{path}{following}")).status == 200
 
 
@@ -386,6 +413,8 @@ async def test_a_superseded_invitation_names_the_joined_account(visitor: Visitor
     page = await visitor.get(path)
     assert (page.status, page.state) == (410, "superseded")
     assert other.title() in page.text
+    await world.remove_user(other, JANE)
+    assert other.title() in (await visitor.get(path)).text
 
 
 # Protection.
@@ -481,7 +510,45 @@ async def test_the_payee_names_another_method(visitor: Visitor) -> None:
     assert (await visitor.post(f"{path}/refund/retry", method="card-9")).status == 303
     refund = await visitor.world.refunds.show(await refund_of(visitor.world))
     assert all(part.to_method == "card-9" for part in refund.parts)
-    assert "Refund failed" not in (await visitor.get(path)).text
+    page = await visitor.get(path)
+    assert "Refund failed" not in page.text
+    assert "was requested again. We can’t name a day" in page.text
+    assert "Between" not in page.text
+
+
+async def test_each_amount_of_a_partly_failed_refund_is_named(visitor: Visitor) -> None:
+    """TXT-2: the part that failed is credited, the other one still arrives."""
+    world = visitor.world
+    await a_paying_owner(world, refundable=False, bank=True)
+    path = await visitor.link(JANE)
+    review = await visitor.post(f"{path}/review", choice="refund")
+    assert (await visitor.post(f"{path}/accept", **review.form("accept"))).status == 303
+    refund_id = await refund_of(world)
+    await world.refund_until(refund_id, RefundState.FAILED)
+    page = await visitor.get(path)
+    assert "€75.00 could not be returned" in page.text
+    assert "Give €75.00 to" in page.text
+    assert (await visitor.post(f"{path}/refund/convert")).status == 303
+    page = await visitor.get(path)
+    assert "€75.00 was credited to" in page.text
+    assert "Refund arrives" in page.text
+    await world.clock.pass_time(f"refund/{refund_id}", timedelta(days=8))
+    await world.refund_until(refund_id, RefundState.SETTLED)
+    page = await visitor.get(path)
+    assert "The payment provider has confirmed €25.00." in page.text
+    assert "€75.00 was credited to" in page.text
+
+
+async def test_a_failed_refund_in_another_currency_names_who_helps(visitor: Visitor) -> None:
+    """REF-4: neither credit nor another method is possible."""
+    await a_paying_owner(visitor.world, "USD", refundable=False)
+    path = await visitor.link(JANE)
+    review = await visitor.post(f"{path}/review", choice="refund")
+    assert (await visitor.post(f"{path}/accept", **review.form("accept"))).status == 303
+    await visitor.world.refund_until(await refund_of(visitor.world), RefundState.FAILED)
+    page = await visitor.get(path)
+    assert "pays in another currency. Ask " in page.text
+    assert "Choose how you want it" not in page.text
 
 
 async def test_an_old_join_link_shows_the_new_one(visitor: Visitor) -> None:
@@ -506,6 +573,9 @@ async def test_an_old_join_link_shows_the_new_one(visitor: Visitor) -> None:
     notice = await visitor.get("/j/m-1", host="jane.meet.example")
     assert (notice.status, notice.name) == (200, "old-link")
     assert "https://acme.meet.example/j/m-1" in notice.text
+    assert (await visitor.get("/j/m-1.", host="jane.meet.example")).status == 200
+    for other in ("acme.meet.example", "other.meet.example"):
+        assert (await visitor.get("/j/m-1", host=other)).status == 404
     assert "New join links" in (await visitor.get(path)).text
 
 

@@ -165,7 +165,9 @@ async def test_each_letter_about_a_partly_failed_refund_has_its_own_amount(
     refund_id = accepted.settlement.refund_id or ""
     failed = await world.refund_until(refund_id, RefundState.FAILED)
     assert (await world.mailed("refund_requested", JANE)).text.count("100.00") == 1
-    assert "75.00" in (await world.mailed("refund_failed", JANE)).text
+    failure = (await world.mailed("refund_failed", JANE)).text
+    assert "75.00" in failure
+    assert (await world.show(JANE)).link in failure.split()
     processing = await world.refunds.convert(refund_id)
     assert processing.state is RefundState.PROCESSING
     assert str(processing.amount_open.amount) == "25.00"

@@ -31,7 +31,7 @@ from adapters.sql.outbox import queue_letters, signal_owners
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
 from domain.ledger import charge, methods_of
-from domain.letter.base import Reader
+from domain.letter.base import Reader, contact_for
 from domain.letter.membership import RemovedLetter
 from domain.money import rounded
 from domain.outbox import QueuedLetter
@@ -165,12 +165,12 @@ async def _queue_letter(
     at: datetime,
 ) -> None:
     """Queue the letter to the user who was removed (OPS-1)."""
-    owners = await admins_of(session, account.id)
+    admins = await admins_of(session, account.id)
     letter = RemovedLetter(
         id=f"removed.{membership.id}.{account.id}",
         reader=reader,
         account_name=account.name,
-        contact=owners[0].as_reader(account.time_zone).contact if owners else None,
+        contact=contact_for(reader, *(each.as_reader(account.time_zone) for each in admins)),
         how=how,
     )
     await queue_letters(

@@ -18,14 +18,15 @@ from adapters.sql.database.transaction import chunked
 from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import admins_of, ended_membership, require_account, user_or_owner
-from adapters.sql.money.ledger import applied_at, posted
+from adapters.sql.money.ledger import acceptance_credits, applied_at
 from adapters.sql.outbox import queue_letters
 from domain.account import Account
 from domain.attention import cases_of_move
-from domain.invitation import Invite
-from domain.ledger import Transfer, TransferKind, credit_of, credit_transfer_ids
+from domain.invitation import InvitationState, Invite
+from domain.ledger import TransferKind, credit_of
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
+from domain.letter.base import Reader
 from domain.letter.credit import PaidInvoice
 from domain.letter.invitation import (
     LISTED_CHANGES,
@@ -37,8 +38,8 @@ from domain.letter.invitation import (
 )
 from domain.manifest import Change, Item
 from domain.money import total
-from domain.outbox import RecordKind, RecordVersion, queued_letter
-from domain.preview import loss_notices, staying_notices
+from domain.outbox import PageLink, RecordKind, RecordVersion, queued_letter
+from domain.preview import loss_notices, moving_items, staying_notices
 
 
 async def queue_invitation_letters(
@@ -49,6 +50,9 @@ async def queue_invitation_letters(
     The relay sends them when `after` has passed.
     """
     parties = await invitation_parties(session, row.ordered)
+    if row.record.state in (InvitationState.EXPIRED, InvitationState.UNDELIVERABLE):
+        target = await require_account(session, row.account_id)
+        parties = parties.model_copy(update={"admins": await _admins(session, row.ordered, target)})
     return await _queue(
         session, row, invitation_letters(row.ordered, row.record, parties), at, after
     )
@@ -78,9 +82,10 @@ async def _queue(
     version = RecordVersion(
         kind=RecordKind.INVITATION, id=invite.invitation_id, entries=len(invitation.journal)
     )
+    page = PageLink(invitation_id=invite.invitation_id, number=invitation.sent_count)
     return await queue_letters(
         session,
-        (queued_letter(letter, version, link_number=invitation.sent_count) for letter in letters),
+        (queued_letter(letter, version, page) for letter in letters),
         workflow_id=invite.workflow_id,
         account=invite.account,
         at=at,
@@ -97,12 +102,14 @@ async def invitation_parties(session: AsyncSession, invite: Invite) -> Invitatio
     invitee = found or PersonRow(email=invite.email, name=invite.name)
     source = await source_of(session, invite)
     parties = InvitationParties(
+        account=target.id,
         account_name=target.name,
         inviter=inviter.as_reader(target.time_zone, invite.locale),
         invitee=invitee.as_reader(
             source.time_zone if source else target.time_zone, invite.locale
         ).model_copy(update={"email": invite.mail_to or invite.email}),
         loses=loss_notices(source, invite.email, invite.license),
+        moves=moving_items(source, invite.email),
         stays=staying_notices(source, invite.email, target.name),
         left=_left_account(source, invite.email),
         collection=target.collection,
@@ -122,6 +129,11 @@ def _left_account(source: Account | None, invitee: str) -> LeftAccount | None:
     )
 
 
+async def _admins(session: AsyncSession, invite: Invite, target: AccountRow) -> tuple[Reader, ...]:
+    admins = await admins_of(session, target.id)
+    return tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins)
+
+
 async def _with_admins(
     session: AsyncSession,
     parties: InvitationParties,
@@ -130,15 +142,14 @@ async def _with_admins(
     left: MembershipRow,
 ) -> InvitationParties:
     """Add the target's admins, the licenses left behind and the amount credited (CRD-2, TRF-3)."""
-    admins = await admins_of(session, target.id)
-    entries = await _credit_entries(session, invite)
+    entries = await acceptance_credits(session, invite)
     balance = [each.amount for each in entries if each.kind is TransferKind.CREDIT_MOVED]
     paid = await applied_at(session, credit_of(invite.account), entries[0].at) if entries else ()
     former = await session.get_one(AccountRow, left.account_id)
     return parties.model_copy(
         update={
             "licenses_left": left.addons_left,
-            "admins": tuple(admin.as_reader(target.time_zone, invite.locale) for admin in admins),
+            "admins": await _admins(session, invite, target),
             "credited": total((each.amount for each in entries), target.currency)
             if entries
             else None,
@@ -171,10 +182,3 @@ async def _hosted(
             )
             found |= {each.id: Hosted(topic=each.topic, starts_at=each.starts_at) for each in rows}
     return found
-
-
-async def _credit_entries(session: AsyncSession, invite: Invite) -> list[Transfer]:
-    """Return the transfers by which the acceptance credited the target."""
-    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
-    receiver = credit_of(invite.account)
-    return [entry for entry in entries.values() if entry.credited == receiver]

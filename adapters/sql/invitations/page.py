@@ -3,23 +3,21 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
-from typing import TypeVar
+from urllib.parse import urlsplit
 
-from sqlalchemy import Select, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.calendar import calendar_of
 from adapters.sql.database.schema import (
     AccountRow,
     InvitationRow,
-    InvoiceRow,
     MeetingRow,
+    MembershipRow,
     MovedItemRow,
     PaymentMethodRow,
     PersonRow,
     RefundRow,
-    RoomRow,
-    SubscriptionRow,
     WebinarRow,
 )
 from adapters.sql.database.transaction import reading
@@ -27,18 +25,17 @@ from adapters.sql.invitations.blocker import blockers_of
 from adapters.sql.invitations.change import changes_of
 from adapters.sql.invitations.preview import source_of
 from adapters.sql.membership import (
-    current_membership,
     ended_membership,
     is_admin,
     load_account,
     require_account,
 )
+from adapters.sql.money.ledger import acceptance_credits
 from domain.account import Account, Meeting, Plan, Role
-from domain.invitation import Blocker, InvitationState, StoredInvitation
+from domain.invitation import MAX_LISTED_ITEMS, InvitationState, StoredInvitation
 from domain.invitee_page import (
     LISTED_LINKS,
     AddonCount,
-    BlockingItem,
     ChangedLink,
     InvitationOffer,
     InviteePage,
@@ -48,6 +45,7 @@ from domain.invitee_page import (
     OtherMethod,
     SubscriptionName,
 )
+from domain.ledger import TransferKind
 from domain.manifest import Item, changed_join_link, overridden_settings
 from domain.money import Money, rounded, total
 from domain.preview import Preview, preview_acceptance
@@ -74,18 +72,28 @@ class SqlInviteePages:
                 return await _with_progress(session, page)
             if state is InvitationState.SUPERSEDED:
                 return await _with_joined_account(session, page)
-            return page
+            return await _with_own_account(session, page)
 
-    async def old_link(self, meeting: str, host: str) -> OldLink | None:
+    async def head(self, stored: StoredInvitation) -> InviteePage:
+        """Return the people and accounts of an invitation."""
+        at = stored.invitation.journal[-1].at
+        async with reading(self._engine) as session:
+            return await _head(
+                session, stored, InvitationOffer(invitation=stored.invitation, at=at), at
+            )
+
+    async def old_link(self, meeting: str, host: str, meeting_domain: str) -> OldLink | None:
         """Return the present link of a meeting or webinar whose link has changed (TRF-5).
 
-        Ids are unique for one host only: `host`, of the requested address, decides among several.
-        None if no link of this id has changed.
+        Ids are unique for one host only, so a host of the meeting domain answers for its own old
+        links alone. Elsewhere the id has to be the only one. None if no link has changed.
         """
         async with reading(self._engine) as session:
             found = [link async for link in _old_links(session, meeting)]
-        exact = (link for link in found if link.old and f"://{host}/" in link.old)
-        return next(exact, next(iter(found), None))
+        if f".{host}".endswith(f".{meeting_domain}"):
+            own = (link for link in found if link.old and urlsplit(link.old).hostname == host)
+            return next((link for link in own if urlsplit(link.new).hostname != host), None)
+        return found[0] if len({link.new for link in found}) == 1 else None
 
 
 async def _head(
@@ -115,7 +123,11 @@ async def _head(
 
 def _named(account: AccountRow | Account) -> NamedAccount:
     return NamedAccount(
-        id=account.id, name=account.name, currency=account.currency, time_zone=account.time_zone
+        id=account.id,
+        name=account.name,
+        currency=account.currency,
+        time_zone=account.time_zone,
+        collection=account.collection,
     )
 
 
@@ -145,10 +157,39 @@ async def _with_offer(
         update={
             "preview": preview,
             "quote_recorded": quote is not None and quote == offer.quote,
-            "blocking": await _blocking(session, source.id, blockers) if source else (),
         }
     )
-    return _with_source(page, source, target, meeting_domain) if source else page
+    if source is None:
+        return page
+    page = _with_source(page, source, target, meeting_domain)
+    return await _with_members(session, page) if blockers else page
+
+
+async def _with_members(session: AsyncSession, page: InviteePage) -> InviteePage:
+    """Add which of the other users are invited as well (BLK-6)."""
+    assert page.source, "a blocked owner has an account"
+    others = (
+        select(MembershipRow.email)
+        .where(
+            MembershipRow.account_id == page.source.id,
+            MembershipRow.until.is_(None),
+            MembershipRow.email != page.invite.email,
+        )
+        .order_by(MembershipRow.id)
+    )
+    live = select(InvitationRow.email).where(
+        InvitationRow.account_id == page.invite.account, InvitationRow.ended_at.is_(None)
+    )
+    invited = await session.scalars(
+        others.where(MembershipRow.email.in_(live)).limit(MAX_LISTED_ITEMS)
+    )
+    missing = others.where(MembershipRow.email.not_in(live)).order_by(None).subquery()
+    return page.model_copy(
+        update={
+            "invited_members": tuple(invited),
+            "members_to_invite": await session.scalar(select(func.count()).select_from(missing)),
+        }
+    )
 
 
 def _with_source(
@@ -208,54 +249,9 @@ def _changed_links(
         )
         if change:
             old = None if change.old is None else str(change.old)
-            yield ChangedLink(topic=each.topic, old=old, new=str(change.new))
-
-
-async def _blocking(
-    session: AsyncSession, account: str, blockers: Sequence[Blocker]
-) -> tuple[BlockingItem, ...]:
-    """Return the listed items of the blockers, by the names that the owner knows."""
-    found: list[BlockingItem] = []
-    for blocker in blockers:
-        named = {
-            kind: await _item_names(
-                session, account, kind, [item.id for item in blocker.items if item.kind == kind]
+            yield ChangedLink(
+                topic=each.topic, starts_at=each.starts_at, old=old, new=str(change.new)
             )
-            for kind in blocker.kinds
-        }
-        found += (
-            named[item.kind].get(item.id, BlockingItem(kind=item.kind, id=item.id))
-            for item in blocker.items
-        )
-    return tuple(found)
-
-
-async def _item_names(
-    session: AsyncSession, account: str, kind: str, ids: Sequence[str]
-) -> dict[str, BlockingItem]:
-    match kind:
-        case "user":
-            people = await session.scalars(select(PersonRow).where(PersonRow.email.in_(ids)))
-            named = [BlockingItem(kind=kind, id=each.email, name=each.name) for each in people]
-        case "room":
-            rooms = await session.scalars(_items(RoomRow, account, ids))
-            named = [BlockingItem(kind=kind, id=each.id, name=each.name) for each in rooms]
-        case "invoice":
-            invoices = await session.scalars(_items(InvoiceRow, account, ids))
-            named = [BlockingItem(kind=kind, id=each.id, due_on=each.due_on) for each in invoices]
-        case "subscription":
-            lines = await session.scalars(_items(SubscriptionRow, account, ids))
-            named = [BlockingItem(kind=kind, id=each.id, name=each.product) for each in lines]
-        case _:
-            named = []
-    return {item.id: item for item in named}
-
-
-_OfAccount = TypeVar("_OfAccount", RoomRow, InvoiceRow, SubscriptionRow)
-
-
-def _items(table: type[_OfAccount], account: str, ids: Sequence[str]) -> Select[_OfAccount]:
-    return select(table).where(table.account_id == account, table.id.in_(ids))
 
 
 # After the answer.
@@ -277,6 +273,7 @@ async def _with_progress(session: AsyncSession, page: InviteePage) -> InviteePag
             "links": links,
             "links_changed": number,
             "refund": row.record if row else None,
+            **await _credited(session, page),
         }
     )
     if source is None:
@@ -296,6 +293,19 @@ async def _with_progress(session: AsyncSession, page: InviteePage) -> InviteePag
     )
 
 
+async def _credited(session: AsyncSession, page: InviteePage) -> dict[str, Money]:
+    """Return what the acceptance credited to the joined account, if anything (CRD-1)."""
+    entries = await acceptance_credits(session, page.invite)
+    found: dict[str, Money] = {}
+    if entries:
+        amounts = (entry.amount for entry in entries)
+        found["credited"] = total(amounts, page.target.currency)
+    for entry in entries:
+        if entry.kind is TransferKind.CREDIT_MOVED:
+            found["credited_balance"] = entry.amount
+    return found
+
+
 async def _moved_links(
     session: AsyncSession, page: InviteePage
 ) -> tuple[tuple[ChangedLink, ...], int]:
@@ -309,14 +319,15 @@ async def _moved_links(
     for item, table in _HOSTED.items():
         changes = found.get(invitation_id, {}).get(item, ())[:LISTED_LINKS]
         rows = await session.execute(
-            select(table.id, table.topic).where(
+            select(table.id, table.topic, table.starts_at).where(
                 table.host == page.invite.email, table.id.in_([each.name for each in changes])
             )
         )
-        topics = {id: topic for id, topic in rows}
+        hosted = {id: (topic, starts_at) for id, topic, starts_at in rows}
         links += (
             ChangedLink(
-                topic=topics.get(each.name, each.name),
+                topic=hosted.get(each.name, (each.name, None))[0],
+                starts_at=hosted.get(each.name, (each.name, None))[1],
                 old=None if each.old is None else str(each.old),
                 new=str(each.new),
             )
@@ -326,11 +337,38 @@ async def _moved_links(
 
 
 async def _with_joined_account(session: AsyncSession, page: InviteePage) -> InviteePage:
-    membership = await current_membership(session, page.invite.email)
-    if membership is None:
+    """Add the account whose acceptance has superseded this invitation (INV-14)."""
+    accepted = await session.scalars(
+        select(InvitationRow).where(
+            InvitationRow.email == page.invite.email,
+            InvitationRow.state.in_([state for state in InvitationState if state.accepted]),
+        )
+    )
+    ended_at = page.invitation.journal[-1].at
+    joined_at = {
+        entry.at: other.account_id
+        for other in accepted
+        for entry in other.record.journal
+        if entry.event in {"accept", "join"} and entry.at <= ended_at
+    }
+    if not joined_at:
         return page
-    joined = await require_account(session, membership.account_id)
+    joined = await require_account(session, joined_at[max(joined_at)])
     return page.model_copy(update={"joined": _named(joined)})
+
+
+async def _with_own_account(session: AsyncSession, page: InviteePage) -> InviteePage:
+    """Add the account that the person is on, which the end has not changed."""
+    source = await source_of(session, page.invite)
+    if source is None:
+        return page
+    return page.model_copy(
+        update={
+            "source": _named(source),
+            "closes": source.owned_by(page.invite.email),
+            "source_paid": source.paid,
+        }
+    )
 
 
 # Old join links.

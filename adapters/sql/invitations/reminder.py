@@ -18,9 +18,10 @@ from adapters.sql.database.schema import (
     ReminderRunRow,
 )
 from adapters.sql.database.transaction import reading, writing
-from adapters.sql.membership import JOINABLE, require_account, user_or_owner
+from adapters.sql.membership import JOINABLE, admins_of, require_account, user_or_owner
 from adapters.sql.outbox import queue_letters
 from domain.invitation import REMINDABLE
+from domain.letter.base import contact_for
 from domain.letter.reminder import DigestLetter
 from domain.outbox import QueuedLetter
 from domain.reminder import ReminderRun, StaleInvitation
@@ -128,6 +129,9 @@ class SqlReminders:
                 .order_by(InvitationRow.quiet_since, InvitationRow.invitation_id)
             ):
                 by_inviter[row.record.invited_by].append(row)
+            admins = [
+                each.as_reader(target.time_zone) for each in await admins_of(session, account)
+            ]
             digests = dict[str, InviterToNotify]()
             for inviter, theirs in by_inviter.items():
                 user = await user_or_owner(session, account, inviter)
@@ -135,9 +139,12 @@ class SqlReminders:
                 stale = [_stale_invitation(row, run_id) for row in theirs]
                 # An owner reads the invitations of all inviters who have left in one digest.
                 before = digests.get(person.email)
+                reader = person.as_reader(target.time_zone)
                 digests[person.email] = InviterToNotify(
-                    reader=person.as_reader(target.time_zone),
+                    reader=reader,
+                    account=account,
                     account_name=target.name,
+                    contact=contact_for(reader, *admins),
                     invitations=_by_quiet([*(before.invitations if before else ()), *stale]),
                 )
             return list(digests.values())

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import AssignmentRequestRow, AssignmentRow, PersonRow
 from adapters.sql.database.transaction import chunked
-from adapters.sql.membership import require_account
+from adapters.sql.membership import admins_of, require_account
 from adapters.sql.outbox import queue_letters
 from domain.assignment import AssignmentResult, AssignmentState
 from domain.letter.license import HolderParties, license_letters
@@ -109,6 +109,7 @@ async def _parties(
         account_name=row.name,
         holders=tuple(readers[email] for email in emails if email in readers),
         requested_by=readers.get(requested_by),
+        admins=tuple(admin.as_reader(row.time_zone) for admin in await admins_of(session, account)),
     )
 
 

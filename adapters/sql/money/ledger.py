@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from adapters.sql.database.column import CountedAmount
 from adapters.sql.database.schema import BalanceRow, TransferRow
 from adapters.sql.database.transaction import insert_missing
-from domain.ledger import Transfer, TransferKind
+from domain.invitation import Invite
+from domain.ledger import Transfer, TransferKind, credit_of, credit_transfer_ids
 from domain.money import Money, rounded
 
 _BALANCES = BalanceRow.metadata.tables[BalanceRow.__tablename__]
@@ -72,6 +73,13 @@ async def posted(session: AsyncSession, ids: Iterable[str]) -> dict[str, Transfe
     """Return the transfers with these ids that were posted."""
     rows = await session.scalars(select(TransferRow).where(TransferRow.id.in_(list(ids))))
     return {row.id: as_transfer(row) for row in rows}
+
+
+async def acceptance_credits(session: AsyncSession, invite: Invite) -> list[Transfer]:
+    """Return the transfers by which the acceptance credited the target account."""
+    entries = await posted(session, credit_transfer_ids(invite.invitation_id))
+    receiver = credit_of(invite.account)
+    return [entry for entry in entries.values() if entry.credited == receiver]
 
 
 async def applied_at(session: AsyncSession, ledger_account: str, at: datetime) -> list[Transfer]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import AccountRow, OrderRow, PersonRow
-from adapters.sql.membership import user_or_owner
+from adapters.sql.membership import admins_of, user_or_owner
 from adapters.sql.outbox import queue_letters
 from domain.letter.order import OrderParties, order_letters
 from domain.order import Order
@@ -40,4 +40,7 @@ async def _parties(
         account_name=account.name,
         buyer=(await session.get_one(PersonRow, buyer)).as_reader(account.time_zone),
         holders=tuple(person.as_reader(account.time_zone) for person in people),
+        admins=tuple(
+            admin.as_reader(account.time_zone) for admin in await admins_of(session, account.id)
+        ),
     )

@@ -27,7 +27,7 @@ from domain.ledger import (
 from domain.letter import Letter
 from domain.letter.attention import operator_letters
 from domain.letter.refund import RefundParties, is_news, refund_letters
-from domain.outbox import RecordKind, RecordVersion, queued_letter
+from domain.outbox import PageLink, RecordKind, RecordVersion, queued_letter
 from domain.refund import (
     Refund,
     RefundChange,
@@ -115,6 +115,8 @@ async def _queue_letters(
     session: AsyncSession, plan: RefundPlan, before: Refund, after: Refund, at: datetime
 ) -> None:
     parties = await _parties(session, plan)
+    invitation = await session.get_one(InvitationRow, plan.invitation_id)
+    page = PageLink(invitation_id=plan.invitation_id, number=invitation.record.sent_count)
     version = RecordVersion(kind=RecordKind.REFUND, id=plan.refund_id, entries=len(after.journal))
     letters: list[Letter] = [
         *operator_letters(cases_of_refund(plan, after), parties.account_name),
@@ -122,7 +124,7 @@ async def _queue_letters(
     ]
     await queue_letters(
         session,
-        (queued_letter(letter, version) for letter in letters),
+        (queued_letter(letter, version, page) for letter in letters),
         workflow_id=plan.workflow_id,
         account=plan.target,
         at=at,
@@ -135,6 +137,7 @@ async def _parties(session: AsyncSession, plan: RefundPlan) -> RefundParties:
     source = await require_account(session, plan.source)
     payee = await session.get_one(PersonRow, plan.payee)
     return RefundParties(
+        account=target.id,
         account_name=target.name,
         payee=payee.as_reader(source.time_zone, plan.locale),
         admins=tuple(
@@ -142,6 +145,7 @@ async def _parties(session: AsyncSession, plan: RefundPlan) -> RefundParties:
             for admin in await admins_of(session, target.id)
         ),
         collection=target.collection,
+        convertible=target.currency == source.currency,
     )
 
 

@@ -9,7 +9,7 @@ from domain.account import HeldAddon
 from domain.invitation import Blocker, BlockerItem, Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, JournalEntry
 from domain.letter import Letter
-from domain.letter.base import Reader
+from domain.letter.base import Contact, Reader
 from domain.letter.invitation import (
     LISTED_CHANGES,
     AcceptedLetter,
@@ -18,6 +18,7 @@ from domain.letter.invitation import (
     InvitationParties,
     LicensesLeftLetter,
     MovedLetter,
+    RevokedLetter,
     SupersededLetter,
     UnblockedLetter,
     WelcomeLetter,
@@ -33,6 +34,7 @@ NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 LINK = "https://seatflow.example/i/token"
 JANE = Reader(email="jane@example.com", name="Jane")
 EVE = Reader(email="eve@acme.example", name="Eve")
+INVITEE = Contact(email="jane@example.com")
 ROOM = Blocker.of(
     [BlockerItem(kind="room", id="attic")],
     code="1009",
@@ -91,6 +93,7 @@ def parties(
     changes: Mapping[Item, tuple[Change, ...]] | None = None,
 ) -> InvitationParties:
     return InvitationParties(
+        account="acme",
         account_name="Acme",
         inviter=EVE,
         invitee=JANE,
@@ -184,7 +187,11 @@ def test_the_inviter_is_notified_of_a_superseded_invitation() -> None:
     """INV-14: another account was first."""
     assert letters_of(an_invitation(InvitationState.SUPERSEDED, "deliver", "supersede")) == (
         SupersededLetter(
-            id="superseded.run-1", reader=EVE, account_name="Acme", invitee="jane@example.com"
+            id="superseded.run-1",
+            reader=EVE,
+            account_name="Acme",
+            contact=INVITEE,
+            invitee="jane@example.com",
         ),
     )
 
@@ -253,11 +260,27 @@ def test_every_admin_is_notified_of_licenses_that_did_not_move() -> None:
             id=f"licenses_left.{number}.run-1",
             reader=admin,
             account_name="Acme",
+            contact=INVITEE,
+            account="acme",
             invitee="jane@example.com",
             licenses=left,
         )
         for number, admin in [(1, boss), (2, EVE)]
     ]
+
+
+def test_a_letter_to_an_admin_names_the_invitee_or_another_admin() -> None:
+    """TXT-4: the invitee who joined or declined, else somebody who is not the reader."""
+    boss = Reader(email="boss@acme.example")
+    [declined] = letters_of(an_invitation(InvitationState.DECLINED, "deliver", "decline"))
+    _, accepted = letters_of(an_invitation(InvitationState.COMPLETED, "accept", "complete"))
+    assert declined.contact == accepted.contact == INVITEE
+    for state in (InvitationState.EXPIRED, InvitationState.UNDELIVERABLE):
+        unanswered = an_invitation(state, "deliver", state)
+        [asks_boss] = letters_of(unanswered, parties(admins=(EVE, boss)))
+        assert asks_boss.contact == boss.contact
+        [asks_nobody] = letters_of(unanswered, parties(admins=(EVE,)))
+        assert asks_nobody.contact is None
 
 
 def test_admins_get_no_letter_when_no_license_was_lost() -> None:
@@ -303,3 +326,12 @@ def test_the_inviter_is_notified_of_every_end_but_a_revocation(state: Invitation
 def test_an_invitee_without_an_invitation_e_mail_is_not_notified_of_its_revocation() -> None:
     """INV-7: it may have been revoked before its delivery."""
     assert letters_of(an_invitation(InvitationState.REVOKED, "revoke")) == ()
+
+
+def test_an_invitee_with_a_heads_up_is_notified_of_a_revocation() -> None:
+    """INV-7, INV-17: the invitation that was announced is not sent."""
+    announced = an_invite().model_copy(update={"heads_up_days": 3})
+    revoked = an_invitation(InvitationState.REVOKED, "revoke")
+    [letter] = invitation_letters(announced, revoked, parties())
+    assert isinstance(letter, RevokedLetter)
+    assert (letter.reader, letter.invited) == (JANE, False)

@@ -65,6 +65,17 @@ def test_a_release_names_the_events_that_it_concerns(
     assert (letter.without, letter.webinars_without) == without
 
 
+def test_a_letter_about_a_license_names_the_admin_else_the_owner() -> None:
+    """TXT-4: never the reader."""
+    boss = Reader(email="boss@acme.example")
+    parties = HolderParties(account_name="Acme", holders=(JANE,), admins=(boss, EVE))
+    assert parties.contact_of(JANE) == boss.contact
+    assert parties.contact_of(boss) == EVE.contact
+    requested = parties.model_copy(update={"requested_by": EVE})
+    assert requested.contact_of(JANE) == EVE.contact
+    assert requested.contact_of(EVE) == boss.contact
+
+
 @pytest.mark.parametrize("state", ["requested", "waiting", "refused"])
 def test_waiting_and_refused_users_get_no_letter(state: str) -> None:
     """ASG-5: the admin sees them in the result of the request."""

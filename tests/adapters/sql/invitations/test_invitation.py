@@ -288,6 +288,19 @@ async def test_the_owner_gets_the_letters_of_an_inviter_who_has_left(
     assert parties.invitee.locale == "en"
 
 
+async def test_the_letter_about_an_expired_invitation_names_another_admin(
+    scenario: StoreScenario,
+) -> None:
+    """TXT-4: the inviter reads it, and the invitee has not answered."""
+    invite = scenario.new_invite("sue@solo.example")
+    sent = await scenario.send(invite)
+    await scenario.take_letters()
+    await scenario.store.invitations.end(invite.invitation_id, ended(sent, "expire"))
+    [letter] = await scenario.queued_letters()
+    assert (letter.event, letter.reader.email) == ("expired", ADMIN)
+    assert letter.contact and letter.contact.email == OWNER
+
+
 async def test_a_released_claim_has_no_readers(
     scenario: StoreScenario,
 ) -> None:

@@ -168,6 +168,9 @@ async def test_a_digest_has_quiet_and_just_reminded_invitations_only(
         ADMIN: [("quiet@example.com", False), ("just@example.com", True)],
         OWNER: [("o@example.com", False)],
     }
+    # TXT-4: another admin can help, never the reader.
+    contacts = {each.reader.email: each.contact and each.contact.email for each in inviters}
+    assert contacts == {ADMIN: OWNER, OWNER: ADMIN}
     assert await reminders.inviters_to_notify("acme", "another run", NOON - DAY) == []
 
 

@@ -113,6 +113,8 @@ async def test_the_letters_of_an_assignment_are_rows_of_its_transaction(
         each for each in await scenario.queued_letters() if isinstance(each, LicenseServedLetter)
     ]
     assert (served.served, served.without) == ((crew_email("ben"),), (crew_email("cid"),))
+    # TXT-4: the reader is the only admin.
+    assert served.contact is None
 
 
 async def test_a_user_served_by_another_request_gets_one_letter(scenario: StoreScenario) -> None:
