@@ -1,8 +1,9 @@
 """Checks of the ledger against payments, invoices and settlements (AUD)."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
+from fractions import Fraction
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,8 +22,9 @@ from adapters.sql.database.schema import (
 from domain.audit import Violation
 from domain.invitation import Choice
 from domain.ledger import AccountClosure, TransferKind, credit_of, opening_of, owner_of, prepaid_of
-from domain.money import total
-from domain.quote import PaymentShare, Quote
+from domain.money import divided, rounded, total
+from domain.proration import period_days, unused_days, unused_share
+from domain.quote import PaymentShare, Quote, QuoteLine
 
 _PER_SETTLEMENT = (
     TransferKind.REFUND_DUE,
@@ -148,7 +150,7 @@ async def _opening_violations(session: AsyncSession) -> AsyncIterator[Violation]
 
 async def _settlement_violations(session: AsyncSession) -> AsyncIterator[Violation]:
     """Compare each settlement with its entries: every share, and where it went (QUO-3)."""
-    posted = await _settled_entries(session)
+    posted, payments = await _settled_entries(session), await _settled_payments(session)
     rows = await session.execute(
         select(SettlementRow, InvitationRow.account_id, InvitationRow.record)
         .join(InvitationRow, InvitationRow.invitation_id == SettlementRow.invitation_id)
@@ -157,6 +159,9 @@ async def _settlement_violations(session: AsyncSession) -> AsyncIterator[Violati
     for row, target, record in rows:
         entries = posted.pop(row.invitation_id, Counter())
         expected = Counter[_Entry]()
+        if not (_is_quote(row.quote) and _are_paid(row, payments)):
+            yield _wrong_settlement(row.invitation_id)
+            continue
         if row.kind:
             closure = AccountClosure(
                 invitation_id=row.invitation_id,
@@ -171,7 +176,7 @@ async def _settlement_violations(session: AsyncSession) -> AsyncIterator[Violati
                 (each.id, each.debited, each.credited, each.amount.currency, each.amount.amount)
                 for each in closure.settlement_transfers(row.quote, Choice(row.kind))
             )
-        if entries != expected or not _adds_up(row.quote):
+        if entries != expected:
             yield _wrong_settlement(row.invitation_id)
     for invitation_id in sorted(posted):
         yield _wrong_settlement(invitation_id)
@@ -198,19 +203,58 @@ async def _settled_entries(session: AsyncSession) -> dict[str, Counter[_Entry]]:
     return dict(entries)
 
 
-def _adds_up(quote: Quote) -> bool:
-    """Return whether the lines are the total, and the shares their lines (QUO-1, QUO-3)."""
-    currency = quote.total.currency
-    return quote.total == total((line.unused for line in quote.lines), currency) and all(
-        line.unused == total((share.amount for share in line.shares), currency)
-        and line.paid == total((share.paid for share in line.shares), currency)
-        and _within(line.shares)
-        for line in quote.lines
+_Payments = Mapping[tuple[str, str], PaymentRow]
+
+
+async def _settled_payments(session: AsyncSession) -> _Payments:
+    """Return the payments of settled accounts by account and id; these no longer change."""
+    rows = await session.scalars(
+        select(PaymentRow).where(PaymentRow.account_id.in_(select(SettlementRow.account_id)))
+    )
+    return {(row.account_id, row.id): row for row in rows}
+
+
+def _are_paid(row: SettlementRow, payments: _Payments) -> bool:
+    """Return whether the quote divides what the payments of the account have paid."""
+    shares = [(line, share) for line in row.quote.lines for share in line.shares]
+    known = [payments.get((row.account_id, share.payment)) for _, share in shares]
+    return all(
+        payment is not None and _is_of(payment, line, share)
+        for payment, (line, share) in zip(known, shares, strict=True)
     )
 
 
-def _within(shares: Iterable[PaymentShare]) -> bool:
-    return all(0 <= share.amount.amount <= share.paid.amount for share in shares)
+def _is_of(payment: PaymentRow, line: QuoteLine, share: PaymentShare) -> bool:
+    amount = rounded(payment.amount, share.paid.currency)
+    return (payment.subscription_id, payment.method, amount) == (
+        line.subscription,
+        share.method,
+        share.paid,
+    )
+
+
+def _is_quote(quote: Quote) -> bool:
+    """Return whether each line has the value of its period, and the total is theirs (QUO-1)."""
+    try:
+        return all(_is_line(line, quote) for line in quote.lines) and quote.total == total(
+            (line.unused for line in quote.lines), quote.total.currency
+        )
+    except (LookupError, ValueError):
+        # There is no such currency or time zone, or the currencies differ.
+        return False
+
+
+def _is_line(line: QuoteLine, quote: Quote) -> bool:
+    paid, terms = [share.paid for share in line.shares], quote.terms
+    start, end = line.period_start, line.period_end
+    unused = Fraction(line.paid.amount) * unused_share(start, end, quote.at, terms)
+    return (
+        line.paid == total(paid, line.paid.currency)
+        and line.unused == rounded(unused, line.unused.currency)
+        and line.unused_days == unused_days(start, end, quote.at, terms)
+        and line.period_days == period_days(start, end, terms)
+        and tuple(share.amount for share in line.shares) == divided(line.unused, paid)
+    )
 
 
 def _wrong_settlement(invitation_id: str) -> Violation:

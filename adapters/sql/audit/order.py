@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, selectinload
 
 from adapters.sql.audit.check import Check
+from adapters.sql.audit.journal import is_complete
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     AccountRow,
@@ -25,6 +27,7 @@ from domain.audit import Violation
 from domain.billing_cycle import BillingDay
 from domain.ledger import prepaid_of
 from domain.order import OrderState, product_name
+from states.order import OrderMachine
 
 _WORKING: Final = OrderRow.state.in_([OrderState.PAID, OrderState.ACTIVE])
 _LIVE: Final = OrderRow.state.not_in([state for state in OrderState if state.final])
@@ -141,15 +144,25 @@ def _agree(row: OrderRow, invoices: Sequence[OrderInvoiceRow]) -> bool:
     record = row.record
     paid = [each.period_end for each in invoices if each.state == "paid"]
     return (
-        record.order_id == row.order_id
-        and record.state == row.state == record.journal[-1].to_state
+        is_complete(OrderMachine, record)
+        and record.order_id == row.order_id
+        and record.state == row.state
         and record.account == row.account_id
         and record.workflow_id == f"addon/{row.account_id}/{row.order_id}"
-        and record.journal[0].at == row.opened_at
+        and (record.journal[0].at, record.journal[0].by) == (row.opened_at, record.bought_by)
         and record.invoices == tuple(as_invoice(each) for each in invoices)
         and record.was_paid == bool(paid)
+        and (record.tries > 0) == (record.failed_since is not None)
+        and record.quote.due_now.currency == record.quote.then.currency
         and paid[-1:] in ([], [record.quote.next_billing_date])
+        and (not record.paid_until or _is_on(record.paid_until, record.quote.next_billing_date))
     )
+
+
+def _is_on(moment: datetime, day: date) -> bool:
+    """Return whether the day begins at the moment in some time zone; the account may change it."""
+    midnight = datetime.combine(day, time(), UTC)
+    return midnight - timedelta(hours=14) <= moment <= midnight + timedelta(hours=12)
 
 
 def _are_terms(row: OrderRow, invoices: Sequence[OrderInvoiceRow]) -> bool:

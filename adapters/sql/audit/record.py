@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from adapters.sql.audit.journal import is_complete
 from adapters.sql.database.schema import (
     BatchPersonRow,
     BatchRow,
@@ -20,9 +21,11 @@ from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import License, Settlement
 from domain.ledger import refund_id_of
-from domain.manifest import Item, ItemStatus, Manifest, failed
+from domain.manifest import ItemStatus, Manifest, failed
 from domain.money import total
-from domain.refund import amount_open
+from domain.refund import PartState, amount_open
+from states.invitation import InvitationMachine
+from states.refund import RefundMachine
 
 PAGE: Final = 500
 """The records in memory at a time."""
@@ -48,7 +51,9 @@ async def _invitation_violations(session: AsyncSession) -> AsyncIterator[Violati
 
 def _errors_of_invitation(row: InvitationRow) -> Iterator[str]:
     record, ordered = row.record, row.ordered
-    last = record.journal[-1]
+    if not is_complete(InvitationMachine, record):
+        yield "its journal does not lead to its state"
+        return
     if (
         row.state,
         row.account_id,
@@ -66,11 +71,9 @@ def _errors_of_invitation(row: InvitationRow) -> Iterator[str]:
         record.expires_at,
         record.quiet_since,
         record.reminded_by,
-        last.at if record.state.final else None,
+        record.journal[-1].at if record.state.final else None,
     ) or record.workflow_id != f"invitation/{row.account_id}/{row.invitee_key}":
         yield "its row differs from its record"
-    if last.to_state != record.state:
-        yield "its state is not that of its last journal entry"
     if record.with_errors != failed(record.manifest):
         yield "`with_errors` differs from its manifest"
     if (
@@ -87,8 +90,14 @@ def _errors_of_invitation(row: InvitationRow) -> Iterator[str]:
         row.email,
         record.license,
         record.invited_by,
-    ):
+    ) or record.journal[0].by != record.invited_by:
         yield "its request differs from its record"
+    events = [entry.event for entry in record.journal]
+    if (record.sent_count, record.reminders_sent) != (
+        1 + events.count("resend"),
+        events.count("remind"),
+    ):
+        yield "its numbers of e-mails differ from its journal"
     needs_seat = ordered.license is License.LICENSED and record.state.unanswered
     if row.seat_reserved != needs_seat:
         yield "its seat differs from its license and its state"
@@ -153,7 +162,7 @@ def _wrong_item(invitation_id: str) -> Violation:
 
 def _agrees(manifest: Manifest, moved: Mapping[str, int], changed: Mapping[str, int]) -> bool:
     items = {item.item: item for item in manifest}
-    known = {*moved, *changed} <= {item.value for item in Item}
+    known = {*moved, *changed} <= items.keys()
     return known and all(
         # It is recorded in a later transaction than the move.
         items[item].status is not ItemStatus.MOVED
@@ -195,13 +204,17 @@ async def _refund_violations(session: AsyncSession) -> AsyncIterator[Violation]:
 
 def _is_consistent(row: RefundRow) -> bool:
     record, plan = row.record, row.ordered
+    currencies = {part.amount.currency for part in (*record.parts, *plan.parts)}
+    if not is_complete(RefundMachine, record) or currencies != {record.amount.currency}:
+        return False
     return (
         row.refund_id == record.refund_id == plan.refund_id == refund_id_of(row.invitation_id)
         and row.invitation_id == plan.invitation_id
-        and row.state == record.state == record.journal[-1].to_state
+        and row.state == record.state
         and row.requested_at == record.requested_at == plan.requested_at
         and record.workflow_id == plan.workflow_id
         and record.arrives_between == plan.arrives_between
+        and all((part.state, part.attempt) == (PartState.REQUESTED, 1) for part in plan.parts)
         and [(part.payment, part.method, part.amount) for part in record.parts]
         == [(part.payment, part.method, part.amount) for part in plan.parts]
         and record.amount == total((part.amount for part in record.parts), record.amount.currency)
