@@ -53,26 +53,27 @@ class Corruption:
         assert done.rowcount == 1
 
 
-def corruptions(connection: Connection) -> Iterator[Corruption]:
+def corruptions(connection: Connection, name: str) -> Iterator[Corruption]:
     """Yield a corruption of every column of every row, and of every member of a document."""
-    for table in Base.metadata.sorted_tables:
-        columns = [
-            type_coerce(column, JSON(none_as_null=True)).label(column.name)
-            if isinstance(column.type, Document)
-            else column
-            for column in table.columns
-        ]
-        rows = connection.execute(select(*columns).order_by(*table.primary_key)).mappings().all()
-        for row in rows:
-            key = {column.name: row[column.name] for column in table.primary_key}
-            for column in table.columns:
-                right = row[column.name]
-                if isinstance(column.type, Document) and right is not None:
-                    for path, wrong in _wrong_members(right):
-                        yield Corruption(table, column, path, key, right, wrong)
-                else:
-                    wrong = _wrong_value(connection, column, right, rows)
-                    yield Corruption(table, column, (), key, right, wrong)
+    table = Base.metadata.tables[name]
+    columns = [
+        type_coerce(column, JSON(none_as_null=True)).label(column.name)
+        if isinstance(column.type, Document)
+        else column
+        for column in table.columns
+    ]
+    query = select(*columns).order_by(*table.primary_key)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    for row in rows:
+        key = {column.name: row[column.name] for column in table.primary_key}
+        for column in table.columns:
+            right = row[column.name]
+            if isinstance(column.type, Document) and right is not None:
+                for path, wrong in _wrong_members(right, column.type.kind.json_schema()):
+                    yield Corruption(table, column, path, key, right, wrong)
+            else:
+                wrong = _wrong_value(connection, column, right, rows)
+                yield Corruption(table, column, (), key, right, wrong)
 
 
 def _wrong_value(
@@ -143,20 +144,51 @@ def _other_text(value: str) -> str:
     return later.isoformat() if "T" in value else later.date().isoformat()
 
 
-def _wrong_members(document: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _wrong_members(
+    document: Any, schema: Mapping[str, Any], path: Path = ()
+) -> Iterator[tuple[Path, Any]]:
     """Yield copies of the document with one wrong member each."""
     match document:
         case dict():
             for name, member in document.items():
-                for place, wrong in _wrong_members(member, (*path, name)):
+                for place, wrong in _wrong_members(member, schema, (*path, name)):
                     yield place, {**document, name: wrong}
         case list():
             if document:
                 yield (*path, "[]"), document[:-1]
             for number, member in enumerate(document):
-                for place, wrong in _wrong_members(member, (*path, number)):
+                for place, wrong in _wrong_members(member, schema, (*path, number)):
                     yield place, [*document[:number], wrong, *document[number + 1 :]]
         case None:
             pass
         case _:
-            yield path, _other(document)
+            others = [each for each in _named(schema, path) if each != document]
+            yield path, others[0] if others else _other(document)
+
+
+def _named(schema: Mapping[str, Any], path: Path) -> list[str]:
+    """Return the values that the schema of a document lists for the member at `path`."""
+    found = [dict(schema)]
+    for part in (*path, None):
+        found = [each for one in found for each in _variants(one, schema)]
+        if part is None:
+            return [value for one in found for value in one.get("enum", [])]
+        found = [
+            one.get("properties", {}).get(part) or one.get("additionalProperties") or {}
+            if isinstance(part, str)
+            else one.get("items") or {}
+            for one in found
+        ]
+        found = [one for one in found if isinstance(one, dict)]
+    return []
+
+
+def _variants(schema: dict[str, Any], root: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the schema, or those that it refers to."""
+    if reference := schema.get("$ref"):
+        yield from _variants(root["$defs"][reference.rpartition("/")[2]], root)
+    elif options := schema.get("anyOf") or schema.get("oneOf"):
+        for option in options:
+            yield from _variants(option, root)
+    else:
+        yield schema
