@@ -131,8 +131,9 @@ async def _is_found(store: SqlStore, corruption: Corruption) -> bool:
 
 
 def _entry_of(name: str, entries: Iterable[str]) -> str | None:
-    """Return the entry of the documentation that covers this column or member."""
-    return next((each for each in entries if f"{name}.".startswith(f"{each}.")), None)
+    """Return the longest entry of the documentation that covers this column or member."""
+    covering = (each for each in entries if f"{name}.".startswith(f"{each}."))
+    return max(covering, key=len, default=None)
 
 
 def _documented() -> dict[str, Row]:
