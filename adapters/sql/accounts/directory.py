@@ -22,6 +22,7 @@ from adapters.sql.accounts.import_ledger import (
 from adapters.sql.accounts.import_names import name_holders, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
+from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -109,7 +110,7 @@ class SqlDirectory:
         `path` and a `reason`.
         """
         at = datetime.now(UTC)
-        async with writing(self._engine) as session:
+        async with writing(self._engine, LONG) as session:
             await advisory_lock(session, IMPORT_LOCK)
             people = await _lock_people(session, directory)
             ids = [account.id for account in directory.accounts]
@@ -135,7 +136,7 @@ class SqlDirectory:
 
     async def errors(self, directory: Directory) -> list[InputError]:
         """Return the errors that an import would report; change nothing."""
-        async with reading(self._engine) as session:
+        async with reading(self._engine, LONG) as session:
             ids = [account.id for account in directory.accounts]
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
@@ -151,7 +152,7 @@ class SqlDirectory:
 
         Raises Refused: `not_found`.
         """
-        async with reading(self._engine) as session:
+        async with reading(self._engine, LONG) as session:
             query = whole_accounts()
             if account is not None:
                 query = query.where(AccountRow.id == account)

@@ -65,6 +65,15 @@ MONEY_CHECKS: Final = (
         .having(func.sum(_COMPARED.c.amount) != _ZERO),
     ),
     Check(
+        "CRD-4",
+        "the kind of the ledger entry is not the one in its id",
+        select(TransferRow.id).where(
+            ~TransferRow.id.startswith("import/"),
+            func.substr(TransferRow.id, 1, func.length(TransferRow.kind) + 1)
+            != TransferRow.kind + "/",
+        ),
+    ),
+    Check(
         "CRD-1",
         "more was drawn than the balance had",
         select(_RECOMPUTED.c.whose)
