@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from datetime import timedelta
+from decimal import Decimal
 
 from activities.billing import RefundRequest
 from activities.move import MoveItem
@@ -15,9 +16,12 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, License, Person
 from domain.journal import ENGINE, OPERATOR
 from domain.manifest import ItemStatus
+from domain.money import Money
+from domain.reconciliation import Divergence, DivergenceKind
 from domain.refund import PartReport, PartState, Refund, RefundPlan, request_key
 from domain.remedy import Removal
 from domain.reminder import ReminderRun
+from domain.reversal import Dispute, FailedRefund, ReversalStatus
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 from states.refund import RefundMachine, event_from_parts
@@ -46,11 +50,13 @@ async def fill(scenario: StoreScenario) -> None:
     acme = account("acme", plan="business", vanity_url="acme", locked_settings={"theme": "dark"})
     await scenario.store.directory.import_(directory(acme))
     await _invite(scenario)
-    await _settle(scenario)
+    returned = await _settle(scenario)
     await _pay_invoices(scenario)
     await _assign(scenario)
     await _buy(scenario)
     await _operate(scenario)
+    await _reverse(scenario, returned)
+    await _restore(scenario)
 
 
 async def _invite(scenario: StoreScenario) -> None:
@@ -101,12 +107,15 @@ async def _invite(scenario: StoreScenario) -> None:
     )
 
 
-async def _settle(scenario: StoreScenario) -> None:
-    """Accept as the owners of paid accounts: a transfer, and refunds in several states."""
+async def _settle(scenario: StoreScenario) -> Refund:
+    """Accept as the owners of paid accounts: a transfer, and refunds in several states.
+
+    Return the one that has arrived.
+    """
     for name, choice in (("given", Choice.TRANSFER), ("open", Choice.REFUND)):
         await _accept_as_owner(scenario, name, choice)
     settled = await _accept_as_owner(scenario, "settled", Choice.REFUND)
-    await _report(scenario, settled, PartState.SUCCEEDED, PartState.SUCCEEDED)
+    arrived = await _report(scenario, settled, PartState.SUCCEEDED, PartState.SUCCEEDED)
     failed = await _accept_as_owner(scenario, "failed", Choice.REFUND)
     refund = await _report(scenario, failed, PartState.SUCCEEDED, PartState.FAILED)
     parts = (
@@ -115,6 +124,7 @@ async def _settle(scenario: StoreScenario) -> None:
     )
     converted = after(RefundMachine, refund.with_parts(parts), "convert", at=LATE, by=ENGINE)
     await book(scenario, converted, LATE)
+    return arrived
 
 
 async def _accept_as_owner(scenario: StoreScenario, name: str, choice: Choice) -> RefundPlan | None:
@@ -186,10 +196,10 @@ def _payments(*, bank_refundable: bool) -> list[dict[str, object]]:
 
 
 async def _pay_invoices(scenario: StoreScenario) -> None:
-    """Pay one invoice by a payment method, one from credit, and leave one open."""
+    """Pay one invoice by a payment method, one from credit, one elsewhere; leave one open."""
     invoices = [
         {"id": f"i{number}", "amount_due": amount, "due_on": f"2026-03-0{number}"}
-        for number, amount in enumerate(("3.00", "4.00", "500.00"), 1)
+        for number, amount in enumerate(("3.00", "4.00", "500.00", "6.00"), 1)
     ]
     firm = account(
         "bill",
@@ -214,6 +224,8 @@ async def _pay_invoices(scenario: StoreScenario) -> None:
         except Refused as declined:
             assert declined.code is ErrorCode.PAYMENT_DECLINED
     await scenario.store.credits.apply("bill", "i2", LATER)
+    await client.record_paid_outside("bill", "i4", "bank 17", by=OPERATOR, at=LATER)
+    await scenario.store.managed_domains.add("bill", "unproven.example", LATER)
 
 
 async def _assign(scenario: StoreScenario) -> None:
@@ -269,3 +281,42 @@ async def _operate(scenario: StoreScenario) -> None:
     await store.keep_id_key("fingerprint")
     [letter, *_] = [row for row in await store.outbox.lease(1000, timedelta(minutes=1)) if row.key]
     await store.letters.record_failure(str(letter.key), "refused", final=True)
+
+
+async def _reverse(scenario: StoreScenario, arrived: Refund) -> None:
+    """Report disputes, one of them closed, and an arrived refund that came back."""
+    reversals = scenario.store.reversals
+    for number, payment in enumerate(("card-1", "pi_unknown", "bank-1"), 1):
+        disputed = Dispute(
+            dispute_id=f"du_{number}",
+            payments=(payment,),
+            amount=Money(amount=Decimal("5.00"), currency="EUR"),
+            reason="fraudulent",
+            status=ReversalStatus.OPEN,
+            since=LATER,
+            answer_by=LATE,
+            reported_at=LATER,
+        )
+        assert await reversals.report_dispute(disputed) is (payment != "pi_unknown")
+    await reversals.close("du_3", OPERATOR, "paid by bank", LATE)
+    provider_id = arrived.parts[0].provider_id
+    assert provider_id
+    returned = FailedRefund(
+        refund_id=arrived.refund_id,
+        provider_id=provider_id,
+        reason="expired_card",
+        reported_at=LATE,
+    )
+    assert await reversals.report_failed_refund(returned)
+
+
+async def _restore(scenario: StoreScenario) -> None:
+    """Report differences, one of them settled."""
+    await scenario.store.restore.report(
+        Divergence.of(kind, subject, store=None, elsewhere="pending", account=account, run="run-1")
+        for kind, subject, account in (
+            (DivergenceKind.RECORD_MISSING, "invitation/acme/lost", "acme"),
+            (DivergenceKind.REFUND_MISSING, "rf-lost/card-1/1", ""),
+        )
+    )
+    await scenario.store.restore.settle(2)

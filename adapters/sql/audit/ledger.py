@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from sqlalchemy import or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from adapters.sql.audit.money import FOREIGN_CREDIT
 from adapters.sql.database.schema import (
     AccountRow,
     InvitationRow,
@@ -102,6 +103,7 @@ async def _invoice_violations(session: AsyncSession) -> AsyncIterator[Violation]
     for debited, invoice, amount in entries:
         if invoice and invoice.partition("/")[0] not in of_orders:
             paid[owner_of(debited), invoice] += amount
+    last = await _last_payments(session)
     for row in await session.scalars(
         select(InvoiceRow).order_by(InvoiceRow.account_id, InvoiceRow.position)
     ):
@@ -111,8 +113,41 @@ async def _invoice_violations(session: AsyncSession) -> AsyncIterator[Violation]
             is_open and row.amount_due == 0 < row.amount_named
         ):
             yield _wrong_invoice(row.account_id, row.id)
+        if not _names_payment(row, last.get((row.account_id, row.id))):
+            yield Violation(
+                rule="BLK-2",
+                subject=f"{row.account_id}/{row.id}",
+                message="the invoice names another payment than its last entry, or no author",
+            )
     for account, invoice in sorted(paid):
         yield _wrong_invoice(account, invoice)
+
+
+async def _last_payments(session: AsyncSession) -> Mapping[tuple[str, str], str]:
+    """Return the kind of the last charge or recorded payment by account and invoice."""
+    entries = await session.execute(
+        select(TransferRow.id, TransferRow.kind, TransferRow.debited, TransferRow.invoice)
+        .where(TransferRow.kind.in_([TransferKind.CHARGED, TransferKind.PAID_OUTSIDE]))
+        .order_by(TransferRow.number)
+    )
+    last: dict[tuple[str, str], str] = {}
+    for id, kind, debited, invoice in entries:
+        account = owner_of(debited)
+        # If the whole charge became credit, only the id of its entry names the invoice.
+        charged = id.removeprefix(f"{kind}/{account}/").removesuffix("/credit")
+        last[account, invoice or charged.rpartition("/")[0]] = kind
+    return last
+
+
+def _names_payment(row: InvoiceRow, last: str | None) -> bool:
+    """Return whether the invoice names the payment of its last entry, and who made it."""
+    named = row.payment or row.paid_outside
+    return (
+        not (row.payment and row.paid_outside)
+        and (named is None or row.paid_by is not None)
+        and (last is None or named is not None)
+        and (row.payment is None or last == TransferKind.CHARGED)
+    )
 
 
 def _wrong_invoice(account: str, invoice: str) -> Violation:
@@ -137,7 +172,10 @@ async def _opening_violations(session: AsyncSession) -> AsyncIterator[Violation]
             if (name, other) == (credit_of(account), opening_of(account)):
                 opened[account, currency] += change
     accounts = await session.execute(
-        select(AccountRow.id, AccountRow.currency, AccountRow.credit_named).order_by(AccountRow.id)
+        select(AccountRow.id, AccountRow.currency, AccountRow.credit_named)
+        # Credit in another currency is a violation of its own.
+        .where(~exists().where(FOREIGN_CREDIT).correlate(AccountRow))
+        .order_by(AccountRow.id)
     )
     for account, currency, named in accounts:
         if opened.get((account, currency), 0) != named:
@@ -152,11 +190,11 @@ async def _settlement_violations(session: AsyncSession) -> AsyncIterator[Violati
     """Compare each settlement with its entries: every share, and where it went (QUO-3)."""
     posted, payments = await _settled_entries(session), await _settled_payments(session)
     rows = await session.execute(
-        select(SettlementRow, InvitationRow.account_id, InvitationRow.record)
+        select(SettlementRow, InvitationRow.account_id)
         .join(InvitationRow, InvitationRow.invitation_id == SettlementRow.invitation_id)
         .order_by(SettlementRow.invitation_id)
     )
-    for row, target, record in rows:
+    for row, target in rows:
         entries = posted.pop(row.invitation_id, Counter())
         expected = Counter[_Entry]()
         if not (_is_quote(row.quote) and _are_paid(row, payments)):
@@ -170,7 +208,7 @@ async def _settlement_violations(session: AsyncSession) -> AsyncIterator[Violati
                 same_currency=not any(
                     credited == credit_of(row.account_id) for _, _, credited, _, _ in entries
                 ),
-                at=record.journal[0].at,
+                at=row.quote.at,
             )
             expected.update(
                 (each.id, each.debited, each.credited, each.amount.currency, each.amount.amount)
@@ -199,8 +237,13 @@ async def _settled_entries(session: AsyncSession) -> dict[str, Counter[_Entry]]:
         ).where(TransferRow.kind.in_(_PER_SETTLEMENT))
     )
     for id, debited, credited, currency, amount in found:
-        entries[id.split("/")[1]][id, debited, credited, currency, amount] += 1
+        entries[_invitation_of(id)][id, debited, credited, currency, amount] += 1
     return dict(entries)
+
+
+def _invitation_of(id: str) -> str:
+    """Return the invitation in the id of an entry, `KIND/INVITATION` or `KIND/INVITATION/PART`."""
+    return owner_of(id).partition("/")[0]
 
 
 _Payments = Mapping[tuple[str, str], PaymentRow]

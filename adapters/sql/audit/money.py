@@ -49,6 +49,13 @@ _OWNER_LEFT: Final = (
     & (MembershipRow.account_id == AccountRow.id)
 )
 
+FOREIGN_CREDIT: Final = (
+    (BalanceRow.ledger_account == literal(credit_of("")) + AccountRow.id)
+    & (BalanceRow.currency != AccountRow.currency)
+    & (BalanceRow.amount != _ZERO)
+)
+"""Condition on credit in another currency than its account has."""
+
 MONEY_CHECKS: Final = (
     Check(
         "CRD-4",
@@ -98,15 +105,8 @@ MONEY_CHECKS: Final = (
     ),
     Check(
         "CRD-4",
-        "the balance is in another currency than its account has",
-        select(BalanceRow.ledger_account)
-        .join(
-            AccountRow,
-            BalanceRow.ledger_account.in_(
-                [literal(credit_of("")) + AccountRow.id, literal(prepaid_of("")) + AccountRow.id]
-            ),
-        )
-        .where(BalanceRow.currency != AccountRow.currency, BalanceRow.amount != _ZERO),
+        "the credit is in another currency than its account has",
+        select(BalanceRow.ledger_account).join(AccountRow, FOREIGN_CREDIT),
     ),
     Check(
         "CRD-4",

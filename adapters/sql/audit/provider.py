@@ -1,16 +1,18 @@
-"""Checks of the built-in payment provider against orders and refunds (AUD).
+"""Checks of the built-in payment provider against orders, invoices and refunds (AUD).
 
 A payment is at the provider a moment before it is booked. An open invoice or part is therefore
 no violation, whatever the provider has.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import (
+    InvoiceRow,
     OrderInvoiceRow,
     OrderRow,
     ProviderChargeRow,
@@ -20,6 +22,8 @@ from adapters.sql.database.schema import (
 )
 from domain.audit import Violation
 from domain.charge import ChargeState
+from domain.invoice import CHARGE_KEY, is_invoice_key
+from domain.ledger import TransferKind, charge_entries, methods_of
 from domain.refund import PartState, RefundPart, RefundPlan, request_key
 
 _STRIPE_PAYMENT: Final = "pi_"
@@ -32,6 +36,7 @@ async def provider_violations(session: AsyncSession) -> list[Violation]:
     """Compare charges with invoices, and refunds with the parts that requested them."""
     return [
         *[found async for found in _charge_violations(session)],
+        *[found async for found in _invoice_violations(session)],
         *[found async for found in _refund_violations(session)],
     ]
 
@@ -43,9 +48,7 @@ async def _charge_violations(session: AsyncSession) -> AsyncIterator[Violation]:
         )
     )
     invoices = {invoice.invoice_id: (invoice, order) for invoice, order in found}
-    charges = (
-        await session.scalars(select(ProviderChargeRow).order_by(ProviderChargeRow.key))
-    ).all()
+    charges = [each for each in await _charges(session) if not is_invoice_key(each.key)]
     late = set(
         await session.scalars(
             select(TransferRow.invoice).where(
@@ -74,6 +77,10 @@ async def _charge_violations(session: AsyncSession) -> AsyncIterator[Violation]:
             )
 
 
+async def _charges(session: AsyncSession) -> Sequence[ProviderChargeRow]:
+    return (await session.scalars(select(ProviderChargeRow).order_by(ProviderChargeRow.key))).all()
+
+
 def _invoice_of(charge: ProviderChargeRow) -> str:
     """Return the invoice in the key of the charge, `ORDER/NUMBER/TRIES/METHOD`."""
     return "/".join(charge.key.split("/", 3)[:2])
@@ -96,6 +103,66 @@ def _is_booked(
     return (invoice.payment, invoice.amount - invoice.from_credit) == (
         charge.provider_id,
         charge.amount,
+    )
+
+
+async def _invoice_violations(session: AsyncSession) -> AsyncIterator[Violation]:
+    """Compare charges for invoices of accounts with the entries that book them (BLK-2)."""
+    rows = (
+        await session.scalars(select(InvoiceRow).order_by(InvoiceRow.account_id, InvoiceRow.id))
+    ).all()
+    invoices = {f"{CHARGE_KEY}{row.account_id}/{row.id}": row for row in rows}
+    booked = await _booked_charges(session)
+    paid = set[tuple[str, str]]()
+    for charge in await _charges(session):
+        if not is_invoice_key(charge.key):
+            continue
+        key, _, number = charge.key.rpartition("/")
+        invoice = invoices.get(key)
+        if invoice is None or not _is_counted(charge, invoice, number, booked):
+            yield Violation(
+                rule="BLK-2",
+                subject=charge.provider_id,
+                message="the provider's charge differs from the entries of its invoice",
+            )
+        elif charge.state == ChargeState.SUCCEEDED:
+            paid.add((key, charge.provider_id))
+    for key, row in invoices.items():
+        payment = row.payment
+        if payment and not payment.startswith(_STRIPE_PAYMENT) and (key, payment) not in paid:
+            yield Violation(
+                rule="BLK-2",
+                subject=f"{row.account_id}/{row.id}",
+                message="the invoice is paid by a charge that the provider does not have",
+            )
+
+
+_Booked = Mapping[str, tuple[str, str, Decimal]]
+"""The debited ledger account, the currency and the amount of entries by their ids."""
+
+
+async def _booked_charges(session: AsyncSession) -> _Booked:
+    entries = await session.execute(
+        select(TransferRow.id, TransferRow.debited, TransferRow.currency, TransferRow.amount).where(
+            TransferRow.kind == TransferKind.CHARGED
+        )
+    )
+    return {id: (debited, currency, amount) for id, debited, currency, amount in entries}
+
+
+def _is_counted(
+    charge: ProviderChargeRow, invoice: InvoiceRow, number: str, booked: _Booked
+) -> bool:
+    """Return whether the charge is booked, or has no result yet, or was declined."""
+    if charge.account_id != invoice.account_id or not number.isdigit():
+        return False
+    entries = [booked[each] for each in charge_entries(charge.key) if each in booked]
+    if charge.state != ChargeState.SUCCEEDED or int(number) >= invoice.charges:
+        return not entries
+    known = (methods_of(charge.account_id), charge.currency)
+    return (
+        all((debited, currency) == known for debited, currency, _ in entries)
+        and sum(amount for _, _, amount in entries) == charge.amount
     )
 
 

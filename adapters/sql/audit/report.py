@@ -13,6 +13,7 @@ from adapters.sql.audit.ledger import ledger_violations
 from adapters.sql.audit.license import LICENSE_CHECKS, license_violations
 from adapters.sql.audit.managed_domain import managed_domain_violations
 from adapters.sql.audit.money import MONEY_CHECKS, money_violations
+from adapters.sql.audit.operator import operator_violations
 from adapters.sql.audit.order import ORDER_CHECKS, order_violations
 from adapters.sql.audit.provider import provider_violations
 from adapters.sql.audit.readable import unreadable_values
@@ -218,6 +219,7 @@ async def _compared(session: AsyncSession) -> list[Violation]:
             *await ledger_violations(session),
             *await provider_violations(session),
             *await managed_domain_violations(session),
+            *await operator_violations(session),
         ]
     except (ArithmeticError, ValueError):
         # Reading every value twice would take long in a store without errors.

@@ -64,12 +64,17 @@ def corruptions(connection: Connection, name: str) -> Iterator[Corruption]:
     ]
     query = select(*columns).order_by(*table.primary_key)
     rows = [dict(row) for row in connection.execute(query).mappings()]
+    schemas = {
+        column.name: column.type.kind.json_schema()
+        for column in table.columns
+        if isinstance(column.type, Document)
+    }
     for row in rows:
         key = {column.name: row[column.name] for column in table.primary_key}
         for column in table.columns:
             right = row[column.name]
             if isinstance(column.type, Document) and right is not None:
-                for path, wrong in _wrong_members(right, column.type.kind.json_schema()):
+                for path, wrong in _wrong_members(right, schemas[column.name]):
                     yield Corruption(table, column, path, key, right, wrong)
             else:
                 wrong = _wrong_value(connection, column, right, rows)

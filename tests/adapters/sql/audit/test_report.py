@@ -405,7 +405,7 @@ async def test_a_balance_in_another_currency_than_the_account_has_is_named(
     )
     assert found == {
         ("CRD-4", "credit/other"),
-        ("CRD-4", "prepaid/other"),
+        ("QUO-1", "other"),
         ("CRD-4", plan.refund_id),
     }
 
@@ -418,4 +418,4 @@ async def test_a_live_order_in_another_currency_than_its_account_is_named(
     await purchases.import_account()
     order = await purchases.buy()
     found = await violations_after(scenario, "UPDATE accounts SET currency = 'USD'")
-    assert found == {("CRD-4", order.order_id), ("CRD-4", "prepaid/firm")}
+    assert found == {("CRD-4", order.order_id), ("QUO-1", "firm")}
