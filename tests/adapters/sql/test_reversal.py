@@ -135,7 +135,9 @@ async def test_the_payment_of_an_invoice_is_found(disputes: Disputes) -> None:
     client = InvoiceClient(disputes.scenario.store.invoices, lambda: nullcontext(provider))
     await client.pay("payer", "inv-1", by=OPERATOR, at=NOON)
     async with reading(disputes.scenario.engine) as session:
-        payment = await session.scalar(select(InvoiceRow.payment))
+        payment = await session.scalar(
+            select(InvoiceRow.payment).where(InvoiceRow.account_id == "payer")
+        )
     await disputes.disputed(payment)
     [case] = await disputes.cases()
     assert case.account == "payer"
