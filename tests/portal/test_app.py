@@ -33,7 +33,7 @@ async def clients(tmp_path: Path) -> AsyncIterator[Clients]:
     settings = LEDGER.model_copy(
         update={
             "database_url": SecretStr(f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"),
-            "secret_key": SecretStr("a secret key for tests"),
+            "secret_key": SecretStr("a secret key of the tests that is long enough"),
         }
     )
 
