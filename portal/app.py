@@ -156,7 +156,7 @@ def _routes(clients: Clients) -> list[BaseRoute]:
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     if (secret := _webhook_secret(settings)) is not None:
-        stripe = StripeWebhook(secret, clients.refunds)
+        stripe = StripeWebhook(secret, clients.refunds, clients.store.reversals)
         routes.append(Route("/webhooks/stripe", stripe.receive, methods=["POST"]))
     return routes
 

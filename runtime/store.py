@@ -7,11 +7,13 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters import stripe_amount
 from adapters.private_file import make_folder_private
 from adapters.sql.database.engine import BUSY_TIMEOUT_SECONDS, create_engine
 from adapters.sql.database.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import Unavailable
+from domain.quote import Returnable, in_full
 from runtime.settings import Settings
 
 COMMAND_BUSY_SECONDS = 6.0
@@ -60,7 +62,12 @@ async def open_store(
                 ready = await connection.run_sync(_has_tables)
         if not ready:
             raise Unavailable("The database was never set up: run `seatflow setup`.")
-        yield SqlStore(engine)
+        yield SqlStore(engine, returnable_by(settings))
+
+
+def returnable_by(settings: Settings) -> Returnable:
+    """Return the amounts that the payment provider in the settings can return (QUO-3)."""
+    return stripe_amount.returnable if settings.billing == "stripe" else in_full
 
 
 @asynccontextmanager

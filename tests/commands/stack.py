@@ -25,11 +25,13 @@ def settings(ports: Ports) -> dict[str, str]:
 
 
 @contextmanager
-def up(command_line: list[str], folder: Path, ports: Ports) -> Iterator[subprocess.Popen[str]]:
+def up(
+    command_line: list[str], folder: Path, ports: Ports, **others: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run `seatflow up` in `folder`, and yield its process once the stack is ready."""
     stack = subprocess.Popen(
         [*command_line, "--json", "up"],
-        env=environment(folder, **settings(ports)),
+        env=environment(folder, **settings(ports) | others),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
