@@ -13,7 +13,7 @@ import pytest
 
 from devstack.ports import Ports
 from tests.commands.conftest import ROOT, Ran, Run
-from tests.commands.stack import settings, up
+from tests.commands.stack import readable_by_others, settings, up
 
 ACME = {
     "accounts": [
@@ -42,11 +42,6 @@ def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
     ran = seatflow("reminders", "run")
     assert (ran.at("by"), ran.at("reminded")) == ("operator", 0)
     assert seatflow("reminders", "show").at("runs", 0, "run_id") == ran.at("run_id")
-
-
-def readable_by_others(folder: Path) -> list[str]:
-    """Return everything in the folder, and the folder, that other users could read."""
-    return [str(each) for each in (folder, *folder.rglob("*")) if each.stat().st_mode & 0o077]
 
 
 @pytest.fixture
