@@ -17,6 +17,7 @@ from commands import (
     credit,
     diagram,
     invitation,
+    key,
     license,
     mail,
     managed_domain,
@@ -66,6 +67,7 @@ app.add_typer(credit.app, rich_help_panel="Money")
 app.add_typer(reversal.app, rich_help_panel="Money")
 app.add_typer(managed_domain.app, rich_help_panel="Accounts")
 app.add_typer(outbox.app, rich_help_panel="Operations")
+app.add_typer(key.app, rich_help_panel="Operations")
 app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")
 

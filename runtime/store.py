@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters import stripe_amount
+from adapters.private_file import make_folder_private
 from adapters.sql.database.engine import BUSY_TIMEOUT_SECONDS, create_engine
 from adapters.sql.database.schema import REVISION
 from adapters.sql.store import SqlStore
@@ -36,10 +37,18 @@ async def set_up_store(settings: Settings) -> None:
     # Only this function loads the migrations.
     from adapters.sql.migrations import upgrade
 
+    if settings.state_folder.is_dir():
+        make_folder_private(settings.state_folder)
     async with _engine(settings) as engine:
         with _database_errors_as_unavailable():
+            async with engine.connect() as connection:
+                ready = await connection.run_sync(_revision) is not None
+            store = SqlStore(engine)
+            if ready:
+                # Before the upgrade, so that a refused process changes nothing.
+                await store.check_id_key(settings.id_key_fingerprint)
             await upgrade(engine)
-        await SqlStore(engine).keep_id_key(settings.id_key_fingerprint)
+            await store.keep_id_key(settings.id_key_fingerprint)
 
 
 @asynccontextmanager

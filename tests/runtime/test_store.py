@@ -17,12 +17,13 @@ from runtime.settings import Settings
 from runtime.store import WORKER_BUSY_SECONDS, open_store, set_up_store
 
 ROOT = Path(__file__).parents[2]
+SECRET = SecretStr("a key that is long enough for tests")
 
 
 async def test_a_command_waits_for_the_database_for_less_time_than_a_worker(tmp_path: Path) -> None:
     """A command reports a busy database within ten seconds; a worker waits longer."""
     url = f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"
-    settings = Settings(database_url=SecretStr(url), secret_key=SecretStr("a key"))
+    settings = Settings(database_url=SecretStr(url), secret_key=SECRET)
     await set_up_store(settings)
     waits = list[float]()
     for opened in (open_store(settings), open_store(settings, WORKER_BUSY_SECONDS)):
@@ -44,7 +45,7 @@ async def test_a_database_of_another_revision_is_refused(
 ) -> None:
     """Contract, processes: status 3 until `setup` has run; status 2 for a release that is old."""
     url = f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"
-    settings = Settings(database_url=SecretStr(url), secret_key=SecretStr("a key"))
+    settings = Settings(database_url=SecretStr(url), secret_key=SECRET)
     await set_up_store(settings)
     async with open_store(settings) as store, writing(store.engine) as session:
         await session.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
@@ -76,3 +77,15 @@ def test_no_process_starts_on_a_database_of_another_revision(
     )
     assert f"has revision {revision}" in " ".join(ran.stderr.split())
     assert ran.returncode == status
+
+
+async def test_another_id_key_is_refused_before_the_database_is_migrated(tmp_path: Path) -> None:
+    """SEATFLOW_ID_KEY: a process with another one changes nothing."""
+    url = SecretStr(f"sqlite+aiosqlite:///{tmp_path}/seatflow.db")
+    settings = Settings(database_url=url, secret_key=SECRET)
+    await set_up_store(settings)
+    async with open_store(settings) as store, writing(store.engine) as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    other = settings.model_copy(update={"given_id_key": SecretStr("another")})
+    with pytest.raises(Refused, match="SEATFLOW_ID_KEY"):
+        await set_up_store(other)

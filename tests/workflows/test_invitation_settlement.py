@@ -53,7 +53,7 @@ async def test_the_invitation_e_mail_shows_the_estimate_and_records_none(world: 
     assert preview.refund.amount.amount == Decimal("100.00")
     assert "a refund of about €100.00 to the original payment methods" in text
     for day in preview.refund.arrives_between:
-        assert f"{day:%A, %B} {day.day}, {day.year}" in text
+        assert f"{day:%A}, {day.day} {day:%B} {day.year}" in text
     [row] = await world.client.invite(world.account, [Person(email="new@club.example")], ADMIN)
     assert row.result == "invited"
     text = (await world.mailed("invitation", "new@club.example")).text
