@@ -1,7 +1,7 @@
 """Checks of orders, their invoices and their ledger entries (AUD)."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased, selectinload
 
 from adapters.sql.audit.check import Check
 from adapters.sql.audit.journal import is_complete
+from adapters.sql.audit.provider import STRIPE_PAYMENT
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     AccountRow,
@@ -25,7 +26,7 @@ from adapters.sql.database.schema import (
 from adapters.sql.money.order_invoice import as_invoice, invoices_of
 from domain.audit import Violation
 from domain.billing_cycle import BillingDay
-from domain.ledger import prepaid_of
+from domain.ledger import TransferKind, prepaid_of
 from domain.order import OrderState, product_name
 from states.order import OrderMachine
 
@@ -112,8 +113,9 @@ async def order_violations(session: AsyncSession) -> list[Violation]:
     orders = (await session.scalars(select(OrderRow).order_by(OrderRow.order_id))).all()
     lines = {(line.account_id, line.id): line for line in await _order_lines(session)}
     listed = [(row, lines.pop((row.account_id, row.order_id), None)) for row in orders]
+    arrears = await _arrears(session)
     return [
-        *[found for row, line in listed async for found in _errors(session, row, line)],
+        *[found for row, line in listed async for found in _errors(session, row, line, arrears)],
         *[found async for found in _pool_violations(session, listed)],
     ]
 
@@ -128,7 +130,10 @@ async def _order_lines(session: AsyncSession) -> Sequence[SubscriptionRow]:
 
 
 async def _errors(
-    session: AsyncSession, row: OrderRow, line: SubscriptionRow | None
+    session: AsyncSession,
+    row: OrderRow,
+    line: SubscriptionRow | None,
+    arrears: Mapping[str, Decimal],
 ) -> AsyncIterator[Violation]:
     invoices = await invoices_of(session, row.order_id)
     if not _agree(row, invoices):
@@ -141,7 +146,7 @@ async def _errors(
         yield Violation(
             rule="ADD-4", subject=row.order_id, message="its invoices are not those of its terms"
         )
-    if not _is_listed(row, line, [each for each in invoices if each.state == "paid"]):
+    if not _is_listed(row, line, [each for each in invoices if each.state == "paid"], arrears):
         yield Violation(
             rule="ADD-5",
             subject=row.order_id,
@@ -181,7 +186,7 @@ def _are_terms(row: OrderRow, invoices: Sequence[OrderInvoiceRow]) -> bool:
     return (
         [each.number for each in invoices] == [*range(1, len(invoices) + 1)]
         and all(each.currency == due_now.currency for each in invoices)
-        and all(each.amount == due_now.amount for each in invoices[:1])
+        and all(_is_quoted(each, due_now.amount) for each in invoices[:1])
         and all(each.period_start == row.bought_on for each in invoices[:1])
         and all(one.period_end == next_.period_start for one, next_ in pairwise(paid))
         and all(each.period_end == billing.next_after(each.period_start) for each in invoices)
@@ -193,8 +198,22 @@ def _are_terms(row: OrderRow, invoices: Sequence[OrderInvoiceRow]) -> bool:
     )
 
 
+def _is_quoted(invoice: OrderInvoiceRow, due: Decimal) -> bool:
+    """Return whether the amount is due, less what Stripe cannot charge and the next one includes.
+
+    An invoice without a payment may be of Stripe as well.
+    """
+    may_carry = invoice.state == "paid" and (
+        invoice.payment is None or invoice.payment.startswith(STRIPE_PAYMENT)
+    )
+    return invoice.amount == due or (may_carry and invoice.amount < due)
+
+
 def _is_listed(
-    row: OrderRow, line: SubscriptionRow | None, paid: Sequence[OrderInvoiceRow]
+    row: OrderRow,
+    line: SubscriptionRow | None,
+    paid: Sequence[OrderInvoiceRow],
+    arrears: Mapping[str, Decimal],
 ) -> bool:
     """Return whether the line beside the plan is that of the last paid term."""
     if line is None or not paid:
@@ -212,15 +231,34 @@ def _is_listed(
         and (line.period_start, line.paid_until) == (last.period_start, last.period_end)
         and not line.cancellation_pending
         and {(each.id, each.amount) for each in line.payments if each.amount}
-        == {payment for payment in _payments(last) if payment[1]}
+        == {payment for payment in _payments(last, arrears) if payment[1]}
     )
 
 
-def _payments(invoice: OrderInvoiceRow) -> Iterator[tuple[str, Decimal]]:
-    """Yield the payments of the invoice by id and amount: credit, and a payment method."""
-    yield f"{invoice.invoice_id}/credit", invoice.from_credit
+def _payments(
+    invoice: OrderInvoiceRow, arrears: Mapping[str, Decimal]
+) -> Iterator[tuple[str, Decimal]]:
+    """Yield the payments of the term by id and amount: credit, and a payment method.
+
+    What the invoice pays for earlier terms is not among them, first of the payment method.
+    """
+    late = arrears.get(invoice.invoice_id, _ZERO)
+    charged = invoice.amount - invoice.from_credit
+    late_by_method = min(late, charged)
+    yield f"{invoice.invoice_id}/credit", invoice.from_credit - (late - late_by_method)
     if invoice.payment:
-        yield invoice.payment, invoice.amount - invoice.from_credit
+        yield invoice.payment, charged - late_by_method
+
+
+async def _arrears(session: AsyncSession) -> Mapping[str, Decimal]:
+    """Return what invoices have paid for earlier terms, by invoice."""
+    start, end = f"{TransferKind.EARNED}/order/", "/carried"
+    entries = await session.execute(
+        select(TransferRow.id, TransferRow.amount).where(
+            TransferRow.id.startswith(start), TransferRow.id.endswith(end)
+        )
+    )
+    return {id.removeprefix(start).removesuffix(end): amount for id, amount in entries}
 
 
 async def _pool_violations(

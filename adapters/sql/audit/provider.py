@@ -26,7 +26,7 @@ from domain.invoice import CHARGE_KEY, is_invoice_key
 from domain.ledger import TransferKind, charge_entries, methods_of
 from domain.refund import PartState, RefundPart, RefundPlan, request_key
 
-_STRIPE_PAYMENT: Final = "pi_"
+STRIPE_PAYMENT: Final = "pi_"
 """The beginning of the ids of payments by Stripe, which `reconcile` compares."""
 
 _Invoice = tuple[OrderInvoiceRow, OrderRow]
@@ -66,7 +66,7 @@ async def _charge_violations(session: AsyncSession) -> AsyncIterator[Violation]:
     succeeded = {each.provider_id: each for each in charges if each.state == ChargeState.SUCCEEDED}
     for invoice_id, (invoice, _) in sorted(invoices.items()):
         payment = invoice.payment
-        if payment is None or payment.startswith(_STRIPE_PAYMENT):
+        if payment is None or payment.startswith(STRIPE_PAYMENT):
             continue
         cited = succeeded.get(payment)
         if cited is None or _invoice_of(cited) != invoice_id:
@@ -129,7 +129,7 @@ async def _invoice_violations(session: AsyncSession) -> AsyncIterator[Violation]
             paid.add((key, charge.provider_id))
     for key, row in invoices.items():
         payment = row.payment
-        if payment and not payment.startswith(_STRIPE_PAYMENT) and (key, payment) not in paid:
+        if payment and not payment.startswith(STRIPE_PAYMENT) and (key, payment) not in paid:
             yield Violation(
                 rule="BLK-2",
                 subject=f"{row.account_id}/{row.id}",
