@@ -28,6 +28,7 @@ from commands import (
     refund,
     remedy,
     reminder,
+    search,
     stack,
 )
 from commands.demo import command as demo
@@ -51,6 +52,7 @@ for _commands in (
     assignment,
     license,
     directory,
+    search,
     attention,
     reconciliation,
     stack,

@@ -56,6 +56,22 @@ def of_invitations(invitations: Iterable[Invitation], now: datetime) -> Renderab
     return rows if rows.row_count else Text("No invitations.", style="dim")
 
 
+def of_invitations_of_person(invitations: Iterable[Invitation]) -> RenderableType:
+    """Render a row for each invitation of one person, into any account."""
+    rows = table("into", "state", "as", "invited by", "answer before", "settlement", "workflow")
+    for invitation in invitations:
+        rows.add_row(
+            invitation.account,
+            state(invitation.state),
+            invitation.license,
+            text(invitation.invited_by),
+            time(invitation.expires_at),
+            _settlement(invitation.settlement) or "",
+            invitation.workflow_id,
+        )
+    return rows
+
+
 def of_results(results: Sequence[InviteResult]) -> RenderableType:
     """Render the result of each row of a request."""
     rows = table("email", "result", "state", "")
@@ -65,7 +81,7 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
             text(result.email),
             Text(result.result, style="red" if refused else "green"),
             state(result.invitation.state) if result.invitation else "",
-            text(str(result.error["message"])) if result.error else "",
+            text(str(result.error["message"]) if result.error else result.note or ""),
         )
     return rows if results else Text("No invitations.", style="dim")
 

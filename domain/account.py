@@ -27,7 +27,7 @@ from pydantic import (
 from domain.address import is_dns_label, normalized, normalized_domain
 from domain.catalog import Catalog
 from domain.day import to_utc
-from domain.error import Refused
+from domain.error import ErrorCode, Refused
 from domain.money import DecimalText
 from domain.text import LOCALE, OneLine
 
@@ -376,6 +376,11 @@ class Directory(_Entry):
             "user on more than one account",
             {(a.id, u.email): u.email for a in self.accounts for u in a.users}.values(),
         )
+
+
+def unknown_account(name: str) -> Refused:
+    """Return the refusal of a request about an account that does not exist."""
+    return Refused(ErrorCode.NOT_FOUND, f"There is no account {name}.", account=name)
 
 
 def _raise_errors(errors: Iterator[str], info: ValidationInfo) -> None:

@@ -65,11 +65,11 @@ class Lifecycle(Generic[AnyRecord]):
     def require_allowed(self, update: str) -> None:
         """Raise Refused unless callers may send `update` now. For validators."""
         if update not in allowed(self._machine, self.record.state.value):
-            raise self.refusal()
+            raise self.refusal(update)
 
-    def refusal(self) -> Refused:
-        """Return the refusal that the machine declares for the current state."""
-        return refusal(self._machine, self.record)
+    def refusal(self, request: str) -> Refused:
+        """Return the refusal of a request that the machine declares for the current state."""
+        return refusal(self._machine, self.record, request)
 
     def next_record(
         self, event: str, *, by: str, note: str | None = None, **changes: object

@@ -518,7 +518,7 @@ class RefundWorkflow:
             await self._book(None, self._with_parts([_with_next_attempt(part) for part in refused]))
             raise Refused(ErrorCode.PAYMENT_DECLINED, f"The provider refused: {changed.failure}.")
         if not await self._book("retry", changed, by=request.by, note=request.method):
-            raise self._lifecycle.refusal()
+            raise self._lifecycle.refusal("retry")
         self._lookups = ()
         if not answered:
             self._request_task = asyncio.create_task(self._await_request(requesting, reports))
@@ -533,7 +533,7 @@ class RefundWorkflow:
         """Book a decision; a refund with an open part resumes instead of ending."""
         any_open = any(part.state.open for part in changed.parts)
         if not await self._book("resume" if any_open else event, changed, by=by, note=note):
-            raise self._lifecycle.refusal()
+            raise self._lifecycle.refusal(event)
         if self._refund.state.finished:
             self._lookup_requested = False
             for task in (self._request_task, self._lookup_task):

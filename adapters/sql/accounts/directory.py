@@ -60,6 +60,7 @@ from domain.account import (
     Room,
     Subscription,
     User,
+    unknown_account,
 )
 from domain.account_file import InputError
 from domain.error import ErrorCode, Refused
@@ -145,7 +146,7 @@ class SqlDirectory:
                 query = query.where(AccountRow.id == account)
             rows = (await session.scalars(query)).all()
             if account is not None and not rows:
-                raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
+                raise unknown_account(account)
             catalog = None if account else await imported_catalog(session)
             return Directory(catalog=catalog, accounts=tuple(_exported(row) for row in rows))
 
