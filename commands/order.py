@@ -173,6 +173,8 @@ def _render(order: Order) -> RenderableType:
         ("licenses", _licenses(order)),
         ("account", order.account),
         ("bought by", order.bought_by),
+        ("bought in", f"the portal `{order.portal}`"),
+        ("prices", _prices(order)),
         ("first amount due", money(order.quote.due_now)),
         ("renewal", None if ends else renewal),
         (
@@ -208,6 +210,12 @@ def _render_list(listed: Sequence[Order]) -> RenderableType:
             text(order.note or ""),
         )
     return rows if listed else Text("No orders.", style="dim")
+
+
+def _prices(order: Order) -> str:
+    if order.quote.prices == "example":
+        return "example prices of the built-in catalog; import a catalog for your own"
+    return "those of the imported catalog"
 
 
 def _licenses(order: Order) -> str:

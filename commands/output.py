@@ -20,6 +20,9 @@ UNREACHABLE = 3
 WIDTH_WITHOUT_TERMINAL = 200
 """Columns of output to a file or another program."""
 
+_IN_MESSAGE = {"code", "message", "state", "account", "near_matches"}
+"""Members of an error that its first line has already."""
+
 _BAD_REQUESTS = (ErrorCode.INVALID_INPUT, ErrorCode.INVALID_EMAIL)
 
 
@@ -60,6 +63,20 @@ class CommandOutput:
         bar = ProgressBar(progress, console)
         with bar.progress:
             yield bar.show
+
+    def confirm(self, question: str) -> None:
+        """Ask a person on a terminal; a program, or one that reads JSON, is not asked.
+
+        Raises `Refused(conflict)` unless the answer is yes.
+        """
+        if self.json or not sys.stdin.isatty():
+            return
+        try:
+            confirmed = typer.confirm(question, err=True)
+        except typer.Abort:
+            confirmed = False
+        if not confirmed:
+            raise Refused(ErrorCode.CONFLICT, "Not confirmed; nothing was changed.")
 
     def print_error(self, error: Refused | Unavailable) -> int:
         """Print the error on stderr; return the exit status."""
@@ -102,12 +119,45 @@ def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
         yield f"  {mistake['path']}: {mistake['reason']}"
     for blocker in entries(error, "blockers"):
         yield f"  {blocker['code']}: {blocker['message']} {blocker['remedy']}"
-    for meeting in entries(error, "meetings"):
-        yield f"  {meeting['topic']}, {meeting['starts_at']}"
+        for item in entries(blocker, "items"):
+            yield f"    {item['kind']} {shown_item(item)}"
+        if (unlisted := _number(blocker, "count") - len([*entries(blocker, "items")])) > 0:
+            yield f"    and {unlisted} more"
+    for name in ("meetings", "webinars"):
+        for event in entries(error, name):
+            yield f"  {event['topic']}, {event['starts_at']}"
+    for result in entries(error, "results"):
+        yield f"  {result['email']}: {result['state']}"
     quote = error.get("quote")
     if isinstance(quote, dict) and isinstance(value := quote.get("amount"), dict):
         valid_until = quote.get("valid_until")
         yield f"  new quote: {value['amount']} {value['currency']}, until {valid_until}"
+    yield from _other_lines(error)
+
+
+def _other_lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield a line for each member that is a plain value or a list of them."""
+    for name, value in error.items():
+        values = value if isinstance(value, list) else [value]
+        plain = all(isinstance(each, str | int) for each in values)
+        if values and plain and name not in _IN_MESSAGE:
+            yield f"  {name.replace('_', ' ')}: {', '.join(map(str, values))}"
+
+
+def shown_item(item: Mapping[str, JsonValue]) -> str:
+    """Return an item of a blocker on one line, with its name, amount and date if it has them."""
+    amount = item.get("amount")
+    due = f"due on {item['due_on']}" if item.get("due_on") else None
+    name = item.get("name")
+    shown = [str(item["id"]), str(name) if name and name != item["id"] else None]
+    if isinstance(amount, dict):
+        shown.append(f"{amount['amount']} {amount['currency']}")
+    return ", ".join(filter(None, [*shown, due]))
+
+
+def _number(document: Mapping[str, JsonValue], name: str) -> int:
+    number = document.get(name)
+    return number if isinstance(number, int) else 0
 
 
 def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:

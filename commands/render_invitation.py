@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from commands.output import shown_item
 from commands.render import between, facts, journal, money, state, table, text, time
 from domain.invitation import Blocker, Invitation, InviteResult, Settlement
 from domain.manifest import Manifest
@@ -26,9 +28,17 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("deadline paused", f"with {invitation.time_left} left" if invitation.time_left else None),
         ("e-mails sent", str(invitation.sent_count)),
         ("reminders sent", str(invitation.reminders_sent)),
+        ("reminders", "ended by the invitee" if invitation.reminders_ended else None),
+        ("last reminded by", invitation.reminded_by),
         ("link", invitation.link),
         ("chosen", invitation.choice),
         ("settlement", _settlement(invitation.settlement)),
+        (
+            "move",
+            Text("with errors: `retry-move` tries again", style="red")
+            if invitation.with_errors
+            else None,
+        ),
         ("allowed", ", ".join(invitation.allowed)),
         ("workflow", invitation.workflow_id),
         ("run", invitation.run_id),
@@ -88,7 +98,8 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
 
 def of_preview(preview: Preview) -> RenderableType:
     """Render the effects of accepting."""
-    lists = [
+    lists: list[RenderableType] = [
+        *_closing(preview),
         *_notices("Moves", preview.moves),
         *_notices("Stays behind", preview.stays_behind),
         *_notices("Is lost", preview.loses),
@@ -97,6 +108,15 @@ def of_preview(preview: Preview) -> RenderableType:
     if preview.lines:
         return Group(of_quote(preview), *lists)
     return Group(*lists) if lists else Text("Accepting loses nothing.", style="green")
+
+
+def _closing(preview: Preview) -> Iterable[Text]:
+    if preview.closes:
+        yield Text(
+            f"Accepting closes the account {preview.closes}: its subscriptions end and are never "
+            "charged again.",
+            style="yellow",
+        )
 
 
 def of_quote(preview: Preview) -> RenderableType:
@@ -145,10 +165,34 @@ def _settlement(settlement: Settlement | None) -> str | None:
 
 def _notices(title: str, notices: Sequence[Notice]) -> Iterable[Table]:
     if notices:
-        rows = table(title, "")
+        rows = table(title, "count")
         for notice in notices:
-            rows.add_row(text(notice.message), str(notice.count or ""))
+            rows.add_row(text(notice.message), _counted(notice))
         yield rows
+
+
+def _counted(notice: Notice) -> str:
+    """Return the count with the things that are counted, for example `2 meetings`."""
+    if notice.count is None:
+        return ""
+    thing = _COUNTED.get(notice.item, notice.item.replace("_", " "))
+    return f"{notice.count} {thing}" if notice.count == 1 else f"{notice.count} {thing}s"
+
+
+_COUNTED: Final = {
+    "meetings": "meeting",
+    "webinars": "webinar",
+    "recordings": "recording",
+    "chat_history": "message",
+    "contacts": "contact",
+    "settings": "setting",
+    "participants": "larger meeting",
+    "webinar_participants": "larger webinar",
+    "large_meeting_license": "license",
+    "webinar_license": "license",
+    "addon_subscription": "license",
+}
+"""The thing that a notice counts, in the singular, where its item is no such word."""
 
 
 def _manifest(manifest: Manifest) -> list[RenderableType]:
@@ -157,7 +201,11 @@ def _manifest(manifest: Manifest) -> list[RenderableType]:
         return []
     items = table("item", "", "count", "changes")
     for item in manifest:
-        changes = (f"{each.name}: {each.old} → {each.new}" for each in item.changes)
+        changes = (
+            f"{each.name}: {each.old} → {each.new}"
+            + (f" (locked by {each.locked_by})" if each.locked_by else "")
+            for each in item.changes
+        )
         items.add_row(item.item, state(item.status), str(item.count), text("; ".join(changes)))
     return [items]
 
@@ -177,7 +225,9 @@ def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:
 
 def _items(blocker: Blocker) -> str:
     """Render the listed items, and the number of the others."""
-    listed = ", ".join(item.id for item in blocker.items)
+    listed = "; ".join(
+        f"{item.kind} {shown_item(item.model_dump(mode='json'))}" for item in blocker.items
+    )
     if not blocker.unlisted:
         return listed
     return f"{listed} and {blocker.unlisted} more (`export` of that account lists all)"

@@ -22,6 +22,11 @@ def day_of(at: datetime) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
+def moment_of(at: datetime) -> str:
+    """Return the minute as refusals write it, for example `28 Nov 2026 at 09:05 UTC`."""
+    return f"{day_of(at)} at {at.astimezone(UTC):%H:%M} UTC"
+
+
 class JournalEntry(Value):
     """One transition of a lifecycle."""
 

@@ -117,12 +117,44 @@ def cannot_serve(
     return not gives_base_license or free_base < 1
 
 
-def missing_license(account: str, sku: Sku, capacity: int | None, *, licensed: bool) -> Refused:
-    """Return the reason why a user of the account waits for a license (ASG-1, ASG-5)."""
-    if sku is not Sku.WORKPLACE and not licensed:
-        return Refused(ErrorCode.BASE_LICENSE_REQUIRED, PAID_USERS_ONLY)
-    kind = "base" if sku is Sku.WORKPLACE else license_name(sku, capacity)
-    return Refused(ErrorCode.INSUFFICIENT_LICENSES, f"{account} has no free {kind} license.")
+def missing_license(
+    account: str, sku: Sku, capacity: int | None, *, licensed: bool, gives_base_license: bool
+) -> Refused:
+    """Return the reason why a user of the account waits for a license (ASG-1, ASG-5).
+
+    It has no counts: a waiting user whose reason changes is announced as changed.
+    """
+    no_base_license = f"{account} has no free base license. {buy_base_license(account)}"
+    if sku is Sku.WORKPLACE:
+        return Refused(ErrorCode.INSUFFICIENT_LICENSES, no_base_license)
+    if licensed:
+        return Refused(
+            ErrorCode.INSUFFICIENT_LICENSES,
+            f"{account} has no free {license_name(sku, capacity)} license.",
+        )
+    # Without `gives_base_license` the user needs one first, whether or not one is free.
+    reason = f"{PAID_USERS_ONLY}, and {no_base_license}" if gives_base_license else PAID_USERS_ONLY
+    return Refused(ErrorCode.BASE_LICENSE_REQUIRED, reason)
+
+
+def buy_base_license(account: str) -> str:
+    """Return the sentence with the command that buys a base license."""
+    command = f"seatflow buy {account} workplace --quantity 1 --cycle monthly --by ADMIN"
+    return f"Buy one with `{command}`."
+
+
+def no_seats(account: str, *, assigned: int, reserved: int) -> Refused:
+    """Return the refusal of an invitation that needs a base license when none is free (INV-15)."""
+    bought = assigned + reserved
+    if not bought:
+        reason = f"{account} has no base licenses."
+    else:
+        none = "The only base license" if bought == 1 else f"None of the {bought} base licenses"
+        reason = (
+            f"{none} of {account} is{' not' if bought == 1 else ''} free: {assigned} assigned to "
+            f"users, {reserved} reserved for invitations."
+        )
+    return Refused(ErrorCode.NO_SEATS, f"{reason} {buy_base_license(account)}")
 
 
 def users_to_release(holders: Sequence[str], named: Collection[str], keep: int) -> list[str]:

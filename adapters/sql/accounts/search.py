@@ -15,13 +15,13 @@ from adapters.sql.database.schema import (
     AssignmentRequestRow,
     AssignmentRow,
     InvitationRow,
-    InvoiceRow,
     MembershipRow,
     PersonRow,
     RefundRow,
 )
 from adapters.sql.database.transaction import reading
 from adapters.sql.membership import require_account
+from adapters.sql.money.credit import balances_owed
 from domain.account import Plan, Role
 from domain.address import domain_of
 from domain.assignment import AssignmentState
@@ -227,19 +227,6 @@ async def _found_accounts(
         )
         for row in detailed
     ]
-
-
-async def balances_owed(session: AsyncSession, accounts: Sequence[str]) -> Mapping[str, Decimal]:
-    """Return the sum of the open invoices of each account that has one (QUO-7)."""
-    invoices = await session.execute(
-        select(InvoiceRow.account_id, InvoiceRow.amount_due).where(
-            InvoiceRow.account_id.in_(accounts), InvoiceRow.status == "open"
-        )
-    )
-    owed = defaultdict[str, Decimal](Decimal)
-    for account, amount in invoices:
-        owed[account] += amount
-    return owed
 
 
 async def _counts(
