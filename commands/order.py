@@ -181,6 +181,7 @@ def _render(order: Order) -> RenderableType:
             "licenses after renewal",
             f"{order.quantity_then} licenses" if order.quantity_then else None,
         ),
+        ("released then", ", ".join(order.release)),
         ("paid until", time(order.paid_until)),
         ("next payment attempt", time(order.next_try_at())),
         ("next look-up", time(order.pending.look_up_at if order.pending else None)),

@@ -1,7 +1,7 @@
 """The rendering of invitations, previews and quotes."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -13,6 +13,7 @@ from commands.render import between, facts, journal, money, state, table, text, 
 from domain.invitation import Blocker, Invitation, InviteResult, Settlement
 from domain.manifest import Manifest
 from domain.preview import Notice, Preview, TransferOffer, TransferRefused
+from domain.quote import PaymentShare
 
 
 def of_invitation(invitation: Invitation) -> RenderableType:
@@ -131,15 +132,26 @@ def of_quote(preview: Preview) -> RenderableType:
         ("as a transfer", _transfer(preview.transfer)),
         ("prorated by", f"{policy.unit}, day of change {policy.change_day}, {policy.time_zone}"),
     )
-    lines = table("subscription", "paid", "unused", "days")
+    lines = table("subscription", "period", "paid", "unused", "days", "by payment")
     for line in preview.lines:
         lines.add_row(
             text(line.subscription),
+            f"{_instant(line.period_start)} to {_instant(line.period_end)}",
             money(line.paid),
             money(line.unused),
             f"{line.unused_days} of {line.period_days}",
+            text("; ".join(map(_share, line.shares))),
         )
     return Group(header, lines) if preview.lines else header
+
+
+def _instant(at: date) -> str:
+    return time(at) if isinstance(at, datetime) else str(at)
+
+
+def _share(share: PaymentShare) -> str:
+    """Render the part of the unused value that belongs to one payment."""
+    return f"{money(share.amount)} of {share.payment} ({share.method})"
 
 
 def _transfer(offer: TransferOffer | TransferRefused | None) -> str:
@@ -212,10 +224,11 @@ def _manifest(manifest: Manifest) -> list[RenderableType]:
 
 def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:
     if blockers:
-        rows = table("blocker", "items", "remedy", "cleared by")
+        rows = table("blocker", "account", "items", "remedy", "cleared by")
         for blocker in blockers:
             rows.add_row(
                 Text(f"{blocker.code}: {blocker.message}", style="yellow"),
+                blocker.account,
                 text(_items(blocker)),
                 blocker.remedy,
                 blocker.cleared_by,
