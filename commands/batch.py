@@ -229,6 +229,6 @@ def _write_rows(results: Path, found: Sequence[InviteResult]) -> None:
                     invitation.state.value if invitation else "",
                     f"{expires_at:%Y-%m-%dT%H:%M:%SZ}" if expires_at else "",
                     error.get("code", ""),
-                    error.get("message", ""),
+                    error.get("message", result.note or ""),
                 )
             )

@@ -113,9 +113,9 @@ def of_preview(preview: Preview) -> RenderableType:
 
 def _closing(preview: Preview) -> Iterable[Text]:
     if preview.closes:
+        subscriptions = " Its subscriptions end and are never charged again."
         yield Text(
-            f"Accepting closes the account {preview.closes}: its subscriptions end and are never "
-            "charged again.",
+            f"Accepting closes the account {preview.closes}.{subscriptions if preview.lines else ''}",
             style="yellow",
         )
 
