@@ -65,7 +65,7 @@ class CommandOutput:
             yield bar.show
 
     def confirm(self, question: str) -> None:
-        """Ask a person on a terminal; a program, or one that reads JSON, is not asked.
+        """Require a yes from a person on a terminal; with JSON, or without a terminal, continue.
 
         Raises `Refused(conflict)` unless the answer is yes.
         """

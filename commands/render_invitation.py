@@ -113,11 +113,10 @@ def of_preview(preview: Preview) -> RenderableType:
 
 def _closing(preview: Preview) -> Iterable[Text]:
     if preview.closes:
-        subscriptions = " Its subscriptions end and are never charged again."
-        yield Text(
-            f"Accepting closes the account {preview.closes}.{subscriptions if preview.lines else ''}",
-            style="yellow",
-        )
+        closes = f"Accepting closes the account {preview.closes}."
+        if preview.lines:
+            closes += " Its subscriptions end and are never charged again."
+        yield Text(closes, style="yellow")
 
 
 def of_quote(preview: Preview) -> RenderableType:
