@@ -133,7 +133,13 @@ class SqlSearch:
             len(name) - _TYPED_TOO_MANY, len(name) + _TYPED_TOO_MANY
         )
         async with reading(self._engine) as session:
-            ids = await session.scalars(select(AccountRow.id).where(about).limit(_CANDIDATES))
+            ids = await session.scalars(
+                select(AccountRow.id)
+                .where(about)
+                # The first letters are mistyped least often.
+                .order_by(AccountRow.id.istartswith(name[:2], autoescape=True).desc())
+                .limit(_CANDIDATES)
+            )
             near = near_matches(name, ids)
             # The name of the account, or a part of it, may have been typed instead of its id.
             named = await session.scalars(
