@@ -17,6 +17,7 @@ from commands import (
     credit,
     diagram,
     invitation,
+    key,
     license,
     mail,
     managed_domain,
@@ -28,6 +29,7 @@ from commands import (
     refund,
     remedy,
     reminder,
+    reversal,
     search,
     stack,
 )
@@ -64,8 +66,10 @@ for _commands in (
 app.add_typer(order.orders, rich_help_panel="Licenses")
 app.add_typer(refund.app, rich_help_panel="Money")
 app.add_typer(credit.app, rich_help_panel="Money")
+app.add_typer(reversal.app, rich_help_panel="Money")
 app.add_typer(managed_domain.app, rich_help_panel="Accounts")
 app.add_typer(outbox.app, rich_help_panel="Operations")
+app.add_typer(key.app, rich_help_panel="Operations")
 app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")
 

@@ -15,6 +15,10 @@ class ChargePending(Exception):
     """A charge without a result yet, to be looked up again later; a bank debit takes days."""
 
 
+class ChargeTooSmall(Exception):
+    """A charge below the provider's minimum: nothing was charged, and no method can pay it."""
+
+
 class RefundRefused(Exception):
     """A permanent refusal of a refund by the provider.
 
@@ -79,6 +83,8 @@ class ProviderCharge(Value):
     provider_id: str | None
     """The provider's id of the payment; None if it rejected the request and recorded nothing."""
     state: ChargeState
+    amount: Money | None = None
+    """The amount that was charged; None for a decline."""
     failure: str | None = None
     """The provider's reason of a decline, for example `card_declined`."""
 
@@ -86,11 +92,17 @@ class ProviderCharge(Value):
 class PaymentProvider(Protocol):
     """A payment provider. The built-in ledger and Stripe make the same guarantees."""
 
+    def chargeable(self, amount: Money) -> Money:
+        """Return the largest part of `amount` that can be charged; 0 below a known minimum.
+
+        It is a fixed point: the chargeable part of a chargeable amount is the whole.
+        """
+
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
         """Charge once per `request.key`; a repeated key returns the first result.
 
-        A decline is a result, too: charging the same method again needs another key. After any
-        exception the outcome is unknown.
+        A decline is a result, too: charging the same method again needs another key. Raises
+        ChargeTooSmall; after any other exception the outcome is unknown.
         """
 
     async def find_charge(self, request: ChargeRequest) -> ProviderCharge | None:

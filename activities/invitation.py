@@ -174,8 +174,8 @@ class InvitationStore(Protocol):
         Returns the stored record. Letters about the transition are queued.
         """
 
-    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
-        """Move the person into the target account, in one transaction (INV-11).
+    async def join(self, request: JoinAccount, at: datetime, letters_after: timedelta) -> Joined:
+        """Move the person into the target account at `at`, in one transaction (INV-11).
 
         Writes membership, seat, source account, settlement with its ledger entries and the
         accepted record, once per invitation. If the invitation was accepted or ended before,
@@ -319,8 +319,10 @@ class InvitationActivities:
         other activity.
         """
         held = LETTERS_HELD if self.sends_at_once else timedelta()
+        # An attempt may be made long after the answer was received, when a line has ended (QUO-5).
+        at = business_time(request.invitation.journal[-1].at)
         try:
-            kept, letters = await self.store.join(request, letters_after=held)
+            kept, letters = await self.store.join(request, at, letters_after=held)
         except Refused as refused:
             return Refusal.of(refused)
         if self.sends_at_once:

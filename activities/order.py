@@ -8,7 +8,13 @@ from typing import Protocol
 from pydantic import AwareDatetime
 from temporalio import activity
 
-from activities.billing import ChargePending, ChargeRequest, PaymentProvider, ProviderCharge
+from activities.billing import (
+    ChargePending,
+    ChargeRequest,
+    ChargeTooSmall,
+    PaymentProvider,
+    ProviderCharge,
+)
 from domain.charge import ChargeState
 from domain.error import Refusal, Refused
 from domain.model import Value
@@ -103,6 +109,8 @@ class OrderDue(Value):
     invoice: str
     amount: Money
     """The amount that credit does not cover; may be zero."""
+    carried: Money | None = None
+    """The part of the invoice that the provider cannot charge."""
     methods: tuple[str, ...]
     """The ids of the methods to try, in order; at least one (ADD-4)."""
     billing_customer: str | None
@@ -147,11 +155,19 @@ class OrderStore(Protocol):
     async def pending(self, order: Order, due: OrderDue, method: str, at: datetime) -> Order:
         """Record that the provider has not decided the charge."""
 
-    async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
+    async def paid(
+        self,
+        order: Order,
+        payment: OrderPayment | None,
+        at: datetime,
+        *,
+        carried: Money | None = None,
+    ) -> Order:
         """Book the payment and its effects in one transaction, once per invoice (ADD-5).
 
         The first payment grows the pool. Each payment lists the licenses beside the plan for its
-        term and advances the next billing date. Without `payment`, credit has paid the invoice.
+        term and advances the next billing date. `carried` is the amount that neither credit nor
+        `payment` pays: the next invoice includes it.
         The payment of a void invoice becomes credit.
         """
 
@@ -197,10 +213,21 @@ class OrderActivities:
         due = await self.store.due(order)
         if due is None:
             return OrderCharged(order=stored, outcome=ChargeOutcome.PAID)
-        if not due.amount.amount:
-            paid = await self.store.paid(order, None, at)
-            return OrderCharged(order=paid, outcome=ChargeOutcome.PAID)
-        return await self._charge_methods(request, due, may_charge=not stored.state.final)
+        pending = order.pending
+        charged = pending.amount if pending else self.provider.chargeable(due.amount)
+        if not charged.amount:
+            return await self._carry(request, due)
+        due = due.model_copy(update={"amount": charged, "carried": due.amount.minus(charged)})
+        try:
+            return await self._charge_methods(request, due, may_charge=not stored.state.final)
+        except ChargeTooSmall:
+            return await self._carry(request, due)
+
+    async def _carry(self, request: ChargeOrder, due: OrderDue) -> OrderCharged:
+        """Pay the invoice without a charge; the next one includes what credit does not cover."""
+        carried = due.amount + due.carried if due.carried else due.amount
+        paid = await self.store.paid(request.order, None, request.at, carried=carried)
+        return OrderCharged(order=paid, outcome=ChargeOutcome.PAID)
 
     async def _charge_methods(
         self, request: ChargeOrder, due: OrderDue, *, may_charge: bool
@@ -238,7 +265,7 @@ class OrderActivities:
     ) -> OrderCharged:
         assert charge.provider_id, "a successful charge has an id"
         payment = OrderPayment(method=method, provider_id=charge.provider_id, amount=due.amount)
-        stored = await self.store.paid(request.order, payment, request.at)
+        stored = await self.store.paid(request.order, payment, request.at, carried=due.carried)
         outcome = ChargeOutcome.ENDED if stored.state.final else ChargeOutcome.PAID
         return OrderCharged(order=stored, outcome=outcome)
 

@@ -37,7 +37,7 @@ from adapters.sql.money.payment_method import payment_methods, try_charge
 from domain import day
 from domain.business_day import lookup_times
 from domain.charge import ChargeState
-from domain.money import rounded
+from domain.money import Money, rounded
 from domain.refund import PartState
 
 _SLOW_BUSINESS_DAYS: Final = 9
@@ -59,6 +59,10 @@ class LedgerProvider:
         self._engine = engine
         self._faults = faults
         self._settles_after = _SLOW_BUSINESS_DAYS if "slow" in faults else settles_after
+
+    def chargeable(self, amount: Money) -> Money:
+        """Return `amount`: every amount can be charged."""
+        return amount
 
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
         """Charge once per key; a repeated key returns the first result.
@@ -222,8 +226,12 @@ async def _decline_reason(
 
 
 def _as_charge(row: ProviderChargeRow) -> ProviderCharge:
+    state = ChargeState(row.state)
     return ProviderCharge(
-        provider_id=row.provider_id, state=ChargeState(row.state), failure=row.failure
+        provider_id=row.provider_id,
+        state=state,
+        amount=rounded(row.amount, row.currency) if state is ChargeState.SUCCEEDED else None,
+        failure=row.failure,
     )
 
 

@@ -1,10 +1,11 @@
 """Payments and refunds at Stripe."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Literal
+from urllib.parse import quote
 
 import stripe
 from pydantic import Field
@@ -13,6 +14,7 @@ from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundL
 from activities.billing import (
     ChargePending,
     ChargeRequest,
+    ChargeTooSmall,
     ListedCharge,
     ListedRefund,
     LookupRefused,
@@ -21,10 +23,11 @@ from activities.billing import (
     RefundRefused,
     RefundRequest,
 )
+from adapters.stripe_amount import AmountTooPrecise, chargeable, money_of, stripe_units
 from domain.address import mask_all
 from domain.charge import ChargeState
 from domain.model import Value
-from domain.money import Money, rounded
+from domain.money import Money
 from domain.refund import PartState
 from domain.text import one_line
 
@@ -43,20 +46,13 @@ TOO_PRECISE = "amount_too_fine"
 KEY_REFUSED = "api_key_refused"
 PAGE_SIZE = 100
 """The most that Stripe returns in one page."""
+SEARCHABLE_AFTER = timedelta(hours=2)
+"""The age from which a search finds an object; Stripe's index is up to one hour late.
 
-# Zero-decimal and three-decimal currencies of https://docs.stripe.com/currencies. They differ from
-# the minor units in `domain.money`: ISK, UGX, RSD and others have none, but two decimals at Stripe.
-_DECIMALS = dict.fromkeys(
-    (
-        *("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA"),
-        *("PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"),
-    ),
-    0,
-) | dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3)
-
-
-class AmountTooPrecise(ValueError):
-    """An amount with more decimals than Stripe supports for its currency."""
+https://docs.stripe.com/search#data-freshness
+"""
+TOO_SMALL = "amount_too_small"
+"""Stripe's code of an amount below the minimum of the bank account's currency."""
 
 
 class _Failure(Value):
@@ -68,6 +64,8 @@ class _Intent(Value):
 
     id: str
     status: str
+    amount: int
+    currency: str
     last_payment_error: _Failure | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
@@ -87,7 +85,7 @@ class StripeProvider:
     A payment is a payment intent (`pi_…`) or a charge (`ch_…`, `py_…`); new charges are payment
     intents. Stripe forgets idempotency keys after a day and answers a repeated one with the first
     response, not the current state. Therefore each intent and refund also carries its key in its
-    metadata and is searched for before it is created. Stripe's idempotency key resolves only the
+    metadata and is looked for before it is created. Stripe's idempotency key resolves only the
     race between two concurrent requests.
     """
 
@@ -106,10 +104,15 @@ class StripeProvider:
         """Close the connections."""
         await self._http.close_async()
 
+    def chargeable(self, amount: Money) -> Money:
+        """Return the part of `amount` that Stripe's units and minimum allow."""
+        return chargeable(amount)
+
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
         """Charge once per `request.key`; a repeated key returns the first result.
 
-        Without a Stripe customer there is no payment method to charge: it is declined.
+        Without a Stripe customer there is no payment method to charge: it is declined. Raises
+        ChargeTooSmall.
         """
         if request.billing_customer is None:
             return _declined("no_billing_customer")
@@ -123,20 +126,37 @@ class StripeProvider:
         """
         if request.billing_customer is None:
             return None
+        async for intent in self._intents_with(request.key, request.billing_customer):
+            return _as_charge(intent)
+        return None
+
+    async def _intents_with(self, key: str, customer: str) -> AsyncIterator[_Intent]:
+        """Yield the payment intent with `key` in its metadata, as it is now.
+
+        New ones are listed, since Stripe's search does not find them yet; the others are searched
+        for, since a customer may have any number of them.
+        """
+        since = int(time.time() - SEARCHABLE_AFTER.total_seconds())
         try:
-            listed = await self._stripe.payment_intents.list_async(
-                {"customer": request.billing_customer, "limit": PAGE_SIZE}
+            recent = await self._stripe.payment_intents.list_async(
+                {"customer": customer, "created": {"gte": since}, "limit": PAGE_SIZE}
             )
         except stripe.InvalidRequestError as error:
             # A customer that Stripe does not know has no charges.
             if error.code != "resource_missing":
                 raise
-            return None
-        async for each in listed.auto_paging_iter():
+            return
+        async for each in recent.auto_paging_iter():
             intent = _Intent.model_validate(each.to_dict())
-            if intent.metadata.get(KEY) == request.key:
-                return _as_charge(intent)
-        return None
+            if intent.metadata.get(KEY) == key:
+                yield intent
+        found = await self._stripe.payment_intents.search_async(
+            {"query": f"metadata['{KEY}']:'{key}'"}
+        )
+        for hit in found.data:
+            # The index may have an earlier state.
+            current = await self._stripe.payment_intents.retrieve_async(hit.id)
+            yield _Intent.model_validate(current.to_dict())
 
     async def refund(self, request: RefundRequest) -> ProviderRefund:
         """Refund once per `request.key`; a repeated key returns the first refund as it is now.
@@ -198,7 +218,7 @@ class StripeProvider:
             if key := refund.metadata.get(KEY):
                 yield ListedRefund(
                     key=key,
-                    amount=_money(each.amount, each.currency),
+                    amount=money_of(each.amount, each.currency),
                     status=_as_refund(refund),
                     at=datetime.fromtimestamp(each.created, UTC),
                 )
@@ -212,7 +232,7 @@ class StripeProvider:
                 yield ListedCharge(
                     key=key,
                     provider_id=intent.id,
-                    amount=_money(each.amount, each.currency),
+                    amount=money_of(each.amount, each.currency),
                     at=datetime.fromtimestamp(each.created, UTC),
                 )
 
@@ -241,12 +261,14 @@ class StripeProvider:
                 "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             }
             intent = await self._stripe.payment_intents.create_async(
-                parameters, {"idempotency_key": request.key}
+                parameters, {"idempotency_key": _header(request.key)}
             )
         except AmountTooPrecise:
             return _declined(TOO_PRECISE)
         except (stripe.CardError, stripe.InvalidRequestError) as error:
-            # A declined card leaves a payment intent, which later searches find; an invalid request
+            if error.code == TOO_SMALL:
+                raise ChargeTooSmall(_reason(error)) from None
+            # A declined card leaves a payment intent, which is found later; an invalid request
             # leaves none.
             return await self.find_charge(request) or _declined(_reason(error))
         return _as_charge(_Intent.model_validate(intent.to_dict()))
@@ -260,7 +282,7 @@ class StripeProvider:
             parameters[_kind(request.payment)] = request.payment
             await self._require_currency(request)
             refund = await self._stripe.refunds.create_async(
-                parameters, {"idempotency_key": request.key}
+                parameters, {"idempotency_key": _header(request.key)}
             )
         return _as_refund(_parse_refund(refund))
 
@@ -278,17 +300,9 @@ class StripeProvider:
             raise RefundRefused("currency_mismatch")
 
 
-def stripe_units(amount: Money) -> int:
-    """Return `amount` in the smallest unit that Stripe uses. Raises AmountTooPrecise."""
-    units = amount.amount.scaleb(_DECIMALS.get(amount.currency, 2))
-    if units % 1:
-        raise AmountTooPrecise(TOO_PRECISE)
-    return int(units)
-
-
-def _money(units: int, currency: str) -> Money:
-    code = currency.upper()
-    return rounded(Decimal(units).scaleb(-_DECIMALS.get(code, 2)), code)
+def _header(key: str) -> str:
+    """Return the key in the characters of an HTTP header; ids of an import may have others."""
+    return quote(key, safe="/")
 
 
 def _kind(payment: str) -> Literal["payment_intent", "charge"]:
@@ -304,7 +318,8 @@ def _as_charge(intent: _Intent) -> ProviderCharge:
     """Return the result of the intent. Raises ChargePending while it has none."""
     match intent.status:
         case "succeeded":
-            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED)
+            amount = money_of(intent.amount, intent.currency)
+            return ProviderCharge(provider_id=intent.id, state=ChargeState.SUCCEEDED, amount=amount)
         case "processing" | "requires_confirmation":
             raise ChargePending(f"Payment intent {intent.id} is {intent.status}: no result yet.")
         case _:

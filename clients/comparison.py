@@ -26,6 +26,7 @@ from clients.workflow_call import TemporalAccess
 from clients.workflow_history import STARTS, Run, described, read_run
 from domain.assignment import Assignment
 from domain.invitation import StartInvitation, StoredInvitation
+from domain.invoice import is_invoice_key
 from domain.reconciliation import (
     CHECKED_AGAIN_AFTER,
     Divergence,
@@ -330,7 +331,13 @@ class Comparison:
             "provider_charges", self.provider.charges(), self._compare_listed_charge
         )
         await self._compare_each("refunds", self._requested_parts(), self._look_up)
-        await self._compare_each("charges", _flat(self.store.orders.charges()), self._find)
+        await self._compare_each("charges", self._paid(), self._find)
+
+    async def _paid(self) -> AsyncIterator[tuple[str, str, str]]:
+        """Yield the paid invoices of orders and of accounts."""
+        for pages in (self.store.orders.charges(), self.store.invoices.charges()):
+            async for each in _flat(pages):
+                yield each
 
     async def _compare_listed_refund(self, listed: ListedRefund) -> Divergence | None:
         key = RefundKey.of(listed.key)
@@ -352,6 +359,8 @@ class Comparison:
         )
 
     async def _compare_listed_charge(self, listed: ListedCharge) -> Divergence | None:
+        if is_invoice_key(listed.key):
+            return await self._compare_listed_invoice(listed)
         order_id, invoice, *_ = listed.key.split("/")
         if await self.store.orders.is_paid(f"{order_id}/{invoice}"):
             return None
@@ -364,6 +373,13 @@ class Comparison:
             store=order.state if order else None,
             elsewhere="succeeded",
             account=order.account if order else "",
+        )
+
+    async def _compare_listed_invoice(self, listed: ListedCharge) -> Divergence | None:
+        if await self.store.invoices.is_booked(listed.key):
+            return None
+        return Divergence.of(
+            DivergenceKind.CHARGE_MISSING, listed.key, store=None, elsewhere="succeeded"
         )
 
     async def _is_busy(self, workflow_id: str) -> bool:

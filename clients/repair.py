@@ -21,6 +21,7 @@ from clients.workflow_history import STARTS, Run, described, read_run, runs_of
 from domain.address import mask_all
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import InvitationState, StartInvitation, StoredInvitation
+from domain.invoice import is_invoice_key
 from domain.journal import ENGINE
 from domain.reconciliation import Divergence, DivergenceKind, RefundKey
 from domain.refund import (
@@ -205,6 +206,9 @@ class Repair:
 
     async def _book_charge(self, key: str) -> None:
         """Book a charge that the provider has made, and restart the order from it."""
+        if is_invoice_key(key):
+            await self._book_invoice_charge(key)
+            return
         order_id, number, _, method = key.split("/", 3)
         order, invoice = await self.store.orders.find(order_id), f"{order_id}/{number}"
         if order is None:
@@ -219,6 +223,20 @@ class Repair:
         payment = OrderPayment(method=method, provider_id=own.provider_id, amount=own.amount)
         await self.store.orders.paid(order, payment, own.at)
         await self.replace(order.workflow_id)
+
+    async def _book_invoice_charge(self, key: str) -> None:
+        """Book a charge for an invoice; what the invoice no longer needs becomes credit."""
+        due = await self.store.invoices.charged(key)
+        if due is None:
+            raise Refused(ErrorCode.NOT_FOUND, "The store has no such invoice.")
+        [own] = [each async for each in self.provider.charges() if each.key == key]
+        if own.amount.currency != due.amount.currency:
+            raise Refused(ErrorCode.CONFLICT, "The account has another currency than the charge.")
+        booked = await self.store.invoices.paid(
+            due, own.amount, own.provider_id, by=ENGINE, at=own.at
+        )
+        if not booked:
+            raise Refused(ErrorCode.CONFLICT, "Later charges of the invoice have a result.")
 
 
 @dataclass(frozen=True)

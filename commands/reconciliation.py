@@ -51,12 +51,17 @@ def reconcile(
     output.print(_document(found), lambda: _render(found))
     if not found.divergences:
         return DONE
+    return output.print_error(Refused(ErrorCode.INVARIANT_BROKEN, _summary(found, fix=fix)))
+
+
+def _summary(found: Reconciliation, *, fix: bool) -> str:
     count = len(found.divergences)
-    return output.print_error(
-        Refused(
-            ErrorCode.INVARIANT_BROKEN,
-            "1 difference was found." if count == 1 else f"{count} differences were found.",
-        )
+    differences = "1 difference" if count == 1 else f"{count} differences"
+    if fix:
+        return f"{differences} left: `seatflow attention` lists what is for a person to decide."
+    return (
+        f"{differences} found: `seatflow reconcile --fix` removes those that it can without loss. "
+        "Workers of a restored database wait for it."
     )
 
 
@@ -81,7 +86,8 @@ def _render(found: Reconciliation) -> RenderableType:
     if found.divergences:
         parts += [Text("Differences:", style="yellow"), _table(found.divergences)]
     else:
-        parts.append(Text(f"No differences: {compared}.", style="green"))
+        none = "No differences are left; compared" if found.fixed else "No differences"
+        parts.append(Text(f"{none}: {compared}.", style="green"))
     return Group(*parts)
 
 

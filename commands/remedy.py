@@ -13,10 +13,12 @@ from commands.output import CommandOutput, as_json
 from commands.render import table, text
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
+from domain.journal import OPERATOR
 from domain.remedy import Changed, Removal
 
 if TYPE_CHECKING:
     from adapters.sql.accounts.remedy import SqlRemedies
+    from runtime.clients import Clients
 
 app = typer.Typer()
 
@@ -87,14 +89,27 @@ def pay_invoice(
     invoice: Annotated[
         str, typer.Argument(metavar="INVOICE", help="The id of the invoice.", show_default=False)
     ],
+    paid_outside: Annotated[
+        str | None,
+        typer.Option(
+            "--paid-outside",
+            metavar="REFERENCE",
+            help="Charge nothing: record that it was paid elsewhere, with the reference of that "
+            "payment.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Pay an open invoice by the account's payment methods, in their order."""
-    _remedy(
-        context,
-        account,
-        "Charging",
-        lambda remedies, at: remedies.pay_invoice(account, invoice, at),
-    )
+
+    async def paid(clients: "Clients", at: datetime) -> list[Changed]:
+        if paid_outside is None:
+            return await clients.invoices.pay(account, invoice, by=OPERATOR, at=at)
+        return await clients.invoices.record_paid_outside(
+            account, invoice, paid_outside, by=OPERATOR, at=at
+        )
+
+    _changed(context, account, "Charging" if paid_outside is None else "Recording", paid)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow reactivate paula")
@@ -115,8 +130,17 @@ def _remedy(
     progress: str,
     remedy: "Callable[[SqlRemedies, datetime], Awaitable[list[Changed]]]",
 ) -> None:
+    _changed(context, account, progress, lambda clients, at: remedy(clients.store.remedies, at))
+
+
+def _changed(
+    context: typer.Context,
+    account: str,
+    progress: str,
+    change: "Callable[[Clients, datetime], Awaitable[list[Changed]]]",
+) -> None:
     at = datetime.now(UTC)
-    changed = with_clients(context, progress, lambda clients: remedy(clients.store.remedies, at))
+    changed = with_clients(context, progress, lambda clients: change(clients, at))
     CommandOutput.of(context).print(
         {"account": account, "changed": [as_json(change) for change in changed]},
         lambda: _render(changed),

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from commands.output import CommandOutput
 from commands.render import table
+from domain.error import Unavailable
 
 if TYPE_CHECKING:
     from devstack.stack import Stack
@@ -28,6 +29,7 @@ _NO_HELP = (
 )
 
 WAITING = "The database was restored: workers wait until `seatflow reconcile --fix` has run."
+MARKED = "The database is marked as restored: start Temporal, then repeat `seatflow setup`."
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow setup")
@@ -71,10 +73,18 @@ async def _set_up(settings: "Settings", *, restored: bool) -> dict[str, JsonValu
     from runtime.temporal import connect, register_search_attributes
     from workflows import search_attribute
 
-    # Connected first, so that nothing is changed without a server.
-    client = await connect(settings)
+    if restored:
+        # Marked first: the workers of `seatflow up` start together with their server.
+        await _mark_restored(settings)
+    try:
+        # Connected before anything else is changed.
+        client = await connect(settings)
+    except Unavailable as failure:
+        if not restored:
+            raise
+        raise Unavailable(f"{failure.message} {MARKED}") from None
     await set_up_store(settings)
-    waiting = await _mark_restored(settings) if restored else await _is_restored(settings)
+    waiting = restored or await _is_restored(settings)
     await register_search_attributes(client)
     return {
         "namespace": client.namespace,
@@ -83,15 +93,15 @@ async def _set_up(settings: "Settings", *, restored: bool) -> dict[str, JsonValu
     }
 
 
-async def _mark_restored(settings: "Settings") -> bool:
+async def _mark_restored(settings: "Settings") -> None:
     from runtime.restore_guard import READ_AGAIN_AFTER
-    from runtime.store import open_store
+    from runtime.store import open_store, set_up_store
 
+    await set_up_store(settings)
     async with open_store(settings) as store:
         await store.restore.mark()
     # Workers that run have read the mark then.
     await asyncio.sleep(2 * READ_AGAIN_AFTER.total_seconds())
-    return True
 
 
 async def _is_restored(settings: "Settings") -> bool:

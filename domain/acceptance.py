@@ -19,7 +19,15 @@ from domain.license import buy_base_license
 from domain.manifest import initial_manifest, leaving_user, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
-from domain.quote import Quote, RecordedQuote, quote, requires_choice, terms_of
+from domain.quote import (
+    Quote,
+    RecordedQuote,
+    Returnable,
+    in_full,
+    quote,
+    requires_choice,
+    terms_of,
+)
 from domain.refund import RefundPart, RefundPlan
 
 INVITER_GONE = "The inviter no longer administers the account."
@@ -43,6 +51,9 @@ class AcceptanceFacts:
     """Everything that the decision depends on."""
 
     at: datetime
+    """The time at which the answer was received."""
+    carried_out_at: datetime
+    """The time at which it is carried out, possibly after the end of a subscription (QUO-5)."""
     invite: Invite
     accepted: Invitation
     """The record with the event that accepts it, before choice and settlement are added."""
@@ -65,6 +76,8 @@ class AcceptanceFacts:
     inviter_administers: bool
     """True while the inviter is an owner or admin of the target account (INV-12)."""
     calendar_of: Callable[[Account], BusinessCalendar]
+    returnable: Returnable = in_full
+    """The amounts that the payment provider can return."""
 
 
 @dataclass(frozen=True)
@@ -213,12 +226,15 @@ def _close(facts: AcceptanceFacts, source: Account) -> Closing:
 def _agreed_quote(facts: AcceptanceFacts, source: Account) -> Quote:
     """Return the shown quote while it binds, else the quote of this moment (QUO-5).
 
+    The lines are those at the moment at which the answer is carried out.
+
     Raise Refused: `choice_required`, `currency_mismatch`, `quote_expired`.
     """
     at, shown, target = facts.at, facts.shown, facts.target
-    now = quote(source, at, terms_of(facts.invite.policy, source))
+    carried_out_at = max(at, facts.carried_out_at)
+    now = quote(source, carried_out_at, terms_of(facts.invite.policy, source))
     void = shown is not None and not shown.binds(at, now)
-    quoted = shown.quote if shown and not void else now
+    quoted = (shown.quote if shown and not void else now).as_returned(facts.returnable)
     if requires_choice(source, facts.invite.email, quoted):
         if facts.choice is None:
             raise Refused(

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 from babel import Locale
-from babel.numbers import get_currency_precision, list_currencies
+from babel.numbers import list_currencies
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -28,7 +28,7 @@ from domain.address import is_dns_label, normalized, normalized_domain
 from domain.catalog import Catalog
 from domain.day import to_utc
 from domain.error import ErrorCode, Refused
-from domain.money import DecimalText
+from domain.money import DecimalText, minor_digits
 from domain.text import LOCALE, OneLine
 
 FIELDS_ONLY: Final[dict[str, object]] = {}
@@ -342,7 +342,7 @@ class Account(_Entry):
         return start < end or self.state == "closed"
 
     def _excess_decimals(self) -> Iterable[str]:
-        digits = get_currency_precision(self.currency)
+        digits = minor_digits(self.currency)
         amounts = [
             ("credit", self.credit),
             *((f"payment {p.id}", p.amount) for s in self.subscriptions for p in s.payments),

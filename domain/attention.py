@@ -12,6 +12,7 @@ from domain.manifest import ItemStatus
 from domain.model import Value
 from domain.money import Money
 from domain.refund import Refund, RefundPlan, RefundState
+from domain.reversal import Reversal, ReversalKind, ReversalStatus
 
 
 class AttentionKind(StrEnum):
@@ -27,6 +28,10 @@ class AttentionKind(StrEnum):
     """A refund whose status the provider does not report; look-ups continue (OPS-3)."""
     REFUND_NOT_REQUESTED = "refund_not_requested"
     """A refund whose request has had no answer for a day (OPS-3)."""
+    REFUND_REVERSED = "refund_reversed"
+    """A refund that had arrived and came back (REF-4)."""
+    PAYMENT_DISPUTED = "payment_disputed"
+    """A payment that the payer disputes, until it is won or an operator closes it."""
     CREDIT_LEFT_BEHIND = "credit_left_behind"
     """Credit of a closed account that could not move to another currency (QUO-6)."""
     MOVE_FAILED = "move_failed"
@@ -57,7 +62,7 @@ class AttentionCase(Value):
     account: str
     """The account concerned; for a refund, the account that the payee has joined."""
     id: str
-    """The refund's id, the account's id for credit, the number of a row, or the workflow's id."""
+    """The id of the refund, reversal, account or workflow, or the number of a row."""
     message: str
     """English text: the problem and its remedy; its only personal data is a masked address."""
     remedy: str
@@ -136,6 +141,44 @@ def case_of_unanswered_request(plan: RefundPlan, refund: Refund) -> AttentionCas
         f"The request of {_text(refund.amount)} to {masked(plan.payee)} has no answer."
         " Check that the payment provider answers; the request is repeated.",
         command("seatflow", "refund", "show", plan.refund_id),
+    )
+
+
+def case_of_reversal(reversal: Reversal) -> AttentionCase:
+    """Return the case of a disputed payment or a returned refund."""
+    because = f" ({reversal.reason})" if reversal.reason else ""
+    amount = _text(reversal.amount)
+    match reversal.kind, reversal.status:
+        case ReversalKind.REFUND, _:
+            kind = AttentionKind.REFUND_REVERSED
+            message = (
+                f"{amount} of the refund {reversal.subject} had arrived and came back{because}."
+                " Agree with the payee on another way, then close the case."
+            )
+        case _, ReversalStatus.LOST:
+            kind = AttentionKind.PAYMENT_DISPUTED
+            message = (
+                f"The dispute about the payment {reversal.subject} was lost{because}:"
+                f" {amount} are gone. Agree with the account how to pay them, then close the case."
+            )
+        case _:
+            kind = AttentionKind.PAYMENT_DISPUTED
+            next_step = (
+                f"Answer at the payment provider by {reversal.answer_by:%Y-%m-%d %H:%M} UTC;"
+                " closing gives no answer."
+                if reversal.answer_by
+                else "The bank is deciding; a lost dispute is listed again."
+            )
+            message = (
+                f"{amount} of the payment {reversal.subject} are disputed{because}. {next_step}"
+            )
+    return AttentionCase(
+        kind=kind,
+        since=reversal.since,
+        account=reversal.account,
+        id=reversal.reversal_id,
+        message=message,
+        remedy=command("seatflow", "reversal", "close", reversal.reversal_id, "--reason", "TEXT"),
     )
 
 

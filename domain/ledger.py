@@ -35,7 +35,7 @@ class TransferKind(StrEnum):
     TRANSFER = "transfer"
     """Unused value that becomes credit of the target by the invitee's choice (QUO-4)."""
     CREDIT_RETURNED = "credit_returned"
-    """Unused value that was paid from credit (QUO-3)."""
+    """Unused value that no payment method gets: paid from credit, or too fine (QUO-3)."""
     CREDIT_MOVED = "credit_moved"
     """The credit balance of the source account (QUO-6)."""
     REFUND_DUE = "refund_due"
@@ -52,6 +52,8 @@ class TransferKind(StrEnum):
     """Credit applied to an invoice (CRD-3)."""
     CHARGED = "charged"
     """A charge of a payment method for an invoice (BLK-2)."""
+    PAID_OUTSIDE = "paid_outside"
+    """A payment of an invoice that an operator has recorded: no method was charged (BLK-2)."""
 
 
 class Transfer(Value):
@@ -104,6 +106,11 @@ def revenue_of(account: str) -> str:
     return f"revenue/{account}"
 
 
+def outside_of(account: str) -> str:
+    """Return the ledger account of an account's payments that no provider of ours has collected."""
+    return f"outside/{account}"
+
+
 def written_off_of(account: str) -> str:
     """Return the ledger account of an account's refunds that were closed unpaid."""
     return f"written_off/{account}"
@@ -117,13 +124,43 @@ def owner_of(ledger_account: str) -> str:
 def charge(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
     """Return the transfer of a charge for an invoice.
 
-    `number` is unique among the charges of the account.
+    `number` is that of the charge among those for the invoice.
     """
     return Transfer(
-        id=f"{TransferKind.CHARGED}/{account}/{number}",
+        id=f"{TransferKind.CHARGED}/{account}/{invoice}/{number}",
         at=at,
         kind=TransferKind.CHARGED,
         debited=methods_of(account),
+        credited=revenue_of(account),
+        amount=amount,
+        invoice=invoice,
+    )
+
+
+def charge_entries(key: str) -> tuple[str, str]:
+    """Return the ids of the entries that book the charge of an invoice with this key."""
+    booked = f"{TransferKind.CHARGED}/{key.partition('/')[2]}"
+    return booked, f"{booked}/credit"
+
+
+def overpaid(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
+    """Return the transfer of the part of a charge that the invoice no longer needs.
+
+    Credit has paid it in the meantime, so the charge becomes credit.
+    """
+    charged = charge(account, invoice, amount, number, at)
+    return charged.model_copy(
+        update={"id": f"{charged.id}/credit", "credited": credit_of(account), "invoice": None}
+    )
+
+
+def paid_outside(account: str, invoice: str, amount: Money, number: int, at: datetime) -> Transfer:
+    """Return the transfer of a payment that was made elsewhere, with a number of its own."""
+    return Transfer(
+        id=f"{TransferKind.PAID_OUTSIDE}/{account}/{number}",
+        at=at,
+        kind=TransferKind.PAID_OUTSIDE,
+        debited=outside_of(account),
         credited=revenue_of(account),
         amount=amount,
         invoice=invoice,

@@ -1,8 +1,10 @@
 """Exact amounts of money, in one currency and to its minor unit.
 
-The number of decimals of a currency comes from a table that is read from disk and changes with
-releases of Babel. Compute amounts in activities, not in workflows; adding recorded amounts is
-safe everywhere.
+The number of decimals of a currency comes from ISO 4217, as the package `iso4217` publishes it; the
+table is read once, at import. It changes with releases of that package: a currency is added,
+withdrawn or, rarely, redenominated. Compute amounts in activities, not in workflows. History then
+records them, and a worker with another release replays the same amounts. Adding recorded amounts
+is safe everywhere.
 """
 
 import math
@@ -10,14 +12,20 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Final
 
 from babel.numbers import get_currency_precision
+from iso4217 import Currency
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from domain.model import Value
 
 _AMOUNT = re.compile(r"\d+(\.\d+)?")
+
+_MINOR_DIGITS: Final = {
+    currency.code: currency.exponent for currency in Currency if currency.exponent is not None
+}
+"""The decimals of each current currency, by its code (ISO 4217, list one)."""
 
 Amount = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str)]
 """An exact amount in the currency's major unit; text in JSON, never a float."""
@@ -49,6 +57,10 @@ class Money(Value):
             raise ValueError(f"{other.currency} cannot be added to {self.currency}")
         return Money(amount=self.amount + other.amount, currency=self.currency)
 
+    def minus(self, other: "Money") -> "Money":
+        """Return the difference; unlike a sum it may be negative."""
+        return self + other.model_copy(update={"amount": -other.amount})
+
     @property
     def minor_units(self) -> int:
         """Return the amount in the currency's smallest unit, for example cents.
@@ -62,8 +74,11 @@ class Money(Value):
 
 
 def minor_digits(currency: str) -> int:
-    """Return the number of decimals of `currency`: JPY 0, EUR 2, KWD 3."""
-    return get_currency_precision(currency)
+    """Return the number of decimals of `currency` in ISO 4217: JPY 0, EUR 2, KWD 3."""
+    digits = _MINOR_DIGITS.get(currency)
+    # ISO withdraws a currency while accounts still have amounts in it, as BGN in 2026. Babel keeps
+    # it. For current currencies its digits are those of prices in shops, such as 0 for RSD.
+    return get_currency_precision(currency) if digits is None else digits
 
 
 def of_minor_units(units: int, currency: str) -> Money:

@@ -71,7 +71,7 @@ class OrderQuote(Value):
     due_now: Money
     """The amount of the first payment; renewals do not change it."""
     then: Money
-    """The amount for the whole cycle that begins on `next_billing_date`."""
+    """The amount for the whole cycle that begins on `next_billing_date`, and what is carried."""
     next_billing_date: date
     """A date in the account's time zone; it advances with each renewal."""
     prices: Literal["example", "imported"] = "example"
@@ -159,6 +159,8 @@ class Order(Value):
     """The number of declines of the open payment; it also numbers the next try, from 0."""
     pending: PendingPayment | None = None
     """The charge that the provider has not decided yet."""
+    carried: Money | None = None
+    """The amount of paid invoices that could not be charged; included in the next one (ADD-4)."""
     caller_waits_until: AwareDatetime | None = None
     """The time, by the caller's clock, at which the caller stopped waiting for the result."""
     journal: tuple[JournalEntry, ...] = ()

@@ -1,6 +1,7 @@
 """Previews: the consequences of accepting an invitation (QUO-8)."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from pydantic import AwareDatetime
@@ -17,6 +18,7 @@ from domain.quote import (
     Quote,
     QuoteLine,
     RecordedQuote,
+    Returnable,
     binding_quote,
     empty_quote,
     requires_choice,
@@ -40,7 +42,7 @@ class RefundOffer(Value):
     """The amount of a refund, and the dates of its arrival."""
 
     amount: Money
-    """The amount returned to payment methods, without the part paid from credit."""
+    """The amount returned to payment methods, without the part that becomes credit."""
     arrives_between: tuple[date, date] | None
     """The dates for accepting on that day; None when no payment method gets a refund."""
 
@@ -219,7 +221,7 @@ def transfer_offer(quoted: Quote, target: Account) -> TransferOffer | TransferRe
 def staying_credit_notices(source: Account, target: Account, quoted: Quote) -> tuple[Notice, ...]:
     """Return the credit of `source` that cannot move to another currency (QUO-3, QUO-6).
 
-    It is the balance plus the quote's shares that were paid from credit.
+    It is the balance plus the quote's shares that become credit.
     """
     credit = _credit(source, quoted)
     if source.currency == target.currency or not credit.amount:
@@ -275,6 +277,15 @@ def preview(
     )
 
 
+@dataclass(frozen=True)
+class RefundTerms:
+    """The dates and the amounts of refunds."""
+
+    calendar_of: Callable[[Account], BusinessCalendar]
+    returnable: Returnable
+    """The amounts that the payment provider can return (QUO-3)."""
+
+
 def preview_acceptance(
     invite: Invite,
     at: datetime,
@@ -284,7 +295,7 @@ def preview_acceptance(
     blockers: tuple[Blocker, ...],
     chat_messages: int,
     shown: RecordedQuote | None,
-    calendar_of: Callable[[Account], BusinessCalendar],
+    refunds: RefundTerms,
 ) -> tuple[Preview, RecordedQuote | None]:
     """Return the effects of accepting now, and the quote that binds from now on (QUO-8).
 
@@ -294,7 +305,9 @@ def preview_acceptance(
     user, recorded = leaving_user(source, invite.email, chat_messages), None
     if source and source.owned_by(invite.email):
         binding = binding_quote(source, at, invite.policy, shown)
-        window = calendar_of(source).arrives_between(invite.policy, at)
+        quoted = binding.quote.as_returned(refunds.returnable)
+        binding = binding.model_copy(update={"quote": quoted})
+        window = refunds.calendar_of(source).arrives_between(invite.policy, at)
         found = _preview_closing(invite, source, target, binding, window)
         recorded = binding if found.valid_until else None
     else:

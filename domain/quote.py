@@ -1,8 +1,9 @@
 """Quotes: the value of the unused part of an account's subscriptions, line by line (QUO)."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AwareDatetime
 
@@ -13,6 +14,14 @@ from domain.money import Money, divided, rounded, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, period_days, unused_days, unused_share
 
+Returnable = Callable[[Money], Money]
+"""The largest part of an amount that the payment provider can return to a payment method."""
+
+
+def in_full(amount: Money) -> Money:
+    """Return `amount`, for providers that return every amount."""
+    return amount
+
 
 class PaymentShare(Value):
     """One payment's share of the unused value of its line (QUO-3)."""
@@ -22,6 +31,26 @@ class PaymentShare(Value):
     paid: Money
     amount: Money
     """Never more than `paid`."""
+    rest: Money | None = None
+    """The part of `amount` that the provider cannot return; it becomes credit."""
+
+    def as_returned(self, returnable: Returnable) -> Self:
+        """Return the share with its rest; what was paid from credit has none."""
+        left = self.amount.minus(returnable(self.amount))
+        has_rest = self.method != "credit" and left.amount
+        return self.model_copy(update={"rest": left if has_rest else None})
+
+    @property
+    def without_rest(self) -> Self:
+        """The share as far as the provider can return it."""
+        if self.rest is None:
+            return self
+        return self.model_copy(update={"amount": self.amount.minus(self.rest), "rest": None})
+
+    @property
+    def only_rest(self) -> Self:
+        """The part of the share that becomes credit."""
+        return self.model_copy(update={"amount": self.rest, "rest": None})
 
 
 class QuoteLine(Value):
@@ -54,12 +83,18 @@ class Quote(Value):
     @property
     def to_methods(self) -> tuple[PaymentShare, ...]:
         """The shares that a refund returns to their payment methods (QUO-3)."""
-        return tuple(share for share in self._nonzero_shares if share.method != "credit")
+        returned = (share.without_rest for share in self._shares if share.method != "credit")
+        return tuple(share for share in returned if share.amount.amount)
 
     @property
     def to_credit(self) -> tuple[PaymentShare, ...]:
-        """The shares paid from credit: with any choice they become credit again (QUO-3)."""
-        return tuple(share for share in self._nonzero_shares if share.method == "credit")
+        """The shares that become credit with any choice: paid from credit, and rests (QUO-3)."""
+        credited = (
+            share if share.method == "credit" else share.only_rest
+            for share in self._shares
+            if share.method == "credit" or share.rest
+        )
+        return tuple(share for share in credited if share.amount.amount)
 
     @property
     def refundable(self) -> Money:
@@ -67,8 +102,18 @@ class Quote(Value):
         return total((share.amount for share in self.to_methods), self.total.currency)
 
     @property
-    def _nonzero_shares(self) -> tuple[PaymentShare, ...]:
-        return tuple(share for line in self.lines for share in line.shares if share.amount.amount)
+    def _shares(self) -> tuple[PaymentShare, ...]:
+        return tuple(share for line in self.lines for share in line.shares)
+
+    def as_returned(self, returnable: Returnable) -> Self:
+        """Return the quote with the rest of each share that the provider cannot return (QUO-3)."""
+        lines = tuple(
+            line.model_copy(
+                update={"shares": tuple(share.as_returned(returnable) for share in line.shares)}
+            )
+            for line in self.lines
+        )
+        return self.model_copy(update={"lines": lines})
 
 
 class RecordedQuote(Value):
@@ -79,8 +124,15 @@ class RecordedQuote(Value):
     """In the invitation's time; at exactly this instant the quote no longer binds."""
 
     def binds(self, at: datetime, now: Quote) -> bool:
-        """Return whether the quote binds at `at`; `now` is the account's quote at that moment."""
-        return at < self.valid_until and same_lines(self.quote, now)
+        """Return whether the quote binds an answer that was received at `at`.
+
+        `now` is the account's quote at the moment at which the answer is carried out.
+        """
+        return (
+            at < self.valid_until
+            and same_lines(self.quote, now)
+            and not any(line.unused.amount and _is_over(line, now) for line in self.quote.lines)
+        )
 
 
 def terms_of(policy: Policy, source: Account | None) -> ProrationTerms:
@@ -171,6 +223,11 @@ def _shares(
 def _in_utc(instant: datetime | date) -> datetime | date:
     """Return a time in UTC; return a date unchanged."""
     return instant.astimezone(UTC) if isinstance(instant, datetime) else instant
+
+
+def _is_over(line: QuoteLine, now: Quote) -> bool:
+    """Return whether the period of the line has ended: nothing of it is left to settle."""
+    return to_utc(line.period_end, now.terms.zone) <= now.at
 
 
 def _quoted_periods(quoted: Quote) -> dict[str, object]:

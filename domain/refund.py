@@ -421,7 +421,7 @@ def amount_open(parts: tuple[RefundPart, ...]) -> Money:
 
 
 def _sum_of(parts: tuple[RefundPart, ...], included: Callable[[PartState], bool]) -> Money:
-    # Workflows must not read the table of currencies, which changes with releases of Babel.
+    # Workflows must not read the table of currencies, which changes with releases.
     amount = parts[0].amount
     zero = amount.model_copy(update={"amount": amount.amount * 0})
     return sum((part.amount for part in parts if included(part.state)), start=zero)

@@ -18,10 +18,10 @@ from babel.dates import format_date, format_time, get_timezone
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_decimal
 from markupsafe import Markup
 
-from adapters.letter.language import time_of_day, with_country, zone_name
+from adapters.letter.language import format_amount, time_of_day, with_country, zone_name
 from domain.day import to_utc
 from domain.money import Money
 
@@ -72,7 +72,7 @@ class PageLanguage:
 
     def amount(self, money: Money) -> str:
         """Format `money` with its currency and all decimals of that currency."""
-        return format_currency(money.amount, money.currency, locale=self.locale)
+        return format_amount(money, self.locale)
 
     def number(self, number: int) -> str:
         """Format `number` with thousands separators."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clients.invitation import InvitationClient
     from clients.invitation_start import InvitationStarter
     from clients.invitee import InviteeClient
+    from clients.invoice import InvoiceClient
     from clients.managed_domain import ManagedDomainClient
     from clients.order import OrderClient
     from clients.reconciliation import ReconciliationClient
@@ -66,6 +67,14 @@ class Clients:
             pages=self.store.invitee_pages,
             meeting_domain=self.settings.meeting_domain,
         )
+
+    @cached_property
+    def invoices(self) -> "InvoiceClient":
+        """The client of invoices."""
+        from clients.invoice import InvoiceClient
+        from runtime.provider import open_provider
+
+        return InvoiceClient(self.store.invoices, lambda: open_provider(self.settings, self.store))
 
     @cached_property
     def refunds(self) -> "RefundClient":

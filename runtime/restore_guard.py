@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from adapters.sql.database.transaction import DatabaseRestored, acts_for_worker
@@ -77,5 +77,9 @@ def as_worker() -> Iterator[None]:
 def handed_back() -> ApplicationError:
     """Return the failure with which an activity waits."""
     return ApplicationError(
-        DatabaseRestored().message, type="restored", next_retry_delay=TRIED_AGAIN_AFTER
+        DatabaseRestored().message,
+        type="restored",
+        next_retry_delay=TRIED_AGAIN_AFTER,
+        # The guard has logged the reason; the SDK would log each attempt with a traceback.
+        category=ApplicationErrorCategory.BENIGN,
     )

@@ -7,10 +7,13 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters import stripe_amount
+from adapters.private_file import make_folder_private
 from adapters.sql.database.engine import BUSY_TIMEOUT_SECONDS, create_engine
 from adapters.sql.database.schema import SettingRow
 from adapters.sql.store import SqlStore
 from domain.error import Unavailable
+from domain.quote import Returnable, in_full
 from runtime.settings import Settings
 
 COMMAND_BUSY_SECONDS = 6.0
@@ -31,10 +34,18 @@ async def set_up_store(settings: Settings) -> None:
     # Only this function loads the migrations.
     from adapters.sql.migrations import upgrade
 
+    if settings.state_folder.is_dir():
+        make_folder_private(settings.state_folder)
     async with _engine(settings) as engine:
         with _database_errors_as_unavailable():
+            async with engine.connect() as connection:
+                ready = await connection.run_sync(_has_tables)
+            store = SqlStore(engine)
+            if ready:
+                # Before the upgrade, so that a refused process changes nothing.
+                await store.check_id_key(settings.id_key_fingerprint)
             await upgrade(engine)
-        await SqlStore(engine).keep_id_key(settings.id_key_fingerprint)
+            await store.keep_id_key(settings.id_key_fingerprint)
 
 
 @asynccontextmanager
@@ -51,7 +62,12 @@ async def open_store(
                 ready = await connection.run_sync(_has_tables)
         if not ready:
             raise Unavailable("The database was never set up: run `seatflow setup`.")
-        yield SqlStore(engine)
+        yield SqlStore(engine, returnable_by(settings))
+
+
+def returnable_by(settings: Settings) -> Returnable:
+    """Return the amounts that the payment provider in the settings can return (QUO-3)."""
+    return stripe_amount.returnable if settings.billing == "stripe" else in_full
 
 
 @asynccontextmanager

@@ -18,6 +18,8 @@ LONGEST = {
     "test_a_run_reminds_all_quiet_invitees_and_the_next_run_none",
     "test_a_worker_killed_between_payment_and_pool_charges_and_grows_once",
     "test_every_lifecycle_ends_as_it_must_in_spite_of_outages",
+    "test_a_store_restored_from_a_copy_made_while_it_was_written",
+    "test_a_lost_secret_key_from_which_the_id_key_is_derived",
     "test_fifty_licenses_are_assigned_fifty_times",
     "test_closing_the_failed_part_keeps_the_open_part",
     "test_one_invitation_through_the_whole_stack",

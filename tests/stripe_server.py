@@ -5,16 +5,21 @@ than was paid, and every refund succeeds. Its payment intents have neither a des
 automatic payment methods, their list is not limited to a customer, and the error of a declined
 card does not contain the payment intent; a test card declines always or never. `StripeServer`
 forwards every request to it, adds these features as Stripe documents them, and simulates faults.
+It also adds Stripe's minimum charge and the steps between amounts, and a search by metadata that
+does not find new objects.
 """
 
 import asyncio
 import json
+import re
 import sys
+import time
 from asyncio.subprocess import Process
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Self
 from urllib.parse import parse_qs, urlencode
 
@@ -49,6 +54,12 @@ CARD = {
 # https://docs.stripe.com/testing#declined-payments: it can be attached but not charged.
 DECLINING_CARD = {**CARD, "card[number]": "4000000000000341"}
 UNSUPPORTED_FIELDS = ("description", "automatic_payment_methods")
+MINIMUM_CHARGE = 50
+"""The minimum charge in minor units of every currency; Stripe's depends on the currency."""
+STEPS = {"isk": 100, "ugx": 100, "bhd": 10, "jod": 10, "kwd": 10, "omr": 10, "tnd": 10}
+"""https://docs.stripe.com/currencies#special-cases and three-decimal currencies."""
+INDEX_DELAY = timedelta(minutes=1)
+"""https://docs.stripe.com/search#data-freshness"""
 ALL = 1_000_000
 
 Json = dict[str, JsonValue]
@@ -146,7 +157,13 @@ class StripeServer:
     def set_status(self, object_id: str, status: str, failure_reason: str | None = None) -> None:
         """Report this status of the refund or payment intent from now on."""
         reason: Json = {"failure_reason": failure_reason} if failure_reason else {}
-        self._statuses[object_id] = {"status": status, **reason}
+        created = {k: v for k, v in self._statuses.get(object_id, {}).items() if k == "created"}
+        self._statuses[object_id] = {"status": status, **reason, **created}
+
+    def age(self, intent: str, by: timedelta) -> None:
+        """Make the payment intent older."""
+        created = int(time.time() - by.total_seconds())
+        self._statuses[intent] = {**self._statuses.get(intent, {}), "created": created}
 
     def forget_keys(self) -> None:
         """Forget the idempotency keys, as Stripe does after a day."""
@@ -196,11 +213,18 @@ class StripeServer:
                 return await self._charge(request, body)
             case "GET", "/v1/payment_intents":
                 return await self._charges_of(request)
+            case "GET", "/v1/payment_intents/search":
+                return await self._found(request)
         return self._with_statuses(await self._forward(request, body))
 
     async def _charge(self, request: Request, body: bytes) -> Response:
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.charged.append(fields)
+        amount = int(fields["amount"])
+        if amount % STEPS.get(fields["currency"], 1):
+            return answer(400, type="invalid_request_error", code="invalid_amount")
+        if 0 < amount < MINIMUM_CHARGE:
+            return answer(400, type="invalid_request_error", code="amount_too_small")
         forwarded = {
             name: value for name, value in fields.items() if not name.startswith(UNSUPPORTED_FIELDS)
         }
@@ -227,10 +251,13 @@ class StripeServer:
         known = await self._localstripe.get(f"/v1/customers/{customer}")
         if customer and known.status_code == 404:
             return answer(400, type="invalid_request_error", code="resource_missing")
-        listed = await self._localstripe.get("/v1/payment_intents", params={"limit": ALL})
-        intents = [each for each in listed.json()["data"] if customer in {None, each["customer"]}]
-        intents.reverse()
-        ids = [each["id"] for each in intents]
+        since = int(fields.get("created[gte]", 0))
+        intents = [
+            each
+            for each in await self._intents()
+            if customer in {None, each["customer"]} and int(str(each["created"])) >= since
+        ]
+        ids = [str(each["id"]) for each in intents]
         start = ids.index(fields["starting_after"]) + 1 if "starting_after" in fields else 0
         end = start + int(fields["limit"])
         page = {
@@ -241,11 +268,41 @@ class StripeServer:
         }
         return self._with_statuses(httpx.Response(200, json=page))
 
+    async def _found(self, request: Request) -> Response:
+        """Return the indexed payment intents with this metadata, in their first state."""
+        found = re.fullmatch(r"metadata\['(\w+)'\]:'([^']*)'", request.query_params["query"])
+        assert found, "Stripe's query language"
+        name, value = found.groups()
+        indexed = time.time() - INDEX_DELAY.total_seconds()
+        intents: list[JsonValue] = [
+            {**each, "status": "requires_confirmation"}
+            for each in await self._intents()
+            if isinstance(each["metadata"], dict)
+            and each["metadata"].get(name) == value
+            and int(str(each["created"])) <= indexed
+        ]
+        page: Json = {
+            "object": "search_result",
+            "url": request.url.path,
+            "has_more": False,
+            "next_page": None,
+            "data": intents,
+        }
+        return Response(json.dumps(page), media_type="application/json")
+
+    async def _intents(self) -> list[Json]:
+        """Return all payment intents, newest first."""
+        listed = await self._localstripe.get("/v1/payment_intents", params={"limit": ALL})
+        intents = [each | self._statuses.get(each["id"], {}) for each in listed.json()["data"]]
+        return intents[::-1]
+
     async def _refund(self, request: Request, body: bytes) -> Response:
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         kind = "payment_intent" if "payment_intent" in fields else "charge"
         paid = await self._localstripe.get(f"/v1/{kind}s/{fields[kind]}")
         if paid.is_success:
+            if int(fields["amount"]) % STEPS.get(str(paid.json()["currency"]), 1):
+                return answer(400, type="invalid_request_error", code="invalid_amount")
             left = int(str(paid.json()["amount"])) - self._refunded[fields[kind]]
             if left == 0:
                 return answer(400, type="invalid_request_error", code="charge_already_refunded")

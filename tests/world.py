@@ -46,7 +46,7 @@ from runtime.clients import Clients
 from runtime.codec import data_converter
 from runtime.recovery import Recovery
 from runtime.settings import Settings
-from runtime.store import set_up_store
+from runtime.store import returnable_by, set_up_store
 from runtime.wiring import background_task, relay_of, worker_for
 from tests.database import Databases
 from tests.eventually import TIMEOUT, eventually
@@ -61,7 +61,7 @@ MEMBER = "member@acme.example"
 ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
 BASIC = "basil@acme.example"
 PATIENCE = TIMEOUT
-SECRET_KEY = SecretStr("a secret key for tests")
+SECRET_KEY = SecretStr("a secret key of the tests that is long enough")
 
 User = tuple[str, str] | tuple[str, str, bool]
 
@@ -74,7 +74,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_log_level="error",
         dev_server_extra_args=DYNAMIC_CONFIG,
         search_attributes=search_attribute.ALL,
-        data_converter=data_converter({}),
+        data_converter=data_converter({}, "default"),
     ) as environment:
         yield environment
 
@@ -421,7 +421,7 @@ async def a_world(
             task_queue=f"seatflow-{uuid.uuid4().hex[:12]}",
             wait_seconds=45 if working else 1,
         ).model_copy(update=changed_settings)
-        store = SqlStore(database.engine)
+        store = SqlStore(database.engine, returnable_by(settings))
         clients = Clients.connected(settings, store, environment.client)
         world = World(environment, store, smtp, clients, settings)
         await world.imported(

@@ -4,7 +4,9 @@ The templates contain the English text. Every other language is a message catalo
 `locale/<language>/letters.po`; adding the file adds the language.
 """
 
+import re
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -23,9 +25,9 @@ from babel.dates import (
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_decimal
 
-from domain.money import Money
+from domain.money import Money, minor_digits
 
 CATALOGS = Path(__file__).parent / "locale"
 ENGLISH = Locale("en")
@@ -64,7 +66,7 @@ class Language:
 
     def amount(self, money: Money) -> str:
         """Format `money` with its currency and all decimals of that currency."""
-        return format_currency(money.amount, money.currency, locale=self.locale)
+        return format_amount(money, self.locale)
 
     def listed(self, names: Iterable[str]) -> str:
         """Join names as a sentence lists them."""
@@ -73,6 +75,25 @@ class Language:
     def number(self, number: int) -> str:
         """Format `number` with thousands separators."""
         return format_decimal(number, locale=self.locale)
+
+
+def format_amount(money: Money, locale: Locale) -> str:
+    """Format `money` with its currency and all decimals that ISO 4217 gives it.
+
+    `format_currency` would round RSD 1499.90 to whole dinars, as shops do.
+    """
+    pattern = copy(locale.currency_formats["standard"])
+    digits = minor_digits(money.currency)
+    pattern.frac_prec = (digits, digits)
+    text = pattern.apply(
+        money.amount,
+        locale,
+        currency=money.currency,
+        currency_digits=False,
+        decimal_quantization=False,
+    )
+    # CLDR separates letters from digits; Babel does not.
+    return re.sub(r"([^\W\d_])(?=\d)", "\\1\N{NO-BREAK SPACE}", text)
 
 
 def language_for(locale: str) -> Language:

@@ -20,6 +20,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import reading
 from adapters.sql.outbox import COLUMNS, NO_SEARCH, follow_up
+from adapters.sql.reversal import reversal_cases
 from domain.account import Role
 from domain.attention import (
     AttentionCase,
@@ -147,6 +148,7 @@ _FINDERS: Final[tuple[Callable[[AsyncSession], AsyncIterator[AttentionCase]], ..
     _credit_cases,
     _move_cases,
     _outbox_cases,
+    reversal_cases,
     _divergence_cases,
 )
 """One query for each kind of case."""

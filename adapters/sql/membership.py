@@ -163,29 +163,44 @@ async def load_account(session: AsyncSession, account: str, *, only: str | None)
 
     With None it has no users. Large accounts have thousands of both.
     """
-    return await _load_account(
-        session,
-        account,
-        MembershipRow.email == only,
-        await _filled_lists(session, account) - {"rooms"},
-    )
+    row = await _load_row(session, account, MembershipRow.email == only)
+    return Account.model_validate(row, from_attributes=True)
 
 
 async def load_source(session: AsyncSession, membership: MembershipRow | None) -> Account | None:
-    """Return the account that the person would leave, with that user only."""
+    """Return the account that the person would leave, with that user only.
+
+    Subscriptions that have ended are not listed: their payments are no longer prepaid (QUO-5).
+    """
     if membership is None:
         return None
-    return await load_account(session, membership.account_id, only=membership.email)
+    row = await _load_row(session, membership.account_id, MembershipRow.email == membership.email)
+    return as_listed(row)
 
 
 async def load_whole_account(session: AsyncSession, account: str) -> Account:
     """Return the account as it is in this transaction, with all its users."""
-    return await _load_account(session, account, true(), await _filled_lists(session, account))
+    row = await _load_row(session, account, true(), rooms=True)
+    return Account.model_validate(row, from_attributes=True)
 
 
-async def _load_account(
-    session: AsyncSession, account: str, wanted: ColumnElement[bool], filled: Collection[str]
-) -> Account:
+def as_listed(row: AccountRow) -> Account:
+    """Return the account as a file lists it; an open account without its ended subscriptions."""
+    account = Account.model_validate(row, from_attributes=True)
+    if row.state == "closed":
+        return account
+    ended = {line.id for line in row.subscriptions if line.ended is not None}
+    lines = tuple(line for line in account.subscriptions if line.id not in ended)
+    return account.model_copy(update={"subscriptions": lines}) if ended else account
+
+
+async def _load_row(
+    session: AsyncSession, account: str, wanted: ColumnElement[bool], *, rooms: bool = False
+) -> AccountRow:
+    """Return the account with the wanted users, and with its rooms if requested."""
+    filled = await _filled_lists(session, account)
+    if not rooms:
+        filled.discard("rooms")
     row = (
         await session.scalars(
             select(AccountRow).where(AccountRow.id == account).options(*_list_options(filled))
@@ -205,7 +220,7 @@ async def _load_account(
     set_committed_value(row, "users", found.unique().all())
     for name in set(_LISTS).difference(filled):
         set_committed_value(row, name, [])
-    return Account.model_validate(row, from_attributes=True)
+    return row
 
 
 def whole_accounts() -> Select[AccountRow]:

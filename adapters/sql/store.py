@@ -21,6 +21,7 @@ from adapters.sql.invitations.restoration import SqlRestoration
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
 from adapters.sql.money.credit import SqlCredits
+from adapters.sql.money.invoice import SqlInvoices
 from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
@@ -28,9 +29,11 @@ from adapters.sql.outbox import SqlOutbox
 from adapters.sql.problem import SqlProblems
 from adapters.sql.request_count import SqlRequestCounts
 from adapters.sql.restore import SqlRestore
+from adapters.sql.reversal import SqlReversals
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
+from domain.quote import Returnable, in_full
 
 _ID_KEY: Final = "id_key"
 
@@ -38,17 +41,20 @@ _ID_KEY: Final = "id_key"
 class SqlStore:
     """Accounts, invitations, licenses, money and letters in one database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, returnable: Returnable = in_full) -> None:
+        """Use the database of `engine`; `returnable` is that of the payment provider (QUO-3)."""
         self.engine = engine
         self.directory = SqlDirectory(engine)
         self.managed_domains = SqlManagedDomains(engine)
-        self.invitations = SqlInvitations(engine)
-        self.invitee_pages = SqlInviteePages(engine)
+        self.invitations = SqlInvitations(engine, returnable)
+        self.invitee_pages = SqlInviteePages(engine, returnable)
         self.request_counts = SqlRequestCounts(engine)
         self.batches = SqlBatches(engine)
-        self.quotes = SqlQuotes(engine)
+        self.quotes = SqlQuotes(engine, returnable)
         self.refunds = SqlRefunds(engine)
+        self.reversals = SqlReversals(engine)
         self.credits = SqlCredits(engine)
+        self.invoices = SqlInvoices(engine)
         self.assignments = SqlAssignments(engine)
         self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)
@@ -59,7 +65,7 @@ class SqlStore:
         self.outbox = SqlOutbox(engine)
         self.problems = SqlProblems(engine)
         self.restore = SqlRestore(engine)
-        self.restoration = SqlRestoration(engine)
+        self.restoration = SqlRestoration(engine, returnable)
 
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

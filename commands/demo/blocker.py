@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from commands.demo.step import ACCOUNT, DemoStack, Step
 from domain.error import ErrorCode
 from domain.invitation import InvitationState
+from domain.journal import OPERATOR
 from domain.remedy import Removal
 
 CARLA = "carla@club.example"
@@ -57,7 +58,7 @@ class Blockers:
         await self._demo.pending(ines)
         await self._accept_is_blocked(ines)
         await self._demo.blocked_by(ines, "inv-9")
-        await self._remedies.pay_invoice("ines-pro", "inv-9", _now())
+        await self._demo.clients.invoices.pay("ines-pro", "inv-9", by=OPERATOR, at=_now())
         await self._unblocked_and_accepted(ines)
 
     async def _accept_is_blocked(self, email: str) -> None:

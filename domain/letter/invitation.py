@@ -69,7 +69,7 @@ class Estimate(Value):
     """False if the target account has another currency (QUO-6)."""
 
     @property
-    def paid_from_credit(self) -> Money | None:
+    def becomes_credit(self) -> Money | None:
         """Return the amount that becomes credit with any choice, if any (QUO-3)."""
         amount = self.total.amount - self.refund.amount
         return Money(amount=amount, currency=self.total.currency) if amount else None

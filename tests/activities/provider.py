@@ -1,11 +1,12 @@
 """A payment provider without a network."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from activities.billing import (
     ChargePending,
     ChargeRequest,
+    ChargeTooSmall,
     LookupRefused,
     ProviderCharge,
     ProviderRefund,
@@ -13,6 +14,8 @@ from activities.billing import (
     RefundRequest,
 )
 from domain.charge import ChargeState
+from domain.money import Money
+from domain.quote import in_full
 from domain.refund import PartState
 
 
@@ -28,6 +31,9 @@ class FakeProvider:
     """The methods and payments whose next request is carried out, but its response is lost."""
     pending: Collection[str] = ()
     """The methods whose charges have no result yet."""
+    chargeable: Callable[[Money], Money] = in_full
+    too_small: bool = False
+    """True while every charge is below the minimum."""
     charges: dict[str, ProviderCharge] = field(default_factory=dict)
     refunds: dict[str, ProviderRefund] = field(default_factory=dict)
     charge_requests: list[ChargeRequest] = field(default_factory=list)
@@ -41,6 +47,8 @@ class FakeProvider:
 
     async def charge(self, request: ChargeRequest) -> ProviderCharge:
         self.charge_requests.append(request)
+        if self.too_small:
+            raise ChargeTooSmall
         if request.key not in self.charges:
             number = len(self.charges) + 1
             failure = self.declining.get(request.method)

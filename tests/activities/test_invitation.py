@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -57,6 +58,7 @@ class FakeInvitationStore:
         self.recorded: list[Invitation] = []
         self.stored: Invitation | None = None
         self.letters_after: timedelta | None = None
+        self.joined_at: datetime | None = None
         self.refused: Refused | None = None
 
     async def record(self, invitation_id: str, invitation: Invitation) -> KeptInvitation:
@@ -72,9 +74,9 @@ class FakeInvitationStore:
             invitee=Reader(email=invite.email),
         )
 
-    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
+    async def join(self, request: JoinAccount, at: datetime, letters_after: timedelta) -> Joined:
         assert self.stored is not None
-        self.letters_after = letters_after
+        self.letters_after, self.joined_at = letters_after, at
         if self.refused:
             raise self.refused
         return Joined(KeptInvitation(invitation=self.stored), [ACCEPTED.letter.id])
@@ -123,10 +125,15 @@ class ActivityRun:
             sends_at_once=sends_at_once,
         )
 
-    async def join(self, stored: Invitation) -> KeptInvitation | Refusal:
+    async def join(
+        self, stored: Invitation, waited: timedelta = timedelta()
+    ) -> KeptInvitation | Refusal:
         self.store.stored = stored
         request = JoinAccount(invite=INVITE, invitation=stored, choice=None)
-        return await ActivityEnvironment().run(self.activities.join_account, request)
+        environment = ActivityEnvironment()
+        started_at = environment.info.scheduled_time + waited
+        environment.info = replace(environment.info, started_time=started_at)
+        return await environment.run(self.activities.join_account, request)
 
     async def announce(self, invitation: Invitation) -> LetterSent:
         request = AnnounceInvitation(invite=INVITE, invitation=invitation, at=NOW)
@@ -205,6 +212,13 @@ async def test_with_a_rate_limit_no_letter_bypasses_the_queue() -> None:
     await run.join(COMPLETED)
     assert run.mailer.sent == []
     assert run.store.letters_after == timedelta()
+
+
+async def test_an_acceptance_is_carried_out_at_the_time_of_its_attempt() -> None:
+    """QUO-5: no worker ran when the answer was received, or the attempt is a retry."""
+    run = ActivityRun()
+    await run.join(COMPLETED, timedelta(minutes=2))
+    assert run.store.joined_at == NOW + timedelta(minutes=2)
 
 
 async def test_a_refused_acceptance_is_a_value() -> None:

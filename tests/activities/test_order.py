@@ -76,6 +76,7 @@ class FakeOrderStore:
         self.amount = amount
         self.stored = stored
         self.payments: list[OrderPayment | None] = []
+        self.carried: Money | None = None
         self.declined_tries: set[int] = set()
         self.ends_before_payment = False
 
@@ -102,11 +103,19 @@ class FakeOrderStore:
             invoice=invoice.id, amount=self.amount, methods=self.methods, billing_customer="cus_1"
         )
 
-    async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
+    async def paid(
+        self,
+        order: Order,
+        payment: OrderPayment | None,
+        at: datetime,
+        *,
+        carried: Money | None = None,
+    ) -> Order:
         if self.ends_before_payment:
             self.stored = an_order("buy", "place", "end", state=OrderState.ENDED)
         elif self.order.invoices[0].state != "paid":
             self.payments.append(payment)
+            self.carried = carried
             self._set_invoice("paid")
         return self.order
 
@@ -280,6 +289,56 @@ async def test_an_invoice_that_credit_covers_charges_no_method() -> None:
     assert (await charge(store, provider)).paid
     assert store.payments == [None]
     assert provider.charge_requests == []
+
+
+def eur(amount: str) -> Money:
+    return Money(amount=Decimal(amount), currency="EUR")
+
+
+async def test_the_part_that_cannot_be_charged_is_carried() -> None:
+    """ADD-4: the payment and the carried amount add up to the invoice."""
+    store = FakeOrderStore("card")
+    provider = FakeProvider()
+    provider.chargeable = lambda amount: min(amount, eur("149.90"), key=lambda each: each.amount)
+    charged = await charge(store, provider)
+    assert charged.paid
+    assert [payment and payment.amount for payment in store.payments] == [eur("149.90")]
+    assert store.carried == eur("0.10")
+
+
+async def test_an_amount_below_the_minimum_is_carried_and_not_charged() -> None:
+    """ADD-4: the license does not end because of it."""
+    store = FakeOrderStore("card", "bank")
+    provider = FakeProvider()
+    provider.chargeable = lambda amount: eur("0.00")
+    assert (await charge(store, provider)).paid
+    assert (store.payments, store.carried) == ([None], PRICE)
+    assert provider.charge_requests == []
+
+
+async def test_an_amount_that_the_provider_calls_too_small_is_carried_in_full() -> None:
+    """ADD-4: no other method can pay it either."""
+    store = FakeOrderStore("card", "bank")
+    provider = FakeProvider()
+    provider.chargeable = lambda amount: eur("0.35")
+    provider.too_small = True
+    assert (await charge(store, provider)).paid
+    assert (store.payments, store.carried) == ([None], PRICE)
+    assert charged_methods(provider) == ["card"]
+
+
+async def test_a_pending_payment_is_booked_with_its_own_amount() -> None:
+    """ADD-4: a minimum that has changed meanwhile does not apply to it."""
+    store = FakeOrderStore("bank")
+    provider = FakeProvider()
+    payment = PendingPayment(
+        invoice="or-1/1", method="bank", amount=eur("149.90"), since=NOW, look_up_at=NOW
+    )
+    provider.chargeable = lambda amount: eur("0.00")
+    charged = await charge(store, provider, order=PLACED.model_copy(update={"pending": payment}))
+    assert charged.paid
+    assert [each and each.amount for each in store.payments] == [eur("149.90")]
+    assert store.carried == eur("0.10")
 
 
 async def test_an_invoice_that_an_earlier_attempt_paid_is_not_charged_again() -> None:

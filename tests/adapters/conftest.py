@@ -10,6 +10,7 @@ from adapters.sql.store import SqlStore
 from tests.builders.invitation import StoreScenario
 from tests.database import Database, Fill, PostgresDatabase, SqliteDatabase
 from tests.postgres import Postgres, running
+from tests.stripe_server import localstripe
 
 Databases = Mapping[str, Database]
 """One for each name of `FILLS`."""
@@ -55,6 +56,12 @@ async def postgres_databases(postgres: Postgres) -> AsyncIterator[Databases]:
 def databases(request: pytest.FixtureRequest) -> Databases:
     found: Databases = request.getfixturevalue(f"{request.param}_databases")
     return found
+
+
+@pytest.fixture(scope="session")
+async def local_stripe() -> AsyncIterator[str]:
+    async with localstripe() as url:
+        yield url
 
 
 @pytest.fixture

@@ -93,12 +93,35 @@ async def charge_of(
 class ProviderContract:
     """Tests of the contract of `PaymentProvider`."""
 
+    @pytest.mark.parametrize(
+        ("amount", "currency"), [("50.00", "EUR"), ("0.01", "EUR"), ("5.124", "KWD"), ("1", "JPY")]
+    )
+    def test_the_chargeable_part_of_an_amount_is_chargeable_in_full(
+        self, world: ProviderWorld, amount: str, currency: str
+    ) -> None:
+        """ADD-4: it is at most the amount, in its currency, and does not shrink again."""
+        whole = Money(amount=Decimal(amount), currency=currency)
+        part = world.provider.chargeable(whole)
+        assert part.currency == currency
+        assert 0 <= part.amount <= whole.amount
+        assert world.provider.chargeable(part) == part
+
+    async def test_the_chargeable_part_is_charged(self, world: ProviderWorld) -> None:
+        """ADD-4: the smallest amount that is chargeable is no decline."""
+        cents = (Money(amount=Decimal(number) / 100, currency="EUR") for number in range(1, 101))
+        smallest = next(each for each in cents if world.provider.chargeable(each).amount)
+        request = await charge_of(world, f"{smallest.amount:f}")
+        assert (await world.provider.charge(request)).state is ChargeState.SUCCEEDED
+
     async def test_a_charge_succeeds_and_has_an_id(self, world: ProviderWorld) -> None:
-        """ADD-4: a succeeded charge has the provider's id and no failure."""
+        """ADD-4: a succeeded charge has the provider's id, its amount and no failure."""
         made = await world.provider.charge(await charge_of(world, "50.00"))
         assert made.provider_id
         assert made == ProviderCharge(
-            provider_id=made.provider_id, state=ChargeState.SUCCEEDED, failure=None
+            provider_id=made.provider_id,
+            state=ChargeState.SUCCEEDED,
+            amount=Money(amount=Decimal("50.00"), currency="EUR"),
+            failure=None,
         )
 
     async def test_the_same_key_charges_once(self, world: ProviderWorld) -> None:

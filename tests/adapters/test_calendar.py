@@ -1,4 +1,4 @@
-"""Weekends and public holidays by country."""
+"""Weekends, public holidays and bank holidays by country."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -26,6 +26,29 @@ from domain.business_day import arrival_window
 def test_only_holidays_of_the_whole_country_count(country: str, day: date, off: bool) -> None:
     """REF-1: public holidays of the whole country are off, regional ones are not."""
     assert is_day_off(country)(day) is off
+
+
+@pytest.mark.parametrize(
+    ("country", "days", "off"),
+    [
+        # The Riksbank's calendar of RIX: https://www.riksbank.se, "Bankdagar".
+        ("SE", [date(2026, 6, 19), date(2026, 12, 24), date(2026, 12, 31)], True),
+        # Banks close at 14:00, and settle payments.
+        ("SE", [date(2026, 1, 5), date(2026, 4, 2), date(2026, 6, 18), date(2026, 12, 23)], False),
+        ("LU", [date(2026, 12, 24)], False),
+        # Shops and offices are open; banks are closed.
+        ("AT", [date(2026, 4, 3), date(2026, 12, 24), date(2026, 12, 31)], True),
+        ("JP", [date(2026, 1, 2), date(2026, 12, 31)], True),
+        # Public, and not named as a bank holiday too.
+        ("SE", [date(2026, 1, 6), date(2026, 5, 1), date(2026, 6, 20)], True),
+        ("DE", [date(2026, 12, 24)], False),
+    ],
+)
+def test_days_on_which_only_banks_are_closed_count(
+    country: str, days: list[date], off: bool
+) -> None:
+    """REF-1: a refund travels through banks; those that close early still settle it."""
+    assert {day: is_day_off(country)(day) for day in days} == dict.fromkeys(days, off)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +102,10 @@ def test_thanksgiving_delays_an_american_refund() -> None:
     friday = datetime(2026, 11, 20, 15, tzinfo=UTC)
     window = arrival_window(friday, "America/New_York", is_day_off("US"))
     assert window == (date(2026, 11, 25), date(2026, 11, 30))
+
+
+def test_midsummer_delays_a_swedish_refund() -> None:
+    """REF-1: 17 June 2026 is a Wednesday; banks are closed on Friday, Midsummer Eve."""
+    wednesday = datetime(2026, 6, 17, 9, tzinfo=UTC)
+    window = arrival_window(wednesday, "Europe/Stockholm", is_day_off("SE"))
+    assert window == (date(2026, 6, 23), date(2026, 6, 25))

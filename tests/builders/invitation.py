@@ -1,5 +1,6 @@
 """A store with accounts, and the steps of invitations between them."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -13,14 +14,18 @@ from activities.invitation import (
     KeptInvitation,
     PreviewInvitation,
 )
+from adapters.provider import LedgerProvider
 from adapters.sql.database.schema import OutboxRow
 from adapters.sql.database.transaction import reading
 from adapters.sql.store import SqlStore
+from clients.invoice import InvoiceClient
 from domain.account import Account
 from domain.invitation import Choice, Invitation, Invite, License
+from domain.journal import OPERATOR
 from domain.letter import Letter
 from domain.outbox import FollowUp, FollowUpKind
 from domain.quote import RecordedQuote
+from domain.remedy import Changed
 from states.invitation import InvitationMachine, initial_record
 from states.lifecycle import after
 from tests.builders.account import ACME, ADMIN, BLOCKED, NOON, OTHER, PAYING, SOLO, directory
@@ -85,22 +90,32 @@ class StoreScenario:
         *,
         quote: RecordedQuote | None = None,
         at: datetime = NOON + timedelta(hours=1),
+        carried_out_at: datetime | None = None,
     ) -> KeptInvitation:
+        """Accept at `at`; the store carries it out then, or at `carried_out_at`."""
         request = JoinAccount(
             invite=invite, invitation=accepted(record, at), choice=choice, quote=quote
         )
-        return (await self.store.invitations.join(request, timedelta())).kept
+        joined = await self.store.invitations.join(request, carried_out_at or at, timedelta())
+        return joined.kept
 
     async def join_by_managed_domain(self, invite: Invite, record: Invitation) -> Invitation:
         """Join without an answer if a managed domain allows it (INV-18)."""
         command = JoinAccount(invite=invite, invitation=record, choice=None, by_managed_domain=True)
-        return (await self.store.invitations.join(command, timedelta())).kept.invitation
+        at = record.journal[-1].at
+        return (await self.store.invitations.join(command, at, timedelta())).kept.invitation
 
     async def preview(
         self, invite: Invite, at: datetime = NOON, recorded: RecordedQuote | None = None
     ) -> InvitationPreviewed:
         command = PreviewInvitation(invite=invite, at=at, recorded=recorded)
         return await self.store.invitations.preview(command)
+
+    async def pay_invoice(self, account: str, invoice: str) -> list[Changed]:
+        """Pay the invoice by the methods of the built-in provider."""
+        provider = LedgerProvider(self.engine, 4, frozenset())
+        client = InvoiceClient(self.store.invoices, lambda: nullcontext(provider))
+        return await client.pay(account, invoice, by=OPERATOR, at=NOON)
 
     async def send_and_accept(self, invite: Invite) -> Invitation:
         return await self.accept(invite, await self.send(invite))

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from temporalio.testing import ActivityEnvironment
 
+from activities.billing import PaymentProvider
 from activities.order import AmendOrder, ChargeOrder, OrderActivities, OrderCharged, Reduction
 from adapters.provider import LedgerProvider
 from domain.assignment import AssignLicenses
@@ -47,6 +48,8 @@ class OrderScenario:
 
     scenario: StoreScenario
     faults: frozenset[str] = frozenset()
+    provider: PaymentProvider | None = None
+    """The payment provider; None: the built-in one with `faults`."""
 
     async def import_account(self, **more: object) -> None:
         """Import the firm: cycles begin on the 1st, four base licenses are assigned."""
@@ -57,7 +60,7 @@ class OrderScenario:
 
     @property
     def activities(self) -> OrderActivities:
-        provider = LedgerProvider(self.scenario.engine, 4, self.faults)
+        provider = self.provider or LedgerProvider(self.scenario.engine, 4, self.faults)
         return OrderActivities(self.scenario.store.orders, provider)
 
     async def place(self, order: BuyLicenses | None = None, at: datetime = NOON) -> Order:

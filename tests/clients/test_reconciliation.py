@@ -1,17 +1,20 @@
 """Restored databases and lost workflows: differences are found, and removed without loss."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import func, select
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 
+from adapters.provider import LedgerProvider
 from adapters.sql.database.schema import ProviderChargeRow
 from adapters.sql.database.transaction import reading
+from clients.invoice import charge_request
 from clients.workflow_history import described
 from domain.batch import BatchRow
 from domain.invitation import CarriedInvitation, Choice, License, Person
+from domain.journal import OPERATOR
 from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.reconciliation import Reconciliation
@@ -282,6 +285,28 @@ async def test_a_lost_order_renews_after_its_restart(world_without_worker: World
         assert order.paid_until
         await world.clock.go_to(order.workflow_id, order.paid_until)
         await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
+    assert await charges(world) == 2
+    assert await world.audit() == ()
+
+
+async def test_a_charge_for_an_invoice_that_the_store_lacks_is_booked(world: World) -> None:
+    """OPS-6, BLK-2: once; a charge that is booked is no difference."""
+    due_on = {"due_on": "2026-04-01", "amount_due": "990.00"}
+    invoices = [{"id": name, **due_on} for name in ("booked", "lost")]
+    await world.imported("jane-pro", plan="pro", users=[(JANE, "owner")], invoices=invoices)
+    at = datetime.now(UTC)
+    await world.clients.invoices.pay("jane-pro", "booked", by=OPERATOR, at=at)
+    assert (await check(world)).divergences == ()
+    due = await world.store.invoices.due("jane-pro", "lost")
+    assert due
+    # The first charge was declined, and the store has lost that, too.
+    made = due.model_copy(update={"charges": 1})
+    provider = LedgerProvider(world.store.engine, 4, frozenset())
+    await provider.charge(charge_request(made, due.methods[0], at))
+    assert kinds(await check(world)) == ["charge_missing"]
+    assert (await fix(world)).divergences == ()
+    assert await world.store.invoices.due("jane-pro", "lost") is None
+    assert await world.clients.invoices.pay("jane-pro", "lost", by=OPERATOR, at=at) == []
     assert await charges(world) == 2
     assert await world.audit() == ()
 

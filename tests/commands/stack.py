@@ -24,12 +24,19 @@ def settings(ports: Ports) -> dict[str, str]:
     }
 
 
+def readable_by_others(folder: Path) -> list[str]:
+    """Return everything in the folder, and the folder, that other users could read."""
+    return [str(each) for each in (folder, *folder.rglob("*")) if each.stat().st_mode & 0o077]
+
+
 @contextmanager
-def up(command_line: list[str], folder: Path, ports: Ports) -> Iterator[subprocess.Popen[str]]:
+def up(
+    command_line: list[str], folder: Path, ports: Ports, **others: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run `seatflow up` in `folder`, and yield its process once the stack is ready."""
     stack = subprocess.Popen(
         [*command_line, "--json", "up"],
-        env=environment(folder, **settings(ports)),
+        env=environment(folder, **settings(ports) | others),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -112,6 +112,7 @@ def test_mistakes_of_all_kinds_are_reported_together(run: Run) -> None:
         "$",
         "accounts[0].users[1].email",
         "accounts[0].managed_domains[1]",
+        "accounts[2].users",
     ]
     assert {str(each["reason"]) for each in listed[6:] if isinstance(each, dict)} == {
         "user ann@globex.example is listed twice",
@@ -120,6 +121,7 @@ def test_mistakes_of_all_kinds_are_reported_together(run: Run) -> None:
         "user on more than one account ann@globex.example is listed twice",
         "owner@acme.example is a user of another account",
         "gmail.com belongs to a public mail service",
+        "an account with users has one owner; none would be left",
     }
     assert run("export").at("accounts", 0, "id") == "acme"
 

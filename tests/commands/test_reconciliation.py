@@ -27,6 +27,7 @@ def test_differences_are_printed_and_refused(
     assert '"kind": "workflow_missing"' in ran.out
     assert '"store": "processing"' in ran.out
     assert '"elsewhere": null' in ran.out
+    assert "`seatflow reconcile --fix` removes" in str(ran.error["message"])
     shown = run_in_process("reconcile").out
     assert "restart the workflow from the record" in shown
 
@@ -67,3 +68,12 @@ def marks(folder: Path) -> int:
     with closing(sqlite3.connect(folder / "state" / "seatflow.db")) as database:
         [[count]] = database.execute("SELECT count(*) FROM settings WHERE key = 'restored'")
     return int(count)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_database_is_marked_although_temporal_does_not_run(run: Run, tmp_path: Path) -> None:
+    """OPS-6: the workers of `seatflow up` start together with its Temporal server."""
+    ran = run("--json", "setup", "--restored")
+    assert (ran.status, ran.error["code"]) == (3, "backend_unavailable")
+    assert "The database is marked as restored" in str(ran.error["message"])
+    assert marks(tmp_path) == 1

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from domain.account import Directory
 from runtime.settings import Settings
 from runtime.store import open_store
-from tests.commands.conftest import Run
+from tests.commands.conftest import UNREACHABLE, Run
 
 TIA = "tia@studio.example"
 STUDIO: dict[str, JsonValue] = {
@@ -76,6 +76,45 @@ def test_each_remedy_prints_its_changes_and_repeats_without_a_change(seatflow: R
     removed = seatflow("--json", "remove-room", "studio", "blue")
     assert removed.at("changed", 0, "id") == "blue"
     assert (seatflow("--json", "audit")).at("violations") == []
+
+
+AT_STRIPE = {
+    "SEATFLOW_BILLING": "stripe",
+    "STRIPE_API_KEY": "sk_test_seatflow",
+    "SEATFLOW_STRIPE_API_BASE": f"http://{UNREACHABLE}",
+}
+
+
+async def test_an_unreachable_provider_is_no_payment(
+    studio: None, database: Settings, run: Run
+) -> None:
+    """BLK-2: status 3, and nothing is written; without a customer there, status 1."""
+    command = ("--json", "pay-invoice", "studio", "inv-7")
+    declined = run(*command, **AT_STRIPE)
+    assert (declined.status, declined.error["code"]) == (1, "payment_declined")
+    async with open_store(database) as store:
+        known = STUDIO | {"billing_customer": "cus_1"}
+        await store.directory.import_(Directory.model_validate({"accounts": [known]}))
+    before = run("export").document
+    unreachable = run(*command, **AT_STRIPE)
+    assert (unreachable.status, unreachable.out) == (3, "")
+    assert unreachable.error["code"] == "backend_unavailable"
+    assert run("export").document == before
+    assert run(*command, "--paid-outside", "wire 77", **AT_STRIPE).status == 0
+
+
+def test_an_operator_records_a_payment_made_elsewhere(seatflow: Run) -> None:
+    """BLK-2: no method is charged."""
+    command = ("--json", "pay-invoice", "studio", "inv-7", "--paid-outside")
+    refused = seatflow(*command, " ")
+    assert (refused.status, refused.error["code"]) == (2, "invalid_input")
+    changed = [{"kind": "invoice", "id": "inv-7", "to": None}]
+    assert seatflow(*command, "wire 77").at("changed") == changed
+    assert seatflow(*command, "wire 77").at("changed") == []
+    exported = seatflow("export", "studio")
+    assert exported.at("accounts", 0, "invoices", 0, "status") == "paid"
+    assert exported.at("accounts", 0, "payment_methods", 0, "declines") == 1
+    assert seatflow("--json", "audit").at("violations") == []
 
 
 def test_an_unlinked_user_is_found_on_the_account_that_is_named(seatflow: Run) -> None:

@@ -204,5 +204,39 @@ def test_a_silent_temporal_is_reported_within_ten_seconds(run: Run) -> None:
 @pytest.mark.usefixtures("database")
 def test_another_id_key_is_refused(run: Run) -> None:
     """SEATFLOW_ID_KEY: the database keeps its fingerprint (status 2)."""
-    ran = run("--json", "list", "acme", SEATFLOW_SECRET_KEY="another")
+    ran = run("--json", "list", "acme", SEATFLOW_SECRET_KEY="another key that is long enough too")
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+
+
+@pytest.mark.usefixtures("database")
+def test_the_id_key_is_printed_so_that_the_secret_key_can_be_removed(run_in_process: Run) -> None:
+    """SEATFLOW_ID_KEY: `keys show-id-key` prints the derived one as `hex:…`."""
+    shown = run_in_process("--json", "keys", "show-id-key").at("id_key")
+    assert str(shown).startswith("hex:")
+    assert run_in_process("keys", "show-id-key").out == f"{shown}\n"
+    new = {"SEATFLOW_SECRET_KEY": "another key that is long enough too"}
+    for command in (("keys", "show-id-key"), ("list", "acme")):
+        refused = run_in_process("--json", *command, **new)
+        assert (refused.status, refused.error["code"]) == (2, "invalid_input")
+    new["SEATFLOW_ID_KEY"] = str(shown)
+    assert run_in_process("--json", "keys", "show-id-key", **new).at("id_key") == shown
+    assert run_in_process("--json", "list", "acme", **new).error["code"] == "not_found"
+
+
+def test_the_id_key_is_printed_before_the_database_is_set_up(run_in_process: Run) -> None:
+    """SEATFLOW_ID_KEY: `keys show-id-key` needs the settings alone."""
+    assert str(run_in_process("--json", "keys", "show-id-key").at("id_key")).startswith("hex:")
+
+
+def test_a_short_secret_key_is_refused(run_in_process: Run) -> None:
+    """SEATFLOW_SECRET_KEY: at least 32 characters."""
+    ran = run_in_process("--json", "list", "acme", SEATFLOW_SECRET_KEY=31 * "x")
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert "write at least 32" in str(ran.error["message"])
+
+
+def test_a_misspelt_setting_is_refused(run_in_process: Run) -> None:
+    """An unknown `SEATFLOW_…` name is an error (status 2)."""
+    ran = run_in_process("--json", "list", "acme", SEATFLOW_POLICY__INVITATION_TTL_DAY="3")
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert "SEATFLOW_POLICY__INVITATION_TTL_DAYS?" in str(ran.error["message"])

@@ -6,6 +6,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from domain.policy import Policy
+from domain.reconciliation import DivergenceKind
 from runtime.settings import PREFIX, STRIPE_API_KEY, Settings
 from tests.docs.draw import ROOT
 
@@ -38,3 +39,10 @@ def test_every_setting_is_listed_and_no_other() -> None:
 def test_the_listed_defaults_of_the_policy_are_those_of_the_code(name: str) -> None:
     """SEATFLOW_POLICY__…: the page shows the default of the code."""
     assert ROWS[name] == f"`{PLAIN[name]}`"
+
+
+def test_every_kind_of_difference_is_explained() -> None:
+    """OPS-6: the page lists the kinds that `reconcile` prints, with what `--fix` does."""
+    _, _, rest = PAGE.partition("### What is compared")
+    table, _, _ = rest.partition("### ")
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*DivergenceKind]

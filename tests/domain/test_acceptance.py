@@ -56,6 +56,7 @@ def some_facts(source: Account | None = None, **changes: Any) -> AcceptanceFacts
     pending = after(InvitationMachine, sent, "deliver", at=AT - timedelta(hours=20), by="seatflow")
     facts = AcceptanceFacts(
         at=AT,
+        carried_out_at=AT,
         invite=invite,
         accepted=after(InvitationMachine, pending, "accept", at=AT, by="invitee"),
         choice=None,
@@ -337,6 +338,39 @@ def test_a_shown_quote_is_void_at_its_end_and_when_the_lines_change() -> None:
     for shown in (recorded(source, AT - timedelta(hours=24)), recorded(a_paid_source(CARD))):
         facts = some_facts(source, choice=Choice.REFUND, shown=shown)
         assert code_of(facts) is ErrorCode.QUOTE_EXPIRED
+
+
+def test_a_line_that_has_ended_voids_a_shown_quote() -> None:
+    """QUO-5: also if it ends between the receipt of the answer and its execution."""
+    midnight = datetime(2026, 4, 20, 22, tzinfo=UTC)
+    addon = a_line(date(2026, 4, 1), date(2026, 4, 21), [CARD], id="addon")
+    source = a_paid_source(BANK, subscriptions=[a_line(*APRIL, [BANK]), addon])
+    evening = midnight - timedelta(minutes=1)
+    shown = recorded(source, midnight - timedelta(hours=2))
+    facts = some_facts(
+        source, choice=Choice.REFUND, shown=shown, at=evening, carried_out_at=evening
+    )
+    in_time = closing_of(facts)
+    assert in_time.settlement
+    assert in_time.settlement.amount == shown.quote.total == eur("7.00")
+    late = replace(facts, carried_out_at=midnight)
+    assert code_of(late) is ErrorCode.QUOTE_EXPIRED
+    assert code_of(replace(late, at=midnight)) is ErrorCode.QUOTE_EXPIRED
+    unseen = closing_of(replace(late, shown=None))
+    assert unseen.settlement
+    assert unseen.settlement.amount == eur("5.00")
+
+
+def test_a_quote_of_the_rest_binds_after_a_line_has_ended() -> None:
+    """QUO-5: an ended line without value does not void the quote again."""
+    midnight = datetime(2026, 4, 20, 22, tzinfo=UTC)
+    addon = a_line(date(2026, 4, 1), date(2026, 4, 21), [CARD], id="addon")
+    source = a_paid_source(BANK, subscriptions=[a_line(*APRIL, [BANK]), addon])
+    shown = recorded(source, midnight)
+    facts = some_facts(source, choice=Choice.REFUND, shown=shown)
+    settlement = closing_of(facts).settlement
+    assert settlement
+    assert settlement.amount == shown.quote.total == eur("5.00")
 
 
 def test_a_void_quote_does_not_stop_the_owner_of_a_free_account() -> None:

@@ -27,8 +27,29 @@ def test_a_currency_has_its_own_decimals(currency: str, digits: int, nothing: st
 
 
 @pytest.mark.parametrize(
+    ("digits", "codes"),
+    [
+        (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
+        # Of these, shops have no coins, and tables of display digits have fewer.
+        (2, "AFN ALL IRR KPW LAK LBP MGA MMK MRU RSD SOS SYP YER EUR HUF TWD"),
+        (3, "BHD IQD JOD KWD LYD OMR TND"),
+        (4, "CLF UYW"),
+        # Withdrawn from the list: the last digits that it had.
+        (2, "BGN HRK"),
+    ],
+)
+def test_minor_units_are_those_of_iso_4217(digits: int, codes: str) -> None:
+    """QUO-1: ISO 4217, list one of 2026-01-01, column "Minor unit"."""
+    assert {code: minor_digits(code) for code in codes.split()} == dict.fromkeys(
+        codes.split(), digits
+    )
+
+
+@pytest.mark.parametrize(
     ("exact", "currency", "kept"),
     [
+        (Fraction(14999, 30), "RSD", "499.97"),
+        (Fraction(1, 3), "IQD", "0.333"),
         (Fraction(1, 2), "JPY", "1"),
         (Fraction(49, 100), "JPY", "0"),
         (Fraction(5, 1000), "EUR", "0.01"),

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.stripe_amount import returnable, stripe_units
 from domain.account import Account
 from domain.day import begin
+from domain.invitation import Choice
+from domain.ledger import AccountClosure
 from domain.money import Money, of_minor_units, total, zero
 from domain.policy import Policy
 from domain.proration import ProrationTerms, unused_share
@@ -55,10 +58,15 @@ def test_a_line_is_rounded_once_for_all_its_payments() -> None:
 
 @pytest.mark.parametrize(
     ("currency", "paid", "unused"),
-    [("JPY", "1000", "333"), ("EUR", "10.00", "3.33"), ("KWD", "10.000", "3.333")],
+    [
+        ("JPY", "1000", "333"),
+        ("EUR", "10.00", "3.33"),
+        ("KWD", "10.000", "3.333"),
+        ("RSD", "1499.90", "499.97"),
+    ],
 )
 def test_a_line_is_rounded_to_the_minor_unit(currency: str, paid: str, unused: str) -> None:
-    """QUO-1: a third of what was paid, in three currencies."""
+    """QUO-1: a third of what was paid, in four currencies."""
     [line] = quoted(a_source(a_line(*APRIL, [a_payment(paid)]), currency=currency)).lines
     assert line.model_dump(mode="json")["unused"] == {"amount": unused, "currency": currency}
 
@@ -304,6 +312,38 @@ def test_shares_add_up_to_the_quote_and_none_exceeds_its_payment(
             assert 0 <= share.amount.minor_units <= share.paid.minor_units
     credited = total((share.amount for share in found.to_credit), currency)
     assert found.refundable + credited == found.total
+
+
+@given(source=sources(), at=moments, policy=policies)
+def test_what_stripe_cannot_return_becomes_credit(
+    source: Account, at: datetime, policy: Policy
+) -> None:
+    """QUO-3, CRD-4: no money is gained or lost, and Stripe supports the amount of each refund."""
+    found, currency = quoted(source, at, policy), source.currency
+    split = found.as_returned(returnable)
+    assert split.total == found.total
+    assert split.as_returned(returnable) == split
+    assert same_lines(split, found)
+    assert all(stripe_units(share.amount) > 0 for share in split.to_methods)
+    credited = total((share.amount for share in split.to_credit), currency)
+    assert split.refundable + credited == found.total
+    for choice in Choice:
+        closure = AccountClosure(
+            invitation_id="i1", source="solo", target="acme", same_currency=True, at=at
+        )
+        entries = [*closure.settlement_transfers(split, choice)]
+        assert total((entry.amount for entry in entries), currency) == found.total
+        assert len({entry.id for entry in entries}) == len(entries)
+
+
+def test_the_rest_of_a_payment_is_its_own_share() -> None:
+    """QUO-3: KWD 5.124 of a payment by card is refunded as 5.120; 0.004 becomes credit."""
+    source = a_source(a_line(*APRIL, [a_payment("15.372")]), currency="KWD")
+    found = quoted(source).as_returned(returnable)
+    assert found.total == Money(amount=Decimal("5.124"), currency="KWD")
+    [returned], [credited] = found.to_methods, found.to_credit
+    assert (returned.payment, returned.method) == (credited.payment, credited.method)
+    assert (returned.amount.amount, credited.amount.amount) == (Decimal("5.120"), Decimal("0.004"))
 
 
 def test_a_shown_quote_is_shown_again_until_its_end_or_until_the_lines_change() -> None:

@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from domain.error import Unavailable
 from domain.invitation import License, Person
+from domain.journal import OPERATOR
 from domain.refund import RefundState
 from portal.app import portal
 from portal.request import Proxies, TokenFilter
@@ -306,7 +307,8 @@ async def test_blockers_are_named_and_the_invitation_resumes_by_itself(visitor: 
     assert (refused.status, refused.error, refused.state) == (409, "blocked", "blocked")
     assert "checks by itself" in refused.text
     await visitor.world.mailed("blocked", JANE)
-    await visitor.world.store.remedies.pay_invoice("jane-free", "inv-7", datetime.now(UTC))
+    invoices = visitor.world.clients.invoices
+    await invoices.pay("jane-free", "inv-7", by=OPERATOR, at=datetime.now(UTC))
     await visitor.world.remove_room("jane-free", "room-1")
     await visitor.world.remove_user("jane-free", TOM)
     assert (await visitor.post(f"{path}/recheck")).status == 303

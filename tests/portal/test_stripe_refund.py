@@ -1,7 +1,6 @@
 """A refund at Stripe, from the acceptance to the notifications of the portal."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-import stripe
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.testing import WorkflowEnvironment
 
@@ -22,10 +20,10 @@ from domain.refund import PartState, Refund, RefundState
 from portal.app import portal
 from tests.database import Databases
 from tests.eventually import eventually
+from tests.portal.stripe_events import SECRET, Deliveries, dispute, event
+from tests.portal.stripe_events import refund as stripe_refund
 from tests.stripe_server import API_KEY, StripeServer, answer, localstripe
 from tests.world import JANE, World, a_world, refusal_of
-
-SECRET = "whsec_seatflow"
 
 
 @dataclass
@@ -99,20 +97,11 @@ class StripeWorld:
         provider_id = refund.parts[0].provider_id
         assert provider_id is not None
         self.server.set_status(provider_id, status, reason)
-        assert await self.deliver(refund, provider_id) == 200
+        assert await self.deliver(refund, provider_id, status=status, failure_reason=reason) == 200
 
-    async def deliver(self, refund: Refund, provider_id: str) -> int:
-        subject = {
-            "id": provider_id,
-            "object": "refund",
-            "metadata": {"seatflow_refund": refund.refund_id},
-        }
-        body = json.dumps({"type": "refund.updated", "data": {"object": subject}})
-        signature = stripe.WebhookSignature.generate_signature_header(body, SECRET)
-        response = await self.web.post(
-            "/webhooks/stripe", content=body, headers={"Stripe-Signature": str(signature)}
-        )
-        return response.status_code
+    async def deliver(self, refund: Refund, provider_id: str, **more: JsonValue) -> int:
+        subject = stripe_refund(refund.refund_id, provider_id, **more)
+        return await Deliveries(self.web).deliver(event("refund.updated", subject))
 
 
 @pytest.fixture
@@ -185,6 +174,30 @@ async def test_a_success_reported_after_the_conversion_reverses_the_credit_once(
     ).balance.amount == 0
     assert await stripe_world.deliver(refund, "re_again") == 200
     assert await stripe_world.world.audit() == ()
+
+
+async def test_a_refund_that_comes_back_is_shown_to_operators(stripe_world: StripeWorld) -> None:
+    """REF-4, OPS-5: it stays settled, as the payee was notified, until a person decides."""
+    world = stripe_world.world
+    refund = await stripe_world.refund()
+    await stripe_world.report(refund, "succeeded")
+    await stripe_world.until(refund.refund_id, RefundState.SETTLED)
+    await stripe_world.report(refund, "failed", "lost_or_stolen_card")
+    cases = await stripe_world.attention()
+    assert set(cases) == {"refund_reversed"}
+    assert "came back (lost_or_stolen_card)" in cases["refund_reversed"].message
+    assert (await world.refunds.show(refund.refund_id)).state is RefundState.SETTLED
+    assert await world.audit() == ()
+
+
+async def test_a_disputed_payment_is_shown_to_operators(stripe_world: StripeWorld) -> None:
+    """OPS-5: Stripe names the payment intent that an import file has named."""
+    payment = await stripe_world.server.paid(20000)
+    await stripe_world.accepted(payment)
+    opened = event("charge.dispute.created", dispute(payment))
+    assert await Deliveries(stripe_world.web).deliver(opened) == 200
+    case = (await stripe_world.attention())["payment_disputed"]
+    assert case.account.endswith("jane-pro")
 
 
 UNAVAILABLE = answer(503, type="api_error")

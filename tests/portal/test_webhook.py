@@ -3,84 +3,59 @@
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import httpx
 import pytest
-import stripe
-from pydantic import JsonValue
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 from domain.error import ErrorCode, Refused, Unavailable
-from portal.webhook import MAX_BODY_BYTES, StripeWebhook
-
-SECRET = "whsec_seatflow"
-Json = dict[str, JsonValue]
+from domain.reversal import Dispute, FailedRefund
+from portal.webhook import MAX_BODY_BYTES
+from tests.portal.stripe_events import (
+    Deliveries,
+    Json,
+    NotifiedRefunds,
+    dispute,
+    event,
+    refund,
+    signed,
+    webhook,
+)
 
 
 @dataclass
-class NotifiedRefunds:
-    """A fake client that records notifications, or fails to pass them on."""
+class ReportedReversals:
+    """A fake store that records reports, knows no payment, or does not answer."""
 
-    notified: list[tuple[str, str]] = field(default_factory=list)
+    reported: list[Dispute | FailedRefund] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
-    async def notify(self, refund_id: str, provider_id: str) -> None:
+    async def report_dispute(self, dispute: Dispute) -> bool:
+        return self._report(dispute)
+
+    async def report_failed_refund(self, failed: FailedRefund) -> bool:
+        return self._report(failed)
+
+    def _report(self, report: Dispute | FailedRefund) -> bool:
         if self.failures:
             raise self.failures.pop(0)
-        self.notified.append((refund_id, provider_id))
+        self.reported.append(report)
+        return False
 
 
 @dataclass
-class Portal:
-    """The webhook behind a web client, as Stripe calls it."""
+class Portal(Deliveries):
+    """The webhook over fakes."""
 
     refunds: NotifiedRefunds
-    web: httpx.AsyncClient
-
-    async def deliver(self, event: Json | str, signature: str | None = None) -> int:
-        """Return the status of the response; the default signature is that of Stripe."""
-        body = event if isinstance(event, str) else json.dumps(event)
-        response = await self.web.post(
-            "/webhooks/stripe",
-            content=body,
-            headers={"Stripe-Signature": signed(body) if signature is None else signature},
-        )
-        return response.status_code
+    reversals: ReportedReversals
 
 
 @pytest.fixture
 async def portal() -> AsyncIterator[Portal]:
-    refunds = NotifiedRefunds()
-    receive = StripeWebhook(SECRET, refunds).receive
-    app = Starlette(routes=[Route("/webhooks/stripe", receive, methods=["POST"])])
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://portal") as web:
-        yield Portal(refunds, web)
-
-
-def signed(body: str, *, secret: str = SECRET, seconds_ago: int = 0) -> str:
-    """Return the signature, as computed by Stripe's own code."""
-    at = int(time.time()) - seconds_ago
-    return str(stripe.WebhookSignature.generate_signature_header(body, secret, at))
-
-
-def refund(refund_id: str | None = "rf-1", provider_id: str = "re_1") -> Json:
-    metadata: Json = {"seatflow_refund": refund_id, "seatflow_key": "k"} if refund_id else {}
-    return {"id": provider_id, "object": "refund", "status": "succeeded", "metadata": metadata}
-
-
-def event(kind: str, subject: Json) -> Json:
-    return {
-        "id": "evt_1",
-        "object": "event",
-        "api_version": "2026-09-30.dahlia",
-        "type": kind,
-        "data": {"object": subject, "previous_attributes": {"status": "pending"}},
-    }
+    refunds, reversals = NotifiedRefunds(), ReportedReversals()
+    async with webhook(refunds, reversals) as deliveries:
+        yield Portal(deliveries.web, refunds, reversals)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +162,40 @@ async def test_a_notification_about_an_unknown_refund_is_acknowledged(portal: Po
     """REF-2: another deployment may share the Stripe account; a repeat would not help."""
     portal.refunds.failures = [Refused(ErrorCode.NOT_FOUND, "There is no such refund.")]
     assert await portal.deliver(BODY) == 200
+
+
+async def test_a_dispute_about_an_unknown_payment_is_acknowledged(portal: Portal) -> None:
+    """OPS-5: another deployment may share the Stripe account; a repeat would not help."""
+    assert await portal.deliver(event("charge.dispute.created", dispute("pi_1"))) == 200
+    assert len(portal.reversals.reported) == 1
+    assert portal.refunds.notified == []
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        event("charge.dispute.created", dispute("pi_1")),
+        event("refund.failed", refund(status="failed")),
+    ],
+)
+async def test_without_the_store_stripe_repeats_a_report(portal: Portal, reported: Json) -> None:
+    """OPS-5: it is acknowledged only once it is kept (503)."""
+    portal.reversals.failures = [Unavailable("The database does not answer.")]
+    assert await portal.deliver(reported) == 503
+    assert portal.refunds.notified == []
+    assert await portal.deliver(reported) == 200
+    assert len(portal.reversals.reported) == 1
+
+
+async def test_a_failed_refund_is_reported_and_notified(portal: Portal) -> None:
+    """REF-4: it may have arrived before, or is still expected."""
+    failed = refund(status="failed", failure_reason="lost_or_stolen_card")
+    assert await portal.deliver(event("refund.failed", failed)) == 200
+    [report] = portal.reversals.reported
+    assert isinstance(report, FailedRefund)
+    assert (report.refund_id, report.provider_id) == ("rf-1", "re_1")
+    assert report.reason == "lost_or_stolen_card"
+    assert portal.refunds.notified == [("rf-1", "re_1")]
 
 
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(portal: Portal) -> None:

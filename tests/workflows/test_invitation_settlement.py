@@ -8,10 +8,12 @@ import pytest
 
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, Person
+from domain.license import Sku
+from domain.order import OrderState
 from domain.refund import RefundState
 from tests.world import ADMIN, JANE, OWNER, World, a_paying_owner, refusal_of
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 async def test_a_refund_is_settled_by_the_provider_and_completes_the_invitation(
@@ -51,7 +53,7 @@ async def test_the_invitation_e_mail_shows_the_estimate_and_records_none(world: 
     assert preview.refund.amount.amount == Decimal("100.00")
     assert "a refund of about €100.00 to the original payment methods" in text
     for day in preview.refund.arrives_between:
-        assert f"{day:%A, %B} {day.day}, {day.year}" in text
+        assert f"{day:%A}, {day.day} {day:%B} {day.year}" in text
     [row] = await world.client.invite(world.account, [Person(email="new@club.example")], ADMIN)
     assert row.result == "invited"
     text = (await world.mailed("invitation", "new@club.example")).text
@@ -109,6 +111,34 @@ async def test_a_shown_quote_binds_only_while_it_is_valid(world: World) -> None:
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
     assert accepted.settlement is not None
     assert str(accepted.settlement.amount.amount) == second["amount"]["amount"]
+
+
+async def test_an_add_on_that_ends_after_the_preview_voids_the_quote(world: World) -> None:
+    """QUO-5, OPS-4: the new quote is in the refusal and binds; the other requests are answered."""
+    await a_paying_owner(world)
+    # In ten days: the invitation is then still open.
+    billing_day = (await world.clock.now((await world.show(JANE)).workflow_id) + 10 * DAY).day
+    await world.imported("jane-pro", plan="pro", users=[(JANE, "owner")], billing_day=billing_day)
+    order = await world.orders.buy(
+        "jane-pro", Sku.LARGE_MEETING, capacity=500, quantity=1, cycle="monthly", by=JANE
+    )
+    assert order.paid_until
+    await world.orders.cancel(order.order_id)
+    await world.go_to(JANE, order.paid_until - 2 * HOUR)
+    evening = await world.client.preview(world.account, JANE)
+    assert order.order_id in {line.subscription for line in evening.lines if line.unused.amount}
+    await world.clock.go_to(order.workflow_id, order.paid_until)
+    await world.order_until(order.order_id, OrderState.ENDED)
+    with pytest.raises(Refused) as refused:
+        await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert refused.value.code is ErrorCode.QUOTE_EXPIRED
+    quote = refused.value.details["quote"]
+    assert isinstance(quote, dict)
+    assert (await world.client.show(world.account, JANE)).state is InvitationState.PENDING
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement
+    assert accepted.settlement.amount.model_dump(mode="json") == quote["amount"]
+    assert await world.audit() == ()
 
 
 async def test_a_preview_after_an_answer_is_refused(world: World) -> None:

@@ -12,7 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 
 from adapters.sql.accounts.import_addons import import_addons
-from adapters.sql.accounts.import_ledger import AccountLedger, payments_of, same_period
+from adapters.sql.accounts.import_currency import kept_currencies
+from adapters.sql.accounts.import_ledger import (
+    AccountLedger,
+    credit_named_in,
+    payments_of,
+    same_period,
+)
 from adapters.sql.accounts.import_names import name_holders, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
@@ -44,7 +50,7 @@ from adapters.sql.database.transaction import (
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.managed_domain import verify_listed_domains
-from adapters.sql.membership import load_whole_account, whole_accounts
+from adapters.sql.membership import as_listed, load_whole_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
@@ -113,7 +119,10 @@ class SqlDirectory:
             current = await _current_accounts(session, list(people))
             ordered = await existing_orders(session, directory)
             holders = await name_holders(session, directory)
-            _raise_errors(import_errors(directory, accounts, current, ordered, holders))
+            kept = await kept_currencies(session, directory, accounts, ordered)
+            _raise_errors(
+                import_errors(directory, accounts, current, ordered, holders=holders, kept=kept)
+            )
             owners = _owners(directory, accounts)
             await release_names(session, directory, accounts)
             for account in directory.accounts:
@@ -133,7 +142,10 @@ class SqlDirectory:
             current = await _current_accounts(session, _emails(directory))
             ordered = await existing_orders(session, directory)
             holders = await name_holders(session, directory)
-            return [*import_errors(directory, accounts, current, ordered, holders)]
+            kept = await kept_currencies(session, directory, accounts, ordered)
+            return [
+                *import_errors(directory, accounts, current, ordered, holders=holders, kept=kept)
+            ]
 
     async def export(self, account: str | None) -> Directory:
         """Export the whole store or one account; importing the file restores the same state.
@@ -148,17 +160,7 @@ class SqlDirectory:
             if account is not None and not rows:
                 raise unknown_account(account)
             catalog = None if account else await imported_catalog(session)
-            return Directory(catalog=catalog, accounts=tuple(_exported(row) for row in rows))
-
-
-def _exported(row: AccountRow) -> Account:
-    """Return the account as a file lists it; an open account without its ended subscriptions."""
-    account = Account.model_validate(row, from_attributes=True)
-    if row.state == "closed":
-        return account
-    ended = {line.id for line in row.subscriptions if line.ended is not None}
-    lines = tuple(line for line in account.subscriptions if line.id not in ended)
-    return account.model_copy(update={"subscriptions": lines}) if ended else account
+            return Directory(catalog=catalog, accounts=tuple(as_listed(row) for row in rows))
 
 
 def _raise_errors(errors: Iterable[InputError]) -> None:
@@ -285,6 +287,9 @@ async def _merge_account(
         _set_fields(row, account, type(account).model_fields)
         session.add(row)
     else:
+        if account.currency != row.currency:
+            # The credit named before was in another currency, and has been used.
+            row.credit_named = await credit_named_in(session, row.id, account.currency)
         _set_fields(row, account, account.model_fields_set)
     _merge_items(row.payment_methods, account.payment_methods, PaymentMethodRow)
     _merge_items(row.rooms, account.rooms, RoomRow)

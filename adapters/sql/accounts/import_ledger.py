@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from sqlalchemy import case, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from adapters.sql.accounts.import_validation import names_other_credit
-from adapters.sql.database.schema import AccountRow, PaymentRow, SubscriptionRow
+from adapters.sql.database.schema import AccountRow, PaymentRow, SubscriptionRow, TransferRow
 from domain.account import Account, Subscription
 from domain.ledger import (
     Transfer,
@@ -46,6 +49,18 @@ def payments_of(row: AccountRow | None) -> dict[str, LedgerPayment]:
 def same_period(line: SubscriptionRow, named: Subscription) -> bool:
     """Return whether the file names the stored period of the line."""
     return _stored_period(line) == (_in_utc(named.period_start), _in_utc(named.period_end))
+
+
+async def credit_named_in(session: AsyncSession, account: str, currency: str) -> Decimal:
+    """Return the credit that the last file named while the account had this currency."""
+    opening, credit = opening_of(account), credit_of(account)
+    added = (TransferRow.debited == opening) & (TransferRow.credited == credit)
+    removed = (TransferRow.debited == credit) & (TransferRow.credited == opening)
+    change = func.sum(case((added, TransferRow.amount), else_=-TransferRow.amount))
+    named = await session.scalar(
+        select(change).where(TransferRow.currency == currency, or_(added, removed))
+    )
+    return named or Decimal(0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from adapters.public_mail import is_public_mail_domain
+from adapters.sql.accounts.import_currency import KeptCurrencies
 from adapters.sql.accounts.import_names import NameHolders
 from adapters.sql.accounts.import_orders import ExistingOrders
 from adapters.sql.database.schema import (
@@ -23,18 +24,24 @@ from domain.license import imported_count
 
 _LARGEST: Final = 2**63 - 1
 
+_LISTED_RECORDS: Final = 20
+"""Records that the error of a changed currency lists."""
+
 
 def import_errors(
     directory: Directory,
     accounts: Mapping[str, AccountRow],
     current: Mapping[str, str],
     ordered: ExistingOrders,
+    *,
     holders: NameHolders,
+    kept: KeptCurrencies,
 ) -> Iterator[InputError]:
     """Yield the errors of a file, given the known accounts.
 
     `current` has the account of each person, `ordered` the orders among the file's lines,
-    `holders` the accounts that have its domains and vanity URLs.
+    `holders` the accounts that have its domains and vanity URLs, `kept` the records in the present
+    currency of accounts whose currency changes.
     """
     for number, account in enumerate(directory.accounts):
         path = f"accounts[{number}]"
@@ -42,6 +49,8 @@ def import_errors(
         yield from _domain_errors(path, account)
         known = accounts.get(account.id)
         counts = ordered.counts(account)
+        yield from _owner_errors(path, account, known)
+        yield from _currency_errors(path, known, kept.get(account.id, ()))
         yield from _addon_errors(path, account, known, counts)
         if known:
             yield from _account_errors(path, account, known, counts)
@@ -126,8 +135,6 @@ def _account_errors(
         yield f"{path}.state", "a closed account cannot be reopened"
     if state == "closed" and (known.users or account.users):
         yield f"{path}.users", "a closed account has no users"
-    if len(_owners(account, known)) > 1:
-        yield f"{path}.users", "an account has one owner; name the new role of the present owner"
     if account.licenses is not None:
         used = _licensed(account, known) + known.base_licenses.reserved
         yield from _pool_errors(
@@ -143,12 +150,10 @@ def _account_errors(
 
 def _money_errors(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
     paid = {payment.id: payment for line in known.subscriptions for payment in line.payments}
-    if account.currency != known.currency and (
-        known.credit or any(payment.amount for payment in paid.values())
-    ):
-        yield f"{path}.currency", f"the account has money in {known.currency}"
     change = account.credit - known.credit_named
-    if names_other_credit(account, known) and known.credit + change < 0:
+    # In another currency, the account has no credit yet.
+    same_currency = account.currency == known.currency
+    if same_currency and names_other_credit(account, known) and known.credit + change < 0:
         yield f"{path}.credit", f"credit can be reduced by at most {known.credit:f}"
     if known.state == "closed":
         yield from _changed_payments(path, account, paid)
@@ -175,10 +180,31 @@ def _changed_payments(
                 )
 
 
-def _owners(account: Account, known: AccountRow) -> set[str]:
-    roles = {user.email: user.role for user in known.users}
+def _owner_errors(path: str, account: Account, known: AccountRow | None) -> Iterator[InputError]:
+    """Check that an account with users has exactly one owner after the import."""
+    roles = {user.email: user.role for user in (known.users if known else ())}
     roles |= {user.email: user.role.value for user in account.users}
-    return {email for email, role in roles.items() if role == Role.OWNER}
+    match sum(role == Role.OWNER for role in roles.values()):
+        case 0 if roles:
+            yield f"{path}.users", "an account with users has one owner; none would be left"
+        case 0 | 1:
+            pass
+        case _:
+            yield (
+                f"{path}.users",
+                "an account has one owner; name the new role of the present owner",
+            )
+
+
+def _currency_errors(
+    path: str, known: AccountRow | None, records: Sequence[str]
+) -> Iterator[InputError]:
+    """Check that nothing lives in the currency that the file replaces (CRD-4)."""
+    if known and records:
+        listed = ", ".join(records[:_LISTED_RECORDS])
+        more = len(records) - _LISTED_RECORDS
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"{path}.currency", f"the account has records in {known.currency}: {listed}{rest}"
 
 
 def _licensed(account: Account, known: AccountRow) -> int:

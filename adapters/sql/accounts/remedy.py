@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import (
     AccountRow,
-    InvoiceRow,
     LicensePoolRow,
     MeetingRow,
     MembershipRow,
@@ -25,15 +24,11 @@ from adapters.sql.database.schema import (
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import leave
 from adapters.sql.membership import admins_of, current_membership, require_account
-from adapters.sql.money.ledger import count_entries, post
-from adapters.sql.money.payment_method import first_accepting_method
 from adapters.sql.outbox import queue_letters, signal_owners
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
-from domain.ledger import charge, methods_of
 from domain.letter.base import Reader, contact_for
 from domain.letter.membership import RemovedLetter
-from domain.money import rounded
 from domain.outbox import QueuedLetter
 from domain.remedy import Changed, Removal
 
@@ -89,31 +84,6 @@ class SqlRemedies:
             await session.delete(row)
             await signal_owners(session, [account], at)
         return [Changed(kind="room", id=room)]
-
-    async def pay_invoice(self, account: str, invoice: str, at: datetime) -> list[Changed]:
-        """Charge the open amount to the account's first payment method that accepts it.
-
-        Raises Refused: `not_found`, `payment_declined` (by all methods; the declines are
-        counted).
-        """
-        async with writing(self._engine) as session:
-            row = await require_account(session, account, lock=True)
-            due = await session.get(InvoiceRow, {"account_id": account, "id": invoice})
-            if due is None:
-                raise Refused(ErrorCode.NOT_FOUND, f"{account} has no invoice {invoice}.")
-            if due.status == "paid":
-                return []
-            paid = not due.amount_due or bool(await first_accepting_method(session, account))
-            if paid:
-                await _pay(session, row, due, at)
-                await signal_owners(session, [account], at)
-        if not paid:
-            # After the commit, which stores the number of declined charges.
-            raise Refused(
-                ErrorCode.PAYMENT_DECLINED,
-                f"Every payment method of {account} declined the charge for {invoice}.",
-            )
-        return [Changed(kind="invoice", id=invoice)]
 
     async def reactivate(self, account: str, at: datetime) -> list[Changed]:
         """Withdraw every requested cancellation. Raises Refused: `not_found`."""
@@ -216,17 +186,6 @@ async def _anonymize(session: AsyncSession, person: PersonRow) -> None:
     person.name = person.locale = person.time_zone = None
     person.settings = {}
     person.recordings = person.contacts = person.chat_messages = 0
-
-
-async def _pay(
-    session: AsyncSession, account: AccountRow, invoice: InvoiceRow, at: datetime
-) -> None:
-    amount = rounded(invoice.amount_due, account.currency)
-    if amount.amount:
-        number = await count_entries(session, methods_of(account.id)) + 1
-        await post(session, [charge(account.id, invoice.id, amount, number, at)])
-    invoice.amount_due -= amount.amount
-    invoice.status = "paid"
 
 
 async def _live_lines(

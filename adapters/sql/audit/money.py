@@ -88,6 +88,29 @@ MONEY_CHECKS: Final = (
         .having(func.sum(_RECOMPUTED.c.amount) > _ZERO),
     ),
     Check(
+        "CRD-4",
+        "the balance is in another currency than its account has",
+        select(BalanceRow.ledger_account)
+        .join(
+            AccountRow,
+            BalanceRow.ledger_account.in_(
+                [literal(credit_of("")) + AccountRow.id, literal(prepaid_of("")) + AccountRow.id]
+            ),
+        )
+        .where(BalanceRow.currency != AccountRow.currency, BalanceRow.amount != _ZERO),
+    ),
+    Check(
+        "CRD-4",
+        "the refund is due in another currency than its account has",
+        select(RefundRow.refund_id)
+        .join(SettlementRow, SettlementRow.invitation_id == RefundRow.invitation_id)
+        .join(AccountRow, AccountRow.id == SettlementRow.account_id)
+        .join(
+            BalanceRow, BalanceRow.ledger_account == literal(refund_due("")) + RefundRow.refund_id
+        )
+        .where(BalanceRow.currency != AccountRow.currency, BalanceRow.amount != _ZERO),
+    ),
+    Check(
         "QUO-4",
         "the owner of a paid account was accepted, and its money was not settled",
         select(InvitationRow.invitation_id)

@@ -88,6 +88,15 @@ ORDER_CHECKS: Final = (
         .where(~_LIVE, OrderInvoiceRow.state.in_(["open", "failed"])),
     ),
     Check(
+        "CRD-4",
+        "an invoice of the live order is in another currency than its account has",
+        select(OrderInvoiceRow.order_id)
+        .distinct()
+        .join(OrderRow, _ITS_INVOICE)
+        .join(AccountRow, AccountRow.id == OrderRow.account_id)
+        .where(_LIVE, OrderInvoiceRow.currency != AccountRow.currency),
+    ),
+    Check(
         "SRC-2",
         "the account is closed, but has a live order",
         select(OrderRow.order_id)

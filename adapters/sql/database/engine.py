@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
+from adapters.private_file import make_private_file, make_private_folder
 from adapters.sql.database.sqlite import READ, WRITE, open_sqlite
 from domain.error import ErrorCode, Refused
 
@@ -54,7 +55,10 @@ def _parsed(url: str) -> URL:
 
 def _sqlite(url: URL, busy_seconds: float) -> AsyncEngine:
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(url.database)
+        make_private_folder(file.parent)
+        # SQLite gives the files beside it, for its journal, the same mode.
+        make_private_file(file)
     engine = create_async_engine(
         url,
         connect_args={"timeout": busy_seconds, "async_creator_fn": open_sqlite},

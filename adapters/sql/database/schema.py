@@ -174,6 +174,14 @@ class InvoiceRow(Listed):
     """The open amount in the last import file; credit has paid the difference since."""
     due_on: Mapped[date]
     status: Mapped[str]
+    charges: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The number of charges that have a result; part of the key of the next one."""
+    payment: Mapped[str | None]
+    """The provider's id of the last payment by a payment method."""
+    paid_outside: Mapped[str | None]
+    """The reference of a payment that was made elsewhere."""
+    paid_by: Mapped[str | None]
+    """The author of the last payment."""
 
     def apply_imported_amount(self, amount: Decimal) -> None:
         """Apply the open amount of an import file; the amount that credit has paid stays paid."""
@@ -741,6 +749,35 @@ class ProblemRow(Base):
     since: Mapped[datetime]
     message: Mapped[str]
     """English text without personal data."""
+
+
+class ReversalRow(Base):
+    """A disputed payment, or a refund that came back (OPS-5)."""
+
+    __tablename__ = "reversals"
+    __table_args__ = (
+        CheckConstraint("kind IN ('dispute', 'refund')", "kind"),
+        CheckConstraint("status IN ('open', 'lost', 'won')", "status"),
+        CheckConstraint("(closed_at IS NULL) = (closed_by IS NULL)", "closed"),
+    )
+
+    reversal_id: Mapped[str] = mapped_column(primary_key=True)
+    """The provider's id."""
+    kind: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    subject: Mapped[str]
+    """The provider's id of the payment, or our id of the refund."""
+    currency: Mapped[str]
+    amount: Mapped[Decimal] = mapped_column(CountedAmount)
+    reason: Mapped[str | None]
+    status: Mapped[str]
+    since: Mapped[datetime]
+    answer_by: Mapped[datetime | None]
+    reported_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    """The time at which an operator took it off the list."""
+    closed_by: Mapped[str | None]
+    closing_reason: Mapped[str | None]
 
 
 class DivergenceRow(Base):

@@ -52,6 +52,7 @@ from domain.account import Role
 from domain.invitation import Invite
 from domain.journal import ENGINE
 from domain.order import Order
+from domain.quote import Returnable
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 
@@ -69,23 +70,29 @@ class _Rows:
 
 
 async def commit_acceptance(
-    session: AsyncSession, request: JoinAccount, letters_after: timedelta
+    session: AsyncSession,
+    request: JoinAccount,
+    at: datetime,
+    letters_after: timedelta,
+    *,
+    returnable: Returnable,
 ) -> Joined:
     """Move the person, once, and settle their money; return the kept record.
 
-    Their other open invitations end as superseded (INV-14). Raises Refused as documented at
+    `at` is the time at which the request is carried out. Their other open invitations end as
+    superseded (INV-14). Raises Refused as documented at
     `InvitationStore.join`.
     """
-    invite, at = request.invite, request.invitation.journal[-1].at
+    invite, received_at = request.invite, request.invitation.journal[-1].at
     await advisory_lock_on_invitee(session, invite.email)
     invitation, others = await _lock_invitations(session, invite)
     if not invitation.record.state.unanswered:
         return Joined(await kept_invitation(session, invitation), [])
     rows = await _lock_rows(session, invite, invitation, others)
-    facts = await _load_facts(session, request, rows, at)
+    facts = await _load_facts(session, request, rows, at, returnable)
     acceptance = decide_acceptance(facts)
-    await _write(session, rows, acceptance, at)
-    letters = await queue_invitation_letters(session, invitation, at, after=letters_after)
+    await _write(session, rows, acceptance, received_at)
+    letters = await queue_invitation_letters(session, invitation, received_at, after=letters_after)
     kept = KeptInvitation(invitation=invitation.record, refund=acceptance.refund)
     return Joined(kept, letters)
 
@@ -125,13 +132,18 @@ async def _lock_rows(
 
 
 async def _load_facts(
-    session: AsyncSession, request: JoinAccount, rows: _Rows, at: datetime
+    session: AsyncSession,
+    request: JoinAccount,
+    rows: _Rows,
+    at: datetime,
+    returnable: Returnable,
 ) -> AcceptanceFacts:
-    """Return everything that the decision depends on."""
+    """Return everything that the decision depends on; the request is carried out at `at`."""
     invite, target = request.invite, rows.accounts[request.invite.account]
     source = await load_source(session, rows.membership)
     return AcceptanceFacts(
-        at=at,
+        at=request.invitation.journal[-1].at,
+        carried_out_at=at,
         invite=invite,
         accepted=request.invitation,
         choice=request.choice,
@@ -153,6 +165,7 @@ async def _load_facts(
         free_seats=await free_seats(session, invite),
         inviter_administers=await is_admin(session, invite.account, invite.invited_by),
         calendar_of=calendar_of,
+        returnable=returnable,
     )
 
 

@@ -157,7 +157,7 @@ async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
     row = await session.scalar(
         select(InvitationRow).where(
             InvitationRow.account_id == invite.account,
-            InvitationRow.invitee_key == invite.key,
+            InvitationRow.email == invite.email,
             InvitationRow.ended_at.is_(None),
         )
     )

@@ -55,6 +55,7 @@ from domain.invitation import (
 )
 from domain.letter.invitation import InvitationParties
 from domain.manifest import Change, Item, Manifest, ManifestItem, failed, unfinished, with_item
+from domain.quote import Returnable, in_full
 
 _LETTERS_AFTER = frozenset({"block", "unblock"})
 """Events of records that are followed by letters; acceptances and ends queue theirs themselves."""
@@ -63,8 +64,9 @@ _LETTERS_AFTER = frozenset({"block", "unblock"})
 class SqlInvitations:
     """The `InvitationStore` of running invitations, and the claims that precede them."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, returnable: Returnable = in_full) -> None:
         self._engine = engine
+        self._returnable = returnable
 
     async def claim(
         self, invite: Invite, initial_record: Invitation, at: datetime
@@ -259,10 +261,12 @@ class SqlInvitations:
                     await queue_invitation_letters(session, row, new_entries[-1].at)
             return await kept_invitation(session, row)
 
-    async def join(self, request: JoinAccount, letters_after: timedelta) -> Joined:
+    async def join(self, request: JoinAccount, at: datetime, letters_after: timedelta) -> Joined:
         """Move the person into the target account, in one transaction (INV-11)."""
         async with writing(self._engine) as session:
-            return await commit_acceptance(session, request, letters_after)
+            return await commit_acceptance(
+                session, request, at, letters_after, returnable=self._returnable
+            )
 
     async def record_item(self, invitation_id: str, item: ManifestItem) -> Invitation:
         """Record the progress of an item, also after the invitation was completed (TRF-1)."""
@@ -364,4 +368,4 @@ class SqlInvitations:
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting; change nothing (QUO-8)."""
         async with reading(self._engine) as session:
-            return await build_preview(session, request)
+            return await build_preview(session, request, self._returnable)

@@ -48,7 +48,8 @@ from domain.invitee_page import (
 from domain.ledger import TransferKind
 from domain.manifest import Item, changed_join_link, overridden_settings
 from domain.money import Money, rounded, total
-from domain.preview import Preview, preview_acceptance
+from domain.preview import Preview, RefundTerms, preview_acceptance
+from domain.quote import Returnable
 
 _HOSTED = {Item.MEETINGS: MeetingRow, Item.WEBINARS: WebinarRow}
 
@@ -56,8 +57,9 @@ _HOSTED = {Item.MEETINGS: MeetingRow, Item.WEBINARS: WebinarRow}
 class SqlInviteePages:
     """Reads the facts of the invitees' pages; changes nothing."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, returnable: Returnable) -> None:
         self._engine = engine
+        self._returnable = returnable
 
     async def read(
         self, stored: StoredInvitation, offer: InvitationOffer, at: datetime, meeting_domain: str
@@ -67,7 +69,7 @@ class SqlInviteePages:
             page = await _head(session, stored, offer, at)
             state = offer.invitation.state
             if state.unanswered:
-                return await _with_offer(session, page, offer, meeting_domain)
+                return await _with_offer(session, page, offer, meeting_domain, self._returnable)
             if state.accepted:
                 return await _with_progress(session, page)
             if state is InvitationState.SUPERSEDED:
@@ -135,7 +137,11 @@ def _named(account: AccountRow | Account) -> NamedAccount:
 
 
 async def _with_offer(
-    session: AsyncSession, page: InviteePage, offer: InvitationOffer, meeting_domain: str
+    session: AsyncSession,
+    page: InviteePage,
+    offer: InvitationOffer,
+    meeting_domain: str,
+    returnable: Returnable,
 ) -> InviteePage:
     """Add the effects of accepting, with the recorded quote while it binds (QUO-5)."""
     invite = page.invite
@@ -151,7 +157,7 @@ async def _with_offer(
         blockers=blockers,
         chat_messages=person.chat_messages if person else 0,
         shown=offer.quote,
-        calendar_of=calendar_of,
+        refunds=RefundTerms(calendar_of, returnable),
     )
     page = page.model_copy(
         update={

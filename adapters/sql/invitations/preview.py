@@ -9,10 +9,13 @@ from adapters.sql.invitations.blocker import blockers_of
 from adapters.sql.membership import current_membership, load_account, load_source
 from domain.account import Account
 from domain.invitation import Invite
-from domain.preview import preview_acceptance
+from domain.preview import RefundTerms, preview_acceptance
+from domain.quote import Returnable
 
 
-async def build_preview(session: AsyncSession, request: PreviewInvitation) -> InvitationPreviewed:
+async def build_preview(
+    session: AsyncSession, request: PreviewInvitation, returnable: Returnable
+) -> InvitationPreviewed:
     """Return the preview, with the recorded quote while it binds, else with a new one."""
     invite = request.invite
     source = await source_of(session, invite)
@@ -25,7 +28,7 @@ async def build_preview(session: AsyncSession, request: PreviewInvitation) -> In
         blockers=await blockers_of(session, source, invite.email),
         chat_messages=person.chat_messages if person else 0,
         shown=request.recorded,
-        calendar_of=calendar_of,
+        refunds=RefundTerms(calendar_of, returnable),
     )
     return InvitationPreviewed(preview=found, quote=quote)
 

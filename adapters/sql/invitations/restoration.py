@@ -6,7 +6,7 @@ Each keeps its ids: those of the invitation, its run, its refund and its ledger 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.invitation import JoinAccount, KeptInvitation, with_delivery
 from adapters.sql.database.schema import InvitationRow
@@ -19,6 +19,7 @@ from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, Invite, License
 from domain.journal import ENGINE, INVITEE
 from domain.money import Money
+from domain.quote import Returnable
 from domain.refund import RefundPlan
 from states.invitation import InvitationMachine
 from states.lifecycle import after, refusal
@@ -32,8 +33,9 @@ AT_ONCE = timedelta()
 class SqlRestoration:
     """Writes what a restored database lacks; every method may be repeated."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, returnable: Returnable) -> None:
         self._engine = engine
+        self._returnable = returnable
 
     async def insert(self, invite: Invite, record: Invitation, run_id: str, at: datetime) -> None:
         """Insert the invitation, bound to its run; reserve its seat if one is free (INV-15).
@@ -69,7 +71,7 @@ class SqlRestoration:
         would settle another amount.
         """
         async with writing(self._engine) as session:
-            kept = (await commit_acceptance(session, request, AT_ONCE)).kept
+            kept = await self._commit(session, request, request.invitation.journal[-1].at)
             _require_accepted(kept.invitation)
             if _settlement(kept) != _settlement(shown):
                 raise Refused(
@@ -93,7 +95,7 @@ class SqlRestoration:
                 invitation=_accepted(row, at),
                 choice=Choice.REFUND,
             )
-            kept = (await commit_acceptance(session, request, AT_ONCE)).kept
+            kept = await self._commit(session, request, at)
             _require_accepted(kept.invitation)
             planned = _shares(kept.refund)
             if any(share not in planned for share in returned):
@@ -101,6 +103,13 @@ class SqlRestoration:
                     ErrorCode.CONFLICT,
                     "The restored accounts would return another amount than the provider has.",
                 )
+
+    async def _commit(
+        self, session: AsyncSession, request: JoinAccount, at: datetime
+    ) -> KeptInvitation:
+        return (
+            await commit_acceptance(session, request, at, AT_ONCE, returnable=self._returnable)
+        ).kept
 
 
 def _require_accepted(invitation: Invitation) -> None:

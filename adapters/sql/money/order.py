@@ -45,7 +45,7 @@ from domain.journal import ENGINE
 from domain.ledger import TransferKind
 from domain.license import Sku
 from domain.membership import require_paid
-from domain.money import rounded
+from domain.money import Money, rounded
 from domain.order import (
     ACCOUNT_CLOSED,
     PAYMENT_PENDING,
@@ -215,8 +215,15 @@ class SqlOrders:
             await _store_record(session, row, record, pending=payment.looked_up(at), note=note)
             return row.record
 
-    async def paid(self, order: Order, payment: OrderPayment | None, at: datetime) -> Order:
-        """Book the payment and its effects, once per invoice (ADD-5)."""
+    async def paid(
+        self,
+        order: Order,
+        payment: OrderPayment | None,
+        at: datetime,
+        *,
+        carried: Money | None = None,
+    ) -> Order:
+        """Book the payment and its effects, once per invoice; the next one includes `carried`."""
         async with writing(self._engine) as session:
             account, row = await _lock_order(session, order)
             invoice = await due_invoice(session, row, order)
@@ -228,10 +235,13 @@ class SqlOrders:
                 row.record = row.record.model_copy(update={"pending": None})
                 return row.record
             record = _newer_record(row, order)
-            await pay_invoice(session, record, invoice, payment, at)
+            await pay_invoice(session, record, invoice, payment, at, carried=carried)
             if not record.was_paid:
                 await grow(session, *_pool_of(record), quantity=record.quantity, at=at)
             quote = record.quote.model_copy(update={"next_billing_date": invoice.period_end})
+            record = record.model_copy(
+                update={"carried": carried if carried and carried.amount else None}
+            )
             await _store_record(
                 session,
                 row,
@@ -471,6 +481,8 @@ async def _reprice(
     """Return the quote with the price of `quantity` licenses from the next billing date on."""
     catalog, prices = await _catalog(session)
     then = price_of(order, quantity, catalog, quote.due_now.currency)
+    if order.carried:
+        then += order.carried
     return quote.model_copy(update={"then": then, "prices": prices})
 
 

@@ -32,7 +32,7 @@ from domain.ledger import (
     reversal,
     term_earned,
 )
-from domain.money import rounded
+from domain.money import Money, rounded, zero
 from domain.order import Order, OrderInvoice, product_name
 
 
@@ -129,24 +129,35 @@ async def pay_invoice(
     invoice: OrderInvoiceRow,
     payment: OrderPayment | None,
     at: datetime,
+    *,
+    carried: Money | None,
 ) -> None:
     """Post the payment, and list the licenses for the paid term (ADD-5).
 
-    The payments of the previous term become revenue.
+    The payments of the previous term become revenue, and so does what this one pays for it. The
+    invoice is reduced by `carried`, which the next one includes.
     """
     await earn_term(session, order, at)
+    if carried:
+        invoice.amount -= carried.amount
     amount = rounded(invoice.amount - invoice.from_credit, invoice.currency)
-    assert (payment.amount if payment else rounded(Decimal(0), invoice.currency)) == amount, (
-        "the charge is the amount that credit does not pay"
+    assert (payment.amount if payment else zero(invoice.currency)) == amount, (
+        "the charge is the amount that credit does not pay, and that is not carried"
     )
     if payment:
         await post(session, [order_paid(order.account, invoice.invoice_id, amount, at)])
         invoice.payment = payment.provider_id
     invoice.state = "paid"
+    arrears = zero(invoice.currency)
+    if order.carried:
+        arrears = rounded(min(order.carried.amount, invoice.amount), invoice.currency)
+    if arrears.amount:
+        earned = term_earned(order.account, f"{invoice.invoice_id}/carried", arrears, at)
+        await post(session, [earned])
     line = await order_line(session, order) or await _new_line(session, order)
     line.quantity = order.quantity
     line.period_start, line.period_end = invoice.period_start, invoice.period_end
-    await _replace_payments(session, line, invoice, payment)
+    await _replace_payments(session, line, invoice, payment, arrears)
 
 
 async def credit_late_payment(
@@ -217,12 +228,16 @@ async def _replace_payments(
     line: SubscriptionRow,
     invoice: OrderInvoiceRow,
     payment: OrderPayment | None,
+    arrears: Money,
 ) -> None:
-    """Replace the payments of the line by those of its new period."""
+    """Replace the payments of the line by those of its new period, without the arrears."""
     for before in list(line.payments):
         line.payments.remove(before)
         await session.delete(before)
-    credit = rounded(invoice.from_credit, invoice.currency)
+    charged = payment.amount.amount if payment else Decimal(0)
+    late_by_method = min(arrears.amount, charged)
+    late_by_credit = arrears.amount - late_by_method
+    credit = rounded(invoice.from_credit - late_by_credit, invoice.currency)
     if credit.amount:
         line.payments.append(
             _new_payment(line, f"{invoice.invoice_id}/credit", "credit", credit.amount)
@@ -232,7 +247,9 @@ async def _replace_payments(
             PaymentMethodRow, {"account_id": line.account_id, "id": payment.method}
         )
         kind = "bank" if method and method.kind == "bank" else "card"
-        line.payments.append(_new_payment(line, payment.provider_id, kind, payment.amount.amount))
+        line.payments.append(
+            _new_payment(line, payment.provider_id, kind, charged - late_by_method)
+        )
 
 
 def _new_payment(line: SubscriptionRow, name: str, method: str, amount: Decimal) -> PaymentRow:

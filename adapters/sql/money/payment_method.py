@@ -34,9 +34,3 @@ def try_charge(method: PaymentMethodRow) -> bool:
         return True
     method.declines -= 1
     return False
-
-
-async def first_accepting_method(session: AsyncSession, account: str) -> PaymentMethodRow | None:
-    """Return the first payment method that accepts a charge, if any."""
-    methods = await payment_methods(session, account)
-    return next((method for method in methods if try_charge(method)), None)

@@ -9,14 +9,15 @@ from adapters.sql.database.transaction import reading
 from adapters.sql.membership import load_account, require_account
 from domain.policy import Policy
 from domain.preview import Preview, preview
-from domain.quote import quote, terms_of
+from domain.quote import Returnable, quote, terms_of
 
 
 class SqlQuotes:
     """Quotes that are shown and not recorded."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, returnable: Returnable) -> None:
         self._engine = engine
+        self._returnable = returnable
 
     async def quote(
         self, source: str, at: datetime, policy: Policy, target: str | None = None
@@ -30,5 +31,5 @@ class SqlQuotes:
                 await require_account(session, account)
             left = await load_account(session, source, only=None)
             joined = await load_account(session, target, only=None) if target else None
-            quoted = quote(left, at, terms_of(policy, left))
+            quoted = quote(left, at, terms_of(policy, left)).as_returned(self._returnable)
             return preview(quoted, calendar_of(left).arrives_between(policy, at), joined)

@@ -49,7 +49,9 @@ async def join_without_data(
         }
     )
     await scenario.store.invitations.join(
-        JoinAccount(invite=invite, invitation=record, choice=None), timedelta()
+        JoinAccount(invite=invite, invitation=record, choice=None),
+        record.journal[-1].at,
+        timedelta(),
     )
     return invite
 

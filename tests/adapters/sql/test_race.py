@@ -12,6 +12,7 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow
 from adapters.sql.membership import require_account
 from adapters.sql.store import SqlStore
+from domain.account import Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, InvitationState, License
 from domain.license import Sku
@@ -31,6 +32,7 @@ from tests.builders.assignment import (
     unassign,
 )
 from tests.builders.invitation import StoreScenario, ended
+from tests.builders.order import an_order
 from tests.builders.refund import PAULA, book, import_paid_account, request_refund, with_part_states
 
 T = TypeVar("T")
@@ -343,6 +345,48 @@ async def test_a_user_removed_during_their_acceptance_is_on_one_account(
     assert (await scenario.store.audit()).violations == ()
 
 
+@pytest.mark.parametrize("how", Removal)
+async def test_a_new_owner_and_a_removal_leave_one_owner(
+    scenario: StoreScenario, rounds: Rounds, how: Removal
+) -> None:
+    """AUD: in either order; the file makes the user the owner who is removed."""
+    for number in rounds(20):
+        name = f"swap{number}"
+        kim, lee = f"kim@{name}.example", f"lee@{name}.example"
+        await scenario.store.directory.import_(
+            directory(account(name, user(kim, "owner"), user(lee)))
+        )
+        swapped = directory(account(name, user(kim), user(lee, "owner")))
+        await at_once(
+            without_result(scenario.store.directory.import_(swapped)),
+            without_result(scenario.store.remedies.remove_user(name, lee, how, NOON)),
+        )
+        users = (await scenario.account(name)).users
+        assert [each.role for each in users].count(Role.OWNER) == 1
+    assert (await scenario.store.audit()).violations == ()
+
+
+async def test_an_order_has_the_currency_of_its_account(
+    scenario: StoreScenario, rounds: Rounds
+) -> None:
+    """CRD-4: in either order, an import of another currency is refused or came before."""
+    for number in rounds(20):
+        name = f"shop{number}"
+        shop = account(name, user(f"kim@{name}.example", "owner"), plan="pro")
+        await scenario.store.directory.import_(directory(shop))
+        order = an_order(account=name, bought_by=f"kim@{name}.example")
+        _, refused = await at_once(
+            without_result(scenario.store.orders.open(order, NOON)),
+            without_result(
+                scenario.store.directory.import_(directory({**shop, "currency": "USD"}))
+            ),
+        )
+        assert set(refused) <= {ErrorCode.INVALID_INPUT}
+        opened = await scenario.store.orders.open(order, NOON)
+        assert opened.quote.due_now.currency == (await scenario.account(name)).currency
+    assert (await scenario.store.audit()).violations == ()
+
+
 async def test_concurrent_supersessions_and_remedies_do_not_deadlock(
     scenario: StoreScenario,
 ) -> None:
@@ -380,9 +424,7 @@ async def test_concurrent_supersessions_and_remedies_do_not_deadlock(
 
 async def test_an_invoice_is_charged_once(scenario: StoreScenario) -> None:
     """BLK-2: ten concurrent payments, one charge."""
-    done, refused = await at_once(
-        *(scenario.store.remedies.pay_invoice("crowd", "i1", NOON) for _ in range(10))
-    )
+    done, refused = await at_once(*(scenario.pay_invoice("crowd", "i1") for _ in range(10)))
     assert (len(done), refused) == (10, [])
     assert [bool(changed) for changed in done].count(True) == 1
     assert (await scenario.store.audit()).violations == ()

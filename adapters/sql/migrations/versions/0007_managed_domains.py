@@ -11,7 +11,7 @@ from alembic import op
 from domain.error import ErrorCode, Refused
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 
 MOMENT = sa.DateTime(timezone=True)
 

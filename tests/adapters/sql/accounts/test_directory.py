@@ -147,6 +147,18 @@ async def test_amounts_stay_exact_to_the_last_digit(store: SqlStore) -> None:
     assert str(exported.subscriptions[0].payments[0].amount) == "0.1"
 
 
+@pytest.mark.parametrize(
+    ("currency", "amount"), [("RSD", "1499.90"), ("MGA", "0.20"), ("IQD", "2.125"), ("MMK", "5.05")]
+)
+async def test_the_decimals_of_an_amount_are_those_of_iso_4217(
+    store: SqlStore, currency: str, amount: str
+) -> None:
+    """QUO-1: shops have no coins for them, but invoices and banks have the digits."""
+    await imported(store, account("acme", plan="pro", currency=currency, credit=amount))
+    [exported] = (await store.directory.export("acme")).accounts
+    assert f"{exported.credit:f}" == amount
+
+
 async def test_importing_an_export_gives_the_same_export(store: SqlStore) -> None:
     """Contract, `import`: the import of an export changes nothing."""
     await store.directory.import_(
@@ -272,6 +284,7 @@ async def test_all_mistakes_of_a_file_are_reported_and_nothing_is_imported(
             "fresh",
             user(
                 "x@fresh.example",
+                "owner",
                 meetings=[{"id": "m", "topic": "", "starts_at": "2026-01-01T00:00:00Z"}] * 2,
                 settings={"big": 10**30},
             ),
@@ -292,7 +305,7 @@ async def test_all_mistakes_of_a_file_are_reported_and_nothing_is_imported(
 
 async def test_an_account_must_also_be_valid_after_the_import(store: SqlStore) -> None:
     """QUO-1: the file's currency does not fit the stored amounts of an invoice."""
-    invoice = {"id": "i1", "amount_due": "0.30", "due_on": "2026-03-31"}
+    invoice = {"id": "i1", "amount_due": "0.30", "due_on": "2026-03-31", "status": "paid"}
     await imported(store, account("rich", plan="pro", invoices=[invoice]))
     found = await mistakes_of(store, account("acme"), account("rich", plan="pro", currency="JPY"))
     assert found.keys() == {"accounts[1]"}
@@ -335,8 +348,13 @@ def large(capacity: int, bought: int) -> dict[str, object]:
 
 
 def holder(email: str, *capacities: int, **more: object) -> dict[str, object]:
+    """Return a licensed user; the one whose name is `a` is the owner."""
     held = [{"sku": "large-meeting", "capacity": capacity} for capacity in capacities]
-    return {"licensed": True, **user(email, addons=held), **more}
+    return {"licensed": True, **user(email, _role(email), addons=held), **more}
+
+
+def _role(email: str) -> str:
+    return "owner" if email.startswith("a@") else "member"
 
 
 async def test_pools_and_addons_are_merged(store: SqlStore) -> None:
@@ -357,7 +375,7 @@ async def test_pools_and_addons_are_merged(store: SqlStore) -> None:
         store,
         account(
             "rich",
-            user("a@rich.example", meetings=[{**meeting, "id": "n"}]),
+            user("a@rich.example", "owner", meetings=[{**meeting, "id": "n"}]),
             holder("b@rich.example"),
             plan="pro",
             pools=[large(500, 1), large(3000, 4)],
@@ -392,7 +410,7 @@ async def test_addons_without_base_or_free_license_are_rejected(store: SqlStore)
         store,
         account(
             "rich",
-            user("a@rich.example", licensed=False),
+            user("a@rich.example", "owner", licensed=False),
             holder("c@rich.example", 500, 1000),
             holder("d@rich.example", 1000),
             user(
@@ -412,7 +430,7 @@ async def test_addons_without_base_or_free_license_are_rejected(store: SqlStore)
                 {"sku": "webinar", "capacity": 1000, "bought": 1},
             ],
         ),
-        account("fresh", holder("x@fresh.example", 500, licensed=False), pools=[large(500, 0)]),
+        account("fresh", holder("a@fresh.example", 500, licensed=False), pools=[large(500, 0)]),
     )
     assert found == {
         "accounts[0].users[0].addons": "an add-on needs a base license",
@@ -455,7 +473,7 @@ def accounts(draw: st.DrawFn, name: str) -> dict[str, object]:
     users = [
         user(
             f"{local}@{name}.example",
-            draw(st.sampled_from(["admin", "member"])),
+            draw(st.sampled_from(["admin", "member"])) if number else "owner",
             name=draw(st.none() | TEXTS),
             licensed=draw(st.booleans()),
             settings=draw(SETTINGS),
@@ -465,7 +483,7 @@ def accounts(draw: st.DrawFn, name: str) -> dict[str, object]:
                 for id in draw(ids("m"))
             ],
         )
-        for local in draw(ids("u"))
+        for number, local in enumerate(draw(ids("u")))
     ]
     lines = [
         {

@@ -15,7 +15,7 @@ from domain.letter.membership import RemovedLetter
 from domain.remedy import Changed, Removal
 from tests.builders.account import ADMIN, NOON, account, directory, user
 from tests.builders.invitation import StoreScenario
-from tests.builders.refund import LINE, ledger_balances
+from tests.builders.refund import LINE
 
 KIM, LEE = "kim@crowd.example", "lee@crowd.example"
 LATER = NOON + timedelta(hours=2)
@@ -26,10 +26,6 @@ Remedy = Callable[[SqlRemedies], Awaitable[list[Changed]]]
 
 def remove(how: Removal, email: str = LEE, name: str = "crowd") -> Remedy:
     return lambda remedies: remedies.remove_user(name, email, how, LATER)
-
-
-def pay(invoice: str = "i1") -> Remedy:
-    return lambda remedies: remedies.pay_invoice("crowd", invoice, LATER)
 
 
 def remove_room(remedies: SqlRemedies) -> Awaitable[list[Changed]]:
@@ -161,14 +157,23 @@ async def test_an_owner_cannot_be_removed(scenario: StoreScenario) -> None:
     assert "owns crowd" in refused.message
 
 
+@pytest.mark.parametrize("how", Removal)
+async def test_the_owner_stays_when_all_others_are_removed(
+    scenario: StoreScenario, how: Removal
+) -> None:
+    """BLK-1, AUD: with or without other users, the account has one owner."""
+    await remove(how)(scenario.store.remedies)
+    assert (await refusal(scenario, remove(how, KIM))).code is ErrorCode.CONFLICT
+    crowd = await scenario.account("crowd")
+    assert [(each.email, each.role) for each in crowd.users] == [(KIM, "owner")]
+
+
 @pytest.mark.parametrize(
     "remedy",
     [
         remove(Removal.UNLINK, "nobody@crowd.example"),
         remove(Removal.DELETE, ADMIN),
         remove(Removal.UNLINK, LEE, "nowhere"),
-        pay("i9"),
-        lambda remedies: remedies.pay_invoice("nowhere", "i1", LATER),
         lambda remedies: remedies.remove_room("crowd", "red", LATER),
         lambda remedies: remedies.remove_room("nowhere", "blue", LATER),
         lambda remedies: remedies.reactivate("nowhere", LATER),
@@ -178,18 +183,16 @@ async def test_an_owner_cannot_be_removed(scenario: StoreScenario) -> None:
         "user",
         "user of another account",
         "account of a user",
-        "invoice",
-        "account of an invoice",
         "room",
         "account of a room",
         "account to reactivate",
         "account to cancel",
     ],
 )
-async def test_an_unknown_user_room_invoice_or_account_is_not_found(
+async def test_an_unknown_user_room_or_account_is_not_found(
     scenario: StoreScenario, remedy: Remedy
 ) -> None:
-    """BLK-1 to BLK-3: each remedy answers `not_found`."""
+    """BLK-1, BLK-3: each remedy answers `not_found`."""
     assert (await refusal(scenario, remedy)).code is ErrorCode.NOT_FOUND
 
 
@@ -197,53 +200,6 @@ async def test_a_room_is_deleted(scenario: StoreScenario) -> None:
     """BLK-1: deleting the rooms is a remedy."""
     assert await remove_room(scenario.store.remedies) == [Changed(kind="room", id="blue")]
     assert (await scenario.account("crowd")).rooms == ()
-
-
-async def test_an_invoice_is_paid_once_by_the_example_card(scenario: StoreScenario) -> None:
-    """BLK-2, ADD-4: no method is listed; the entry has the open amount."""
-    assert await pay()(scenario.store.remedies) == [Changed(kind="invoice", id="i1")]
-    assert await pay()(scenario.store.remedies) == []
-    [invoice] = (await scenario.account("crowd")).invoices
-    assert (f"{invoice.amount_due}", invoice.status) == ("0.00", "paid")
-    assert await ledger_balances(scenario.engine) == {
-        "methods/crowd": "EUR -990",
-        "revenue/crowd": "EUR 990",
-    }
-    assert (await scenario.store.audit()).violations == ()
-
-
-async def test_a_reopened_invoice_is_paid_again(scenario: StoreScenario) -> None:
-    """BLK-2: the second payment is the new open amount."""
-    await pay()(scenario.store.remedies)
-    more = {"id": "i1", "amount_due": "19.90", "due_on": "2026-01-31", "status": "open"}
-    await crowd(scenario, invoices=[more])
-    assert await pay()(scenario.store.remedies) == [Changed(kind="invoice", id="i1")]
-    assert await ledger_balances(scenario.engine, "methods/crowd") == {"methods/crowd": "EUR -1990"}
-    assert (await scenario.store.audit()).violations == ()
-
-
-async def test_an_open_invoice_of_zero_is_paid_without_a_charge(scenario: StoreScenario) -> None:
-    """BLK-2: an open invoice blocks also when nothing is due."""
-    await crowd(scenario, invoices=[{"id": "i1", "amount_due": "0.00", "due_on": "2026-01-31"}])
-    await scenario.store.directory.import_(directory(account("crowd")))
-    assert await pay()(scenario.store.remedies)
-
-
-async def test_methods_are_tried_in_order_and_each_try_counts(scenario: StoreScenario) -> None:
-    """ADD-4: a method's declines are counted even when the payment is refused."""
-    methods = [
-        {"id": "a", "kind": "card", "declines": 2},
-        {"id": "b", "kind": "bank", "declines": 1},
-    ]
-    await crowd(scenario, payment_methods=methods)
-    assert (await refusal(scenario, pay())).code is ErrorCode.PAYMENT_DECLINED
-    declines = [method.declines for method in (await scenario.account("crowd")).payment_methods]
-    assert declines == [1, 0]
-    assert (await scenario.account("crowd")).invoices[0].status == "open"
-    assert await pay()(scenario.store.remedies)
-    declines = [method.declines for method in (await scenario.account("crowd")).payment_methods]
-    assert declines == [0, 0]
-    assert (await scenario.store.audit()).violations == ()
 
 
 async def test_a_plan_is_cancelled_and_reactivated_once(scenario: StoreScenario) -> None:
@@ -264,8 +220,8 @@ async def test_an_account_without_a_plan_cannot_cancel_it(scenario: StoreScenari
 
 @pytest.mark.parametrize(
     "remedy",
-    [remove(Removal.UNLINK), remove(Removal.DELETE), remove_room, pay(), cancel_plan, reactivate],
-    ids=["unlink", "delete", "remove room", "pay", "cancel", "reactivate"],
+    [remove(Removal.UNLINK), remove(Removal.DELETE), remove_room, cancel_plan, reactivate],
+    ids=["unlink", "delete", "remove room", "cancel", "reactivate"],
 )
 async def test_a_remedy_signals_the_owner_s_invitations(
     scenario: StoreScenario, remedy: Remedy
@@ -286,11 +242,3 @@ async def test_a_remedy_signals_the_owner_s_invitations(
     if remedy is not remove_room:
         assert await remedy(scenario.store.remedies) == []
         assert await scenario.take_signals() == []
-
-
-async def test_a_declined_charge_signals_nothing(scenario: StoreScenario) -> None:
-    """BLK-4: the invoice stays open."""
-    await crowd(scenario, payment_methods=[{"id": "a", "kind": "card", "declines": 1}])
-    await kims_invitation(scenario)
-    await refusal(scenario, pay())
-    assert await scenario.take_signals() == []

@@ -10,7 +10,15 @@ from domain.refund import PartState
 from tests.builders.account import NOON, OWNER, ZOE
 from tests.builders.assignment import LARGE, WEBINAR, assign, crew_email, import_crew, pools
 from tests.builders.invitation import StoreScenario, ended
-from tests.builders.refund import PAULA, accept_as_owner, book, request_refund, with_part_states
+from tests.builders.order import OrderScenario
+from tests.builders.refund import (
+    PAULA,
+    accept_as_owner,
+    book,
+    import_paid_account,
+    request_refund,
+    with_part_states,
+)
 
 UNGUARDED = {
     "sqlite": [
@@ -367,3 +375,30 @@ async def test_the_database_itself_refuses_inconsistent_rows(
     """AUD: constraints and triggers refuse each of these statements."""
     with pytest.raises(IntegrityError):
         await execute(scenario.engine, statement)
+
+
+async def test_a_balance_in_another_currency_than_the_account_has_is_named(
+    scenario: StoreScenario,
+) -> None:
+    """CRD-4: credit, prepaid value and the amount of a refund under way."""
+    plan, _ = await request_refund(scenario)
+    await import_paid_account(scenario, "other", credit="5.00", collection="net_terms")
+    found = await violations_after(
+        scenario, "UPDATE accounts SET currency = 'USD' WHERE id IN ('paid', 'other')"
+    )
+    assert found == {
+        ("CRD-4", "credit/other"),
+        ("CRD-4", "prepaid/other"),
+        ("CRD-4", plan.refund_id),
+    }
+
+
+async def test_a_live_order_in_another_currency_than_its_account_is_named(
+    scenario: StoreScenario,
+) -> None:
+    """CRD-4: its next invoice would be in the former currency."""
+    purchases = OrderScenario(scenario)
+    await purchases.import_account()
+    order = await purchases.buy()
+    found = await violations_after(scenario, "UPDATE accounts SET currency = 'USD'")
+    assert found == {("CRD-4", order.order_id), ("CRD-4", "prepaid/firm")}

@@ -44,7 +44,7 @@ async def test_an_invitation_is_read_with_its_current_blockers(scenario: StoreSc
     stored = await scenario.store.invitations.read(invite)
     assert stored.invitation.journal == record.journal
     assert [blocker.code for blocker in stored.blockers] == ["1009", "outstanding_invoice"]
-    await scenario.store.remedies.pay_invoice("crowd", "i1", NOON)
+    await scenario.pay_invoice("crowd", "i1")
     await scenario.store.remedies.remove_room("crowd", "blue", NOON)
     await scenario.store.remedies.remove_user("crowd", "lee@crowd.example", Removal.UNLINK, NOON)
     assert (await scenario.store.invitations.read(invite)).blockers == ()
@@ -145,9 +145,8 @@ async def test_only_users_of_the_owner_are_invited_and_only_to_the_owner_s_targe
 ) -> None:
     """SRC-4, BLK-6: no account takes people from another company."""
     owner, _ = await blocked(scenario)
-    await scenario.store.directory.import_(
-        directory(account("third", user("tom@third.example"), plan="pro"))
-    )
+    users = user("tina@third.example", "owner"), user("tom@third.example")
+    await scenario.store.directory.import_(directory(account("third", *users, plan="pro")))
     stranger = scenario.new_invite("tom@third.example", owner_invitation_id=owner.invitation_id)
     assert await code(scenario, stranger) is ErrorCode.BELONGS_TO_OTHER_ACCOUNT
     elsewhere = scenario.new_invite(

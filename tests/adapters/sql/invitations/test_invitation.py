@@ -74,12 +74,13 @@ async def test_every_invitable_person_can_be_claimed(scenario: StoreScenario, em
     assert (found.invitation, found.started) == (record, False)
 
 
-async def test_a_second_claim_of_the_same_person_returns_the_first(scenario: StoreScenario) -> None:
-    """INV-3: one live row for each account and person."""
-    first, second = (
-        scenario.new_invite("new@person.example"),
-        scenario.new_invite("new@person.example"),
-    )
+@pytest.mark.parametrize("key", ["key-of-new@person.example", "under another id key"])
+async def test_a_second_claim_of_the_same_person_returns_the_first(
+    scenario: StoreScenario, key: str
+) -> None:
+    """INV-3: one live row for each account and person, also after a lost id key was replaced."""
+    first = scenario.new_invite("new@person.example")
+    second = scenario.new_invite("new@person.example").model_copy(update={"key": key})
     await scenario.send(first)
     stored_claim = await scenario.store.invitations.claim(
         second, initial_record(second, run_id="", at=NOON), NOON

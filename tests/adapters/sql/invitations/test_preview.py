@@ -20,8 +20,8 @@ THEIRS: dict[str, Any] = {
 TARGET = {**ACME, "vanity_url": "acme", "locked_settings": {"waiting_room": False}}
 
 
-async def imported(scenario: StoreScenario, role: str = "owner", plan: str = "free") -> None:
-    host = account("host", user(HANA, role, **THEIRS), plan=plan)
+async def imported(scenario: StoreScenario, plan: str = "free") -> None:
+    host = account("host", user(HANA, "owner", **THEIRS), plan=plan)
     await scenario.store.directory.import_(directory(TARGET, host))
 
 
@@ -51,7 +51,8 @@ async def test_the_preview_of_an_owner_lists_what_moves_stays_and_is_lost(
 
 async def test_the_preview_of_a_plain_member_lists_their_own_data(scenario: StoreScenario) -> None:
     """QUO-8, SRC-3: without a quote and blockers."""
-    await imported(scenario, role="member")
+    users = user("otto@host.example", "owner"), user(HANA, **THEIRS)
+    await scenario.store.directory.import_(directory(TARGET, account("host", *users)))
     assert await listed_codes(scenario, HANA) == {
         "moves": ["profile", "meetings", "recordings", "settings"],
         "stays_behind": ["large_meeting_license", "report_data"],

@@ -132,16 +132,6 @@ async def test_an_import_cannot_remove_used_credit(store: SqlStore) -> None:
     ]
 
 
-async def test_an_account_with_money_keeps_its_currency(store: SqlStore) -> None:
-    """CRD-4: the ledger balances per currency."""
-    await imported(store, credit="50.00")
-    with pytest.raises(Refused) as refused:
-        await imported(store, currency="USD")
-    assert refused.value.details["mistakes"] == [
-        {"path": "accounts[0].currency", "reason": "the account has money in EUR"}
-    ]
-
-
 async def test_payments_are_held_until_their_period_is_replaced(store: SqlStore) -> None:
     """CRD-4: payments of a replaced period become revenue, those of the new period are prepaid."""
     await imported(store, subscriptions=[LINE])

@@ -35,6 +35,7 @@ PLAN = {
     "period_end": "2026-07-01",
     "payments": [],
 }
+HOUR = timedelta(hours=1)
 DECLINING = [{"id": "visa", "kind": "card", "declines": 1}, {"id": "giro", "kind": "bank"}]
 
 
@@ -740,6 +741,52 @@ async def test_orders_end_with_the_account_and_their_unused_value_is_settled(
     # 29 of the 30 days that were paid for are unused.
     assert refund.amount == eur("93.54")
     assert await scenario.store.orders.keep(order) == ended
+    await assert_consistent(purchases)
+
+
+@pytest.mark.parametrize("choice", Choice)
+@pytest.mark.parametrize("received_at", [RENEWAL - timedelta(minutes=1), RENEWAL + 9 * HOUR])
+async def test_an_add_on_that_has_ended_since_the_preview_voids_the_quote(
+    scenario: StoreScenario, choice: Choice, received_at: datetime
+) -> None:
+    """QUO-5: its payments are no longer prepaid, also if the answer was received before its end."""
+    purchases = OrderScenario(scenario)
+    await import_owner_only(purchases)
+    order = await purchases.buy()
+    order = await purchases.plan_reduction(order, 0, everybody=True)
+    invite = scenario.new_invite(BUYER)
+    sent = await scenario.send(invite)
+    evening = await scenario.preview(invite, RENEWAL - 2 * HOUR)
+    assert evening.quote and evening.quote.quote.total == eur("3.23")
+    over = await scenario.store.orders.term_ended(order, RENEWAL)
+    await purchases.apply_events(over, "end", at=RENEWAL)
+    with pytest.raises(Refused) as refused:
+        await scenario.join_account(
+            invite, sent, choice, quote=evening.quote, at=received_at, carried_out_at=RENEWAL + HOUR
+        )
+    assert refused.value.code is ErrorCode.QUOTE_EXPIRED
+    morning = await scenario.preview(invite, RENEWAL + 9 * HOUR, evening.quote)
+    assert (morning.preview.amount, morning.quote) == (eur("0.00"), None)
+    kept = await scenario.join_account(
+        invite, sent, choice, quote=morning.quote, at=RENEWAL + 9 * HOUR
+    )
+    assert kept.invitation.state.accepted
+    await assert_consistent(purchases)
+
+
+async def test_an_unseen_quote_does_not_count_an_add_on_that_has_ended(
+    scenario: StoreScenario,
+) -> None:
+    """QUO-5: the answer was received a minute before the end, and is carried out after it."""
+    purchases = OrderScenario(scenario)
+    await import_owner_only(purchases)
+    order = await purchases.plan_reduction(await purchases.buy(), 0, everybody=True)
+    invite = scenario.new_invite(BUYER)
+    sent = await scenario.send(invite)
+    over = await scenario.store.orders.term_ended(order, RENEWAL)
+    await purchases.apply_events(over, "end", at=RENEWAL)
+    kept = await scenario.join_account(invite, sent, Choice.REFUND, at=RENEWAL - HOUR)
+    assert (kept.invitation.state.accepted, kept.invitation.settlement) == (True, None)
     await assert_consistent(purchases)
 
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from adapters.sql.store import SqlStore
+from adapters.stripe_amount import returnable
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice
 from domain.letter.credit import CreditReceivedLetter, PaidInvoice, TransferredLetter
@@ -146,6 +148,44 @@ async def test_credit_in_another_currency_stays_behind(scenario: StoreScenario) 
         "credit/paid": "EUR 1500"
     }
     assert (await scenario.store.invitations.parties(invite)).credited is None
+    assert (await scenario.store.audit()).violations == ()
+
+
+DINARS = {
+    **LINE,
+    "payments": [
+        {"id": "pi_1", "method": "card", "amount": "10.248"},
+        {"id": "pi_2", "method": "bank", "amount": "0.006"},
+    ],
+}
+
+
+@pytest.mark.parametrize("currency", ["KWD", "EUR"])
+async def test_the_part_that_stripe_cannot_refund_becomes_credit(
+    scenario: StoreScenario, currency: str
+) -> None:
+    """QUO-3: of KWD 5.127, 5.120 are refunded; in another currency the rest stays behind."""
+    scenario = StoreScenario(scenario.engine, SqlStore(scenario.engine, returnable))
+    await scenario.store.directory.import_(directory({**ACME, "currency": currency}))
+    await import_paid_account(scenario, currency="KWD", subscriptions=[DINARS])
+    invite = scenario.new_invite(PAULA)
+    shown = (await scenario.preview(invite)).preview
+    assert shown.refund and shown.amount
+    assert [f"{each.amount:f}" for each in (shown.amount, shown.refund.amount)] == [
+        "5.127",
+        "5.120",
+    ]
+    [credit] = [each for each in (*shown.moves, *shown.stays_behind) if each.item == "credit"]
+    assert credit.message.startswith("Credit of 0.007 KWD")
+    quoted = await scenario.store.quotes.quote("paid", NOON, invite.policy)
+    assert quoted.refund and quoted.refund.amount == shown.refund.amount
+    joined = await scenario.join_account(invite, await scenario.send(invite), Choice.REFUND)
+    assert joined.refund and joined.invitation.settlement
+    assert joined.invitation.settlement.amount == shown.amount
+    [part] = joined.refund.parts
+    assert (part.payment, f"{part.amount.amount:f}") == ("pi_1", "5.120")
+    keeper = "acme" if currency == "KWD" else "paid"
+    assert f"{(await scenario.store.credits.show(keeper)).balance.amount:f}" == "0.007"
     assert (await scenario.store.audit()).violations == ()
 
 
