@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from domain.model import Value
 
-_AMOUNT = re.compile(r"\d+(\.\d+)?")
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 Amount = Annotated[Decimal, PlainSerializer(lambda amount: f"{amount:f}", return_type=str)]
 """An exact amount in the currency's major unit; text in JSON, never a float."""
