@@ -25,7 +25,7 @@ def assert_harmless(shown: str) -> None:
 @example(text="[red]Ann[/red] [link=https://evil.example]x[/link] :bomb: [/]")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_controls_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """TXT-3: whether a cell, a line or an error; markup is text."""
+    """TXT-3: cells, lines and errors are harmless, and markup is text."""
     table = Table("name", box=None, pad_edge=False)
     table.add_row(text)
     output = CommandOutput(json=False)
