@@ -55,7 +55,14 @@ def full_account(number: int) -> dict[str, JsonValue]:
     }
     return account(
         number,
-        users=[user(f"u{number}@x.example", meetings=[meeting], settings={"theme": ["dark"]})],
+        users=[
+            user(
+                f"u{number}@x.example",
+                role="owner",
+                meetings=[meeting],
+                settings={"theme": ["dark"]},
+            )
+        ],
         rooms=[{"id": "r"}],
         subscriptions=[line],
         invoices=[{"id": "i", "amount_due": "1.00", "due_on": "2026-01-01"}],
