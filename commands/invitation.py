@@ -12,6 +12,7 @@ from commands import render_invitation
 from commands.call import Account, By, Email, with_clients
 from commands.output import CommandOutput, as_json
 from commands.rows import print_results
+from commands.whole_number import whole_number
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
 from domain.text import unknown_locale
@@ -83,8 +84,7 @@ def invite(
         int,
         typer.Option(
             metavar="N",
-            min=0,
-            max=365,
+            parser=whole_number(0, 365),
             help="Send a notice now, and the invitation N days later.",
         ),
     ] = 0,
@@ -185,7 +185,9 @@ def list_(
     stale_days: Annotated[
         int | None,
         typer.Option(
-            min=0, max=36500, help="Only invitations without a change for at least this many days."
+            metavar="N",
+            parser=whole_number(0, 36500),
+            help="Only invitations without a change for at least this many days.",
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also ended invitations.")] = False,

@@ -2,15 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from traceback import format_exc
 
 import typer
 from pydantic import BaseModel, JsonValue
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from domain.error import ErrorCode, Refused, Unavailable
+from domain.text import printable
 
 DONE = 0
 REFUSED = 1
@@ -89,9 +92,17 @@ class CommandOutput:
             if self.json:
                 print(json.dumps({"error": dict(error)}), file=sys.stderr)
             else:
+                console = _console(stderr=True)
                 for line in _lines(error):
-                    _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+                    shown = line.replace("\n", " ")
+                    console.print(shown, highlight=False, soft_wrap=True)
         return status
+
+    def print_traceback(self) -> None:
+        """Print the exception being handled on stderr, for a person only."""
+        if not self.json:
+            with suppress(BrokenPipeError, SystemExit):
+                _console(stderr=True).print(format_exc(), highlight=False, soft_wrap=True)
 
 
 def exit_status(error: Refused | Unavailable) -> int:
@@ -167,6 +178,22 @@ def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, 
         yield from (entry for entry in listed if isinstance(entry, dict))
 
 
+class _PrintableConsole(Console):
+    """A console on which text cannot control the terminal (TXT-3).
+
+    Names and messages come from files, people and other systems. Rich would pass their escape
+    sequences on, and would read `[red]` as markup.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            # The control segments are those of Rich itself, such as the spinner's.
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def _console(*, stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=None if terminal else WIDTH_WITHOUT_TERMINAL)
+    width = None if terminal else WIDTH_WITHOUT_TERMINAL
+    return _PrintableConsole(stderr=stderr, width=width, markup=False, emoji=False)

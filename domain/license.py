@@ -1,6 +1,5 @@
 """License types, capacities and pools (ADD, ASG)."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
@@ -8,6 +7,7 @@ from typing import Final
 
 from domain.error import ErrorCode, Refused
 from domain.model import Value
+from domain.text import WHOLE_NUMBER
 
 CAPACITY_WITHOUT_ADDON = 100
 """The number of participants of a meeting or webinar without an add-on (ASG-3)."""
@@ -73,9 +73,12 @@ def require_capacity(sku: Sku, capacity: int | None) -> None:
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity; use one of {sold}.")
 
 
+_LARGEST_NUMBER: Final = 10**9 - 1
+
+
 def parse_quantity(typed: str) -> int:
     """Parse a quantity. Raises `Refused(invalid_quantity)` (ADD-1)."""
-    if not re.fullmatch(r"\+?0*[1-9][0-9]{0,8}", typed.strip()):
+    if not WHOLE_NUMBER.fullmatch(typed) or not 1 <= int(typed) <= _LARGEST_NUMBER:
         raise Refused(
             ErrorCode.INVALID_QUANTITY, f"Invalid quantity {typed!r}; use a whole number from 1 on."
         )
@@ -84,7 +87,7 @@ def parse_quantity(typed: str) -> int:
 
 def parse_capacity(typed: str | None) -> int | None:
     """Parse a capacity. Raises `Refused(invalid_capacity)` (ADD-1)."""
-    if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
+    if typed is not None and not (WHOLE_NUMBER.fullmatch(typed) and int(typed) <= _LARGEST_NUMBER):
         raise Refused(
             ErrorCode.INVALID_CAPACITY, f"Invalid capacity {typed!r}; use a number of participants."
         )

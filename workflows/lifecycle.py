@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
     from domain.error import ErrorCode, Refused
     from domain.journal import JournalEntry
+    from domain.text import code_span
     from states.lifecycle import (
         AnyRecord,
         LifecycleMachine,
@@ -186,7 +187,7 @@ def is_defect(failure: BaseException | None) -> bool:
 
 
 def _line(entry: JournalEntry) -> str:
-    """Return a journal entry as a list item; its note is free text, so it is masked."""
-    note = f": {mask_all(entry.note)[:MAX_NOTE_LENGTH]}" if entry.note else ""
-    moved = f"`{entry.event}` → `{entry.to_state}` by {mask_all(entry.by)}"
+    """Return a journal entry as a list item; author and note are free text, so they are masked."""
+    note = f": {code_span(mask_all(entry.note)[:MAX_NOTE_LENGTH])}" if entry.note else ""
+    moved = f"`{entry.event}` → `{entry.to_state}` by {code_span(mask_all(entry.by))}"
     return f"- {entry.at:%Y-%m-%d %H:%M:%S} {moved}{note}"

@@ -52,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
         WatchRefund,
         late_lookups,
     )
+    from domain.text import code_span
     from states.refund import RefundMachine, event_from_parts, initial_record
     from workflows import search_attribute
     from workflows.cancellation import uncancelled
@@ -704,14 +705,16 @@ def facts(plan: RefundPlan, refund: Refund, lookups: Sequence[datetime]) -> Mapp
         "Arrives between": f"{first} and {last}",
         "Next look-up": _instant(lookups[0]) if lookups and any_open else "",
         "Parts": _parts_text(refund.parts),
-        "Failure": (refund.failure or "")[:MAX_NOTE_LENGTH],
-        "Look-ups fail": f"{failing.reason}, since {_instant(failing.since)}" if failing else "",
+        "Failure": code_span((refund.failure or "")[:MAX_NOTE_LENGTH]),
+        "Look-ups fail": f"{code_span(failing.reason)}, since {_instant(failing.since)}"
+        if failing
+        else "",
     }
 
 
 def _parts_text(parts: Sequence[RefundPart]) -> str:
     if len(parts) <= MAX_PARTS_SHOWN:
-        return ", ".join(f"`{part.payment}` {part.state}" for part in parts)
+        return ", ".join(f"{code_span(part.payment)} {part.state}" for part in parts)
     states = Counter(part.state.value for part in parts)
     return ", ".join(f"{count} {state}" for state, count in states.items())
 

@@ -207,7 +207,10 @@ async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str,
 
 
 async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
-    for account in sorted(ids):
+    known: list[str] = []
+    for some in chunked(ids):
+        known += await session.scalars(select(AccountRow.id).where(AccountRow.id.in_(some)))
+    for account in sorted(known):
         # One by one, because the database may sort by another collation.
         await session.get(AccountRow, account, with_for_update=True)
 
