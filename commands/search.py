@@ -12,6 +12,7 @@ from commands.output import CommandOutput, as_json
 from commands.refund import of_refunds
 from commands.render import facts, money, state, table, text, time
 from commands.render_invitation import of_invitations_of_person
+from commands.whole_number import whole_number
 from domain.address import normalized
 from domain.license import Sku, license_name
 from domain.search import (
@@ -36,7 +37,8 @@ Query = Annotated[
     typer.Argument(metavar="QUERY", help="A part of the id, name or address, in any case."),
 ]
 Limit = Annotated[
-    int, typer.Option(metavar="N", min=1, max=MAX_PAGE_SIZE, help="The rows on a page.")
+    int,
+    typer.Option(metavar="N", parser=whole_number(1, MAX_PAGE_SIZE), help="The rows on a page."),
 ]
 Cursor = Annotated[
     str | None,
