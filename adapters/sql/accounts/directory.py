@@ -67,6 +67,7 @@ from domain.account import (
     Room,
     Subscription,
     User,
+    unknown_account,
 )
 from domain.account_file import InputError
 from domain.error import ErrorCode, Refused
@@ -158,7 +159,7 @@ class SqlDirectory:
                 query = query.where(AccountRow.id == account)
             rows = (await session.scalars(query)).all()
             if account is not None and not rows:
-                raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
+                raise unknown_account(account)
             catalog = None if account else await imported_catalog(session)
             return Directory(catalog=catalog, accounts=tuple(as_listed(row) for row in rows))
 
@@ -207,7 +208,10 @@ async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str,
 
 
 async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
-    for account in sorted(ids):
+    known: list[str] = []
+    for some in chunked(ids):
+        known += await session.scalars(select(AccountRow.id).where(AccountRow.id.in_(some)))
+    for account in sorted(known):
         # One by one, because the database may sort by another collation.
         await session.get(AccountRow, account, with_for_update=True)
 

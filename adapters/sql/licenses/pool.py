@@ -169,7 +169,13 @@ async def assign_waiting_row(
     if not _cannot_serve(row, user, pools) and await _assign(session, row, user, at):
         end_waiting(row, AssignmentState.ASSIGNED)
         return {row, *await _end_older_requests(session, row)}
-    reason = missing_license(row.account_id, Sku(row.sku), row.capacity, licensed=user.licensed)
+    reason = missing_license(
+        row.account_id,
+        Sku(row.sku),
+        row.capacity,
+        licensed=user.licensed,
+        gives_base_license=row.gives_base_license,
+    )
     row.state, row.error = AssignmentState.WAITING, reason.as_json()
     return {row} if (row.state, row.error) != before else set()
 
