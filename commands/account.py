@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,13 +13,16 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from commands.call import with_clients
+from commands.call import Email, with_clients
 from commands.output import DONE, CommandOutput, as_json, print_json
+from commands.render import table
 from commands.source import read_input
 from domain.account import Directory
 from domain.account_file import InputError, read_accounts
+from domain.address import normalized
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused, Unavailable
+from domain.person import Forgotten
 
 app = typer.Typer()
 
@@ -52,12 +56,42 @@ def export(
         str | None,
         typer.Argument(metavar="ACCOUNT", help="The id of an account. Default: all accounts."),
     ] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(
+            "--person",
+            metavar="EMAIL",
+            help="Print everything that the store has about one person instead.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Print accounts as JSON that `import` accepts."""
+    """Print accounts as JSON that `import` accepts, or everything about one person."""
+    if person is not None:
+        _export_person(context, account, person)
+        return
     directory = with_clients(
         context, "Exporting", lambda clients: clients.store.directory.export(account)
     )
     print_json(as_json(directory))
+
+
+def _export_person(context: typer.Context, account: str | None, person: str) -> None:
+    if account is not None:
+        raise Refused(ErrorCode.INVALID_INPUT, "Use either ACCOUNT or --person.")
+    email = normalized(person)
+    data = with_clients(context, "Exporting", lambda clients: clients.store.people.export(email))
+    print_json(as_json(data))
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: seatflow forget sam@studio.example")
+def forget(context: typer.Context, email: Email) -> None:
+    """Take a person who has left out of the store; a pseudonym takes their place."""
+    person, at = normalized(email), datetime.now(UTC)
+    result = with_clients(
+        context, "Forgetting", lambda clients: clients.store.people.forget(person, at)
+    )
+    CommandOutput.of(context).print(as_json(result), lambda: _render_forgotten(result))
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json audit")
@@ -124,11 +158,21 @@ def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:
     )
 
 
+def _render_forgotten(result: Forgotten) -> RenderableType:
+    if not result.forgotten:
+        return Text("The store has nothing about this person.", style="dim")
+    rows = table("table", "rewritten or deleted", "kept")
+    for name in sorted({*result.forgotten, *result.kept}):
+        forgotten, kept = result.forgotten.get(name, 0), result.kept.get(name, 0)
+        rows.add_row(name, str(forgotten), str(kept))
+    return rows
+
+
 def _render(report: AuditReport) -> RenderableType:
     if not report.violations:
         checked = ", ".join(f"{count} {name}" for name, count in report.checked.items())
         return Text(f"No violations: {checked}.", style="green")
-    table = Table("rule", "subject", "violation", box=None, header_style="dim")
+    rows = Table("rule", "subject", "violation", box=None, header_style="dim")
     for violation in report.violations:
-        table.add_row(Text(violation.rule, style="red"), violation.subject, violation.message)
-    return table
+        rows.add_row(Text(violation.rule, style="red"), violation.subject, violation.message)
+    return rows

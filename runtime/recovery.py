@@ -27,11 +27,19 @@ An invitation restarts its own refund sooner.
 
 CLOSED: Final = "closed"
 EVERYTHING: Final = "everything"
+RETENTION: Final = "retention"
 SWEEPS: Final[Mapping[str, timedelta]] = {
     CLOSED: timedelta(seconds=30),
     EVERYTHING: timedelta(days=1),
+    RETENTION: timedelta(days=1),
 }
-"""The repeated searches for lost workflows, with their intervals."""
+"""The repeated searches, with their intervals: for lost workflows, and for people to forget."""
+
+FORGET_FOR: Final = timedelta(minutes=20)
+"""The time after which people who are left are forgotten by the next search."""
+
+REPLACED: Final = "It knew a person who was forgotten; it continues from its record."
+"""The reason of a termination."""
 
 OVERLAP: Final = timedelta(minutes=2)
 """Visibility may show a closed workflow this much later."""
@@ -65,11 +73,26 @@ class Recovery:
         started = datetime.now(UTC)
         if row.key == EVERYTHING:
             await self._find_all_lost()
+        elif row.key == RETENTION:
+            await self._forget_people(started)
         else:
             await self._find_closed(row.at - OVERLAP)
             await self.clients.invitation_starter.queue_abandoned_claims()
         await self.clients.store.outbox.move_watermark(row, started)
         return SWEEPS[row.key or CLOSED]
+
+    async def _forget_people(self, now: datetime) -> None:
+        """Forget the people whose records ended before the retention period (OPS-9)."""
+        days = self.clients.settings.retention_days
+        if days is None:
+            return
+        people = self.clients.store.people
+        for email in await people.forgettable(now - timedelta(days=days)):
+            if datetime.now(UTC) - now > FORGET_FOR:
+                return
+            # Some are still owed money.
+            with suppress(Refused):
+                await people.forget(email, now)
 
     async def _find_closed(self, since: datetime) -> None:
         """Find the workflows that were closed abnormally since the last search."""
@@ -109,6 +132,21 @@ class Recovery:
             return
         if start := self._starts_of(workflow_id):
             await start(workflow_id, last)
+
+    async def replace(self, workflow_id: str) -> None:
+        """End the workflow, and restart it from its record unless that has ended (OPS-9)."""
+        client = await self.clients.connect()
+        try:
+            await client.get_workflow_handle(workflow_id).terminate(REPLACED)
+        except RPCError as failure:
+            if failure.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        if not workflow_id.startswith("invitation/"):
+            await self.start(workflow_id)
+            return
+        stored = await self.clients.store.invitations.live(workflow_id)
+        if stored and stored.started:
+            await self._restart_invitation(stored)
 
     async def _adopt(self, running: WorkflowExecutionDescription) -> None:
         """Bind an unanswered invitation to its running workflow, and make that read the store.

@@ -198,6 +198,8 @@ class Settings(BaseSettings):
     secret_key: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
     given_id_key: SecretStr | None = Field(default=None, validation_alias="SEATFLOW_ID_KEY")
     encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = None
+    retention_days: int | None = Field(default=None, ge=1)
+    """Days after which people whose records have ended are forgotten; None: never (OPS-9)."""
     wait_seconds: float = Field(default=45, gt=0)
     """Longest time that a command waits for a worker."""
     ui_port: int | None = Field(default=None, ge=1, le=65535)
