@@ -102,13 +102,7 @@ class Redaction:
 
     @cached_property
     def _address(self) -> re.Pattern[str]:
-        forms = {*self.addresses, *(quote(own) for own in self.addresses)}
-        longest_first = sorted(forms, key=len, reverse=True)
-        # Neither the end of a longer local part nor the beginning of a longer domain.
-        return re.compile(
-            rf"(?<![\w.+-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\w)",
-            re.IGNORECASE,
-        )
+        return address_pattern(self.addresses)
 
     @cached_property
     def _name(self) -> re.Pattern[str] | None:
@@ -118,6 +112,16 @@ class Redaction:
         return re.compile(
             rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE
         )
+
+
+def address_pattern(addresses: Set[str]) -> re.Pattern[str]:
+    """Return the pattern of these addresses within a text, in any case, also URL-encoded."""
+    forms = {*addresses, *(quote(each) for each in addresses)}
+    longest_first = sorted(forms, key=len, reverse=True)
+    # Neither the end of a longer local part nor the beginning of a longer domain.
+    return re.compile(
+        rf"(?<![\w.+-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\w)", re.IGNORECASE
+    )
 
 
 def names_another(document: Mapping[str, JsonValue], addresses: Set[str]) -> bool:

@@ -26,7 +26,7 @@ from tests.builders.account import ADMIN, NOON, OWNER, ZOE, account, directory, 
 from tests.builders.assignment import HOSTED, assign, pools
 from tests.builders.invitation import StoreScenario
 from tests.builders.order import OrderScenario, an_order
-from tests.builders.refund import LINE, book
+from tests.builders.refund import LINE, book, with_part_states
 
 NINA = "nina@nord.example"
 WRITTEN = "Nina@NORD.example"
@@ -125,20 +125,14 @@ async def _accept(scenario: StoreScenario) -> Invite:
                 )
             )
             done = {"status": ItemStatus.MOVED, "count": moved.count, "changed": moved.changed}
-            await store.invitations.record_item(
-                invite.invitation_id, item.model_copy(update=done)
-            )
+            await store.invitations.record_item(invite.invitation_id, item.model_copy(update=done))
     assert kept.refund
     refund = initial_record(kept.refund)
-    for event in ("process", "settle"):
-        parts = tuple(
-            part.model_copy(update={"state": PartState.SUCCEEDED if event == "settle" else part.state})
-            for part in refund.parts
-        )
-        refund = after(
-            RefundMachine, refund.with_parts(parts), event, at=LATER, by="seatflow", note=NAME
-        )
-        await book(scenario, refund, LATER)
+    pending = with_part_states(refund, *[PartState.PENDING] * len(refund.parts))
+    processing = after(RefundMachine, pending, "submit", at=LATER, by="seatflow", note=NAME)
+    await book(scenario, processing, LATER)
+    arrived = with_part_states(processing, *[PartState.SUCCEEDED] * len(refund.parts))
+    await book(scenario, after(RefundMachine, arrived, "settle", at=LATER, by="seatflow"), LATER)
     stored = await store.invitations.by_id(invite.invitation_id)
     assert stored
     record = stored.invitation
@@ -168,7 +162,7 @@ async def _list(scenario: StoreScenario) -> None:
     kim = scenario.new_invite("kim@crowd.example")
     item = BlockerItem(kind="user", id=NINA, name=NAME)
     blocker = Blocker.of(
-        [item, BlockerItem(kind="user", id="other@crowd.example", name=NAME)],
+        [item, BlockerItem(kind="user", id="other@crowd.example", name="Otto")],
         code="1009",
         message="m",
         remedy="r",

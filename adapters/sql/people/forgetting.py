@@ -4,6 +4,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import JSON, Table, and_, delete, literal, select, tuple_, update
@@ -132,7 +133,7 @@ async def _owing(session: AsyncSession, trace: Trace) -> str | None:
     ]
     return await session.scalar(
         select(BalanceRow.ledger_account).where(
-            BalanceRow.ledger_account.in_(held), BalanceRow.amount > 0
+            BalanceRow.ledger_account.in_(held), BalanceRow.amount > Decimal(0)
         )
     )
 
@@ -190,13 +191,17 @@ class _Forgetting:
             case RoomRow.__tablename__ | ManagedDomainRow.__tablename__:
                 return row["account_id"] in self._trace.own_accounts
             case OutboxRow.__tablename__:
-                return self._is_to_them(row["letter"])
+                return row["letter"] is not None and self._is_about_them(row)
         return False
 
-    def _is_to_them(self, queued: Any) -> bool:
-        if not queued or queued["to_operators"]:
-            return False
-        return queued["letter"]["reader"]["email"].lower() in self._trace.addresses
+    def _is_about_them(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a letter goes to the person, or is about a record of theirs."""
+        reader, subject = row["letter"]["letter"]["reader"], row["workflow_id"]
+        return (
+            reader["email"].lower() in self._trace.addresses
+            or any(subject.endswith(f"/{key}") for key in self._trace.keys)
+            or any(subject == f"refund/{refund}" for refund in self._trace.refunds)
+        )
 
     async def _delete(self, table: Table, key: Key) -> None:
         await self._session.execute(delete(table).where(_is_row(table, key)))

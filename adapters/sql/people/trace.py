@@ -5,10 +5,11 @@ gets a new column.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -39,6 +40,7 @@ from adapters.sql.database.schema import (
 )
 from domain.address import normalized
 from domain.error import Refused
+from domain.person import address_pattern
 
 Key = tuple[Any, ...]
 """The primary key of a row."""
@@ -172,6 +174,17 @@ def _theirs(table: Table, trace: Trace) -> ColumnElement[bool]:
     return or_(*found)
 
 
+def _names_them(values: Iterable[Any], pattern: re.Pattern[str], trace: Trace) -> bool:
+    texts = (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        for value in values
+        if isinstance(value, str | dict | list)
+    )
+    return any(pattern.search(text) or any(key in text for key in trace.keys) for text in texts)
+
+
+_THEIRS: Final = "is_theirs"
+
 Rows = Mapping[Table, dict[Key, dict[str, Any]]]
 """The rows of each table by primary key, with the values as they are stored."""
 
@@ -179,14 +192,19 @@ Rows = Mapping[Table, dict[Key, dict[str, Any]]]
 async def rows_about(session: AsyncSession, trace: Trace) -> Rows:
     """Return the rows that name the person or belong to their records, from every table."""
     rows: dict[Table, dict[Key, dict[str, Any]]] = {}
+    pattern = address_pattern(trace.addresses)
     for table in Base.metadata.sorted_tables:
-        key = [*table.primary_key]
-        wanted = or_(_named(table, trace), _theirs(table, trace))
+        key, theirs = [*table.primary_key], _theirs(table, trace)
         found = await session.execute(
-            select(*(_raw(column) for column in table.columns)).where(wanted).order_by(*key)
+            select(*(_raw(column) for column in table.columns), theirs.label(_THEIRS))
+            .where(or_(_named(table, trace), theirs))
+            .order_by(*key)
         )
         rows[table] = {
-            tuple(row[column.name] for column in key): dict(row) for row in found.mappings()
+            tuple(row[column.name] for column in key): row
+            for row in map(dict, found.mappings())
+            # The database may have found the end of a longer address.
+            if row.pop(_THEIRS) or _names_them(row.values(), pattern, trace)
         }
     return rows
 
