@@ -86,7 +86,10 @@ def _export_person(context: typer.Context, account: str | None, person: str) -> 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow forget sam@studio.example")
 def forget(context: typer.Context, email: Email) -> None:
-    """Take a person who has left out of the store; a pseudonym takes their place."""
+    """Remove a person who has left from the store; a pseudonym takes their place.
+
+    Refused while the person is on an account, invited, or owed money. It cannot be undone.
+    """
     person, at = normalized(email), datetime.now(UTC)
     result = with_clients(
         context, "Forgetting", lambda clients: clients.store.people.forget(person, at)

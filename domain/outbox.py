@@ -169,7 +169,7 @@ def case_of_follow_up(row: FollowUp) -> AttentionCase:
     else:
         kind = AttentionKind.FOLLOW_UP_FAILING
         work = {
-            FollowUpKind.SWEEP: f"The search for {row.key} workflows",
+            FollowUpKind.SWEEP: f"The repeated search `{row.key}`",
             FollowUpKind.SIGNAL: f"The signal {row.signal} to {row.workflow_id}",
             FollowUpKind.CLAIM: f"The end of the claim of {row.workflow_id}",
         }.get(row.kind, f"The start of {row.workflow_id}")

@@ -39,7 +39,7 @@ LATE = NOON + timedelta(days=9)
 
 
 async def fill(scenario: StoreScenario) -> dict[str, Invite]:
-    """Bring Nina into every table, and out of every account; return her invitations."""
+    """Add Nina to every table, and remove her from her account; return her invitations."""
     store = scenario.store
     nord = account(
         "n-1",
@@ -87,7 +87,7 @@ def _invite(scenario: StoreScenario, into: str, by: str) -> Invite:
 
 
 async def _decline(scenario: StoreScenario) -> Invite:
-    """Let Nina decline with a reason, and appear in a file of people, twice."""
+    """Decline as Nina with a reason, and name her in a file of people, twice."""
     store, invite = scenario.store, _invite(scenario, "zeta", ZOE)
     record = await scenario.send(invite)
     reason = "I moved to Kiruna."
@@ -113,7 +113,7 @@ async def _decline(scenario: StoreScenario) -> Invite:
 
 
 async def _accept(scenario: StoreScenario) -> Invite:
-    """Let Nina leave her account for acme with a refund, which arrives; move her data."""
+    """Accept as Nina with a refund, which arrives, and move her data."""
     store, invite = scenario.store, _invite(scenario, "acme", ADMIN)
     kept = await scenario.join_account(invite, await scenario.send(invite), Choice.REFUND)
     content = SqlContent(scenario.engine, "meet.example")
@@ -143,7 +143,7 @@ async def _accept(scenario: StoreScenario) -> Invite:
 
 
 async def _administer(scenario: StoreScenario) -> None:
-    """Let Nina invite, buy and assign as an admin of acme, and wait for a license."""
+    """Invite, buy and assign as Nina, an admin of acme, and assign her a license."""
     await scenario.store.directory.import_(
         directory({**account("acme", user(NINA, "admin", licensed=True), plan="business")})
     )

@@ -208,7 +208,7 @@ class _Forgetting:
         self._deleted[table.name].add(key)
 
     async def _replace_person(self) -> None:
-        """Let the memberships refer to a person without data, and delete the other."""
+        """Move the memberships to a person without data, and delete the other."""
         own = MembershipRow.email == self._trace.email
         person = await self._session.get(PersonRow, self._trace.email)
         if person is None:

@@ -135,7 +135,7 @@ async def test_letters_of_a_forgotten_person_are_not_queued(scenario: StoreScena
 
 
 async def _leave_with_refund(scenario: StoreScenario) -> tuple[Invite, Refund]:
-    """Let Paula accept with a refund that stays open, and leave."""
+    """Accept as Paula with a refund that stays open, and remove her."""
     invite, kept = await accept_as_owner(scenario, Choice.REFUND)
     assert kept.refund
     record = kept.invitation
