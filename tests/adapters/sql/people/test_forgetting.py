@@ -1,5 +1,6 @@
 """A person who has left is taken out of every row of the store (OPS-9)."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -229,4 +230,24 @@ async def test_people_are_forgettable_once_all_their_records_are_old(
     for email in await people.forgettable(LATE + timedelta(seconds=1)):
         await forget(scenario, email)
     assert await people.forgettable(LATE + timedelta(seconds=1)) == []
+    assert (await scenario.store.audit()).violations == ()
+
+
+async def test_a_person_is_forgotten_before_or_after_an_invitation(scenario: StoreScenario) -> None:
+    """OPS-9, INV-3: whoever is first, no live invitation loses its address."""
+    for number in range(5):
+        invite = scenario.new_invite(f"ned{number}@person.example")
+        record = await scenario.send(invite)
+        await scenario.store.invitations.end(invite.invitation_id, ended(record))
+        again = scenario.new_invite(invite.email)
+        result, _ = await asyncio.gather(
+            forget(scenario, invite.email), scenario.send(again), return_exceptions=True
+        )
+        stored = await scenario.store.invitations.latest("acme", invite.email)
+        assert stored
+        assert stored.invitation_id == again.invitation_id
+        assert isinstance(result, Forgotten | Refused)
+        first = await scenario.store.invitations.by_id(invite.invitation_id)
+        assert first
+        assert is_pseudonym(first.invitation.email) == isinstance(result, Forgotten)
     assert (await scenario.store.audit()).violations == ()
