@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
         SignalStaleInvitations,
     )
     from domain.reminder import ReminderRun, RemindStale
+    from domain.text import code_span
     from workflows.options import REMIND, STORE
 
 
@@ -94,6 +95,6 @@ class ReminderWorkflow:
     def _publish(self, step: str) -> None:
         run = self._run
         workflow.set_current_details(
-            f"**{step}**\n\n- **Started by:** {run.by}\n- **Signaled:** {run.found}\n"
+            f"**{step}**\n\n- **Started by:** {code_span(run.by)}\n- **Signaled:** {run.found}\n"
             f"- **Reminded:** {run.reminded}\n- **Digests:** {run.digests}"
         )
