@@ -1,6 +1,7 @@
 """A person who has left is taken out of every row of the store (OPS-9)."""
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import select
 
 from adapters.sql.database.schema import OutboxRow
 from adapters.sql.database.transaction import reading
-from domain.error import Refused
+from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invite
 from domain.journal import ENGINE, OPERATOR
 from domain.outbox import REPLACE
@@ -18,6 +19,7 @@ from domain.remedy import Removal
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 from states.refund import RefundMachine, initial_record
+from tests.builders import whole_store
 from tests.builders.account import account, directory
 from tests.builders.invitation import StoreScenario, ended
 from tests.builders.person import LATE, LATER, NINA, dump, fill, traces
@@ -234,7 +236,7 @@ async def test_people_are_forgettable_once_all_their_records_are_old(
 
 
 async def test_a_person_is_forgotten_before_or_after_an_invitation(scenario: StoreScenario) -> None:
-    """OPS-9, INV-3: whoever is first, no live invitation loses its address."""
+    """OPS-9, INV-3: in either order, no live invitation loses its address."""
     for number in range(5):
         invite = scenario.new_invite(f"ned{number}@person.example")
         record = await scenario.send(invite)
@@ -251,3 +253,26 @@ async def test_a_person_is_forgotten_before_or_after_an_invitation(scenario: Sto
         assert first
         assert is_pseudonym(first.invitation.email) == isinstance(result, Forgotten)
     assert (await scenario.store.audit()).violations == ()
+
+
+async def test_everybody_in_a_store_with_rows_in_every_table_can_be_forgotten(
+    scenario: StoreScenario,
+) -> None:
+    """OPS-9: each person is refused with nothing changed, or is gone; the audit stays clean."""
+    await whole_store.fill(scenario)
+    before = (await scenario.store.audit()).violations
+    people = sorted(
+        {*re.findall(r"[a-z0-9.]+@[a-z0-9.]+", " ".join((await dump(scenario.engine)).values()))}
+    )
+    refused = set[str]()
+    for email in people:
+        try:
+            await forget(scenario, email)
+        except Refused as error:
+            assert error.code is ErrorCode.CONFLICT
+            refused.add(email)
+        else:
+            assert traces(await dump(scenario.engine), f"'{email}", f'"{email}') == {}
+        assert (await scenario.store.audit()).violations == before
+    assert {"max@rich.example", "stranger@person.example"} <= {*people} - refused
+    assert {"pat@person.example", "later@person.example", "bill@bill.example"} <= refused
