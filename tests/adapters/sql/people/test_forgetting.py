@@ -5,9 +5,10 @@ import re
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
-from adapters.sql.database.schema import OutboxRow
+from adapters.sql.database.schema import OutboxRow, TransferRow
 from adapters.sql.database.transaction import reading
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invite
@@ -23,7 +24,13 @@ from tests.builders import whole_store
 from tests.builders.account import account, directory
 from tests.builders.invitation import StoreScenario, ended
 from tests.builders.person import LATE, LATER, NINA, dump, fill, traces
-from tests.builders.refund import PAULA, accept_as_owner, book, with_part_states
+from tests.builders.refund import (
+    PAULA,
+    accept_as_owner,
+    book,
+    import_paid_account,
+    with_part_states,
+)
 
 OTHERS = ("joannina@nord.example.org",)
 NOTHING = Forgotten(forgotten={}, kept={})
@@ -276,3 +283,19 @@ async def test_everybody_in_a_store_with_rows_in_every_table_can_be_forgotten(
         assert (await scenario.store.audit()).violations == before
     assert {"max@rich.example", "stranger@person.example"} <= {*people} - refused
     assert {"pat@person.example", "later@person.example", "bill@bill.example"} <= refused
+
+
+async def test_only_the_author_of_a_ledger_entry_can_be_replaced(scenario: StoreScenario) -> None:
+    """OPS-9, CRD-1: the amounts, dates and parties of the ledger stay immutable."""
+    await import_paid_account(scenario)
+    async with scenario.engine.begin() as connection:
+        columns = [column.name for column in TransferRow.__table__.columns if column.name != "by"]
+        if columns == [*TransferRow.__table__.columns.keys()]:
+            await connection.execute(text("ALTER TABLE transfers ADD COLUMN by TEXT"))
+    async with scenario.engine.begin() as connection:
+        changed = await connection.execute(text("UPDATE transfers SET by = 'forgotten'"))
+        assert changed.rowcount > 0
+    for column in columns:
+        with pytest.raises(IntegrityError, match="immutable"):
+            async with scenario.engine.begin() as connection:
+                await connection.execute(text(f"UPDATE transfers SET {column} = {column}"))
