@@ -10,6 +10,8 @@ import asyncio, os, signal
 from runtime.process import stop_signal
 
 async def main():
+    # The program that runs the tests may ignore it.
+    signal.signal(signal.{number}, signal.SIG_DFL)
     stop = stop_signal()
     os.kill(os.getpid(), signal.{number})
     await asyncio.wait_for(stop.wait(), 5)
