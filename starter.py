@@ -5,7 +5,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from commands import account as directory
 from commands import (
     assignment,
     attention,
+    change,
     credit,
     diagram,
     invitation,
@@ -33,6 +33,7 @@ from commands import (
 )
 from commands.demo import command as demo
 from commands.output import DONE, CommandOutput
+from domain.author import operator_name
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import exit_process, log_unhandled_errors
 
@@ -53,6 +54,7 @@ for _commands in (
     license,
     directory,
     attention,
+    change,
     reconciliation,
     stack,
     portal,
@@ -76,14 +78,22 @@ def set_output(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who acts, for the records. Default: SEATFLOW_OPERATOR, else the system user.",
+        ),
+    ] = None,
 ) -> None:
     """Invite people into an organization's paid account; sell and assign its licenses."""
-    context.obj = CommandOutput(json=json)
+    name = None if operator is None else operator_name(operator)
+    context.obj = CommandOutput(json=json, operator=name)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status, and print every failure once."""
-    output = CommandOutput(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
+    output = CommandOutput(json=_json_is_wanted(arguments))
     try:
         return _run(arguments)
     except (Refused, Unavailable) as error:
@@ -99,6 +109,17 @@ def run(arguments: Sequence[str]) -> int:
         return output.print_error(
             Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}")
         )
+
+
+def _json_is_wanted(arguments: Sequence[str]) -> bool:
+    """Return whether `--json` is among the options before the command."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--operator":
+            next(words, None)
+        elif word == "--json" or not word.startswith("-"):
+            return word == "--json"
+    return False
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -1,15 +1,19 @@
 """Calls of the clients, and arguments that many commands share."""
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from commands.output import CommandOutput
+from domain.author import UNKNOWN, Author, operator_name
+from domain.error import Refused
 
 if TYPE_CHECKING:
     from runtime.clients import Clients
+    from runtime.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -30,6 +34,21 @@ By = Annotated[
 ]
 
 
+def author_of(context: typer.Context, settings: "Settings") -> Author:
+    """Return the operator of a command: `--operator`, the setting, or the system's user (OPS-8)."""
+    name = CommandOutput.of(context).operator or settings.operator or system_user()
+    return Author(operator=name)
+
+
+def system_user() -> str:
+    """Return the name of the system's user; `unknown` if the system has none."""
+    try:
+        return operator_name(getpass.getuser())
+    except (OSError, KeyError, ImportError, Refused):
+        # A container may run as a user id without an entry in the user database.
+        return UNKNOWN
+
+
 def with_clients(
     context: typer.Context,
     progress: str | None,
@@ -43,7 +62,9 @@ def with_clients(
     from runtime.settings import load_settings
 
     async def result() -> Result:
-        async with open_clients(load_settings()) as clients:
+        settings = load_settings()
+        author = author_of(context, settings)
+        async with open_clients(settings, author) as clients:
             return await call(clients)
 
     with CommandOutput.of(context).spinner(progress):

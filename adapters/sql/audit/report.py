@@ -7,6 +7,7 @@ from sqlalchemy import exists, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import aliased
 
+from adapters.sql.audit.author import AUTHOR_CHECKS, audit_journals
 from adapters.sql.audit.check import ACCEPTED, Check
 from adapters.sql.audit.license import LICENSE_CHECKS
 from adapters.sql.audit.managed_domain import managed_domain_violations
@@ -16,6 +17,7 @@ from adapters.sql.database.schema import (
     UNANSWERED,
     AccountRow,
     Base,
+    ChangeRow,
     HeldLicenseRow,
     InvitationRow,
     LicensePoolRow,
@@ -159,6 +161,14 @@ _CHECKS: Final = (
     ),
 )
 
+_ALL_CHECKS: Final = (
+    *_CHECKS,
+    *LICENSE_CHECKS,
+    *MONEY_CHECKS,
+    *ORDER_CHECKS,
+    *AUTHOR_CHECKS,
+)
+
 _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
     "accounts": AccountRow,
     "managed_domains": ManagedDomainRow,
@@ -171,25 +181,29 @@ _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
     "settlements": SettlementRow,
     "refunds": RefundRow,
     "orders": OrderRow,
+    "changes": ChangeRow,
 }
 
 
 async def audit(engine: AsyncEngine) -> AuditReport:
     """Run all checks on one snapshot; return the counts of records and every violation."""
     async with reading(engine) as session:
+        journals = await audit_journals(session)
+        counts = {
+            kind: await session.scalar(select(func.count()).select_from(table)) or 0
+            for kind, table in _COUNTED_TABLES.items()
+        }
         return AuditReport(
-            checked={
-                kind: await session.scalar(select(func.count()).select_from(table)) or 0
-                for kind, table in _COUNTED_TABLES.items()
-            },
+            checked=counts | {"journal_entries": journals.entries},
             violations=(
                 *[
                     Violation(rule=check.rule, subject=subject, message=check.message)
-                    for check in (*_CHECKS, *LICENSE_CHECKS, *MONEY_CHECKS, *ORDER_CHECKS)
+                    for check in _ALL_CHECKS
                     for subject in await session.scalars(check.broken)
                 ],
                 *await money_violations(session),
                 *await order_violations(session),
                 *await managed_domain_violations(session),
+                *journals.violations,
             ),
         )
