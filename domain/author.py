@@ -25,7 +25,7 @@ def operator_name(text: str) -> str:
 
 
 class Author(Value):
-    """The person who uses a client: an operator, or on the web whoever the request is from."""
+    """The person who uses a client: an operator, or on the web the sender of the request."""
 
     operator: str | None = None
     """The name of the operator; None if people act for themselves."""

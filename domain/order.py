@@ -178,7 +178,8 @@ class Order(Value):
     def payer(self) -> str:
         """Return the author of the next payment (OPS-8).
 
-        That is whoever bought or confirmed the order; retries and renewals are the engine's own.
+        The purchase, or its confirmation, requests the first one. Retries and renewals are the
+        engine's own.
         """
         if self.was_paid or self.tries:
             return ENGINE

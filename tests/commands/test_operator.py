@@ -123,7 +123,7 @@ class Story:
         return ran
 
     def refund_of(self, name: str) -> str:
-        """Let the owner of `name` join with a refund that fails; return its id."""
+        """Accept for the owner of `name`, whose refund fails; return its id."""
         email = f"{name}@person.example"
         self.run("--json", "invite", "acme", email, *BY_OWNER, "--wait")
         self.ann("accept", "acme", email, "--refund", acting_for=email)
