@@ -49,7 +49,7 @@ async def test_amounts_are_exact_in_every_currency(
     assert await credit(engine, currency) == amount
     async with reading(engine) as session:
         kept = await posted(session, ["t1", "t2"])
-    assert kept == {"t1": a_transfer(amount, currency=currency)}
+    assert kept == {"t1": a_transfer(amount, currency=currency, by=ENGINE)}
 
 
 async def test_an_amount_with_more_decimals_than_any_currency_is_refused(
