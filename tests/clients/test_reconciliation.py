@@ -84,6 +84,10 @@ async def test_an_acceptance_that_a_restored_database_lacks_is_committed_again(
     fixed = await fix(world)
     assert (fixed.divergences, len(fixed.fixed)) == ((), len(found.divergences) + 2)
     assert (await check(world)).divergences == ()
+    changes = await world.store.changes.listed()
+    assert {each.subject for each in changes if each.action == "reconcile --fix"} == {
+        each.subject for each in fixed.fixed
+    }
     assert await world.audit() == ()
     stored = await world.stored(JANE)
     assert (stored.run_id, stored.settlement) == (accepted.run_id, accepted.settlement)
