@@ -2,9 +2,11 @@
 
 import gc
 import logging
+import os
 import sys
-import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -17,6 +19,7 @@ from commands import (
     credit,
     diagram,
     invitation,
+    key,
     license,
     mail,
     managed_domain,
@@ -29,6 +32,7 @@ from commands import (
     remedy,
     reminder,
     reversal,
+    search,
     stack,
 )
 from commands.demo import command as demo
@@ -53,6 +57,7 @@ for _commands in (
     assignment,
     license,
     directory,
+    search,
     attention,
     change,
     reconciliation,
@@ -68,6 +73,7 @@ app.add_typer(credit.app, rich_help_panel="Money")
 app.add_typer(reversal.app, rich_help_panel="Money")
 app.add_typer(managed_domain.app, rich_help_panel="Accounts")
 app.add_typer(outbox.app, rich_help_panel="Operations")
+app.add_typer(key.app, rich_help_panel="Operations")
 app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")
 
@@ -104,8 +110,7 @@ def run(arguments: Sequence[str]) -> int:
             Refused(ErrorCode.INVALID_INPUT, f"{message} See `seatflow --help`.")
         )
     except Exception as defect:
-        if not output.json:
-            traceback.print_exc()
+        output.print_traceback()
         return output.print_error(
             Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}")
         )
@@ -146,7 +151,22 @@ def main() -> None:
     # Libraries write no logs to the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
     log_unhandled_errors()
-    exit_process(run(sys.argv[1:]))
+    _write_in_any_locale()
+    exit_process(run(_arguments()))
+
+
+def _write_in_any_locale() -> None:
+    """Write the characters that the locale's encoding lacks as escapes, instead of failing."""
+    # Python sets up stderr in this way.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _arguments() -> list[str]:
+    """Return the arguments as UTF-8, also in a locale with another encoding."""
+    with suppress(UnicodeDecodeError):
+        return [os.fsencode(argument).decode() for argument in sys.argv[1:]]
+    return sys.argv[1:]
 
 
 if __name__ == "__main__":

@@ -76,6 +76,13 @@ class EncryptingFailureConverter(SeatflowFailureConverter):
         failure.encoded_attributes.CopyFrom(payload_converter.to_payload(texts))
         failure.message, failure.stack_trace = "Encoded failure", ""
 
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """Convert `failure` to an exception; raise the error of a text that cannot be decrypted."""
+        if failure.HasField("encoded_attributes"):
+            # The base class ignores the error.
+            payload_converter.from_payload(failure.encoded_attributes)
+        return super().from_failure(failure, payload_converter)
+
 
 def _text_bytes(failure: Failure) -> int:
     texts = len(failure.message.encode()) + len(failure.stack_trace.encode())

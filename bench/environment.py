@@ -119,7 +119,7 @@ async def _open_variant(
     settings = Settings(
         database_url=SecretStr(f"sqlite+aiosqlite:///{folder}/{name}.db"),
         smtp_url=SecretStr(f"smtp://{HOST}:{ports.smtp}"),
-        secret_key=SecretStr("a secret key for measuring"),
+        secret_key=SecretStr("a secret key of the measurements that is long enough"),
         task_queue=name,
     )
     await set_up_store(settings)

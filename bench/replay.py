@@ -37,7 +37,7 @@ async def measure_replays(environment: Environment, rounds: int, count: int) -> 
 async def _events_per_second(workflow: type, history: WorkflowHistory, count: int) -> float:
     replayer = Replayer(
         workflows=[workflow],
-        data_converter=data_converter({}),
+        data_converter=data_converter({}, "default"),
         interceptors=INTERCEPTORS,
         workflow_runner=workflow_runner(PASSED_THROUGH),
     )

@@ -20,6 +20,7 @@ from clients.invitation_start import (
     EMAIL_NOT_SENT,
     InvitationStarter,
     InvitationTerms,
+    kept_license,
     with_link,
 )
 from clients.workflow_call import (
@@ -203,6 +204,7 @@ class BatchClient:
             result=row.result,
             error=EMAIL_NOT_SENT.as_json() if not_sent else None,
             invitation=invitation,
+            note=kept_license(row.person, row.stored) if row.result == "already_invited" else None,
         )
 
 

@@ -48,6 +48,7 @@ from domain.invitation import (
     InvitationState,
     Invite,
     InviteResult,
+    License,
     Person,
     ResendInvitation,
     RevokeInvitation,
@@ -125,11 +126,20 @@ class InvitationClient:
         )
         return await self.starter.invite_each(people, terms)
 
-    async def invite_members(self, account: str, email: str, by: str) -> list[InviteResult]:
+    async def invite_members(
+        self,
+        account: str,
+        email: str,
+        by: str,
+        *,
+        license: License = License.BASIC,
+        locale: str | None = None,
+    ) -> list[InviteResult]:
         """Invite all other users of a blocked owner's account into the same target (BLK-6).
 
-        The owner's invitation resumes when the last of them has left. Raises
-        Refused: `conflict`, when that invitation is not blocked.
+        All get this license, and letters in `locale` if they have set none. The owner's
+        invitation resumes when the last of them has left. Raises Refused: `conflict`, when that
+        invitation is not blocked.
         """
         stored, admin = await self._stored_for_admin(account, email, by)
         await self.invitations.authorize_inviter(account, admin)
@@ -141,7 +151,8 @@ class InvitationClient:
             owner_invitation_id=stored.invitation_id,
             author=self.author.acting_for(admin),
         )
-        return await self.starter.invite_each([Person(email=member) for member in members], terms)
+        people = [Person(email=member, license=license, locale=locale) for member in members]
+        return await self.starter.invite_each(people, terms)
 
     async def wait_until_sent(self, results: Iterable[InviteResult]) -> list[InviteResult]:
         """Wait until the mail server has taken or refused each invitation e-mail.
@@ -156,7 +167,10 @@ class InvitationClient:
             return result
         while True:
             stored = await self._latest(result.invitation.account, result.email)
-            waited = result.model_copy(update={"invitation": await self._shown(stored)})
+            shown = await self._shown(stored)
+            if result.invitation.link:
+                shown = self._with_link(stored, shown)
+            waited = result.model_copy(update={"invitation": shown})
             if stored.invitation.state is not InvitationState.SENT:
                 return waited
             try:
@@ -167,14 +181,17 @@ class InvitationClient:
     # Read.
 
     async def show(self, account: str, email: str) -> Invitation:
-        """Return the latest invitation: from its workflow, or after its end from the store."""
+        """Return the latest invitation: from its workflow, or after its end from the store.
+
+        While it is open it has the link of its last e-mail, which only this and `invite` return.
+        """
         stored = await self._latest(account, normalized(email))
         viewed = await self.caller.call(
             stored,
             lambda handle: handle.query(InvitationWorkflow.view),
             lambda ended: ended.invitation,
         )
-        return await self._shown(stored, viewed)
+        return self._with_link(stored, await self._shown(stored, viewed))
 
     async def list(
         self,
@@ -185,7 +202,8 @@ class InvitationClient:
     ) -> list[Invitation]:
         """Return the account's invitations, oldest first, from the store (INV-5).
 
-        Of the changes of each manifest item the first 50; `show` has all.
+        They have no links: a person with a link can answer for the invitee. Of the changes of each
+        manifest item the first 50; `show` has all.
         """
         quiet_before = (
             datetime.now(UTC) - timedelta(days=stale_days) if stale_days is not None else None
@@ -194,14 +212,13 @@ class InvitationClient:
         ids = [each.invitation_id for each in listed if _is_changed(each.invitation)]
         changes = await self.invitations.changes(ids, at_most=CHANGES_IN_LIST) if ids else {}
         return [
-            _with_changes(with_link(self.starter.signer, each), changes.get(each.invitation_id, {}))
-            for each in listed
+            _with_changes(each.invitation, changes.get(each.invitation_id, {})) for each in listed
         ]
 
     async def preview(self, account: str, email: str) -> Preview:
         """Return the effects of accepting an unanswered invitation (QUO-8)."""
         stored = await self._latest(account, normalized(email))
-        return await self.caller.update(stored, InvitationWorkflow.quote, [], _refuse_ended)
+        return await self.caller.update(stored, InvitationWorkflow.quote, [], _refusing("quote"))
 
     # Answer.
 
@@ -228,7 +245,7 @@ class InvitationClient:
         if claim.number != invitation.sent_count:
             raise Refused(ErrorCode.NOT_FOUND, "A newer link has replaced this one.")
         if invitation.state.final and not invitation.state.accepted:
-            raise refusal(InvitationMachine, invitation)
+            raise refusal(InvitationMachine, invitation, "accept")
         if signed_in_address is not None and normalized(signed_in_address) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
         answer = AcceptInvitation(
@@ -261,7 +278,7 @@ class InvitationClient:
 
     async def _accept(self, stored: StoredInvitation, answer: AcceptInvitation) -> Invitation:
         def accepted_before(ended: StoredInvitation) -> Invitation:
-            accepted = _require_accepted(ended)
+            accepted = _require_accepted(ended, "accept")
             accepted.require_same_choice(answer.choice)
             return accepted
 
@@ -281,7 +298,9 @@ class InvitationClient:
             )
         by = self.author.acting_for_invitee(stored.invitation.email)
         answer = DeclineInvitation(reason=(reason or "").strip() or None, by=by)
-        return await self.caller.update(stored, InvitationWorkflow.decline, [answer], _refuse_ended)
+        return await self.caller.update(
+            stored, InvitationWorkflow.decline, [answer], _refusing("decline")
+        )
 
     # Requests of admins and operators.
 
@@ -291,9 +310,11 @@ class InvitationClient:
         if await self._workflow_is_lost(stored):
             note = "Temporal no longer knew its workflow."
             ended = await self.revoke_in_store(stored, by=self.author.acting_for(admin), note=note)
-            return ended if ended.state is InvitationState.REVOKED else _refuse(ended)
+            return ended if ended.state is InvitationState.REVOKED else _refuse(ended, "revoke")
         request = RevokeInvitation(by=admin, author=self.author.acting_for(admin))
-        return await self.caller.update(stored, InvitationWorkflow.revoke, [request], _refuse_ended)
+        return await self.caller.update(
+            stored, InvitationWorkflow.revoke, [request], _refusing("revoke")
+        )
 
     async def _workflow_is_lost(self, stored: StoredInvitation) -> bool:
         """Return whether Temporal has no workflow for an invitation that is still unanswered.
@@ -322,12 +343,12 @@ class InvitationClient:
         """Send a new link; the old one is invalid when this returns (INV-9)."""
         stored, admin = await self._stored_for_admin(account, email, by)
         request = ResendInvitation(by=admin, author=self.author.acting_for(admin))
-        return await self._update(stored, InvitationWorkflow.resend, request, _refuse_ended)
+        return await self._update(stored, InvitationWorkflow.resend, request, _refusing("resend"))
 
     async def recheck(self, account: str, email: str) -> Invitation:
         """Read the blockers from the store now (BLK-4)."""
         stored = await self._latest(account, normalized(email))
-        return await self._update(stored, InvitationWorkflow.recheck, None, _refuse_ended)
+        return await self._update(stored, InvitationWorkflow.recheck, None, _refusing("recheck"))
 
     async def retry_move(self, account: str, person: str) -> Invitation:
         """Retry the failed items of the manifest, also after the workflow's end (TRF-1).
@@ -339,10 +360,10 @@ class InvitationClient:
         stored = await self._latest(account, named)
         if not stored.invitation.state.final:
             moved = await self.caller.update(
-                stored, InvitationWorkflow.retry_move, [], _require_accepted, budget
+                stored, InvitationWorkflow.retry_move, [], _may_move, budget
             )
             stored = stored.model_copy(update={"invitation": moved})
-        if _require_accepted(stored).state.final and failed(stored.invitation.manifest):
+        if _may_move(stored).state.final and failed(stored.invitation.manifest):
             await self._move_failed_items(stored, budget)
             stored = await self._stored(stored.invitation_id)
         await self.changes.record(
@@ -411,7 +432,7 @@ class InvitationClient:
         argument: Value | None,
         from_store: Callable[[StoredInvitation], Invitation],
     ) -> Invitation:
-        """Send an update; return the invitation with the link of its last e-mail."""
+        """Send an update; return the invitation with the changes of its move."""
         arguments = [argument] if argument else []
         return await self._shown(
             stored, await self.caller.update(stored, update, arguments, from_store)
@@ -431,6 +452,7 @@ class InvitationClient:
     async def _latest(self, account: str, email: str) -> StoredInvitation:
         stored = await self.invitations.latest(account, email)
         if stored is None:
+            await self.invitations.require_account(account)
             raise Refused(ErrorCode.NOT_FOUND, f"{account} has not invited this person.")
         return stored
 
@@ -440,13 +462,15 @@ class InvitationClient:
             raise Refused(ErrorCode.NOT_FOUND, "There is no such invitation.")
         return stored
 
+    def _with_link(self, stored: StoredInvitation, shown: Invitation) -> Invitation:
+        """Return `shown` with the link of its last e-mail, unless it has ended."""
+        return with_link(self.starter.signer, stored.model_copy(update={"invitation": shown}))
+
     async def _shown(
         self, stored: StoredInvitation, current: Invitation | None = None
     ) -> Invitation:
-        """Return the invitation with the link of its last e-mail and the changes of its move."""
-        if current:
-            stored = stored.model_copy(update={"invitation": current})
-        shown = with_link(self.starter.signer, stored)
+        """Return the invitation with the changes of its move, and without a link."""
+        shown = current or stored.invitation
         if not _is_changed(shown):
             return shown
         changes = await self.invitations.changes([stored.invitation_id])
@@ -488,14 +512,24 @@ def _with_changes(invitation: Invitation, changes: Mapping[Item, tuple[Change, .
     return invitation.model_copy(update={"manifest": with_changes(invitation.manifest, changes)})
 
 
-def _require_accepted(stored: StoredInvitation) -> Invitation:
+def _require_accepted(stored: StoredInvitation, request: str) -> Invitation:
     """Return the invitation if it was accepted. Raises Refused with its end otherwise."""
-    return stored.invitation if stored.invitation.state.accepted else _refuse(stored.invitation)
+    invitation = stored.invitation
+    return invitation if invitation.state.accepted else _refuse(invitation, request)
 
 
-def _refuse_ended(ended: StoredInvitation) -> NoReturn:
-    _refuse(ended.invitation)
+def _may_move(stored: StoredInvitation) -> Invitation:
+    return _require_accepted(stored, "retry_move")
 
 
-def _refuse(ended: Invitation) -> NoReturn:
-    raise refusal(InvitationMachine, ended)
+def _refusing(request: str) -> Callable[[StoredInvitation], NoReturn]:
+    """Return the function that refuses a request to an ended invitation, with its end."""
+
+    def refuse(ended: StoredInvitation) -> NoReturn:
+        _refuse(ended.invitation, request)
+
+    return refuse
+
+
+def _refuse(ended: Invitation, request: str) -> NoReturn:
+    raise refusal(InvitationMachine, ended, request)

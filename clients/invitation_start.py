@@ -35,6 +35,7 @@ from domain.invitation import (
     StartInvitation,
     StoredInvitation,
 )
+from domain.journal import day_of
 from domain.policy import Policy
 from states.invitation import initial_record
 from workflows.invitation import InvitationWorkflow
@@ -103,10 +104,13 @@ class InvitationStarter:
                     result, found = await self.invite(person, terms, claims_in_order, budget=budget)
                 except (Refused, Unavailable) as error:
                     return _refused_row(person, error)
+            # The links of the people beside an owner are theirs: `invite` and `show` give links.
+            linked = terms.owner_invitation_id is None
             return InviteResult(
                 email=found.invitation.email,
                 result=result,
-                invitation=with_link(self.signer, found),
+                invitation=with_link(self.signer, found) if linked else found.invitation,
+                note=kept_license(person, found) if result == "already_invited" else None,
             )
 
         return await asyncio.gather(*(invite_row(person) for person in without_repeats(people)))
@@ -247,6 +251,18 @@ def with_link(signer: LinkSigner, stored: StoredInvitation) -> Invitation:
         return invitation
     link = signer.link(stored.invitation_id, invitation.sent_count)
     return invitation.model_copy(update={"link": link})
+
+
+def kept_license(person: Person, kept: StoredInvitation) -> str | None:
+    """Return that the license of an open invitation is kept, if another one was requested."""
+    first = kept.ordered.license
+    if person.license is first:
+        return None
+    invited_on = day_of(kept.invitation.journal[0].at)
+    return (
+        f"Invited as {first} on {invited_on}; this license is kept. "
+        "To change it, revoke the invitation and invite again."
+    )
 
 
 def without_repeats(people: Iterable[Person]) -> list[Person]:

@@ -110,7 +110,7 @@ class InviteeClient:
     async def review(self, link: OpenedLink) -> Preview:
         """Record the quote that the review page shows (QUO-5). Raises `Refused(blocked)`."""
         return await self.invitations.caller.update(
-            link.stored, InvitationWorkflow.review, [], _refuse_ended
+            link.stored, InvitationWorkflow.review, [], _refuse_to_review
         )
 
     async def accept(
@@ -167,5 +167,5 @@ def _recorded_offer(stored: StoredInvitation) -> InvitationOffer:
     return InvitationOffer(invitation=invitation, at=invitation.journal[-1].at)
 
 
-def _refuse_ended(ended: StoredInvitation) -> NoReturn:
-    raise refusal(InvitationMachine, ended.invitation)
+def _refuse_to_review(ended: StoredInvitation) -> NoReturn:
+    raise refusal(InvitationMachine, ended.invitation, "accept")

@@ -159,7 +159,7 @@ class OrderClient:
     async def confirm(self, order_id: str) -> Order:
         """Place the reviewed order; return it after its first payment attempt (ADD-3)."""
         request = ConfirmOrder(by=self.author.name)
-        return await self._update(order_id, OrderWorkflow.confirm, request)
+        return await self._update(order_id, "confirm", OrderWorkflow.confirm, request)
 
     async def cancel(self, order_id: str, *, release_all: bool = False) -> Order:
         """Cancel the order: at once while nothing is paid, else at the end of its term (ADD-6).
@@ -167,19 +167,28 @@ class OrderClient:
         While a payment is undecided the cancellation takes effect with its result.
         """
         request = CancelOrder(release_all=release_all, by=self.author.name)
-        return await self._update(order_id, OrderWorkflow.cancel, request)
+        return await self._update(order_id, "cancel", OrderWorkflow.cancel, request)
 
     async def change(self, order_id: str, quantity: int, release: tuple[str, ...] = ()) -> Order:
         """Reduce the quantity from the end of the term on (ADD-6)."""
         users = tuple(dict.fromkeys(normalized(email) for email in release))
         request = ChangeQuantity(quantity=quantity, release=users, by=self.author.name)
-        return await self._update(order_id, OrderWorkflow.change_quantity, request)
+        return await self._update(
+            order_id, "change_quantity", OrderWorkflow.change_quantity, request
+        )
 
     async def _update(
-        self, order_id: str, update: UpdateMethodMultiParam[..., Order], argument: Value
+        self,
+        order_id: str,
+        request: str,
+        update: UpdateMethodMultiParam[..., Order],
+        argument: Value,
     ) -> Order:
+        def refuse(ended: Order) -> NoReturn:
+            raise refusal(OrderMachine, ended, request)
+
         return await self._caller.update(
-            await self.orders.latest(order_id), update, [argument], _refuse_ended
+            await self.orders.latest(order_id), update, [argument], refuse
         )
 
     @property
@@ -207,7 +216,3 @@ class OrderClient:
 
 def _handle(client: Client, stored: Order) -> WorkflowHandle[OrderWorkflow, Order]:
     return client.get_workflow_handle_for(OrderWorkflow.run, stored.workflow_id)
-
-
-def _refuse_ended(stored: Order) -> NoReturn:
-    raise refusal(OrderMachine, stored)

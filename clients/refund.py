@@ -67,25 +67,32 @@ class RefundClient:
     async def convert(self, refund_id: str, *, by: str | None = None) -> Refund:
         """Convert the failed amount into credit of the account that was joined (REF-4)."""
         request = ConvertRefund(by=by or self.author.name)
-        return await self._update(refund_id, RefundWorkflow.convert, request)
+        return await self._update(refund_id, "convert", RefundWorkflow.convert, request)
 
     async def retry(
         self, refund_id: str, method: str | None = None, *, by: str | None = None
     ) -> Refund:
         """Request the failed amount from the provider again, or by another method (REF-4)."""
         request = RetryRefund(method=method, by=by or self.author.name)
-        return await self._update(refund_id, RefundWorkflow.retry, request)
+        return await self._update(refund_id, "retry", RefundWorkflow.retry, request)
 
     async def close(self, refund_id: str, reason: str) -> Refund:
         """Write off the amount that is still open (REF-4)."""
         request = CloseRefund(reason=reason, by=self.author.name)
-        return await self._update(refund_id, RefundWorkflow.close, request)
+        return await self._update(refund_id, "close", RefundWorkflow.close, request)
 
     async def _update(
-        self, refund_id: str, update: UpdateMethodMultiParam[..., RefundSummary], argument: Value
+        self,
+        refund_id: str,
+        request: str,
+        update: UpdateMethodMultiParam[..., RefundSummary],
+        argument: Value,
     ) -> Refund:
+        def refuse(closed: Refund) -> NoReturn:
+            raise refusal(RefundMachine, closed, request)
+
         kept = await self.refunds.latest(refund_id)
-        await self._caller.update(kept, update, [argument], _refuse_closed)
+        await self._caller.update(kept, update, [argument], refuse)
         return await self.refunds.latest(refund_id)
 
     @property
@@ -159,7 +166,3 @@ class RefundClient:
 
 def _handle(client: Client, kept: Refund) -> WorkflowHandle[RefundWorkflow, RefundSummary]:
     return client.get_workflow_handle_for(RefundWorkflow.run, kept.workflow_id)
-
-
-def _refuse_closed(kept: Refund) -> NoReturn:
-    raise refusal(RefundMachine, kept)

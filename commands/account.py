@@ -1,8 +1,10 @@
 """Commands for the accounts in the store."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,7 +16,8 @@ from rich.text import Text
 
 from commands.call import with_clients
 from commands.output import DONE, CommandOutput, as_json, print_json
-from commands.source import read_input
+from commands.render import text
+from commands.source import MEBIBYTE, read_input
 from domain.account import Directory
 from domain.account_file import InputError, read_accounts
 from domain.audit import AuditReport
@@ -23,6 +26,9 @@ from domain.error import ErrorCode, Refused, Unavailable
 app = typer.Typer()
 
 _PANEL = "Accounts"
+
+LARGEST_FILE = 32 * MEBIBYTE
+"""Bytes of a file that `import` reads: its accounts take some 20 times as much memory."""
 
 
 @app.command("import", rich_help_panel=_PANEL, epilog="Example: seatflow import accounts.json")
@@ -81,7 +87,9 @@ def audit(context: typer.Context) -> int:
 
 def _read(context: typer.Context, file: str) -> Directory:
     """Return the accounts of the file. Raises Refused, with every mistake in it."""
-    read = read_accounts(_document(file))
+    document, repeated = _document(file)
+    read = read_accounts(document)
+    read = replace(read, errors=(*repeated, *read.errors))
     if not read.errors:
         return read.directory
     errors_in_store: list[InputError] = []
@@ -93,28 +101,44 @@ def _read(context: typer.Context, file: str) -> Directory:
     raise _bad_file(file, read.all_errors(errors_in_store))
 
 
-def _document(file: str) -> JsonValue:
+def _document(file: str) -> tuple[JsonValue, list[InputError]]:
+    """Return the content of the file, and the names that one object repeats."""
     try:
-        content = read_input(file)
+        content = read_input(file, LARGEST_FILE)
     except OSError as unreadable:
         raise _bad_file(file, [(file, unreadable.strerror or str(unreadable))]) from None
     try:
         content = content.removeprefix(b"\xef\xbb\xbf")
-        document: JsonValue = from_json(content, allow_inf_nan=False)
-        json.loads(content, object_pairs_hook=_without_repeated_names)
+        # This parser limits the depth, and names the line and column of an error.
+        from_json(content, allow_inf_nan=False)
     except ValueError as mistake:
         raise _bad_file(file, [(file, f"not JSON: {mistake}")]) from None
-    return document
+    return _with_repeated_names(content)
 
 
-def _without_repeated_names(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    """Return the object. Raises ValueError for a repeated name, whose first value would be lost."""
-    once = dict(members)
-    if len(once) < len(members):
-        names = [name for name, _ in members]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{repeated!r} is named twice in one object")
-    return once
+def _with_repeated_names(content: bytes) -> tuple[JsonValue, list[InputError]]:
+    """Return the document, and the repeated names, whose first values are lost."""
+    repeated: dict[int, list[str]] = {}
+
+    def read_object(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+        read = dict(members)
+        if len(read) < len(members):
+            counts = Counter(name for name, _ in members)
+            repeated[id(read)] = [name for name, times in counts.items() if times > 1]
+        return read
+
+    def errors(path: str, value: JsonValue) -> Iterator[InputError]:
+        if isinstance(value, dict):
+            for name in repeated.get(id(value), ()):
+                yield path or "$", f"{name!r} is named twice in one object"
+            for name, member in value.items():
+                yield from errors(f"{path}.{name}".removeprefix("."), member)
+        elif isinstance(value, list):
+            for number, entry in enumerate(value):
+                yield from errors(f"{path}[{number}]", entry)
+
+    document: JsonValue = json.loads(content, object_pairs_hook=read_object)
+    return document, list(errors("", document)) if repeated else []
 
 
 def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:
@@ -132,5 +156,7 @@ def _render(report: AuditReport) -> RenderableType:
         return Text(f"No violations: {checked}.", style="green")
     table = Table("rule", "subject", "violation", box=None, header_style="dim")
     for violation in report.violations:
-        table.add_row(Text(violation.rule, style="red"), violation.subject, violation.message)
+        table.add_row(
+            Text(violation.rule, style="red"), text(violation.subject), text(violation.message)
+        )
     return table

@@ -13,8 +13,7 @@ from commands.call import Account, By, with_clients
 from commands.output import DONE, REFUSED, CommandOutput, as_json, entries
 from commands.render import state, table, text
 from domain.assignment import AssignmentResult, AssignmentState
-from domain.error import ErrorCode, Refused
-from domain.license import Sku
+from domain.license import Sku, parse_capacity
 
 app = typer.Typer()
 
@@ -71,7 +70,7 @@ def assign(
     Waiting users are served automatically, the oldest request first, when a license is released
     or bought. Repeating the command is safe: a user who holds the license gets no second one.
     """
-    participants = _participants(capacity)
+    participants = parse_capacity(capacity)
     results = with_clients(
         context,
         f"Assigning licenses to {_users(len(emails))}",
@@ -115,15 +114,6 @@ def unassign(
         lambda clients: clients.assignments.unassign(account, license, emails, by, cascade=cascade),
     )
     return _print(context, results, [_as_row(result) for result in results])
-
-
-def _participants(capacity: str | None) -> int | None:
-    if capacity is None:
-        return None
-    try:
-        return int(capacity)
-    except ValueError:
-        raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity: {capacity}") from None
 
 
 def _print(

@@ -15,12 +15,13 @@ from pydantic import JsonValue
 from commands.call import with_clients
 from commands.output import CommandOutput
 from commands.rows import print_results
-from commands.source import read_input
+from commands.source import MEBIBYTE, read_input
 from domain.address import normalized
 from domain.batch import BatchRow
 from domain.error import ErrorCode, Refused
 from domain.invitation import InviteResult, License, Person
 from domain.people_file import CsvError, CsvRow, PeopleFile, read_people
+from domain.text import one_line
 
 if TYPE_CHECKING:
     from clients.batch import BatchClient
@@ -30,8 +31,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a progress bar, which receives the number of rows done and of all rows."""
 
+LARGEST_FILE = 16 * MEBIBYTE
+"""Bytes of a file that `invite --file` reads."""
+
 REPEATED_ROWS_SHOWN = 10
 """Repeated rows in the summary; the JSON document has all."""
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Characters with which a cell of a spreadsheet becomes a formula; the last four are wide ones."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
@@ -63,7 +70,7 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
     Raises `Refused(invalid_input)` with every mistake, unless bad rows may be skipped.
     """
     try:
-        content = read_input(file)
+        content = read_input(file, LARGEST_FILE)
     except OSError as unreadable:
         reason = unreadable.strerror or str(unreadable)
         raise _bad_file(file, [{"path": file, "reason": reason}]) from None
@@ -137,7 +144,7 @@ async def run_batch(
             await batches.wait_until_sent(batch, watch)
     found = await batches.results(batch, waited=wait)
     if results:
-        _write(results, found)
+        write_results(results, found)
     await batches.report(batch)
     return batch.batch_id, found
 
@@ -203,7 +210,8 @@ def _require_writable(results: Path) -> None:
         ) from None
 
 
-def _write(results: Path, found: Sequence[InviteResult]) -> None:
+def write_results(results: Path, found: Sequence[InviteResult]) -> None:
+    """Write a row for each result, as text for spreadsheets. Raises `Refused(invalid_input)`."""
     try:
         _write_rows(results, found)
     except OSError as failure:
@@ -223,12 +231,19 @@ def _write_rows(results: Path, found: Sequence[InviteResult]) -> None:
             invitation, error = result.invitation, result.error or {}
             expires_at = invitation.expires_at if invitation else None
             lines.writerow(
-                (
+                _as_text(cell)
+                for cell in (
                     result.email,
                     result.result,
                     invitation.state.value if invitation else "",
                     f"{expires_at:%Y-%m-%dT%H:%M:%SZ}" if expires_at else "",
                     error.get("code", ""),
-                    error.get("message", ""),
+                    error.get("message", result.note or ""),
                 )
             )
+
+
+def _as_text(cell: object) -> str:
+    """Return the cell so that a spreadsheet reads text, not a formula (OWASP, CSV injection)."""
+    text = one_line(str(cell))
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from pydantic import JsonValue
 
 from commands.output import CommandOutput
 from domain.author import UNKNOWN, Author, operator_name
-from domain.error import Refused
+from domain.error import ErrorCode, Refused
+from domain.search import did_you_mean
 
 if TYPE_CHECKING:
     from runtime.clients import Clients
@@ -65,7 +67,23 @@ def with_clients(
         settings = load_settings()
         author = author_of(context, settings)
         async with open_clients(settings, author) as clients:
-            return await call(clients)
+            try:
+                return await call(clients)
+            except Refused as refused:
+                raise await _with_near_accounts(clients, refused) from None
 
     with CommandOutput.of(context).spinner(progress):
         return asyncio.run(result())
+
+
+async def _with_near_accounts(clients: "Clients", refused: Refused) -> Refused:
+    """Return the refusal; if the account does not exist, with the ids that may have been meant.
+
+    Only operators see them: the web tells nobody which accounts exist.
+    """
+    account = refused.details.get("account")
+    if refused.code is not ErrorCode.NOT_FOUND or not isinstance(account, str):
+        return refused
+    near = await clients.store.search.near_accounts(account)
+    details: dict[str, JsonValue] = {**refused.details, "near_matches": [*near]}
+    return Refused(refused.code, f"{refused.message}{did_you_mean(near)}", **details)

@@ -47,7 +47,11 @@ def _print(context: typer.Context, credit: Credit) -> None:
 
 
 def _render(credit: Credit) -> RenderableType:
-    header = facts(credit.account, ("credit", money(credit.balance)))
+    header = facts(
+        credit.account,
+        ("credit", money(credit.balance)),
+        ("balance owed", f"{money(credit.balance_owed)} of open invoices"),
+    )
     rows = table("at", "kind", "amount", "other account", "invoice", "by", "entry")
     for entry in credit.entries:
         rows.add_row(

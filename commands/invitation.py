@@ -12,6 +12,7 @@ from commands import render_invitation
 from commands.call import Account, By, Email, with_clients
 from commands.output import CommandOutput, as_json
 from commands.rows import print_results
+from commands.whole_number import whole_number
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, Invitation, InvitationState, InviteResult, License, Person
 from domain.text import unknown_locale
@@ -29,6 +30,15 @@ Refund = Annotated[
 ]
 Transfer = Annotated[
     bool, typer.Option("--transfer", help="Credit the unused value to the target account.")
+]
+
+
+InvitedLicense = Annotated[License, typer.Option(help="The license of the invited people.")]
+Locale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="XX", help="The language of e-mails to people who have set none, such as de."
+    ),
 ]
 
 
@@ -68,21 +78,13 @@ def invite(
     results: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the results as CSV.")
     ] = None,
-    license: Annotated[
-        License, typer.Option(help="The license of the invited people.")
-    ] = License.BASIC,
-    locale: Annotated[
-        str | None,
-        typer.Option(
-            metavar="XX", help="The language of e-mails to people who have set none, such as de."
-        ),
-    ] = None,
+    license: InvitedLicense = License.BASIC,
+    locale: Locale = None,
     heads_up_days: Annotated[
         int,
         typer.Option(
             metavar="N",
-            min=0,
-            max=365,
+            parser=whole_number(0, 365),
             help="Send a notice now, and the invitation N days later.",
         ),
     ] = 0,
@@ -105,8 +107,7 @@ def invite(
     checked first, and nobody is invited while it has mistakes. The batch of a file continues when
     this command is interrupted; repeat the command to wait for it again.
     """
-    if locale and (unknown := unknown_locale(locale)):
-        raise Refused(ErrorCode.INVALID_INPUT, f"{unknown[0].upper()}{unknown[1:]}.")
+    _require_known(locale)
     if file is None:
         if not emails:
             raise Refused(ErrorCode.INVALID_INPUT, "Name the people to invite: EMAIL or --file.")
@@ -137,17 +138,28 @@ def invite(
 
 @app.command(
     rich_help_panel=_PANEL,
-    epilog="Example: seatflow invite-members acme owner@example.com --by owner@acme.example",
+    epilog="Example: seatflow invite-members acme owner@example.com --license licensed "
+    "--by owner@acme.example",
 )
-def invite_members(context: typer.Context, account: Account, email: Email, by: By) -> int:
+def invite_members(
+    context: typer.Context,
+    account: Account,
+    email: Email,
+    by: By,
+    license: InvitedLicense = License.BASIC,
+    locale: Locale = None,
+) -> int:
     """Invite all other users of a blocked owner's account into the same account.
 
     The owner's invitation resumes when the last of them has left.
     """
+    _require_known(locale)
     results = with_clients(
         context,
         "Inviting",
-        lambda clients: clients.invitations.invite_members(account, email, by),
+        lambda clients: clients.invitations.invite_members(
+            account, email, by, license=license, locale=locale
+        ),
     )
     return print_results(CommandOutput.of(context), results)
 
@@ -173,7 +185,9 @@ def list_(
     stale_days: Annotated[
         int | None,
         typer.Option(
-            min=0, max=36500, help="Only invitations without a change for at least this many days."
+            metavar="N",
+            parser=whole_number(0, 36500),
+            help="Only invitations without a change for at least this many days.",
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also ended invitations.")] = False,
@@ -299,6 +313,11 @@ def _call(
     CommandOutput.of(context).print(
         as_json(invitation), lambda: render_invitation.of_invitation(invitation)
     )
+
+
+def _require_known(locale: str | None) -> None:
+    if locale and (unknown := unknown_locale(locale)):
+        raise Refused(ErrorCode.INVALID_INPUT, f"{unknown[0].upper()}{unknown[1:]}.")
 
 
 def _choice(*, refund: bool, transfer: bool) -> Choice | None:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.output import CommandOutput, as_json
+from commands.whole_number import whole_number
 
 if TYPE_CHECKING:
     from devstack.mailbox import Mailbox, OpenedLetter, StoredLetter
@@ -30,7 +31,15 @@ def list_(context: typer.Context) -> None:
 @app.command(epilog="Example: seatflow --json mail show 1")
 def show(
     context: typer.Context,
-    number: Annotated[int, typer.Argument(help="The number of the e-mail.", show_default=False)],
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="NUMBER",
+            help="The number of the e-mail.",
+            show_default=False,
+            parser=whole_number(),
+        ),
+    ],
 ) -> None:
     """Show one e-mail."""
     letter = _mailbox().open(number)

@@ -173,12 +173,15 @@ def _render(order: Order) -> RenderableType:
         ("licenses", _licenses(order)),
         ("account", order.account),
         ("bought by", order.bought_by),
+        ("bought in", f"the portal `{order.portal}`"),
+        ("prices", _prices(order)),
         ("first amount due", money(order.quote.due_now)),
         ("renewal", None if ends else renewal),
         (
             "licenses after renewal",
             f"{order.quantity_then} licenses" if order.quantity_then else None,
         ),
+        ("released then", ", ".join(order.release)),
         ("paid until", time(order.paid_until)),
         ("next payment attempt", time(order.next_try_at())),
         ("next look-up", time(order.pending.look_up_at if order.pending else None)),
@@ -208,6 +211,12 @@ def _render_list(listed: Sequence[Order]) -> RenderableType:
             text(order.note or ""),
         )
     return rows if listed else Text("No orders.", style="dim")
+
+
+def _prices(order: Order) -> str:
+    if order.quote.prices == "example":
+        return "example prices of the built-in catalog; import a catalog for your own"
+    return "those of the imported catalog"
 
 
 def _licenses(order: Order) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from commands.call import with_clients
 from commands.output import CommandOutput
 from commands.render import table, text, time
+from commands.whole_number import whole_number
 from domain.address import mask_all
 from domain.error import ErrorCode, Refused
 from domain.outbox import FollowUp
@@ -25,7 +26,10 @@ app = typer.Typer(
 )
 
 Number = Annotated[
-    int, typer.Argument(metavar="NUMBER", help="The number of the row.", show_default=False)
+    int,
+    typer.Argument(
+        metavar="NUMBER", help="The number of the row.", show_default=False, parser=whole_number()
+    ),
 ]
 
 _JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])

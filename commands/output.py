@@ -2,15 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from traceback import format_exc
 
 import typer
 from pydantic import BaseModel, JsonValue
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from domain.error import ErrorCode, Refused, Unavailable
+from domain.text import printable
 
 DONE = 0
 REFUSED = 1
@@ -19,6 +22,9 @@ UNREACHABLE = 3
 
 WIDTH_WITHOUT_TERMINAL = 200
 """Columns of output to a file or another program."""
+
+_IN_MESSAGE = {"code", "message", "state", "account", "near_matches"}
+"""Members of an error that its first line has already."""
 
 _BAD_REQUESTS = (ErrorCode.INVALID_INPUT, ErrorCode.INVALID_EMAIL)
 
@@ -63,6 +69,20 @@ class CommandOutput:
         with bar.progress:
             yield bar.show
 
+    def confirm(self, question: str) -> None:
+        """Require a yes from a person on a terminal; with JSON, or without a terminal, continue.
+
+        Raises `Refused(conflict)` unless the answer is yes.
+        """
+        if self.json or not sys.stdin.isatty():
+            return
+        try:
+            confirmed = typer.confirm(question, err=True)
+        except typer.Abort:
+            confirmed = False
+        if not confirmed:
+            raise Refused(ErrorCode.CONFLICT, "Not confirmed; nothing was changed.")
+
     def print_error(self, error: Refused | Unavailable) -> int:
         """Print the error on stderr; return the exit status."""
         return self.print_error_document(error.as_json(), exit_status(error))
@@ -74,9 +94,17 @@ class CommandOutput:
             if self.json:
                 print(json.dumps({"error": dict(error)}), file=sys.stderr)
             else:
+                console = _console(stderr=True)
                 for line in _lines(error):
-                    _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+                    shown = line.replace("\n", " ")
+                    console.print(shown, highlight=False, soft_wrap=True)
         return status
+
+    def print_traceback(self) -> None:
+        """Print the exception being handled on stderr, for a person only."""
+        if not self.json:
+            with suppress(BrokenPipeError, SystemExit):
+                _console(stderr=True).print(format_exc(), highlight=False, soft_wrap=True)
 
 
 def exit_status(error: Refused | Unavailable) -> int:
@@ -104,12 +132,45 @@ def _lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
         yield f"  {mistake['path']}: {mistake['reason']}"
     for blocker in entries(error, "blockers"):
         yield f"  {blocker['code']}: {blocker['message']} {blocker['remedy']}"
-    for meeting in entries(error, "meetings"):
-        yield f"  {meeting['topic']}, {meeting['starts_at']}"
+        for item in entries(blocker, "items"):
+            yield f"    {item['kind']} {shown_item(item)}"
+        if (unlisted := _number(blocker, "count") - len([*entries(blocker, "items")])) > 0:
+            yield f"    and {unlisted} more"
+    for name in ("meetings", "webinars"):
+        for event in entries(error, name):
+            yield f"  {event['topic']}, {event['starts_at']}"
+    for result in entries(error, "results"):
+        yield f"  {result['email']}: {result['state']}"
     quote = error.get("quote")
     if isinstance(quote, dict) and isinstance(value := quote.get("amount"), dict):
         valid_until = quote.get("valid_until")
         yield f"  new quote: {value['amount']} {value['currency']}, until {valid_until}"
+    yield from _other_lines(error)
+
+
+def _other_lines(error: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield a line for each member that is a plain value or a list of them."""
+    for name, value in error.items():
+        values = value if isinstance(value, list) else [value]
+        plain = all(isinstance(each, str | int) for each in values)
+        if values and plain and name not in _IN_MESSAGE:
+            yield f"  {name.replace('_', ' ')}: {', '.join(map(str, values))}"
+
+
+def shown_item(item: Mapping[str, JsonValue]) -> str:
+    """Return an item of a blocker on one line, with its name, amount and date if it has them."""
+    amount = item.get("amount")
+    due = f"due on {item['due_on']}" if item.get("due_on") else None
+    name = item.get("name")
+    shown = [str(item["id"]), str(name) if name and name != item["id"] else None]
+    if isinstance(amount, dict):
+        shown.append(f"{amount['amount']} {amount['currency']}")
+    return ", ".join(filter(None, [*shown, due]))
+
+
+def _number(document: Mapping[str, JsonValue], name: str) -> int:
+    number = document.get(name)
+    return number if isinstance(number, int) else 0
 
 
 def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, JsonValue]]:
@@ -119,6 +180,22 @@ def entries(error: Mapping[str, JsonValue], name: str) -> Iterator[Mapping[str, 
         yield from (entry for entry in listed if isinstance(entry, dict))
 
 
+class _PrintableConsole(Console):
+    """A console on which text cannot control the terminal (TXT-3).
+
+    Names and messages come from files, people and other systems. Rich would pass their escape
+    sequences on, and would read `[red]` as markup.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            # The control segments are those of Rich itself, such as the spinner's.
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def _console(*, stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=None if terminal else WIDTH_WITHOUT_TERMINAL)
+    width = None if terminal else WIDTH_WITHOUT_TERMINAL
+    return _PrintableConsole(stderr=stderr, width=width, markup=False, emoji=False)

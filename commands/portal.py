@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.output import CommandOutput
+from commands.whole_number import whole_number
 from domain.error import Unavailable
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def portal(
         str, typer.Option(metavar="HOST", help="The address to listen on.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=1, max=65535, help="The port to listen on.")
+        int,
+        typer.Option(metavar="PORT", help="The port to listen on.", parser=whole_number(1, 65535)),
     ] = 8080,
 ) -> None:
     """Serve the pages of invitees and the webhook of Stripe, until Ctrl-C."""

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from commands.call import with_clients
 from commands.output import DONE, CommandOutput, as_json
+from commands.whole_number import whole_number
 from domain.error import ErrorCode, Refused
 from domain.reconciliation import Divergence, Reconciliation
 
@@ -30,6 +31,7 @@ def reconcile(
         typer.Option(
             "--settled",
             metavar="N",
+            parser=whole_number(),
             help="Take difference N off the operators' list; nothing is compared.",
         ),
     ] = None,

@@ -43,7 +43,7 @@ def list_(
     """List the refunds, the oldest first."""
     refunds = with_clients(context, "Loading", lambda clients: clients.refunds.list(state_filter))
     CommandOutput.of(context).print(
-        {"refunds": [as_json(refund) for refund in refunds]}, lambda: _render_list(refunds)
+        {"refunds": [as_json(refund) for refund in refunds]}, lambda: of_refunds(refunds)
     )
 
 
@@ -133,7 +133,8 @@ def _parts(parts: Sequence[RefundPart]) -> RenderableType:
     return rows
 
 
-def _render_list(refunds: Sequence[Refund]) -> RenderableType:
+def of_refunds(refunds: Sequence[Refund]) -> RenderableType:
+    """Render a row for each refund."""
     rows = table("refund", "state", "amount", "still open", "arrives between", "failure")
     for refund in refunds:
         rows.add_row(

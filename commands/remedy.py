@@ -40,13 +40,25 @@ def remove_user(
         ),
     ] = False,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete the user and their data.")
+        bool,
+        typer.Option(
+            "--delete",
+            help="Delete the user and their data. On a terminal, this asks for confirmation.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete without asking for confirmation.")
     ] = False,
 ) -> None:
     """Remove a user other than the owner from an account."""
     if unlink and delete:
         raise Refused(ErrorCode.INVALID_INPUT, "Use either --unlink or --delete.")
     user, removal = normalized(email), Removal.DELETE if delete else Removal.UNLINK
+    if delete and not yes:
+        CommandOutput.of(context).confirm(
+            f"Delete {user} from {account}, with all meetings, recordings, chats and settings? "
+            "This cannot be undone."
+        )
     _remedy(
         context,
         account,

@@ -47,7 +47,7 @@ def facts(title: str, *named: tuple[str, str | Text | None]) -> Text:
     lines.append(one_line(title), style="bold")
     for name, fact in named:
         if fact:
-            lines.append(f"\n  {name:16}", style="dim")
+            lines.append(f"\n  {name:15} ", style="dim")
             lines.append(one_line(fact) if isinstance(fact, str) else fact)
     return lines
 

@@ -1,16 +1,19 @@
 """The rendering of invitations, previews and quotes."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from commands.output import shown_item
 from commands.render import between, facts, journal, money, state, table, text, time
 from domain.invitation import Blocker, Invitation, InviteResult, Settlement
 from domain.manifest import Manifest
 from domain.preview import Notice, Preview, TransferOffer, TransferRefused
+from domain.quote import PaymentShare
 
 
 def of_invitation(invitation: Invitation) -> RenderableType:
@@ -26,9 +29,17 @@ def of_invitation(invitation: Invitation) -> RenderableType:
         ("deadline paused", f"with {invitation.time_left} left" if invitation.time_left else None),
         ("e-mails sent", str(invitation.sent_count)),
         ("reminders sent", str(invitation.reminders_sent)),
+        ("reminders", "ended by the invitee" if invitation.reminders_ended else None),
+        ("last reminded by", invitation.reminded_by),
         ("link", invitation.link),
         ("chosen", invitation.choice),
         ("settlement", _settlement(invitation.settlement)),
+        (
+            "move",
+            Text("with errors: `retry-move` tries again", style="red")
+            if invitation.with_errors
+            else None,
+        ),
         ("allowed", ", ".join(invitation.allowed)),
         ("workflow", invitation.workflow_id),
         ("run", invitation.run_id),
@@ -56,6 +67,22 @@ def of_invitations(invitations: Iterable[Invitation], now: datetime) -> Renderab
     return rows if rows.row_count else Text("No invitations.", style="dim")
 
 
+def of_invitations_of_person(invitations: Iterable[Invitation]) -> RenderableType:
+    """Render a row for each invitation of one person, into any account."""
+    rows = table("into", "state", "as", "invited by", "answer before", "settlement", "workflow")
+    for invitation in invitations:
+        rows.add_row(
+            invitation.account,
+            state(invitation.state),
+            invitation.license,
+            text(invitation.invited_by),
+            time(invitation.expires_at),
+            _settlement(invitation.settlement) or "",
+            invitation.workflow_id,
+        )
+    return rows
+
+
 def of_results(results: Sequence[InviteResult]) -> RenderableType:
     """Render the result of each row of a request."""
     rows = table("email", "result", "state", "")
@@ -65,14 +92,15 @@ def of_results(results: Sequence[InviteResult]) -> RenderableType:
             text(result.email),
             Text(result.result, style="red" if refused else "green"),
             state(result.invitation.state) if result.invitation else "",
-            text(str(result.error["message"])) if result.error else "",
+            text(str(result.error["message"]) if result.error else result.note or ""),
         )
     return rows if results else Text("No invitations.", style="dim")
 
 
 def of_preview(preview: Preview) -> RenderableType:
     """Render the effects of accepting."""
-    lists = [
+    lists: list[RenderableType] = [
+        *_closing(preview),
         *_notices("Moves", preview.moves),
         *_notices("Stays behind", preview.stays_behind),
         *_notices("Is lost", preview.loses),
@@ -81,6 +109,14 @@ def of_preview(preview: Preview) -> RenderableType:
     if preview.lines:
         return Group(of_quote(preview), *lists)
     return Group(*lists) if lists else Text("Accepting loses nothing.", style="green")
+
+
+def _closing(preview: Preview) -> Iterable[Text]:
+    if preview.closes:
+        closes = f"Accepting closes the account {preview.closes}."
+        if preview.lines:
+            closes += " Its subscriptions end and are never charged again."
+        yield Text(closes, style="yellow")
 
 
 def of_quote(preview: Preview) -> RenderableType:
@@ -95,15 +131,26 @@ def of_quote(preview: Preview) -> RenderableType:
         ("as a transfer", _transfer(preview.transfer)),
         ("prorated by", f"{policy.unit}, day of change {policy.change_day}, {policy.time_zone}"),
     )
-    lines = table("subscription", "paid", "unused", "days")
+    lines = table("subscription", "period", "paid", "unused", "days", "by payment")
     for line in preview.lines:
         lines.add_row(
             text(line.subscription),
+            f"{_instant(line.period_start)} to {_instant(line.period_end)}",
             money(line.paid),
             money(line.unused),
             f"{line.unused_days} of {line.period_days}",
+            text("; ".join(map(_share, line.shares))),
         )
     return Group(header, lines) if preview.lines else header
+
+
+def _instant(at: date) -> str:
+    return time(at) if isinstance(at, datetime) else str(at)
+
+
+def _share(share: PaymentShare) -> str:
+    """Render the part of the unused value that belongs to one payment."""
+    return f"{money(share.amount)} of {share.payment} ({share.method})"
 
 
 def _transfer(offer: TransferOffer | TransferRefused | None) -> str:
@@ -129,10 +176,34 @@ def _settlement(settlement: Settlement | None) -> str | None:
 
 def _notices(title: str, notices: Sequence[Notice]) -> Iterable[Table]:
     if notices:
-        rows = table(title, "")
+        rows = table(title, "count")
         for notice in notices:
-            rows.add_row(text(notice.message), str(notice.count or ""))
+            rows.add_row(text(notice.message), _counted(notice))
         yield rows
+
+
+def _counted(notice: Notice) -> str:
+    """Return the count with the things that are counted, for example `2 meetings`."""
+    if notice.count is None:
+        return ""
+    thing = _COUNTED.get(notice.item, notice.item.replace("_", " "))
+    return f"{notice.count} {thing}" if notice.count == 1 else f"{notice.count} {thing}s"
+
+
+_COUNTED: Final = {
+    "meetings": "meeting",
+    "webinars": "webinar",
+    "recordings": "recording",
+    "chat_history": "message",
+    "contacts": "contact",
+    "settings": "setting",
+    "participants": "larger meeting",
+    "webinar_participants": "larger webinar",
+    "large_meeting_license": "license",
+    "webinar_license": "license",
+    "addon_subscription": "license",
+}
+"""The thing that a notice counts, in the singular, where its item is no such word."""
 
 
 def _manifest(manifest: Manifest) -> list[RenderableType]:
@@ -141,17 +212,22 @@ def _manifest(manifest: Manifest) -> list[RenderableType]:
         return []
     items = table("item", "", "count", "changes")
     for item in manifest:
-        changes = (f"{each.name}: {each.old} → {each.new}" for each in item.changes)
+        changes = (
+            f"{each.name}: {each.old} → {each.new}"
+            + (f" (locked by {each.locked_by})" if each.locked_by else "")
+            for each in item.changes
+        )
         items.add_row(item.item, state(item.status), str(item.count), text("; ".join(changes)))
     return [items]
 
 
 def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:
     if blockers:
-        rows = table("blocker", "items", "remedy", "cleared by")
+        rows = table("blocker", "account", "items", "remedy", "cleared by")
         for blocker in blockers:
             rows.add_row(
                 Text(f"{blocker.code}: {blocker.message}", style="yellow"),
+                blocker.account,
                 text(_items(blocker)),
                 blocker.remedy,
                 blocker.cleared_by,
@@ -161,7 +237,9 @@ def _blockers(blockers: Sequence[Blocker]) -> Iterable[Table]:
 
 def _items(blocker: Blocker) -> str:
     """Render the listed items, and the number of the others."""
-    listed = ", ".join(item.id for item in blocker.items)
+    listed = "; ".join(
+        f"{item.kind} {shown_item(item.model_dump(mode='json'))}" for item in blocker.items
+    )
     if not blocker.unlisted:
         return listed
     return f"{listed} and {blocker.unlisted} more (`export` of that account lists all)"

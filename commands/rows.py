@@ -38,4 +38,10 @@ def _row(result: InviteResult) -> dict[str, JsonValue]:
         members = as_json(result.invitation)
     else:
         members = dict.fromkeys(field.alias or name for name, field in _MEMBERS.items())
-    return {**members, "email": result.email, "result": result.result, "error": result.error}
+    return {
+        **members,
+        "email": result.email,
+        "result": result.result,
+        "error": result.error,
+        "note": result.note,
+    }

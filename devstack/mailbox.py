@@ -16,6 +16,7 @@ from weakref import WeakSet
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import AwareDatetime
 
+from adapters.private_file import FILE_MODE, make_private_folder
 from domain.error import ErrorCode, Refused
 from domain.model import Value
 
@@ -89,7 +90,8 @@ class MailSink:
 
     def __init__(self, folder: Path, host: str = "127.0.0.1", port: int = 0) -> None:
         for part in MAILDIR:
-            (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(folder / part)
+        self._folder = folder
         self._maildir = mailbox.Maildir(folder)
         self._host = host
         self._requested_port = port
@@ -139,7 +141,8 @@ class MailSink:
     def _store(self, content: bytes) -> None:
         message = mailbox.MaildirMessage(content)
         message.set_date(datetime.now(UTC).timestamp())
-        self._maildir.add(message)
+        key = self._maildir.add(message)
+        (self._folder / message.get_subdir() / key).chmod(FILE_MODE)
 
     def _session(self) -> SMTP:
         session = SMTP(

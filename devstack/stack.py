@@ -18,6 +18,12 @@ from starlette.types import ASGIApp
 from temporalio.client import Client
 from temporalio.envconfig import ClientConnectConfig
 
+from adapters.private_file import (
+    files_private,
+    make_folder_private,
+    make_private_file,
+    make_private_folder,
+)
 from adapters.sql.store import SqlStore
 from devstack.mailbox import Mailbox, MailSink
 from devstack.ports import HOST, Ports
@@ -131,6 +137,8 @@ class Stack:
         if not folder.exists():
             # No folder is left by a stack that cannot start.
             self.ports.require_free()
+        make_private_folder(folder)
+        make_folder_private(folder)
         make_secret_key(self.settings)
         async with AsyncExitStack() as parts:
             parts.enter_context(locked(folder, f"Temporal UI {self.ui}, portal {self.portal}"))
@@ -187,12 +195,11 @@ class Stack:
 
 def make_secret_key(settings: Settings) -> None:
     """Generate the secret key unless one is set or exists; only the owner may read its file."""
-    settings.state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.secret_key:
         return
     # Write to a temporary file and link it, so that no process reads half a key.
     temporary = settings.secret_key_file.with_name(f"secret-key.{os.getpid()}")
-    temporary.touch(mode=0o600)
+    make_private_file(temporary)
     temporary.write_text(secrets.token_urlsafe(32), encoding="ascii")
     try:
         os.link(temporary, settings.secret_key_file)
@@ -206,7 +213,9 @@ def make_secret_key(settings: Settings) -> None:
 async def _temporal_server(
     settings: Settings, ports: Ports, namespace: str
 ) -> AsyncIterator[Process]:
-    with _log_file(settings).open("wb") as log:
+    make_private_file(_log_file(settings))
+    with _log_file(settings).open("wb") as log, files_private():
+        # The server makes its database itself.
         server = await asyncio.create_subprocess_exec(
             _temporal_program(),
             "server",

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+from adapters.private_file import make_private_file
 from domain.error import ErrorCode, Refused
 
 SERVER_STOP_TIMEOUT = timedelta(seconds=10)
@@ -24,7 +25,9 @@ def locked(folder: Path, addresses: str) -> Iterator[None]:
     `addresses` tell a second stack where this one is. Raises `Refused(conflict)` with the
     addresses of the stack that holds the lock.
     """
-    with (folder / "stack.lock").open("a+", encoding="utf-8") as file:
+    lock = folder / "stack.lock"
+    make_private_file(lock)
+    with lock.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -45,6 +48,7 @@ def database_of(folder: Path) -> Path:
 
 def record_server(folder: Path, pid: int) -> None:
     """Record the process of the folder's Temporal server."""
+    make_private_file(_pid_file(folder))
     _pid_file(folder).write_text(str(pid), encoding="ascii")
 
 

@@ -15,6 +15,7 @@ from domain.business_day import BusinessCalendar, overdue_from
 from domain.error import ErrorCode, Refused
 from domain.invitation import Blocker, Choice, Invitation, Invite, License, Settlement
 from domain.ledger import AccountClosure, Transfer, refund_id_of
+from domain.license import buy_base_license
 from domain.manifest import initial_manifest, leaving_user, unfinished
 from domain.membership import Membership, require_invitable, require_paid
 from domain.money import Money, total
@@ -162,7 +163,11 @@ def _takes_seat(facts: AcceptanceFacts) -> bool:
     """Return whether the person needs a seat, and raise Refused(no_seats) if there is none."""
     licensed = facts.invite.license is License.LICENSED
     if licensed and not facts.seat_reserved and facts.free_seats < 1:
-        raise Refused(ErrorCode.NO_SEATS, f"{facts.invite.account} has no free license.")
+        account = facts.invite.account
+        raise Refused(
+            ErrorCode.NO_SEATS,
+            f"{account} has no free base license. {buy_base_license(account)}",
+        )
     return licensed
 
 

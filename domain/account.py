@@ -27,7 +27,7 @@ from pydantic import (
 from domain.address import is_dns_label, normalized, normalized_domain
 from domain.catalog import Catalog
 from domain.day import to_utc
-from domain.error import Refused
+from domain.error import ErrorCode, Refused
 from domain.money import DecimalText, minor_digits
 from domain.text import LOCALE, OneLine
 
@@ -324,7 +324,7 @@ class Account(_Entry):
         )
         yield from _repeated("invoice", (invoice.id for invoice in self.invoices))
         yield from _repeated("payment method", (method.id for method in self.payment_methods))
-        yield from self._excess_decimals()
+        yield from self.excess_decimals()
         if sum(user.role is Role.OWNER for user in self.users) > 1:
             yield "an account has one owner"
         for line in self.subscriptions:
@@ -341,7 +341,8 @@ class Account(_Entry):
         # The lines of a closed account ended when it closed, perhaps before they began (SRC-2).
         return start < end or self.state == "closed"
 
-    def _excess_decimals(self) -> Iterable[str]:
+    def excess_decimals(self) -> Iterable[str]:
+        """Return the amounts with more decimals than the currency has."""
         digits = minor_digits(self.currency)
         amounts = [
             ("credit", self.credit),
@@ -376,6 +377,11 @@ class Directory(_Entry):
             "user on more than one account",
             {(a.id, u.email): u.email for a in self.accounts for u in a.users}.values(),
         )
+
+
+def unknown_account(name: str) -> Refused:
+    """Return the refusal of a request about an account that does not exist."""
+    return Refused(ErrorCode.NOT_FOUND, f"There is no account {name}.", account=name)
 
 
 def _raise_errors(errors: Iterator[str], info: ValidationInfo) -> None:

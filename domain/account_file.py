@@ -1,9 +1,11 @@
 """The validation of an import file: all its errors are reported together."""
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import count, islice
+from functools import cached_property
 from typing import Final
 
 from pydantic import JsonValue, ValidationError
@@ -33,34 +35,62 @@ class AccountFile:
     errors: tuple[InputError, ...]
 
     def all_errors(self, found: Sequence[InputError]) -> list[InputError]:
-        """Return all errors, including those `found` in `directory`.
+        """Return all errors once, including those `found` in `directory`.
 
-        An error of a part that contains an unreadable part may be its consequence: it is omitted.
+        An error of users of whom one is unreadable may be its consequence: it is omitted.
         """
-        known = [path for path, _ in self.errors]
-        placed = [(self.path_in_file(path), reason) for path, reason in found]
-        return [
-            *self.errors,
-            *(
-                (path, reason)
-                for path, reason in placed
-                if not any(unread.startswith(path) for unread in known)
-                # Without its id, the account cannot be compared with the store.
-                and path.partition(".")[0] + ".id" not in known
-            ),
-        ]
+        known = {path for path, _ in self.errors}
+        containing = {part for path in known for part in _parts_containing(path)}
+        placed = ((self.path_in_file(path), reason) for path, reason in found)
+        return once(
+            [
+                *self.errors,
+                *(
+                    (path, reason)
+                    for path, reason in placed
+                    if not (path.endswith(".users") and path in containing)
+                    # Without its id, the account cannot be compared with the store.
+                    and path.partition(".")[0] + ".id" not in known
+                ),
+            ]
+        )
 
     def path_in_file(self, path: str) -> str:
         """Return the path in the file of the part at `path` in the directory."""
         location, steps, rest = Location(), list[str](), path
         while entry := _ENTRY.match(rest):
             location = (*location, entry[1])
-            kept = (number for number in count() if (*location, number) not in self.left_out)
-            number = next(islice(kept, int(entry[2]), None))
+            number = int(entry[2])
+            number += bisect_right(self._gaps.get(location, ()), number)
             location = (*location, number)
             steps.append(f"{entry[1]}[{number}]")
             rest = rest[entry.end() :].removeprefix(".")
         return ".".join([*steps, rest] if rest else steps)
+
+    @cached_property
+    def _gaps(self) -> Mapping[Location, Sequence[int]]:
+        """For each list, the numbers in the directory of the entries after each one left out."""
+        left_out = defaultdict[Location, list[int]](list)
+        for *parent, step in self.left_out:
+            if isinstance(step, int):
+                left_out[tuple(parent)].append(step)
+        return {
+            parent: [number - before for before, number in enumerate(sorted(numbers))]
+            for parent, numbers in left_out.items()
+        }
+
+
+def once(errors: Iterable[InputError]) -> list[InputError]:
+    """Return the errors in their order, without repetitions."""
+    return list(dict.fromkeys(errors))
+
+
+def _parts_containing(path: str) -> Iterator[str]:
+    """Yield the paths of the part at `path` and of the parts that contain it."""
+    yield path
+    for end, character in enumerate(path):
+        if character in ".[":
+            yield path[:end]
 
 
 def read_accounts(document: JsonValue) -> AccountFile:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+import unicodedata
 from typing import Final
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
@@ -17,6 +18,11 @@ DNS_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """The pattern of a part of a host name (RFC 1123), in lower case."""
 
 _OF_ADDRESS = r"[^\s<>@,;:\"']"
+_LONGEST_LOCAL_PART: Final = 64
+"""Octets before the @ (RFC 5321, 4.5.3.1.1)."""
+_LONGEST: Final = 254
+"""Octets of an address: a path of 256 without its angle brackets (RFC 5321, 4.5.3.1.3)."""
+
 # The lookbehind starts a match at the first character of a run only; without it the time grows
 # with the square of the length.
 _ADDRESS = re.compile(rf"(?<!{_OF_ADDRESS}){_OF_ADDRESS}+@{_OF_ADDRESS}+")
@@ -25,7 +31,8 @@ _ADDRESS = re.compile(rf"(?<!{_OF_ADDRESS}){_OF_ADDRESS}+@{_OF_ADDRESS}+")
 def normalized(address: str) -> str:
     """Return the form in which addresses are compared and stored (INV-3).
 
-    Trimmed, case-folded, the domain IDN-encoded. Raises `Refused(invalid_email)`.
+    Trimmed, in lower case, the domain IDN-encoded. Letters are kept: ß and ss are two mailboxes.
+    Raises `Refused(invalid_email)`, also for what no mail server accepts.
     """
     try:
         parts = validate_email(
@@ -38,7 +45,29 @@ def normalized(address: str) -> str:
             ErrorCode.INVALID_EMAIL,
             "The domain of the address has no dot; use a full domain such as example.com.",
         )
-    return f"{parts.local_part.casefold()}@{parts.ascii_domain.casefold()}"
+    # The lower case of some letters is decomposed; the form is composed, so that it is stable.
+    local = unicodedata.normalize("NFC", parts.local_part.lower())
+    domain = parts.ascii_domain.lower()
+    for written in (local, parts.local_part):
+        _require_length(written, domain)
+    if domain.rpartition(".")[2].isdecimal():
+        raise Refused(
+            ErrorCode.INVALID_EMAIL,
+            "The domain of the address ends in a number; use a domain such as example.com.",
+        )
+    return f"{local}@{domain}"
+
+
+def _require_length(local: str, domain: str) -> None:
+    octets = len(local.encode())
+    if octets > _LONGEST_LOCAL_PART:
+        raise Refused(
+            ErrorCode.INVALID_EMAIL,
+            f"The address has {octets} octets before the @; at most {_LONGEST_LOCAL_PART} are "
+            "allowed.",
+        )
+    if octets + 1 + len(domain) > _LONGEST:
+        raise Refused(ErrorCode.INVALID_EMAIL, f"The address has more than {_LONGEST} octets.")
 
 
 def domain_of(address: str) -> str:

@@ -112,6 +112,11 @@ class Assignment(Value):
         )
 
     @property
+    def outcome(self) -> str:
+        """Return nothing: the state says it all."""
+        return ""
+
+    @property
     def counts(self) -> str:
         """Return the number of users in each state, for example `1 waiting, 2 assigned`."""
         found = Counter(result.state for result in self.results)

@@ -34,14 +34,19 @@ class Credit(Value):
 
     account: str
     balance: Money
+    """The credit, from which nothing that is owed is taken off."""
+    balance_owed: Money
+    """The sum of the open invoices; credit pays it only by an entry (QUO-7)."""
     entries: tuple[CreditEntry, ...]
     """In the order of posting; they add up to the balance."""
 
     @classmethod
-    def of(cls, account: str, balance: Money, transfers: Iterable[Transfer]) -> Self:
+    def of(
+        cls, account: str, balance: Money, balance_owed: Money, transfers: Iterable[Transfer]
+    ) -> Self:
         """Return the credit of `account`, given all its transfers."""
         entries = tuple(_entry(account, transfer) for transfer in transfers)
-        return cls(account=account, balance=balance, entries=entries)
+        return cls(account=account, balance=balance, balance_owed=balance_owed, entries=entries)
 
 
 def _entry(account: str, transfer: Transfer) -> CreditEntry:

@@ -10,7 +10,7 @@ from typing import Final, Literal, Self
 from pydantic import AwareDatetime, Field, JsonValue
 
 from domain.error import ErrorCode, Refused
-from domain.journal import INVITEE, JournalEntry
+from domain.journal import INVITEE, JournalEntry, day_of
 from domain.manifest import Manifest
 from domain.model import Value
 from domain.money import Money
@@ -286,12 +286,18 @@ class Invitation(Value):
             update={"state": to_state, "journal": (*self.journal, entry), **changes}
         )
 
+    @property
+    def outcome(self) -> str:
+        """Return the choice, for refusals: ` with a refund` (QUO-4)."""
+        return f" with a {self.choice}" if self.choice else ""
+
     def require_same_choice(self, choice: Choice | None) -> None:
         """Raise Refused(already_accepted) when it was accepted with another choice (INV-10)."""
         if self.choice and choice and choice is not self.choice:
+            on_day = f" on {day_of(self.accepted_at)}" if self.accepted_at else ""
             raise Refused(
                 ErrorCode.ALREADY_ACCEPTED,
-                f"Already accepted with {self.choice}; the choice can no longer be changed.",
+                f"Accepted{on_day}{self.outcome}; the choice can no longer be changed.",
             )
 
     def may_replace(self, stored: "Invitation") -> bool:
@@ -320,6 +326,12 @@ class Invitation(Value):
             or self.sent_count > mailed.sent_count
             or (heads_up and self.state is not InvitationState.ANNOUNCED)
         )
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """Return the time of the acceptance, if any."""
+        events = {"accept", "join"}
+        return next((entry.at for entry in self.journal if entry.event in events), None)
 
     @property
     def quiet_since(self) -> datetime | None:
@@ -394,6 +406,8 @@ class InviteResult(Value):
     error: dict[str, JsonValue] | None = None
     invitation: Invitation | None = None
     """None when refused."""
+    note: str | None = None
+    """A remark about a row that was not refused: the license that is kept."""
 
 
 LINK_WAS_THE_PROOF: Final = "The link alone was the proof of who accepted."

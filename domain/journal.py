@@ -1,5 +1,7 @@
 """The journal of a lifecycle: its transitions, with time and author."""
 
+from datetime import UTC, datetime
+
 from pydantic import AwareDatetime, Field
 
 from domain.model import Value
@@ -12,6 +14,17 @@ OPERATOR = "operator"
 
 ENGINE = "seatflow"
 """The author of changes made by Seatflow itself, for example at a deadline."""
+
+
+def day_of(at: datetime) -> str:
+    """Return the day as refusals write it, for example `28 Nov 2026`, in UTC."""
+    at = at.astimezone(UTC)
+    return f"{at.day} {at:%b %Y}"
+
+
+def moment_of(at: datetime) -> str:
+    """Return the minute as refusals write it, for example `28 Nov 2026 at 09:05 UTC`."""
+    return f"{day_of(at)} at {at.astimezone(UTC):%H:%M} UTC"
 
 
 class JournalEntry(Value):

@@ -1,6 +1,5 @@
 """License types, capacities and pools (ADD, ASG)."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
@@ -8,6 +7,7 @@ from typing import Final
 
 from domain.error import ErrorCode, Refused
 from domain.model import Value
+from domain.text import WHOLE_NUMBER
 
 CAPACITY_WITHOUT_ADDON = 100
 """The number of participants of a meeting or webinar without an add-on (ASG-3)."""
@@ -73,9 +73,12 @@ def require_capacity(sku: Sku, capacity: int | None) -> None:
         raise Refused(ErrorCode.INVALID_CAPACITY, f"Unknown capacity; use one of {sold}.")
 
 
+_LARGEST_NUMBER: Final = 10**9 - 1
+
+
 def parse_quantity(typed: str) -> int:
     """Parse a quantity. Raises `Refused(invalid_quantity)` (ADD-1)."""
-    if not re.fullmatch(r"\+?0*[1-9][0-9]{0,8}", typed.strip()):
+    if not WHOLE_NUMBER.fullmatch(typed) or not 1 <= int(typed) <= _LARGEST_NUMBER:
         raise Refused(
             ErrorCode.INVALID_QUANTITY, f"Invalid quantity {typed!r}; use a whole number from 1 on."
         )
@@ -84,7 +87,7 @@ def parse_quantity(typed: str) -> int:
 
 def parse_capacity(typed: str | None) -> int | None:
     """Parse a capacity. Raises `Refused(invalid_capacity)` (ADD-1)."""
-    if typed is not None and not re.fullmatch(r"[0-9]{1,9}", typed.strip()):
+    if typed is not None and not (WHOLE_NUMBER.fullmatch(typed) and int(typed) <= _LARGEST_NUMBER):
         raise Refused(
             ErrorCode.INVALID_CAPACITY, f"Invalid capacity {typed!r}; use a number of participants."
         )
@@ -117,12 +120,44 @@ def cannot_serve(
     return not gives_base_license or free_base < 1
 
 
-def missing_license(account: str, sku: Sku, capacity: int | None, *, licensed: bool) -> Refused:
-    """Return the reason why a user of the account waits for a license (ASG-1, ASG-5)."""
-    if sku is not Sku.WORKPLACE and not licensed:
-        return Refused(ErrorCode.BASE_LICENSE_REQUIRED, PAID_USERS_ONLY)
-    kind = "base" if sku is Sku.WORKPLACE else license_name(sku, capacity)
-    return Refused(ErrorCode.INSUFFICIENT_LICENSES, f"{account} has no free {kind} license.")
+def missing_license(
+    account: str, sku: Sku, capacity: int | None, *, licensed: bool, gives_base_license: bool
+) -> Refused:
+    """Return the reason why a user of the account waits for a license (ASG-1, ASG-5).
+
+    It has no counts: a waiting user whose reason changes is announced as changed.
+    """
+    no_base_license = f"{account} has no free base license. {buy_base_license(account)}"
+    if sku is Sku.WORKPLACE:
+        return Refused(ErrorCode.INSUFFICIENT_LICENSES, no_base_license)
+    if licensed:
+        return Refused(
+            ErrorCode.INSUFFICIENT_LICENSES,
+            f"{account} has no free {license_name(sku, capacity)} license.",
+        )
+    # Without `gives_base_license` the user needs one first, whether or not one is free.
+    reason = f"{PAID_USERS_ONLY}, and {no_base_license}" if gives_base_license else PAID_USERS_ONLY
+    return Refused(ErrorCode.BASE_LICENSE_REQUIRED, reason)
+
+
+def buy_base_license(account: str) -> str:
+    """Return the sentence with the command that buys a base license."""
+    command = f"seatflow buy {account} workplace --quantity 1 --cycle monthly --by ADMIN"
+    return f"Buy one with `{command}`."
+
+
+def no_seats(account: str, *, assigned: int, reserved: int) -> Refused:
+    """Return the refusal of an invitation that needs a base license when none is free (INV-15)."""
+    bought = assigned + reserved
+    if not bought:
+        reason = f"{account} has no base licenses."
+    else:
+        none = "The only base license" if bought == 1 else f"None of the {bought} base licenses"
+        reason = (
+            f"{none} of {account} is{' not' if bought == 1 else ''} free: {assigned} assigned to "
+            f"users, {reserved} reserved for invitations."
+        )
+    return Refused(ErrorCode.NO_SEATS, f"{reason} {buy_base_license(account)}")
 
 
 def users_to_release(holders: Sequence[str], named: Collection[str], keep: int) -> list[str]:

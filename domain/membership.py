@@ -45,10 +45,15 @@ def require_paid(target: PayingAccount) -> None:
 
     (INV-1, INV-12)
     """
-    if not target.paid or target.suspended or target.state == "closed":
-        raise Refused(
-            ErrorCode.TARGET_NOT_PAID, f"{target.id} is not an open, unsuspended paid account."
-        )
+    if target.state == "closed":
+        reason = "is closed"
+    elif target.suspended:
+        reason = "is suspended"
+    elif not target.paid:
+        reason = "has the free plan; only a paid account can do this"
+    else:
+        return
+    raise Refused(ErrorCode.TARGET_NOT_PAID, f"{target.id} {reason}.")
 
 
 def require_invitable(invite: Invite, membership: Membership | None) -> None:

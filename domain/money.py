@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from domain.model import Value
 
-_AMOUNT = re.compile(r"\d+(\.\d+)?")
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 _MINOR_DIGITS: Final = {
     currency.code: currency.exponent for currency in Currency if currency.exponent is not None

@@ -170,6 +170,11 @@ class Order(Value):
     """The updates that are accepted now."""
 
     @property
+    def outcome(self) -> str:
+        """Return the note, for refusals."""
+        return f" ({self.note.replace('_', ' ')})" if self.note else ""
+
+    @property
     def was_paid(self) -> bool:
         """Return whether any payment has succeeded."""
         return self.paid_until is not None

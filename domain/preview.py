@@ -73,6 +73,8 @@ class Preview(Value):
     stays_behind: tuple[Notice, ...] = ()
     loses: tuple[Notice, ...] = ()
     blockers: tuple[Blocker, ...] = ()
+    closes: str | None = None
+    """The id of the account that the acceptance closes: the one that the invitee owns (SRC-2)."""
 
 
 BASE_LICENSE_FEATURES = (
@@ -315,7 +317,14 @@ def preview_acceptance(
     moves = (*moving_notices(user, target), *found.moves)
     stay = (*staying_notices(source, invite.email, target.name), *found.stays_behind)
     loses = loss_notices(source, invite.email, invite.license)
-    changes = {"moves": moves, "stays_behind": stay, "loses": loses, "blockers": blockers}
+    owned = source if source and source.owned_by(invite.email) else None
+    changes = {
+        "moves": moves,
+        "stays_behind": stay,
+        "loses": loses,
+        "blockers": blockers,
+        "closes": owned.id if owned else None,
+    }
     return found.model_copy(update=changes), recorded
 
 

@@ -229,6 +229,11 @@ class Refund(Value):
     """The updates that are accepted now."""
 
     @property
+    def outcome(self) -> str:
+        """Return nothing: the state says it all."""
+        return ""
+
+    @property
     def returned(self) -> Money:
         """Return the amount that the provider reports as arrived."""
         return self._sum_of(lambda state: state is PartState.SUCCEEDED)

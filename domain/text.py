@@ -9,6 +9,9 @@ from pydantic import AfterValidator
 LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 """A language, optionally with a region."""
 
+WHOLE_NUMBER: Final = re.compile("0|[1-9][0-9]{0,17}")
+"""A whole number: ASCII digits without a sign, separators or leading zeros."""
+
 LANGUAGES: Final = ("en", "de", "fr", "pl", "nl", "sv")
 """The languages of letters and pages (TXT-1)."""
 
@@ -30,6 +33,40 @@ def unknown_locale(locale: str) -> str | None:
 def one_line(text: str) -> str:
     """Return `text` trimmed, with each run of control characters as one space (TXT-3)."""
     return unicodedata.normalize("NFC", _CONTROLS.sub(" ", text)).strip()
+
+
+_TO_SPACES = dict.fromkeys(
+    (
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0x2028,
+        0x2029,
+        # The overrides and isolates of writing direction, which reorder the rest of a line.
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    ),
+    " ",
+)
+del _TO_SPACES[ord("\n")]
+
+
+def printable(text: str) -> str:
+    """Return `text` without characters that control a terminal; its lines are kept (TXT-3)."""
+    return text.translate(_TO_SPACES)
+
+
+def code_span(text: str) -> str:
+    """Return `text` as a Markdown code span, in which no link, image or markup is recognized.
+
+    Escaped punctuation would not do: GitHub's dialect finds bare URLs after the escapes are gone.
+    """
+    line = one_line(text)
+    if not line:
+        return ""
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    # A backtick at an end would belong to the fence.
+    padding = " " if line[0] == "`" or line[-1] == "`" else ""
+    return f"{fence}{padding}{line}{padding}{fence}"
 
 
 OneLine = Annotated[str, AfterValidator(one_line)]

@@ -5,8 +5,8 @@ Run it in a deployment with
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from portal.page import STATIC, Page, PageFrame
 from portal.request import CrossSite, Proxies, RequestLimits, SignIn, TokenFilter, TooManyRequests
 from portal.webhook import StripeWebhook
 from runtime.clients import Clients, open_clients
+from runtime.process import exit_process
 from runtime.settings import Settings, load_settings
 
 SECURITY_HEADERS: Final = {
@@ -46,6 +47,9 @@ SECURITY_HEADERS: Final = {
 
 CACHED: Final = "public, max-age=31536000, immutable"
 """For stylesheet and script: their addresses contain a hash of their content."""
+
+BAD_SETTINGS: Final = 2
+"""Exit status, as of the worker."""
 
 log = logging.getLogger(__name__)
 
@@ -79,20 +83,36 @@ class Portal:
 
 
 def create() -> ASGIApp:
-    """Build the portal from the settings of the environment. Raises `Refused(invalid_input)`."""
-    settings = load_settings()
-    # A missing secret fails the start rather than the first notification.
-    _webhook_secret(settings)
+    """Build the portal from the settings of the environment.
+
+    Ends the process with status 2 when a setting is invalid, or the id key is another database's.
+    """
+    with _exit_when_refused():
+        settings = load_settings()
+        # A missing secret fails the start rather than the first notification.
+        _webhook_secret(settings)
     for name in ("uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).addFilter(TokenFilter())
 
     @asynccontextmanager
     async def opened(app: Starlette) -> AsyncIterator[None]:
-        async with open_clients(settings) as clients:
+        async with AsyncExitStack() as stack:
+            with _exit_when_refused():
+                clients = await stack.enter_async_context(open_clients(settings))
             app.router.routes.extend(_routes(clients))
             yield
 
     return _portal(settings, [], opened)
+
+
+@contextmanager
+def _exit_when_refused() -> Iterator[None]:
+    """Log a refusal and end the process; uvicorn would print a traceback and choose the status."""
+    try:
+        yield
+    except Refused as refused:
+        log.error("%s", refused.message)
+        exit_process(BAD_SETTINGS)
 
 
 def portal(clients: Clients) -> ASGIApp:

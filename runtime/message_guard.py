@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.worker import (
     HandleSignalInput,
@@ -24,7 +25,8 @@ class MessageGuard(Interceptor):
 
     The SDK decodes JSON by the types of the handler's parameters. It does not check the number of
     arguments, and decodes null and binary payloads without regard to the types. The handler would
-    raise an error, and its workflow task would fail until the workflow is reset.
+    raise an error, and its workflow task would fail until the workflow is reset. A text with NUL
+    would be recorded, and PostgreSQL would refuse the record at every attempt.
     """
 
     def workflow_interceptor_class(
@@ -71,7 +73,21 @@ def _mismatch(message: str, arguments: Sequence[object]) -> str | None:
     for (_, hint), argument in zip(parameters, arguments, strict=False):
         if not isinstance(argument, hint):
             return f"an argument is {type(argument).__name__}"
+        if isinstance(argument, BaseModel) and _has_nul(argument.model_dump()):
+            return "a text has the character NUL, which no database stores"
     return None
+
+
+def _has_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(map(_has_nul, value.values()))
+        case list() | tuple():
+            return any(map(_has_nul, value))
+        case _:
+            return False
 
 
 @cache

@@ -11,16 +11,20 @@ from typing import NoReturn
 
 from domain.address import mask_all
 from domain.error import Refused
+from domain.text import printable
 
 log = logging.getLogger(__name__)
 
 
 class MaskingFormatter(logging.Formatter):
-    """Formatter that masks every e-mail address, also in the entries of libraries."""
+    """Formatter that masks e-mail addresses and removes control characters.
+
+    It also does so in the entries of libraries.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Format an entry and its traceback."""
-        return mask_all(super().format(record))
+        return printable(mask_all(super().format(record)))
 
 
 class RefusalFilter(logging.Filter):

@@ -34,6 +34,7 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 """Less than the ten seconds in which a command must report that Temporal is unreachable."""
 REGISTRATION_TIMEOUT = timedelta(seconds=30)
 DEFAULT_ADDRESS = "localhost:7233"
+DEFAULT_NAMESPACE = "default"
 CORE_LOG = logging.getLogger("temporalio.core")
 """The logger of the SDK's core, for long-running processes."""
 
@@ -89,7 +90,11 @@ async def _connect(
 ) -> Client:
     client = await Client.connect(
         **config,
-        data_converter=data_converter(settings.cipher_keys),
+        data_converter=data_converter(
+            settings.cipher_keys,
+            config.get("namespace", DEFAULT_NAMESPACE),
+            accept_plaintext=settings.accept_plaintext,
+        ),
         runtime=_runtime(core_log),
     )
     # In a missing namespace every request would fail as for an unknown workflow.

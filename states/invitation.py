@@ -98,6 +98,30 @@ class InvitationMachine(LifecycleMachine):
         "recheck": "the invitee",
         "retry_move": "an operator",
     }
+    happened = {
+        InvitationState.ANNOUNCED: "Announced",
+        InvitationState.SENT: "Sent",
+        InvitationState.PENDING: "Delivered",
+        InvitationState.BLOCKED: "Blocked",
+        InvitationState.ACCEPTED: "Accepted",
+        InvitationState.REFUNDING: "Accepted",
+        InvitationState.TRANSFERRING: "Accepted",
+        InvitationState.COMPLETED: "Accepted",
+        InvitationState.DECLINED: "Declined",
+        InvitationState.REVOKED: "Revoked",
+        InvitationState.EXPIRED: "Expired",
+        InvitationState.UNDELIVERABLE: "Found undeliverable",
+        InvitationState.SUPERSEDED: "Superseded by the acceptance of another invitation",
+    }
+    participles = {
+        "accept": "accepted",
+        "decline": "declined",
+        "revoke": "revoked",
+        "resend": "sent again",
+        "recheck": "checked",
+        "quote": "previewed",
+        "retry_move": "moved again",
+    }
     refusals = {
         InvitationState.ANNOUNCED: ErrorCode.NOT_PENDING,
         InvitationState.SENT: ErrorCode.NOT_PENDING,

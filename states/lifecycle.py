@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import takewhile
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from pydantic import AwareDatetime
 from statemachine import StateMachine
 
 from domain.error import ErrorCode, Refused
-from domain.journal import JournalEntry
+from domain.journal import JournalEntry, day_of
 
 PEOPLE = frozenset({"the invitee", "an admin", "the buyer", "an operator"})
 """The people who move records; everything else in `moved_by` is a system."""
@@ -28,6 +29,10 @@ class LifecycleMachine(StateMachine):
     """The person or system that causes each event; the person who sends another update."""
     refusals: ClassVar[Mapping[StrEnum, ErrorCode]] = {}
     """The error code of each state, for events that it does not allow."""
+    happened: ClassVar[Mapping[StrEnum, str]] = {}
+    """The fact that refusals state about each state, before its day: `Accepted`."""
+    participles: ClassVar[Mapping[str, str]] = {}
+    """The participle of each request, for refusals of it: `declined`."""
     updates: ClassVar[tuple[str, ...]] = ()
     """The events that callers may request with the update of the same name."""
     other_updates: ClassVar[Mapping[str, frozenset[StrEnum]]] = {}
@@ -44,6 +49,10 @@ class Record(Protocol):
     @property
     def journal(self) -> tuple[JournalEntry, ...]:
         """Return the entries of all events."""
+
+    @property
+    def outcome(self) -> str:
+        """Return the detail that refusals add to the state: ` with a refund`; perhaps empty."""
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
         """Return the record after `entry`."""
@@ -77,19 +86,47 @@ def after(
 def require(machine: type[LifecycleMachine], record: Record, event: str) -> None:
     """Raise Refused, with the declared code, unless the record's state allows `event`."""
     if (record.state.value, event) not in transitions(machine):
-        raise refusal(machine, record)
+        raise refusal(machine, record, event)
 
 
-def refusal(machine: type[LifecycleMachine], record: Record) -> Refused:
-    """Return the declared refusal of an event that the record's state does not allow."""
-    moves = (entry for entry in reversed(record.journal) if entry.from_state != entry.to_state)
-    entered = next(moves, None)
-    since = f" since {entered.at.day} {entered.at:%b %Y}" if entered else ""
-    return Refused(
-        machine.refusals[record.state],
-        f"The state is {record.state.value}{since}; this is not possible in it.",
-        state=record.state.value,
+def refusal(machine: type[LifecycleMachine], record: Record, request: str) -> Refused:
+    """Return the declared refusal of a request that the record's state does not allow."""
+    participle = machine.participles.get(request, "changed")
+    message = f"{_what_happened(machine, record)}; it "
+    if _may_be_possible_later(machine, record.state, request):
+        waits_for = machine.waits_for.get(record.state)
+        reason = f", because it waits for {waits_for}" if waits_for else ""
+        message += f"cannot be {participle} now{reason}."
+    else:
+        message += f"can no longer be {participle}."
+    return Refused(machine.refusals[record.state], message, state=record.state.value)
+
+
+def _what_happened(machine: type[LifecycleMachine], record: Record) -> str:
+    """Return the fact about the state, with the day since which it holds."""
+    happened = {state.value: fact for state, fact in machine.happened.items()}
+    fact = happened.get(record.state.value, record.state.value.replace("_", " ").capitalize())
+    # `refunding` and `completed` state the same fact as `accepted`, which came first.
+    same = takewhile(
+        lambda entry: entry.to_state == record.state or happened.get(entry.to_state) == fact,
+        reversed(record.journal),
     )
+    since = next(reversed(list(same)), None)
+    on_day = f" on {day_of(since.at)}" if since else ""
+    return f"{fact}{on_day}{record.outcome}"
+
+
+def _may_be_possible_later(machine: type[LifecycleMachine], state: StrEnum, request: str) -> bool:
+    """Return whether a state that allows the request can still be reached."""
+    allowing = {origin for origin, event in transitions(machine) if event == request}
+    allowing |= {state.value for state in machine.other_updates.get(request, ())}
+    reached, found = {state.value}, {state.value}
+    while found:
+        found = {
+            target for (origin, _), target in transitions(machine).items() if origin in found
+        } - reached
+        reached |= found
+    return bool(reached & allowing)
 
 
 def is_outdated(refused: Refused, journal: Sequence[JournalEntry]) -> bool:

@@ -60,6 +60,17 @@ class OrderMachine(LifecycleMachine):
         OrderState.ACTIVE: "the next billing date",
         OrderState.PAYMENT_FAILED: "the next retry of the declined payment",
     }
+    happened = {
+        OrderState.DRAFT: "Drafted",
+        OrderState.REVIEW: "Opened for review",
+        OrderState.PLACED: "Placed",
+        OrderState.PAID: "Paid",
+        OrderState.ACTIVE: "Activated",
+        OrderState.PAYMENT_FAILED: "Payment declined",
+        OrderState.CANCELLED: "Cancelled",
+        OrderState.ENDED: "Ended",
+    }
+    participles = {"confirm": "confirmed", "cancel": "cancelled", "change_quantity": "reduced"}
     moved_by = {
         "review": "the store",
         "place": "the store",

@@ -56,6 +56,16 @@ class RefundMachine(LifecycleMachine):
         RefundState.CONVERTED: "nothing: it is credit now; a late success would settle it",
         RefundState.CLOSED: "nothing: an operator closed it; a late success would settle it",
     }
+    happened = {
+        RefundState.REQUESTED: "Requested",
+        RefundState.PROCESSING: "Accepted by the payment provider",
+        RefundState.OVERDUE: "Overdue",
+        RefundState.FAILED: "Failed",
+        RefundState.CONVERTED: "Converted to credit",
+        RefundState.CLOSED: "Closed by an operator",
+        RefundState.SETTLED: "Settled",
+    }
+    participles = {"convert": "converted", "retry": "requested again", "close": "closed"}
     moved_by = {
         "submit": "the payment provider",
         "settle": "the payment provider",

@@ -22,6 +22,9 @@ Fill = Callable[[AsyncEngine], Awaitable[None]]
 class Database(Protocol):
     """A database that can be reset to its first contents."""
 
+    @property
+    def engine(self) -> AsyncEngine: ...
+
     async def renewed(self) -> AsyncEngine:
         """Reset the contents; return the engine."""
         ...

@@ -23,7 +23,7 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """Return the `SEATFLOW_DATABASE_URL` of the database."""
-        return f"postgresql+asyncpg://postgres@/{database}?host={self._folder}"
+        return f"postgresql+asyncpg://postgres@/{database}?host={self.folder}"
 
     def create(self, database: str, template: str = "template1") -> str:
         """Create a database; return its URL."""
@@ -35,7 +35,8 @@ class Postgres:
         self.server.psql(f"DROP DATABASE {database} WITH (FORCE);")
 
     @property
-    def _folder(self) -> str:
+    def folder(self) -> str:
+        """Return the folder of the server's Unix socket."""
         return str(self.server.get_postmaster_info().socket_dir)
 
 

@@ -61,7 +61,7 @@ MEMBER = "member@acme.example"
 ANN, BOB, CLEO = LICENSED = ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
 BASIC = "basil@acme.example"
 PATIENCE = TIMEOUT
-SECRET_KEY = SecretStr("a secret key for tests")
+SECRET_KEY = SecretStr("a secret key of the tests that is long enough")
 
 User = tuple[str, str] | tuple[str, str, bool]
 
@@ -74,7 +74,7 @@ async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_log_level="error",
         dev_server_extra_args=DYNAMIC_CONFIG,
         search_attributes=search_attribute.ALL,
-        data_converter=data_converter({}),
+        data_converter=data_converter({}, "default"),
     ) as environment:
         yield environment
 

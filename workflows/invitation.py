@@ -25,9 +25,9 @@ with workflow.unsafe.imports_passed_through():
         StartInvitation,
     )
     from domain.invitee_page import InvitationOffer
-    from domain.journal import ENGINE, OPERATOR
+    from domain.journal import ENGINE, OPERATOR, day_of
     from domain.preview import Preview
-    from states.invitation import initial_record
+    from states.invitation import InvitationMachine, initial_record
     from workflows.cancellation import uncancelled
     from workflows.invitation_blockers import InvitationBlockers
     from workflows.invitation_completion import InvitationCompletion
@@ -201,7 +201,7 @@ class InvitationWorkflow:
                 await self._accept(answer)
             self._invitation.require_same_choice(answer.choice)
             if not self._invitation.state.accepted:
-                raise self._lifecycle.refusal()
+                raise self._lifecycle.refusal("accept")
             return self._invitation
 
     @accept.validator
@@ -268,13 +268,13 @@ class InvitationWorkflow:
         async with self._lifecycle.update_lock:
             await self._blockers.refresh_locked()
             if not self._invitation.state.unanswered:
-                raise self._lifecycle.refusal()
+                raise self._lifecycle.refusal("recheck")
             return self._invitation
 
     @recheck.validator
     def _validate_recheck(self) -> None:
         self._lifecycle.require_allowed("recheck")
-        self._require_not_expired()
+        self._require_not_expired("recheck")
 
     @workflow.update
     async def retry_move(self) -> Invitation:
@@ -286,7 +286,7 @@ class InvitationWorkflow:
     @retry_move.validator
     def _validate_retry_move(self) -> None:
         if not self._invitation.state.accepted:
-            raise self._lifecycle.refusal()
+            raise self._lifecycle.refusal("retry_move")
 
     @workflow.update
     async def quote(self) -> Preview:
@@ -295,7 +295,7 @@ class InvitationWorkflow:
         async with self._lifecycle.update_lock:
             # The update that held the lock before may have been the answer.
             if not self._invitation.state.unanswered:
-                raise self._lifecycle.refusal()
+                raise self._lifecycle.refusal("quote")
             return await self._completion.preview()
 
     @quote.validator
@@ -347,17 +347,22 @@ class InvitationWorkflow:
 
     def _require_in_time(self, event: str) -> None:
         self._lifecycle.require(event)
-        self._require_not_expired()
+        self._require_not_expired(event)
 
-    def _require_not_expired(self) -> None:
+    def _require_not_expired(self, request: str) -> None:
         """Raise Refused from the deadline on; an answer at exactly the deadline is late (INV-6)."""
-        if self._invitation.expires_at and self._invitation.expires_at <= workflow.now():
-            raise Refused(ErrorCode.EXPIRED, "The invitation has expired.")
+        deadline = self._invitation.expires_at
+        if deadline and deadline <= workflow.now():
+            participle = InvitationMachine.participles[request]
+            raise Refused(
+                ErrorCode.EXPIRED,
+                f"Expired on {day_of(deadline)}; it can no longer be {participle}.",
+            )
 
     def _require_ended_by(self, event: str) -> Invitation:
         """Return the invitation if `event` ended it. Raises Refused otherwise (INV-10)."""
         if self._invitation.journal[-1].event != event:
-            raise self._lifecycle.refusal()
+            raise self._lifecycle.refusal(event)
         return self._invitation
 
     # Signals

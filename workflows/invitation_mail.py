@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         Invitation,
         InvitationState,
     )
-    from domain.journal import ENGINE
+    from domain.journal import ENGINE, moment_of
     from workflows.invitation_blockers import InvitationBlockers
     from workflows.invitation_completion import InvitationCompletion
     from workflows.invitation_details import InvitationLifecycle
@@ -189,7 +189,8 @@ class InvitationMail:
         if left > timedelta():
             raise Refused(
                 ErrorCode.RATE_LIMITED,
-                "An invitation e-mail was sent recently; resend it later.",
+                f"The invitation e-mail was sent on {moment_of(self._mailed_at)}; "
+                f"it can be sent again on {moment_of(self._mailed_at + cooldown)}.",
                 retry_after_seconds=ceil(left.total_seconds()),
             )
 

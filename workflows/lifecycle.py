@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.address import mask_all
     from domain.error import ErrorCode, Refused
     from domain.journal import JournalEntry
+    from domain.text import code_span
     from states.lifecycle import (
         AnyRecord,
         LifecycleMachine,
@@ -65,11 +66,11 @@ class Lifecycle(Generic[AnyRecord]):
     def require_allowed(self, update: str) -> None:
         """Raise Refused unless callers may send `update` now. For validators."""
         if update not in allowed(self._machine, self.record.state.value):
-            raise self.refusal()
+            raise self.refusal(update)
 
-    def refusal(self) -> Refused:
-        """Return the refusal that the machine declares for the current state."""
-        return refusal(self._machine, self.record)
+    def refusal(self, request: str) -> Refused:
+        """Return the refusal of a request that the machine declares for the current state."""
+        return refusal(self._machine, self.record, request)
 
     def next_record(
         self, event: str, *, by: str, note: str | None = None, **changes: object
@@ -186,7 +187,7 @@ def is_defect(failure: BaseException | None) -> bool:
 
 
 def _line(entry: JournalEntry) -> str:
-    """Return a journal entry as a list item; its note is free text, so it is masked."""
-    note = f": {mask_all(entry.note)[:MAX_NOTE_LENGTH]}" if entry.note else ""
-    moved = f"`{entry.event}` → `{entry.to_state}` by {mask_all(entry.by)}"
+    """Return a journal entry as a list item; author and note are free text, so they are masked."""
+    note = f": {code_span(mask_all(entry.note)[:MAX_NOTE_LENGTH])}" if entry.note else ""
+    moved = f"`{entry.event}` → `{entry.to_state}` by {code_span(mask_all(entry.by))}"
     return f"- {entry.at:%Y-%m-%d %H:%M:%S} {moved}{note}"

@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
         StartOrder,
         product_name,
     )
+    from domain.text import code_span
     from states.lifecycle import after
     from states.order import OrderMachine, ending_event
     from workflows import search_attribute
@@ -469,7 +470,7 @@ def facts(order: Order) -> Mapping[str, str]:
         "Next payment attempt": f"{try_at:%Y-%m-%d %H:%M} UTC" if try_at else "",
         "Payment pending since": f"{pending.since:%Y-%m-%d %H:%M} UTC" if pending else "",
         "Next look-up": f"{pending.look_up_at:%Y-%m-%d %H:%M} UTC" if pending else "",
-        "Note": order.note or "",
+        "Note": code_span(order.note or ""),
     }
 
 

@@ -52,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
         WatchRefund,
         late_lookups,
     )
+    from domain.text import code_span
     from states.refund import RefundMachine, event_from_parts, initial_record
     from workflows import search_attribute
     from workflows.cancellation import uncancelled
@@ -518,7 +519,7 @@ class RefundWorkflow:
             await self._book(None, self._with_parts([_with_next_attempt(part) for part in refused]))
             raise Refused(ErrorCode.PAYMENT_DECLINED, f"The provider refused: {changed.failure}.")
         if not await self._book("retry", changed, by=request.by, note=request.method):
-            raise self._lifecycle.refusal()
+            raise self._lifecycle.refusal("retry")
         self._lookups = ()
         if not answered:
             self._request_task = asyncio.create_task(self._await_request(requesting, reports))
@@ -533,7 +534,7 @@ class RefundWorkflow:
         """Book a decision; a refund with an open part resumes instead of ending."""
         any_open = any(part.state.open for part in changed.parts)
         if not await self._book("resume" if any_open else event, changed, by=by, note=note):
-            raise self._lifecycle.refusal()
+            raise self._lifecycle.refusal(event)
         if self._refund.state.finished:
             self._lookup_requested = False
             for task in (self._request_task, self._lookup_task):
@@ -704,14 +705,16 @@ def facts(plan: RefundPlan, refund: Refund, lookups: Sequence[datetime]) -> Mapp
         "Arrives between": f"{first} and {last}",
         "Next look-up": _instant(lookups[0]) if lookups and any_open else "",
         "Parts": _parts_text(refund.parts),
-        "Failure": (refund.failure or "")[:MAX_NOTE_LENGTH],
-        "Look-ups fail": f"{failing.reason}, since {_instant(failing.since)}" if failing else "",
+        "Failure": code_span((refund.failure or "")[:MAX_NOTE_LENGTH]),
+        "Look-ups fail": f"{code_span(failing.reason)}, since {_instant(failing.since)}"
+        if failing
+        else "",
     }
 
 
 def _parts_text(parts: Sequence[RefundPart]) -> str:
     if len(parts) <= MAX_PARTS_SHOWN:
-        return ", ".join(f"`{part.payment}` {part.state}" for part in parts)
+        return ", ".join(f"{code_span(part.payment)} {part.state}" for part in parts)
     states = Counter(part.state.value for part in parts)
     return ", ".join(f"{count} {state}" for state, count in states.items())
 

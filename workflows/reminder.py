@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.address import mask_all
     from domain.reminder import SCHEDULE, ReminderRun, RemindStale
+    from domain.text import code_span
     from workflows.options import REMIND, STORE
 
 
@@ -95,6 +96,7 @@ class ReminderWorkflow:
     def _publish(self, step: str) -> None:
         run = self._run
         workflow.set_current_details(
-            f"**{step}**\n\n- **Started by:** {mask_all(run.by)}\n- **Signaled:** {run.found}\n"
+            f"**{step}**\n\n- **Started by:** {code_span(mask_all(run.by))}\n"
+            f"- **Signaled:** {run.found}\n"
             f"- **Reminded:** {run.reminded}\n- **Digests:** {run.digests}"
         )

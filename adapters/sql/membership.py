@@ -17,7 +17,7 @@ from adapters.sql.database.schema import (
     PersonRow,
     SubscriptionRow,
 )
-from domain.account import Account, Plan, Role
+from domain.account import Account, Plan, Role, unknown_account
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
 from domain.membership import Membership, require_paid
@@ -32,7 +32,7 @@ async def require_account(session: AsyncSession, name: str, *, lock: bool = Fals
     """Return the account. Raises Refused: `not_found`."""
     row = await session.get(AccountRow, name, with_for_update=lock or None)
     if row is None:
-        raise Refused(ErrorCode.NOT_FOUND, f"There is no account {name}.")
+        raise unknown_account(name)
     return row
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.sql.accounts.directory import SqlDirectory
 from adapters.sql.accounts.managed_domain import SqlManagedDomains
 from adapters.sql.accounts.remedy import SqlRemedies
+from adapters.sql.accounts.search import SqlSearch
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit.report import audit
 from adapters.sql.change import SqlChanges
@@ -60,6 +61,7 @@ class SqlStore:
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
+        self.search = SqlSearch(engine)
         self.reminders = SqlReminders(engine)
         self.outbox = SqlOutbox(engine)
         self.problems = SqlProblems(engine)

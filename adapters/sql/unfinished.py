@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import JSON, Executable, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
     AssignmentRow,
     BatchPersonRow,
@@ -24,7 +25,8 @@ PAGE_SIZE: Final = 1_000
 async def unfinished_workflows(engine: AsyncEngine) -> AsyncIterator[list[str]]:
     """Yield pages of workflow ids: invitations, refunds, orders, assignments and batches."""
     for query, workflow_id in _QUERIES:
-        async with reading(engine) as session:
+        # The caller works between two pages.
+        async with reading(engine, LONG) as session:
             rows = await session.stream(query.execution_options(yield_per=PAGE_SIZE))
             async for page in rows.partitions():
                 yield [workflow_id.format(*row) for row in page]

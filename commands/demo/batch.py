@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
 
+from adapters.private_file import make_private_file
 from commands import batch as command
 from commands.bar import ProgressBar
 from commands.demo.step import OTHER_ACCOUNT, OTHER_ADMIN, DemoStack, Step, expect
@@ -39,6 +40,7 @@ class Batch:
     async def _validate(self) -> None:
         people = [f"p{number}@crowd.example" for number in range(1, ROWS + 1)]
         people[BAD_ROW - 1] = "nobody"
+        make_private_file(self._file)
         self._file.write_text("\n".join(["email", *people, ""]), encoding="utf-8")
         try:
             command.read(str(self._file), License.BASIC, None, skip_bad_rows=False)
@@ -51,6 +53,7 @@ class Batch:
         file = command.read(str(self._file), License.BASIC, None, skip_bad_rows=True)
         request = command.BatchRequest(OTHER_ACCOUNT, OTHER_ADMIN, heads_up_days=0, batch=None)
         results = self._file.with_name("results.csv")
+        make_private_file(results)
         _, rows = await command.run_batch(
             self._demo.clients.batches,
             request,

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from adapters.sql.database.schema import LicensePoolRow
 from domain.account import User
 from domain.assignment import AssignLicenses, Assignment, AssignmentResult
 from domain.license import LicensePool, Sku
@@ -134,3 +138,8 @@ async def notified_requests(scenario: StoreScenario) -> set[str]:
 
 async def audit_passes(scenario: StoreScenario) -> bool:
     return (await scenario.store.audit()).violations == ()
+
+
+async def name_pools(session: AsyncSession) -> None:
+    """Count the licenses of all pools as imported, after a test has changed a pool itself."""
+    await session.execute(update(LicensePoolRow).values(bought_named=LicensePoolRow.bought))

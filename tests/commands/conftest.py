@@ -16,7 +16,7 @@ from runtime.store import set_up_store
 
 ROOT = Path(__file__).parent.parent.parent
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
-SECRET_KEY = "a secret key for tests"
+SECRET_KEY = "a secret key of the tests that is long enough"
 UNREACHABLE = "127.0.0.1:1"
 """An address without a listener."""
 

@@ -24,6 +24,11 @@ def settings(ports: Ports) -> dict[str, str]:
     }
 
 
+def readable_by_others(folder: Path) -> list[str]:
+    """Return everything in the folder, and the folder, that other users could read."""
+    return [str(each) for each in (folder, *folder.rglob("*")) if each.stat().st_mode & 0o077]
+
+
 @contextmanager
 def up(
     command_line: list[str], folder: Path, ports: Ports, **others: str

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from commands.account import LARGEST_FILE
 from tests.commands.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -186,14 +187,59 @@ def test_an_invalid_date_is_one_mistake(run: Run) -> None:
         '{"accounts": [NaN]}',
         "\x00",
         "[" * 100_000,
-        '{"accounts": [], "accounts": []}',
     ],
 )
 def test_invalid_json_is_reported_with_its_place(run: Run, text: str) -> None:
-    """`import`: text that is no JSON, or repeats a member, is bad input (status 2)."""
+    """`import`: text that is no JSON is bad input (status 2)."""
     ran = run("--json", "import", "-", stdin=text)
     assert (ran.status, ran.out) == (2, "")
     assert mistakes(ran.error)["-"].startswith("not JSON: ")
+
+
+def test_repeated_names_are_reported_with_all_other_errors(run: Run) -> None:
+    """`import`: the lost value of a repeated name is one error of many, and each is listed once."""
+    text = json.dumps({"accounts": [account(currency="XXQ"), {}]})
+    text = text.replace("[", '[], "x": 1, "x": 2, "accounts": [', 1)
+    text = text.replace("{}", '{"id": "b", "id": "b", "id": "c"}')
+    ran = run("--json", "import", "-", stdin=text)
+    listed = ran.error["mistakes"]
+    assert isinstance(listed, list)
+    found = [(each["path"], each["reason"]) for each in listed if isinstance(each, dict)]
+    assert len(set(found)) == len(found)
+    assert found[:3] == [
+        ("$", "'accounts' is named twice in one object"),
+        ("$", "'x' is named twice in one object"),
+        ("accounts[1]", "'id' is named twice in one object"),
+    ]
+    assert {"accounts[0].currency", "accounts[1].plan", "x"} <= {path for path, _ in found}
+
+
+@pytest.mark.parametrize("source", ["-", "big.json"])
+def test_a_file_that_is_too_large_is_refused_with_the_limit(
+    source: str, run: Run, tmp_path: Path
+) -> None:
+    """`import`: the error names the largest size; no more is read."""
+    text = " " * (LARGEST_FILE + 1)
+    (tmp_path / "big.json").write_text(text)
+    ran = run("--json", "import", source, stdin=text if source == "-" else "")
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert mistakes(ran.error) == {
+        source: "more than 32 MiB, the largest file that can be read; split it"
+    }
+
+
+def test_an_endless_file_is_refused(run: Run) -> None:
+    """`import`: no more than the limit is read, whatever size the system reports."""
+    assert "32 MiB" in mistakes(run("--json", "import", "/dev/zero").error)["/dev/zero"]
+
+
+def test_no_escape_sequence_of_a_file_reaches_the_terminal(run: Run) -> None:
+    """TXT-3: a path of an import error may have any character; it stays one line."""
+    text = json.dumps({"accounts": [], "\x1b]0;owned\x07\x1b[2J\u009b31m\nok\u202e": 1})
+    ran = run("import", "-", stdin=text)
+    assert ran.status == 2
+    assert not set(ran.err) & {"\x1b", "\x07", "\u009b", "\u202e", "\r"}
+    assert len(ran.err.splitlines()) == 2
 
 
 def test_a_missing_file_is_named(run: Run) -> None:

@@ -2,13 +2,19 @@
 
 import asyncio
 import csv
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 import starter
+from commands.batch import RESULT_COLUMNS, write_results
 from commands.output import CommandOutput
+from domain.invitation import InviteResult
+from domain.text import one_line
 from tests.commands.conftest import Ran, Run
 from tests.world import ADMIN, JANE, MEMBER, World
 
@@ -126,6 +132,37 @@ async def test_a_file_and_addresses_are_one_request(
     ]
     ada = world.mails(to="ada@example.com", event="invitation")
     assert [mail.language for mail in ada] == ["de"]
+
+
+TEXTS = st.text(st.characters(codec="utf-8")) | st.from_regex(
+    "[ ]*[=+@\t\r-\uff1d\uff0b\uff0d\uff20].*"
+)
+
+
+@given(email=TEXTS, message=TEXTS)
+def test_no_cell_of_the_results_is_a_formula(
+    email: str, message: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """TXT-3: spreadsheets run `=cmd…`; cells of one line that begin so are quoted as text."""
+    results = tmp_path_factory.getbasetemp() / "fuzzed.csv"
+    refused: dict[str, JsonValue] = {"code": "invalid_email", "message": message}
+    write_results(results, [InviteResult(email=email, result="refused", error=refused)])
+    with results.open(encoding="utf-8-sig", newline="") as file:
+        _, row = csv.reader(file)
+    assert len(row) == len(RESULT_COLUMNS)
+    assert not [cell for cell in row if re.match("[=+@\t\r\uff1d\uff0b\uff0d\uff20-]", cell)]
+    assert [cell.removeprefix("'") for cell in (row[0], row[-1])] == [
+        one_line(text).removeprefix("'") for text in (email, message)
+    ]
+
+
+def test_a_people_file_that_is_too_large_is_refused_with_the_limit(
+    run: Run, tmp_path: Path
+) -> None:
+    """REM-3: the error names the largest size; no more is read."""
+    ran = run("--json", "invite", "acme", "--by", ADMIN, "--file", "/dev/zero")
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert "more than 16 MiB" in str(ran.error["mistakes"])
 
 
 async def test_without_a_worker_the_error_names_the_batch_to_repeat(

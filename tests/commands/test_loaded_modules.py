@@ -30,7 +30,7 @@ async def loaded(folder: Path, *command: str) -> set[str]:
         env={
             **os.environ,
             "SEATFLOW_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/seatflow.db",
-            "SEATFLOW_SECRET_KEY": "a secret key for tests",
+            "SEATFLOW_SECRET_KEY": "a secret key of the tests that is long enough",
         },
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

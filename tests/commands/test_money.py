@@ -282,7 +282,7 @@ def test_a_person_reads_amounts_dates_and_open_cases(
     stub_answer(monkeypatch, "refund", [a_refund()])
     assert starter.run(["refund", "list"]) == 0
     nothing = Money(amount=Decimal("0.00"), currency="EUR")
-    credit = Credit(account="acme", balance=nothing, entries=())
+    credit = Credit(account="acme", balance=nothing, balance_owed=nothing, entries=())
     stub_answer(monkeypatch, "credit", credit)
     assert starter.run(["credit", "show", "acme"]) == 0
     stub_answer(monkeypatch, "attention", [])

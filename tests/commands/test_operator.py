@@ -38,6 +38,7 @@ READING = {
     *("show", "list", "quote", "licenses", "export", "audit", "attention", "diagram"),
     *("refund show", "refund list", "credit show", "order show", "order list", "domain list"),
     *("outbox list", "reminders show", "mail list", "mail show", "changes"),
+    *("accounts", "users", "find", "keys show-id-key"),
     # The quote of a preview is recorded, but nothing else changes (QUO-8).
     "preview",
     # What the invitation waits for is read again; the engine notes what it finds (BLK-4).

@@ -1,5 +1,9 @@
 """The commands for remedies, without Temporal."""
 
+import os
+import pty
+import sys
+
 import pytest
 from pydantic import JsonValue
 
@@ -149,3 +153,32 @@ def test_a_person_reads_the_changes_of_a_remedy(seatflow: Run) -> None:
     assert "sam@studio.example" in ran.out
     assert "personal-" in ran.out
     assert "No change was needed." in seatflow("reactivate", "studio").out
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "deleted"),
+    [
+        ("n\n", ["--delete"], False),
+        ("\n", ["--delete"], False),
+        ("\x04", ["--delete"], False),
+        ("y\n", ["--delete"], True),
+        ("", ["--delete", "--yes"], True),
+        ("", ["--unlink"], True),
+    ],
+)
+def test_a_deletion_is_confirmed_on_a_terminal(
+    studio: None, run_in_process: Run, answer: str, options: list[str], deleted: bool
+) -> None:
+    """BLK-1: only a yes deletes; anything else changes nothing (status 1)."""
+    ours, terminal = pty.openpty()
+    os.write(ours, answer.encode())
+    with os.fdopen(terminal) as stdin, pytest.MonkeyPatch.context() as process:
+        process.setattr(sys, "stdin", stdin)
+        ran = run_in_process("remove-user", "studio", TIA, *options)
+    os.close(ours)
+    assert ran.status == (0 if deleted else 1)
+    assert ("Delete tia@studio.example from studio" in ran.err) == (options == ["--delete"])
+    if not deleted:
+        assert "Not confirmed; nothing was changed." in ran.err
+    left = run_in_process("--json", "users", "studio", "tia").at("total")
+    assert left == (0 if deleted else 1)

@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from devstack.ports import Ports
 from tests.commands.conftest import ROOT, Ran, Run
-from tests.commands.stack import settings, up
+from tests.commands.stack import readable_by_others, settings, up
 
 ACME = {
     "accounts": [
@@ -44,6 +45,16 @@ def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
     assert seatflow("reminders", "show").at("runs", 0, "run_id") == ran.at("run_id")
 
 
+@pytest.fixture
+def readable_by_all(tmp_path: Path) -> Iterator[None]:
+    """Make the folder of an earlier version, in a process whose umask hides nothing."""
+    before = os.umask(0)
+    (tmp_path / "state").mkdir(mode=0o755)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("readable_by_all")
 def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> None:
     """INV-4, INV-11, REM-1: import, invite, reminders, accept and audit on an embedded stack."""
     ports = Ports.free()
@@ -52,7 +63,6 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         return run("--json", *arguments, stdin=stdin, **settings(ports))
 
     with up([sys.executable, str(ROOT / "starter.py")], tmp_path, ports) as stack:
-        assert (tmp_path / "state" / "secret-key").stat().st_mode & 0o777 == 0o600
         assert httpx.get(f"http://127.0.0.1:{ports.portal}/health").json() == {"status": "ok"}
         views = seatflow("setup").at("views")
         assert isinstance(views, list)
@@ -74,6 +84,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         assert exported.at("accounts", 0, "users", 1, "email") == JANE
         assert seatflow("show", "acme", "nobody").error["code"] == "invalid_email"
         assert seatflow("audit").at("violations") == []
+        assert readable_by_others(tmp_path / "state") == []
         stack.send_signal(signal.SIGTERM)
         out, err = stack.communicate(timeout=30)
         assert (stack.returncode, out, err) == (0, "", "")

@@ -22,7 +22,7 @@ from typer.main import get_command
 import starter
 from devstack.ports import Ports
 from tests.commands.conftest import ROOT, Ran, Run, environment
-from tests.commands.stack import settings, up
+from tests.commands.stack import readable_by_others, settings, up
 
 DEMO_SECONDS = 300
 EXAMPLES = ROOT / "examples"
@@ -136,6 +136,7 @@ def test_the_demo_of_the_wheel_plays_every_step(command_line: list[str], tmp_pat
     assert ran.returncode == 0, ran.stdout + ran.stderr
     steps = json.loads(ran.stdout)["steps"]
     assert [step["failure"] for step in steps] == [None] * len(steps)
+    assert readable_by_others(tmp_path / "state") == []
 
 
 def _files() -> Iterator[str]:

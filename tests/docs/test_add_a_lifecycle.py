@@ -81,7 +81,7 @@ async def test_the_later_release_replays_histories_of_the_first(
         importlib.invalidate_caches()
         replayer = Replayer(
             workflows=[importlib.reload(patched).SeatRequestWorkflow],
-            data_converter=data_converter({}),
+            data_converter=data_converter({}, "default"),
             workflow_runner=workflow_runner(),
         )
         replayed = await replayer.replay_workflow(history, raise_on_replay_failure=False)

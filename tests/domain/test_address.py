@@ -13,16 +13,36 @@ from domain.error import ErrorCode, Refused
         ("jane@bücher.example", "jane@xn--bcher-kva.example"),
         ("JÜRGEN@Bücher.example", "jürgen@xn--bcher-kva.example"),
         ("strasse+tag@corp.test", "strasse+tag@corp.test"),
+        ("Strauß@Example.com", "strauß@example.com"),
+        ("ΟΔΟΣ@example.com", "οδος@example.com"),
+        ("jane@straße.example", "jane@xn--strae-oqa.example"),
+        (f"{'x' * 64}@example.com", f"{'x' * 64}@example.com"),
     ],
 )
 def test_an_address_has_one_normalized_form(given: str, kept: str) -> None:
-    """INV-3: it is trimmed, case-folded and IDN-encoded."""
+    """INV-3: it is trimmed, in lower case and IDN-encoded."""
     assert normalized(given) == kept
+    assert normalized(kept) == kept
+
+
+def test_letters_are_not_folded() -> None:
+    """INV-3: ß stays ß, so two mailboxes are two people."""
+    assert normalized("STRAUß@example.com") != normalized("strauss@example.com")
+    assert normalized("ﬀ@example.com") != normalized("ff@example.com")
 
 
 @pytest.mark.parametrize(
     "given",
-    ["", "jane", "jane@", "@example.com", "a b@example.com", "a@b", "a@b.c, d@e.f", "a@b..c"],
+    [
+        *("", "jane", "jane@", "@example.com", "a b@example.com", "a@b", "a@b.c, d@e.f", "a@b..c"),
+        *("a@127.0.0.1", "a@[127.0.0.1]", "a@example.123", "a@example.\N{FULLWIDTH DIGIT ONE}"),
+        f"{'x' * 65}@example.com",
+        f"{'ü' * 33}@example.com",
+        f"{'x' * 64}@{'.'.join(['y' * 60] * 3)}.example.com",
+        "a@-example.com",
+        "a\u202eb@example.com",
+        "a\0@example.com",
+    ],
 )
 def test_a_bad_address_is_refused(given: str) -> None:
     """INV-3: the error code is `invalid_email`."""

@@ -129,7 +129,9 @@ def test_a_settlement_equals_the_quote_to_the_minor_unit(
 def test_credit_entries_have_a_sign_and_an_origin() -> None:
     """CRD-1: negative for the source, positive with its origin for the target."""
     entries = [*a_closure().remaining_transfers(zero("EUR"), eur("5.00"))]
-    given = Credit.of("solo", eur("0.00"), entries).model_dump(mode="json", by_alias=True)
+    given = Credit.of("solo", eur("0.00"), eur("0.00"), entries).model_dump(
+        mode="json", by_alias=True
+    )
     assert given["entries"] == [
         {
             "id": "credit_moved/i1",
@@ -141,7 +143,7 @@ def test_credit_entries_have_a_sign_and_an_origin() -> None:
             "invoice": None,
         }
     ]
-    [received] = Credit.of("acme", eur("5.00"), entries).entries
+    [received] = Credit.of("acme", eur("5.00"), eur("0.00"), entries).entries
     assert (received.amount, received.source, received.to) == (eur("5.00"), "solo", None)
     assert owner_of("refund_due/rf-1") == "rf-1"
 

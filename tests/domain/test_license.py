@@ -9,6 +9,7 @@ from domain.license import (
     cannot_serve,
     imported_count,
     missing_license,
+    no_seats,
     require_capacity,
     users_to_release,
 )
@@ -58,9 +59,10 @@ def test_a_user_is_not_tried_when_no_license_can_be_given(
 @pytest.mark.parametrize(("sku", "name"), [(LARGE, "Large Meeting 500"), (WEBINAR, "Webinar 500")])
 def test_a_basic_user_lacks_the_base_license_first(sku: Sku, name: str) -> None:
     """ASG-1: the reason of a basic user is the base license, of others the free license."""
-    basic = missing_license("crew", sku, 500, licensed=False)
-    licensed = missing_license("crew", sku, 500, licensed=True)
+    basic = missing_license("crew", sku, 500, licensed=False, gives_base_license=False)
+    licensed = missing_license("crew", sku, 500, licensed=True, gives_base_license=False)
     assert basic.code is ErrorCode.BASE_LICENSE_REQUIRED
+    assert basic.message == "Only paid users can enable this feature"
     assert licensed.code is ErrorCode.INSUFFICIENT_LICENSES
     assert licensed.message == f"crew has no free {name} license."
 
@@ -127,3 +129,32 @@ def test_a_file_changes_a_pool_by_the_difference_to_the_file_before(
     """ADD-5: an import neither takes away nor repeats what orders have bought."""
     count = imported_count(bought, named_before, named=named, ordered=ordered)
     assert count == ImportedCount(bought=after[0], named=after[1])
+
+
+@pytest.mark.parametrize("sku", [LARGE, WEBINAR])
+def test_without_a_free_base_license_to_give_the_reason_names_the_command(sku: Sku) -> None:
+    """ASG-1: the true reason is the missing base license, not that the user is basic."""
+    refused = missing_license("crew", sku, 500, licensed=False, gives_base_license=True)
+    assert refused.code is ErrorCode.BASE_LICENSE_REQUIRED
+    assert refused.message == (
+        "Only paid users can enable this feature, and crew has no free base license. "
+        "Buy one with `seatflow buy crew workplace --quantity 1 --cycle monthly --by ADMIN`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("assigned", "reserved", "reason"),
+    [
+        (0, 0, "crew has no base licenses. "),
+        (1, 0, "The only base license of crew is not free: 1 assigned to users, 0 reserved"),
+        (3, 2, "None of the 5 base licenses of crew is free: 3 assigned to users, 2 reserved"),
+    ],
+)
+def test_no_seats_says_where_the_base_licenses_are(
+    assigned: int, reserved: int, reason: str
+) -> None:
+    """INV-15: and which command buys one."""
+    refused = no_seats("crew", assigned=assigned, reserved=reserved)
+    assert refused.code is ErrorCode.NO_SEATS
+    assert refused.message.startswith(reason)
+    assert "seatflow buy crew workplace" in refused.message

@@ -1,10 +1,14 @@
 """CSV files of people: spreadsheet formats, and errors with row and column."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from domain.address import normalized
 from domain.error import ErrorCode
 from domain.invitation import License, Person
 from domain.people_file import CsvError, PeopleFile, read_people
+from domain.text import one_line
 
 BOM = "\ufeff"
 
@@ -155,3 +159,41 @@ def test_the_place_of_an_error_is_text() -> None:
     """REM-3: row and column, as an operator reads them."""
     assert CsvError(row=3, column="email", reason="missing").place == "row 3, email"
     assert CsvError(row=3, column=None, reason="cut off").place == "row 3"
+
+
+CELLS = st.sampled_from(
+    [
+        *("email", "license", "locale", "name", "ada@example.com", "ADA@example.com", "basic"),
+        *(
+            "gold",
+            "de",
+            "xx",
+            "",
+            " ",
+            '"',
+            '""',
+            "'",
+            "=cmd|x",
+            "\0",
+            "\x1b[2J",
+            "strauß@x.example",
+        ),
+        *("a@127.0.0.1", "\ufeff", "\u2028", "x" * 200),
+    ]
+) | st.text(max_size=8)
+FILES = st.binary(max_size=200) | st.lists(
+    st.tuples(CELLS, st.sampled_from([",", ";", "\n", "\r\n", "\r", "\t", '"'])), max_size=40
+).map(lambda parts: "".join(map("".join, parts)).encode())
+
+
+@given(FILES | FILES.map(lambda content: b"email,license,locale,name\n" + content))
+def test_any_file_is_read_or_has_errors(content: bytes) -> None:
+    """REM-3: each address once, and every bad row with its place and reason on one line."""
+    file = read_people(content)
+    good = [normalized(row.person.email) for row in file.rows if not row.errors]
+    assert len(set(good)) == len(good)
+    for error in file.errors:
+        assert error.row >= 1
+        assert error.place == one_line(error.place)
+        assert error.reason
+    assert file.rows or file.unreadable

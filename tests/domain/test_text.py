@@ -1,9 +1,12 @@
 """The normalization of typed text to one line."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from adapters.letter.language import CATALOGS as letter_catalogs
-from domain.text import LANGUAGES, one_line, unknown_locale
+from domain.text import LANGUAGES, code_span, one_line, printable, unknown_locale
 from portal.language import CATALOGS as page_catalogs
 
 
@@ -44,3 +47,25 @@ def test_letters_and_pages_are_written_in_every_language() -> None:
     """TXT-1."""
     for catalogs in (letter_catalogs, page_catalogs):
         assert {"en", *(each.name for each in catalogs.iterdir())} == {*LANGUAGES}
+
+
+@given(st.text() | st.text("`[]()!<>*_~:/.@ \n\\ah"))
+def test_a_code_span_is_read_as_the_text_itself(text: str) -> None:
+    """TXT-3: no link, image or HTML is recognized in it, whatever the text contains."""
+    read = MarkdownIt().parseInline(f"- {code_span(text)} by")[0].children or []
+    inside = [token for token in read if token.type != "text"]
+    assert [(token.type, token.content) for token in inside] == (
+        [("code_inline", one_line(text))] if one_line(text) else []
+    )
+
+
+@given(st.text())
+def test_printable_text_controls_no_terminal(text: str) -> None:
+    """TXT-3: lines stay, and every other control character becomes a space."""
+    shown = printable(text)
+    assert len(shown) == len(text)
+    assert all(character == "\n" or ord(character) not in CONTROLS for character in shown)
+    assert shown.count("\n") == text.count("\n")
+
+
+CONTROLS = {*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)}

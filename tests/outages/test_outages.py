@@ -9,7 +9,7 @@ import random
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,8 @@ from tests.test_worker import a_worker, killed
 from tests.world import SECRET_KEY, World
 
 SEED = "OUTAGE_SEED"
+AUDIT_PAUSE = 2.0
+"""The seconds between two audits."""
 COUNT_ROWS = {
     "sqlite": (
         "CREATE TABLE counted (number INTEGER PRIMARY KEY, kind TEXT, key TEXT,"
@@ -226,9 +228,17 @@ async def test_every_lifecycle_ends_as_it_must_in_spite_of_outages(
         play.note("checked")
 
 
+async def audit_again_and_again(play: Play) -> None:
+    """Check the store until cancelled: work that is under way is no violation (AUD)."""
+    while True:
+        assert (await play.world.store.audit()).violations == ()
+        await asyncio.sleep(AUDIT_PAUSE)
+
+
 async def play_all(play: Play, outages: Outages) -> None:
     """Play all cases during the outages, and wait until everything that follows is done."""
     watching = asyncio.create_task(play.watch())
+    auditing = asyncio.create_task(audit_again_and_again(play))
     outages.fill_mailboxes()
     async with asyncio.TaskGroup() as acting:
         acting.create_task(invite_all(play))
@@ -242,6 +252,9 @@ async def play_all(play: Play, outages: Outages) -> None:
             acting.create_task(play.play(case))
     watching.cancel()
     play.note("all lifecycles have ended")
+    auditing.cancel()
+    with suppress(asyncio.CancelledError):
+        await auditing
     await eventually(play.world.store.outbox.listed, all_given_up, within=PATIENCE)
     play.note("all rows are carried out")
     # Workflows send the letters about refunds and orders; orders go on.

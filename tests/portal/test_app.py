@@ -1,7 +1,10 @@
 """The portal and its web server."""
 
+import asyncio
+import os
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +17,13 @@ from temporalio.client import Client
 
 from devstack.ports import free_port
 from devstack.web_server import serving
-from domain.error import Refused, Unavailable
-from portal.app import create, portal
+from domain.error import Unavailable
+from portal.app import portal
 from runtime.clients import Clients
-from runtime.settings import Settings, environment
+from runtime.settings import Settings
 from runtime.store import open_store, set_up_store
 
+ROOT = Path(__file__).parents[2]
 LEDGER = Settings()
 STRIPE = Settings(
     billing="stripe",
@@ -33,7 +37,7 @@ async def clients(tmp_path: Path) -> AsyncIterator[Clients]:
     settings = LEDGER.model_copy(
         update={
             "database_url": SecretStr(f"sqlite+aiosqlite:///{tmp_path}/seatflow.db"),
-            "secret_key": SecretStr("a secret key for tests"),
+            "secret_key": SecretStr("a secret key of the tests that is long enough"),
         }
     )
 
@@ -83,17 +87,37 @@ async def test_the_webhook_of_stripe_exists_only_with_stripe(clients: Clients) -
     assert await status(portal(with_stripe), "POST", "/webhooks/stripe") == 400
 
 
-def test_the_portal_does_not_start_without_the_webhook_secret(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"SEATFLOW_BILLING": "stripe"}, "SEATFLOW_STRIPE_WEBHOOK_SECRET is not set"),
+        ({"SEATFLOW_ID_KEY": "another"}, "SEATFLOW_ID_KEY, or the secret key"),
+        (
+            {"SEATFLOW_POLICY__REMIND_AT_MOS": "1"},
+            "SEATFLOW_POLICY__REMIND_AT_MOS is not a setting",
+        ),
+    ],
+)
+async def test_the_portal_of_a_deployment_refuses_to_start(
+    clients: Clients, settings: dict[str, str], message: str
 ) -> None:
-    """SEATFLOW_STRIPE_WEBHOOK_SECRET: without it, no signature could be verified."""
-    for name in environment():
-        if name.startswith("SEATFLOW_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SEATFLOW_BILLING", "stripe")
-    with pytest.raises(Refused, match="SEATFLOW_STRIPE_WEBHOOK_SECRET is not set"):
-        create()
+    """Settings: an invalid one, or the id key of another database, ends it with status 2."""
+    environ = {name: value for name, value in os.environ.items() if "SEATFLOW_" not in name}
+    ours = {
+        "SEATFLOW_DATABASE_URL": clients.settings.database_url.get_secret_value(),
+        "SEATFLOW_SECRET_KEY": clients.settings.secret_keys[0],
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "--factory", "portal.app:create"),
+        f"--port={free_port()}",
+        cwd=ROOT,
+        env=environ | ours | settings,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, printed = await process.communicate()
+    assert process.returncode == 2
+    assert message in printed.decode()
+    assert "Traceback" not in printed.decode()
 
 
 async def test_the_path_of_the_public_url_precedes_every_address(clients: Clients) -> None:

@@ -48,7 +48,7 @@ def _name(path: Path) -> str:
 async def replay(history: WorkflowHistory) -> None:
     replayer = Replayer(
         workflows=WORKFLOWS,
-        data_converter=data_converter({}),
+        data_converter=data_converter({}, "default"),
         workflow_runner=workflow_runner(),
     )
     await replayer.replay_workflow(history)
@@ -76,7 +76,9 @@ async def test_a_history_with_another_activity_does_not_replay(path: Path) -> No
 async def test_a_workflow_with_an_added_command_does_not_replay() -> None:
     """The replay can fail: the code sends a command that the history lacks."""
     path = HISTORIES / "reminder" / f"{next(iter(REMINDER_RUNS))}.json"
-    replayer = Replayer(workflows=[ReminderWorkflowWithTimer], data_converter=data_converter({}))
+    replayer = Replayer(
+        workflows=[ReminderWorkflowWithTimer], data_converter=data_converter({}, "default")
+    )
     with pytest.raises(NondeterminismError):
         await replayer.replay_workflow(
             WorkflowHistory.from_json(path.stem, path.read_text(encoding="utf-8"))

@@ -59,7 +59,7 @@ async def a_worker(world: World, corrected: type) -> AsyncIterator[None]:
 def encrypted(client: Client) -> Client:
     """Return the client with an encryption key."""
     config = client.config()
-    config["data_converter"] = data_converter({"one": bytes(32)})
+    config["data_converter"] = data_converter({"one": bytes(32)}, "default")
     return Client(**config)
 
 

@@ -55,7 +55,7 @@ async def replay(runner: WorkflowRunner, *interceptors: Interceptor) -> None:
         fields["example"].CopyFrom(PAYLOAD)
     replayer = Replayer(
         workflows=WORKFLOWS,
-        data_converter=data_converter({}),
+        data_converter=data_converter({}, "default"),
         interceptors=interceptors,
         workflow_runner=runner,
     )

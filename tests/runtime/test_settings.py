@@ -10,6 +10,7 @@ from domain.error import ErrorCode, Refused
 from runtime.settings import Settings, environment, load_settings
 
 KEY = base64.b64encode(bytes(range(32))).decode()
+OLD, NEW = "an old secret key of 32 characters", "the new secret key of 32 characters"
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,12 @@ def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         ("SEATFLOW_ENCRYPTION_KEYS", "one:hushhush"),
         ("SEATFLOW_ENCRYPTION_KEYS", f"one:{KEY},one:{KEY}"),
         ("SEATFLOW_SECRET_KEY", ", ,"),
+        ("SEATFLOW_SECRET_KEY", "hushhush" + 23 * "x"),
+        ("SEATFLOW_SECRET_KEY", f"{NEW},hushhush"),
+        ("SEATFLOW_ID_KEY", "hex:"),
+        ("SEATFLOW_ID_KEY", "hex:abc"),
+        ("SEATFLOW_ID_KEY", "hex:hushhush"),
+        ("SEATFLOW_ACCEPT_PLAINTEXT", "hushhush"),
         ("SEATFLOW_POLICY__INVITATION_TTL_DAYS", "366"),
         ("SEATFLOW_POLICY__REMIND_AFTER_DAYS", "99999999"),
         ("SEATFLOW_POLICY__REMIND_EVERY_DAYS", "9999999999"),
@@ -107,7 +114,8 @@ def test_an_invalid_value_is_named_by_its_variable_and_not_repeated(
 def test_no_representation_shows_a_secret() -> None:
     """Logs and tracebacks may contain the settings."""
     settings = Settings(
-        secret_key=SecretStr("hushhush"),
+        secret_key=SecretStr("hushhush" * 4),
+        SEATFLOW_ID_KEY=SecretStr("hushhush"),
         database_url=SecretStr("postgresql+asyncpg://user:hushhush@there/x"),
         smtp_url=SecretStr("smtp://user:hushhush@there:25"),
         encryption_keys=SecretStr(f"one:{KEY}"),
@@ -124,27 +132,89 @@ def test_the_secret_key_of_the_embedded_stack_is_the_default() -> None:
     with pytest.raises(Refused, match="SEATFLOW_SECRET_KEY is not set"):
         assert settings.secret_keys
     settings.secret_key_file.parent.mkdir()
-    settings.secret_key_file.write_text("made\n", encoding="ascii")
-    assert settings.secret_keys == ("made",)
+    settings.secret_key_file.write_text(f"{OLD}\n", encoding="ascii")
+    assert settings.secret_keys == (OLD,)
 
 
 def test_the_id_key_stays_the_same_when_a_new_secret_key_comes_first() -> None:
     """SEATFLOW_ID_KEY: derived from the last secret key, so a rotation keeps workflow ids."""
     before, after = (
-        Settings(secret_key=SecretStr("old")),
-        Settings(secret_key=SecretStr("new, old")),
+        Settings(secret_key=SecretStr(OLD)),
+        Settings(secret_key=SecretStr(f"{NEW}, {OLD}")),
     )
-    assert after.secret_keys == ("new", "old")
+    assert after.secret_keys == (NEW, OLD)
     assert after.id_key == before.id_key
     assert after.id_key_fingerprint == before.id_key_fingerprint
-    assert Settings(secret_key=SecretStr("new")).id_key != before.id_key
+    assert Settings(secret_key=SecretStr(NEW)).id_key != before.id_key
 
 
 def test_a_given_id_key_overrides_the_derived_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """SEATFLOW_ID_KEY: a leaked secret key can then be removed."""
     monkeypatch.setenv("SEATFLOW_ID_KEY", "mine")
-    monkeypatch.setenv("SEATFLOW_SECRET_KEY", "old")
+    monkeypatch.setenv("SEATFLOW_SECRET_KEY", OLD)
     assert load_settings().id_key == b"mine"
+    monkeypatch.setenv("SEATFLOW_ID_KEY", "hex:00ff")
+    assert load_settings().id_key == b"\x00\xff"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        (
+            "SEATFLOW_POLICY__INVITATION_TTL_DAY",
+            "did you mean SEATFLOW_POLICY__INVITATION_TTL_DAYS",
+        ),
+        ("SEATFLOW_POLICY_REMIND_AT_MOST", "did you mean SEATFLOW_POLICY__REMIND_AT_MOST"),
+        ("SEATFLOW_DATABSE_URL", "did you mean SEATFLOW_DATABASE_URL"),
+        ("seatflow_task_queu", "did you mean SEATFLOW_TASK_QUEUE"),
+        ("SEATFLOW_POLICY", "is not a setting"),
+        ("SEATFLOW_COLOR", "is not a setting"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, advice: str
+) -> None:
+    """An unknown `SEATFLOW_…` name is an error: a misspelt policy would be ignored."""
+    monkeypatch.setenv(name, "hushhush")
+    message = refusal_message()
+    assert message.startswith(f"{name} is not a setting")
+    assert advice in message
+    assert "hushhush" not in message
+
+
+def test_unknown_names_in_the_file_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown name is an error in `.env` too; every one is named."""
+    Path(".env").write_text("SEATFLOW_TASK_QUEU=x\nSEATFLOW_COLOR=\nOTHER=1\n", encoding="utf-8")
+    monkeypatch.setenv("SEATFLOW_BILING", "ledger")
+    message = refusal_message()
+    for name in ("SEATFLOW_BILING", "SEATFLOW_COLOR", "SEATFLOW_TASK_QUEU"):
+        assert f"{name} is not a setting" in message
+    assert "OTHER" not in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SEATFLOW_BUILD_ID",
+        "SEATFLOW_DIRECTORY_WEBHOOK_SECRET",
+        "SEATFLOW_MAIL_WEBHOOK_SECRET",
+        "SEATFLOW_METRICS_PORT",
+        "SEATFLOW_OIDC_CLIENT_ID",
+        "SEATFLOW_OIDC_CLIENT_SECRET",
+        "SEATFLOW_OIDC_ISSUER",
+        "SEATFLOW_OPERATOR",
+        "SEATFLOW_OPERATORS",
+        "SEATFLOW_REQUIRE_ALL",
+        "SEATFLOW_RETENTION_DAYS",
+        "SEATFLOW_WEBHOOK_ALLOW_PRIVATE",
+        "STRIPE_API_KEY",
+        "TEMPORAL_UNKNOWN",
+    ],
+)
+def test_a_name_of_the_contract_is_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The settings of other parts, and names that are not Seatflow's, are no errors."""
+    monkeypatch.setenv(name, "1")
+    load_settings()
 
 
 def test_faults_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

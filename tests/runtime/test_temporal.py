@@ -12,7 +12,7 @@ from domain.error import Unavailable
 from runtime.settings import Settings
 from runtime.temporal import connect
 
-SETTINGS = Settings(secret_key=SecretStr("a key"))
+SETTINGS = Settings(secret_key=SecretStr("a key that is long enough for tests"))
 
 
 async def test_a_port_without_a_listener_is_named() -> None:

@@ -38,7 +38,7 @@ def test_a_state_is_exactly_one_of_unanswered_accepted_and_ended_without_accepta
 
 
 def test_a_refusal_says_what_happened_and_since_when() -> None:
-    """INV-9: the code is that of the state; the text has the state and its date."""
+    """INV-9: the code is that of the state; the text has its day and the refused request."""
     invite = Invite(
         invitation_id="1",
         account="acme",
@@ -51,6 +51,6 @@ def test_a_refusal_says_what_happened_and_since_when() -> None:
     revoked = after(
         InvitationMachine, record, "revoke", at=datetime(2026, 11, 28, tzinfo=UTC), by="admin"
     )
-    refused = refusal(InvitationMachine, revoked)
+    refused = refusal(InvitationMachine, revoked, "resend")
     assert refused.code is ErrorCode.REVOKED
-    assert refused.message == "The state is revoked since 28 Nov 2026; this is not possible in it."
+    assert refused.message == "Revoked on 28 Nov 2026; it can no longer be sent again."

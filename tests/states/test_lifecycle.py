@@ -21,6 +21,7 @@ class PlainRecord:
 
     state: StrEnum
     journal: tuple[JournalEntry, ...] = ()
+    outcome: str = ""
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> "PlainRecord":
         return PlainRecord(type(self.state)(entry.to_state), (*self.journal, entry))

@@ -96,6 +96,16 @@ async def test_each_row_has_its_own_result_in_the_order_requested(world: World) 
     assert await world.audit() == ()
 
 
+async def test_a_row_says_that_the_first_license_is_kept(world: World) -> None:
+    """INV-3, INV-15: the live invitation keeps its license, and reserves no seat."""
+    await world.pending(JANE)
+    batch = await finished(world, rows(JANE, "new@example.com", license=License.LICENSED))
+    again, new = await world.bulk.results(batch)
+    assert (again.result, new.result, new.note) == ("already_invited", "invited", None)
+    assert again.note and again.note.startswith("Invited as basic on ")
+    assert await world.free_seats() == 1
+
+
 async def test_the_first_row_gets_the_seat(world: World) -> None:
     """INV-15: rows are claimed in the order requested."""
     found = await results(world, many_rows(5, License.LICENSED))

@@ -8,6 +8,7 @@ import pytest
 from activities.invitation import with_delivery
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import Choice, InvitationState, License
+from domain.journal import day_of
 from domain.policy import Policy
 from domain.remedy import Removal
 from tests.smtp_server import Misbehaviour
@@ -187,8 +188,9 @@ async def test_a_resend_makes_a_new_link_and_disables_the_old_one(world: World) 
     assert refused.value.code is ErrorCode.RATE_LIMITED
     assert 3500 < int(str(refused.value.details["retry_after_seconds"])) <= 3600
     await world.pass_time(JANE, timedelta(hours=1))
-    second = await world.client.resend(world.account, JANE, ADMIN)
-    assert (second.state, second.sent_count) == (InvitationState.PENDING, 2)
+    resent = await world.client.resend(world.account, JANE, ADMIN)
+    assert (resent.state, resent.sent_count, resent.link) == (InvitationState.PENDING, 2, None)
+    second = await world.show(JANE)
     assert second.link not in (None, first.link)
     assert await refusal_of(world.client.accept_link(first.link, None)) == "not_found"
     await world.mailed("invitation", JANE, times=2)
@@ -424,7 +426,7 @@ async def test_the_list_shows_live_invitations(world: World) -> None:
     await world.pending("joe@example.com")
     await world.client.decline(world.account, "joe@example.com")
     [live] = await world.client.list(world.account)
-    assert live == await world.show(JANE)
+    assert live == (await world.show(JANE)).model_copy(update={"link": None})
     everything = await world.client.list(world.account, everything=True)
     assert {invitation.state.value for invitation in everything} == {"pending", "declined"}
     [declined] = await world.client.list(world.account, [InvitationState.DECLINED], everything=True)
@@ -448,9 +450,9 @@ async def test_without_a_worker_the_outcome_is_unknown(
 
 
 async def test_a_letter_goes_to_the_address_as_it_was_written(world: World) -> None:
-    """INV-3: the address is folded for comparison only."""
+    """INV-3: the address is lower-cased for comparison only."""
     await world.invite("Jane.Strauß@Example.com")
-    await world.until("jane.strauss@example.com", "pending")
+    await world.until("jane.strauß@example.com", "pending")
     [mail] = world.mails()
     assert mail.to == "Jane.Strauß@example.com"
 
@@ -490,3 +492,47 @@ async def test_an_e_mail_is_not_sent_if_the_invitation_ends_first(world: World) 
     # A later letter to another person is delivered.
     await world.pending("sue@solo.example")
     assert world.mails(to=JANE, event="invitation") == []
+
+
+async def test_a_link_is_given_by_show_and_invite_alone(world: World) -> None:
+    """INV-13: an admin who lists the invitations cannot answer for the invitees."""
+    invited = await world.invite(JANE)
+    assert invited.invitation and invited.invitation.link
+    shown = await world.until(JANE, "pending")
+    assert shown.link
+    listed = await world.client.list(world.account)
+    assert [(each.email, each.link) for each in listed] == [(JANE, None)]
+    assert (await world.client.recheck(world.account, JANE)).link is None
+    assert (await world.client.accept(world.account, JANE)).link is None
+
+
+async def test_inviting_with_another_license_says_that_the_first_one_is_kept(world: World) -> None:
+    """INV-3: the live invitation is returned unchanged, and the row says so."""
+    first = await world.invite(JANE)
+    again = await world.invite(JANE)
+    other = await world.invite(JANE, License.LICENSED)
+    assert [row.result for row in (first, again, other)] == [
+        "invited",
+        "already_invited",
+        "already_invited",
+    ]
+    assert (first.note, again.note, other.error) == (None, None, None)
+    assert other.note and other.note.startswith("Invited as basic on ")
+    assert "this license is kept" in other.note
+    assert other.invitation and other.invitation.license is License.BASIC
+
+
+async def test_a_refused_answer_says_what_happened_and_when(world: World) -> None:
+    """INV-10, QUO-4: the running workflow and the store refuse with the same words."""
+    today = day_of(datetime.now(UTC))
+    await world.pending(JANE)
+    await world.client.decline(world.account, JANE)
+    for answer, participle in (
+        (world.client.accept(world.account, JANE), "accepted"),
+        (world.client.revoke(world.account, JANE, ADMIN), "revoked"),
+        (world.client.resend(world.account, JANE, ADMIN), "sent again"),
+        (world.client.preview(world.account, JANE), "previewed"),
+    ):
+        with pytest.raises(Refused) as refused:
+            await answer
+        assert refused.value.message == f"Declined on {today}; it can no longer be {participle}."

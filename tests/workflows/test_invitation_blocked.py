@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.error import Refused
-from domain.invitation import Choice, Invitation, InvitationState, Person
+from domain.invitation import Choice, Invitation, InvitationState, License, Person
 from domain.policy import Policy
 from domain.remedy import Removal
 from tests.eventually import eventually
@@ -321,6 +321,7 @@ async def test_the_members_of_a_blocked_owner_are_invited_with_one_command(world
     assert await refusal_of(by_member) == "not_authorized"
     rows = await world.client.invite_members(world.account, JANE, ADMIN)
     assert [(row.email, row.result) for row in rows] == [(BOB, "invited"), (CARL, "invited")]
+    assert [row.invitation and row.invitation.link for row in rows] == [None, None]
     rows = await world.client.invite_members(world.account, JANE, ADMIN)
     assert {row.result for row in rows} == {"already_invited"}
     for member in (BOB, CARL):
@@ -342,3 +343,14 @@ async def test_members_cannot_leave_an_account_whose_owner_stays(world: World) -
     await world.client.decline(world.account, JANE)
     bobs = world.client.accept(world.account, BOB)
     assert await refusal_of(bobs) == "belongs_to_other_account"
+
+
+async def test_the_members_are_invited_with_license_and_locale(world: World) -> None:
+    """BLK-6, INV-15, TXT-1: each licensed one reserves a seat; one without a seat is refused."""
+    await blocked_invitation(world)
+    rows = await world.client.invite_members(
+        world.account, JANE, ADMIN, license=License.LICENSED, locale="de"
+    )
+    licenses = [row.invitation and row.invitation.license for row in rows]
+    assert licenses == [License.LICENSED, License.LICENSED]
+    assert (await world.mailed("invitation", BOB)).language == "de"

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from markdown_it import MarkdownIt
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from domain.invitation import Invitation
@@ -67,3 +68,21 @@ def assert_after(blocked: Invitation, at: datetime, delay: timedelta) -> None:
     """Require that `at` is `delay` after the block, to the second."""
     [block] = [entry.at for entry in blocked.journal if entry.event == "block"]
     assert abs(at - block - delay) <= timedelta(seconds=2)
+
+
+async def test_a_reason_has_no_link_and_no_image_in_the_details(world: World) -> None:
+    """TXT-3: operators read the invitee's words as text, not as Markdown."""
+    reason = "![x](https://evil.example/a.png) [here](https://evil.example) `https://evil.example"
+    pending = await world.pending(JANE)
+    await world.client.decline(world.account, JANE, reason)
+    handle = world.temporal.client.get_workflow_handle(pending.workflow_id)
+    metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    read = [
+        part
+        for token in MarkdownIt().parse(metadata.current_details)
+        for part in token.children or ()
+    ]
+    assert not [part for part in read if part.type in {"link_open", "image", "html_inline"}]
+    shown = [part.content for part in read if "evil" in part.content]
+    assert shown == [reason]
+    assert [part.type for part in read if "evil" in part.content] == ["code_inline"]

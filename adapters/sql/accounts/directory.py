@@ -23,6 +23,7 @@ from adapters.sql.accounts.import_names import name_holders, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
 from adapters.sql.change import record_changes
+from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     WORKPLACE,
@@ -67,6 +68,7 @@ from domain.account import (
     Room,
     Subscription,
     User,
+    unknown_account,
 )
 from domain.account_file import InputError
 from domain.error import ErrorCode, Refused
@@ -111,7 +113,7 @@ class SqlDirectory:
         `path` and a `reason`.
         """
         at = datetime.now(UTC)
-        async with writing(self._engine) as session:
+        async with writing(self._engine, LONG) as session:
             await advisory_lock(session, IMPORT_LOCK)
             people = await _lock_people(session, directory)
             ids = [account.id for account in directory.accounts]
@@ -140,7 +142,7 @@ class SqlDirectory:
 
     async def errors(self, directory: Directory) -> list[InputError]:
         """Return the errors that an import would report; change nothing."""
-        async with reading(self._engine) as session:
+        async with reading(self._engine, LONG) as session:
             ids = [account.id for account in directory.accounts]
             accounts = await _known_accounts(session, ids)
             current = await _current_accounts(session, _emails(directory))
@@ -156,13 +158,13 @@ class SqlDirectory:
 
         Raises Refused: `not_found`.
         """
-        async with reading(self._engine) as session:
+        async with reading(self._engine, LONG) as session:
             query = whole_accounts()
             if account is not None:
                 query = query.where(AccountRow.id == account)
             rows = (await session.scalars(query)).all()
             if account is not None and not rows:
-                raise Refused(ErrorCode.NOT_FOUND, f"There is no account {account}.")
+                raise unknown_account(account)
             catalog = None if account else await imported_catalog(session)
             return Directory(catalog=catalog, accounts=tuple(as_listed(row) for row in rows))
 
@@ -211,7 +213,10 @@ async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str,
 
 
 async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
-    for account in sorted(ids):
+    known: list[str] = []
+    for some in chunked(ids):
+        known += await session.scalars(select(AccountRow.id).where(AccountRow.id.in_(some)))
+    for account in sorted(known):
         # One by one, because the database may sort by another collation.
         await session.get(AccountRow, account, with_for_update=True)
 

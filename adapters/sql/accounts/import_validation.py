@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from adapters.public_mail import is_public_mail_domain
@@ -18,7 +19,7 @@ from adapters.sql.database.schema import (
     PaymentRow,
     SubscriptionRow,
 )
-from domain.account import Account, Directory, Meeting, Role, User
+from domain.account import FIELDS_ONLY, Account, Directory, Meeting, Role, User
 from domain.account_file import InputError
 from domain.license import imported_count
 
@@ -146,6 +147,26 @@ def _account_errors(
         )
     yield from _moved_payments(path, account, known.subscriptions)
     yield from _money_errors(path, account, known)
+    yield from _decimal_errors(path, account, known)
+
+
+def _decimal_errors(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:
+    """Check that the amounts that the file does not name fit its currency (QUO-1)."""
+    if account.currency == known.currency:
+        return
+    stored = Account.model_validate(known, from_attributes=True, context=FIELDS_ONLY)
+    lines = {line.id for line in account.subscriptions}
+    invoices = {invoice.id for invoice in account.invoices}
+    kept = stored.model_copy(
+        update={
+            "currency": account.currency,
+            "credit": Decimal(0),
+            "subscriptions": tuple(each for each in stored.subscriptions if each.id not in lines),
+            "invoices": tuple(each for each in stored.invoices if each.id not in invoices),
+        }
+    )
+    for reason in kept.excess_decimals():
+        yield path, reason
 
 
 def _money_errors(path: str, account: Account, known: AccountRow) -> Iterator[InputError]:

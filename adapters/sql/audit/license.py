@@ -3,10 +3,13 @@
 from typing import Final
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
 
 from adapters.sql.audit.check import Check
 from adapters.sql.database.schema import (
     WORKPLACE,
+    AssignmentRequestRow,
     AssignmentRow,
     HeldLicenseRow,
     InvitationRow,
@@ -16,6 +19,7 @@ from adapters.sql.database.schema import (
     WebinarRow,
 )
 from domain.assignment import AssignmentState
+from domain.audit import Violation
 from domain.license import Sku
 
 _CURRENT: Final = MembershipRow.until.is_(None)
@@ -28,6 +32,11 @@ _ITS_POOL: Final = (
     (HeldLicenseRow.account_id == LicensePoolRow.account_id)
     & (HeldLicenseRow.sku == LicensePoolRow.sku)
     & (HeldLicenseRow.capacity == LicensePoolRow.capacity)
+)
+_ITS_USER: Final = (
+    (MembershipRow.account_id == AssignmentRow.account_id)
+    & (MembershipRow.email == AssignmentRow.email)
+    & _CURRENT
 )
 
 
@@ -145,4 +154,63 @@ LICENSE_CHECKS: Final = (
             LicensePoolRow.bought > LicensePoolRow.assigned + LicensePoolRow.reserved,
         ),
     ),
+    Check(
+        "ASG-5",
+        "the person waits for a license, but is not a user of the account",
+        select(AssignmentRow.email).where(
+            AssignmentRow.state == AssignmentState.WAITING, ~exists().where(_ITS_USER)
+        ),
+    ),
+    Check(
+        "ASG-4",
+        "an add-on counts as assigned, but the user does not hold it",
+        select(AssignmentRow.email).where(
+            AssignmentRow.state == AssignmentState.ASSIGNED,
+            AssignmentRow.sku != WORKPLACE,
+            ~exists().where(
+                _ITS_USER,
+                HeldLicenseRow.membership_id == MembershipRow.id,
+                HeldLicenseRow.sku == AssignmentRow.sku,
+                HeldLicenseRow.capacity == AssignmentRow.capacity,
+            ),
+        ),
+    ),
 )
+
+
+async def license_violations(session: AsyncSession) -> list[Violation]:
+    """Compare the requests of licenses with the assignments of their users (ASG-5)."""
+    requests = await session.scalars(
+        select(AssignmentRequestRow)
+        .order_by(AssignmentRequestRow.request_id)
+        .options(selectinload(AssignmentRequestRow.assignments))
+    )
+    return [
+        Violation(
+            rule="ASG-5",
+            subject=row.request_id,
+            message="the request differs from the assignments of its users",
+        )
+        for row in requests
+        if not _agree(row)
+    ]
+
+
+def _agree(row: AssignmentRequestRow) -> bool:
+    ordered = row.ordered
+    return (
+        (ordered.request_id, ordered.account) == (row.request_id, row.account_id)
+        and sorted(each.email for each in row.assignments) == sorted(ordered.emails)
+        and len({each.capacity for each in row.assignments}) == 1
+        and all(
+            (each.account_id, each.sku, each.gives_base_license)
+            == (row.account_id, ordered.sku, ordered.give_base_license)
+            and (ordered.capacity is None or each.capacity == ordered.capacity)
+            and each.state != AssignmentState.REQUESTED
+            and (each.error is not None) == (each.state in _WITH_ERROR)
+            for each in row.assignments
+        )
+    )
+
+
+_WITH_ERROR: Final = (AssignmentState.WAITING, AssignmentState.REFUSED)

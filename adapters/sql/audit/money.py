@@ -49,6 +49,13 @@ _OWNER_LEFT: Final = (
     & (MembershipRow.account_id == AccountRow.id)
 )
 
+FOREIGN_CREDIT: Final = (
+    (BalanceRow.ledger_account == literal(credit_of("")) + AccountRow.id)
+    & (BalanceRow.currency != AccountRow.currency)
+    & (BalanceRow.amount != _ZERO)
+)
+"""Condition on credit in another currency than its account has."""
+
 MONEY_CHECKS: Final = (
     Check(
         "CRD-4",
@@ -63,6 +70,15 @@ MONEY_CHECKS: Final = (
         select(_COMPARED.c.whose)
         .group_by(_COMPARED.c.whose, _COMPARED.c.currency)
         .having(func.sum(_COMPARED.c.amount) != _ZERO),
+    ),
+    Check(
+        "CRD-4",
+        "the kind of the ledger entry is not the one in its id",
+        select(TransferRow.id).where(
+            ~TransferRow.id.startswith("import/"),
+            func.substr(TransferRow.id, 1, func.length(TransferRow.kind) + 1)
+            != TransferRow.kind + "/",
+        ),
     ),
     Check(
         "CRD-1",
@@ -89,15 +105,8 @@ MONEY_CHECKS: Final = (
     ),
     Check(
         "CRD-4",
-        "the balance is in another currency than its account has",
-        select(BalanceRow.ledger_account)
-        .join(
-            AccountRow,
-            BalanceRow.ledger_account.in_(
-                [literal(credit_of("")) + AccountRow.id, literal(prepaid_of("")) + AccountRow.id]
-            ),
-        )
-        .where(BalanceRow.currency != AccountRow.currency, BalanceRow.amount != _ZERO),
+        "the credit is in another currency than its account has",
+        select(BalanceRow.ledger_account).join(AccountRow, FOREIGN_CREDIT),
     ),
     Check(
         "CRD-4",

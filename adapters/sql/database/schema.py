@@ -56,6 +56,9 @@ from domain.outbox import FollowUpKind, QueuedLetter
 from domain.quote import Quote
 from domain.refund import Refund, RefundPlan
 
+REVISION: Final = "0010"
+"""The revision of the migrations whose result these tables are."""
+
 WORKPLACE: Final = Sku.WORKPLACE.value
 """The SKU of base licenses, which have no capacity."""
 NO_CAPACITY: Final = 0

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Executable, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.engine import READ_ONLY
+from adapters.sql.database.engine import READ_ONLY, SHORT, Limits
 from adapters.sql.database.schema import Base, SettingRow
 from domain.address import mask_all
 from domain.error import ErrorCode, Refused, Unavailable
@@ -69,15 +69,16 @@ _IS_RESTORED: Final = select(SettingRow.key).where(SettingRow.key == RESTORED)
 
 
 @asynccontextmanager
-async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+async def writing(engine: AsyncEngine, limits: Limits = SHORT) -> AsyncIterator[AsyncSession]:
     """Open a session in a transaction.
 
-    Raises Unavailable when the database does not answer, `Refused(invariant_broken)` when a
-    constraint or trigger refuses a change (OPS-4), StatementFailed for any other error of a
-    statement. Their texts have no statement, no values and no rows. In a worker raises
-    DatabaseRestored until a restored database was reconciled.
+    Raises Unavailable when the database does not answer within the limits,
+    `Refused(invariant_broken)` when a constraint or trigger refuses a change (OPS-4),
+    StatementFailed for any other error of a statement. Their texts have no statement, no values
+    and no rows. In a worker raises DatabaseRestored until a restored database was reconciled.
     """
     async with _transaction(engine) as session:
+        await _set_limits(session, limits)
         if acts_for_worker.get() and await session.scalar(_IS_RESTORED):
             raise DatabaseRestored
         yield session
@@ -117,11 +118,26 @@ def _reason(error: Exception) -> str:
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+async def reading(engine: AsyncEngine, limits: Limits = SHORT) -> AsyncIterator[AsyncSession]:
     """Open a session that reads one snapshot. Raises Unavailable as `writing` does."""
     async with _transaction(engine) as session:
         await session.connection(execution_options=_SNAPSHOT[engine.dialect.name])
+        await _set_limits(session, limits)
         yield session
+
+
+async def _set_limits(session: AsyncSession, limits: Limits) -> None:
+    """Set the limits of this transaction; the connection has those of `SHORT`.
+
+    On SQLite only the wait for the writer is limited, by the engine.
+    """
+    if limits is not SHORT and session.get_bind().dialect.name == "postgresql":
+        await session.execute(set_limits(limits))
+
+
+def set_limits(limits: Limits) -> Executable:
+    """Return the statement that sets the limits of a transaction of PostgreSQL."""
+    return select(*(func.set_config(*each, true()) for each in limits.settings.items()))
 
 
 async def advisory_lock(session: AsyncSession, name: str) -> None:

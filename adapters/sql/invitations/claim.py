@@ -21,6 +21,7 @@ from adapters.sql.membership import (
 )
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, Invite, StoredInvitation
+from domain.journal import day_of
 from domain.membership import require_invitable
 
 
@@ -161,9 +162,15 @@ async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
         )
     )
     if row and row.record.state.accepted:
+        accepted, settlement = row.record.accepted_at, row.record.settlement
+        on_day = f" on {day_of(accepted)}" if accepted else ""
+        waits_for = f"its {settlement.kind} is open" if settlement else "its move is open"
+        if settlement and settlement.refund_id:
+            waits_for = f"its refund {settlement.refund_id} is open"
         raise Refused(
             ErrorCode.CONFLICT,
-            f"The invitation {row.invitation_id} is still being settled.",
+            f"{row.email} accepted an earlier invitation{on_day}, and {waits_for}; "
+            "a new invitation is possible after that.",
             workflow_id=row.record.workflow_id,
             run_id=row.record.run_id,
         )

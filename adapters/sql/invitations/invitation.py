@@ -233,6 +233,11 @@ class SqlInvitations:
             )
             return list(users)
 
+    async def require_account(self, account: str) -> None:
+        """Raise Refused: `not_found`, if there is no such account."""
+        async with reading(self._engine) as session:
+            await require_account(session, account)
+
     async def authorize(self, account: str, admin: str) -> None:
         """Raise Refused: `not_found` (no such account), `not_authorized` (not its admin)."""
         async with reading(self._engine) as session:

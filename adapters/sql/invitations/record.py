@@ -5,10 +5,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.invitation import KeptInvitation
-from adapters.sql.database.schema import NO_CAPACITY, InvitationRow
+from adapters.sql.database.schema import NO_CAPACITY, WORKPLACE, InvitationRow
 from adapters.sql.licenses.counter import (
     assign_reserved,
     free_base_licenses,
+    pools_of,
     release_reserved,
     reserve,
     take_free_license,
@@ -19,7 +20,7 @@ from adapters.sql.money.settlement import refund_of
 from adapters.sql.outbox import signal_invitation
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invitation, InvitationState, Invite, License, StoredInvitation
-from domain.license import Sku
+from domain.license import Sku, no_seats
 
 
 def store_record(row: InvitationRow, invitation: Invitation) -> None:
@@ -111,7 +112,7 @@ async def reserve_seat(session: AsyncSession, invite: Invite) -> bool:
     if invite.license is not License.LICENSED:
         return False
     if not await reserve(session, invite.account):
-        raise _no_seats(invite.account)
+        raise await _no_seats(session, invite.account)
     return True
 
 
@@ -124,7 +125,7 @@ async def assign_seat(session: AsyncSession, row: InvitationRow) -> None:
         await assign_reserved(session, row.account_id)
         row.seat_reserved = False
     elif not await take_free_license(session, row.account_id, Sku.WORKPLACE, NO_CAPACITY):
-        raise _no_seats(row.account_id)
+        raise await _no_seats(session, row.account_id)
 
 
 async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
@@ -139,5 +140,6 @@ async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) 
         await assign_waiting(session, row.account_id, at)
 
 
-def _no_seats(account: str) -> Refused:
-    return Refused(ErrorCode.NO_SEATS, f"{account} has no free license.")
+async def _no_seats(session: AsyncSession, account: str) -> Refused:
+    pool = (await pools_of(session, account))[WORKPLACE, NO_CAPACITY]
+    return no_seats(account, assigned=pool.assigned, reserved=pool.reserved)

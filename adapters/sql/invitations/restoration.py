@@ -114,7 +114,7 @@ class SqlRestoration:
 
 def _require_accepted(invitation: Invitation) -> None:
     if not invitation.state.accepted:
-        raise refusal(InvitationMachine, invitation)
+        raise refusal(InvitationMachine, invitation, "accept")
 
 
 def _settlement(kept: KeptInvitation) -> object:

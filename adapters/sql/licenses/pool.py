@@ -16,7 +16,12 @@ from adapters.sql.database.schema import (
     HeldLicenseRow,
     MembershipRow,
 )
-from adapters.sql.licenses.counter import Pools, add_bought, pools_of
+from adapters.sql.licenses.counter import (
+    Pools,
+    add_bought,
+    enlarge_by_import,
+    pools_of,
+)
 from adapters.sql.licenses.letter import queue_assignment_letters
 from adapters.sql.licenses.license import (
     assign_addon,
@@ -52,7 +57,8 @@ async def shrink(
     """Remove licenses from the pool; return the users whose license ended.
 
     `release` names users whose license ends first. With a base license the add-ons end, too
-    (ASG-7). The pool never becomes smaller than the number of reserved seats (INV-15).
+    (ASG-7). The pool never becomes smaller than the number of reserved seats (INV-15): licenses
+    that are kept for them count as named by the import file, as no order pays for them.
     """
     pool = (await pools_of(session, account)).get((sku, capacity))
     if pool is None:
@@ -63,7 +69,10 @@ async def shrink(
     users = await users_of(session, account, released)
     for email in released:
         await remove_license(session, users[email], sku)
-    await add_bought(session, account, sku, capacity, left - pool.bought)
+    kept = left - (pool.bought - quantity)
+    if kept:
+        await enlarge_by_import(session, account, sku, capacity, kept)
+    await add_bought(session, account, sku, capacity, -quantity)
     await assign_waiting(session, account, at)
     return released
 
@@ -160,7 +169,13 @@ async def assign_waiting_row(
     if not _cannot_serve(row, user, pools) and await _assign(session, row, user, at):
         end_waiting(row, AssignmentState.ASSIGNED)
         return {row, *await _end_older_requests(session, row)}
-    reason = missing_license(row.account_id, Sku(row.sku), row.capacity, licensed=user.licensed)
+    reason = missing_license(
+        row.account_id,
+        Sku(row.sku),
+        row.capacity,
+        licensed=user.licensed,
+        gives_base_license=row.gives_base_license,
+    )
     row.state, row.error = AssignmentState.WAITING, reason.as_json()
     return {row} if (row.state, row.error) != before else set()
 

@@ -1,7 +1,9 @@
 """The credit of accounts, and its application to invoices (CRD)."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -88,6 +90,19 @@ async def _apply(
     return len(transfers)
 
 
+async def balances_owed(session: AsyncSession, accounts: Sequence[str]) -> Mapping[str, Decimal]:
+    """Return the sum of the open invoices of each account that has one (QUO-7)."""
+    invoices = await session.execute(
+        select(InvoiceRow.account_id, InvoiceRow.amount_due).where(
+            InvoiceRow.account_id.in_(accounts), InvoiceRow.status == "open"
+        )
+    )
+    owed = defaultdict[str, Decimal](Decimal)
+    for account, amount in invoices:
+        owed[account] += amount
+    return owed
+
+
 async def _invoices_to_pay(
     session: AsyncSession, account: AccountRow, invoice: str | None
 ) -> Sequence[InvoiceRow]:
@@ -111,8 +126,10 @@ async def _open_invoices(session: AsyncSession, account: AccountRow) -> Sequence
 
 async def _credit(session: AsyncSession, account: AccountRow) -> Credit:
     ledger_account = credit_of(account.id)
+    owed = await balances_owed(session, [account.id])
     return Credit.of(
         account.id,
         await balance(session, ledger_account, account.currency),
+        rounded(owed.get(account.id, Decimal()), account.currency),
         await entries_of(session, ledger_account, account.currency),
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,6 +11,8 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markupsafe import escape
 from pydantic import JsonValue
 
@@ -33,6 +36,7 @@ from domain.letter.invitation import (
 from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import BASE_LICENSE_FEATURES, Notice
+from domain.text import one_line
 from tests.builders.letter import (
     A_CASE,
     A_MOVE,
@@ -302,6 +306,41 @@ def test_a_name_is_shown_unchanged_and_never_becomes_markup() -> None:
     assert "Hello &lt;b&gt;Ann&lt;/b&gt;," in rendered.html
     assert "100%(x)s &amp; {{ Co }}" in rendered.html
     assert "<b>" not in rendered.html
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page, without the titles that repeat a name."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list[str]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep a tag."""
+        self.found.append((tag, [name for name, _ in attrs]))
+
+
+WORDS = st.text(min_size=1, max_size=60) | st.text("<>&\"'={}%\r\n\0\x1b\u2028a/:", min_size=1)
+
+
+@given(name=WORDS, account=WORDS, inviter=WORDS, note=WORDS)
+@settings(deadline=None)
+def test_no_name_and_no_note_adds_markup_or_lines(
+    name: str, account: str, inviter: str, note: str
+) -> None:
+    """TXT-3: subject, headers, text and HTML of a letter with any words."""
+    plain = render_letter(an_invitation(a_reader(name="Ann"), note="Hi"))
+    rendered = render_letter(
+        an_invitation(a_reader(name=name), account=account, inviter=inviter, note=note)
+    )
+    assert one_line(rendered.subject) == rendered.subject
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", rendered.text)
+    shown, expected = Tags(rendered.html).found, Tags(plain.html).found
+    assert {tag for tag, _ in shown} <= {tag for tag, _ in expected} | {"br"}
+    assert {name for _, names in shown for name in names} <= {
+        name for _, names in expected for name in names
+    }
 
 
 def test_every_letter_names_help_and_none_refuses_replies() -> None:

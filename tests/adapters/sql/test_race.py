@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from adapters.sql.database.engine import create_engine
+from adapters.sql.database.engine import LONG, create_engine
 from adapters.sql.database.transaction import writing
 from adapters.sql.licenses.pool import grow
 from adapters.sql.membership import require_account
@@ -26,6 +26,7 @@ from tests.builders.assignment import (
     assign,
     crew_email,
     import_crew,
+    name_pools,
     outcomes,
     pool_counts,
     pools,
@@ -89,7 +90,8 @@ async def test_fifty_licenses_are_assigned_fifty_times(scenario: StoreScenario) 
     """
     names = [f"u{number}" for number in range(100)]
     await import_crew(scenario, *names, pools=[*pools(LARGE, c500=25), *pools(WEBINAR, c500=25)])
-    engines = [create_engine(str(scenario.engine.url)) for _ in range(4)]
+    # All requests but one wait for the pool, on a busy machine for longer than a command may.
+    engines = [create_engine(str(scenario.engine.url), limits=LONG) for _ in range(4)]
     scenarios = [StoreScenario(engine, SqlStore(engine)) for engine in engines]
     done = await asyncio.gather(
         *(
@@ -125,6 +127,7 @@ async def test_concurrent_releases_purchases_and_requests_keep_the_pool_consiste
         async with writing(scenario.engine) as session:
             await require_account(session, "crew", lock=True)
             await grow(session, "crew", sku, 500, quantity=1, at=NOON)
+            await name_pools(session)
 
     await asyncio.gather(
         *(unassign(scenario, name, sku=sku) for name in names[:4]),

@@ -693,3 +693,46 @@ def _create_letters_and_settings() -> None:
         sa.Column("value", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_settings")),
     )
+
+
+def downgrade() -> None:
+    """Drop everything."""
+    for table in reversed(_TABLES):
+        op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_to_change_the_ledger()")
+
+
+_TABLES = (
+    "accounts",
+    "license_pools",
+    "payment_methods",
+    "rooms",
+    "subscriptions",
+    "payments",
+    "invoices",
+    "people",
+    "meetings",
+    "webinars",
+    "invitations",
+    "reminder_runs",
+    "bulk_batches",
+    "bulk_rows",
+    "moved_items",
+    "memberships",
+    "held_licenses",
+    "assignment_requests",
+    "assignments",
+    "orders",
+    "order_invoices",
+    "transfers",
+    "balances",
+    "settlements",
+    "refunds",
+    "provider_charges",
+    "provider_refunds",
+    "announcements",
+    "letters",
+    "settings",
+)
+"""All tables, each after those that it refers to."""

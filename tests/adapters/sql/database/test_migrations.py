@@ -1,22 +1,28 @@
 """The migrated schema and the models."""
 
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql import migrations
-from adapters.sql.database.schema import Base
-from adapters.sql.migrations import upgrade
+from adapters.sql.database.engine import MIGRATING, create_engine
+from adapters.sql.database.schema import REVISION, Base
+from adapters.sql.database.transaction import writing
+from adapters.sql.migrations import alembic_config, upgrade
 from domain.error import ErrorCode, Refused
 from tests.builders.account import NOON, account, directory
 from tests.builders.assignment import LARGE, WEBINAR, assign, held_capacities, import_crew, pools
 from tests.builders.invitation import StoreScenario
+from tests.postgres import Postgres
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -159,13 +165,90 @@ async def _execute(scenario: StoreScenario, *statements: str) -> None:
             await connection.execute(text(statement))
 
 
-def _downgrade(connection: Connection, revision: str) -> None:
-    """Return to an earlier revision."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.set_main_option("path_separator", "newline")
-    config.attributes["connection"] = connection
-    command.downgrade(config, revision)
+async def test_every_revision_can_be_undone(engine: AsyncEngine) -> None:
+    """ADR 2: down by each revision to an empty database, and up again: the same schema."""
+    async with engine.begin() as connection:
+        migrated = await connection.run_sync(_schema)
+    for revision in (*_revisions()[1:], "base"):
+        async with engine.begin() as connection:
+            await connection.run_sync(_downgrade, revision)
+    async with engine.begin() as connection:
+        assert set(await connection.run_sync(_schema)) == {"table alembic_version"}
+    for revision in reversed(_revisions()):
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, revision)
+    async with engine.begin() as connection:
+        assert await connection.run_sync(_schema) == migrated
+
+
+def test_the_tables_are_those_of_the_newest_revision() -> None:
+    """Contract, processes: a process compares the revision of the database with this one."""
+    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [REVISION]
+
+
+async def test_a_migration_does_not_wait_for_a_table_in_use(postgres: Postgres) -> None:
+    """OPS-4: all other statements would queue behind it; nothing was changed."""
+    url = postgres.create("table_in_use")
+    engine, migrating = create_engine(url), create_engine(url)
+    await upgrade(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(_downgrade, "0003")
+    with patch.object(migrations, "MIGRATING", replace(MIGRATING, lock=timedelta(seconds=0.2))):
+        async with writing(engine) as session:
+            await session.execute(text("UPDATE meetings SET position = 0"))
+            with pytest.raises(DBAPIError, match="lock timeout"):
+                await upgrade(migrating)
+    await upgrade(migrating)
+    async with engine.begin() as connection:
+        assert await connection.run_sync(_differences) == []
+    for each in (engine, migrating):
+        await each.dispose()
+
+
+def _revisions() -> list[str]:
+    """Return all revisions, the newest first."""
+    return [
+        script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    ]
+
+
+def _downgrade(connection: Connection, to: str) -> None:
+    command.downgrade(alembic_config(connection), to)
+
+
+def _upgrade(connection: Connection, to: str) -> None:
+    command.upgrade(alembic_config(connection), to)
+
+
+def _schema(connection: Connection) -> dict[str, str]:
+    """Return the definition of every table, index, constraint, trigger and function."""
+    rows = connection.execute(text(_SCHEMA[connection.dialect.name]))
+    # A table that was altered has its new columns last, and quotes its name.
+    return {
+        name: " ".join(sorted(definition.replace('"', "").split())) for name, definition in rows
+    }
+
+
+_SCHEMA = {
+    "sqlite": "SELECT type || ' ' || name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    " AND name <> 'sqlite_sequence'",
+    "postgresql": """
+    SELECT 'column ' || table_name || '.' || column_name,
+        concat_ws(' ', data_type, is_nullable, column_default, is_identity)
+        FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+    UNION SELECT 'table ' || table_name, table_name
+        FROM information_schema.tables WHERE table_schema = 'public'
+    UNION SELECT 'index ' || indexname, indexdef
+        FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    UNION SELECT 'constraint ' || conname, conrelid::regclass || pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        AND conrelid::regclass::text <> 'alembic_version'
+    UNION SELECT 'trigger ' || tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION SELECT 'function ' || proname, prosrc
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    """,
+}
 
 
 def _differences(connection: Connection) -> list[object]:

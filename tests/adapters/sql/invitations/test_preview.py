@@ -103,3 +103,13 @@ async def test_letters_list_what_stays_and_later_the_licenses_left_behind(
     after = await scenario.store.invitations.parties(invite)
     assert after.stays == ()
     assert after.licenses_left == (HeldAddon(capacity=500),)
+
+
+async def test_the_preview_of_an_owner_names_the_account_that_closes(
+    scenario: StoreScenario,
+) -> None:
+    """SRC-2, SRC-3: a plain member leaves an account that continues."""
+    await imported(scenario)
+    for email, closes in ((HANA, "host"), ("max@rich.example", None), ("new@x.example", None)):
+        previewed = await scenario.preview(scenario.new_invite(email))
+        assert previewed.preview.closes == closes

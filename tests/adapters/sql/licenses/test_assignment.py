@@ -25,6 +25,7 @@ from tests.builders.assignment import (
     current_outcomes,
     held_capacities,
     import_crew,
+    name_pools,
     notified_requests,
     outcomes,
     pool,
@@ -47,6 +48,7 @@ async def bought(
 ) -> None:
     async with writing(scenario.engine) as session:
         await grow(session, "crew", sku, capacity, quantity=quantity, at=NOON)
+        await name_pools(session)
 
 
 async def test_every_meeting_of_a_holder_has_the_capacity_at_once(scenario: StoreScenario) -> None:
@@ -433,6 +435,7 @@ async def test_a_reduced_pool_releases_named_holders_then_the_latest(
         released = await shrink(
             session, "crew", LARGE, 500, quantity=2, release=[crew_email("ann")], at=NOON
         )
+        await name_pools(session)
     assert released == [crew_email("ann"), crew_email("cid")]
     assert await pool_counts(scenario) == (1, 1, 1)
     assert await held_capacities(scenario, "cid") == ([], {100})
@@ -449,11 +452,14 @@ async def test_base_licenses_that_end_release_the_addons_too(scenario: StoreScen
     )
     async with writing(scenario.engine) as session:
         released = await shrink(session, "crew", BASE, 0, quantity=1, release=[], at=NOON)
+        await name_pools(session)
     assert released == [crew_email("ben")]
     assert await current_outcomes(scenario, waits) == {"ann": "assigned"}
     async with writing(scenario.engine) as session:
         released = await shrink(session, "crew", BASE, 0, quantity=9, release=[], at=NOON)
+        await name_pools(session)
         assert await shrink(session, "crew", LARGE, 3000, quantity=1, release=[], at=NOON) == []
+        await name_pools(session)
     assert released == [crew_email("ann")]
     assert await pool_counts(scenario, None) == (1, 0, 0)
     assert await pool_counts(scenario) == (1, 0, 0)

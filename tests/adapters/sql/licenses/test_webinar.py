@@ -21,6 +21,7 @@ from tests.builders.assignment import (
     current_outcomes,
     held_capacities,
     import_crew,
+    name_pools,
     outcomes,
     pool_counts,
     pools,
@@ -85,6 +86,7 @@ async def test_a_free_license_of_the_other_kind_serves_no_user(scenario: StoreSc
     assert await current_outcomes(scenario, waits) == {"ann": "waiting insufficient_licenses"}
     async with writing(scenario.engine) as session:
         await grow(session, "crew", WEBINAR, 500, quantity=1, at=NOON)
+        await name_pools(session)
     assert await current_outcomes(scenario, waits) == {"ann": "assigned"}
     assert await held(scenario, "ann") == [([500], {500})] * 2
     assert await audit_passes(scenario)
@@ -187,12 +189,14 @@ async def test_a_reduced_pool_releases_its_own_kind_alone(scenario: StoreScenari
         released = await shrink(
             session, "crew", WEBINAR, 500, quantity=1, release=[crew_email("ann")], at=NOON
         )
+        await name_pools(session)
     assert released == [crew_email("ann")]
     assert await held(scenario, "ann") == [([500], {500}), ([], {100})]
     assert await audit_passes(scenario)
     await assign(scenario, "ben", sku=LARGE, capacity=500)
     async with writing(scenario.engine) as session:
         await shrink(session, "crew", BASE, 0, quantity=2, release=[], at=NOON)
+        await name_pools(session)
     assert await pool_counts(scenario, 500, LARGE) == (1, 0, 1)
     assert await pool_counts(scenario, 500, WEBINAR) == (1, 0, 0)
     assert await audit_passes(scenario)

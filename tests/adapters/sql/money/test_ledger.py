@@ -95,3 +95,22 @@ async def test_an_entry_cannot_be_changed_or_deleted(engine: AsyncEngine, statem
         async with engine.begin() as connection:
             await connection.execute(text(statement))
     assert await credit(engine) == "5.00"
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("key", ["number", "id"])
+async def test_an_entry_cannot_be_replaced(engine: AsyncEngine, key: str) -> None:
+    """CRD-1: SQLite would delete the present entry without firing the trigger of deletes."""
+    await done(engine, a_transfer("5.00"))
+    columns = ("number", "id", "at", "kind", "debited", "credited", "currency", "amount")
+    values = [f"'a new {name}'" if name in {"number", "id"} - {key} else name for name in columns]
+    replaced = ", ".join(values).replace("'a new number'", "99").replace("amount", "1")
+    with pytest.raises(IntegrityError, match="immutable"):
+        async with engine.begin() as connection:
+            await connection.execute(
+                text(
+                    f"INSERT OR REPLACE INTO transfers ({', '.join(columns)})"
+                    f" SELECT {replaced} FROM transfers"
+                )
+            )
+    assert await credit(engine) == "5.00"

@@ -322,7 +322,7 @@ async def test_ten_concurrent_bookings_of_one_payment_count_once(purchases: Orde
     """ADD-5: the pool grows once."""
     orders = purchases.scenario.store.orders
     placed = await orders.invoice(await purchases.place(), NOON)
-    payment = OrderPayment(method=EXAMPLE_CARD, provider_id="ch_1", amount=eur("96.77"))
+    payment = OrderPayment(method=EXAMPLE_CARD, provider_id="pi_1", amount=eur("96.77"))
     kept = await asyncio.gather(*(orders.paid(placed, payment, NOON) for _ in range(10)))
     assert all(order == kept[0] for order in kept)
     assert await purchases.pool_counts() == (2, 0)

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.error import ErrorCode, Refused
-from domain.journal import JournalEntry
+from domain.journal import ENGINE, JournalEntry
 from domain.refund import LookupFailure, PartState, Refund, RefundChange, RefundState
+from states.lifecycle import after
+from states.refund import RefundMachine
 from tests.builders.account import ACME, account, directory, eur
 from tests.builders.invitation import StoreScenario
 from tests.builders.refund import (
@@ -23,8 +25,7 @@ OPEN = {"id": "i1", "amount_due": "1000.00", "due_on": "2026-04-01"}
 
 
 def newer(refund: Refund) -> Refund:
-    entry = JournalEntry(at=LATER, event="x", from_state=None, to_state=refund.state, by="seatflow")
-    return refund.model_copy(update={"journal": (*refund.journal, entry)})
+    return after(RefundMachine, refund, "cancel_requested", at=LATER, by=ENGINE)
 
 
 async def test_a_succeeded_part_is_posted_once(scenario: StoreScenario) -> None:
