@@ -16,6 +16,7 @@ from rich.text import Text
 
 from commands.call import with_clients
 from commands.output import DONE, CommandOutput, as_json, print_json
+from commands.person import export_person
 from commands.render import text
 from commands.source import MEBIBYTE, read_input
 from domain.account import Directory
@@ -60,8 +61,22 @@ def export(
         str | None,
         typer.Argument(metavar="ACCOUNT", help="The id of an account. Default: all accounts."),
     ] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(
+            "--person",
+            metavar="EMAIL",
+            help="Print everything that the store has about one person instead.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Print accounts as JSON that `import` accepts."""
+    """Print accounts as JSON that `import` accepts, or everything about one person."""
+    if person is not None:
+        if account is not None:
+            raise Refused(ErrorCode.INVALID_INPUT, "Use either ACCOUNT or --person.")
+        export_person(context, person)
+        return
     directory = with_clients(
         context, "Exporting", lambda clients: clients.store.directory.export(account)
     )

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import unicodedata
+from collections.abc import Set
 from typing import Final
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
@@ -107,6 +108,18 @@ def masked(address: str) -> str:
 def mask_all(text: str) -> str:
     """Return `text` with every address masked, for messages that reach logs or histories."""
     return _ADDRESS.sub(lambda found: masked(found[0]), text)
+
+
+def mask_addresses(text: str, *, but: Set[str]) -> str:
+    """Return `text` with every address masked except these, which are in lower case."""
+    return _ADDRESS.sub(
+        lambda found: found[0] if found[0].lower() in but else masked(found[0]), text
+    )
+
+
+def is_address(text: str) -> bool:
+    """Return whether the whole text looks like an address."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def is_invitee_key(text: str) -> bool:

@@ -22,6 +22,9 @@ LICENSES_FREED: Final = "licenses_freed"
 ACCOUNT_CLOSED: Final = "account_closed"
 """The signal to an order: it has ended because its account was closed (SRC-2)."""
 
+REPLACE: Final = "replace/"
+"""The beginning of the key of a start that first ends the running workflow."""
+
 FIRST_RETRY: Final = timedelta(seconds=1)
 LONGEST_RETRY: Final = timedelta(minutes=15)
 
@@ -35,7 +38,7 @@ class FollowUpKind(StrEnum):
     SIGNAL = "signal"
     """A signal to a workflow that has to read the store again; it may be sent twice."""
     START = "start"
-    """The start of the workflow of an unfinished record, unless it runs."""
+    """The start of the workflow of an unfinished record, unless it runs (but see `REPLACE`)."""
     CLAIM = "claim"
     """The end of a claim: bound to its workflow, or released (INV-15)."""
     LETTER = "letter"
@@ -166,7 +169,7 @@ def case_of_follow_up(row: FollowUp) -> AttentionCase:
     else:
         kind = AttentionKind.FOLLOW_UP_FAILING
         work = {
-            FollowUpKind.SWEEP: f"The search for {row.key} workflows",
+            FollowUpKind.SWEEP: f"The repeated search `{row.key}`",
             FollowUpKind.SIGNAL: f"The signal {row.signal} to {row.workflow_id}",
             FollowUpKind.CLAIM: f"The end of the claim of {row.workflow_id}",
         }.get(row.kind, f"The start of {row.workflow_id}")

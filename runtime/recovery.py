@@ -1,5 +1,6 @@
 """Recovery of records whose workflow is lost: ended from outside, failed or never started."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,11 +28,21 @@ An invitation restarts its own refund sooner.
 
 CLOSED: Final = "closed"
 EVERYTHING: Final = "everything"
+RETENTION: Final = "retention"
 SWEEPS: Final[Mapping[str, timedelta]] = {
     CLOSED: timedelta(seconds=30),
     EVERYTHING: timedelta(days=1),
+    RETENTION: timedelta(days=1),
 }
-"""The repeated searches for lost workflows, with their intervals."""
+"""The repeated searches, with their intervals: for lost workflows, and for people to forget."""
+
+FORGET_FOR: Final = timedelta(minutes=20)
+"""The time after which the people who are left wait for the next search."""
+FORGOTTEN_AGAIN_AFTER: Final = timedelta(minutes=10)
+"""The time to that search."""
+
+REPLACED: Final = "It knew a person who was forgotten; it continues from its record."
+"""The reason of a termination."""
 
 OVERLAP: Final = timedelta(minutes=2)
 """Visibility may show a closed workflow this much later."""
@@ -62,14 +73,37 @@ class Recovery:
 
     async def sweep(self, row: FollowUp) -> timedelta:
         """Insert a row for each workflow that may be lost; return the time to the next search."""
-        started = datetime.now(UTC)
+        started, left = datetime.now(UTC), False
         if row.key == EVERYTHING:
             await self._find_all_lost()
+        elif row.key == RETENTION:
+            left = await self._forget_people(started)
         else:
             await self._find_closed(row.at - OVERLAP)
             await self.clients.invitation_starter.queue_abandoned_claims()
         await self.clients.store.outbox.move_watermark(row, started)
-        return SWEEPS[row.key or CLOSED]
+        return FORGOTTEN_AGAIN_AFTER if left else SWEEPS[row.key or CLOSED]
+
+    async def _forget_people(self, now: datetime) -> bool:
+        """Forget the people whose records ended before the retention period (OPS-9).
+
+        Return whether some are left for lack of time.
+        """
+        days = self.clients.settings.retention_days
+        if days is None:
+            return False
+        people, clock = self.clients.store.people, asyncio.get_running_loop()
+        until = clock.time() + FORGET_FOR.total_seconds()
+        for email in await people.forgettable(now - timedelta(days=days)):
+            begun = clock.time()
+            if begun > until:
+                return True
+            # Some are still owed money.
+            with suppress(Refused):
+                await people.forget(email, now, by=ENGINE)
+            # On SQLite nobody else has written meanwhile.
+            await asyncio.sleep(clock.time() - begun)
+        return False
 
     async def _find_closed(self, since: datetime) -> None:
         """Find the workflows that were closed abnormally since the last search."""
@@ -109,6 +143,21 @@ class Recovery:
             return
         if start := self._starts_of(workflow_id):
             await start(workflow_id, last)
+
+    async def replace(self, workflow_id: str) -> None:
+        """End the workflow, and restart it from its record unless that has ended (OPS-9)."""
+        client = await self.clients.connect()
+        try:
+            await client.get_workflow_handle(workflow_id).terminate(REPLACED)
+        except RPCError as failure:
+            if failure.status is not RPCStatusCode.NOT_FOUND:
+                raise
+        if not workflow_id.startswith("invitation/"):
+            await self.start(workflow_id)
+            return
+        stored = await self.clients.store.invitations.live(workflow_id)
+        if stored and stored.started:
+            await self._restart_invitation(stored)
 
     async def _adopt(self, running: WorkflowExecutionDescription) -> None:
         """Bind an unanswered invitation to its running workflow, and make that read the store.

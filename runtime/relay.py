@@ -17,7 +17,7 @@ from clients.fairness import fairness_priority
 from clients.invitation_start import InvitationStarter
 from domain.address import mask_all
 from domain.error import Refused, Unavailable
-from domain.outbox import FollowUp, FollowUpKind, retry_after
+from domain.outbox import REPLACE, FollowUp, FollowUpKind, retry_after
 from runtime.recovery import SWEEPS, Recovery
 from runtime.restore_guard import RestoreGuard, as_worker
 from workflows import search_attribute
@@ -157,7 +157,10 @@ class Relay:
                 raise
 
     async def _start(self, row: FollowUp) -> None:
-        await self.recovery.start(row.workflow_id)
+        if row.key and row.key.startswith(REPLACE):
+            await self.recovery.replace(row.workflow_id)
+        else:
+            await self.recovery.start(row.workflow_id)
 
     async def _settle_claim(self, row: FollowUp) -> None:
         invitation_id = (row.key or "").removeprefix("claim/")

@@ -262,6 +262,8 @@ class Settings(BaseSettings):
         default=None, validation_alias="SEATFLOW_ID_KEY"
     )
     encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = None
+    retention_days: int | None = Field(default=None, ge=1)
+    """Days after which people whose records have ended are forgotten; None: never (OPS-9)."""
     accept_plaintext: bool = False
     """True: payloads that are not encrypted are read although keys are set."""
     wait_seconds: float = Field(default=45, gt=0)

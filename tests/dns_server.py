@@ -56,13 +56,23 @@ class ScriptedDnsServer:
         return reply
 
 
+def _listening(scripted: ScriptedDnsServer) -> tuple[DNSServer, DNSServer]:
+    """Return servers over UDP and TCP on one port, which another program may hold for TCP."""
+    log = DNSLogger(logf=lambda line: None)
+    while True:
+        udp = DNSServer(scripted, "127.0.0.1", 0, logger=log)
+        scripted.address = udp.server.server_address
+        try:
+            return udp, DNSServer(scripted, *scripted.address, tcp=True, logger=log)
+        except OSError:
+            udp.server.server_close()
+
+
 @contextmanager
 def running() -> Iterator[ScriptedDnsServer]:
     """Run a server on a free port, over UDP and TCP."""
-    scripted, log = ScriptedDnsServer(), DNSLogger(logf=lambda line: None)
-    udp = DNSServer(scripted, *scripted.address, logger=log)
-    scripted.address = udp.server.server_address
-    tcp = DNSServer(scripted, *scripted.address, tcp=True, logger=log)
+    scripted = ScriptedDnsServer()
+    udp, tcp = _listening(scripted)
     with udp.server, tcp.server:
         for server in (udp.server, tcp.server):
             # The library's own thread takes half a second to stop.

@@ -20,9 +20,6 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.move import ContentServices
-from adapters.sql.database.transaction import writing
-from adapters.sql.licenses.pool import grow
-from adapters.sql.membership import require_account
 from adapters.sql.store import SqlStore
 from clients.assignment import AssignmentClient
 from clients.batch import BatchClient
@@ -38,7 +35,6 @@ from domain.assignment import Assignment
 from domain.audit import Violation
 from domain.error import Refused
 from domain.invitation import Invitation, InvitationState, InviteResult, License, Person
-from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.refund import Refund, RefundState
 from domain.remedy import Removal
@@ -286,17 +282,13 @@ class World:
         return await eventually(lambda: self.orders.show(order_id), until=reached)
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
-        """Add Large Meeting licenses to the pool; users who wait are served."""
-        async with writing(self.store.engine) as session:
-            await require_account(session, self.account, lock=True)
-            await grow(
-                session,
-                self.account,
-                Sku.LARGE_MEETING,
-                capacity,
-                quantity=quantity,
-                at=datetime.now(UTC),
-            )
+        """Import more Large Meeting licenses; users who wait are served."""
+        exported = await self.store.directory.export(self.account)
+        [entry] = exported.model_dump(mode="json", exclude_unset=True)["accounts"]
+        for pool in entry["pools"]:
+            if pool["capacity"] == capacity:
+                pool["bought"] += quantity
+        await self.store.directory.import_(Directory.model_validate({"accounts": [entry]}))
 
     async def requests(self) -> list[str]:
         """Return the ids of the started assignments, the newest last."""

@@ -25,11 +25,13 @@ from domain.account import Role
 from domain.journal import OPERATOR
 from domain.outbox import (
     DIRECTORY_CHANGED,
+    REPLACE,
     FollowUp,
     FollowUpKind,
     QueuedEvent,
     QueuedLetter,
 )
+from domain.person import is_pseudonym
 
 _WAITING = OutboxRow.given_up.is_(False)
 _KINDS_WITH_ACCOUNT = frozenset({"invitation", "addon", "assignment"})
@@ -230,7 +232,10 @@ async def queue_letters(
 
     The relay sends them when `after` has passed.
     """
-    queued = {each.letter.id: each for each in letters}
+    # A person who has been forgotten may still be the payee of a late refund.
+    queued = {
+        each.letter.id: each for each in letters if not is_pseudonym(each.letter.reader.email)
+    }
     sent = await session.scalars(select(LetterRow.letter_id).where(LetterRow.letter_id.in_(queued)))
     for letter_id in sent:
         del queued[letter_id]
@@ -254,6 +259,14 @@ async def start_workflow(
 ) -> None:
     """Insert a row that starts the workflow of a record when `after` has passed, unless it runs."""
     await _insert(session, [_new_start(workflow_id, at, after) | {"account_id": account}])
+
+
+async def replace_workflow(
+    session: AsyncSession, workflow_id: str, account: str, at: datetime
+) -> None:
+    """Insert a row that ends the workflow, and starts it from its record."""
+    row = _new_row(FollowUpKind.START, f"{REPLACE}{workflow_id}", workflow_id, at, account=account)
+    await _insert(session, [row])
 
 
 def _new_start(workflow_id: str, at: datetime, after: timedelta) -> dict[str, object]:

@@ -27,6 +27,7 @@ from adapters.sql.money.order import SqlOrders
 from adapters.sql.money.quote import SqlQuotes
 from adapters.sql.money.refund import SqlRefunds
 from adapters.sql.outbox import SqlOutbox
+from adapters.sql.people.person import SqlPeople
 from adapters.sql.problem import SqlProblems
 from adapters.sql.request_count import SqlRequestCounts
 from adapters.sql.restore import SqlRestore
@@ -61,6 +62,7 @@ class SqlStore:
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
         self.remedies = SqlRemedies(engine)
+        self.people = SqlPeople(engine)
         self.search = SqlSearch(engine)
         self.reminders = SqlReminders(engine)
         self.outbox = SqlOutbox(engine)

@@ -168,6 +168,7 @@ def test_every_changing_command_names_its_operator(
         assigned = ("acme", "workplace", OWNER, *BY_OWNER)
         ann("assign", *assigned, acting_for=OWNER)
         ann("unassign", *assigned, acting_for=OWNER)
+        ann("forget", "ron@person.example")
         assert run("--json", "audit", **own).at("violations") == []
     elsewhere = {"domain verify", "outbox retry", "outbox discard", "reversal close", "reconcile"}
     # A new command that changes something needs a line in the story.

@@ -292,7 +292,9 @@ async def test_inviting_twice_at_once_starts_one_invitation(world: World) -> Non
 
 async def test_an_invalid_row_does_not_affect_the_others(world: World) -> None:
     """INV-2, INV-3, SRC-4: one result for each row, in the order requested, repeats once."""
-    await world.imported("other", plan="pro", users=[("m@other.example", "member")])
+    await world.imported(
+        "other", plan="pro", users=[("o@other.example", "owner"), ("m@other.example", "member")]
+    )
     rows = await world.invite_all(
         " JANE@example.com ", "no address", MEMBER, "m@other.example", JANE, "joe@example.com"
     )

@@ -11,7 +11,8 @@ from sqlalchemy import update
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.order import OrderPayment
+from activities.order import OrderPayment, charge_request
+from adapters.provider import LedgerProvider
 from adapters.sql.database.schema import OutboxRow
 from adapters.sql.database.transaction import writing
 from domain.assignment import AssignLicenses
@@ -520,7 +521,12 @@ async def test_a_lost_workflow_does_not_charge_a_booked_payment_again(world: Wor
     opened = await orders.open(request, now)
     placed = await orders.keep(after(OrderMachine, opened, "place", at=now, by="seatflow"))
     await orders.invoice(placed, now)
-    payment = OrderPayment(method="card-1", provider_id="ch_1", amount=placed.quote.due_now)
+    due = await orders.due(placed)
+    assert due
+    provider = LedgerProvider(world.store.engine, 4, frozenset())
+    charge = await provider.charge(charge_request(placed, due, due.methods[0], now))
+    assert charge.provider_id
+    payment = OrderPayment(method=due.methods[0], provider_id=charge.provider_id, amount=due.amount)
     await orders.paid(placed, payment, now)
     await world.recover(placed.workflow_id)
     paid = await world.order_until(request.order_id, OrderState.ACTIVE)

@@ -56,7 +56,7 @@ from domain.outbox import FollowUpKind, QueuedLetter
 from domain.quote import Quote
 from domain.refund import Refund, RefundPlan
 
-REVISION: Final = "0010"
+REVISION: Final = "0011"
 """The revision of the migrations whose result these tables are."""
 
 WORKPLACE: Final = Sku.WORKPLACE.value

@@ -49,7 +49,7 @@ async def test_upgrading_again_changes_nothing(engine: AsyncEngine) -> None:
 async def test_a_database_of_an_unknown_revision_is_refused(engine: AsyncEngine) -> None:
     """A version before 0.2.0 has left it; the error says what to do."""
     async with engine.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
     with pytest.raises(Refused, match="Set up a new database") as refused:
         await upgrade(engine)
     assert refused.value.code is ErrorCode.CONFLICT
@@ -223,9 +223,11 @@ def _upgrade(connection: Connection, to: str) -> None:
 def _schema(connection: Connection) -> dict[str, str]:
     """Return the definition of every table, index, constraint, trigger and function."""
     rows = connection.execute(text(_SCHEMA[connection.dialect.name]))
-    # A table that was altered has its new columns last, and quotes its name.
+    # A table that was altered has its new columns last, its constraints in any order, and quotes
+    # its name.
     return {
-        name: " ".join(sorted(definition.replace('"', "").split())) for name, definition in rows
+        name: " ".join(sorted(definition.replace('"', "").replace(",", " ").split()))
+        for name, definition in rows
     }
 
 

@@ -1,0 +1,1 @@
+"""Everything that the store has about one person (OPS-9)."""
