@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
-from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from commands import account as directory
 from commands import (
     assignment,
     attention,
+    change,
     credit,
     diagram,
     invitation,
@@ -38,6 +38,7 @@ from commands import (
 )
 from commands.demo import command as demo
 from commands.output import DONE, CommandOutput
+from domain.author import operator_name
 from domain.error import ErrorCode, Refused, Unavailable
 from runtime.process import exit_process, log_unhandled_errors
 
@@ -60,6 +61,7 @@ for _commands in (
     person,
     search,
     attention,
+    change,
     reconciliation,
     stack,
     portal,
@@ -84,14 +86,22 @@ def set_output(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who acts, for the records. Default: SEATFLOW_OPERATOR, else the system user.",
+        ),
+    ] = None,
 ) -> None:
     """Invite people into an organization's paid account; sell and assign its licenses."""
-    context.obj = CommandOutput(json=json)
+    name = None if operator is None else operator_name(operator)
+    context.obj = CommandOutput(json=json, operator=name)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status, and print every failure once."""
-    output = CommandOutput(json="--json" in takewhile(lambda word: word.startswith("-"), arguments))
+    output = CommandOutput(json=_json_is_wanted(arguments))
     try:
         return _run(arguments)
     except (Refused, Unavailable) as error:
@@ -106,6 +116,17 @@ def run(arguments: Sequence[str]) -> int:
         return output.print_error(
             Unavailable(f"Seatflow failed: {type(defect).__name__}: {defect}")
         )
+
+
+def _json_is_wanted(arguments: Sequence[str]) -> bool:
+    """Return whether `--json` is among the options before the command."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--operator":
+            next(words, None)
+        elif word == "--json" or not word.startswith("-"):
+            return word == "--json"
+    return False
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from activities.billing import (
 )
 from domain.charge import ChargeState
 from domain.error import Refusal, Refused
+from domain.journal import ENGINE
 from domain.model import Value
 from domain.money import Money
 from domain.order import Order, product_name
@@ -61,6 +62,7 @@ class EndTerm(Value):
 
     order: Order
     at: AwareDatetime
+    by: str = ENGINE
     unless_assigned: bool = False
     """True: refuse if licenses are assigned that would be released."""
 
@@ -70,6 +72,7 @@ class VoidOrder(Value):
 
     order: Order
     at: AwareDatetime
+    by: str = ENGINE
 
 
 class Reduction(Value):
@@ -174,14 +177,16 @@ class OrderStore(Protocol):
     async def declined(self, order: Order, at: datetime) -> Order:
         """Record that every payment method has declined, once per try (ADD-4)."""
 
-    async def term_ended(self, order: Order, at: datetime, *, unless_assigned: bool) -> Order:
+    async def term_ended(
+        self, order: Order, at: datetime, *, unless_assigned: bool, by: str
+    ) -> Order:
         """Reduce the licenses to `quantity_then` or to none (ADD-6).
 
         If none is left, the open invoice is voided. Raises Refused: `assigned_exceeds_quantity`
         with `holders`, if `unless_assigned` and users would lose their license.
         """
 
-    async def void(self, order: Order, at: datetime) -> Order:
+    async def void(self, order: Order, at: datetime, *, by: str) -> Order:
         """Void the open invoice; a reversing entry returns the credit reserved for it."""
 
     async def amended(self, request: AmendOrder) -> Order:
@@ -287,7 +292,7 @@ class OrderActivities:
         """Release the licenses that are no longer paid (ADD-6, ADD-7)."""
         try:
             return await self.store.term_ended(
-                request.order, request.at, unless_assigned=request.unless_assigned
+                request.order, request.at, unless_assigned=request.unless_assigned, by=request.by
             )
         except Refused as refused:
             return Refusal.of(refused)
@@ -295,7 +300,7 @@ class OrderActivities:
     @activity.defn
     async def void_order(self, request: VoidOrder) -> Order:
         """Void the open invoice."""
-        return await self.store.void(request.order, request.at)
+        return await self.store.void(request.order, request.at, by=request.by)
 
 
 def charge_request(order: Order, due: OrderDue, method: str, at: datetime) -> ChargeRequest:

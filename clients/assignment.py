@@ -21,6 +21,7 @@ from domain.assignment import (
     AssignmentState,
     StartAssignment,
 )
+from domain.author import THEMSELVES, Author
 from domain.error import ErrorCode, Refused
 from domain.license import LicensePool, Sku, require_capacity
 from states.assignment import initial_record
@@ -45,6 +46,7 @@ class AssignmentClient:
 
     temporal: TemporalAccess
     assignments: SqlAssignments
+    author: Author = THEMSELVES
 
     # Assign.
 
@@ -79,6 +81,7 @@ class AssignmentClient:
             emails=tuple(wanted),
             capacity=capacity,
             by=admin,
+            author=self.author.acting_for(admin),
             atomic=atomic,
             give_base_license=give_base_license,
         )
@@ -134,7 +137,13 @@ class AssignmentClient:
         # Without Temporal a command writes nothing.
         await self.temporal.connect()
         results = await self.assignments.unassign(
-            account, sku, users.valid, admin, datetime.now(UTC), cascade=cascade
+            account,
+            sku,
+            users.valid,
+            admin,
+            datetime.now(UTC),
+            cascade=cascade,
+            author=self.author.acting_for(admin),
         )
         return users.rows(results)
 

@@ -30,6 +30,7 @@ from clients.workflow_call import (
     temporal_unavailable,
 )
 from domain.address import normalized
+from domain.author import THEMSELVES, Author
 from domain.batch import (
     Batch,
     BatchRow,
@@ -77,6 +78,7 @@ class BatchClient:
     invitations: SqlInvitations
     signer: LinkSigner
     policy: Policy
+    author: Author = THEMSELVES
 
     async def submit(
         self,
@@ -101,6 +103,7 @@ class BatchClient:
                 batch_id=batch_id or await self.batches.current_id(digest),
                 account=account,
                 by=admin,
+                author=self.author.acting_for(admin),
                 managed_domains=managed_domains,
                 heads_up_days=heads_up_days,
                 note=note,
@@ -221,6 +224,7 @@ class BatchInviter:
         terms = InvitationTerms(
             account=batch.account,
             by=batch.by,
+            author=batch.author,
             policy=batch.policy,
             managed_domains=batch.managed_domains,
             heads_up_days=batch.heads_up_days,

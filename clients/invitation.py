@@ -17,6 +17,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.move import MoveData, RetryMove
 from adapters.link import LinkClaim
+from adapters.sql.change import SqlChanges
 from adapters.sql.invitations.invitation import SqlInvitations
 from clients.fairness import fairness_priority
 from clients.invitation_start import (
@@ -35,8 +36,10 @@ from clients.workflow_call import (
     workflow_failed,
 )
 from domain.address import is_invitee_key, masked, normalized
+from domain.author import THEMSELVES, Author
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.invitation import (
+    LINK_WAS_THE_PROOF,
     AcceptInvitation,
     CarriedInvitation,
     Choice,
@@ -80,6 +83,8 @@ class InvitationClient:
 
     starter: InvitationStarter
     policy: Policy
+    changes: SqlChanges
+    author: Author = THEMSELVES
 
     @property
     def invitations(self) -> SqlInvitations:
@@ -111,7 +116,13 @@ class InvitationClient:
         admin, note = normalized(by), checked_note(note)
         managed_domains = await self.invitations.authorize_inviter(account, admin)
         terms = InvitationTerms(
-            account, admin, self.policy, managed_domains, heads_up_days=heads_up_days, note=note
+            account,
+            admin,
+            self.policy,
+            managed_domains,
+            heads_up_days=heads_up_days,
+            note=note,
+            author=self.author.acting_for(admin),
         )
         return await self.starter.invite_each(people, terms)
 
@@ -134,7 +145,11 @@ class InvitationClient:
         await self.invitations.authorize_inviter(account, admin)
         members = await self.invitations.invited_with_owner(stored.invitation_id)
         terms = InvitationTerms(
-            account, admin, self.policy, owner_invitation_id=stored.invitation_id
+            account,
+            admin,
+            self.policy,
+            owner_invitation_id=stored.invitation_id,
+            author=self.author.acting_for(admin),
         )
         people = [Person(email=member, license=license, locale=locale) for member in members]
         return await self.starter.invite_each(people, terms)
@@ -210,7 +225,8 @@ class InvitationClient:
     async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
         """Accept on the invitee's behalf (INV-10)."""
         stored = await self._latest(account, normalized(email))
-        return await self._accept(stored, AcceptInvitation(choice=choice))
+        by = self.author.acting_for_invitee(stored.invitation.email)
+        return await self._accept(stored, AcceptInvitation(choice=choice, by=by))
 
     async def accept_link(
         self,
@@ -232,7 +248,13 @@ class InvitationClient:
             raise refusal(InvitationMachine, invitation, "accept")
         if signed_in_address is not None and normalized(signed_in_address) != invitation.email:
             raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another address.")
-        answer = AcceptInvitation(choice=choice, link_number=claim.number, shown=shown)
+        answer = AcceptInvitation(
+            choice=choice,
+            link_number=claim.number,
+            shown=shown,
+            by=self.author.acting_for_invitee(invitation.email),
+            note=LINK_WAS_THE_PROOF if signed_in_address is None else None,
+        )
         return await self._accept(stored, answer)
 
     async def opened(self, url: str) -> tuple[LinkClaim, StoredInvitation]:
@@ -274,7 +296,8 @@ class InvitationClient:
             raise Refused(
                 ErrorCode.INVALID_INPUT, f"A reason has at most {MAX_REASON_LENGTH:,} characters."
             )
-        answer = DeclineInvitation(reason=(reason or "").strip() or None)
+        by = self.author.acting_for_invitee(stored.invitation.email)
+        answer = DeclineInvitation(reason=(reason or "").strip() or None, by=by)
         return await self.caller.update(
             stored, InvitationWorkflow.decline, [answer], _refusing("decline")
         )
@@ -286,10 +309,11 @@ class InvitationClient:
         stored, admin = await self._stored_for_admin(account, email, by)
         if await self._workflow_is_lost(stored):
             note = "Temporal no longer knew its workflow."
-            ended = await self.revoke_in_store(stored, by=admin, note=note)
+            ended = await self.revoke_in_store(stored, by=self.author.acting_for(admin), note=note)
             return ended if ended.state is InvitationState.REVOKED else _refuse(ended, "revoke")
+        request = RevokeInvitation(by=admin, author=self.author.acting_for(admin))
         return await self.caller.update(
-            stored, InvitationWorkflow.revoke, [RevokeInvitation(by=admin)], _refusing("revoke")
+            stored, InvitationWorkflow.revoke, [request], _refusing("revoke")
         )
 
     async def _workflow_is_lost(self, stored: StoredInvitation) -> bool:
@@ -318,9 +342,8 @@ class InvitationClient:
     async def resend(self, account: str, email: str, by: str) -> Invitation:
         """Send a new link; the old one is invalid when this returns (INV-9)."""
         stored, admin = await self._stored_for_admin(account, email, by)
-        return await self._update(
-            stored, InvitationWorkflow.resend, ResendInvitation(by=admin), _refusing("resend")
-        )
+        request = ResendInvitation(by=admin, author=self.author.acting_for(admin))
+        return await self._update(stored, InvitationWorkflow.resend, request, _refusing("resend"))
 
     async def recheck(self, account: str, email: str) -> Invitation:
         """Read the blockers from the store now (BLK-4)."""
@@ -343,6 +366,13 @@ class InvitationClient:
         if _may_move(stored).state.final and failed(stored.invitation.manifest):
             await self._move_failed_items(stored, budget)
             stored = await self._stored(stored.invitation_id)
+        await self.changes.record(
+            "retry-move",
+            stored.invitation.workflow_id,
+            by=self.author.name,
+            at=datetime.now(UTC),
+            account=account,
+        )
         return await self._shown(stored)
 
     async def _move_failed_items(self, stored: StoredInvitation, budget: WaitBudget) -> None:

@@ -73,6 +73,7 @@ class InvitationTerms:
     heads_up_days: int = 0
     note: str | None = None
     owner_invitation_id: str | None = None
+    author: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class InvitationStarter:
             license=person.license,
             locale=person.locale,
             invited_by=terms.by,
+            author=terms.author,
             heads_up_days=terms.heads_up_days,
             note=terms.note,
             managed=domain_of(email) in terms.managed_domains,

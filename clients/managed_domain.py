@@ -7,6 +7,7 @@ from typing import Protocol
 
 from adapters.public_mail import is_public_mail_domain
 from adapters.sql.accounts.managed_domain import SqlManagedDomains
+from domain.author import THEMSELVES, Author
 from domain.error import ErrorCode, Refused
 from domain.managed_domain import ManagedDomain, ManagedDomainState, parse_domain
 
@@ -27,6 +28,7 @@ class ManagedDomainClient:
 
     domains: SqlManagedDomains
     resolver: TxtResolver
+    author: Author = THEMSELVES
 
     async def add(self, account: str, domain: str, at: datetime) -> ManagedDomain:
         """Add a domain, pending; a repetition returns the same one.
@@ -37,7 +39,7 @@ class ManagedDomainClient:
         name = parse_domain(domain)
         if is_public_mail_domain(name):
             raise Refused(ErrorCode.INVALID_INPUT, f"{name} belongs to a public mail service.")
-        return await self.domains.add(account, name, at)
+        return await self.domains.add(account, name, at, by=self.author.name)
 
     async def verify(self, account: str, domain: str, at: datetime) -> ManagedDomain:
         """Verify that the domain has the account's record; a verified one is not looked up.
@@ -57,7 +59,7 @@ class ManagedDomainClient:
                 "It may take some time until DNS shows a new record.",
                 record=record.model_dump(),
             )
-        return await self.domains.verify(pending, at)
+        return await self.domains.verify(pending, at, by=self.author.name)
 
     async def list(self, account: str) -> list[ManagedDomain]:
         """Return the domains of an account, by name. Raises Refused: `not_found`."""

@@ -18,6 +18,7 @@ from adapters.sql.money.order import SqlOrders
 from clients.fairness import fairness_priority
 from clients.workflow_call import START_TIMEOUT, TemporalAccess, WorkflowCaller, start_and_report
 from domain.address import normalized
+from domain.author import THEMSELVES, Author
 from domain.license import Sku
 from domain.model import Value
 from domain.order import (
@@ -59,6 +60,7 @@ class OrderClient:
     temporal: TemporalAccess
     orders: SqlOrders
     policy: Policy
+    author: Author = THEMSELVES
 
     # Buy.
 
@@ -77,7 +79,7 @@ class OrderClient:
 
         Raises Refused before anything is started (ADD-1, ADD-2).
         """
-        at = datetime.now(UTC)
+        at, buyer = datetime.now(UTC), normalized(by)
         request = BuyLicenses(
             order_id=f"or-{uuid.uuid4().hex[:16]}",
             account=account,
@@ -86,7 +88,8 @@ class OrderClient:
             quantity=quantity,
             cycle=cycle,
             portal=portal,
-            bought_by=normalized(by),
+            bought_by=buyer,
+            author=self.author.acting_for(buyer),
             policy=self.policy,
             caller_waits_until=at + timedelta(seconds=self.temporal.wait_seconds),
         )
@@ -155,20 +158,21 @@ class OrderClient:
 
     async def confirm(self, order_id: str) -> Order:
         """Place the reviewed order; return it after its first payment attempt (ADD-3)."""
-        return await self._update(order_id, "confirm", OrderWorkflow.confirm, ConfirmOrder())
+        request = ConfirmOrder(by=self.author.name)
+        return await self._update(order_id, "confirm", OrderWorkflow.confirm, request)
 
     async def cancel(self, order_id: str, *, release_all: bool = False) -> Order:
         """Cancel the order: at once while nothing is paid, else at the end of its term (ADD-6).
 
         While a payment is undecided the cancellation takes effect with its result.
         """
-        request = CancelOrder(release_all=release_all)
+        request = CancelOrder(release_all=release_all, by=self.author.name)
         return await self._update(order_id, "cancel", OrderWorkflow.cancel, request)
 
     async def change(self, order_id: str, quantity: int, release: tuple[str, ...] = ()) -> Order:
         """Reduce the quantity from the end of the term on (ADD-6)."""
         users = tuple(dict.fromkeys(normalized(email) for email in release))
-        request = ChangeQuantity(quantity=quantity, release=users)
+        request = ChangeQuantity(quantity=quantity, release=users, by=self.author.name)
         return await self._update(
             order_id, "change_quantity", OrderWorkflow.change_quantity, request
         )

@@ -2,11 +2,13 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from clients.comparison import Comparison, Watch
 from clients.repair import Repair, first_group
 from clients.workflow_call import temporal_errors_as_unavailable
+from domain.author import THEMSELVES, Author
 from domain.reconciliation import Divergence, Reconciliation
 
 ROUNDS: Final = 10
@@ -25,6 +27,7 @@ class ReconciliationClient:
     """
 
     repair: Repair
+    author: Author = THEMSELVES
 
     async def check(self, watch: Watch = _unwatched) -> Reconciliation:
         """Compare everything; change nothing but the mark of a restored database.
@@ -58,10 +61,17 @@ class ReconciliationClient:
         await store.report(remaining)
         left |= {each.key: each for each in remaining}
         await store.remove_mark()
+        await self._record({each.subject for each in (*left.values(), *fixed.values())})
         return Reconciliation(
             checked=first.checked,
             divergences=tuple(left.values()),
             fixed=tuple(each for key, each in fixed.items() if key not in left),
+        )
+
+    async def _record(self, subjects: Set[str]) -> None:
+        """Record who had the remedies carried out (OPS-8)."""
+        await self.repair.store.changes.record(
+            "reconcile --fix", *sorted(subjects), by=self.author.name, at=datetime.now(UTC)
         )
 
     async def _carry_out(self, found: Reconciliation, tried: Set[str]) -> list[Divergence]:

@@ -98,9 +98,9 @@ class Redo:
             case AmendOrder() as amend:
                 await self.store.orders.amended(amend)
             case EndTerm() as end:
-                await self.store.orders.term_ended(end.order, end.at)
+                await self.store.orders.term_ended(end.order, end.at, by=end.by)
             case VoidOrder() as void:
-                await self.store.orders.void(void.order, void.at)
+                await self.store.orders.void(void.order, void.at, by=void.by)
 
     async def _record(self, run: Run, record: Invitation) -> None:
         """Write a record that is not accepted; what follows an acceptance is made again."""

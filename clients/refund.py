@@ -12,7 +12,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 from adapters.sql.money.refund import SqlRefunds
 from clients.fairness import fairness_priority
 from clients.workflow_call import TemporalAccess, WorkflowCaller, temporal_errors_as_unavailable
-from domain.journal import OPERATOR
+from domain.author import THEMSELVES, Author
 from domain.model import Value
 from domain.refund import (
     CloseRefund,
@@ -46,6 +46,7 @@ class RefundClient:
 
     temporal: TemporalAccess
     refunds: SqlRefunds
+    author: Author = THEMSELVES
 
     # Read.
 
@@ -63,24 +64,22 @@ class RefundClient:
 
     # Requests of operators, and of the payee.
 
-    async def convert(self, refund_id: str, *, by: str = OPERATOR) -> Refund:
+    async def convert(self, refund_id: str, *, by: str | None = None) -> Refund:
         """Convert the failed amount into credit of the account that was joined (REF-4)."""
-        return await self._update(
-            refund_id, "convert", RefundWorkflow.convert, ConvertRefund(by=by)
-        )
+        request = ConvertRefund(by=by or self.author.name)
+        return await self._update(refund_id, "convert", RefundWorkflow.convert, request)
 
     async def retry(
-        self, refund_id: str, method: str | None = None, *, by: str = OPERATOR
+        self, refund_id: str, method: str | None = None, *, by: str | None = None
     ) -> Refund:
         """Request the failed amount from the provider again, or by another method (REF-4)."""
-        request = RetryRefund(method=method, by=by)
+        request = RetryRefund(method=method, by=by or self.author.name)
         return await self._update(refund_id, "retry", RefundWorkflow.retry, request)
 
     async def close(self, refund_id: str, reason: str) -> Refund:
         """Write off the amount that is still open (REF-4)."""
-        return await self._update(
-            refund_id, "close", RefundWorkflow.close, CloseRefund(reason=reason)
-        )
+        request = CloseRefund(reason=reason, by=self.author.name)
+        return await self._update(refund_id, "close", RefundWorkflow.close, request)
 
     async def _update(
         self,

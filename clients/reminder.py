@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio.client import (
@@ -27,6 +27,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.sql.change import SqlChanges
 from adapters.sql.invitations.reminder import LAST_RUNS, SqlReminders
 from clients.workflow_call import (
     START_TIMEOUT,
@@ -35,10 +36,19 @@ from clients.workflow_call import (
     temporal_errors_as_unavailable,
     workflow_failed,
 )
+from domain.author import THEMSELVES, Author
 from domain.error import ErrorCode, Refused
+from domain.journal import OPERATOR
 from domain.period import format_duration
 from domain.policy import Policy
-from domain.reminder import ReminderRun, Reminders, ReminderSchedule, RemindStale, RunFailure
+from domain.reminder import (
+    SCHEDULE,
+    ReminderRun,
+    Reminders,
+    ReminderSchedule,
+    RemindStale,
+    RunFailure,
+)
 from workflows.reminder import ReminderWorkflow
 
 SCHEDULE_ID: Final = "stale-invitation-reminders"
@@ -75,6 +85,8 @@ class ReminderClient:
     temporal: TemporalAccess
     reminders: SqlReminders
     policy: Policy
+    changes: SqlChanges
+    author: Author = THEMSELVES
 
     # The schedule.
 
@@ -93,13 +105,14 @@ class ReminderClient:
 
                 handle = client.get_schedule_handle(SCHEDULE_ID)
                 await handle.update(changed, rpc_timeout=START_TIMEOUT)
+        await self._record("reminders install")
         return await self._installed()
 
     def _schedule(self, every: timedelta) -> Schedule:
         return Schedule(
             action=ScheduleActionStartWorkflow(
                 ReminderWorkflow.run,
-                RemindStale(by="schedule", quiet_for=self.policy.remind_after),
+                RemindStale(by=SCHEDULE, quiet_for=self.policy.remind_after),
                 id=SCHEDULE_ID,
                 task_queue=self.temporal.task_queue,
                 execution_timeout=max(min(LONGEST_RUN, every * SHARE_OF_INTERVAL), SHORTEST_RUN),
@@ -118,17 +131,24 @@ class ReminderClient:
         """Pause the schedule until `resume`; may be repeated."""
         with _schedule_errors():
             await (await self._handle()).pause(
-                note="Paused by an operator.", rpc_timeout=START_TIMEOUT
+                note=f"Paused by {self.author.name}.", rpc_timeout=START_TIMEOUT
             )
+        await self._record("reminders pause")
         return await self._installed()
 
     async def resume(self) -> ReminderSchedule:
         """Resume the schedule; missed runs are not started."""
         with _schedule_errors():
             await (await self._handle()).unpause(
-                note="Resumed by an operator.", rpc_timeout=START_TIMEOUT
+                note=f"Resumed by {self.author.name}.", rpc_timeout=START_TIMEOUT
             )
+        await self._record("reminders resume")
         return await self._installed()
+
+    async def _record(self, action: str) -> None:
+        """Record who has changed the schedule (OPS-8)."""
+        at = datetime.now(UTC)
+        await self.changes.record(action, SCHEDULE_ID, by=self.author.name, at=at)
 
     # The runs.
 
@@ -141,7 +161,7 @@ class ReminderClient:
         with temporal_errors_as_unavailable():
             handle = await client.start_workflow(
                 ReminderWorkflow.run,
-                RemindStale(by="operator", quiet_for=self.policy.remind_after),
+                RemindStale(by=self.author.name, quiet_for=self.policy.remind_after),
                 id=f"{SCHEDULE_ID}/{uuid.uuid4().hex[:16]}",
                 task_queue=self.temporal.task_queue,
                 execution_timeout=LONGEST_RUN,
@@ -210,7 +230,7 @@ def _failed_run(found: WorkflowExecution) -> ReminderRun:
         started_at=found.start_time,
         ended_at=found.close_time,
         # An operator's run has a slash after the prefix.
-        by="operator" if found.id.startswith(f"{SCHEDULE_ID}/") else "schedule",
+        by=OPERATOR if found.id.startswith(f"{SCHEDULE_ID}/") else SCHEDULE,
         failure=_FAILURES[found.status],
     )
 

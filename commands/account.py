@@ -45,7 +45,9 @@ def import_(
     """
     directory = _read(context, file)
     ids = with_clients(
-        context, "Importing", lambda clients: clients.store.directory.import_(directory)
+        context,
+        "Importing",
+        lambda clients: clients.store.directory.import_(directory, by=clients.author.name),
     )
     CommandOutput.of(context).print(
         {"accounts": list(ids)}, lambda: Text(f"Imported {', '.join(ids)}.")

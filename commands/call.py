@@ -1,6 +1,7 @@
 """Calls of the clients, and arguments that many commands share."""
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -8,11 +9,13 @@ import typer
 from pydantic import JsonValue
 
 from commands.output import CommandOutput
+from domain.author import UNKNOWN, Author, operator_name
 from domain.error import ErrorCode, Refused
 from domain.search import did_you_mean
 
 if TYPE_CHECKING:
     from runtime.clients import Clients
+    from runtime.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -33,6 +36,21 @@ By = Annotated[
 ]
 
 
+def author_of(context: typer.Context, settings: "Settings") -> Author:
+    """Return the operator of a command: `--operator`, the setting, or the system's user (OPS-8)."""
+    name = CommandOutput.of(context).operator or settings.operator or system_user()
+    return Author(operator=name)
+
+
+def system_user() -> str:
+    """Return the name of the system's user; `unknown` if the system has none."""
+    try:
+        return operator_name(getpass.getuser())
+    except (OSError, KeyError, ImportError, Refused):
+        # A container may run as a user id without an entry in the user database.
+        return UNKNOWN
+
+
 def with_clients(
     context: typer.Context,
     progress: str | None,
@@ -46,7 +64,9 @@ def with_clients(
     from runtime.settings import load_settings
 
     async def result() -> Result:
-        async with open_clients(load_settings()) as clients:
+        settings = load_settings()
+        author = author_of(context, settings)
+        async with open_clients(settings, author) as clients:
             try:
                 return await call(clients)
             except Refused as refused:

@@ -35,7 +35,9 @@ def apply(
     """Apply an account's credit to an open invoice."""
     at = datetime.now(UTC)
     applied = with_clients(
-        context, "Applying", lambda clients: clients.store.credits.apply(account, invoice, at)
+        context,
+        "Applying",
+        lambda clients: clients.store.credits.apply(account, invoice, at, by=clients.author.name),
     )
     _print(context, applied)
 
@@ -50,7 +52,7 @@ def _render(credit: Credit) -> RenderableType:
         ("credit", money(credit.balance)),
         ("balance owed", f"{money(credit.balance_owed)} of open invoices"),
     )
-    rows = table("at", "kind", "amount", "other account", "invoice", "entry")
+    rows = table("at", "kind", "amount", "other account", "invoice", "by", "entry")
     for entry in credit.entries:
         rows.add_row(
             time(entry.at),
@@ -58,6 +60,7 @@ def _render(credit: Credit) -> RenderableType:
             money(entry.amount),
             text(entry.source or entry.to or ""),
             text(entry.invoice or ""),
+            text(entry.by or ""),
             text(entry.id),
         )
     return Group(header, rows) if credit.entries else header

@@ -49,7 +49,7 @@ def retry(context: typer.Context, number: Number) -> None:
     """Make a row due now, also one that was given up; a worker carries it out."""
 
     async def retried(clients: "Clients") -> bool:
-        return await clients.store.outbox.retry(number)
+        return await clients.store.outbox.retry(number, by=clients.author.name)
 
     _require(number, found=with_clients(context, "Retrying", retried))
     _print(context, {"retried": number}, f"Row {number} is due now.")
@@ -60,7 +60,7 @@ def discard(context: typer.Context, number: Number) -> None:
     """Delete a row, so that it is never carried out."""
 
     async def discarded(clients: "Clients") -> bool:
-        return await clients.store.outbox.discard(number)
+        return await clients.store.outbox.discard(number, by=clients.author.name)
 
     _require(number, found=with_clients(context, "Discarding", discarded))
     _print(context, {"discarded": number}, f"Row {number} is discarded.")

@@ -34,6 +34,8 @@ class CommandOutput:
     """Writes results to stdout and errors to stderr, as JSON or for a person."""
 
     json: bool
+    operator: str | None = None
+    """The name that `--operator` gives."""
 
     @staticmethod
     def of(context: typer.Context) -> "CommandOutput":

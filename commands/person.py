@@ -23,7 +23,9 @@ def forget(context: typer.Context, email: Email) -> None:
     """
     person, at = normalized(email), datetime.now(UTC)
     result = with_clients(
-        context, "Forgetting", lambda clients: clients.store.people.forget(person, at)
+        context,
+        "Forgetting",
+        lambda clients: clients.store.people.forget(person, at, by=clients.author.name),
     )
     CommandOutput.of(context).print(as_json(result), lambda: _render(result))
 

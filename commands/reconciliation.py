@@ -68,7 +68,12 @@ def _summary(found: Reconciliation, *, fix: bool) -> str:
 
 
 def _settle(context: typer.Context, number: int) -> int:
-    if not with_clients(context, "Writing", lambda clients: clients.store.restore.settle(number)):
+    settled = with_clients(
+        context,
+        "Writing",
+        lambda clients: clients.store.restore.settle(number, by=clients.author.name),
+    )
+    if not settled:
         raise Refused(ErrorCode.NOT_FOUND, f"There is no difference {number} on the list.")
     CommandOutput.of(context).print({"settled": number}, lambda: Text("Taken off the list."))
     return DONE

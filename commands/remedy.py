@@ -13,7 +13,6 @@ from commands.output import CommandOutput, as_json
 from commands.render import table, text
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
-from domain.journal import OPERATOR
 from domain.remedy import Changed, Removal
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def remove_user(
         context,
         account,
         "Removing",
-        lambda remedies, at: remedies.remove_user(account, user, removal, at),
+        lambda remedies, at, by: remedies.remove_user(account, user, removal, at, by=by),
     )
 
 
@@ -78,7 +77,10 @@ def remove_room(
 ) -> None:
     """Delete a room of an account."""
     _remedy(
-        context, account, "Removing", lambda remedies, at: remedies.remove_room(account, room, at)
+        context,
+        account,
+        "Removing",
+        lambda remedies, at, by: remedies.remove_room(account, room, at, by=by),
     )
 
 
@@ -103,10 +105,11 @@ def pay_invoice(
     """Pay an open invoice by the account's payment methods, in their order."""
 
     async def paid(clients: "Clients", at: datetime) -> list[Changed]:
+        by = clients.author.name
         if paid_outside is None:
-            return await clients.invoices.pay(account, invoice, by=OPERATOR, at=at)
+            return await clients.invoices.pay(account, invoice, by=by, at=at)
         return await clients.invoices.record_paid_outside(
-            account, invoice, paid_outside, by=OPERATOR, at=at
+            account, invoice, paid_outside, by=by, at=at
         )
 
     _changed(context, account, "Charging" if paid_outside is None else "Recording", paid)
@@ -115,22 +118,37 @@ def pay_invoice(
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow reactivate paula")
 def reactivate(context: typer.Context, account: Account) -> None:
     """Withdraw the cancellation of an account's plan."""
-    _remedy(context, account, "Reactivating", lambda remedies, at: remedies.reactivate(account, at))
+    _remedy(
+        context,
+        account,
+        "Reactivating",
+        lambda remedies, at, by: remedies.reactivate(account, at, by=by),
+    )
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow cancel-plan paula")
 def cancel_plan(context: typer.Context, account: Account) -> None:
     """Cancel an account's plan at the end of its period."""
-    _remedy(context, account, "Cancelling", lambda remedies, at: remedies.cancel_plan(account, at))
+    _remedy(
+        context,
+        account,
+        "Cancelling",
+        lambda remedies, at, by: remedies.cancel_plan(account, at, by=by),
+    )
 
 
 def _remedy(
     context: typer.Context,
     account: str,
     progress: str,
-    remedy: "Callable[[SqlRemedies, datetime], Awaitable[list[Changed]]]",
+    remedy: "Callable[[SqlRemedies, datetime, str], Awaitable[list[Changed]]]",
 ) -> None:
-    _changed(context, account, progress, lambda clients, at: remedy(clients.store.remedies, at))
+    _changed(
+        context,
+        account,
+        progress,
+        lambda clients, at: remedy(clients.store.remedies, at, clients.author.name),
+    )
 
 
 def _changed(

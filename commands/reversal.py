@@ -9,7 +9,6 @@ from rich.text import Text
 from commands.call import with_clients
 from commands.output import CommandOutput, as_json
 from domain.error import ErrorCode, Refused
-from domain.journal import OPERATOR
 from domain.reversal import Reversal
 from domain.text import one_line
 
@@ -45,7 +44,8 @@ def close(
         raise Refused(ErrorCode.INVALID_INPUT, "--reason is empty; give the reason.")
 
     async def closed(clients: "Clients") -> Reversal:
-        return await clients.store.reversals.close(reversal_id, OPERATOR, kept, datetime.now(UTC))
+        by = clients.author.name
+        return await clients.store.reversals.close(reversal_id, by, kept, datetime.now(UTC))
 
     reversal = with_clients(context, "Closing", closed)
     CommandOutput.of(context).print(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +12,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from commands.call import author_of
 from commands.output import CommandOutput
 from commands.render import table
+from domain.author import Author
 from domain.error import Unavailable
 
 if TYPE_CHECKING:
@@ -50,7 +53,8 @@ def setup(
     output = CommandOutput.of(context)
     with output.spinner("Setting up"):
         settings = load_settings()
-        document = asyncio.run(_set_up(settings, restored=restored))
+        author = author_of(context, settings)
+        document = asyncio.run(_set_up(settings, author, restored=restored))
     views: list[JsonValue] = [{"name": view.name, "query": view.query} for view in VIEWS]
     waiting = bool(document["restored"])
     output.print(
@@ -68,14 +72,14 @@ def up(context: typer.Context) -> None:
     uvloop.run(_up(CommandOutput.of(context), load_settings()))
 
 
-async def _set_up(settings: "Settings", *, restored: bool) -> dict[str, JsonValue]:
+async def _set_up(settings: "Settings", author: Author, *, restored: bool) -> dict[str, JsonValue]:
     from runtime.store import set_up_store
     from runtime.temporal import connect, register_search_attributes
     from workflows import search_attribute
 
     if restored:
         # Marked first: the workers of `seatflow up` start together with their server.
-        await _mark_restored(settings)
+        await _mark_restored(settings, author)
     try:
         # Connected before anything else is changed.
         client = await connect(settings)
@@ -84,7 +88,7 @@ async def _set_up(settings: "Settings", *, restored: bool) -> dict[str, JsonValu
             raise
         raise Unavailable(f"{failure.message} {MARKED}") from None
     await set_up_store(settings)
-    waiting = restored or await _is_restored(settings)
+    waiting = await _record_setup(settings, author) or restored
     await register_search_attributes(client)
     return {
         "namespace": client.namespace,
@@ -93,21 +97,24 @@ async def _set_up(settings: "Settings", *, restored: bool) -> dict[str, JsonValu
     }
 
 
-async def _mark_restored(settings: "Settings") -> None:
+async def _mark_restored(settings: "Settings", author: Author) -> None:
     from runtime.restore_guard import READ_AGAIN_AFTER
     from runtime.store import open_store, set_up_store
 
     await set_up_store(settings)
     async with open_store(settings) as store:
-        await store.restore.mark()
+        await store.restore.mark(by=author.name)
     # Workers that run have read the mark then.
     await asyncio.sleep(2 * READ_AGAIN_AFTER.total_seconds())
 
 
-async def _is_restored(settings: "Settings") -> bool:
+async def _record_setup(settings: "Settings", author: Author) -> bool:
+    """Record who has set up the database (OPS-8); return whether it is marked as restored."""
     from runtime.store import open_store
 
     async with open_store(settings) as store:
+        at = datetime.now(UTC)
+        await store.changes.record("setup", "database", by=author.name, at=at)
         return await store.restore.is_marked()
 
 

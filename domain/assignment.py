@@ -71,12 +71,19 @@ class AssignLicenses(Value):
     capacity: int | None = None
     """None: the account's only capacity, or the only one with a free license (ASG-2)."""
     by: str
+    author: str | None = None
+    """The author of the request, if another one acts for the admin `by` (OPS-8)."""
     atomic: bool = False
     """True: all users or none. False: a result for each; users without a license wait (ASG-5)."""
     give_base_license: bool = False
     """True: a basic user first gets a free base license (ASG-1)."""
     waited: tuple[str, ...] = ()
     """The users who had to wait, set by the store; the admin is notified when none waits."""
+
+    @property
+    def requested_by(self) -> str:
+        """Return the author of the request (OPS-8)."""
+        return self.author or self.by
 
     @property
     def workflow_id(self) -> str:

@@ -21,6 +21,8 @@ class Batch(Value):
     account: str
     by: str
     """The normalized address of the owner or admin who invites."""
+    author: str | None = None
+    """The author of the request, if another one acts for the inviter (OPS-8)."""
     managed_domains: tuple[str, ...] = ()
     heads_up_days: int = 0
     note: str | None = None

@@ -25,6 +25,8 @@ class CreditEntry(Value):
     """The account that it went to, if it was another one."""
     invoice: str | None = None
     """The invoice that it paid."""
+    by: str | None = None
+    """The author of the entry (OPS-8)."""
 
 
 class Credit(Value):
@@ -60,6 +62,7 @@ def _entry(account: str, transfer: Transfer) -> CreditEntry:
         source=elsewhere if received else None,
         to=None if received else elsewhere,
         invoice=transfer.invoice,
+        by=transfer.by,
     )
 
 

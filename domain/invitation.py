@@ -10,7 +10,7 @@ from typing import Final, Literal, Self
 from pydantic import AwareDatetime, Field, JsonValue
 
 from domain.error import ErrorCode, Refused
-from domain.journal import JournalEntry, day_of
+from domain.journal import INVITEE, JournalEntry, day_of
 from domain.manifest import Manifest
 from domain.model import Value
 from domain.money import Money
@@ -217,6 +217,8 @@ class Invite(Value):
     license: License = License.BASIC
     locale: str | None = None
     invited_by: str
+    author: str | None = None
+    """The author of the request, if another one acts for the inviter (OPS-8)."""
     heads_up_days: int = Field(default=0, ge=0)
     """The days between the heads-up and the invitation e-mail; 0: no heads-up (INV-17)."""
     managed: bool = False
@@ -408,6 +410,10 @@ class InviteResult(Value):
     """A remark about a row that was not refused: the license that is kept."""
 
 
+LINK_WAS_THE_PROOF: Final = "The link alone was the proof of who accepted."
+"""The note of an acceptance by link without a person who is signed in (INV-13)."""
+
+
 class AcceptInvitation(Value):
     """The acceptance by the invitee."""
 
@@ -416,6 +422,9 @@ class AcceptInvitation(Value):
     """The number of the opened link, if any; a resend invalidates older links (INV-9)."""
     shown: Money | None = None
     """The amount of the page that was answered, if any; another one has to be shown first."""
+    by: str = INVITEE
+    note: str | None = None
+    """The proof of who accepts, if the journal states it."""
 
 
 class DeclineInvitation(Value):
@@ -423,18 +432,23 @@ class DeclineInvitation(Value):
 
     reason: OneLine | None = None
     """Shown to the inviter (INV-7)."""
+    by: str = INVITEE
 
 
 class RevokeInvitation(Value):
     """The revocation by an owner or admin of the target account."""
 
     by: str
+    author: str | None = None
+    """The author of the request, if another one acts for the admin (OPS-8)."""
 
 
 class ResendInvitation(Value):
     """The request of an owner or admin of the target account for a new link (INV-9)."""
 
     by: str
+    author: str | None = None
+    """The author of the request, if another one acts for the admin (OPS-8)."""
 
 
 class DueReminder(Value):

@@ -71,6 +71,8 @@ class Transfer(Value):
     """A positive amount."""
     invoice: str | None = None
     """The invoice to which credit was applied, or for which a method was charged."""
+    by: str | None = None
+    """The author (OPS-8); None until it is posted."""
 
 
 # Ledger accounts. The first three are never negative.

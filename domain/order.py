@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 from domain.billing_cycle import BillingDay
 from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
-from domain.journal import JournalEntry
+from domain.journal import ENGINE, OPERATOR, JournalEntry
 from domain.license import Sku, license_name, require_capacity
 from domain.model import Value
 from domain.money import Money, rounded
@@ -118,6 +118,8 @@ class BuyLicenses(Value):
     portal: Portal = "plans"
     bought_by: str
     """The normalized address of the owner or admin who buys (ADD-2)."""
+    author: str | None = None
+    """The author of the request, if another one acts for the buyer (OPS-8)."""
     policy: Policy = Policy()
     caller_waits_until: AwareDatetime | None = None
     """The time, by the caller's clock, at which the caller stops waiting for the result."""
@@ -177,9 +179,21 @@ class Order(Value):
         """Return whether any payment has succeeded."""
         return self.paid_until is not None
 
+    @property
+    def payer(self) -> str:
+        """Return the author of the next payment (OPS-8).
+
+        The purchase, or its confirmation, requests the first one. Retries and renewals are the
+        engine's own.
+        """
+        if self.was_paid or self.tries:
+            return ENGINE
+        requests = (each.by for each in reversed(self.journal) if each.event in _PURCHASES)
+        return next(requests, ENGINE)
+
     def has_terms_of(self, request: BuyLicenses) -> bool:
         """Return whether `request` has the account, buyer and terms of this order."""
-        terms = request.model_dump(exclude={"order_id", "policy", "caller_waits_until"})
+        terms = request.model_dump(exclude={"order_id", "author", "policy", "caller_waits_until"})
         return self.model_dump(include=set(terms)) == terms
 
     def with_entry(self, entry: JournalEntry, **changes: object) -> Self:
@@ -265,8 +279,14 @@ class Order(Value):
         return self.failed_since + RETRY_AFTER[self.tries - 1]
 
 
+_PURCHASES = frozenset({"buy", "confirm"})
+"""The events by which a person requests the first payment."""
+
+
 class ConfirmOrder(Value):
     """The confirmation of a review, which places the order (ADD-3)."""
+
+    by: str = OPERATOR
 
 
 class CancelOrder(Value):
@@ -274,6 +294,7 @@ class CancelOrder(Value):
 
     release_all: bool = False
     """True: the holders lose their licenses at the end of the term."""
+    by: str = OPERATOR
 
 
 class ChangeQuantity(Value):
@@ -282,6 +303,7 @@ class ChangeQuantity(Value):
     quantity: int
     release: tuple[str, ...] = ()
     """The normalized addresses of the holders who lose their license then."""
+    by: str = OPERATOR
 
 
 class PlanTerm(Value):

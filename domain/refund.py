@@ -445,6 +445,7 @@ class CloseRefund(Value):
     """The end of a refund by an operator's decision (REF-4)."""
 
     reason: OneLine
+    by: str = OPERATOR
 
 
 class WatchRefund(Value):

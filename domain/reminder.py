@@ -1,15 +1,15 @@
 """Reminder runs, the reminder schedule and stale invitations (REM)."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, Field
 
 from domain.invitation import InvitationState
 from domain.model import Value
 
-RunBy = Literal["schedule", "operator"]
-
+SCHEDULE: Final = "schedule"
+"""The author of runs that the schedule starts; an operator's runs name the operator."""
 
 RunFailure = Literal["timed_out", "failed", "canceled", "terminated"]
 
@@ -17,7 +17,7 @@ RunFailure = Literal["timed_out", "failed", "canceled", "terminated"]
 class RemindStale(Value):
     """The request that starts a reminder run."""
 
-    by: RunBy
+    by: str
     quiet_for: timedelta
     """The time without contact after which an invitation is stale, and in its inviter's digest.
 
@@ -31,7 +31,7 @@ class ReminderRun(Value):
     run_id: str
     started_at: AwareDatetime
     ended_at: AwareDatetime | None = None
-    by: RunBy
+    by: str
     found: int = 0
     """The number of invitations that were signalled."""
     reminded: int = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from adapters.link import LinkSigner
 from adapters.sql.store import SqlStore
+from domain.author import THEMSELVES, Author
 from runtime.settings import Settings
 from runtime.store import open_store
 
@@ -39,6 +40,8 @@ class Clients:
     settings: Settings
     store: SqlStore
     connect: "Callable[[], Awaitable[Client]]"
+    author: Author = THEMSELVES
+    """The operator of a command; on the web people act for themselves (OPS-8)."""
 
     @classmethod
     def connected(cls, settings: Settings, store: SqlStore, client: "Client") -> Self:
@@ -54,7 +57,12 @@ class Clients:
         """The client of invitations."""
         from clients.invitation import InvitationClient
 
-        return InvitationClient(starter=self.invitation_starter, policy=self.settings.policy)
+        return InvitationClient(
+            starter=self.invitation_starter,
+            policy=self.settings.policy,
+            changes=self.store.changes,
+            author=self.author,
+        )
 
     @cached_property
     def invitee(self) -> "InviteeClient":
@@ -81,7 +89,7 @@ class Clients:
         """The client of refunds."""
         from clients.refund import RefundClient
 
-        return RefundClient(temporal=self.temporal, refunds=self.store.refunds)
+        return RefundClient(temporal=self.temporal, refunds=self.store.refunds, author=self.author)
 
     @cached_property
     def orders(self) -> "OrderClient":
@@ -89,7 +97,10 @@ class Clients:
         from clients.order import OrderClient
 
         return OrderClient(
-            temporal=self.temporal, orders=self.store.orders, policy=self.settings.policy
+            temporal=self.temporal,
+            orders=self.store.orders,
+            policy=self.settings.policy,
+            author=self.author,
         )
 
     @cached_property
@@ -97,7 +108,9 @@ class Clients:
         """The client of assignments."""
         from clients.assignment import AssignmentClient
 
-        return AssignmentClient(temporal=self.temporal, assignments=self.store.assignments)
+        return AssignmentClient(
+            temporal=self.temporal, assignments=self.store.assignments, author=self.author
+        )
 
     @cached_property
     def batches(self) -> "BatchClient":
@@ -110,6 +123,7 @@ class Clients:
             invitations=self.store.invitations,
             signer=self.signer,
             policy=self.settings.policy,
+            author=self.author,
         )
 
     @cached_property
@@ -118,7 +132,11 @@ class Clients:
         from clients.reminder import ReminderClient
 
         return ReminderClient(
-            temporal=self.temporal, reminders=self.store.reminders, policy=self.settings.policy
+            temporal=self.temporal,
+            reminders=self.store.reminders,
+            policy=self.settings.policy,
+            changes=self.store.changes,
+            author=self.author,
         )
 
     @cached_property
@@ -128,7 +146,9 @@ class Clients:
         from clients.managed_domain import ManagedDomainClient
 
         return ManagedDomainClient(
-            domains=self.store.managed_domains, resolver=DnsResolver(self.settings.dns_servers)
+            domains=self.store.managed_domains,
+            resolver=DnsResolver(self.settings.dns_servers),
+            author=self.author,
         )
 
     @cached_property
@@ -160,7 +180,7 @@ class Clients:
                 invitations=self.invitations,
                 restart=Recovery(self).start,
             )
-            yield ReconciliationClient(repair)
+            yield ReconciliationClient(repair, self.author)
 
     @cached_property
     def signer(self) -> LinkSigner:
@@ -176,14 +196,14 @@ class Clients:
 
 
 @asynccontextmanager
-async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
+async def open_clients(settings: Settings, author: Author = THEMSELVES) -> AsyncIterator[Clients]:
     """Open the store for all clients; connect to Temporal when a client first needs it.
 
     Raises Unavailable; `Refused(invalid_input)` with another id key than the database's.
     """
     async with open_store(settings) as store:
         await store.check_id_key(settings.id_key_fingerprint)
-        yield Clients(settings, store, _Connection(settings))
+        yield Clients(settings, store, _Connection(settings), author)
 
 
 class _Connection:

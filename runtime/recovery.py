@@ -100,7 +100,7 @@ class Recovery:
                 return True
             # Some are still owed money.
             with suppress(Refused):
-                await people.forget(email, now)
+                await people.forget(email, now, by=ENGINE)
             # On SQLite nobody else has written meanwhile.
             await asyncio.sleep(clock.time() - begun)
         return False

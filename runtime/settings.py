@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from domain.address import DNS_LABEL, as_written
+from domain.author import operator_name
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from domain.text import one_line
@@ -76,6 +77,13 @@ def _address(text: str) -> str:
     except Refused:
         # The original error contains the value.
         raise ValueError("write one e-mail address") from None
+
+
+def _operator(text: str) -> str:
+    try:
+        return operator_name(text)
+    except Refused as refused:
+        raise ValueError(refused.message) from None
 
 
 def _contact(text: str) -> str:
@@ -229,6 +237,8 @@ class Settings(BaseSettings):
     """Address for replies to e-mails; those about an invitation are answered by its inviter."""
     support_contact: Annotated[str, AfterValidator(_contact)] | None = None
     """Address, page or number that e-mails name for help; None: an admin of the account."""
+    operator: Annotated[str, AfterValidator(_operator)] | None = None
+    """Name of the person who acts on this machine; None: the system user's name (OPS-8)."""
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None
     """Address for e-mails about new entries of the operators' list; None: no e-mails."""
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"

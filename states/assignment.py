@@ -49,7 +49,9 @@ class AssignmentMachine(LifecycleMachine):
 def initial_record(request: AssignLicenses, *, at: datetime) -> Assignment:
     """Return the record of a new request."""
     state = AssignmentState.REQUESTED
-    entry = JournalEntry(at=at, event="request", from_state=None, to_state=state, by=request.by)
+    entry = JournalEntry(
+        at=at, event="request", from_state=None, to_state=state, by=request.requested_by
+    )
     return Assignment(
         request_id=request.request_id,
         workflow_id=request.workflow_id,

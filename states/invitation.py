@@ -153,7 +153,11 @@ def initial_record(invite: Invite, *, run_id: str, at: AwareDatetime) -> Invitat
         invited_by=invite.invited_by,
         journal=(
             JournalEntry.of(
-                event, at=at, from_state=None, to_state=state.value, by=invite.invited_by
+                event,
+                at=at,
+                from_state=None,
+                to_state=state.value,
+                by=invite.author or invite.invited_by,
             ),
         ),
         goes_out_at=at + timedelta(days=invite.heads_up_days) if invite.heads_up_days else None,

@@ -108,7 +108,13 @@ def initial_record(order: BuyLicenses, quote: OrderQuote, *, at: AwareDatetime) 
         quote=quote,
         caller_waits_until=order.caller_waits_until,
         journal=(
-            JournalEntry(at=at, event="buy", from_state=None, to_state=state, by=order.bought_by),
+            JournalEntry(
+                at=at,
+                event="buy",
+                from_state=None,
+                to_state=state,
+                by=order.author or order.bought_by,
+            ),
         ),
         allowed=allowed(OrderMachine, state),
     )

@@ -143,13 +143,13 @@ END $$;
 CREATE TABLE filled.sequences AS
     SELECT format('public.%I', sequencename) AS name, last_value
     FROM pg_sequences WHERE schemaname = 'public';
-CREATE TABLE filled.changes (command text);
+CREATE TABLE filled.schema_changes (command text);
 
 CREATE FUNCTION filled.renew() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     name text;
 BEGIN
-    IF EXISTS (SELECT FROM filled.changes) THEN
+    IF EXISTS (SELECT FROM filled.schema_changes) THEN
         RETURN false;
     END IF;
     SET LOCAL lock_timeout = '10s';
@@ -166,7 +166,7 @@ END $$;
 
 CREATE FUNCTION filled.note_change() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO filled.changes VALUES (tg_tag);
+    INSERT INTO filled.schema_changes VALUES (tg_tag);
 END $$;
 CREATE EVENT TRIGGER note_change ON ddl_command_end EXECUTE FUNCTION filled.note_change();
 """

@@ -99,12 +99,12 @@ class AssignmentWorkflow:
             **STORE | ActivityConfig(summary=f"Assign to {len(self._request.emails)} users"),
         )
         if isinstance(stored, Refusal):
-            self._apply_results(_all_refused(self._request, stored), by=self._request.by)
+            self._apply_results(_all_refused(self._request, stored), by=self._request.requested_by)
             return
         if stored.state is AssignmentState.RELEASED:
             # A retry after a crash, and the licenses were released in between.
-            self._apply_results(_before_release(stored), by=self._request.by)
-        self._apply_results(stored.results, by=self._request.by)
+            self._apply_results(_before_release(stored), by=self._request.requested_by)
+        self._apply_results(stored.results, by=self._request.requested_by)
 
     async def _wait_for_licenses(self) -> None:
         with suppress(TimeoutError):

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         StartInvitation,
     )
     from domain.invitee_page import InvitationOffer
-    from domain.journal import ENGINE, INVITEE, OPERATOR, day_of
+    from domain.journal import ENGINE, OPERATOR, day_of
     from domain.preview import Preview
     from states.invitation import InvitationMachine, initial_record
     from workflows.cancellation import uncancelled
@@ -218,7 +218,7 @@ class InvitationWorkflow:
         """Decline, with a reason that the inviter sees (INV-7)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
-            await self._lifecycle.end("decline", by=INVITEE, note=answer.reason)
+            await self._lifecycle.end("decline", by=answer.by, note=answer.reason)
             return self._require_ended_by("decline")
 
     @decline.validator
@@ -232,7 +232,7 @@ class InvitationWorkflow:
         async with self._lifecycle.update_lock:
             self._lifecycle.require("revoke")
             await self._authorize(request.by)
-            await self._lifecycle.end("revoke", by=request.by)
+            await self._lifecycle.end("revoke", by=request.author or request.by)
             return self._require_ended_by("revoke")
 
     @revoke.validator
@@ -248,7 +248,9 @@ class InvitationWorkflow:
             await self._authorize(request.by)
             self._mail.require_cooled_down()
             resent = self._lifecycle.next_record(
-                "resend", by=request.by, sent_count=self._invitation.sent_count + 1
+                "resend",
+                by=request.author or request.by,
+                sent_count=self._invitation.sent_count + 1,
             )
             ttl = self._lifecycle.invite.policy.ttl
             await self._lifecycle.write(resent.with_time_left(ttl, since=workflow.now()))
@@ -323,9 +325,11 @@ class InvitationWorkflow:
     async def _accept(self, answer: AcceptInvitation) -> None:
         try:
             await self._completion.require_shown(answer.shown)
-            await self._completion.join("accept", by=INVITEE, choice=answer.choice)
+            await self._completion.join(
+                "accept", by=answer.by, note=answer.note, choice=answer.choice
+            )
         except Refused as refused:
-            await self._blockers.apply_refusal(refused)
+            await self._blockers.apply_refusal(refused, by=answer.by)
             if refused.code is not ErrorCode.QUOTE_EXPIRED:
                 raise
             preview = await self._completion.preview()

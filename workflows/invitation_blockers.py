@@ -94,10 +94,11 @@ class InvitationBlockers:
         elif lifecycle.record.state is InvitationState.BLOCKED:
             await self._apply_blockers(stored.blockers)
 
-    async def apply_refusal(self, refused: Refused) -> None:
-        """Block or unblock the invitation after a refused acceptance."""
+    async def apply_refusal(self, refused: Refused, *, by: str) -> None:
+        """Block or unblock the invitation after a refused acceptance by `by`."""
         if refused.code is ErrorCode.BLOCKED:
-            await self._block(_BLOCKERS.validate_python(refused.details["blockers"]))
+            blockers = _BLOCKERS.validate_python(refused.details["blockers"])
+            await self._block(blockers, by=by)
         elif (
             refused.code in _CHECKED_AFTER_BLOCKERS
             and self._lifecycle.record.state is InvitationState.BLOCKED
@@ -107,7 +108,7 @@ class InvitationBlockers:
     async def apply_previewed(self, blockers: tuple[Blocker, ...]) -> Refused | None:
         """Record the blockers of a preview as at an acceptance; return the refusal, if any."""
         if blockers:
-            await self._block(blockers)
+            await self._block(blockers, by=INVITEE)
             return blocked(blockers)
         if self._lifecycle.record.state is InvitationState.BLOCKED:
             await self._unblock()
@@ -122,7 +123,7 @@ class InvitationBlockers:
             self._blocked_since, self._rechecks = workflow.now(), 0
             await self._lifecycle.write(invitation.model_copy(update={"blockers": blockers}))
 
-    async def _block(self, blockers: tuple[Blocker, ...]) -> None:
+    async def _block(self, blockers: tuple[Blocker, ...], *, by: str) -> None:
         """Record the blockers unless the invitee knows them; the store notifies them (BLK-4)."""
         invitation = self._lifecycle.record
         if blockers == invitation.blockers == self._notified:
@@ -133,7 +134,7 @@ class InvitationBlockers:
         await self._lifecycle.write(
             self._lifecycle.next_record(
                 "block",
-                by=INVITEE,
+                by=by,
                 blockers=blockers,
                 expires_at=invitation.expires_at,
                 time_left=invitation.time_left,

@@ -120,14 +120,20 @@ class InvitationCompletion:
                 await self.join("join", by=ENGINE, by_managed_domain=True)
 
     async def join(
-        self, event: str, *, by: str, choice: Choice | None = None, by_managed_domain: bool = False
+        self,
+        event: str,
+        *,
+        by: str,
+        note: str | None = None,
+        choice: Choice | None = None,
+        by_managed_domain: bool = False,
     ) -> None:
         """Commit membership and settlement, then continue from the kept record (INV-11)."""
         joined = await workflow.execute_activity_method(
             InvitationActivities.join_account,
             JoinAccount(
                 invite=self._lifecycle.invite,
-                invitation=self._lifecycle.next_record(event, by=by),
+                invitation=self._lifecycle.next_record(event, by=by, note=note),
                 choice=choice,
                 quote=self._quote,
                 by_managed_domain=by_managed_domain,

@@ -211,7 +211,7 @@ class OrderWorkflow:
         events = ("renew",) if order.is_renewed else ("pay", "activate")
         await self._apply_events(*events, order=order, note=_note_of_reduction(order))
         if self._order.quantity_then == 0 and not self._order.state.final:
-            await self._amend("cancel", NO_LICENSES, note=ENDS_WITH_TERM)
+            await self._amend("cancel", NO_LICENSES, by=ENGINE, note=ENDS_WITH_TERM)
 
     async def _end(
         self,
@@ -232,19 +232,19 @@ class OrderWorkflow:
         if order.was_paid:
             ended = await workflow.execute_activity_method(
                 OrderActivities.end_term,
-                EndTerm(order=order, at=workflow.now(), unless_assigned=unless_assigned),
+                EndTerm(order=order, at=workflow.now(), by=by, unless_assigned=unless_assigned),
                 **STORE | ActivityConfig(summary=f"End the term of {order.quantity} licenses"),
             )
             order = unless_refused(ended)
         elif order.invoices:
             order = await workflow.execute_activity_method(
                 OrderActivities.void_order,
-                VoidOrder(order=order, at=workflow.now()),
+                VoidOrder(order=order, at=workflow.now(), by=by),
                 **STORE | ActivityConfig(summary="Void the unpaid invoice"),
             )
         await self._apply_events(event, order=order, by=by, note=note)
 
-    async def _cancel(self, *, release_all: bool) -> None:
+    async def _cancel(self, *, release_all: bool, by: str) -> None:
         """End the order at once if it is unpaid, else with its term or when its payment is decided.
 
         Raises Refused if licenses are assigned, unless `release_all`.
@@ -253,14 +253,14 @@ class OrderWorkflow:
         if order.quantity_then == 0:
             return
         if self._is_undecided:
-            await self._amend("cancel_requested", reduction, note=CANCELLED_AFTER_PAYMENT)
+            await self._amend("cancel_requested", reduction, by=by, note=CANCELLED_AFTER_PAYMENT)
         elif order.state is OrderState.ACTIVE:
-            await self._amend("cancel", reduction, note=ENDS_WITH_TERM)
+            await self._amend("cancel", reduction, by=by, note=ENDS_WITH_TERM)
         elif order.was_paid:
             # The term before the declined renewal has ended already.
-            await self._end("end", by=OPERATOR, unless_assigned=not release_all)
+            await self._end("end", by=by, unless_assigned=not release_all)
         else:
-            await self._end("cancel", by=OPERATOR)
+            await self._end("cancel", by=by)
 
     async def _apply_interruption(self) -> None:
         """Apply what has happened outside of the order, also during a payment."""
@@ -277,9 +277,9 @@ class OrderWorkflow:
         if self._order.state.final:
             return
         if self._order.was_paid:
-            await self._amend("cancel_requested", note=CANCELLATION_NOTE)
+            await self._amend("cancel_requested", by=OPERATOR, note=CANCELLATION_NOTE)
         else:
-            await self._cancel(release_all=False)
+            await self._cancel(release_all=False, by=OPERATOR)
 
     def _note_cancellation(self) -> None:
         self._cancellation_requested = True
@@ -312,9 +312,9 @@ class OrderWorkflow:
         self._lifecycle.apply(stored)
 
     async def _amend(
-        self, event: str, reduction: Reduction | None = None, *, note: str | None
+        self, event: str, reduction: Reduction | None = None, *, by: str, note: str | None
     ) -> None:
-        """Add an operator's event to the stored record, which a payment may be changing.
+        """Add a person's event to the stored record, which a payment may be changing.
 
         Raises Refused if more licenses are assigned than the reduction leaves.
         """
@@ -324,7 +324,7 @@ class OrderWorkflow:
                 order=self._order,
                 event=event,
                 at=workflow.now(),
-                by=OPERATOR,
+                by=by,
                 note=note,
                 reduction=reduction,
             ),
@@ -355,7 +355,7 @@ class OrderWorkflow:
             # A confirmation at exactly the end of the review is late.
             await self._run_due_step()
             self._lifecycle.require("confirm")
-            await self._apply_events("confirm", by=OPERATOR)
+            await self._apply_events("confirm", by=answer.by)
         await self._wait_for_attempt()
         return self._order
 
@@ -368,7 +368,7 @@ class OrderWorkflow:
         """Cancel the order; never wait for the payment provider (ADD-6)."""
         async with self._update_lock:
             self._lifecycle.require_allowed("cancel")
-            await self._cancel(release_all=answer.release_all)
+            await self._cancel(release_all=answer.release_all, by=answer.by)
             return self._order
 
     @cancel.validator
@@ -385,6 +385,7 @@ class OrderWorkflow:
             await self._amend(
                 "change_quantity",
                 Reduction(quantity=answer.quantity, release=answer.release),
+                by=answer.by,
                 note=REDUCED_WITH_TERM if fewer else None,
             )
             return self._order

@@ -470,7 +470,7 @@ class RefundWorkflow:
             if unknown:
                 given_up |= {part.payment for part in parts if part.state.open}
             changed = self._with_state(PartState.CLOSED, given_up)
-            await self._decide("close", changed, by=OPERATOR, note=request.reason)
+            await self._decide("close", changed, by=request.by, note=request.reason)
             if unknown:
                 await self._start_watch()
             return self._refund.summary

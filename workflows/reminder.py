@@ -12,7 +12,8 @@ with workflow.unsafe.imports_passed_through():
         ReminderActivities,
         SignalStaleInvitations,
     )
-    from domain.reminder import ReminderRun, RemindStale
+    from domain.address import mask_all
+    from domain.reminder import SCHEDULE, ReminderRun, RemindStale
     from domain.text import code_span
     from workflows.options import REMIND, STORE
 
@@ -49,7 +50,7 @@ class ReminderWorkflow:
 
     async def _signal_invitations(self) -> None:
         # A run by an operator signals all invitations: their clocks may be ahead of this one.
-        by_operator = self._request.by == "operator"
+        by_operator = self._request.by != SCHEDULE
         signaled = await workflow.execute_activity_method(
             ReminderActivities.signal_stale_invitations,
             SignalStaleInvitations(
@@ -95,6 +96,7 @@ class ReminderWorkflow:
     def _publish(self, step: str) -> None:
         run = self._run
         workflow.set_current_details(
-            f"**{step}**\n\n- **Started by:** {code_span(run.by)}\n- **Signaled:** {run.found}\n"
+            f"**{step}**\n\n- **Started by:** {code_span(mask_all(run.by))}\n"
+            f"- **Signaled:** {run.found}\n"
             f"- **Reminded:** {run.reminded}\n- **Digests:** {run.digests}"
         )

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import JSON, ColumnElement, Row, Update, delete, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import (
     UNANSWERED,
     InvitationRow,
@@ -21,6 +22,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.database.transaction import chunked, insert_missing, reading, writing
 from domain.account import Role
+from domain.journal import OPERATOR
 from domain.outbox import (
     DIRECTORY_CHANGED,
     REPLACE,
@@ -160,7 +162,7 @@ class SqlOutbox:
                 )
             }
 
-    async def discard(self, number: int) -> bool:
+    async def discard(self, number: int, *, by: str = OPERATOR) -> bool:
         """Delete a row that will not be carried out any more; return whether it existed."""
         async with writing(self._engine) as session:
             discarded = await session.scalar(
@@ -168,9 +170,9 @@ class SqlOutbox:
                 .where(OutboxRow.number == number, NO_SEARCH)
                 .returning(OutboxRow.number)
             )
-            return discarded is not None
+            return await _recorded(session, "outbox discard", discarded, by)
 
-    async def retry(self, number: int) -> bool:
+    async def retry(self, number: int, *, by: str = OPERATOR) -> bool:
         """Make a row due now, also one that was given up; return whether it exists."""
         async with writing(self._engine) as session:
             retried = await session.scalar(
@@ -179,7 +181,15 @@ class SqlOutbox:
                 .values(due_at=datetime.now(UTC), given_up=False)
                 .returning(OutboxRow.number)
             )
-            return retried is not None
+            return await _recorded(session, "outbox retry", retried, by)
+
+
+async def _recorded(session: AsyncSession, action: str, number: int | None, by: str) -> bool:
+    """Record the author of a change to a row (OPS-8); return whether the row exists."""
+    if number is None:
+        return False
+    await record_changes(session, action, [str(number)], by=by, at=datetime.now(UTC))
+    return True
 
 
 def follow_up(row: Row[Any]) -> FollowUp:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import DivergenceRow, SettingRow
 from adapters.sql.database.transaction import RESTORED, insert_missing, reading, writing
+from domain.journal import OPERATOR
 from domain.reconciliation import Divergence
 
 
@@ -17,11 +19,13 @@ class SqlRestore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def mark(self) -> None:
+    async def mark(self, *, by: str = OPERATOR) -> None:
         """Mark the database as restored: workers start no work until the mark is removed."""
         marked = {"key": RESTORED, "value": datetime.now(UTC).isoformat()}
         async with writing(self._engine) as session:
             await insert_missing(session, SettingRow, [marked])
+            now = datetime.now(UTC)
+            await record_changes(session, "setup --restored", ["database"], by=by, at=now)
 
     async def is_marked(self) -> bool:
         """Return whether workers must not start any work."""
@@ -60,7 +64,7 @@ class SqlRestore:
         async with writing(self._engine) as session:
             await insert_missing(session, DivergenceRow, rows)
 
-    async def settle(self, number: int) -> bool:
+    async def settle(self, number: int, *, by: str = OPERATOR) -> bool:
         """Settle a difference; return whether it was on the operators' list."""
         async with writing(self._engine) as session:
             settled = await session.scalar(
@@ -69,4 +73,8 @@ class SqlRestore:
                 .values(settled_at=datetime.now(UTC))
                 .returning(DivergenceRow.number)
             )
-            return settled is not None
+            if settled is None:
+                return False
+            now = datetime.now(UTC)
+            await record_changes(session, "reconcile --settled", [str(number)], by=by, at=now)
+            return True

@@ -11,6 +11,7 @@ from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.accounts.search import SqlSearch
 from adapters.sql.attention import SqlAttention
 from adapters.sql.audit.report import audit
+from adapters.sql.change import SqlChanges
 from adapters.sql.database.schema import SettingRow
 from adapters.sql.database.transaction import insert_missing, reading, writing
 from adapters.sql.invitations.batch import SqlBatches
@@ -67,6 +68,7 @@ class SqlStore:
         self.outbox = SqlOutbox(engine)
         self.problems = SqlProblems(engine)
         self.restore = SqlRestore(engine)
+        self.changes = SqlChanges(engine)
         self.restoration = SqlRestoration(engine, returnable)
 
     async def audit(self) -> AuditReport:

@@ -132,12 +132,14 @@ class FakeOrderStore:
         self.stored = self.order.model_copy(update={"pending": payment})
         return self.order
 
-    async def term_ended(self, order: Order, at: datetime, *, unless_assigned: bool) -> Order:
+    async def term_ended(
+        self, order: Order, at: datetime, *, unless_assigned: bool, by: str
+    ) -> Order:
         if unless_assigned:
             raise Refused(ErrorCode.ASSIGNED_EXCEEDS_QUANTITY, "Name the users.", holders=[ANN])
         return self.order
 
-    async def void(self, order: Order, at: datetime) -> Order:
+    async def void(self, order: Order, at: datetime, *, by: str) -> Order:
         self._set_invoice("void")
         return self.order
 

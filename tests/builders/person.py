@@ -70,7 +70,7 @@ async def fill(scenario: StoreScenario) -> dict[str, Invite]:
         licenses=9,
         pools=pools(c500=1),
     )
-    await store.directory.import_(directory(nord, acme))
+    await store.directory.import_(directory(nord, acme), by=f"operator {NAME} for {NINA}")
     await store.remedies.remove_room("n-1", "r", NOON)
     declined = await _decline(scenario)
     accepted = await _accept(scenario)

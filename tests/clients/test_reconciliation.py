@@ -63,6 +63,12 @@ async def test_a_healthy_installation_has_no_differences(world: World) -> None:
     assert (found.checked["refunds"], found.checked["provider_refunds"]) == (2, 2)
 
 
+async def recorded_fixes(world: World) -> set[str]:
+    """Return the subjects whose remedies are recorded with an author (OPS-8)."""
+    changes = await world.store.changes.listed()
+    return {each.subject for each in changes if each.action == "reconcile --fix"}
+
+
 async def test_an_acceptance_that_a_restored_database_lacks_is_committed_again(
     world_without_worker: World, tmp_path: Path
 ) -> None:
@@ -84,6 +90,7 @@ async def test_an_acceptance_that_a_restored_database_lacks_is_committed_again(
     fixed = await fix(world)
     assert (fixed.divergences, len(fixed.fixed)) == ((), len(found.divergences) + 2)
     assert (await check(world)).divergences == ()
+    assert await recorded_fixes(world) == {each.subject for each in fixed.fixed}
     assert await world.audit() == ()
     stored = await world.stored(JANE)
     assert (stored.run_id, stored.settlement) == (accepted.run_id, accepted.settlement)

@@ -1,5 +1,6 @@
 """The embedded stack as an operator runs it."""
 
+import getpass
 import json
 import os
 import signal
@@ -40,7 +41,7 @@ def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
     assert seatflow("reminders", "pause").at("schedule", "paused") is True
     assert seatflow("reminders", "resume").at("schedule", "paused") is False
     ran = seatflow("reminders", "run")
-    assert (ran.at("by"), ran.at("reminded")) == ("operator", 0)
+    assert (ran.at("by"), ran.at("reminded")) == (f"operator {getpass.getuser()}", 0)
     assert seatflow("reminders", "show").at("runs", 0, "run_id") == ran.at("run_id")
 
 

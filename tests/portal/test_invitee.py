@@ -14,8 +14,8 @@ from starlette.requests import Request
 from temporalio.client import Client
 
 from domain.error import Unavailable
-from domain.invitation import License, Person
-from domain.journal import OPERATOR
+from domain.invitation import LINK_WAS_THE_PROOF, License, Person
+from domain.journal import INVITEE, OPERATOR
 from domain.refund import RefundState
 from portal.app import portal
 from portal.request import Proxies, TokenFilter
@@ -188,6 +188,10 @@ async def test_a_double_click_joins_once(visitor: Visitor) -> None:
     invitation = await visitor.world.until(JANE, "completed")
     assert [entry.event for entry in invitation.journal].count("accept") == 1
     assert len(visitor.world.mails(event="accepted", to=ADMIN)) <= 1
+    shown = await visitor.world.show(JANE)
+    entry = next(each for each in shown.journal if each.event == "accept")
+    # OPS-8: nobody was signed in.
+    assert (entry.by, entry.note) == (INVITEE, LINK_WAS_THE_PROOF)
 
 
 async def test_a_refund_is_followed_until_it_is_settled(visitor: Visitor) -> None:

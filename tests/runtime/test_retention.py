@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from domain.invitation import InvitationState
+from domain.journal import OPERATOR
 from domain.remedy import Removal
 from runtime.recovery import RETENTION, SWEEPS, Recovery
 from tests.builders.person import dump, traces
@@ -56,7 +57,7 @@ async def test_an_invitation_continues_when_its_inviter_is_forgotten(world: Worl
     pending = await world.pending(JANE)
     await remove(world, ADMIN, days_ago=0)
     first = await world.run_now(JANE)
-    await world.store.people.forget(ADMIN, datetime.now(UTC))
+    await world.store.people.forget(ADMIN, datetime.now(UTC), by=OPERATOR)
     await eventually(lambda: world.run_now(JANE), until=lambda run: run != first)
     await world.client.accept(world.account, JANE)
     completed = await world.until(JANE, "completed")

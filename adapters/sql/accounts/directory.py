@@ -22,6 +22,7 @@ from adapters.sql.accounts.import_ledger import (
 from adapters.sql.accounts.import_names import name_holders, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
 from adapters.sql.accounts.import_validation import import_errors
+from adapters.sql.change import record_changes
 from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
     NO_CAPACITY,
@@ -71,6 +72,7 @@ from domain.account import (
 )
 from domain.account_file import InputError
 from domain.error import ErrorCode, Refused
+from domain.journal import OPERATOR
 from domain.ledger import credit_of, prepaid_of
 from domain.license import ImportedCount, imported_count
 
@@ -103,7 +105,7 @@ class SqlDirectory:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def import_(self, directory: Directory) -> list[str]:
+    async def import_(self, directory: Directory, *, by: str = OPERATOR) -> list[str]:
         """Import all accounts of the file or none; return their ids in the order of the file.
 
         In a known account, only the fields that the file names are set; memberships and money
@@ -128,11 +130,14 @@ class SqlDirectory:
             await release_names(session, directory, accounts)
             for account in directory.accounts:
                 known = accounts.get(account.id)
-                await _import_account(session, known, account, people, ordered, at=at)
+                await _import_account(session, known, account, people, ordered, at=at, by=by)
             _raise_errors(await _invalid_accounts(session, ids))
             await signal_invitees(session, owners, at)
             if directory.catalog is not None:
                 await keep_catalog(session, directory.catalog)
+                await record_changes(session, "import", ["catalog"], by=by, at=at)
+            for each in ids:
+                await record_changes(session, "import", [each], by=by, at=at, account=each)
         return ids
 
     async def errors(self, directory: Directory) -> list[InputError]:
@@ -255,6 +260,7 @@ async def _import_account(
     ordered: ExistingOrders,
     *,
     at: datetime,
+    by: str,
 ) -> None:
     """Merge the account of the file, with its licenses and money, into the store."""
     before = payments_of(known)
@@ -273,6 +279,7 @@ async def _import_account(
             *ledger.payments(before, payments_of(row)),
             *ledger.credit(row, account, known=known is not None),
         ],
+        by=by,
     )
     await apply_automatically(session, row, at)
     await import_addons(session, row, account, counts, at)

@@ -5,11 +5,13 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import AccountRow, ManagedDomainRow
 from adapters.sql.database.transaction import IMPORT_LOCK, advisory_lock, reading, writing
 from adapters.sql.managed_domain import add_domains
 from adapters.sql.membership import require_account
 from domain.error import ErrorCode, Refused
+from domain.journal import OPERATOR
 from domain.managed_domain import ManagedDomain, ManagedDomainState, challenge
 
 
@@ -19,14 +21,18 @@ class SqlManagedDomains:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def add(self, account: str, domain: str, at: datetime) -> ManagedDomain:
+    async def add(
+        self, account: str, domain: str, at: datetime, *, by: str = OPERATOR
+    ) -> ManagedDomain:
         """Add a domain with a new token, or return it as it was added before.
 
         Raises Refused: `not_found`, `conflict` (a closed account).
         """
         async with writing(self._engine) as session:
             await _require_open(session, account)
-            await add_domains(session, account, [domain], at)
+            if await session.get(ManagedDomainRow, (account, domain)) is None:
+                await add_domains(session, account, [domain], at)
+                await record_changes(session, "domain add", [domain], by=by, at=at, account=account)
             return _managed_domain(await session.get_one(ManagedDomainRow, (account, domain)))
 
     async def verifiable(self, account: str, domain: str) -> ManagedDomain:
@@ -38,7 +44,9 @@ class SqlManagedDomains:
             await require_account(session, account)
             return _managed_domain(await _require_verifiable(session, account, domain))
 
-    async def verify(self, proven: ManagedDomain, at: datetime) -> ManagedDomain:
+    async def verify(
+        self, proven: ManagedDomain, at: datetime, *, by: str = OPERATOR
+    ) -> ManagedDomain:
         """Make the domain a verified one of its account; a repetition changes nothing.
 
         Raises Refused: `not_found` (it was removed), `conflict` (another account has verified it,
@@ -55,6 +63,9 @@ class SqlManagedDomains:
             if row.verified_at is None:
                 row.verified_at = at
                 account.managed_domains = (*account.managed_domains, row.domain)
+                await record_changes(
+                    session, "domain verify", [row.domain], by=by, at=at, account=account.id
+                )
             return _managed_domain(row)
 
     async def list(self, account: str) -> list[ManagedDomain]:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import (
     AccountRow,
     LicensePoolRow,
@@ -27,6 +28,7 @@ from adapters.sql.membership import admins_of, current_membership, require_accou
 from adapters.sql.outbox import queue_letters, signal_owners
 from domain.account import Plan, Role
 from domain.error import ErrorCode, Refused
+from domain.journal import OPERATOR
 from domain.letter.base import Reader, contact_for
 from domain.letter.membership import RemovedLetter
 from domain.outbox import QueuedLetter
@@ -43,7 +45,7 @@ class SqlRemedies:
         self._engine = engine
 
     async def remove_user(
-        self, account: str, email: str, how: Removal, at: datetime
+        self, account: str, email: str, how: Removal, at: datetime, *, by: str = OPERATOR
     ) -> list[Changed]:
         """Remove a user from the account, and return their licenses to the pools.
 
@@ -71,10 +73,16 @@ class SqlRemedies:
                 case Removal.DELETE:
                     await _anonymize(session, person)
             await _queue_letter(session, row, membership, reader, how=how, at=at)
+            subject = f"membership/{membership.id}"
+            await record_changes(
+                session, f"remove-user --{how}", [subject], by=by, at=at, account=row.id
+            )
             await signal_owners(session, [row.id], at)
         return [Changed(kind="user", id=email, to=to)]
 
-    async def remove_room(self, account: str, room: str, at: datetime) -> list[Changed]:
+    async def remove_room(
+        self, account: str, room: str, at: datetime, *, by: str = OPERATOR
+    ) -> list[Changed]:
         """Delete a room. Raises Refused: `not_found`, also if it was deleted before."""
         async with writing(self._engine) as session:
             await require_account(session, account, lock=True)
@@ -82,19 +90,23 @@ class SqlRemedies:
             if row is None:
                 raise Refused(ErrorCode.NOT_FOUND, f"{account} has no room {room}.")
             await session.delete(row)
+            await record_changes(session, "remove-room", [room], by=by, at=at, account=account)
             await signal_owners(session, [account], at)
         return [Changed(kind="room", id=room)]
 
-    async def reactivate(self, account: str, at: datetime) -> list[Changed]:
+    async def reactivate(self, account: str, at: datetime, *, by: str = OPERATOR) -> list[Changed]:
         """Withdraw every requested cancellation. Raises Refused: `not_found`."""
         async with writing(self._engine) as session:
             await require_account(session, account, lock=True)
             lines = await _live_lines(
                 session, account, SubscriptionRow.cancellation_pending.is_(True)
             )
+            await record_changes(
+                session, "reactivate", [line.id for line in lines], by=by, at=at, account=account
+            )
             return await _set_cancellation(session, lines, at, pending=False)
 
-    async def cancel_plan(self, account: str, at: datetime) -> list[Changed]:
+    async def cancel_plan(self, account: str, at: datetime, *, by: str = OPERATOR) -> list[Changed]:
         """Request the cancellation of the plan.
 
         Raises Refused: `not_found`, `conflict` (there is no plan to cancel).
@@ -105,6 +117,14 @@ class SqlRemedies:
             if not lines:
                 raise Refused(ErrorCode.CONFLICT, f"{account} has no plan to cancel.")
             renewing = [line for line in lines if not line.cancellation_pending]
+            await record_changes(
+                session,
+                "cancel-plan",
+                [line.id for line in renewing],
+                by=by,
+                at=at,
+                account=account,
+            )
             return await _set_cancellation(session, renewing, at, pending=True)
 
 

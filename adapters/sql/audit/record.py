@@ -90,7 +90,7 @@ def _errors_of_invitation(row: InvitationRow) -> Iterator[str]:
         row.email,
         record.license,
         record.invited_by,
-    ) or record.journal[0].by != record.invited_by:
+    ) or record.journal[0].by != (ordered.author or record.invited_by):
         yield "its request differs from its record"
     events = [entry.event for entry in record.journal]
     if (record.sent_count, record.reminders_sent) != (

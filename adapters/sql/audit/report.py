@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import aliased
 
 from adapters.sql.audit.account import ACCOUNT_CHECKS
+from adapters.sql.audit.author import AUTHOR_CHECKS, audit_journals
 from adapters.sql.audit.check import ACCEPTED, Check
 from adapters.sql.audit.ledger import ledger_violations
 from adapters.sql.audit.license import LICENSE_CHECKS, license_violations
@@ -23,6 +24,7 @@ from adapters.sql.database.schema import (
     UNANSWERED,
     AccountRow,
     Base,
+    ChangeRow,
     HeldLicenseRow,
     InvitationRow,
     LicensePoolRow,
@@ -172,6 +174,7 @@ _ALL_CHECKS: Final = (
     *LICENSE_CHECKS,
     *MONEY_CHECKS,
     *ORDER_CHECKS,
+    *AUTHOR_CHECKS,
 )
 
 _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
@@ -186,17 +189,20 @@ _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
     "settlements": SettlementRow,
     "refunds": RefundRow,
     "orders": OrderRow,
+    "changes": ChangeRow,
 }
 
 
 async def audit(engine: AsyncEngine) -> AuditReport:
     """Run all checks on one snapshot; return the counts of records and every violation."""
     async with reading(engine, LONG) as session:
+        journals = await audit_journals(session)
+        counts = {
+            kind: await session.scalar(select(func.count()).select_from(table)) or 0
+            for kind, table in _COUNTED_TABLES.items()
+        }
         return AuditReport(
-            checked={
-                kind: await session.scalar(select(func.count()).select_from(table)) or 0
-                for kind, table in _COUNTED_TABLES.items()
-            },
+            checked=counts | {"journal_entries": journals.entries},
             violations=(
                 *[
                     Violation(rule=check.rule, subject=subject, message=check.message)
@@ -204,6 +210,7 @@ async def audit(engine: AsyncEngine) -> AuditReport:
                     for subject in await session.scalars(check.broken)
                 ],
                 *await _compared(session),
+                *journals.violations,
             ),
         )
 

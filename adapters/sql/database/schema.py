@@ -43,6 +43,7 @@ from adapters.sql.database.column import (
 )
 from domain.account import AddonSku, HeldAddon, Plan
 from domain.assignment import AssignLicenses, AssignmentState
+from domain.author import UNKNOWN
 from domain.batch import Batch, RowResult
 from domain.invitation import Invitation, InvitationState, Invite, Person
 from domain.ledger import credit_of
@@ -490,6 +491,28 @@ class TransferRow(Base):
     currency: Mapped[str]
     amount: Mapped[Decimal] = mapped_column(CountedAmount)
     invoice: Mapped[str | None]
+    by: Mapped[str] = mapped_column(server_default=UNKNOWN)
+    """The author (OPS-8); `unknown` in entries of releases that recorded none."""
+
+
+class ChangeRow(Base):
+    """A change to something that has no journal, with its author (OPS-8)."""
+
+    __tablename__ = "changes"
+    __table_args__ = (
+        Index("changes_by_account", "account_id", "number"),
+        {"sqlite_autoincrement": True},
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    by: Mapped[str]
+    action: Mapped[str]
+    """The command, for example `remove-room`."""
+    account_id: Mapped[str | None]
+    """None if the change concerns no account."""
+    subject: Mapped[str]
+    """The id of the changed thing, without personal data."""
 
 
 class BalanceRow(Base):

@@ -50,7 +50,7 @@ from domain.acceptance import (
 )
 from domain.account import Role
 from domain.invitation import Invite
-from domain.journal import ENGINE
+from domain.journal import ENGINE, JournalEntry
 from domain.order import Order
 from domain.quote import Returnable
 from states.invitation import InvitationMachine
@@ -91,7 +91,7 @@ async def commit_acceptance(
     rows = await _lock_rows(session, invite, invitation, others)
     facts = await _load_facts(session, request, rows, at, returnable)
     acceptance = decide_acceptance(facts)
-    await _write(session, rows, acceptance, received_at)
+    await _write(session, rows, acceptance, request.invitation.journal[-1])
     letters = await queue_invitation_letters(session, invitation, received_at, after=letters_after)
     kept = KeptInvitation(invitation=invitation.record, refund=acceptance.refund)
     return Joined(kept, letters)
@@ -169,13 +169,15 @@ async def _load_facts(
     )
 
 
-async def _write(session: AsyncSession, rows: _Rows, acceptance: Acceptance, at: datetime) -> None:
+async def _write(
+    session: AsyncSession, rows: _Rows, acceptance: Acceptance, accepted: JournalEntry
+) -> None:
     """Write the decision: seat, source account, membership, other invitations, record."""
-    invitation, record = rows.invitation, acceptance.record
+    invitation, record, at = rows.invitation, acceptance.record, accepted.at
     if acceptance.takes_seat:
         await assign_seat(session, invitation)
     if rows.membership:
-        await _leave(session, rows, rows.membership, acceptance.closing, at)
+        await _leave(session, rows, rows.membership, acceptance.closing, accepted)
     session.add(
         MembershipRow(
             account_id=invitation.account_id,
@@ -202,10 +204,11 @@ async def _leave(
     rows: _Rows,
     membership: MembershipRow,
     closing: Closing | None,
-    at: datetime,
+    accepted: JournalEntry,
 ) -> None:
     """End the membership, return its licenses, and close an owner's account (SRC-2)."""
-    ended = await _close(session, rows.accounts, closing, at) if closing else []
+    at = accepted.at
+    ended = await _close(session, rows.accounts, closing, accepted) if closing else []
     await leave(session, membership, at)
     # A statement, which precedes the new membership: a person is on one account at a time.
     await session.execute(
@@ -218,13 +221,17 @@ async def _leave(
 
 
 async def _close(
-    session: AsyncSession, accounts: Mapping[str, AccountRow], closing: Closing, at: datetime
+    session: AsyncSession,
+    accounts: Mapping[str, AccountRow],
+    closing: Closing,
+    accepted: JournalEntry,
 ) -> list[Order]:
     """Close the source account, end its orders and settle its money; return its paid orders."""
+    at = accepted.at
     source, target = accounts[closing.closure.source], accounts[closing.closure.target]
     # Before the settlement: the credit reserved for unpaid orders is settled with the rest.
     ended = await end_orders(session, source, at)
-    await write_settlement(session, closing, target, at)
+    await write_settlement(session, closing, target, at, by=accepted.by)
     source.state = "closed"
     # Otherwise no account could verify them (INV-18).
     await release_domains(session, source)

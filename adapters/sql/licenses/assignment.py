@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import (
     NO_CAPACITY,
     AssignmentRequestRow,
@@ -107,6 +108,7 @@ class SqlAssignments:
         at: datetime,
         *,
         cascade: bool = False,
+        author: str | None = None,
     ) -> list[AssignmentResult]:
         """Release licenses of users; return a result for each, with what it affects.
 
@@ -133,6 +135,18 @@ class SqlAssignments:
                 if result.state is AssignmentState.RELEASED and result.email in holding
             ]
             await queue_release_letters(session, account, sku, released, by=by, at=at)
+            await record_changes(
+                session,
+                "unassign",
+                [
+                    f"{sku}/membership/{users[result.email].id}"
+                    for result in results
+                    if result.state is AssignmentState.RELEASED
+                ],
+                by=author or by,
+                at=at,
+                account=account,
+            )
             await assign_waiting(session, account, at)
             return results
 

@@ -15,6 +15,7 @@ from adapters.sql.money.ledger import balance, count_entries, entries_of, post
 from adapters.sql.outbox import signal_owners
 from domain.credit import Credit, apply_credit
 from domain.error import ErrorCode, Refused
+from domain.journal import ENGINE, OPERATOR
 from domain.ledger import credit_of
 from domain.money import rounded
 
@@ -30,7 +31,9 @@ class SqlCredits:
         async with reading(self._engine) as session:
             return await _credit(session, await require_account(session, account))
 
-    async def apply(self, account: str, invoice: str | None, at: datetime) -> Credit:
+    async def apply(
+        self, account: str, invoice: str | None, at: datetime, *, by: str = OPERATOR
+    ) -> Credit:
         """Apply credit to the named invoice, by default to the oldest open one (CRD-3).
 
         Raises Refused: `not_found`, `conflict` (no credit, or nothing to pay).
@@ -38,7 +41,7 @@ class SqlCredits:
         async with writing(self._engine) as session:
             row = await require_account(session, account, lock=True)
             invoices = await _invoices_to_pay(session, row, invoice)
-            if not await _apply(session, row, invoices, at):
+            if not await _apply(session, row, invoices, at, by=by):
                 raise Refused(
                     ErrorCode.CONFLICT, f"{account} has no credit, or no open invoice, to apply."
                 )
@@ -51,11 +54,16 @@ async def apply_automatically(session: AsyncSession, account: AccountRow, at: da
     The caller has locked the account.
     """
     if account.collection == "autopay" and account.state == "open":
-        await _apply(session, account, await _open_invoices(session, account), at)
+        await _apply(session, account, await _open_invoices(session, account), at, by=ENGINE)
 
 
 async def _apply(
-    session: AsyncSession, account: AccountRow, invoices: Sequence[InvoiceRow], at: datetime
+    session: AsyncSession,
+    account: AccountRow,
+    invoices: Sequence[InvoiceRow],
+    at: datetime,
+    *,
+    by: str,
 ) -> int:
     """Apply credit to the invoices in this order; return how many got any.
 
@@ -76,7 +84,7 @@ async def _apply(
         if invoice.id in paid:
             invoice.amount_due -= paid[invoice.id]
             invoice.close_if_paid()
-    await post(session, transfers)
+    await post(session, transfers, by=by)
     if transfers:
         await signal_owners(session, [account.id], at)
     return len(transfers)

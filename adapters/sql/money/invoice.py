@@ -76,7 +76,7 @@ class SqlInvoices:
             if charged:
                 invoice.charges += 1
                 invoice.payment, invoice.paid_outside = payment, None
-                await post(session, _book(account, invoice, charged, due, at))
+                await post(session, _book(account, invoice, charged, due, at), by=by)
                 await apply_automatically(session, account, at)
             await _close_if_paid(session, account, invoice, by=by, at=at)
             return True
@@ -95,7 +95,8 @@ class SqlInvoices:
             amount = rounded(due.amount_due, row.currency)
             if amount.amount:
                 number = await count_entries(session, outside_of(account)) + 1
-                await post(session, [paid_outside(account, invoice, amount, number, at)])
+                paid = paid_outside(account, invoice, amount, number, at)
+                await post(session, [paid], by=by)
                 due.amount_due -= amount.amount
             # Its charges are not counted on: one without a result yet is found by its key.
             due.payment, due.paid_outside = None, reference

@@ -30,8 +30,11 @@ _CHANGE_BALANCE = (
 )
 
 
-async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
-    """Post the transfers; the database refuses an overdraft and a repeated id."""
+async def post(session: AsyncSession, transfers: Sequence[Transfer], *, by: str) -> None:
+    """Post the transfers, whose author is `by` (OPS-8).
+
+    The database refuses an overdraft and a repeated id.
+    """
     if not transfers:
         return
     changes: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
@@ -39,7 +42,7 @@ async def post(session: AsyncSession, transfers: Sequence[Transfer]) -> None:
         changes[transfer.debited, transfer.amount.currency] -= transfer.amount.amount
         changes[transfer.credited, transfer.amount.currency] += transfer.amount.amount
     await session.execute(
-        insert(TransferRow), [_transfer_values(transfer) for transfer in transfers]
+        insert(TransferRow), [_transfer_values(transfer, by) for transfer in transfers]
     )
     await insert_missing(
         session,
@@ -135,13 +138,15 @@ def as_transfer(row: TransferRow) -> Transfer:
             "credited": row.credited,
             "amount": rounded(row.amount, row.currency),
             "invoice": row.invoice,
+            "by": row.by,
         }
     )
 
 
-def _transfer_values(transfer: Transfer) -> dict[str, object]:
+def _transfer_values(transfer: Transfer, by: str) -> dict[str, object]:
     return {
         **transfer.model_dump(exclude={"amount"}),
+        "by": by,
         "currency": transfer.amount.currency,
         "amount": transfer.amount.amount,
     }

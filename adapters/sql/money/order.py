@@ -173,7 +173,7 @@ class SqlOrders:
                 if row.record.tries <= order.tries:
                     # Until its result is known the order must not end.
                     invoice.state = "open"
-                await reserve_credit(session, row.account_id, invoice, order.tries, at)
+                await reserve_credit(session, invoice, order, at)
             await _store_record(session, row, _newer_record(row, order))
             return row.record
 
@@ -280,7 +280,7 @@ class SqlOrders:
             return row.record
 
     async def term_ended(
-        self, order: Order, at: datetime, *, unless_assigned: bool = False
+        self, order: Order, at: datetime, *, unless_assigned: bool = False, by: str = ENGINE
     ) -> Order:
         """Reduce the pool at the end of a term; `keep` notifies the released users (ADD-6)."""
         async with writing(self._engine) as session:
@@ -299,8 +299,8 @@ class SqlOrders:
             )
             line = await order_line(session, record)
             if not left:
-                await void_invoices(session, account, row.order_id, at)
-                await earn_term(session, record, at)
+                await void_invoices(session, account, row.order_id, at, by=by)
+                await earn_term(session, record, at, by=by)
             _reduce_line(line, left)
             row.reduced_after, row.released = len(order.journal), tuple(released)
             quantity = left or record.quantity
@@ -309,12 +309,12 @@ class SqlOrders:
             )
             return row.record
 
-    async def void(self, order: Order, at: datetime) -> Order:
+    async def void(self, order: Order, at: datetime, *, by: str = ENGINE) -> Order:
         """Void the open invoice, and return the credit reserved for it."""
         async with writing(self._engine) as session:
             account, row = await _lock_order(session, order)
             if not row.record.state.final:
-                await void_invoices(session, account, row.order_id, at)
+                await void_invoices(session, account, row.order_id, at, by=by)
                 await _store_record(session, row, _newer_record(row, order))
             return row.record
 
@@ -385,7 +385,7 @@ async def end_orders(session: AsyncSession, account: AccountRow, at: datetime) -
     for row in await _live_orders(session, account.id):
         if row.record.was_paid:
             ended.append(row.record)
-        await void_invoices(session, account, row.order_id, at)
+        await void_invoices(session, account, row.order_id, at, by=ENGINE)
         noted = row.record.model_copy(update={"note": ACCOUNT_CLOSED})
         event = ending_event(noted)
         closed = after(OrderMachine, noted, event, at=at, by=ENGINE, note=ACCOUNT_CLOSED)

@@ -24,6 +24,7 @@ from adapters.sql.database.schema import (
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import as_transfer, balance, post, posted
 from domain.billing_cycle import BillingDay
+from domain.journal import ENGINE
 from domain.ledger import (
     TransferKind,
     credit_of,
@@ -89,24 +90,25 @@ async def make_invoice(
 
 
 async def reserve_credit(
-    session: AsyncSession, account: str, invoice: OrderInvoiceRow, tries: int, at: datetime
+    session: AsyncSession, invoice: OrderInvoiceRow, order: Order, at: datetime
 ) -> None:
-    """Reserve credit for the invoice, once per try.
+    """Reserve credit for the invoice, once per try of `order`.
 
     A repeated activity therefore charges the same amount.
     """
-    if invoice.credit_tried is not None and invoice.credit_tried >= tries:
+    if invoice.credit_tried is not None and invoice.credit_tried >= order.tries:
         return
-    invoice.credit_tried = tries
-    credit = await balance(session, credit_of(account), invoice.currency)
+    invoice.credit_tried = order.tries
+    credit = await balance(session, credit_of(order.account), invoice.currency)
     amount = rounded(min(credit.amount, invoice.amount - invoice.from_credit), invoice.currency)
     if amount.amount:
         invoice.from_credit += amount.amount
-        await post(session, [credit_reserved(account, invoice.invoice_id, tries, amount, at)])
+        reserved = credit_reserved(order.account, invoice.invoice_id, order.tries, amount, at)
+        await post(session, [reserved], by=order.payer)
 
 
 async def void_invoices(
-    session: AsyncSession, account: AccountRow, order_id: str, at: datetime
+    session: AsyncSession, account: AccountRow, order_id: str, at: datetime, *, by: str
 ) -> None:
     """Void the unpaid invoices, and return the credit reserved for them."""
     for invoice in await invoices_of(session, order_id):
@@ -119,7 +121,8 @@ async def void_invoices(
                     TransferRow.debited == credit_of(account.id),
                 )
             )
-            await post(session, [reversal(as_transfer(entry), at) for entry in reserved])
+            returned = [reversal(as_transfer(entry), at) for entry in reserved]
+            await post(session, returned, by=by)
             await apply_automatically(session, account, at)
 
 
@@ -137,7 +140,7 @@ async def pay_invoice(
     The payments of the previous term become revenue, and so does what this one pays for it. The
     invoice is reduced by `carried`, which the next one includes.
     """
-    await earn_term(session, order, at)
+    await earn_term(session, order, at, by=order.payer)
     if carried:
         invoice.amount -= carried.amount
     amount = rounded(invoice.amount - invoice.from_credit, invoice.currency)
@@ -145,7 +148,8 @@ async def pay_invoice(
         "the charge is the amount that credit does not pay, and that is not carried"
     )
     if payment:
-        await post(session, [order_paid(order.account, invoice.invoice_id, amount, at)])
+        paid = order_paid(order.account, invoice.invoice_id, amount, at)
+        await post(session, [paid], by=order.payer)
         invoice.payment = payment.provider_id
     invoice.state = "paid"
     arrears = zero(invoice.currency)
@@ -153,7 +157,7 @@ async def pay_invoice(
         arrears = rounded(min(order.carried.amount, invoice.amount), invoice.currency)
     if arrears.amount:
         earned = term_earned(order.account, f"{invoice.invoice_id}/carried", arrears, at)
-        await post(session, [earned])
+        await post(session, [earned], by=order.payer)
     line = await order_line(session, order) or await _new_line(session, order)
     line.quantity = order.quantity
     line.period_start, line.period_end = invoice.period_start, invoice.period_end
@@ -171,10 +175,10 @@ async def credit_late_payment(
     into = credit_of(account)
     entry = order_paid(account, invoice.invoice_id, payment.amount, at, into=into)
     if entry.id not in await posted(session, [entry.id]):
-        await post(session, [entry])
+        await post(session, [entry], by=ENGINE)
 
 
-async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
+async def earn_term(session: AsyncSession, order: Order, at: datetime, *, by: str) -> None:
     """Post the payments of the last paid term as revenue."""
     line = await order_line(session, order)
     paid = [each for each in await invoices_of(session, order.order_id) if each.state == "paid"]
@@ -184,7 +188,8 @@ async def earn_term(session: AsyncSession, order: Order, at: datetime) -> None:
         sum((payment.amount for payment in line.payments), start=Decimal(0)), paid[-1].currency
     )
     if amount.amount:
-        await post(session, [term_earned(order.account, paid[-1].invoice_id, amount, at)])
+        earned = term_earned(order.account, paid[-1].invoice_id, amount, at)
+        await post(session, [earned], by=by)
 
 
 async def order_line(session: AsyncSession, order: Order) -> SubscriptionRow | None:

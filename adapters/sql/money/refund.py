@@ -16,6 +16,7 @@ from adapters.sql.money.ledger import balance, post, posted
 from adapters.sql.outbox import queue_letters, signal_invitation, start_workflow
 from domain.attention import cases_of_refund
 from domain.error import ErrorCode, Refused
+from domain.journal import ENGINE
 from domain.ledger import (
     TransferKind,
     credit_of,
@@ -66,7 +67,8 @@ class SqlRefunds:
                     f"The store has lost journal entries of the refund {refund_id}.",
                 )
             if change.parts:
-                await _post_parts(session, row.ordered, change.parts, at)
+                by = change.entry.by if change.entry else ENGINE
+                await _post_parts(session, row.ordered, change.parts, at, by=by)
             before, row.record = row.record, change.applied_to(row.record)
             row.state = change.state
             await _queue_follow_ups(session, row.ordered, before, row.record, at)
@@ -175,7 +177,12 @@ async def _parties(session: AsyncSession, plan: RefundPlan) -> RefundParties:
 
 
 async def _post_parts(
-    session: AsyncSession, plan: RefundPlan, parts: Sequence[RefundPart], at: datetime
+    session: AsyncSession,
+    plan: RefundPlan,
+    parts: Sequence[RefundPart],
+    at: datetime,
+    *,
+    by: str,
 ) -> None:
     accounts = await locked_accounts(session, {plan.source, plan.target})
     target = accounts[plan.target]
@@ -186,7 +193,7 @@ async def _post_parts(
     if any(transfer.kind is TransferKind.REVERSED for transfer in transfers):
         credit = await balance(session, credit_of(target.id), target.currency)
         require_unused(transfers, target.id, credit)
-    await post(session, transfers)
+    await post(session, transfers, by=by)
     await apply_automatically(session, target, at)
 
 

@@ -15,16 +15,16 @@ from states.refund import initial_record
 
 
 async def write_settlement(
-    session: AsyncSession, closing: Closing, target: AccountRow, at: datetime
+    session: AsyncSession, closing: Closing, target: AccountRow, at: datetime, *, by: str
 ) -> None:
     """Post the ledger entries, and record the settlement and the refund to request (QUO).
 
-    The caller has locked both accounts.
+    The caller has locked both accounts. `by` has accepted.
     """
     closure, currency = closing.closure, closing.quote.total.currency
     prepaid = await balance(session, prepaid_of(closure.source), currency)
     credit = await balance(session, credit_of(closure.source), currency)
-    await post(session, closing.transfers(prepaid, credit))
+    await post(session, closing.transfers(prepaid, credit), by=by)
     if closing.source_paid:
         session.add(
             SettlementRow(

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import JSON, Table, and_, delete, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import (
     AccountRow,
     AssignmentRow,
@@ -56,7 +57,7 @@ _BEFORE_ACCOUNTS: Final = ("invitations", "refunds")
 """Tables whose rows are locked before people and accounts, in this order."""
 
 
-async def forget_person(session: AsyncSession, email: str, at: datetime) -> Forgotten:
+async def forget_person(session: AsyncSession, email: str, at: datetime, *, by: str) -> Forgotten:
     """Put a pseudonym in the place of the person. Raises Refused: `conflict`."""
     if is_pseudonym(email):
         return Forgotten(forgotten={}, kept={})
@@ -68,7 +69,11 @@ async def forget_person(session: AsyncSession, email: str, at: datetime) -> Forg
         await _lock(session, await rows_about(session, trace), email)
         trace = await trace_of(session, email)
     await _require_forgettable(session, trace)
-    return await _Forgetting(session, trace, at).carry_out()
+    forgetting = _Forgetting(session, trace, at)
+    forgotten = await forgetting.carry_out()
+    if forgotten.forgotten:
+        await record_changes(session, "forget", [forgetting.pseudonym], by=by, at=at)
+    return forgotten
 
 
 async def _lock(session: AsyncSession, rows: Rows, email: str) -> None:
@@ -161,6 +166,11 @@ class _Forgetting:
         )
         self._deleted = defaultdict[str, set[Key]](set)
         self._changed = defaultdict[str, set[Key]](set)
+
+    @property
+    def pseudonym(self) -> str:
+        """Return the address that takes the place of the person's."""
+        return self._redaction.pseudonym
 
     async def carry_out(self) -> Forgotten:
         """Delete the person's content, and rewrite every row that names them."""

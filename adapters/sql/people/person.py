@@ -26,7 +26,7 @@ class SqlPeople:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def forget(self, email: str, at: datetime) -> Forgotten:
+    async def forget(self, email: str, at: datetime, *, by: str) -> Forgotten:
         """Put a pseudonym in the place of a person, everywhere, in one transaction.
 
         Amounts, dates and states stay. Letters to the person that wait are deleted. Workflows that
@@ -34,7 +34,7 @@ class SqlPeople:
         Refused: `conflict` (on an account, invited, or owed money).
         """
         async with writing(self._engine) as session:
-            return await forget_person(session, email, at)
+            return await forget_person(session, email, at, by=by)
 
     async def export(self, email: str) -> PersonalData:
         """Return everything about the person. Raises Refused: `not_found`."""

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 _GUARDED = "number, id, at, kind, debited, credited, currency, amount, invoice"
 

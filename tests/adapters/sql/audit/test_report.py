@@ -70,6 +70,8 @@ async def test_a_consistent_store_has_no_violations(scenario: StoreScenario) -> 
         "settlements": 0,
         "refunds": 0,
         "orders": 0,
+        "changes": 5,
+        "journal_entries": 7,
     }
 
 

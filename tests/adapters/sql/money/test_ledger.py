@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.database.transaction import StatementFailed, reading, writing
 from adapters.sql.money.ledger import balance, post, posted
+from domain.journal import ENGINE
 from domain.ledger import Transfer, TransferKind, credit_of, opening_of, revenue_of
 from domain.money import Money
 from tests.builders.account import NOON
@@ -28,7 +29,7 @@ def a_transfer(amount: str, id: str = "t1", currency: str = "EUR", **more: objec
 
 async def done(engine: AsyncEngine, *transfers: Transfer) -> None:
     async with writing(engine) as session:
-        await post(session, transfers)
+        await post(session, transfers, by=ENGINE)
 
 
 async def credit(engine: AsyncEngine, currency: str = "EUR") -> str:
@@ -48,7 +49,7 @@ async def test_amounts_are_exact_in_every_currency(
     assert await credit(engine, currency) == amount
     async with reading(engine) as session:
         kept = await posted(session, ["t1", "t2"])
-    assert kept == {"t1": a_transfer(amount, currency=currency)}
+    assert kept == {"t1": a_transfer(amount, currency=currency, by=ENGINE)}
 
 
 async def test_an_amount_with_more_decimals_than_any_currency_is_refused(
