@@ -279,7 +279,10 @@ class World:
             paid = sum(invoice.state == "paid" for invoice in order.invoices)
             return order.state is state and order.tries >= tries and paid >= payments
 
-        return await eventually(lambda: self.orders.show(order_id), until=reached)
+        # A task that a stopped worker had taken is repeated after its timeouts.
+        return await eventually(
+            lambda: self.orders.show(order_id), until=reached, within=3 * TIMEOUT
+        )
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
         """Import more Large Meeting licenses; users who wait are served."""

@@ -61,6 +61,7 @@ class Story:
             *invitations.last_steps,
             Step("Pia, Wanda and Jonas are invited; their pages are below", self._leave_open),
             Step("The audit finds no violations", self._audit),
+            Step("Store, Temporal and the payment provider agree", self._reconcile),
         ]
 
     @property
@@ -98,6 +99,11 @@ class Story:
     async def _audit(self) -> None:
         report = await self._stack.store.audit()
         expect(not report.violations, f"{len(report.violations)} violations")
+
+    async def _reconcile(self) -> None:
+        async with self._stack.clients.reconciliation() as client:
+            found = await client.check()
+        expect(not found.divergences, f"{len(found.divergences)} differences")
 
     def view(self, lines: int) -> RenderableType:
         """Draw the steps and the invitations; while steps are left, within about `lines` lines."""

@@ -141,6 +141,7 @@ def test_credit_entries_have_a_sign_and_an_origin() -> None:
             "from": None,
             "to": "acme",
             "invoice": None,
+            "by": None,
         }
     ]
     [received] = Credit.of("acme", eur("5.00"), eur("0.00"), entries).entries

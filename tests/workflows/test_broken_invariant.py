@@ -119,6 +119,7 @@ async def test_a_renewal_that_would_break_an_invariant_is_repeated(world: World)
     assert await world.audit() == ()
 
 
+@pytest.mark.full
 async def test_a_settlement_that_would_break_an_invariant_is_repeated(world: World) -> None:
     """OPS-4: the refund is no late success, and settles afterwards."""
     await a_paying_owner(world)
