@@ -11,6 +11,9 @@ from temporalio.testing import TimeSkipper
 class VirtualClock:
     """The clocks of workflows on a server that supports time skipping.
 
+    A workflow must have begun to wait: one whose task is still to be processed, for example after a
+    restart of the worker, begins its timer after the skipped time. A query waits for that task.
+
     The only module that uses Temporal's time skipping, which is experimental. Timers that become
     due fire in their order. Time is skipped only by these methods, never automatically.
     """

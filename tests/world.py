@@ -279,10 +279,7 @@ class World:
             paid = sum(invoice.state == "paid" for invoice in order.invoices)
             return order.state is state and order.tries >= tries and paid >= payments
 
-        # A task that a stopped worker had taken is repeated after its timeouts.
-        return await eventually(
-            lambda: self.orders.show(order_id), until=reached, within=3 * TIMEOUT
-        )
+        return await eventually(lambda: self.orders.show(order_id), until=reached)
 
     async def bought(self, capacity: int, quantity: int = 1) -> None:
         """Import more Large Meeting licenses; users who wait are served."""

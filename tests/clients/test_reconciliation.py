@@ -249,6 +249,7 @@ async def test_an_order_and_its_renewals_are_written_from_their_workflow(
     assert await world.audit() == ()
     async with world.working():
         assert before.paid_until
+        await world.order_until(order.order_id, OrderState.ACTIVE)
         await world.clock.go_to(order.workflow_id, before.paid_until)
         await world.order_until(order.order_id, OrderState.ACTIVE, payments=4)
     assert await charges(world) == 4
@@ -274,6 +275,7 @@ async def test_a_renewal_and_a_cancellation_that_the_store_lacks_are_written_aga
     assert await world.store.orders.find(order.order_id) == cancelled
     async with world.working():
         assert renewed.paid_until
+        await world.order_until(order.order_id, cancelled.state)
         await world.clock.go_to(order.workflow_id, renewed.paid_until)
         await world.order_until(order.order_id, OrderState.ENDED)
     assert await world.audit() == ()
@@ -290,6 +292,7 @@ async def test_a_lost_order_renews_after_its_restart(world_without_worker: World
     assert (await fix(world)).divergences == ()
     async with world.working():
         assert order.paid_until
+        await world.order_until(order.order_id, OrderState.ACTIVE)
         await world.clock.go_to(order.workflow_id, order.paid_until)
         await world.order_until(order.order_id, OrderState.ACTIVE, payments=2)
     assert await charges(world) == 2
