@@ -262,6 +262,7 @@ async def test_a_claim_in_use_is_not_recovered(
     assert set(invitation_mails(world).values()) == {1}
 
 
+@pytest.mark.full
 async def test_a_killed_worker_and_a_killed_command_lose_nothing(
     world_without_worker: World,
 ) -> None:

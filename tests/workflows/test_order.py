@@ -138,6 +138,7 @@ async def test_an_order_declined_for_a_week_is_cancelled(world: World) -> None:
     assert await world.audit() == ()
 
 
+@pytest.mark.full
 async def test_two_years_of_renewals_with_one_decline_keep_the_history_short(
     world: World,
 ) -> None:

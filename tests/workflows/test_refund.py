@@ -289,6 +289,7 @@ async def test_a_closed_open_refund_is_watched_and_may_arrive(
         assert await world.audit() == ()
 
 
+@pytest.mark.full
 async def test_a_closed_refund_that_never_arrives_is_watched_for_a_quarter(
     world_with_fault: WorldWithFault,
 ) -> None:

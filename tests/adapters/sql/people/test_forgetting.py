@@ -263,6 +263,7 @@ async def test_a_person_is_forgotten_before_or_after_an_invitation(scenario: Sto
     assert (await scenario.store.audit()).violations == ()
 
 
+@pytest.mark.full
 async def test_everybody_in_a_store_with_rows_in_every_table_can_be_forgotten(
     scenario: StoreScenario,
 ) -> None:
