@@ -97,6 +97,8 @@ async def test_a_store_is_recovered_to_a_moment(temporal: WorkflowEnvironment) -
         async with world.working():
             await world.pending(JANE)
             await server.run(BASE_BACKUP)
+            # Its sockets are in PGDATA, and their lock would be in the copy.
+            await server.run("rm --force /backup/base/.s.PGSQL.*")
             await world.pending(BOB)
             moment = datetime.now(UTC)
             await world.client.accept(world.account, JANE)
