@@ -20,11 +20,11 @@ test: check ## run everything that a change must pass
 	@echo "pytest"
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-# Two at a time: each of the long tests plays hundreds of lifecycles.
+# One after the other: several play a thousand lifecycles, each with its own server.
 test-full: export PYTHONDONTWRITEBYTECODE :=
 test-full: $(READY) ## run the tests that take longer, after `make test`
 	@echo "pytest -m full"
-	@$(BIN)/python -m pytest -m full -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -m full
 
 check: $(READY) ## check format, lint, types and import contracts
 	@echo "ruff format --check"
