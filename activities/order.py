@@ -118,6 +118,10 @@ class OrderDue(Value):
     """The ids of the methods to try, in order; at least one (ADD-4)."""
     billing_customer: str | None
 
+    def charging(self, amount: Money) -> "OrderDue":
+        """Return the same invoice of which `amount` is charged, and the rest carried (ADD-4)."""
+        return self.model_copy(update={"amount": amount, "carried": self.amount.minus(amount)})
+
 
 class OrderPayment(Value):
     """The payment of an invoice by a payment method."""
@@ -222,7 +226,7 @@ class OrderActivities:
         charged = pending.amount if pending else self.provider.chargeable(due.amount)
         if not charged.amount:
             return await self._carry(request, due)
-        due = due.model_copy(update={"amount": charged, "carried": due.amount.minus(charged)})
+        due = due.charging(charged)
         try:
             return await self._charge_methods(request, due, may_charge=not stored.state.final)
         except ChargeTooSmall:

@@ -131,11 +131,12 @@ class Redo:
             case ChargeOutcome.DECLINED:
                 await orders.declined(order, at)
             case ChargeOutcome.PENDING if pending := charged.order.pending:
-                await orders.pending(order, due, pending.method, at)
-            case ChargeOutcome.PAID if not due.amount.amount:
-                await orders.paid(order, None, at)
+                await orders.pending(order, due.charging(pending.amount), pending.method, at)
             case ChargeOutcome.PAID:
-                await orders.paid(order, await self._payment(order, due, at), at)
+                if carried := charged.order.carried:
+                    due = due.charging(due.amount.minus(carried))
+                payment = await self._payment(order, due, at) if due.amount.amount else None
+                await orders.paid(order, payment, at, carried=due.carried)
 
     async def _payment(self, order: Order, due: OrderDue, at: datetime) -> OrderPayment:
         """Return the payment that the provider has. Raises Refused if it has none."""

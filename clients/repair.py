@@ -218,10 +218,11 @@ class Repair:
         [own] = [each async for each in self.provider.charges() if each.key == key]
         await self.store.orders.invoice(order, own.at)
         due = await self.store.orders.due(order)
-        if due is None or due.amount != own.amount:
+        if due is None or self.provider.chargeable(due.amount) != own.amount:
             raise Refused(ErrorCode.CONFLICT, f"The invoice {number} has another amount.")
         payment = OrderPayment(method=method, provider_id=own.provider_id, amount=own.amount)
-        await self.store.orders.paid(order, payment, own.at)
+        carried = due.charging(own.amount).carried
+        await self.store.orders.paid(order, payment, own.at, carried=carried)
         await self.replace(order.workflow_id)
 
     async def _book_invoice_charge(self, key: str) -> None:

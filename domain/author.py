@@ -24,6 +24,11 @@ def operator_name(text: str) -> str:
     return name
 
 
+def is_author(by: str, address: str) -> bool:
+    """Return whether `by` is the person with this address, or an operator who acts for them."""
+    return by == address or by.endswith(f" for {address}")
+
+
 class Author(Value):
     """The person who uses a client: an operator, or on the web the sender of the request."""
 

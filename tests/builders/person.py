@@ -11,6 +11,7 @@ from activities.move import MoveItem
 from adapters.sql.content import SqlContent
 from adapters.sql.database.schema import Base
 from domain.attention import Problem
+from domain.author import Author
 from domain.batch import Batch, BatchRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import Blocker, BlockerItem, Choice, Invite, Person
@@ -91,7 +92,8 @@ async def _decline(scenario: StoreScenario) -> Invite:
     store, invite = scenario.store, _invite(scenario, "zeta", ZOE)
     record = await scenario.send(invite)
     reason = "I moved to Kiruna."
-    ended = after(InvitationMachine, record, "decline", at=LATER, by="invitee", note=reason)
+    by = Author(operator="Ann").acting_for_invitee(NINA)
+    ended = after(InvitationMachine, record, "decline", at=LATER, by=by, note=reason)
     await store.invitations.end(invite.invitation_id, ended)
     batch = Batch(batch_id="spring", account="zeta", by=ZOE)
     rows = [

@@ -14,6 +14,7 @@ from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.reconciliation import Reconciliation
 from domain.refund import RefundState
+from tests.builders.account import directory
 from tests.clients.test_reconciliation import check, fix, forget_workflow, kinds
 from tests.outages.test_outages import database, empty_world
 from tests.restore.snapshot import Snapshot
@@ -180,6 +181,44 @@ async def test_a_charge_that_stripe_has_and_the_restored_store_lacks_is_booked(
     assert again.paid_until == renewed.paid_until
     assert [each.state for each in again.invoices] == ["paid", "paid"]
     assert len(server.charged) == 2
+    assert await world.audit() == ()
+
+
+@pytest.mark.parametrize(
+    ("currency", "price", "paid", "carried"),
+    [("KWD", "5.124", "5.120", "0.004"), ("EUR", "0.20", "0.00", "0.20")],
+)
+async def test_what_stripe_cannot_charge_is_carried_in_a_restored_store_as_well(
+    world: World,
+    server: StripeServer,
+    tmp_path: Path,
+    currency: str,
+    price: str,
+    paid: str,
+    carried: str,
+) -> None:
+    """OPS-6, ADD-4: the payment has the amount that Stripe has charged."""
+    customer, owner = await server.customer(), "dina@dinar.example"
+    await world.imported(
+        "dinar",
+        users=[(owner, "owner")],
+        currency=currency,
+        billing_customer=customer,
+        payment_methods=[{"id": await server.card(customer), "kind": "card"}],
+    )
+    await world.store.directory.import_(directory(catalog={"large-meeting": {"500": price}}))
+    async with world.working():
+        snapshot = await Snapshot.of(world, tmp_path)
+        order = await world.orders.buy(
+            "dinar", Sku.LARGE_MEETING, capacity=500, quantity=1, cycle="monthly", by=owner
+        )
+    assert order.carried
+    assert f"{order.carried.amount:f}" == carried
+    await snapshot.restore(world)
+    assert (await fix(world)).divergences == ()
+    assert await world.store.orders.find(order.order_id) == order
+    assert [f"{each.amount.amount:f}" for each in order.invoices] == [paid]
+    assert (await check(world)).divergences == ()
     assert await world.audit() == ()
 
 

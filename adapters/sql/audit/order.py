@@ -25,6 +25,7 @@ from adapters.sql.database.schema import (
 )
 from adapters.sql.money.order_invoice import as_invoice, invoices_of
 from domain.audit import Violation
+from domain.author import is_author
 from domain.billing_cycle import BillingDay
 from domain.ledger import TransferKind, prepaid_of
 from domain.order import OrderState, product_name
@@ -164,8 +165,7 @@ def _agree(row: OrderRow, invoices: Sequence[OrderInvoiceRow]) -> bool:
         and record.account == row.account_id
         and record.workflow_id == f"addon/{row.account_id}/{row.order_id}"
         and record.journal[0].at == row.opened_at
-        # An operator may have bought it for the buyer.
-        and record.journal[0].by.endswith(record.bought_by)
+        and is_author(record.journal[0].by, record.bought_by)
         and record.invoices == tuple(as_invoice(each) for each in invoices)
         and record.was_paid == bool(paid)
         and (record.tries > 0) == (record.failed_since is not None)

@@ -45,6 +45,7 @@ from adapters.sql.people.trace import (
     trace_of,
 )
 from domain.assignment import AssignmentState
+from domain.author import is_author
 from domain.error import ErrorCode, Refused
 from domain.journal import INVITEE
 from domain.ledger import credit_of, refund_due
@@ -265,6 +266,9 @@ class _Forgetting:
                 self._session, workflow_id, row.get("account_id") or "", self._at
             )
 
+    def _is_theirs(self, entry: Mapping[str, str]) -> bool:
+        return entry["by"] == INVITEE or is_author(entry["by"], self._trace.email)
+
     def _cleared(self, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns of a row of the person's own without what they or others wrote."""
         trace = self._trace
@@ -279,7 +283,7 @@ class _Forgetting:
             case InvitationRow.__tablename__ if row["email"] == trace.email:
                 own = {"name": None, "mail_to": None, "note": None, "locale": None}
                 journal = [
-                    {**entry, "note": None} if entry["by"] == INVITEE else entry
+                    {**entry, "note": None} if self._is_theirs(entry) else entry
                     for entry in row["record"]["journal"]
                 ]
                 return {
