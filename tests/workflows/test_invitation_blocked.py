@@ -119,7 +119,7 @@ async def test_the_history_of_a_blocked_owner_does_not_grow_with_the_account(wor
     assert max(sizes) < 20_000
     # All events of one change: a read, another one for each signal, a write and a result. The
     # whole list would be 200 KB each time.
-    assert sum(sizes) < 21 * 45_000
+    assert sum(sizes) < 21 * 33_000
 
 
 async def test_a_change_behind_the_listed_items_is_a_change_of_the_list(world: World) -> None:
