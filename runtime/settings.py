@@ -45,10 +45,8 @@ RESERVED = frozenset(
         "OIDC_CLIENT_ID",
         "OIDC_CLIENT_SECRET",
         "OIDC_ISSUER",
-        "OPERATOR",
         "OPERATORS",
         "REQUIRE_ALL",
-        "RETENTION_DAYS",
         "WEBHOOK_ALLOW_PRIVATE",
     )
 )

@@ -433,6 +433,19 @@ async def a_paying_owner(
 ) -> None:
     """Invite Jane, who owns a pro account with half of its annual plan unused."""
     by_bank = refundable if bank is None else bank
+    await import_paying_owner(
+        world,
+        {"id": "pay-1", "method": "card", "amount": "150.00", "refundable": refundable},
+        {"id": "pay-2", "method": "bank", "amount": "50.00", "refundable": by_bank},
+        currency=currency,
+    )
+    await world.pending(JANE)
+
+
+async def import_paying_owner(
+    world: World, *payments: Mapping[str, object], currency: str = "EUR"
+) -> None:
+    """Import Jane, who owns a pro account; half of the annual plan of these payments is unused."""
     today = datetime.now(ZoneInfo("Europe/Berlin")).date()
     await world.imported(
         "jane-pro",
@@ -447,20 +460,11 @@ async def a_paying_owner(
                 "cycle": "annual",
                 "period_start": str(today - timedelta(days=100)),
                 "period_end": str(today + timedelta(days=100)),
-                "payments": [
-                    {"id": "pay-1", "method": "card", "amount": "150.00", "refundable": refundable},
-                    {
-                        "id": "pay-2",
-                        "method": "bank",
-                        "amount": "50.00",
-                        "refundable": by_bank,
-                    },
-                ],
+                "payments": payments,
             }
         ],
         currency=currency,
     )
-    await world.pending(JANE)
 
 
 async def licensed_users(world: World) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -23,7 +22,7 @@ from tests.eventually import eventually
 from tests.portal.stripe_events import SECRET, Deliveries, dispute, event
 from tests.portal.stripe_events import refund as stripe_refund
 from tests.stripe_server import API_KEY, StripeServer, answer, localstripe
-from tests.world import JANE, World, a_world, refusal_of
+from tests.world import JANE, World, a_world, import_paying_owner, refusal_of
 
 
 @dataclass
@@ -40,26 +39,9 @@ class StripeWorld:
 
     async def accepted(self, payment_id: str | None = None) -> str:
         """Accept for Jane, who has paid by card at Stripe; return the id of her refund."""
-        today = datetime.now(ZoneInfo("Europe/Berlin")).date()
         payment_id = payment_id or await self.server.paid(20000)
         payment = {"id": payment_id, "method": "card", "amount": "200.00"}
-        await self.world.imported(
-            "jane-pro",
-            plan="pro",
-            users=[(JANE, "owner")],
-            subscriptions=[
-                {
-                    "id": "sub-1",
-                    "product": "Pro",
-                    "kind": "plan",
-                    "quantity": 1,
-                    "cycle": "annual",
-                    "period_start": str(today - timedelta(days=100)),
-                    "period_end": str(today + timedelta(days=100)),
-                    "payments": [payment],
-                }
-            ],
-        )
+        await import_paying_owner(self.world, payment)
         await self.world.pending(JANE)
         accepted = await self.world.client.accept(self.world.account, JANE, Choice.REFUND)
         assert accepted.settlement is not None

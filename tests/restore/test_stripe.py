@@ -1,9 +1,7 @@
 """A restored database beside Stripe, which keeps its charges and refunds (OPS-6)."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -19,7 +17,7 @@ from tests.clients.test_reconciliation import check, fix, forget_workflow, kinds
 from tests.outages.test_outages import database, empty_world
 from tests.restore.snapshot import Snapshot
 from tests.stripe_server import API_KEY, StripeServer, localstripe
-from tests.world import ADMIN, JANE, OWNER, World
+from tests.world import ADMIN, JANE, OWNER, World, import_paying_owner
 
 
 @pytest.fixture
@@ -58,26 +56,8 @@ async def world(
 
 
 async def a_paying_owner(world: World, server: StripeServer) -> None:
-    today = datetime.now(ZoneInfo("Europe/Berlin")).date()
-    await world.imported(
-        "jane-pro",
-        plan="pro",
-        users=[(JANE, "owner")],
-        subscriptions=[
-            {
-                "id": "sub-1",
-                "product": "Pro",
-                "kind": "plan",
-                "quantity": 1,
-                "cycle": "annual",
-                "period_start": str(today - timedelta(days=100)),
-                "period_end": str(today + timedelta(days=100)),
-                "payments": [
-                    {"id": await server.paid(20000), "method": "card", "amount": "200.00"}
-                ],
-            }
-        ],
-    )
+    payment = {"id": await server.paid(20000), "method": "card", "amount": "200.00"}
+    await import_paying_owner(world, payment)
 
 
 async def refunded(world: World) -> str:

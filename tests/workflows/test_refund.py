@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select, update
@@ -25,7 +24,15 @@ from domain.invitation import Choice
 from domain.refund import PartState, Refund, RefundState
 from tests.database import Databases
 from tests.eventually import eventually
-from tests.world import JANE, OWNER, World, a_paying_owner, a_world, refusal_of
+from tests.world import (
+    JANE,
+    OWNER,
+    World,
+    a_paying_owner,
+    a_world,
+    import_paying_owner,
+    refusal_of,
+)
 
 WEEK = timedelta(days=7)
 OPERATORS = "ops@seatflow.example"
@@ -381,26 +388,12 @@ is too large for one workflow task.
 
 async def a_refund_of_many_payments(world: World, number: int) -> Refund:
     """Return Jane's refund of that many payments, after the provider has accepted it."""
-    today = datetime.now(ZoneInfo("Europe/Berlin")).date()
-    await world.imported(
-        "jane-pro",
-        plan="pro",
-        users=[(JANE, "owner")],
-        subscriptions=[
-            {
-                "id": "sub-1",
-                "product": "Pro",
-                "kind": "plan",
-                "quantity": 1,
-                "cycle": "annual",
-                "period_start": str(today - timedelta(days=100)),
-                "period_end": str(today + timedelta(days=100)),
-                "payments": [
-                    {"id": f"payment-{index:020}", "method": "card", "amount": "2.00"}
-                    for index in range(number)
-                ],
-            }
-        ],
+    await import_paying_owner(
+        world,
+        *(
+            {"id": f"payment-{index:020}", "method": "card", "amount": "2.00"}
+            for index in range(number)
+        ),
     )
     await world.pending(JANE)
     accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
