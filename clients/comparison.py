@@ -167,8 +167,7 @@ class Comparison:
         shown = shown_invitation(run)
         kind: DivergenceKind | None
         if stored is None:
-            # A claim that was released before its workflow began has left nothing.
-            kind = DivergenceKind.RECORD_MISSING if run.running or run.writes else None
+            kind = None if run.without_claim else DivergenceKind.RECORD_MISSING
         else:
             kind = compare_invitation(stored.invitation, shown)
             if kind is DivergenceKind.WORKFLOW_BEHIND and (not run.running or run.busy):

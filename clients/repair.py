@@ -293,7 +293,8 @@ class _Repetition:
                 continue
             key = listed.id, listed.run_id
             self._listed[key] = listed
-            if run := await self._run(key):
+            run = await self._run(key)
+            if run and not run.without_claim:
                 steps.append(_Step(run.started_at, key, -1))
                 steps += [_Step(write.at, key, each) for each, write in enumerate(run.writes)]
         return steps

@@ -90,6 +90,12 @@ class Run:
         """Return whether the run is open."""
         return self.status is WorkflowExecutionStatus.RUNNING
 
+    @property
+    def without_claim(self) -> bool:
+        """Return whether it ended at once, because its claim had been released before."""
+        begins = isinstance(self.start, StartInvitation) and self.start.carried is None
+        return begins and not self.running and not self.writes
+
 
 async def read_run(client: Client, listed: WorkflowExecution) -> Run | None:
     """Return the run with its writes; None if Temporal has deleted it.

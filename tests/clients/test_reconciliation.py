@@ -2,23 +2,27 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import func, select
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import WorkflowExecutionStatus
 
 from adapters.provider import LedgerProvider
 from adapters.sql.database.schema import ProviderChargeRow
 from adapters.sql.database.transaction import reading
+from clients.invitation_start import InvitationTerms
 from clients.invoice import charge_request
 from clients.workflow_history import described
 from domain.batch import BatchRow
-from domain.invitation import CarriedInvitation, Choice, License, Person
+from domain.invitation import CarriedInvitation, Choice, Invitation, Invite, License, Person
 from domain.journal import OPERATOR
 from domain.license import Sku
 from domain.order import Order, OrderState
 from domain.reconciliation import Reconciliation
 from domain.refund import RefundState
+from states.invitation import initial_record
 from tests.eventually import eventually
 from tests.restore.snapshot import Snapshot
 from tests.world import (
@@ -154,6 +158,65 @@ async def test_invitations_made_after_the_snapshot_are_written_from_their_workfl
         assert (await world.client.accept(world.account, JANE)).state.accepted
         assert (await world.client.accept(world.account, BOB)).state.accepted
         await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+async def test_a_workflow_that_found_no_claim_is_not_written(
+    world_without_worker: World, tmp_path: Path
+) -> None:
+    """OPS-6, INV-15: its start was answered too late; only the invitation made after it counts."""
+    world = world_without_worker.patient()
+    async with world.working():
+        snapshot = await Snapshot.of(world, tmp_path)
+        await start_without_claim(world)
+        await world.pending(JANE)
+        await world.client.accept(world.account, JANE)
+        completed = await world.until(JANE, "completed")
+    await snapshot.restore(world)
+    assert kinds(await check(world)) == ["record_missing"]
+    assert (await fix(world)).divergences == ()
+    assert (await world.stored(JANE)).run_id == completed.run_id
+    async with world.working():
+        await world.until(JANE, "completed")
+    assert await world.audit() == ()
+
+
+async def start_without_claim(world: World) -> None:
+    """Start a workflow for Jane whose claim was released meanwhile."""
+    starter = world.clients.invitation_starter
+    invite, initial = jane_invited(world)
+    await starter.start_workflow(invite, initial)
+    client = await world.clients.connect()
+    await eventually(
+        lambda: described(client, invite.workflow_id),
+        until=lambda last: last and last.status is WorkflowExecutionStatus.FAILED,
+    )
+
+
+def jane_invited(world: World) -> tuple[Invite, Invitation]:
+    """Return a request to invite Jane, and its initial record."""
+    terms = InvitationTerms(account=world.account, by=ADMIN, policy=world.settings.policy)
+    person = Person(email=JANE, license=License.LICENSED)
+    invite = world.clients.invitation_starter.invite_of(person, terms, uuid4().hex)
+    return invite, initial_record(invite, run_id="", at=datetime.now(UTC))
+
+
+async def test_a_claim_that_was_released_after_the_snapshot_is_released_again(
+    world_without_worker: World, tmp_path: Path
+) -> None:
+    """OPS-6, INV-15: the invitation that followed it is written, and one seat is reserved."""
+    world = world_without_worker.patient()
+    async with world.working():
+        seats = await world.free_seats()
+        invite, initial = jane_invited(world)
+        assert await world.store.invitations.claim(invite, initial, datetime.now(UTC)) is None
+        snapshot = await Snapshot.of(world, tmp_path)
+        await world.store.invitations.release(invite.invitation_id)
+        invited = await world.pending(JANE, License.LICENSED)
+    await snapshot.restore(world)
+    assert (await fix(world)).divergences == ()
+    assert (await world.stored(JANE)).run_id == invited.run_id
+    assert await world.free_seats() == seats - 1
     assert await world.audit() == ()
 
 

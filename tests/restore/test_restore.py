@@ -191,11 +191,20 @@ async def everything_agrees(world: World) -> None:
 
 async def finish(play: Play, case: Case) -> None:
     """Drive a lifecycle to an end, from the state that the store has."""
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while not await _is_ended(play, case):
-            with suppress(Refused, Unavailable):
-                await _act(play, case)
-            await asyncio.sleep(0.3)
+    failure: Exception | None = None
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while not await _is_ended(play, case):
+                try:
+                    await _act(play, case)
+                except (Refused, Unavailable) as refused:
+                    failure = refused
+                await asyncio.sleep(0.3)
+    except TimeoutError as late:
+        stored = await play.world.store.invitations.latest(case.account, case.email)
+        late.add_note(f"{case.email} into {case.account}, last refusal: {failure}")
+        late.add_note(f"the record: {stored}")
+        raise
     play.ended += 1
     await play.announce()
 

@@ -31,6 +31,7 @@ from adapters.sql.invitations.record import (
     blocked_invitation,
     kept_invitation,
     locked_invitation,
+    release_claim,
     release_seat,
     store_record,
     stored_invitation,
@@ -116,8 +117,7 @@ class SqlInvitations:
             row = await session.get(InvitationRow, invitation_id, with_for_update=True)
             renewed = row and claimed_before and row.claimed_at >= claimed_before
             if row and row.run_id is None and not renewed:
-                await release_seat(session, row, datetime.now(UTC))
-                await session.delete(row)
+                await release_claim(session, row, datetime.now(UTC))
 
     async def abandoned_claims(self, claimed_before: datetime) -> list[StoredInvitation]:
         """Return the claims that are older than that and not bound to a run, oldest first."""

@@ -140,6 +140,13 @@ async def release_seat(session: AsyncSession, row: InvitationRow, at: datetime) 
         await assign_waiting(session, row.account_id, at)
 
 
+async def release_claim(session: AsyncSession, row: InvitationRow, at: datetime) -> None:
+    """Delete a claim whose workflow never started, and release its seat."""
+    await release_seat(session, row, at)
+    await session.delete(row)
+    await session.flush()
+
+
 async def _no_seats(session: AsyncSession, account: str) -> Refused:
     pool = (await pools_of(session, account))[WORKPLACE, NO_CAPACITY]
     return no_seats(account, assigned=pool.assigned, reserved=pool.reserved)

@@ -6,13 +6,14 @@ Each keeps its ids: those of the invitation, its run, its refund and its ledger 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from activities.invitation import JoinAccount, KeptInvitation, with_delivery
 from adapters.sql.database.schema import InvitationRow
 from adapters.sql.database.transaction import advisory_lock_on_invitee, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
-from adapters.sql.invitations.record import locked_invitation, store_record
+from adapters.sql.invitations.record import locked_invitation, release_claim, store_record
 from adapters.sql.licenses.counter import reserve
 from adapters.sql.membership import require_account
 from domain.error import ErrorCode, Refused
@@ -48,6 +49,7 @@ class SqlRestoration:
             await require_account(session, invite.account, lock=True)
             row = await session.get(InvitationRow, invite.invitation_id, with_for_update=True)
             if row is None:
+                await _release_claim(session, invite, at)
                 needs_seat = invite.license is License.LICENSED and record.state.unanswered
                 row = InvitationRow(
                     invitation_id=invite.invitation_id,
@@ -110,6 +112,25 @@ class SqlRestoration:
         return (
             await commit_acceptance(session, request, at, AT_ONCE, returnable=self._returnable)
         ).kept
+
+
+async def _release_claim(session: AsyncSession, invite: Invite, at: datetime) -> None:
+    """Release the claim of another request for the same person, if its workflow never started.
+
+    It was released in the lost database as well, or `invite` could not have started.
+    """
+    claim = await session.scalar(
+        select(InvitationRow)
+        .where(
+            InvitationRow.account_id == invite.account,
+            InvitationRow.invitee_key == invite.key,
+            InvitationRow.ended_at.is_(None),
+            InvitationRow.run_id.is_(None),
+        )
+        .with_for_update()
+    )
+    if claim:
+        await release_claim(session, claim, at)
 
 
 def _require_accepted(invitation: Invitation) -> None:
