@@ -25,6 +25,7 @@ from activities.order import OrderActivities
 from activities.refund import RefundActivities
 from domain.assignment import StartAssignment
 from domain.batch import StartBatch
+from domain.error import Refusal
 from domain.invitation import StartInvitation
 from domain.order import StartOrder
 from domain.refund import StartRefund
@@ -94,7 +95,8 @@ class Run:
     def without_claim(self) -> bool:
         """Return whether it ended at once, because its claim had been released before."""
         begins = isinstance(self.start, StartInvitation) and self.start.carried is None
-        return begins and not self.running and not self.writes
+        refused = all(isinstance(write.result, Refusal) for write in self.writes)
+        return begins and not self.running and refused
 
 
 async def read_run(client: Client, listed: WorkflowExecution) -> Run | None:

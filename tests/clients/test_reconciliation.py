@@ -1,9 +1,11 @@
 """Restored databases and lost workflows: differences are found, and removed without loss."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import func, select
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
@@ -161,16 +163,21 @@ async def test_invitations_made_after_the_snapshot_are_written_from_their_workfl
     assert await world.audit() == ()
 
 
+@pytest.mark.parametrize("managed", [False, True])
 async def test_a_workflow_that_found_no_claim_is_not_written(
-    world_without_worker: World, tmp_path: Path
+    managed: bool, world_without_worker: World, tmp_path: Path
 ) -> None:
     """OPS-6, INV-15: its start was answered too late; only the invitation made after it counts."""
     world = world_without_worker.patient()
     async with world.working():
+        if managed:
+            await world.imported(world.account, managed_domains=["example.com"])
         snapshot = await Snapshot.of(world, tmp_path)
-        await start_without_claim(world)
-        await world.pending(JANE)
-        await world.client.accept(world.account, JANE)
+        await start_without_claim(world, managed_domains=["example.com"] if managed else [])
+        assert (await world.invite(JANE)).result == "invited"
+        if not managed:
+            await world.until(JANE, "pending")
+            await world.client.accept(world.account, JANE)
         completed = await world.until(JANE, "completed")
     await snapshot.restore(world)
     assert kinds(await check(world)) == ["record_missing"]
@@ -181,10 +188,10 @@ async def test_a_workflow_that_found_no_claim_is_not_written(
     assert await world.audit() == ()
 
 
-async def start_without_claim(world: World) -> None:
+async def start_without_claim(world: World, managed_domains: Sequence[str]) -> None:
     """Start a workflow for Jane whose claim was released meanwhile."""
     starter = world.clients.invitation_starter
-    invite, initial = jane_invited(world)
+    invite, initial = jane_invited(world, managed_domains)
     await starter.start_workflow(invite, initial)
     client = await world.clients.connect()
     await eventually(
@@ -193,9 +200,14 @@ async def start_without_claim(world: World) -> None:
     )
 
 
-def jane_invited(world: World) -> tuple[Invite, Invitation]:
+def jane_invited(world: World, managed_domains: Sequence[str] = ()) -> tuple[Invite, Invitation]:
     """Return a request to invite Jane, and its initial record."""
-    terms = InvitationTerms(account=world.account, by=ADMIN, policy=world.settings.policy)
+    terms = InvitationTerms(
+        account=world.account,
+        by=ADMIN,
+        policy=world.settings.policy,
+        managed_domains=managed_domains,
+    )
     person = Person(email=JANE, license=License.LICENSED)
     invite = world.clients.invitation_starter.invite_of(person, terms, uuid4().hex)
     return invite, initial_record(invite, run_id="", at=datetime.now(UTC))

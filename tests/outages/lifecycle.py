@@ -183,8 +183,11 @@ class Play:
             self._changed.notify_all()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until the condition holds for the states that were read last."""
-        async with asyncio.timeout(PATIENCE.total_seconds()), self._changed:
+        """Wait until the condition holds for the states that were read last.
+
+        Somebody who waits for one lifecycle gives up earlier, and names it.
+        """
+        async with asyncio.timeout(1.1 * PATIENCE.total_seconds()), self._changed:
             await self._changed.wait_for(lambda: bool(condition()))
 
     async def reached(self, case: Case, state: InvitationState, account: str = "") -> None:
