@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po
 from portal.language import CATALOGS, languages
 from portal.page import FOLDER
 
-TEMPLATES = sorted((FOLDER / "template").glob("*.html"))
+TEMPLATES = sorted((FOLDER / "template").rglob("*.html"))
 NAMES = {"Seatflow"}
 """Words that are the same in every language."""
 
