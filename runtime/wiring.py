@@ -276,6 +276,9 @@ def _workflow_worker(
         workflow_runner=workflow_runner(shared),
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_cached_workflows=CACHED_WORKFLOWS,
+        # The answer to an update contains its argument. With the limit, the worker would fail the
+        # workflow task of an update that is too large, again and again; the server refuses it.
+        disable_payload_error_limit=True,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
 

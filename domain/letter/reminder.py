@@ -1,7 +1,7 @@
 """E-mails about stale invitations (REM)."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Sequence, Set
+from typing import ClassVar, Literal, Self
 
 from pydantic import AwareDatetime
 
@@ -49,6 +49,17 @@ class DigestLetter(BaseLetter):
         # The command for each of many invitations would hide the list.
         to, by = (self.account, "EMAIL"), ("--by", self.reader.email)
         return tuple(command("seatflow", verb, *to, *by) for verb in ("resend", "revoke"))
+
+    def only_about(self, invited: Set[str], known: Set[str]) -> Self | None:
+        """Return the digest without invitees and people who are not among these.
+
+        None if its reader is not known, or no invitation is left.
+        """
+        left = tuple(each for each in self.invitations if each.email in invited)
+        if not left or self.reader.email not in known:
+            return None
+        contact = self.contact if self.contact and self.contact.email in known else None
+        return self.model_copy(update={"invitations": left, "contact": contact})
 
 
 AnyReminderLetter = ReminderLetter | DigestLetter
