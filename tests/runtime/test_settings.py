@@ -146,7 +146,7 @@ def test_a_number_is_written_as_on_the_command_line(
 def test_a_number_with_decimals_is_plain(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """Environment variables: a rate or a time may have decimals, and nothing else that floats have."""
+    """Environment variables: a rate or a time may have decimals; floats have more forms."""
     monkeypatch.setenv(f"SEATFLOW_{name}", value)
     assert refusal_message().startswith(f"SEATFLOW_{name}: write a number in ASCII digits")
     monkeypatch.setenv(f"SEATFLOW_{name}", "0.5")
