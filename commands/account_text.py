@@ -27,6 +27,8 @@ _ROOT: Final = 1
 """The depth in the outermost object."""
 _LIST: Final = 2
 """The depth in the list of accounts."""
+_DEEPEST: Final = 300
+"""The depth at which reading ends; Pydantic's parser has a smaller limit."""
 _PLACE: Final = re.compile(r"at line (\d+) column (\d+)$")
 
 
@@ -131,7 +133,9 @@ class AccountText:
             self._require_room(len(part) - entry, scan)
             if scan.opened:
                 self._rest.add(bytes(part), at)
-                self._rest.require_json(b"]}")
+                if not self.lists:
+                    # Only once: a file may have thousands of lists.
+                    self._rest.require_json(b"]}")
                 at, entry, follows = at.after(part), 0, False
                 self.lists += 1
                 part.clear()
@@ -151,10 +155,9 @@ class AccountText:
         self._rest.require_json()
 
     def _require_room(self, size: int, scan: "_Scan") -> None:
-        if scan.in_accounts and size > self._largest:
-            raise TooLarge(scan.entries)
-        if not scan.in_accounts and size + len(self._rest.text) > self._largest:
-            raise TooLarge(None)
+        of_account = scan.closed or (scan.in_accounts and not scan.opened)
+        if size + (0 if of_account else len(self._rest.text)) > self._largest:
+            raise TooLarge(scan.entries if of_account else None)
 
     def _pieces(self) -> Iterator[bytes]:
         self._opened.seek(0)
@@ -240,6 +243,8 @@ class _Scan:
         self._parser.close()
 
     def _begin(self, event: str) -> None:
+        if self._depth == _DEEPEST:
+            raise NotJson("nested too deeply")
         if self._depth == 0:
             self._is_object = event == "start_map"
         elif self._depth == _ROOT and self._is_object:
