@@ -40,7 +40,7 @@ class OidcStarted(Value):
 
 @dataclass(frozen=True)
 class OidcProvider:
-    """A provider of identities. Its metadata and keys are read anew for each sign-in."""
+    """A provider of identities. Its metadata and keys are read for each sign-in."""
 
     issuer: str
     client_id: str

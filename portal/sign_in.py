@@ -29,7 +29,7 @@ AFTER_LINK: Final = ("/admin", "/operator")
 """The beginnings of the paths to which a link in an e-mail leads back."""
 
 AFTER_PROVIDER: Final = (*AFTER_LINK, "/i")
-"""Where people sign in at a provider, invitees do as well, and go back to their page (INV-13)."""
+"""With a provider, invitees sign in as well, and go back to their page (INV-13)."""
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ async def test_a_provider_that_is_down_is_unavailable(world: World) -> None:
 
 
 async def test_nobody_signs_in_by_a_link_beside_the_provider(world: World, issuer: str) -> None:
-    """Whoever the provider has locked out stays out."""
+    """People whom the provider has locked out stay out."""
     await world.clients.sessions.request_link(ADMIN)
     async with portal_with(world, issuer) as visitor:
         assert (await visitor.post("/sign-in", email=ADMIN)).status == 404
