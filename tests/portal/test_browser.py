@@ -293,3 +293,32 @@ async def test_a_page_at_twice_the_size_needs_no_sideways_scrolling(reader: Read
         await require_accessible(page)
     async with reader.opened(JANE, viewport={"width": 410, "height": 450}) as page:
         await require_accessible(page)
+
+
+async def test_an_admin_signs_in_and_out(reader: Reader) -> None:
+    """By keyboard, at 360 px: the form, the link's page, the account, and out."""
+    account = reader.world.account
+    async with reader.at(f"/admin/{account}", viewport={"width": PHONE, "height": 740}) as page:
+        await on_page(page, "sign-in", "open")
+        await page.get_by_label("E-mail address").fill("ada at acme")
+        await page.keyboard.press("Enter")
+        await on_page(page, "sign-in", "open")
+        await expect(page.locator("main")).to_have_attribute("data-error", "invalid_email")
+        await page.get_by_label("E-mail address").fill(ADMIN)
+        await page.keyboard.press("Enter")
+        await on_page(page, "sign-in", "sent")
+        mail = await reader.world.mailed("sign_in", ADMIN)
+        token = mail.text.partition("/sign-in/")[2].split()[0]
+        await page.goto(f"{reader.address}/sign-in/{token}")
+        await on_page(page, "sign-in", "link")
+        await page.get_by_role("button", name="Sign in").focus()
+        await page.keyboard.press("Enter")
+        await on_page(page, "invitations")
+        await expect(page).to_have_url(f"{reader.address}/admin/{account}")
+        await page.locator(".menu summary").focus()
+        await page.keyboard.press("Enter")
+        await require_accessible(page)
+        await press(page, "Sign out")
+        await on_page(page, "sign-in", "open")
+        await page.goto(f"{reader.address}/sign-in/{token}")
+        await on_page(page, "sign-in", "used")

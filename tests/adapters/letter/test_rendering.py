@@ -33,6 +33,7 @@ from domain.letter.invitation import (
     SupersededLetter,
     WelcomeLetter,
 )
+from domain.letter.sign_in import SignInLetter
 from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import BASE_LICENSE_FEATURES, Notice
@@ -47,6 +48,7 @@ from tests.builders.letter import (
     LINK,
     LINKS,
     SETTINGS,
+    SIGN_IN_LINK,
     a_blocked,
     a_credit,
     a_digest,
@@ -104,6 +106,15 @@ def test_every_event_has_a_letter_in_every_language() -> None:
             assert rendered.language == language
             assert "Acme" in rendered.subject + rendered.text
             assert f'<html lang="{language}">' in rendered.html
+
+
+def test_an_operator_without_an_account_signs_in_to_seatflow() -> None:
+    """The e-mail names no account."""
+    letter = SignInLetter(id="x", reader=a_reader("en"), link=SIGN_IN_LINK)
+    rendered = render_letter(letter)
+    assert "signs you in to Seatflow." in rendered.text
+    assert "Seatflow for" not in rendered.html
+    assert SIGN_IN_LINK in rendered.text
 
 
 def test_every_language_has_every_message() -> None:
