@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
+from portal.guide import Guides
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
 from portal.page import STATIC, Page, PageFrame
@@ -173,6 +174,7 @@ def _routes(clients: Clients) -> list[BaseRoute]:
         Route("/health", _health, methods=["GET"]),
         *pages.routes(),
         *notices.routes(),
+        *Guides(frame, limits, settings.public_url).routes(),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     if (secret := _webhook_secret(settings)) is not None:

@@ -11,12 +11,14 @@ from babel.messages.pofile import read_po
 from portal.language import CATALOGS, languages
 from portal.page import FOLDER
 
-TEMPLATES = sorted((FOLDER / "template").glob("*.html"))
+TEMPLATES = sorted((FOLDER / "template").rglob("*.html"))
 NAMES = {"Seatflow"}
 """Words that are the same in every language."""
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "template", TEMPLATES, ids=lambda path: str(path.relative_to(FOLDER / "template"))
+)
 def test_every_text_of_a_page_is_a_message(template: Path) -> None:
     """TXT-1: a template holds no words outside the calls of gettext."""
     source = template.read_text(encoding="utf-8")
