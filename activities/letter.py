@@ -58,6 +58,9 @@ class LinkSource(Protocol):
     def unsubscribe_link(self, invitation_id: str) -> str:
         """Return the link that ends the reminders of an invitation."""
 
+    def sign_in_link(self, link_id: str) -> str:
+        """Return the link that signs a person in."""
+
 
 class LetterSent(Value):
     """The result of sending a letter: sent, refused permanently, or no longer due."""

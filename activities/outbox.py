@@ -23,6 +23,7 @@ from domain.letter import Letter
 from domain.letter.refund import RefundOverdueLetter
 from domain.model import Value
 from domain.outbox import QueuedLetter, RecordVersion
+from domain.session import RequestedSignIn
 
 ANSWER_WITHIN: Final = timedelta(seconds=2)
 
@@ -44,6 +45,9 @@ class LetterQueue(Protocol):
 
     async def is_current(self, version: RecordVersion) -> bool:
         """Return whether the record has not changed since in a way that outdates a letter."""
+
+    async def requested_sign_in(self, link_id: str) -> RequestedSignIn | None:
+        """Return the person who may sign in by this link now; None if nobody may."""
 
     async def drop(self, letter_id: str) -> None:
         """Delete a letter that is no longer true."""
@@ -77,7 +81,7 @@ class LetterSender:
         the delay before the next attempt (INV-4).
         """
         queued = await self.queue.queued(letter_id)
-        letter = self._complete(queued) if queued else None
+        letter = await self._complete(queued) if queued else None
         if queued is None or letter is None:
             await self.queue.drop(letter_id)
             return
@@ -112,7 +116,7 @@ class LetterSender:
         try:
             while left and clock.time() < deadline:
                 queued = await self.queue.queued(left[0])
-                letter = self._complete(queued) if queued else None
+                letter = await self._complete(queued) if queued else None
                 if queued and letter:
                     await send_at_once(
                         self.mailer, letter, self.ready_within, self._still_due(queued)
@@ -124,9 +128,11 @@ class LetterSender:
         if left:
             await self.queue.release(left)
 
-    def _complete(self, queued: QueuedLetter) -> Letter | None:
-        """Return the letter with its link and the operators' address; None without an address."""
+    async def _complete(self, queued: QueuedLetter) -> Letter | None:
+        """Return the letter with its link and its reader; None if nobody may read it."""
         letter = queued.letter
+        if queued.sign_in:
+            return await self._sign_in(letter, queued.sign_in)
         if queued.page:
             link = self.links.link(queued.page.invitation_id, queued.page.number)
             return letter.model_copy(update={"link": link})
@@ -138,6 +144,18 @@ class LetterSender:
             reader = letter.reader.model_copy(update={"email": self.operators})
             return letter.model_copy(update={"reader": reader})
         return letter
+
+    async def _sign_in(self, letter: Letter, link_id: str) -> Letter | None:
+        requested = await self.queue.requested_sign_in(link_id)
+        if requested is None:
+            return None
+        return letter.model_copy(
+            update={
+                "reader": requested.reader,
+                "account_name": requested.account_name or "",
+                "link": self.links.sign_in_link(link_id),
+            }
+        )
 
     def _still_due(self, queued: QueuedLetter) -> StillDue:
         async def still_due() -> bool:

@@ -1,4 +1,4 @@
-"""Signed links for invitees."""
+"""Signed links in e-mails."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -12,6 +12,7 @@ from domain.model import Value
 
 PATH = "/i/"
 UNSUBSCRIBE_PATH = "/unsubscribe/"
+SIGN_IN_PATH = "/sign-in/"
 
 TRAILING = "/.,;:!?)>]}'\"*"
 """Characters that mail programs leave behind a link; no token ends with one."""
@@ -34,6 +35,7 @@ class LinkSigner:
         self._base = public_url.rstrip("/")
         self._invitations = _serializer("invitation", keys)
         self._unsubscriptions = _serializer("unsubscribe", keys)
+        self._sign_ins = _serializer("sign-in", keys)
 
     def link(self, invitation_id: str, number: int) -> str:
         """Return the link of the `number`th invitation e-mail; the same for the same arguments."""
@@ -62,6 +64,20 @@ class LinkSigner:
         """
         try:
             return str(self._unsubscriptions.loads(token_of(link, UNSUBSCRIBE_PATH)))
+        except (BadData, ValueError):
+            raise _invalid() from None
+
+    def sign_in_link(self, link_id: str) -> str:
+        """Return the link that signs a person in; the same for the same id."""
+        return f"{self._base}{SIGN_IN_PATH}{self._sign_ins.dumps(link_id)}"
+
+    def read_sign_in(self, link: str) -> str:
+        """Return the id of a sign-in link or of its bare token.
+
+        Raises `Refused(not_found)` when it does not verify or was signed for another purpose.
+        """
+        try:
+            return str(self._sign_ins.loads(token_of(link, SIGN_IN_PATH)))
         except (BadData, ValueError):
             raise _invalid() from None
 

@@ -80,6 +80,8 @@ class QueuedLetter(Value):
     """True for a letter to the operators, whose address is a setting."""
     page: PageLink | None = None
     """The link that is added."""
+    sign_in: str | None = None
+    """The id of the sign-in link that is added; its reader is looked up when it is sent."""
     only_while: RecordVersion | None = None
     """The record that must be unchanged when the letter is sent; None: it stays true (OPS-2)."""
 

@@ -9,23 +9,29 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
+from portal.admin.invitations import InvitationPages
+from portal.admin.visit import AdminPages
 from portal.guide import Guides
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
-from portal.page import STATIC, Page, PageFrame
+from portal.operator.attention import AttentionPages
+from portal.operator.visit import OperatorPages
+from portal.page import STATIC, Page, PageFrame, query_of
 from portal.request import CrossSite, Proxies, RequestLimits, SignIn, TokenFilter, TooManyRequests
+from portal.session import SessionCookie, SignedIn, SignInRequired, StaleForm
+from portal.sign_in import SignInPages
 from portal.webhook import StripeWebhook
 from runtime.clients import Clients, open_clients
 from runtime.process import exit_process
@@ -131,6 +137,8 @@ def _portal(
         routes=routes,
         lifespan=lifespan,
         exception_handlers={
+            SignInRequired: errors.sign_in,
+            StaleForm: errors.respond,
             HTTPException: errors.respond,
             Refused: errors.respond,
             CrossSite: errors.respond,
@@ -159,6 +167,9 @@ def _routes(clients: Clients) -> list[BaseRoute]:
     settings = clients.settings
     frame, proxies = _frame(settings), Proxies(settings.trusted_proxies)
     limits = RequestLimits(clients.store.request_counts, proxies, settings.id_key)
+    signed_in = SignedIn(
+        clients.sessions, settings.trusted_user_header, proxies, settings.secret_keys[0].encode()
+    )
     pages = InviteePages(
         client=clients.invitee,
         frame=frame,
@@ -175,12 +186,31 @@ def _routes(clients: Clients) -> list[BaseRoute]:
         *pages.routes(),
         *notices.routes(),
         *Guides(frame, limits, settings.public_url).routes(),
+        *_sign_in_pages(clients, frame, limits, signed_in).routes(),
+        *_admin_routes(AdminPages(clients, frame, limits, signed_in, settings.public_url)),
+        *_operator_routes(OperatorPages(clients, frame, limits, signed_in, settings.public_url)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     if (secret := _webhook_secret(settings)) is not None:
         stripe = StripeWebhook(secret, clients.refunds, clients.store.reversals)
         routes.append(Route("/webhooks/stripe", stripe.receive, methods=["POST"]))
     return routes
+
+
+def _sign_in_pages(
+    clients: Clients, frame: PageFrame, limits: RequestLimits, signed_in: SignedIn
+) -> SignInPages:
+    public_url = clients.settings.public_url
+    cookie = SessionCookie(frame.root, secure=public_url.startswith("https://"))
+    return SignInPages(clients.sessions, frame, limits, signed_in, cookie, public_url)
+
+
+def _admin_routes(admin: AdminPages) -> list[Route]:
+    return [*InvitationPages(admin).routes()]
+
+
+def _operator_routes(operator: OperatorPages) -> list[Route]:
+    return [*AttentionPages(operator).routes()]
 
 
 async def _health(request: Request) -> Response:
@@ -198,6 +228,16 @@ class _ErrorPages:
         """Respond with the page of an error."""
         return self._frame.respond(request, _error_page(error))
 
+    async def sign_in(self, request: Request, error: Exception) -> Response:
+        """Redirect to the sign-in page, and back to this page afterwards."""
+        query = query_of(request)
+        if request.method == "GET":
+            path = quote(request.scope["path"])
+            back = f"{path}?{request.url.query}" if request.url.query else path
+            query += f"{'&' if query else '?'}next={quote(back, safe='')}"
+        url = f"{self._frame.root}/sign-in{query}"
+        return RedirectResponse(url, HTTPStatus.SEE_OTHER)
+
 
 def _error_page(error: Exception) -> Page:
     match error:
@@ -209,6 +249,8 @@ def _error_page(error: Exception) -> Page:
             return _error("error.html", HTTPStatus.CONFLICT, code)
         case CrossSite():
             return _error("cross_site.html", HTTPStatus.FORBIDDEN, ErrorCode.NOT_AUTHORIZED)
+        case StaleForm():
+            return _error("stale_form.html", HTTPStatus.FORBIDDEN, ErrorCode.NOT_AUTHORIZED)
         case TooManyRequests(retry_after=seconds):
             code, headers = ErrorCode.RATE_LIMITED, {"Retry-After": str(seconds)}
             page = _error("too_many.html", HTTPStatus.TOO_MANY_REQUESTS, code, headers)

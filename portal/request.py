@@ -4,8 +4,9 @@ import asyncio
 import hmac
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Final
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from adapters.sql.request_count import SqlRequestCounts
+from adapters.sql.request_count import WINDOW, SqlRequestCounts
 from domain.address import normalized
 from domain.error import Refused
 from runtime.settings import Network
@@ -29,7 +30,13 @@ LINK_LIMITS: Final = {"read": 300, "write": 30}
 CLIENT_LIMITS: Final = {"read": 1000, "write": 300}
 """Requests a minute for one client address."""
 
-_TOKEN = re.compile(r"(/(?:i|unsubscribe)/)[^/?\s\"']+")
+SIGN_IN_LIMITS: Final = {"address": 5, "client": 60}
+"""Sign-ins an hour for one address, and from one client."""
+SIGN_IN_WINDOW: Final = timedelta(hours=1)
+
+_TOKEN = re.compile(r"(/(?:i|unsubscribe|sign-in)/)[^/?\s\"']+")
+_CODE = re.compile(r"([?&](?:code|state)=)[^&\s\"']+")
+"""The parameters with which an identity provider returns a person."""
 
 
 class TooManyRequests(Exception):
@@ -105,10 +112,22 @@ class RequestLimits:
         limits = {self._subject(kind, "client", self.proxies.client_of(request)): CLIENT_LIMITS}
         if link:
             limits[self._subject(kind, "link", link)] = LINK_LIMITS
+        await self._count({subject: limit[kind] for subject, limit in limits.items()}, WINDOW)
+
+    async def require_sign_in(self, request: Request, address: str) -> None:
+        """Count a sign-in with this address. Raises TooManyRequests."""
+        client = self.proxies.client_of(request)
+        limits = {
+            self._subject("sign-in", "client", client): SIGN_IN_LIMITS["client"],
+            self._subject("sign-in", "address", address): SIGN_IN_LIMITS["address"],
+        }
+        await self._count(limits, SIGN_IN_WINDOW)
+
+    async def _count(self, limits: Mapping[str, int], window: timedelta) -> None:
         now = datetime.now(UTC)
-        counted = await self.counts.count(tuple(limits), now)
+        counted = await self.counts.count(tuple(limits), now, window)
         for subject, count in counted.items():
-            if count.requests > limits[subject][kind]:
+            if count.requests > limits[subject]:
                 raise TooManyRequests(max(1, round((count.ends_at - now).total_seconds())))
 
     def _subject(self, *parts: str) -> str:
@@ -127,17 +146,31 @@ def require_same_site(request: Request, public_url: str) -> None:
         raise CrossSite
 
 
-async def form_of(request: Request) -> dict[str, str]:
+class Form(dict[str, str]):
+    """The fields of a posted form, each with its last value."""
+
+    def __init__(self, fields: Mapping[str, list[str]]) -> None:
+        super().__init__({name: values[-1] for name, values in fields.items()})
+        self._fields = fields
+
+    def all(self, name: str) -> list[str]:
+        """Return all values of a field, such as those of check boxes."""
+        return self._fields.get(name, [])
+
+
+async def form_of(
+    request: Request, *, max_bytes: int = MAX_FORM_BYTES, max_fields: int = MAX_FIELDS
+) -> Form:
     """Return the fields of a posted form. Raises HTTPException for a body that is none."""
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_FORM_BYTES:
+    if not length.isdecimal() or int(length) > max_bytes:
         raise HTTPException(413)
     body = b""
     try:
         async with asyncio.timeout(READ_SECONDS):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > MAX_FORM_BYTES:
+                if len(body) > max_bytes:
                     raise HTTPException(413)
     except (TimeoutError, ClientDisconnect):
         raise HTTPException(400) from None
@@ -145,13 +178,13 @@ async def form_of(request: Request) -> dict[str, str]:
         fields = parse_qs(
             body.decode(),
             keep_blank_values=True,
-            max_num_fields=MAX_FIELDS,
+            max_num_fields=max_fields,
             encoding="utf-8",
             errors="strict",
         )
     except ValueError:
         raise HTTPException(400) from None
-    return {name: values[-1] for name, values in fields.items()}
+    return Form(fields)
 
 
 class TokenFilter(logging.Filter):
@@ -169,4 +202,4 @@ class TokenFilter(logging.Filter):
 
 def mask_tokens(text: str) -> str:
     """Return `text` with the token of every link masked."""
-    return _TOKEN.sub(r"\1…", text)
+    return _CODE.sub(r"\1…", _TOKEN.sub(r"\1…", text))

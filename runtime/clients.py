@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clients.reconciliation import ReconciliationClient
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
+    from clients.session import SessionClient
     from clients.workflow_call import TemporalAccess
 
 
@@ -181,6 +182,22 @@ class Clients:
                 restart=Recovery(self).start,
             )
             yield ReconciliationClient(repair, self.author)
+
+    @cached_property
+    def sessions(self) -> "SessionClient":
+        """The client of sign-in."""
+        from clients.session import SessionClient
+
+        return SessionClient(
+            sessions=self.store.sessions,
+            signer=self.signer,
+            operators=frozenset(self.settings.operators),
+        )
+
+    def by_operator(self, address: str) -> "Clients":
+        """Return the same clients for an operator who acts on the web (OPS-8)."""
+        author = Author(operator=address)
+        return type(self)(self.settings, self.store, self.connect, author)
 
     @cached_property
     def signer(self) -> LinkSigner:

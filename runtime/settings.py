@@ -11,14 +11,21 @@ from collections.abc import Mapping, Set
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from domain.address import DNS_LABEL, as_written
+from domain.address import DNS_LABEL, as_written, normalized
 from domain.author import operator_name
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
@@ -42,10 +49,6 @@ RESERVED = frozenset(
         "DIRECTORY_WEBHOOK_SECRET",
         "MAIL_WEBHOOK_SECRET",
         "METRICS_PORT",
-        "OIDC_CLIENT_ID",
-        "OIDC_CLIENT_SECRET",
-        "OIDC_ISSUER",
-        "OPERATORS",
         "REQUIRE_ALL",
         "WEBHOOK_ALLOW_PRIVATE",
     )
@@ -75,6 +78,15 @@ def _address(text: str) -> str:
     except Refused:
         # The original error contains the value.
         raise ValueError("write one e-mail address") from None
+
+
+def _addresses(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return frozenset(normalized(each) for each in text.split(",") if each.strip())
+    except Refused:
+        raise ValueError("write e-mail addresses, separated by commas") from None
 
 
 def _operator(text: str) -> str:
@@ -121,6 +133,14 @@ def _stripe_api_base(url: str) -> str:
             "write https://HOST, or http://localhost with an optional port, without a path"
         )
     return url.rstrip("/")
+
+
+def _issuer(url: str) -> str:
+    # The identity of a person follows from its responses, and the client secret is sent to it.
+    local = r"http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+    if not re.fullmatch(rf"(https://[^/?#\s]+|{local})(/[^?#\s]*)?", url):
+        raise ValueError("write the https:// URL of the issuer")
+    return url
 
 
 def _url_template(url: str) -> str:
@@ -237,6 +257,8 @@ class Settings(BaseSettings):
     """Address, page or number that e-mails name for help; None: an admin of the account."""
     operator: Annotated[str, AfterValidator(_operator)] | None = None
     """Name of the person who acts on this machine; None: the system user's name (OPS-8)."""
+    operators: Annotated[frozenset[str], NoDecode, BeforeValidator(_addresses)] = frozenset()
+    """Addresses of the people who are operators on the web."""
     operators_mail: Annotated[str, AfterValidator(_address)] | None = None
     """Address for e-mails about new entries of the operators' list; None: no e-mails."""
     public_url: Annotated[str, AfterValidator(_public_url)] = "http://localhost:8080"
@@ -251,6 +273,10 @@ class Settings(BaseSettings):
     """Addresses or networks of proxies whose headers about the client count."""
     trusted_user_header: str | None = None
     """Header in which a trusted proxy names the address of the person signed in (INV-13)."""
+    oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
+    """URL of the OpenID Connect provider with which people sign in; None: by e-mailed links."""
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
     meeting_domain: Annotated[str, AfterValidator(_host_name)] = "meet.example"
     """Domain of join links, which follows an account's vanity URL (TRF-5)."""
     dns_servers: Annotated[tuple[DnsServer, ...], NoDecode, BeforeValidator(_split_at_commas)] = ()
@@ -285,6 +311,16 @@ class Settings(BaseSettings):
         default=None, validation_alias="SEATFLOW_STRIPE_WEBHOOK_SECRET"
     )
     policy: Policy = Policy()
+
+    @model_validator(mode="after")
+    def _require_all_of_oidc(self) -> Self:
+        given = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret)
+        if any(given) and not all(given):
+            raise ValueError(
+                "SEATFLOW_OIDC_ISSUER, SEATFLOW_OIDC_CLIENT_ID and SEATFLOW_OIDC_CLIENT_SECRET"
+                " belong together: set all of them, or none"
+            )
+        return self
 
     @property
     def secret_key_file(self) -> Path:
@@ -368,7 +404,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as invalid:
         errors = (
-            f"{_variable(error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
+            _message(error["loc"], error["msg"])
             for error in invalid.errors(include_url=False, include_context=False)
         )
         raise Refused(ErrorCode.INVALID_INPUT, "; ".join(errors)) from None
@@ -411,6 +447,12 @@ def environment() -> Mapping[str, str]:
     """Return the process's variables, and those of `.env` that the process does not set."""
     from_file = {name: value for name, value in dotenv_values(ENV_FILE).items() if value}
     return {**from_file, **os.environ}
+
+
+def _message(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    # The error of several settings names them itself.
+    return f"{_variable(location)}: {text}" if location else text
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

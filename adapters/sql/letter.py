@@ -7,14 +7,21 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.sql.database.schema import (
+    AccountRow,
     InvitationRow,
     LetterRow,
+    MembershipRow,
     OrderRow,
     OutboxRow,
+    PersonRow,
     RefundRow,
+    SignInLinkRow,
 )
 from adapters.sql.database.transaction import insert_missing, reading, writing
+from domain.account import Role
+from domain.letter.base import Reader
 from domain.outbox import QueuedLetter, RecordKind, RecordVersion, still_current
+from domain.session import RequestedSignIn
 
 
 class SqlLetters:
@@ -34,6 +41,35 @@ class SqlLetters:
         async with reading(self._engine) as session:
             row = await _record(session, version)
             return row is not None and still_current(version, row.record.journal)
+
+    async def requested_sign_in(self, link_id: str) -> RequestedSignIn | None:
+        """Return the person who may sign in by this link now; None if nobody may.
+
+        The link must be unused and in time, and the person an operator, an owner or an admin.
+        """
+        async with reading(self._engine) as session:
+            link = await session.get(SignInLinkRow, link_id)
+            if link is None or link.used_at is not None or link.expires_at <= datetime.now(UTC):
+                return None
+            person = await session.get(PersonRow, link.email)
+            administered = (
+                await session.execute(
+                    select(AccountRow.name, AccountRow.time_zone)
+                    .join(MembershipRow, MembershipRow.account_id == AccountRow.id)
+                    .where(
+                        MembershipRow.email == link.email,
+                        MembershipRow.until.is_(None),
+                        MembershipRow.role.in_([role for role in Role if role.administers]),
+                    )
+                )
+            ).one_or_none()
+            if administered is None and not link.operator:
+                return None
+            time_zone = administered.time_zone if administered else "UTC"
+            return RequestedSignIn(
+                reader=person.as_reader(time_zone) if person else Reader(email=link.email),
+                account_name=administered.name if administered else None,
+            )
 
     async def drop(self, letter_id: str) -> None:
         """Delete a letter that is no longer true."""

@@ -16,7 +16,7 @@ WINDOW: Final = timedelta(minutes=1)
 """The time for which requests are counted, from the first one on."""
 
 KEPT: Final = timedelta(hours=1)
-"""The time after which a count is deleted."""
+"""The time after which a count is deleted; no window is longer."""
 
 DELETED_AT_ONCE: Final = 100
 """Counts that one request deletes at most."""
@@ -36,11 +36,13 @@ class SqlRequestCounts:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def count(self, subjects: tuple[str, ...], at: datetime) -> Mapping[str, RequestCount]:
+    async def count(
+        self, subjects: tuple[str, ...], at: datetime, window: timedelta = WINDOW
+    ) -> Mapping[str, RequestCount]:
         """Count one request of each subject; return their counts in the present window."""
         async with writing(self._engine) as session:
             # In a fixed order, so that two requests never wait for each other.
-            counts = {subject: await _count(session, subject, at) for subject in sorted(subjects)}
+            counts = {each: await _count(session, each, at, window) for each in sorted(subjects)}
             if any(count.requests == 1 for count in counts.values()):
                 await _delete_old(session, at)
             return counts
@@ -57,12 +59,14 @@ async def _delete_old(session: AsyncSession, at: datetime) -> None:
     await session.execute(delete(RequestCountRow).where(RequestCountRow.subject.in_(old)))
 
 
-async def _count(session: AsyncSession, subject: str, at: datetime) -> RequestCount:
+async def _count(
+    session: AsyncSession, subject: str, at: datetime, window: timedelta
+) -> RequestCount:
     postgres = session.get_bind().dialect.name == "postgresql"
     insert = postgresql.insert(RequestCountRow) if postgres else sqlite.insert(RequestCountRow)
     row = RequestCountRow
     # A clock that is behind must not keep a window open.
-    over = (row.since <= at - WINDOW) | (row.since > at + WINDOW)
+    over = (row.since <= at - window) | (row.since > at + window)
     counted = await session.execute(
         insert.values(subject=subject, since=at, requests=1)
         .on_conflict_do_update(
@@ -75,4 +79,4 @@ async def _count(session: AsyncSession, subject: str, at: datetime) -> RequestCo
         .returning(row.requests, row.since)
     )
     requests, since = counted.one()
-    return RequestCount(requests, since + WINDOW)
+    return RequestCount(requests, since + window)

@@ -32,6 +32,7 @@ from adapters.sql.problem import SqlProblems
 from adapters.sql.request_count import SqlRequestCounts
 from adapters.sql.restore import SqlRestore
 from adapters.sql.reversal import SqlReversals
+from adapters.sql.session import SqlSessions
 from adapters.sql.unfinished import unfinished_workflows
 from domain.audit import AuditReport
 from domain.error import ErrorCode, Refused
@@ -51,6 +52,7 @@ class SqlStore:
         self.invitations = SqlInvitations(engine, returnable)
         self.invitee_pages = SqlInviteePages(engine, returnable)
         self.request_counts = SqlRequestCounts(engine)
+        self.sessions = SqlSessions(engine)
         self.batches = SqlBatches(engine)
         self.quotes = SqlQuotes(engine, returnable)
         self.refunds = SqlRefunds(engine)

@@ -12,6 +12,7 @@ from domain.letter.membership import RemovedLetter
 from domain.letter.order import AnyOrderLetter
 from domain.letter.refund import AnyRefundLetter
 from domain.letter.reminder import AnyReminderLetter
+from domain.letter.sign_in import SignInLetter
 
 Letter = Annotated[
     AnyInvitationLetter
@@ -21,6 +22,7 @@ Letter = Annotated[
     | AnyOrderLetter
     | AnyLicenseLetter
     | RemovedLetter
+    | SignInLetter
     | AttentionLetter,
     Field(discriminator="event"),
 ]

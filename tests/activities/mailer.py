@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from activities.letter import NoLongerDue, StillDue
 from domain.letter import Letter
 from domain.outbox import QueuedLetter, RecordVersion
+from domain.session import RequestedSignIn
 
 
 class FakeMailer:
@@ -45,6 +46,9 @@ class FakeLinks:
     def unsubscribe_link(self, invitation_id: str) -> str:
         return f"https://seatflow.example/unsubscribe/{invitation_id}"
 
+    def sign_in_link(self, link_id: str) -> str:
+        return f"https://seatflow.example/sign-in/{link_id}"
+
 
 class FakeLetterQueue:
     """A `LetterQueue` in memory."""
@@ -52,6 +56,7 @@ class FakeLetterQueue:
     def __init__(self, *letters: QueuedLetter, current: bool = True) -> None:
         self.letters = {each.letter.id: each for each in letters}
         self.current = current
+        self.sign_ins: dict[str, RequestedSignIn] = {}
         self.dropped: list[str] = []
         self.released: list[str] = []
         self.failures: list[tuple[str, bool]] = []
@@ -61,6 +66,9 @@ class FakeLetterQueue:
 
     async def is_current(self, version: RecordVersion) -> bool:
         return self.current
+
+    async def requested_sign_in(self, link_id: str) -> RequestedSignIn | None:
+        return self.sign_ins.get(link_id)
 
     async def drop(self, letter_id: str) -> None:
         self.dropped.append(letter_id)

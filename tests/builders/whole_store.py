@@ -8,6 +8,7 @@ from activities.billing import RefundRequest
 from activities.move import MoveItem
 from adapters.provider import LedgerProvider
 from adapters.sql.content import SqlContent
+from adapters.sql.store import SqlStore
 from clients.invoice import InvoiceClient
 from domain.attention import AttentionKind, Problem
 from domain.batch import Batch, BatchRow, RowOutcome
@@ -15,13 +16,17 @@ from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.invitation import Choice, License, Person
 from domain.journal import ENGINE, OPERATOR
+from domain.letter.base import Reader
+from domain.letter.sign_in import SignInLetter
 from domain.manifest import ItemStatus
 from domain.money import Money
+from domain.outbox import QueuedLetter
 from domain.reconciliation import Divergence, DivergenceKind
 from domain.refund import PartReport, PartState, Refund, RefundPlan, request_key
 from domain.remedy import Removal
 from domain.reminder import ReminderRun
 from domain.reversal import Dispute, FailedRefund, ReversalStatus
+from domain.session import SignInLink
 from states.invitation import InvitationMachine
 from states.lifecycle import after
 from states.refund import RefundMachine, event_from_parts
@@ -278,9 +283,21 @@ async def _operate(scenario: StoreScenario) -> None:
         )
     )
     await store.request_counts.count(("subject",), NOON)
+    await _sign_in(store)
     await store.keep_id_key("fingerprint")
     [letter, *_] = [row for row in await store.outbox.lease(1000, timedelta(minutes=1)) if row.key]
     await store.letters.record_failure(str(letter.key), "refused", final=True)
+
+
+async def _sign_in(store: SqlStore) -> None:
+    """Request two links; use one, and sign in again."""
+    for number in (1, 2):
+        link = SignInLink(id=f"link-{number}", email=ADMIN, next="/admin/acme")
+        letter = SignInLetter(id=f"sign_in.{link.id}", reader=Reader(email=ADMIN))
+        queued = QueuedLetter(letter=letter, sign_in=link.id)
+        await store.sessions.request_link(link, queued, NOON, operator=False)
+    await store.sessions.use_link("link-1", "session-1", NOON)
+    await store.sessions.open("session-2", ADMIN, NOON, replaces="session-1")
 
 
 async def _reverse(scenario: StoreScenario, arrived: Refund) -> None:

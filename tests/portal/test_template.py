@@ -16,9 +16,12 @@ NAMES = {"Seatflow"}
 """Words that are the same in every language."""
 
 
-@pytest.mark.parametrize(
-    "template", TEMPLATES, ids=lambda path: str(path.relative_to(FOLDER / "template"))
-)
+def named(template: Path) -> str:
+    """Return the name of a template, as pages give it."""
+    return str(template.relative_to(FOLDER / "template"))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=named)
 def test_every_text_of_a_page_is_a_message(template: Path) -> None:
     """TXT-1: a template holds no words outside the calls of gettext."""
     source = template.read_text(encoding="utf-8")
@@ -26,6 +29,16 @@ def test_every_text_of_a_page_is_a_message(template: Path) -> None:
     text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}|<!--.*?-->", " ", source, flags=re.DOTALL)
     text = re.sub(r"<[^<>]*>|[a-z-]+=\"[^\"]*\"", " ", text)
     assert set(re.findall(r"[A-Za-z]{2,}", text)) - NAMES == set()
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=named)
+def test_every_form_of_a_signed_in_page_has_the_token(template: Path) -> None:
+    """A form of an admin or operator begins with the token of their session."""
+    if template.parent == FOLDER / "template" and template.name != "signed_in.html":
+        return
+    source = template.read_text(encoding="utf-8")
+    forms = re.findall(r'<form method="post"[^>]*>\s*(.{0,10})', source)
+    assert all(each.startswith("{{ csrf }}") for each in forms)
 
 
 def test_a_catalog_has_every_message_with_the_same_placeholders() -> None:

@@ -78,6 +78,8 @@ def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         ("SEATFLOW_MEETING_DOMAIN", ".hushhush"),
         ("SEATFLOW_DNS_SERVERS", "ns.hushhush.example"),
         ("SEATFLOW_DNS_SERVERS", "127.0.0.1,[::1]:hushhush"),
+        ("SEATFLOW_OPERATORS", "ops@example.com, hushhush"),
+        ("SEATFLOW_OIDC_ISSUER", "http://hushhush.example"),
         ("SEATFLOW_OPERATORS_MAIL", "hushhush"),
         ("SEATFLOW_OPERATORS_MAIL", "ops@example.com, hushhush@example.com"),
         ("SEATFLOW_ENCRYPTION_KEYS", "one:hushhush"),
@@ -199,11 +201,7 @@ def test_unknown_names_in_the_file_are_refused_together(monkeypatch: pytest.Monk
         "SEATFLOW_DIRECTORY_WEBHOOK_SECRET",
         "SEATFLOW_MAIL_WEBHOOK_SECRET",
         "SEATFLOW_METRICS_PORT",
-        "SEATFLOW_OIDC_CLIENT_ID",
-        "SEATFLOW_OIDC_CLIENT_SECRET",
-        "SEATFLOW_OIDC_ISSUER",
         "SEATFLOW_OPERATOR",
-        "SEATFLOW_OPERATORS",
         "SEATFLOW_REQUIRE_ALL",
         "SEATFLOW_RETENTION_DAYS",
         "SEATFLOW_WEBHOOK_ALLOW_PRIVATE",
@@ -231,6 +229,21 @@ def test_dns_servers_have_port_53_by_default(monkeypatch: pytest.MonkeyPatch) ->
         ("192.0.2.2", 5353),
         ("2001:db8::1", 54),
     )
+
+
+def test_operators_are_addresses_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_OPERATORS: normalized, as people sign in."""
+    monkeypatch.setenv("SEATFLOW_OPERATORS", " Ann@Example.com,bob@bücher.example ")
+    assert load_settings().operators == {"ann@example.com", "bob@xn--bcher-kva.example"}
+
+
+def test_the_settings_of_openid_connect_belong_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEATFLOW_OIDC_ISSUER, _CLIENT_ID and _CLIENT_SECRET: all of them, or none."""
+    monkeypatch.setenv("SEATFLOW_OIDC_ISSUER", "https://login.example")
+    monkeypatch.setenv("SEATFLOW_OIDC_CLIENT_ID", "seatflow")
+    assert refusal_message().startswith("SEATFLOW_OIDC_ISSUER, SEATFLOW_OIDC_CLIENT_ID and")
+    monkeypatch.setenv("SEATFLOW_OIDC_CLIENT_SECRET", "hushhush")
+    assert load_settings().oidc_issuer == "https://login.example"
 
 
 def test_the_operators_address_is_idn_encoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ from domain.outbox import FollowUpKind, QueuedLetter
 from domain.quote import Quote
 from domain.refund import Refund, RefundPlan
 
-REVISION: Final = "0011"
+REVISION: Final = "0012"
 """The revision of the migrations whose result these tables are."""
 
 WORKPLACE: Final = Sku.WORKPLACE.value
@@ -1033,3 +1033,41 @@ class RequestCountRow(Base):
     """A keyed hash: neither a link nor an address is stored."""
     since: Mapped[datetime]
     requests: Mapped[int]
+
+
+class SignInLinkRow(Base):
+    """The link of a sign-in e-mail, for an address that somebody has entered.
+
+    The token of the link is this id, signed: nobody can sign in by what the database has.
+    """
+
+    __tablename__ = "sign_in_links"
+    __table_args__ = (Index("sign_in_links_by_expiry", "expires_at"),)
+
+    link_id: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str]
+    operator: Mapped[bool]
+    """True for the address of an operator, who need not administer an account."""
+    next: Mapped[str | None]
+    """The path that is opened after signing in."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class SessionRow(Base):
+    """The session of a person who has signed in."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index("sessions_by_email", "email"),
+        Index("sessions_by_expiry", "expires_at"),
+    )
+
+    session_id: Mapped[str] = mapped_column(primary_key=True)
+    """The hash of the cookie's value."""
+    email: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]

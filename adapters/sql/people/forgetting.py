@@ -26,6 +26,8 @@ from adapters.sql.database.schema import (
     RefundRow,
     ReversalRow,
     RoomRow,
+    SessionRow,
+    SignInLinkRow,
     WebinarRow,
 )
 from adapters.sql.database.transaction import (
@@ -205,6 +207,8 @@ class _Forgetting:
                 return bool(row["host"] == self._trace.email)
             case RoomRow.__tablename__ | ManagedDomainRow.__tablename__:
                 return row["account_id"] in self._trace.own_accounts
+            case SignInLinkRow.__tablename__ | SessionRow.__tablename__:
+                return bool(row["email"] == self._trace.email)
             case OutboxRow.__tablename__:
                 return row["letter"] is not None and self._is_about_them(row)
         return False

@@ -363,7 +363,7 @@ GUIDED = {
     "invitee": {"heads_up", "invitation", "reminder", "blocked"},
     "admin": {
         *("accepted", "declined", "expired", "undeliverable", "superseded", "digest"),
-        *("credit_received", "licenses_left", "license_served"),
+        *("credit_received", "licenses_left", "license_served", "sign_in"),
         *("order_review", "order_confirmed", "order_renewed"),
         *("order_payment_failed", "order_cancelled", "order_ended"),
     },

@@ -1,0 +1,1 @@
+"""The pages of operators, `/operator`, one module for each."""
