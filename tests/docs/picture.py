@@ -21,6 +21,7 @@ from commands.demo.story import EXAMPLES
 from devstack.ports import Ports
 from devstack.stack import Stack
 from domain.account import Directory
+from domain.error import ErrorCode
 from domain.invitation import InvitationState, License
 from portal.app import portal
 from runtime.settings import Settings
@@ -37,7 +38,9 @@ COLORS: Final = 64
 JONAS: Final = "jonas@weber.example"
 WANDA: Final = "wanda@band.example"
 FRED: Final = "fred@home.example"
-OTHERS: Final = ("nina@new.example", "mei@tanaka.example", "bounce@new.example")
+NINA: Final = "nina@new.example"
+MEI: Final = "mei@tanaka.example"
+BO: Final = "bounce@new.example"
 
 INVITEE: Final = ViewportSize(width=820, height=900)
 TEMPORAL: Final = ViewportSize(width=1440, height=1110)
@@ -63,12 +66,8 @@ class Studio:
         await self._accept()
         await self._take("temporal", await self._workflow(JONAS), TEMPORAL, until="text=Refund")
         await self._sign_in(ADMIN)
-        await self._take(
-            "admin",
-            f"{self.stack.portal}/admin/{ACCOUNT}",
-            ADMINISTRATION,
-            until="[data-invitation]",
-        )
+        admin = f"{self.stack.portal}/admin/{ACCOUNT}"
+        await self._take("admin", f"{admin}?all=1&lang=en", ADMINISTRATION, until="h1")
 
     async def _import(self, *files: str) -> None:
         for name in files:
@@ -76,11 +75,15 @@ class Studio:
             await self.stack.store.directory.import_(directory)
 
     async def _invite(self) -> None:
-        await self.demo.pending(JONAS, License.LICENSED)
-        for email in (FRED, WANDA, *OTHERS):
-            await self.demo.invite(email)
-        await self.demo.until(WANDA, InvitationState.PENDING)
-        await self.demo.until(FRED, InvitationState.PENDING)
+        """Invite six people, who are in six states when the last picture is taken."""
+        for email in (JONAS, FRED, WANDA, NINA, BO):
+            await self.demo.invite(email, License.LICENSED if email == JONAS else License.BASIC)
+        await self.demo.invite(MEI, heads_up_days=3)
+        for email in (JONAS, FRED, WANDA, NINA):
+            await self.demo.until(email, InvitationState.PENDING)
+        await self.demo.invitees.accept(ACCOUNT, FRED)
+        await self.demo.refused(ErrorCode.BLOCKED, self.demo.invitees.accept(ACCOUNT, WANDA))
+        await self.demo.until(BO, InvitationState.UNDELIVERABLE)
 
     async def _accept(self) -> None:
         """Accept on the open page of Jonas, with a refund."""
