@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from domain.error import ErrorCode, Refused, Unavailable
 from portal.admin.invitations import InvitationPages
 from portal.admin.visit import AdminPages
+from portal.guide import Guides
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
 from portal.operator.attention import AttentionPages
@@ -190,6 +191,7 @@ def _routes(clients: Clients) -> list[BaseRoute]:
         *pages.routes(),
         *notices.routes(),
         *_sign_in_routes(clients, frame, limits, signed_in),
+        *Guides(frame, limits, settings.public_url).routes(),
         *_admin_routes(AdminPages(clients, frame, limits, signed_in, settings.public_url)),
         *_operator_routes(OperatorPages(clients, frame, limits, signed_in, settings.public_url)),
         Mount("/static", StaticFiles(directory=STATIC)),

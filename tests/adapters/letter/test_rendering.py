@@ -370,6 +370,35 @@ def test_every_letter_names_help_and_none_refuses_replies() -> None:
         assert "\nHelp with Seatflow: help@acme.example\n" in render_letter(letter, support).text
 
 
+GUIDED = {
+    "invitee": {"heads_up", "invitation", "reminder", "blocked"},
+    "admin": {
+        *("accepted", "declined", "expired", "undeliverable", "superseded", "digest"),
+        *("credit_received", "licenses_left", "license_served", "sign_in"),
+        *("order_review", "order_confirmed", "order_renewed"),
+        *("order_payment_failed", "order_cancelled", "order_ended"),
+    },
+}
+"""The letters that link each guide."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_letters_link_the_guide_of_their_reader(language: str) -> None:
+    """The link is in the language of the letter, and is no second button."""
+    portal = Help(public_url="https://seatflow.example/app/")
+    for letter in every_letter(a_reader(language)):
+        rendered, before = render_letter(letter, portal), render_letter(letter)
+        guides = [guide for guide, events in GUIDED.items() if letter.event in events]
+        address = "https://seatflow.example/app/guide/"
+        expected = [f"{address}{guide}?lang={language}" for guide in guides]
+        assert re.findall(r": (\S+/guide/\S+)", rendered.text) == expected, letter.event
+        assert re.findall(r'href="(\S+/guide/\S+)"', rendered.html) == expected, letter.event
+        buttons = rendered.html.count('class="button"')
+        assert buttons == before.html.count('class="button"') <= 1
+        assert len(rendered.html.encode()) < 100_000
+        assert "\n\n\n" not in rendered.text
+
+
 def test_a_reply_is_asked_for_only_where_somebody_reads_it() -> None:
     """SEATFLOW_MAIL_REPLY_TO: without it, replies to most letters are lost."""
     eve = {"contact": Contact(email="eve@acme.example", name="Eve")}
