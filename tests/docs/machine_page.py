@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import hypot
 from pathlib import Path
+from typing import NamedTuple
 
 from portal.page import FOLDER
 from states.invitation import InvitationMachine
@@ -58,18 +59,37 @@ def _picture(
     name: str, *, direction: str, width: int, height: int, apart: float, ranks: float
 ) -> str:
     """Lay the machine out; return it as SVG whose states and transitions have names."""
-    graph = "\n".join(
-        [
-            "digraph {",
-            f"rankdir={direction}; nodesep={apart}; ranksep={ranks}; splines=line",
+
+    def laid_out(lines: str) -> Layout:
+        graph = [
+            f"rankdir={direction}; nodesep={apart}; ranksep={ranks}; splines={lines}",
             f'node [shape=box fixedsize=true width={width / 72} height={height / 72} label=""]',
             "edge [arrowhead=none]",
             *_statements(),
-            "}",
         ]
-    )
+        return _laid_out("\n".join(graph))
+
+    curved, straight = laid_out("true"), laid_out("line")
+    # Curves lead around states. The ways to an end are many: straight, one of them is drawn.
+    lines = {edge: (straight if edge[1] in ends() else curved).lines[edge] for edge in edges()}
+    parts = [
+        *(_line(edge, points) for edge, points in lines.items()),
+        *(_node(state, curved.nodes[state], width, height) for state in states()),
+    ]
+    view = _view(curved.nodes, lines, width)
+    return _PICTURE.format(name=name, view=view, parts="\n".join(parts))
+
+
+class Layout(NamedTuple):
+    """The centers of states and the points of lines."""
+
+    nodes: dict[str, Point]
+    lines: dict[tuple[str, str], list[Point]]
+
+
+def _laid_out(graph: str) -> Layout:
     plain = subprocess.run(
-        ["dot", "-Tplain"], input=graph, text=True, capture_output=True, check=True
+        ["dot", "-Tplain"], input=f"digraph {{{graph}}}", text=True, capture_output=True, check=True
     ).stdout
     nodes: dict[str, Point] = {}
     lines: dict[tuple[str, str], list[Point]] = {}
@@ -85,11 +105,7 @@ def _picture(
                 lines[origin, target] = [
                     _pixels(x, y, bottom) for x, y in zip(points[::2], points[1::2], strict=True)
                 ]
-    parts = [
-        *(_line(edge, lines[edge]) for edge in edges()),
-        *(_node(state, nodes[state], width, height) for state in states()),
-    ]
-    return _PICTURE.format(name=name, view=_view(nodes, lines, width), parts="\n".join(parts))
+    return Layout(nodes, lines)
 
 
 def _statements() -> Iterator[str]:
@@ -156,7 +172,7 @@ def _node(state: str, center: Point, width: int, height: int) -> str:
         f'<g class="node{kind}{mark}" data-node="{state}">'
         f'<rect x="{x - width // 2}" y="{y - height // 2}" '
         f'width="{width}" height="{height}" rx="8"/>'
-        f'<text x="{x}" y="{y}">{{{{ words.state("{state}") }}}}</text></g>'
+        f'<text x="{x}" y="{y}">{{{{ words.label("{state}", {x}) }}}}</text></g>'
     )
 
 
