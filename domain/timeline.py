@@ -12,6 +12,9 @@ from domain.model import Value
 from domain.money import Money
 from domain.refund import Refund
 
+LISTED_LETTERS = 20
+"""Letters to the invitee that a timeline lists."""
+
 LISTED_EARLIER = 20
 """Earlier invitations of the same person that a timeline lists."""
 
@@ -33,6 +36,31 @@ class EarlierInvitation(Value):
     end: JournalEntry
 
 
+class SentLetter(Value):
+    """A letter to the invitee that the mail server has accepted."""
+
+    event: str
+    at: AwareDatetime
+
+
+def letter_ids(invite: Invite, invitation: Invitation) -> dict[str, str]:
+    """Return the ids of the letters to the invitee so far, each with its event.
+
+    Of the invitation e-mails and reminders, the last `LISTED_LETTERS`.
+    """
+    about = invite.invitation_id
+    found = {f"{event}.{about}": event for event in ("heads_up", "welcome", "revoked")}
+    numbered = {"invitation": invitation.sent_count, "reminder": invitation.reminders_sent}
+    for event, last in numbered.items():
+        numbers = range(max(1, last + 1 - LISTED_LETTERS), last + 1)
+        found |= {f"{event}.{number}.{about}": event for number in numbers}
+    events = {"block": "blocked", "unblock": "unblocked"}
+    for number, entry in enumerate(invitation.journal, 1):
+        if entry.event in events:
+            found[f"{events[entry.event]}.{number}.{about}"] = events[entry.event]
+    return found
+
+
 class Timeline(Value):
     """The facts of one invitation's timeline."""
 
@@ -52,6 +80,8 @@ class Timeline(Value):
     """Named as the invitation names them; as the directory does once they have joined."""
     inviter: NamedPerson
     seat_reserved: bool
+    letters: tuple[SentLetter, ...] = ()
+    """The last `LISTED_LETTERS` to the invitee, the newest first."""
     refund: Refund | None = None
     credited: Money | None = None
     """The amount that the acceptance credited to the account, if any."""

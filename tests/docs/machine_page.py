@@ -58,7 +58,7 @@ def drawn_page() -> str:
 def _picture(
     name: str, *, direction: str, width: int, height: int, apart: float, ranks: float
 ) -> str:
-    """Lay the machine out; return it as SVG whose states and transitions have names."""
+    """Return the machine as SVG whose states and transitions have names."""
 
     def laid_out(lines: str) -> Layout:
         graph = [

@@ -446,6 +446,34 @@ async def test_without_temporal_the_store_answers_and_says_so(world: World) -> N
     assert "Temporal does not answer" not in (await opened_by(world, ADMIN)).text
 
 
+async def test_the_letters_to_the_invitee_are_listed(admin: Visitor) -> None:
+    """Those that the mail server has accepted; not those to the inviter."""
+    world = admin.world
+    await a_blocked_owner(world)
+    await world.mailed("blocked", JANE)
+    await world.remove_user("jane-free", TOM)
+    await world.remove_room("jane-free", "room-77")
+    await world.until(JANE, "pending")
+    await world.client.accept(world.account, JANE)
+    await world.mailed("welcome", JANE)
+    await world.mailed("accepted", ADMIN)
+
+    async def listed() -> list[str]:
+        return (await opened(admin)).all("data-letter")
+
+    letters = await eventually(listed, until=lambda found: "welcome" in found)
+    assert (
+        {"invitation", "blocked", "welcome"}
+        <= {*letters}
+        <= {
+            "invitation",
+            "blocked",
+            "unblocked",
+            "welcome",
+        }
+    )
+
+
 async def test_reminders_are_counted(admin: Visitor) -> None:
     """REM-1: sent, at most, and from when the next one is possible."""
     await admin.world.pending(JANE)

@@ -5,13 +5,21 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.schema import InvitationRow, PersonRow, RefundRow
+from adapters.sql.database.schema import InvitationRow, LetterRow, PersonRow, RefundRow
 from adapters.sql.database.transaction import reading
 from adapters.sql.money.ledger import acceptance_credits
 from domain.invitation import Invitation, StoredInvitation
 from domain.invitee_page import InvitationOffer, NamedPerson
 from domain.money import total
-from domain.timeline import LISTED_EARLIER, BlockerCount, EarlierInvitation, Timeline
+from domain.timeline import (
+    LISTED_EARLIER,
+    LISTED_LETTERS,
+    BlockerCount,
+    EarlierInvitation,
+    SentLetter,
+    Timeline,
+    letter_ids,
+)
 
 
 class SqlTimelines:
@@ -45,6 +53,7 @@ class SqlTimelines:
                 invitee=await _invitee(session, stored, invitation),
                 inviter=await _named(session, invite.invited_by),
                 seat_reserved=row is not None and row.seat_reserved,
+                letters=await _letters(session, stored, invitation),
             )
             if invitation.state.accepted:
                 timeline = await _with_money(session, stored, timeline)
@@ -72,6 +81,19 @@ async def _invitee(
 async def _named(session: AsyncSession, email: str) -> NamedPerson:
     person = await session.get(PersonRow, email)
     return NamedPerson(email=email, name=person.name if person else None)
+
+
+async def _letters(
+    session: AsyncSession, stored: StoredInvitation, invitation: Invitation
+) -> tuple[SentLetter, ...]:
+    events = letter_ids(stored.ordered, invitation)
+    rows = await session.scalars(
+        select(LetterRow)
+        .where(LetterRow.letter_id.in_(events))
+        .order_by(LetterRow.taken_at.desc())
+        .limit(LISTED_LETTERS)
+    )
+    return tuple(SentLetter(event=events[row.letter_id], at=row.taken_at) for row in rows)
 
 
 async def _with_money(
