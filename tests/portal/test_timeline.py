@@ -294,6 +294,8 @@ async def test_failed_items_are_moved_again(world_without_worker: World) -> None
         assert "3 recordings: moved" in page.text
         assert "retry-move" not in actions(page)
         assert (await world.stored(JANE)).with_errors is False
+        changes = await world.store.changes.listed(world.account)
+        assert [each.by for each in changes if each.action == "retry-move"] == [ADMIN]
 
 
 async def test_a_refund_is_shown_with_its_state_and_dates(admin: Visitor) -> None:
