@@ -60,7 +60,7 @@ async def test_money_is_that_of_the_acceptance(scenario: StoreScenario) -> None:
 
 
 async def test_a_refund_is_read_with_its_state(scenario: StoreScenario) -> None:
-    """REF-1: what was paid from credit is credited, the rest refunded."""
+    """REF-1: the part that was paid from credit is credited, the rest refunded."""
     _, joined = await accept_as_owner(scenario, Choice.REFUND)
     timeline = await timeline_of(scenario, PAULA)
     assert timeline.refund
