@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
     from clients.session import SessionClient
+    from clients.timeline import TimelineClient
     from clients.workflow_call import TemporalAccess
 
 
@@ -198,6 +199,13 @@ class Clients:
         """Return the same clients for an operator who acts on the web (OPS-8)."""
         author = Author(operator=address)
         return type(self)(self.settings, self.store, self.connect, author)
+
+    @cached_property
+    def timelines(self) -> "TimelineClient":
+        """The client of the pages that follow one invitation."""
+        from clients.timeline import TimelineClient
+
+        return TimelineClient(self.invitations, self.store.timelines)
 
     @cached_property
     def signer(self) -> LinkSigner:

@@ -19,6 +19,7 @@ from adapters.sql.invitations.invitation import SqlInvitations
 from adapters.sql.invitations.page import SqlInviteePages
 from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.invitations.restoration import SqlRestoration
+from adapters.sql.invitations.timeline import SqlTimelines
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
 from adapters.sql.money.credit import SqlCredits
@@ -51,6 +52,7 @@ class SqlStore:
         self.managed_domains = SqlManagedDomains(engine)
         self.invitations = SqlInvitations(engine, returnable)
         self.invitee_pages = SqlInviteePages(engine, returnable)
+        self.timelines = SqlTimelines(engine)
         self.request_counts = SqlRequestCounts(engine)
         self.sessions = SqlSessions(engine)
         self.batches = SqlBatches(engine)

@@ -42,6 +42,9 @@ for (const button of document.querySelectorAll("[data-print]")) {
 // What the server sent last: opening <details> changes the element itself.
 let known = document.querySelector("#live")?.innerHTML;
 
+// The pages that are replaced while they are read. On others a reader may be choosing.
+const REPLACED = ["joined", "timeline"];
+
 // Follow the state: every three seconds, less often when nothing changes, never while hidden.
 const FIRST = 3000;
 const LAST = 30000;
@@ -76,12 +79,11 @@ async function refresh() {
     if (!newest.hasAttribute("data-live")) {
       main.removeAttribute("data-live");
     }
-    // Elsewhere nothing is replaced: a reader may be choosing.
-    if (main.dataset.template !== "joined" || known === replacement.innerHTML) {
+    if (!REPLACED.includes(main.dataset.template) || known === replacement.innerHTML) {
       return false;
     }
     known = replacement.innerHTML;
-    if (live.querySelector("form :focus, input:checked")) {
+    if (live.querySelector("form :focus, input:checked, details[open] form")) {
       announce(main.dataset.changed, main.dataset.home);
       return true;
     }
