@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
 from portal.admin.invitations import InvitationPages
+from portal.admin.licenses import LicensePages
 from portal.admin.visit import AdminPages
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
@@ -204,7 +205,10 @@ def _sign_in_pages(
 
 
 def _admin_routes(admin: AdminPages) -> list[Route]:
-    return [*InvitationPages(admin).routes()]
+    return [
+        *InvitationPages(admin).routes(),
+        *LicensePages(admin).routes(),
+    ]
 
 
 def _operator_routes(operator: OperatorPages) -> list[Route]:
