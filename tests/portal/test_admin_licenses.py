@@ -325,6 +325,7 @@ async def test_a_user_without_a_base_license_gets_one_by_the_button(admin: Visit
     await imported(admin.world, licenses=4, large500=1)
     page = await done(admin, "assign", BASIC, sku=LARGE)
     assert results(page) == {BASIC: "waiting"}
+    assert "1 user waits for Large Meeting 500" in page.text
     assert "Give 1 user a base license too" in page.text
     page = await done(admin, "assign", BASIC, **again(page, "assign"))
     assert results(page) == {BASIC: "assigned"}
@@ -410,6 +411,17 @@ async def test_one_user_is_edited_on_a_page_of_their_own(admin: Visitor) -> None
     page = await done(admin, "unassign", BASIC, sku="workplace", cascade="1", user=number)
     assert page.name == "license-user"
     assert "Basil Basic is a basic user" in page.text
+
+
+async def test_the_capacity_of_one_user_is_asked_beside_its_field(admin: Visitor) -> None:
+    """The summary leads to the field of the same kind of license."""
+    await imported(admin.world, large500=1, large1000=1)
+    number = await number_of(admin, ANN)
+    page = await post(admin, "assign", ANN, sku=LARGE, capacity="", user=number)
+    assert (page.status, page.name, page.error) == (422, "license-user", "capacity_required")
+    assert '<a href="#capacity-large-meeting">Choose a capacity.</a>' in page.html
+    assert 'id="capacity-large-meeting"' in page.html
+    assert page.text.count("Large Meeting 1000: 1 free.") == 2
 
 
 async def test_a_user_who_waits_may_stop_waiting(admin: Visitor) -> None:
