@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
 from portal.admin.invitations import InvitationPages
+from portal.admin.licenses import LicensePages
 from portal.admin.timeline import TimelinePages
 from portal.admin.visit import AdminPages
 from portal.guide import Guides
@@ -235,7 +236,11 @@ def _sign_in_routes(
 
 
 def _admin_routes(admin: AdminPages) -> list[Route]:
-    return [*InvitationPages(admin).routes(), *TimelinePages(admin).routes()]
+    return [
+        *InvitationPages(admin).routes(),
+        *TimelinePages(admin).routes(),
+        *LicensePages(admin).routes(),
+    ]
 
 
 def _operator_routes(operator: OperatorPages) -> list[Route]:

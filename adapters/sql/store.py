@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.accounts.directory import SqlDirectory
+from adapters.sql.accounts.license_page import SqlLicensePages
 from adapters.sql.accounts.managed_domain import SqlManagedDomains
 from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.accounts.search import SqlSearch
@@ -62,6 +63,7 @@ class SqlStore:
         self.credits = SqlCredits(engine)
         self.invoices = SqlInvoices(engine)
         self.assignments = SqlAssignments(engine)
+        self.license_pages = SqlLicensePages(engine)
         self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)

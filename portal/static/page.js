@@ -118,3 +118,27 @@ function announce(text, address) {
 if (main.dataset.live) {
   follow(FIRST);
 }
+
+// Users and licenses: select all on the page, and how many are selected.
+const selectAll = document.querySelector("[data-select-all]");
+
+if (selectAll) {
+  const boxes = [...document.querySelectorAll('input[name="email"][form="change"]')];
+  const selected = document.querySelector("[data-selected]");
+  const count = () => {
+    const number = boxes.filter((each) => each.checked).length;
+    selectAll.checked = number > 0 && number === boxes.length;
+    selectAll.indeterminate = number > 0 && number < boxes.length;
+    selected.textContent = number ? selected.dataset.selected.replace("0", String(number)) : "";
+  };
+  selectAll.hidden = false;
+  selected.hidden = false;
+  selectAll.addEventListener("change", () => {
+    boxes.forEach((each) => {
+      each.checked = selectAll.checked;
+    });
+    count();
+  });
+  boxes.forEach((each) => each.addEventListener("change", count));
+  addEventListener("pageshow", count);
+}
