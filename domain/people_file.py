@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from pydantic import JsonValue
+
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
 from domain.invitation import License, Person
@@ -41,6 +43,15 @@ class CsvError(Value):
     def place(self) -> str:
         """Return the position of the error as text."""
         return f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the error as refusals list it."""
+        return {
+            "row": self.row,
+            "column": self.column,
+            "path": self.place,
+            "reason": self.reason,
+        }
 
 
 class CsvRow(Value):
@@ -89,7 +100,7 @@ class _Record(NamedTuple):
 def read_people(
     content: bytes, license: License = License.BASIC, locale: str | None = None
 ) -> PeopleFile:
-    """Read CSV in UTF-8, with or without a byte order mark, separated by `,` or `;`.
+    """Read CSV in UTF-8, with or without a byte order mark, separated by `,`, `;` or tabs.
 
     The first row names the columns, in any order. `license` and `locale` are the defaults of
     rows that leave them empty.
@@ -151,8 +162,12 @@ def _records(text: str) -> Iterator[_Record]:
 
 
 def _separator(text: str) -> str:
-    """Return the separator that the header uses; no column name contains one."""
-    return ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
+    """Return the separator that the header uses; no column name contains one.
+
+    Cells that are copied from a spreadsheet are separated by tabs.
+    """
+    header = text.lstrip().partition("\n")[0].partition("\r")[0]
+    return next((each for each in ";\t" if each in header), ",")
 
 
 def _unreliable_rows(
