@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
 from portal.admin.invitations import InvitationPages
+from portal.admin.invite import InvitePages
 from portal.admin.visit import AdminPages
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
@@ -204,7 +205,11 @@ def _sign_in_pages(
 
 
 def _admin_routes(admin: AdminPages) -> list[Route]:
-    return [*InvitationPages(admin).routes()]
+    listing = InvitationPages(admin)
+    return [
+        *listing.routes(),
+        *InvitePages(admin, listing).routes(),
+    ]
 
 
 def _operator_routes(operator: OperatorPages) -> list[Route]:

@@ -39,6 +39,17 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// A chosen file is read into the field that is posted.
+for (const input of document.querySelectorAll("[data-fills]")) {
+  input.parentElement.hidden = false;
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    if (file) {
+      document.getElementById(input.dataset.fills).value = await file.text();
+    }
+  });
+}
+
 // What the server sent last: opening <details> changes the element itself.
 let known = document.querySelector("#live")?.innerHTML;
 
@@ -77,7 +88,8 @@ async function refresh() {
       main.removeAttribute("data-live");
     }
     // Elsewhere nothing is replaced: a reader may be choosing.
-    if (main.dataset.template !== "joined" || known === replacement.innerHTML) {
+    const replaced = ["joined", "batch"].includes(main.dataset.template);
+    if (!replaced || known === replacement.innerHTML) {
       return false;
     }
     known = replacement.innerHTML;

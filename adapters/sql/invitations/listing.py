@@ -55,6 +55,7 @@ from domain.person import FORGOTTEN
 from domain.search import PageRequest
 
 _ADDRESSES_PER_QUERY: Final = 1000
+_FEW_ADDRESSES: Final = 100
 
 _ACCEPTED: Final = InvitationRow.state.in_([s for s in InvitationState if s.accepted])
 _REPEATABLE: Final = [
@@ -236,9 +237,12 @@ def _of(account: str) -> ColumnElement[bool]:
 def _matches(query: str) -> ColumnElement[bool]:
     """Return whether the address or the name contains the query in any case.
 
-    Databases fold the case of ASCII letters alone, depending on their collation.
+    Databases fold the case of ASCII letters alone, depending on their collation. Each comparison
+    parses the name's document once more.
     """
-    typed = {query, query.lower(), query.upper(), query.title()}
+    typed = {query.lower()}
+    if not query.isascii():
+        typed |= {query, query.upper(), query.title()}
     return or_(
         InvitationRow.email.icontains(query.lower(), autoescape=True),
         *(_NAME.icontains(text, autoescape=True) for text in typed),
@@ -372,7 +376,6 @@ def _batch_result(row: BatchPersonRow, key: str | None, state: str | None) -> Ba
 async def _known(session: AsyncSession, account: str, emails: Sequence[str]) -> Known:
     """Return the memberships and live invitations of those who have one."""
     memberships: dict[str, Membership] = {}
-    live: dict[str, _Live] = {}
     for start in range(0, len(emails), _ADDRESSES_PER_QUERY):
         some = emails[start : start + _ADDRESSES_PER_QUERY]
         for email, role, on, plan in await session.execute(
@@ -383,20 +386,19 @@ async def _known(session: AsyncSession, account: str, emails: Sequence[str]) -> 
             memberships[email] = Membership(
                 account=on, role=Role(role), paid=plan != Plan.FREE, follows_owner=False
             )
-        record: Any = case((_ACCEPTED, InvitationRow.record))
-        for email, state, seat, accepted in await session.execute(
-            select(
-                InvitationRow.email,
-                InvitationRow.state,
-                InvitationRow.seat_reserved,
-                type_coerce(record, InvitationRow.record.type),
-            ).where(
-                InvitationRow.account_id == account,
-                InvitationRow.email.in_(some),
-                InvitationRow.ended_at.is_(None),
-            )
-        ):
-            live[email] = (InvitationState(state), seat, accepted)
+    # PostgreSQL compares each row with each of many addresses: it is faster to read all rows.
+    named = InvitationRow.email.in_(emails) if len(emails) <= _FEW_ADDRESSES else true()
+    record: Any = case((_ACCEPTED, InvitationRow.record))
+    live: dict[str, _Live] = {}
+    for email, state, seat, accepted in await session.execute(
+        select(
+            InvitationRow.email,
+            InvitationRow.state,
+            InvitationRow.seat_reserved,
+            type_coerce(record, InvitationRow.record.type),
+        ).where(InvitationRow.account_id == account, InvitationRow.ended_at.is_(None), named)
+    ):
+        live[email] = (InvitationState(state), seat, accepted)
     return {email: (memberships.get(email), live.get(email)) for email in memberships.keys() | live}
 
 
