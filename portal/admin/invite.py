@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, get_args
 
 from pydantic import JsonValue
@@ -133,6 +134,7 @@ def _progress_page(visit: AdminVisit, found: BatchPage) -> Page:
         live=running,
         values={
             "found": found,
+            "now": datetime.now(UTC),
             "result": _RESULTS.get(visit.request.query_params.get("result", "")),
             "here": f"{visit.path}/invite/{found.batch.batch_id}",
             "live_address": f"{visit.path}/invite/{found.batch.batch_id}"

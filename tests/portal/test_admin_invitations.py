@@ -316,7 +316,7 @@ async def test_ten_thousand_people_are_reviewed_and_one_more_is_too_many(admin: 
     addresses[5_000] = "nobody"
     review = await posted(admin, "/invite", people="\n".join(addresses))
     assert review.status == 200
-    assert "9,999 people are invited." in review.text
+    assert "9,999 people will be invited." in review.text
     assert len(rows_of(review)) == 101
     assert rows_of(review)["nobody"] == "refused"
     assert "And 9,899 more people without a problem." in review.text
