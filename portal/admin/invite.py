@@ -43,7 +43,7 @@ _NAMED_ADDRESS = re.compile(r"([^<>]*)<([^<>]*)>")
 
 @dataclass(frozen=True)
 class InviteRequest:
-    """What a form requests."""
+    """The request of a form."""
 
     rows: Sequence[BatchRow]
     repeated: int

@@ -38,7 +38,7 @@ async def posted(visitor: Visitor, path: str, **form: str) -> ReadPage:
 
 
 async def confirmed(visitor: Visitor, **form: str) -> ReadPage:
-    """Review and confirm; return the answer of the confirmation."""
+    """Return the answer to the confirmation of a review."""
     review = await posted(visitor, "/invite", **form)
     assert (review.status, review.name) == (200, "invite-review")
     return await visitor.post(f"{home(visitor)}/invite/confirm", **review.form("invite/confirm"))
@@ -234,8 +234,8 @@ async def test_recipients_as_a_mail_program_writes_them(admin: Visitor) -> None:
     assert stored.ordered.name == "Carla New"
 
 
-async def test_too_few_seats_are_told_before_anything_is_sent(admin: Visitor) -> None:
-    """INV-15: who is named first gets the last seat; the page leads to buying more."""
+async def test_too_few_seats_are_shown_before_anything_is_sent(admin: Visitor) -> None:
+    """INV-15: the last seat goes to the person named first; the page leads to buying more."""
     review = await posted(admin, "/invite", people=f"{JANE}\n{TOM}\n{ZOE}", license="licensed")
     assert rows_of(review) == {JANE: "invited", TOM: "invited", ZOE: "refused"}
     assert review.all("data-code") == ["no_seats"]
@@ -379,6 +379,7 @@ async def test_an_account_that_cannot_invite_says_so_and_offers_no_form(admin: V
     for path in ("/invite", "/invite/confirm"):
         refused = await admin.post(f"{home(admin)}{path}", **fields)
         assert (refused.status, refused.error) == (409, "target_not_paid")
+        assert f">{NEWS}</textarea>" in refused.html
     assert (await world.store.invitations.latest(world.account, NEWS)) is None
 
 

@@ -64,7 +64,7 @@ _REPEATABLE: Final = [
 
 _GIVEN_NAME: Final = type_coerce(InvitationRow.ordered, JSON)["name"].as_string()
 _NAME: Final = case((_ACCEPTED, func.coalesce(PersonRow.name, _GIVEN_NAME)), else_=_GIVEN_NAME)
-"""Until they accept, an admin sees of an invitee what the inviter has written."""
+"""The name that an admin sees: before the acceptance only what the inviter has written."""
 
 _RECENT: Final = timedelta(days=1)
 _RECENT_BATCHES: Final = 3
@@ -198,7 +198,11 @@ async def _rows(
         conditions.append(_quiet(quiet_before))
     if part.after is not None:
         last = aliased(InvitationRow)
-        since = select(last.claimed_at).where(last.invitation_id == part.after).scalar_subquery()
+        since = (
+            select(last.claimed_at)
+            .where(last.invitation_id == part.after, last.account_id == account)
+            .scalar_subquery()
+        )
         conditions.append(tuple_(row.claimed_at, row.invitation_id) < tuple_(since, part.after))
     # Only the rows of the page are read with their documents.
     ids = (

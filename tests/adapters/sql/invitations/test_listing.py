@@ -167,7 +167,7 @@ async def test_a_search_finds_names_and_addresses(scenario: StoreScenario, query
 async def test_a_name_from_the_directory_is_shown_after_the_acceptance(
     scenario: StoreScenario,
 ) -> None:
-    """Until then an admin sees what the inviter has written, and finds nobody by more."""
+    """Before, an admin sees what the inviter has written, and finds nobody by more."""
     store = scenario.store
     solo = account("solo", user("sue@solo.example", "owner", name="Susan"))
     await store.directory.import_(directory(solo))
