@@ -10,7 +10,6 @@ from typing import Final
 from pydantic import JsonValue
 
 from adapters.sql.invitations.listing import SqlInvitationLists
-from clients.invitation_start import InvitationStarter, InvitationTerms
 from domain.address import normalized
 from domain.batch import BatchRow, RowResult, is_batch_id
 from domain.error import ErrorCode, Refused
@@ -40,7 +39,6 @@ class InvitationListClient:
     """
 
     lists: SqlInvitationLists
-    starter: InvitationStarter
     policy: Policy
 
     async def page(
@@ -85,7 +83,7 @@ class InvitationListClient:
         """
         admin = normalized(by)
         # Ten thousand addresses take a second to parse; other requests are answered meanwhile.
-        requests = await asyncio.to_thread(self._requests, account, rows, admin)
+        requests = await asyncio.to_thread(_requests, account, rows, admin)
         invites = [each for each in requests if isinstance(each, Invite)]
         seats, answers = await self.lists.review(account, admin, invites)
         answer_of = {invite.email: each for invite, each in zip(invites, answers, strict=True)}
@@ -93,20 +91,6 @@ class InvitationListClient:
             _reviewed(row, request, answer_of) for row, request in zip(rows, requests, strict=True)
         )
         return Review(rows=tuple(reviewed), seats=seats)
-
-    def _requests(self, account: str, rows: Sequence[BatchRow], admin: str) -> list[Invite | Error]:
-        """Return the request of each row, or the error that it has."""
-        terms = InvitationTerms(account=account, by=admin, policy=self.policy)
-        requests = list[Invite | Error]()
-        for row in rows:
-            if row.refused:
-                requests.append(row.refused)
-                continue
-            try:
-                requests.append(self.starter.invite_of(row.person, terms, ""))
-            except Refused as refused:
-                requests.append(refused.as_json())
-        return requests
 
     async def batch(
         self,
@@ -119,6 +103,32 @@ class InvitationListClient:
         if not is_batch_id(batch_id):
             raise Refused(ErrorCode.NOT_FOUND, "There is no such batch.")
         return await self.lists.batch(account, batch_id, result, PageRequest().limit, after)
+
+
+def _requests(account: str, rows: Sequence[BatchRow], admin: str) -> list[Invite | Error]:
+    """Return the request of each row, as far as a review needs it, or the row's error."""
+    requests = list[Invite | Error]()
+    for row in rows:
+        if row.refused:
+            requests.append(row.refused)
+            continue
+        try:
+            email = normalized(row.person.email)
+        except Refused as refused:
+            requests.append(refused.as_json())
+            continue
+        license = row.person.license
+        requests.append(
+            Invite(
+                invitation_id="",
+                account=account,
+                key="",
+                email=email,
+                license=license,
+                invited_by=admin,
+            )
+        )
+    return requests
 
 
 def _reviewed(

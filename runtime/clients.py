@@ -73,7 +73,6 @@ class Clients:
 
         return InvitationListClient(
             lists=self.store.invitation_lists,
-            starter=self.invitation_starter,
             policy=self.settings.policy,
         )
 
