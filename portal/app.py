@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
 from portal.admin.invitations import InvitationPages
+from portal.admin.invite import InvitePages
 from portal.admin.licenses import LicensePages
 from portal.admin.timeline import TimelinePages
 from portal.admin.visit import AdminPages
@@ -236,8 +237,10 @@ def _sign_in_routes(
 
 
 def _admin_routes(admin: AdminPages) -> list[Route]:
+    listing = InvitationPages(admin)
     return [
-        *InvitationPages(admin).routes(),
+        *listing.routes(),
+        *InvitePages(admin, listing).routes(),
         *TimelinePages(admin).routes(),
         *LicensePages(admin).routes(),
     ]

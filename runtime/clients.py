@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clients.assignment import AssignmentClient
     from clients.batch import BatchClient
     from clients.invitation import InvitationClient
+    from clients.invitation_list import InvitationListClient
     from clients.invitation_start import InvitationStarter
     from clients.invitee import InviteeClient
     from clients.invoice import InvoiceClient
@@ -64,6 +65,16 @@ class Clients:
             policy=self.settings.policy,
             changes=self.store.changes,
             author=self.author,
+        )
+
+    @cached_property
+    def invitation_lists(self) -> "InvitationListClient":
+        """The client of the admins' lists of invitations."""
+        from clients.invitation_list import InvitationListClient
+
+        return InvitationListClient(
+            lists=self.store.invitation_lists,
+            policy=self.settings.policy,
         )
 
     @cached_property

@@ -17,6 +17,7 @@ from adapters.sql.database.schema import SettingRow
 from adapters.sql.database.transaction import insert_missing, reading, writing
 from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
+from adapters.sql.invitations.listing import SqlInvitationLists
 from adapters.sql.invitations.page import SqlInviteePages
 from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.invitations.restoration import SqlRestoration
@@ -52,6 +53,7 @@ class SqlStore:
         self.directory = SqlDirectory(engine)
         self.managed_domains = SqlManagedDomains(engine)
         self.invitations = SqlInvitations(engine, returnable)
+        self.invitation_lists = SqlInvitationLists(engine)
         self.invitee_pages = SqlInviteePages(engine, returnable)
         self.timelines = SqlTimelines(engine)
         self.request_counts = SqlRequestCounts(engine)

@@ -39,11 +39,22 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// A chosen file is read into the field that is posted.
+for (const input of document.querySelectorAll("[data-fills]")) {
+  input.parentElement.hidden = false;
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    if (file) {
+      document.getElementById(input.dataset.fills).value = await file.text();
+    }
+  });
+}
+
 // What the server sent last: opening <details> changes the element itself.
 let known = document.querySelector("#live")?.innerHTML;
 
 // The pages that are replaced while they are read. On others a reader may be choosing.
-const REPLACED = ["joined", "timeline"];
+const REPLACED = ["batch", "joined", "timeline"];
 
 // Follow the state: every three seconds, less often when nothing changes, never while hidden.
 const FIRST = 3000;
