@@ -21,7 +21,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
+from portal.admin.account import AccountPages
 from portal.admin.invitations import InvitationPages
+from portal.admin.orders import OrderPages
 from portal.admin.visit import AdminPages
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
@@ -204,7 +206,11 @@ def _sign_in_pages(
 
 
 def _admin_routes(admin: AdminPages) -> list[Route]:
-    return [*InvitationPages(admin).routes()]
+    return [
+        *InvitationPages(admin).routes(),
+        *OrderPages(admin).routes(),
+        *AccountPages(admin).routes(),
+    ]
 
 
 def _operator_routes(operator: OperatorPages) -> list[Route]:

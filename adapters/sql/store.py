@@ -21,6 +21,7 @@ from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.invitations.restoration import SqlRestoration
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
+from adapters.sql.money.billing_page import SqlBillingPages
 from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.invoice import SqlInvoices
 from adapters.sql.money.order import SqlOrders
@@ -57,6 +58,7 @@ class SqlStore:
         self.quotes = SqlQuotes(engine, returnable)
         self.refunds = SqlRefunds(engine)
         self.reversals = SqlReversals(engine)
+        self.billing_pages = SqlBillingPages(engine)
         self.credits = SqlCredits(engine)
         self.invoices = SqlInvoices(engine)
         self.assignments = SqlAssignments(engine)
