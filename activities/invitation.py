@@ -148,6 +148,8 @@ class PreviewInvitation(Value):
     """Workflow time of the request."""
     recorded: RecordedQuote | None = None
     """The last quote shown, if any (QUO-5)."""
+    by: str | None = None
+    """The author of a new quote, if it is recorded (OPS-8)."""
 
 
 class InvitationPreviewed(Value):
@@ -156,6 +158,11 @@ class InvitationPreviewed(Value):
     preview: Preview
     quote: RecordedQuote | None = None
     """None if there is nothing to choose (QUO-4)."""
+
+    def is_new(self, recorded: RecordedQuote | None) -> bool:
+        """Return whether another quote than the recorded one binds from now on (QUO-5)."""
+        known = recorded.valid_until if recorded else None
+        return self.quote is not None and self.quote.valid_until != known
 
 
 class AuthorizeAdmin(Value):
@@ -220,7 +227,7 @@ class InvitationStore(Protocol):
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
         """Return the effects of accepting, with the recorded quote while it binds, else a new one.
 
-        Changes nothing (QUO-8).
+        Changes nothing but the record of who asked for a new quote, if `by` names them (QUO-8).
         """
 
     async def authorize(self, account: str, admin: str) -> None:
@@ -347,7 +354,7 @@ class InvitationActivities:
 
     @activity.defn
     async def preview_invitation(self, request: PreviewInvitation) -> InvitationPreviewed | Refusal:
-        """Return the effects of accepting, or the refusal; change nothing."""
+        """Return the effects of accepting, or the refusal; record who asked for a new quote."""
         try:
             return await self.store.preview(request)
         except Refused as refused:

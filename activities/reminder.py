@@ -141,8 +141,8 @@ class ReminderStore(Protocol):
         Digests of this run are left out: an earlier attempt may have queued them.
         """
 
-    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> None:
-        """Queue the digests to the inviters of an account, each once."""
+    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> int:
+        """Queue the digests that are still true, each once; return their number."""
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,7 @@ class ReminderActivities:
                         request.quiet_for,
                     )
                 ]
-                await self.store.queue_digests(account, letters)
-                digests += len(letters)
+                digests += await self.store.queue_digests(account, letters)
         return InvitersNotified(digests=digests)
 
     def _letter_id_prefix(self, account: str, inviter: InviterToNotify) -> str:

@@ -50,6 +50,8 @@ from domain.invitation import (
     InviteResult,
     License,
     Person,
+    QuoteInvitation,
+    RecheckInvitation,
     ResendInvitation,
     RevokeInvitation,
     StoredInvitation,
@@ -218,7 +220,10 @@ class InvitationClient:
     async def preview(self, account: str, email: str) -> Preview:
         """Return the effects of accepting an unanswered invitation (QUO-8)."""
         stored = await self._latest(account, normalized(email))
-        return await self.caller.update(stored, InvitationWorkflow.quote, [], _refusing("quote"))
+        request = QuoteInvitation(by=self.author.acting_for_invitee(stored.invitation.email))
+        return await self.caller.update(
+            stored, InvitationWorkflow.quote, [request], _refusing("quote")
+        )
 
     # Answer.
 
@@ -348,7 +353,8 @@ class InvitationClient:
     async def recheck(self, account: str, email: str) -> Invitation:
         """Read the blockers from the store now (BLK-4)."""
         stored = await self._latest(account, normalized(email))
-        return await self._update(stored, InvitationWorkflow.recheck, None, _refusing("recheck"))
+        request = RecheckInvitation(by=self.author.acting_for_invitee(stored.invitation.email))
+        return await self._update(stored, InvitationWorkflow.recheck, request, _refusing("recheck"))
 
     async def retry_move(self, account: str, person: str) -> Invitation:
         """Retry the failed items of the manifest, also after the workflow's end (TRF-1).
@@ -429,13 +435,12 @@ class InvitationClient:
         self,
         stored: StoredInvitation,
         update: UpdateMethodMultiParam[..., Invitation],
-        argument: Value | None,
+        argument: Value,
         from_store: Callable[[StoredInvitation], Invitation],
     ) -> Invitation:
         """Send an update; return the invitation with the changes of its move."""
-        arguments = [argument] if argument else []
         return await self._shown(
-            stored, await self.caller.update(stored, update, arguments, from_store)
+            stored, await self.caller.update(stored, update, [argument], from_store)
         )
 
     @property

@@ -70,7 +70,9 @@ class SessionClient:
             raise _used()
         return OpenedSession(cookie, link.email, link.next)
 
-    async def open(self, email: str, replaces: str | None = None) -> OpenedSession:
+    async def open(
+        self, email: str, replaces: str | None = None, next: str | None = None
+    ) -> OpenedSession:
         """Open a session for somebody whom an identity provider has signed in."""
         cookie = secrets.token_urlsafe(32)
         await self.sessions.open(
@@ -79,7 +81,7 @@ class SessionClient:
             datetime.now(UTC),
             replaces=hash_of(replaces) if replaces else None,
         )
-        return OpenedSession(cookie, email)
+        return OpenedSession(cookie, email, next)
 
     async def find(self, cookie: str) -> Session | None:
         """Return the session of a cookie; None if it was revoked or has expired."""

@@ -1,35 +1,38 @@
 """Commands for the accounts in the store."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import JsonValue
-from pydantic_core import from_json
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from commands.call import with_clients
-from commands.output import DONE, CommandOutput, as_json, print_json
+from commands.import_file import ImportFile, UnreadableFile
+from commands.output import DONE, CommandOutput, as_json
 from commands.person import export_person
 from commands.render import text
-from commands.source import MEBIBYTE, read_input
-from domain.account import Directory
-from domain.account_file import InputError, read_accounts
+from commands.source import MEBIBYTE, open_input
+from domain.account import Account
+from domain.account_file import InputError
 from domain.audit import AuditReport
+from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused, Unavailable
+
+if TYPE_CHECKING:
+    from runtime.clients import Clients
 
 app = typer.Typer()
 
 _PANEL = "Accounts"
 
-LARGEST_FILE = 32 * MEBIBYTE
-"""Bytes of a file that `import` reads: its accounts take some 20 times as much memory."""
+LARGEST_FILE = 1024 * MEBIBYTE
+"""Bytes of a file that `import` reads: it takes hours in one transaction."""
 
 
 @app.command("import", rich_help_panel=_PANEL, epilog="Example: seatflow import accounts.json")
@@ -43,12 +46,13 @@ def import_(
 
     An account that exists is updated; members that the file does not name are kept.
     """
-    directory = _read(context, file)
-    ids = with_clients(
-        context,
-        "Importing",
-        lambda clients: clients.store.directory.import_(directory, by=clients.author.name),
-    )
+    try:
+        with open_input(file, LARGEST_FILE) as opened:
+            ids = _import(context, file, ImportFile(opened))
+    except OSError as unreadable:
+        raise _bad_file(file, [(file, unreadable.strerror or str(unreadable))]) from None
+    except UnreadableFile as unreadable:
+        raise _bad_file(file, [(unreadable.path or file, unreadable.reason)]) from None
     CommandOutput.of(context).print(
         {"accounts": list(ids)}, lambda: Text(f"Imported {', '.join(ids)}.")
     )
@@ -77,10 +81,13 @@ def export(
             raise Refused(ErrorCode.INVALID_INPUT, "Use either ACCOUNT or --person.")
         export_person(context, person)
         return
-    directory = with_clients(
-        context, "Exporting", lambda clients: clients.store.directory.export(account)
-    )
-    print_json(as_json(directory))
+
+    async def write(clients: "Clients") -> None:
+        async with clients.store.directory.exporting(account) as (catalog, accounts):
+            await _print_directory(catalog, accounts)
+
+    # On a terminal, the spinner would be drawn between the lines.
+    with_clients(context, None if sys.stdout.isatty() else "Exporting", write)
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json audit")
@@ -100,60 +107,38 @@ def audit(context: typer.Context) -> int:
     )
 
 
-def _read(context: typer.Context, file: str) -> Directory:
-    """Return the accounts of the file. Raises Refused, with every mistake in it."""
-    document, repeated = _document(file)
-    read = read_accounts(document)
-    read = replace(read, errors=(*repeated, *read.errors))
+async def _print_directory(catalog: Catalog | None, accounts: AsyncIterator[Account]) -> None:
+    """Print the directory as `print_json` would, account by account."""
+    print(f'{{\n  "catalog": {_indented(as_json(catalog) if catalog else None, 1)},')
+    print('  "accounts": [', end="")
+    separator, end = "", "]"
+    async for account in accounts:
+        print(f"{separator}\n    {_indented(as_json(account), 2)}", end="")
+        separator, end = ",", "\n  ]"
+    print(f"{end}\n}}", flush=True)
+
+
+def _indented(document: JsonValue, levels: int) -> str:
+    # A line break in a text is escaped, so all others are those of the indentation.
+    return json.dumps(document, indent=2).replace("\n", "\n" + "  " * levels)
+
+
+def _import(context: typer.Context, file: str, accounts: ImportFile) -> Sequence[str]:
+    """Import the file; return the ids. Raises Refused, with every mistake in it."""
+    read = accounts.check()
     if not read.errors:
-        return read.directory
+        return with_clients(
+            context,
+            "Importing",
+            lambda clients: clients.store.directory.import_(accounts, by=clients.author.name),
+        )
     errors_in_store: list[InputError] = []
     # Without the store, the mistakes in the file itself are still reported.
     with suppress(Unavailable):
         errors_in_store = with_clients(
-            context, "Checking", lambda clients: clients.store.directory.errors(read.directory)
+            context, "Checking", lambda clients: clients.store.directory.errors(accounts)
         )
     raise _bad_file(file, read.all_errors(errors_in_store))
-
-
-def _document(file: str) -> tuple[JsonValue, list[InputError]]:
-    """Return the content of the file, and the names that one object repeats."""
-    try:
-        content = read_input(file, LARGEST_FILE)
-    except OSError as unreadable:
-        raise _bad_file(file, [(file, unreadable.strerror or str(unreadable))]) from None
-    try:
-        content = content.removeprefix(b"\xef\xbb\xbf")
-        # This parser limits the depth, and names the line and column of an error.
-        from_json(content, allow_inf_nan=False)
-    except ValueError as mistake:
-        raise _bad_file(file, [(file, f"not JSON: {mistake}")]) from None
-    return _with_repeated_names(content)
-
-
-def _with_repeated_names(content: bytes) -> tuple[JsonValue, list[InputError]]:
-    """Return the document, and the repeated names, whose first values are lost."""
-    repeated: dict[int, list[str]] = {}
-
-    def read_object(members: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-        read = dict(members)
-        if len(read) < len(members):
-            counts = Counter(name for name, _ in members)
-            repeated[id(read)] = [name for name, times in counts.items() if times > 1]
-        return read
-
-    def errors(path: str, value: JsonValue) -> Iterator[InputError]:
-        if isinstance(value, dict):
-            for name in repeated.get(id(value), ()):
-                yield path or "$", f"{name!r} is named twice in one object"
-            for name, member in value.items():
-                yield from errors(f"{path}.{name}".removeprefix("."), member)
-        elif isinstance(value, list):
-            for number, entry in enumerate(value):
-                yield from errors(f"{path}[{number}]", entry)
-
-    document: JsonValue = json.loads(content, object_pairs_hook=read_object)
-    return document, list(errors("", document)) if repeated else []
 
 
 def _bad_file(file: str, mistakes: Iterable[InputError]) -> Refused:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from commands.call import with_clients
 from commands.output import CommandOutput
 from commands.rows import print_results
-from commands.source import MEBIBYTE, read_input
+from commands.source import MEBIBYTE, open_input
 from domain.address import normalized
 from domain.batch import BatchRow
 from domain.error import ErrorCode, Refused
@@ -70,11 +70,11 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
     Raises `Refused(invalid_input)` with every mistake, unless bad rows may be skipped.
     """
     try:
-        content = read_input(file, LARGEST_FILE)
+        with open_input(file, LARGEST_FILE) as opened:
+            found = read_people(opened, license, locale)
     except OSError as unreadable:
         reason = unreadable.strerror or str(unreadable)
         raise _bad_file(file, [{"path": file, "reason": reason}]) from None
-    found = read_people(content, license, locale)
     if found.unreadable or (found.errors and not skip_bad_rows):
         raise _bad_file(file, [_as_json(error) for error in found.errors])
     return found

@@ -372,11 +372,18 @@ class Directory(_Entry):
 
     def errors(self) -> Iterator[str]:
         """Yield the errors that concern more than one account."""
-        yield from _repeated("account", (account.id for account in self.accounts))
-        yield from _repeated(
-            "user on more than one account",
-            {(a.id, u.email): u.email for a in self.accounts for u in a.users}.values(),
+        on_accounts = Counter(
+            email for _, email in {(a.id, u.email): None for a in self.accounts for u in a.users}
         )
+        repeated = (email for email, times in on_accounts.items() if times > 1)
+        yield from file_errors((account.id for account in self.accounts), repeated)
+
+
+def file_errors(ids: Iterable[str], users: Iterable[str]) -> Iterator[str]:
+    """Yield the errors of a file with these accounts, and with users of more than one of them."""
+    yield from _repeated("account", ids)
+    for email in users:
+        yield f"user on more than one account {email} is listed twice"
 
 
 def unknown_account(name: str) -> Refused:

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from domain.account import FIELDS_ONLY, Directory
+from domain.account import FIELDS_ONLY, Account, Directory, file_errors
+from domain.catalog import Catalog
 
 InputError = tuple[str, str]
 """A path in the file, and the reason of the error there."""
@@ -22,6 +23,10 @@ Location = tuple[str | int, ...]
 _ENTRY: Final = re.compile(r"(\w+)\[(\d+)\]")
 _ACCOUNT: Final = 2
 """The depth of an account in the file."""
+_FIRST: Final = re.compile(r"catalog\b")
+"""The paths of errors that are reported before those of accounts."""
+_GROUP: Final = 100
+"""Accounts of a group that is in memory already."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +100,8 @@ def _parts_containing(path: str) -> Iterator[str]:
 
 def read_accounts(document: JsonValue) -> AccountFile:
     """Validate every field, and the readable part of the file as a whole."""
-    try:
-        directory, left_out, unread = _directory(document, frozenset()), frozenset[Location](), []
-    except ValidationError as invalid:
-        errors = invalid.errors(include_url=False, include_context=False)
-        left_out = frozenset(_unreadable(document, error) for error in errors)
-        unread = _by_path(document, errors)
-        try:
-            directory = _directory(document, left_out)
-        except ValidationError:
-            # The file has no list of accounts.
-            directory = Directory(accounts=())
-    file = AccountFile(directory, left_out, tuple(unread))
+    directory, left_out, unread = _read(document)
+    file = AccountFile(directory, left_out, unread)
     whole = [
         *(
             (file.path_in_file(f"accounts[{number}]"), reason)
@@ -116,6 +111,143 @@ def read_accounts(document: JsonValue) -> AccountFile:
         *(("$", reason) for reason in directory.errors()),
     ]
     return AccountFile(directory, left_out, (*unread, *whole))
+
+
+NumberedAccount = tuple[int, Account]
+"""An account with its number in the file."""
+
+
+class Accounts(Protocol):
+    """Accounts to import, which can be read more than once."""
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """Return the prices to import, if any."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all accounts, in the order of the file."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Return the addresses of all users once, sorted."""
+
+    def groups(self) -> Iterator[Sequence[NumberedAccount]]:
+        """Yield the accounts in groups that fit in memory."""
+
+
+@dataclass(frozen=True)
+class AccountsInMemory:
+    """The accounts of a directory that is in memory."""
+
+    directory: Directory
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """Return the prices to import, if any."""
+        return self.directory.catalog
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all accounts."""
+        return [account.id for account in self.directory.accounts]
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Return the addresses of all users once, sorted."""
+        return sorted({user.email for each in self.directory.accounts for user in each.users})
+
+    def groups(self) -> Iterator[Sequence[NumberedAccount]]:
+        """Yield the accounts in groups."""
+        numbered = list(enumerate(self.directory.accounts))
+        for start in range(0, len(numbered), _GROUP):
+            yield numbered[start : start + _GROUP]
+
+
+class AccountFileCheck:
+    """The validation of a file that is read account by account.
+
+    It finds the errors that `read_accounts` finds, and keeps ids and addresses only.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self._users: dict[str, str] = {}
+        """The first account of each user."""
+        self._repeated_users: set[str] = set()
+        self._unread: list[InputError] = []
+        self._whole: list[InputError] = []
+        self._left_out: set[Location] = set()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return the addresses of all users once, sorted."""
+        return sorted(self._users)
+
+    def add(self, number: int, entry: JsonValue) -> None:
+        """Check the entry with this number in the list of accounts."""
+        account, left_out, unread = _read_account(number, entry)
+        self._unread += unread
+        self._left_out |= left_out
+        if account is None:
+            return
+        self._whole += [(f"accounts[{number}]", reason) for reason in account.errors()]
+        self.ids.append(account.id)
+        for user in account.users:
+            if self._users.setdefault(user.email, account.id) != account.id:
+                self._repeated_users.add(user.email)
+
+    def file(self, rest: JsonValue) -> AccountFile:
+        """Return the errors of the whole file, given the document without its accounts.
+
+        The directory of the result has no accounts.
+        """
+        directory, left_out, unread = _read(rest)
+        first = [error for error in unread if _FIRST.match(error[0])]
+        users = [email for email in self._users if email in self._repeated_users]
+        errors = (
+            *first,
+            *self._unread,
+            *(error for error in unread if error not in first),
+            *self._whole,
+            *(("$", reason) for reason in file_errors(self.ids, users)),
+        )
+        return AccountFile(directory, left_out | self._left_out, errors)
+
+
+def readable_account(number: int, entry: JsonValue) -> Account | None:
+    """Return the readable part of an account; only its single fields are checked."""
+    return _read_account(number, entry)[0]
+
+
+def _read_account(
+    number: int, entry: JsonValue
+) -> tuple[Account | None, Set[Location], Sequence[InputError]]:
+    directory, left_out, unread = _read({"accounts": [entry]})
+    account = next(iter(directory.accounts), None)
+    if ("accounts", 0, "id") in left_out and account:
+        account = account.model_copy(update={"id": _placeholder_id(number)})
+    return (
+        account,
+        # The number of an account that is left out is in no path, so it leaves no gap.
+        {("accounts", number, *rest) for _, _, *rest in left_out if rest},
+        [(f"accounts[{number}]{path.removeprefix('accounts[0]')}", why) for path, why in unread],
+    )
+
+
+def _read(document: JsonValue) -> tuple[Directory, frozenset[Location], tuple[InputError, ...]]:
+    """Return the readable part, the parts left out, and the errors of single fields."""
+    try:
+        return _directory(document, frozenset()), frozenset(), ()
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_context=False)
+        left_out = frozenset(_unreadable(document, error) for error in errors)
+        unread = tuple(_by_path(document, errors))
+    try:
+        return _directory(document, left_out), left_out, unread
+    except ValidationError:
+        # The file has no list of accounts.
+        return Directory(accounts=()), left_out, unread
 
 
 def _directory(document: JsonValue, left_out: Set[Location]) -> Directory:
@@ -147,7 +279,7 @@ def _rest(value: JsonValue, location: Location, left_out: Set[Location]) -> Json
 
 def _placeholders(number: str | int) -> dict[str, JsonValue]:
     return {
-        "id": f"unnamed.{number}",
+        "id": _placeholder_id(number),
         "name": "?",
         "plan": "free",
         # The currency with the most decimals, so that no amount is reported as too precise.
@@ -156,6 +288,10 @@ def _placeholders(number: str | int) -> dict[str, JsonValue]:
         "country": "US",
         "collection": "autopay",
     }
+
+
+def _placeholder_id(number: str | int) -> str:
+    return f"unnamed.{number}"
 
 
 def _unreadable(document: JsonValue, error: ErrorDetails) -> Location:

@@ -451,6 +451,18 @@ class ResendInvitation(Value):
     """The author of the request, if another one acts for the admin (OPS-8)."""
 
 
+class QuoteInvitation(Value):
+    """The request to preview the acceptance and to record the quote shown (QUO-5)."""
+
+    by: str = INVITEE
+
+
+class RecheckInvitation(Value):
+    """The request to read the blockers again (BLK-4)."""
+
+    by: str = INVITEE
+
+
 class DueReminder(Value):
     """A reminder that the mail server has not accepted yet."""
 

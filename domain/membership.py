@@ -1,11 +1,13 @@
 """Rules about the accounts that people belong to and may be invited into."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from domain.account import Role
 from domain.error import ErrorCode, Refused
 from domain.invitation import Invite
+from domain.journal import day_of
 
 
 class PayingAccount(Protocol):
@@ -38,6 +40,8 @@ class Membership:
     """True if the account is a paid one."""
     follows_owner: bool
     """True if the account's owner has an invitation into the same target account (BLK-6)."""
+    since: datetime | None = None
+    """None for an imported membership, which is older than the import."""
 
 
 def require_paid(target: PayingAccount) -> None:
@@ -65,7 +69,8 @@ def require_invitable(invite: Invite, membership: Membership | None) -> None:
     if membership is None:
         return
     if membership.account == invite.account:
-        raise Refused(ErrorCode.ALREADY_MEMBER, f"{invite.email} is on {invite.account} already.")
+        since = f"since {day_of(membership.since)}" if membership.since else "already"
+        raise Refused(ErrorCode.ALREADY_MEMBER, f"{invite.email} is on {invite.account} {since}.")
     plain = membership.paid and membership.role is not Role.OWNER
     if plain and not membership.follows_owner:
         raise Refused(

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import BinaryIO, Final, NamedTuple, TextIO
 
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
@@ -14,8 +16,8 @@ from domain.text import one_line, unknown_locale
 
 NOT_UTF8: Final = "not UTF-8: save the file as “CSV UTF-8”"
 
-_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-"""The replacement of bytes that are not UTF-8."""
+_INVALID: Final = re.compile("[\udc80-\udcff]")
+"""Bytes that are not UTF-8."""
 
 
 class Column(StrEnum):
@@ -87,50 +89,56 @@ class _Record(NamedTuple):
 
 
 def read_people(
-    content: bytes, license: License = License.BASIC, locale: str | None = None
+    content: BinaryIO, license: License = License.BASIC, locale: str | None = None
 ) -> PeopleFile:
-    """Read CSV in UTF-8, with or without a byte order mark, separated by `,` or `;`.
+    """Read CSV in UTF-8 row by row, with or without a byte order mark, separated by `,` or `;`.
 
     The first row names the columns, in any order. `license` and `locale` are the defaults of
     rows that leave them empty.
     """
-    text, has_invalid_bytes = _text(content)
+    # Bytes that are not UTF-8 become characters that no UTF-8 has.
+    text = io.TextIOWrapper(content, "utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        return _read(text, Person(email="", license=license, locale=locale))
+    finally:
+        # Otherwise the wrapper would close the file.
+        text.detach()
+
+
+def _read(text: TextIO, defaults: Person) -> PeopleFile:
     records = _records(text)
     header = next(records, None)
     if header is None:
         return _unreadable(1, None, "the file is empty")
-    if has_invalid_bytes and any(_REPLACEMENT in cell for cell in header.cells):
+    if any(map(_has_invalid_bytes, header.cells)):
         return _unreadable(header.row, None, NOT_UTF8)
     columns = [cell.strip().casefold() for cell in header.cells]
-    file = PeopleFile(unreadable=tuple(_header_errors(header, columns)))
+    unreadable = list(_header_errors(header, columns))
     if Column.EMAIL not in columns:
-        return file
-    read = list(records)
-    unreliable = tuple(_unreliable_rows(read, columns, has_invalid_bytes=has_invalid_bytes))
-    file = file.model_copy(update={"unreadable": (*file.unreadable, *unreliable)})
-    unread = {error.row for error in unreliable}
-    defaults = Person(email="", license=license, locale=locale)
-    rows = [_person(record, columns, defaults) for record in read if record.row not in unread]
-    if not rows and not file.unreadable:
+        return PeopleFile(unreadable=tuple(unreadable))
+    rows = list[CsvRow]()
+    for record in records:
+        unreliable = list(_unreliable_cells(record, columns))
+        unreadable += unreliable
+        if not unreliable:
+            rows.append(_person(record, columns, defaults))
+    if not rows and not unreadable:
         return _unreadable(header.row, None, "the file has no rows below the header")
-    return _each_once(file, rows)
+    return _each_once(PeopleFile(unreadable=tuple(unreadable)), rows)
 
 
-def _text(content: bytes) -> tuple[str, bool]:
-    """Return the text of the file, and whether any bytes are not UTF-8."""
-    try:
-        return content.decode("utf-8-sig"), False
-    except UnicodeDecodeError:
-        return content.decode("utf-8-sig", errors="replace"), True
+def _has_invalid_bytes(cell: str) -> bool:
+    return _INVALID.search(cell) is not None
 
 
 def _unreadable(row: int, column: str | None, reason: str) -> PeopleFile:
     return PeopleFile(unreadable=(CsvError(row=row, column=column, reason=reason),))
 
 
-def _records(text: str) -> Iterator[_Record]:
+def _records(text: TextIO) -> Iterator[_Record]:
     """Yield the rows that are not blank; after an unclosed quote no further row is read."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+    first = _first_lines(text)
+    reader = csv.reader(chain(first, text), delimiter=_separator(first), strict=True)
     row = 0
     while True:
         row += 1
@@ -150,23 +158,30 @@ def _records(text: str) -> Iterator[_Record]:
                 yield _Record(row, cells)
 
 
-def _separator(text: str) -> str:
+def _first_lines(text: TextIO) -> Sequence[str]:
+    """Return the lines up to the first one that is not blank."""
+    lines = list[str]()
+    for line in text:
+        lines.append(line)
+        if line.strip():
+            break
+    return lines
+
+
+def _separator(lines: Sequence[str]) -> str:
     """Return the separator that the header uses; no column name contains one."""
-    return ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
+    return ";" if lines and ";" in lines[-1] else ","
 
 
-def _unreliable_rows(
-    records: Sequence[_Record], columns: Sequence[str], *, has_invalid_bytes: bool
-) -> Iterator[CsvError]:
-    """Yield the errors of rows that make the whole file unreliable."""
-    for record in records:
-        if record.last:
-            reason = f"{record.malformed}; nothing below it can be read"
-            yield CsvError(row=record.row, column=None, reason=reason)
-        for number, cell in enumerate(record.cells):
-            if has_invalid_bytes and _REPLACEMENT in cell:
-                column = columns[number] if number < len(columns) else f"column {number + 1}"
-                yield CsvError(row=record.row, column=column, reason=NOT_UTF8)
+def _unreliable_cells(record: _Record, columns: Sequence[str]) -> Iterator[CsvError]:
+    """Yield the errors of a row that make the whole file unreliable."""
+    if record.last:
+        reason = f"{record.malformed}; nothing below it can be read"
+        yield CsvError(row=record.row, column=None, reason=reason)
+    for number, cell in enumerate(record.cells):
+        if _has_invalid_bytes(cell):
+            column = columns[number] if number < len(columns) else f"column {number + 1}"
+            yield CsvError(row=record.row, column=column, reason=NOT_UTF8)
 
 
 def _header_errors(header: _Record, columns: Sequence[str]) -> Iterator[CsvError]:

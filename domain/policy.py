@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from domain.model import Value
 from domain.proration import ChangeDay, Unit
+from domain.text import WholeNumber
 
 _YEAR_DAYS: Final = 365
 _CENTURY_DAYS: Final = 36_500
@@ -17,11 +18,11 @@ _CENTURY_DAYS: Final = 36_500
 class Policy(Value):
     """Settings of an operator; a later change does not affect running workflows."""
 
-    invitation_ttl_days: int = Field(default=30, ge=1, le=365)
+    invitation_ttl_days: WholeNumber = Field(default=30, ge=1, le=365)
     """The life of an invitation, counted from the invitation e-mail (INV-6)."""
-    resend_cooldown_seconds: int = Field(default=3600, ge=0, le=_CENTURY_DAYS * 86_400)
+    resend_cooldown_seconds: WholeNumber = Field(default=3600, ge=0, le=_CENTURY_DAYS * 86_400)
     """The minimum time between two invitation e-mails to one person (INV-9)."""
-    quote_valid_hours: int = Field(default=24, ge=1, le=_CENTURY_DAYS * 24)
+    quote_valid_hours: WholeNumber = Field(default=24, ge=1, le=_CENTURY_DAYS * 24)
     """The validity of a recorded quote, in the invitation's time (QUO-5)."""
     proration_unit: Unit = "day"
     """The unit into which a period is divided (QUO-2)."""
@@ -29,17 +30,17 @@ class Policy(Value):
     """The treatment of the day of the change (QUO-2)."""
     pause_while_blocked: bool = False
     """True: the deadline is paused while the invitation is blocked (BLK-5)."""
-    refund_business_days_min: int = Field(default=3, ge=0, le=_YEAR_DAYS)
+    refund_business_days_min: WholeNumber = Field(default=3, ge=0, le=_YEAR_DAYS)
     """The first business day on which a refund may arrive (REF-1)."""
-    refund_business_days_max: int = Field(default=5, ge=0, le=_YEAR_DAYS)
+    refund_business_days_max: WholeNumber = Field(default=5, ge=0, le=_YEAR_DAYS)
     """The last business day on which a refund is on time (REF-3)."""
-    remind_after_days: int = Field(default=3, ge=1, le=_CENTURY_DAYS)
+    remind_after_days: WholeNumber = Field(default=3, ge=1, le=_CENTURY_DAYS)
     """The time without contact after which a reminder is sent (REM-1)."""
-    remind_every_days: int = Field(default=4, ge=1, le=_CENTURY_DAYS)
+    remind_every_days: WholeNumber = Field(default=4, ge=1, le=_CENTURY_DAYS)
     """The minimum time between two reminders (REM-1)."""
-    remind_at_most: int = Field(default=3, ge=0)
+    remind_at_most: WholeNumber = Field(default=3, ge=0)
     """The maximum number of reminders of one invitation (REM-1)."""
-    review_valid_hours: int = Field(default=24, ge=1, le=_CENTURY_DAYS * 24)
+    review_valid_hours: WholeNumber = Field(default=24, ge=1, le=_CENTURY_DAYS * 24)
     """The time after which an unconfirmed review of an order lapses (ADD-3)."""
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 LOCALE: Final = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 """A language, optionally with a region."""
@@ -19,6 +19,19 @@ _CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 # The lookbehind starts a match at the first blank of a run only; without it the time grows with
 # the square of the length.
 _CONTROLS = re.compile(rf"(?<![\s{_CONTROL}])[\s{_CONTROL}]*[{_CONTROL}][\s{_CONTROL}]*")
+
+
+def _whole_number(text: object) -> object:
+    # `int` would also read `1_0`, `+1`, ` 1`, `01`, `1.0` and the digits of other scripts.
+    if isinstance(text, str) and not WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(
+            "write a whole number in ASCII digits, without a sign, underscores or leading zeros"
+        )
+    return text
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+"""A number that a setting gives as text."""
 
 
 def unknown_locale(locale: str) -> str | None:

@@ -1,9 +1,10 @@
 """The guard that keeps malformed messages from failing workflow tasks (OPS-4)."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, get_type_hints
+from itertools import chain
+from typing import Any, Final, get_type_hints
 
 from pydantic import BaseModel
 from temporalio import workflow
@@ -19,6 +20,15 @@ from domain.error import ErrorCode, Refused
 
 Handler = Callable[..., object]
 
+MAX_TEXT: Final = 10_000
+"""The most characters in one text of a message, some times those of the longest reason."""
+
+MAX_TEXTS: Final = 1_000_000
+"""The most characters in all texts of a message, which may list thousands of holders.
+
+Temporal limits a payload to 2 MB, and a workflow records what it accepts.
+"""
+
 
 class MessageGuard(Interceptor):
     """An interceptor that refuses malformed updates, and logs and drops malformed signals.
@@ -26,7 +36,8 @@ class MessageGuard(Interceptor):
     The SDK decodes JSON by the types of the handler's parameters. It does not check the number of
     arguments, and decodes null and binary payloads without regard to the types. The handler would
     raise an error, and its workflow task would fail until the workflow is reset. A text with NUL
-    would be recorded, and PostgreSQL would refuse the record at every attempt.
+    would be recorded, and PostgreSQL would refuse the record at every attempt; one of a megabyte
+    would make the record too large for Temporal.
     """
 
     def workflow_interceptor_class(
@@ -73,21 +84,31 @@ def _mismatch(message: str, arguments: Sequence[object]) -> str | None:
     for (_, hint), argument in zip(parameters, arguments, strict=False):
         if not isinstance(argument, hint):
             return f"an argument is {type(argument).__name__}"
-        if isinstance(argument, BaseModel) and _has_nul(argument.model_dump()):
-            return "a text has the character NUL, which no database stores"
+        if unfit := _unfit_text(argument):
+            return unfit
     return None
 
 
-def _has_nul(value: object) -> bool:
+def _unfit_text(argument: object) -> str | None:
+    """Return why a text of the argument cannot be recorded; None if all can."""
+    texts = [*_texts(argument.model_dump() if isinstance(argument, BaseModel) else argument)]
+    if any("\0" in text for text in texts):
+        return "a text has the character NUL, which no database stores"
+    if max(map(len, texts), default=0) > MAX_TEXT:
+        return f"a text has more than {MAX_TEXT:,} characters"
+    if sum(map(len, texts)) > MAX_TEXTS:
+        return f"its texts have more than {MAX_TEXTS:,} characters"
+    return None
+
+
+def _texts(value: object) -> Iterator[str]:
     match value:
         case str():
-            return "\0" in value
+            yield value
         case dict():
-            return any(map(_has_nul, value.values()))
+            yield from chain.from_iterable(map(_texts, value.values()))
         case list() | tuple():
-            return any(map(_has_nul, value))
-        case _:
-            return False
+            yield from chain.from_iterable(map(_texts, value))
 
 
 @cache

@@ -29,7 +29,7 @@ from domain.address import DNS_LABEL, as_written, normalized
 from domain.author import operator_name
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
-from domain.text import one_line
+from domain.text import WHOLE_NUMBER, WholeNumber, one_line
 
 PREFIX = "SEATFLOW_"
 STRIPE_API_KEY = "STRIPE_API_KEY"
@@ -209,7 +209,22 @@ def _cipher_keys(text: SecretStr) -> dict[str, bytes]:
     return keys
 
 
+def _decimal_number(text: object) -> object:
+    # `float` would also read 1_0, +1, 1e3, inf and the digits of other scripts.
+    if isinstance(text, str) and not re.fullmatch(
+        rf"(?:{WHOLE_NUMBER.pattern})(?:\.[0-9]+)?", text
+    ):
+        raise ValueError(
+            "write a number in ASCII digits, such as 45 or 0.5, without a sign, underscores or "
+            "leading zeros"
+        )
+    return text
+
+
 Network = IPv4Network | IPv6Network
+
+DecimalNumber = Annotated[float, BeforeValidator(_decimal_number)]
+"""A number that may have decimals."""
 
 DnsServer = Annotated[tuple[str, int], BeforeValidator(_dns_server)]
 """The address and the port of a DNS server."""
@@ -239,9 +254,9 @@ class Settings(BaseSettings):
         )
     )
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] = SecretStr("smtp://localhost:1025")
-    mail_per_second: float | None = Field(default=None, gt=0)
+    mail_per_second: DecimalNumber | None = Field(default=None, gt=0)
     """Limit of e-mails a second for all workers together; None: no limit."""
-    mails_at_once: int = Field(default=2, ge=1)
+    mails_at_once: WholeNumber = Field(default=2, ge=1)
     """E-mails that one worker sends at the same time.
 
     More of them share the same CPU, and a single invitation waits for them (REM-3): with a fast
@@ -286,19 +301,19 @@ class Settings(BaseSettings):
         default=None, validation_alias="SEATFLOW_ID_KEY"
     )
     encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = None
-    retention_days: int | None = Field(default=None, ge=1)
+    retention_days: WholeNumber | None = Field(default=None, ge=1)
     """Days after which people whose records have ended are forgotten; None: never (OPS-9)."""
     accept_plaintext: bool = False
     """True: payloads that are not encrypted are read although keys are set."""
-    wait_seconds: float = Field(default=45, gt=0)
+    wait_seconds: DecimalNumber = Field(default=45, gt=0)
     """Longest time that a command waits for a worker."""
-    ui_port: int | None = Field(default=None, ge=1, le=65535)
+    ui_port: WholeNumber | None = Field(default=None, ge=1, le=65535)
     """Port of the embedded Temporal UI; None: Temporal's port + 1000."""
     billing: Literal["ledger", "stripe"] = "ledger"
     """Payment provider: the built-in ledger or Stripe."""
-    billing_per_second: float | None = Field(default=None, gt=0)
+    billing_per_second: DecimalNumber | None = Field(default=None, gt=0)
     """Limit of provider requests a second for all workers together; None: no limit."""
-    ledger_settles_after: int = Field(default=4, ge=0)
+    ledger_settles_after: WholeNumber = Field(default=4, ge=0)
     """Business days until the built-in provider settles a refund."""
     ledger_faults: Annotated[
         frozenset[LedgerFault], NoDecode, BeforeValidator(_split_at_commas)

@@ -276,6 +276,9 @@ def _workflow_worker(
         workflow_runner=workflow_runner(shared),
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_cached_workflows=CACHED_WORKFLOWS,
+        # The answer to an update contains its argument. With the limit, the worker would fail the
+        # workflow task of an update that is too large, again and again; the server refuses it.
+        disable_payload_error_limit=True,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
 
@@ -346,6 +349,7 @@ async def _mailer(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpMail
             reply_to=_mailbox("SEATFLOW_MAIL_REPLY_TO", replies) if replies else None,
             support_contact=settings.support_contact,
             operators=settings.operators_mail,
+            public_url=settings.public_url,
         )
 
 

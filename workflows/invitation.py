@@ -20,12 +20,14 @@ with workflow.unsafe.imports_passed_through():
         DeclineInvitation,
         Invitation,
         InvitationState,
+        QuoteInvitation,
+        RecheckInvitation,
         ResendInvitation,
         RevokeInvitation,
         StartInvitation,
     )
     from domain.invitee_page import InvitationOffer
-    from domain.journal import ENGINE, OPERATOR, day_of
+    from domain.journal import ENGINE, INVITEE, OPERATOR, day_of
     from domain.preview import Preview
     from states.invitation import InvitationMachine, initial_record
     from workflows.cancellation import uncancelled
@@ -262,17 +264,17 @@ class InvitationWorkflow:
         self._require_in_time("resend")
 
     @workflow.update
-    async def recheck(self) -> Invitation:
+    async def recheck(self, request: RecheckInvitation | None = None) -> Invitation:
         """Read the blockers from the store now (BLK-4)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
-            await self._blockers.refresh_locked()
+            await self._blockers.refresh_locked(by=(request or RecheckInvitation()).by)
             if not self._invitation.state.unanswered:
                 raise self._lifecycle.refusal("recheck")
             return self._invitation
 
     @recheck.validator
-    def _validate_recheck(self) -> None:
+    def _validate_recheck(self, request: RecheckInvitation | None = None) -> None:
         self._lifecycle.require_allowed("recheck")
         self._require_not_expired("recheck")
 
@@ -289,17 +291,17 @@ class InvitationWorkflow:
             raise self._lifecycle.refusal("retry_move")
 
     @workflow.update
-    async def quote(self) -> Preview:
+    async def quote(self, request: QuoteInvitation | None = None) -> Preview:
         """Preview the acceptance; nothing but the binding quote changes (QUO-8)."""
         self._updates += 1
         async with self._lifecycle.update_lock:
             # The update that held the lock before may have been the answer.
             if not self._invitation.state.unanswered:
                 raise self._lifecycle.refusal("quote")
-            return await self._completion.preview()
+            return await self._completion.preview(by=(request or QuoteInvitation()).by)
 
     @quote.validator
-    def _validate_quote(self) -> None:
+    def _validate_quote(self, request: QuoteInvitation | None = None) -> None:
         self._lifecycle.require_allowed("quote")
 
     @workflow.update
@@ -311,8 +313,8 @@ class InvitationWorkflow:
         self._updates += 1
         async with self._lifecycle.update_lock:
             self._require_in_time("accept")
-            preview = await self._completion.preview()
-            if refused := await self._blockers.apply_previewed(preview.blockers):
+            preview = await self._completion.preview(by=INVITEE)
+            if refused := await self._blockers.apply_previewed(preview.blockers, by=INVITEE):
                 raise refused
             return preview
 
@@ -324,7 +326,7 @@ class InvitationWorkflow:
 
     async def _accept(self, answer: AcceptInvitation) -> None:
         try:
-            await self._completion.require_shown(answer.shown)
+            await self._completion.require_shown(answer.shown, by=answer.by)
             await self._completion.join(
                 "accept", by=answer.by, note=answer.note, choice=answer.choice
             )
@@ -332,7 +334,7 @@ class InvitationWorkflow:
             await self._blockers.apply_refusal(refused, by=answer.by)
             if refused.code is not ErrorCode.QUOTE_EXPIRED:
                 raise
-            preview = await self._completion.preview()
+            preview = await self._completion.preview(by=answer.by)
             quote = preview.model_dump(mode="json", by_alias=True)
             raise Refused(refused.code, refused.message, quote=quote) from None
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.blocker import blocked, recheck_at
     from domain.error import ErrorCode, Refused
     from domain.invitation import Blocker, CarriedInvitation, InvitationState
-    from domain.journal import ENGINE, INVITEE
+    from domain.journal import ENGINE
     from workflows.invitation_details import InvitationLifecycle
     from workflows.options import STORE
 
@@ -78,8 +78,11 @@ class InvitationBlockers:
         async with self._lifecycle.update_lock:
             await self.refresh_locked()
 
-    async def refresh_locked(self) -> None:
-        """Apply the end or the blockers in the store. The caller holds the update lock."""
+    async def refresh_locked(self, *, by: str = ENGINE) -> None:
+        """Apply the end or the blockers in the store; `by` is the author of a resumption.
+
+        The caller holds the update lock.
+        """
         lifecycle = self._lifecycle
         self.recheck_requested = False
         if not lifecycle.record.state.unanswered:
@@ -92,7 +95,7 @@ class InvitationBlockers:
         if not stored.invitation.state.unanswered:
             lifecycle.keep(stored)
         elif lifecycle.record.state is InvitationState.BLOCKED:
-            await self._apply_blockers(stored.blockers)
+            await self._apply_blockers(stored.blockers, by=by)
 
     async def apply_refusal(self, refused: Refused, *, by: str) -> None:
         """Block or unblock the invitation after a refused acceptance by `by`."""
@@ -103,22 +106,22 @@ class InvitationBlockers:
             refused.code in _CHECKED_AFTER_BLOCKERS
             and self._lifecycle.record.state is InvitationState.BLOCKED
         ):
-            await self._unblock()
+            await self._unblock(by=by)
 
-    async def apply_previewed(self, blockers: tuple[Blocker, ...]) -> Refused | None:
+    async def apply_previewed(self, blockers: tuple[Blocker, ...], *, by: str) -> Refused | None:
         """Record the blockers of a preview as at an acceptance; return the refusal, if any."""
         if blockers:
-            await self._block(blockers, by=INVITEE)
+            await self._block(blockers, by=by)
             return blocked(blockers)
         if self._lifecycle.record.state is InvitationState.BLOCKED:
-            await self._unblock()
+            await self._unblock(by=by)
         return None
 
-    async def _apply_blockers(self, blockers: tuple[Blocker, ...]) -> None:
+    async def _apply_blockers(self, blockers: tuple[Blocker, ...], *, by: str) -> None:
         """Record the remaining blockers, or unblock the invitation without any (BLK-4)."""
         invitation = self._lifecycle.record
         if not blockers:
-            await self._unblock()
+            await self._unblock(by=by)
         elif blockers != invitation.blockers:
             self._blocked_since, self._rechecks = workflow.now(), 0
             await self._lifecycle.write(invitation.model_copy(update={"blockers": blockers}))
@@ -142,9 +145,9 @@ class InvitationBlockers:
         )
         self._notified = blockers
 
-    async def _unblock(self) -> None:
+    async def _unblock(self, *, by: str) -> None:
         resumed = self._lifecycle.record.resumed(workflow.now())
         self._blocked_since, self._notified = None, ()
         await self._lifecycle.write(
-            self._lifecycle.next_record("unblock", by=ENGINE, expires_at=resumed.expires_at)
+            self._lifecycle.next_record("unblock", by=by, expires_at=resumed.expires_at)
         )

@@ -84,13 +84,16 @@ class InvitationCompletion:
         """Return the state to carry over to the next run."""
         return CarriedCompletion(quote=self._quote, refund=self._lifecycle.refund)
 
-    async def preview(self) -> Preview:
-        """Return the effects of accepting; their quote is binding from now on (QUO-5)."""
+    async def preview(self, *, by: str) -> Preview:
+        """Return the effects of accepting; their quote is binding from now on (QUO-5).
+
+        `by` is the author of a quote that was not shown before (OPS-8).
+        """
         previewed = unless_refused(
             await workflow.execute_activity_method(
                 InvitationActivities.preview_invitation,
                 PreviewInvitation(
-                    invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote
+                    invite=self._lifecycle.invite, at=workflow.now(), recorded=self._quote, by=by
                 ),
                 **READ | ActivityConfig(summary="Preview the acceptance"),
             )
@@ -103,14 +106,14 @@ class InvitationCompletion:
         """The quote that was shown last, if any (QUO-5)."""
         return self._quote
 
-    async def require_shown(self, amount: Money | None) -> None:
+    async def require_shown(self, amount: Money | None, *, by: str) -> None:
         """Raise Refused(quote_expired) unless the binding quote is that of the page answered.
 
         Another page may have recorded a newer quote since.
         """
         if amount is None or (self._quote and self._quote.quote.total == amount):
             return
-        if (await self.preview()).amount != amount:
+        if (await self.preview(by=by)).amount != amount:
             raise Refused(ErrorCode.QUOTE_EXPIRED, "The quote that was shown has changed.")
 
     async def join_by_managed_domain(self) -> None:

@@ -97,3 +97,14 @@ async def record_changes(
     ]
     if rows:
         await session.execute(insert(ChangeRow), rows)
+
+
+async def record_change_once(
+    session: AsyncSession, action: str, subject: str, *, by: str, at: datetime, account: str
+) -> None:
+    """Record a change whose activity may be repeated; a repetition records nothing."""
+    known = select(ChangeRow.number).where(
+        ChangeRow.action == action, ChangeRow.subject == subject, ChangeRow.at == at
+    )
+    if await session.scalar(known) is None:
+        await record_changes(session, action, [subject], by=by, at=at, account=account)

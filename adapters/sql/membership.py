@@ -106,6 +106,7 @@ async def membership_of(
         role=Role(row.role),
         paid=account.paid,
         follows_owner=await _follows_owner(session, invite, account.id),
+        since=row.since,
     )
 
 

@@ -1,13 +1,13 @@
 """E-mails about stale invitations (REM)."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Sequence, Set
+from typing import ClassVar, Literal, Self
 
 from pydantic import AwareDatetime
 
 from domain.attention import command
 from domain.invitation import Blocker, Invitation, Invite
-from domain.letter.base import BaseLetter, Contact, Reader
+from domain.letter.base import BaseLetter, Contact, Guide, Reader
 from domain.letter.invitation import InvitationParties
 from domain.reminder import StaleInvitation
 from domain.text import OneLine
@@ -20,6 +20,7 @@ class ReminderLetter(BaseLetter):
     """E-mail to the invitee: their answer is missing; when blocked, the blockers (REM-1)."""
 
     replies_to_contact: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "invitee"
     event: Literal["reminder"] = "reminder"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -35,6 +36,7 @@ class ReminderLetter(BaseLetter):
 class DigestLetter(BaseLetter):
     """E-mail to the inviter: their stale invitations (REM-2)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["digest"] = "digest"
     account: str
     """The id of the account, for the operators' commands."""
@@ -49,6 +51,17 @@ class DigestLetter(BaseLetter):
         # The command for each of many invitations would hide the list.
         to, by = (self.account, "EMAIL"), ("--by", self.reader.email)
         return tuple(command("seatflow", verb, *to, *by) for verb in ("resend", "revoke"))
+
+    def only_about(self, invited: Set[str], known: Set[str]) -> Self | None:
+        """Return the digest without invitees and people who are not among these.
+
+        None if its reader is not known, or no invitation is left.
+        """
+        left = tuple(each for each in self.invitations if each.email in invited)
+        if not left or self.reader.email not in known:
+            return None
+        contact = self.contact if self.contact and self.contact.email in known else None
+        return self.model_copy(update={"invitations": left, "contact": contact})
 
 
 AnyReminderLetter = ReminderLetter | DigestLetter

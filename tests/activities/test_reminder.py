@@ -71,8 +71,9 @@ class FakeReminderStore:
     async def last_digests(self, run_id: str) -> Mapping[str, datetime]:
         return self.digests_at
 
-    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> None:
+    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> int:
         self.queued.extend(digests)
+        return len(digests)
 
     async def accounts_to_notify(self, run_id: str, quiet_before: datetime) -> Sequence[str]:
         return ["acme"]

@@ -7,6 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from commands.account import LARGEST_FILE
+from commands.import_file import LARGEST_ACCOUNT
 from tests.commands.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -214,23 +215,89 @@ def test_repeated_names_are_reported_with_all_other_errors(run: Run) -> None:
     assert {"accounts[0].currency", "accounts[1].plan", "x"} <= {path for path, _ in found}
 
 
-@pytest.mark.parametrize("source", ["-", "big.json"])
-def test_a_file_that_is_too_large_is_refused_with_the_limit(
-    source: str, run: Run, tmp_path: Path
-) -> None:
-    """`import`: the error names the largest size; no more is read."""
-    text = " " * (LARGEST_FILE + 1)
-    (tmp_path / "big.json").write_text(text)
-    ran = run("--json", "import", source, stdin=text if source == "-" else "")
+def test_a_file_that_is_too_large_is_refused_with_the_limit(run: Run, tmp_path: Path) -> None:
+    """`import`: the error names the largest size; nothing is read."""
+    with (tmp_path / "big.json").open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    ran = run("--json", "import", "big.json")
     assert (ran.status, ran.error["code"]) == (2, "invalid_input")
     assert mistakes(ran.error) == {
-        source: "more than 32 MiB, the largest file that can be read; split it"
+        "big.json": "more than 1024 MiB, the largest file that can be read; split it"
     }
+
+
+def test_an_account_that_is_too_large_is_refused_with_the_limit(run: Run) -> None:
+    """`import`: the error names the account, and the size of the largest one."""
+    large = account(locked_settings={"x": "y" * LARGEST_ACCOUNT})
+    ran = run("--json", "import", "-", stdin=json.dumps({"accounts": [account(), large]}))
+    assert (ran.status, ran.error["code"]) == (2, "invalid_input")
+    assert mistakes(ran.error) == {
+        "accounts[1]": "more than 32 MiB, the largest account that can be read"
+    }
+
+
+def test_errors_in_different_groups_are_reported_together(run: Run) -> None:
+    """`import`: a file that is not read at once has all its errors in one answer, and no effect."""
+    known = account(users=[{"email": "ann@acme.example", "role": "owner"}], vanity_url="acme")
+    assert run("--json", "import", "-", stdin=json.dumps({"accounts": [known]})).status == 0
+    before = run("export").out
+    filler: list[JsonValue] = [
+        account(id=f"f{n}", users=[], locked_settings={"x": "y" * 300_000}) for n in range(3)
+    ]
+    users: JsonValue = [{"email": "ann@acme.example", "role": "owner"}]
+    accounts = [
+        account(id="first", users=users, vanity_url="new"),
+        filler[0],
+        account(id="second", users=[], vanity_url="acme"),
+        filler[1],
+        account(id="third", users=users, managed_domains=["gmail.com"], vanity_url="new"),
+        filler[2],
+        account(id="first", users=[], name="\0"),
+    ]
+    ran = run("--json", "import", "-", stdin=json.dumps({"accounts": accounts}))
+    assert ran.status == 2
+    listed = ran.error["mistakes"]
+    assert isinstance(listed, list)
+    assert [(each["path"], each["reason"]) for each in listed if isinstance(each, dict)] == [
+        ("$", "account first is listed twice"),
+        ("$", "user on more than one account ann@acme.example is listed twice"),
+        ("accounts[0].users[0].email", "ann@acme.example is a user of another account"),
+        ("accounts[4].users[0].email", "ann@acme.example is a user of another account"),
+        ("accounts[4].managed_domains[0]", "gmail.com belongs to a public mail service"),
+        ("accounts[2].vanity_url", "acme is the vanity URL of acme"),
+        ("accounts[4].vanity_url", "new is the vanity URL of first"),
+    ]
+    assert run("export").out == before
+
+
+def test_an_error_in_the_last_group_changes_nothing(run: Run) -> None:
+    """`import`: all accounts or none, although they are written one after the other."""
+    accounts = [
+        account(id=f"f{n}", users=[], locked_settings={"x": "y" * 300_000}) for n in range(3)
+    ]
+    accounts.append(account(users=[{"email": "ann@acme.example", "role": "member"}]))
+    ran = run("--json", "import", "-", stdin=json.dumps({"accounts": accounts}))
+    assert mistakes(ran.error) == {
+        "accounts[3].users": "an account with users has one owner; none would be left"
+    }
+    assert run("export").document == {"catalog": None, "accounts": []}
+
+
+def test_an_export_is_one_indented_document(run: Run) -> None:
+    """`export`: it is written account by account, as `json.dumps` would write the whole."""
+    run("--json", "import", "-", stdin=json.dumps({"accounts": []}))
+    assert run("export").out == '{\n  "catalog": null,\n  "accounts": []\n}\n'
+    accounts = [account(id=f"a{n}", users=[], name="é\u2028") for n in range(120)]
+    document = {"catalog": {"workplace": "12.00"}, "accounts": accounts}
+    run("--json", "import", "-", stdin=json.dumps(document))
+    exported = run("export")
+    assert exported.out == json.dumps(exported.document, indent=2) + "\n"
+    assert len(json.loads(exported.out)["accounts"]) == 120
 
 
 def test_an_endless_file_is_refused(run: Run) -> None:
     """`import`: no more than the limit is read, whatever size the system reports."""
-    assert "32 MiB" in mistakes(run("--json", "import", "/dev/zero").error)["/dev/zero"]
+    assert "1024 MiB" in mistakes(run("--json", "import", "/dev/zero").error)["/dev/zero"]
 
 
 def test_no_escape_sequence_of_a_file_reaches_the_terminal(run: Run) -> None:

@@ -1,5 +1,7 @@
 """CSV files of people: spreadsheet formats, and errors with row and column."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ FULL = Person(email="ada@example.com", license=License.LICENSED, locale="de", na
 )
 def test_files_of_common_spreadsheets_are_read(text: str, said: list[Person] | None) -> None:
     """REM-3: separators, quotes, byte order marks and missing cells."""
-    file = read_people(text.encode())
+    file = read_people(io.BytesIO(text.encode()))
     if said is None:
         assert places(file) == [(1, None)]
     else:
@@ -55,7 +57,7 @@ def test_files_of_common_spreadsheets_are_read(text: str, said: list[Person] | N
 def test_a_quoted_line_break_is_a_space_and_no_new_row() -> None:
     """TXT-3: control characters become one space."""
     text = 'email;name\nada@example.com;"Ada\r\n""the first""; Countess"\nnobody;Bob\n'
-    file = read_people(text.encode())
+    file = read_people(io.BytesIO(text.encode()))
     assert file.rows[0].person.name == 'Ada "the first"; Countess'
     assert places(file) == [(3, "email")]
 
@@ -63,7 +65,7 @@ def test_a_quoted_line_break_is_a_space_and_no_new_row() -> None:
 def test_empty_cells_take_the_defaults_of_the_request() -> None:
     """REM-3: license and locale."""
     text = "email,license,locale\nada@example.com,,\nbob@example.com,basic,fr\n"
-    ada, bob = people(read_people(text.encode(), License.LICENSED, "pl"))
+    ada, bob = people(read_people(io.BytesIO(text.encode()), License.LICENSED, "pl"))
     assert (ada.license, ada.locale) == (License.LICENSED, "pl")
     assert (bob.license, bob.locale) == (License.BASIC, "fr")
 
@@ -86,7 +88,7 @@ def test_an_unreliable_file_is_reported_with_its_errors(
     content: bytes, errors: list[tuple[int, str | None]]
 ) -> None:
     """REM-3: no row of it is invited."""
-    file = read_people(content)
+    file = read_people(io.BytesIO(content))
     assert file.unreadable
     assert places(file) == errors
 
@@ -102,7 +104,7 @@ def test_every_error_is_reported_with_its_row_and_column() -> None:
         '"mal"formed@example.com;basic;de;Mal\n'
         "zoe@example.com;licensed;sv;Zoë\n"
     )
-    file = read_people(text.encode())
+    file = read_people(io.BytesIO(text.encode()))
     assert not file.unreadable
     assert places(file) == [
         (3, "email"),
@@ -122,14 +124,14 @@ def test_every_error_is_reported_with_its_row_and_column() -> None:
 
 def test_an_unclosed_quote_is_reported_where_it_opens() -> None:
     """REM-3: not at the end of the file."""
-    file = read_people(b'email,name\nada@example.com,"Ada\nbob@example.com,Bob\n')
+    file = read_people(io.BytesIO(b'email,name\nada@example.com,"Ada\nbob@example.com,Bob\n'))
     assert places(file) == [(2, None)]
 
 
 def test_rows_below_an_unclosed_quote_are_not_read() -> None:
     """REM-3: they would otherwise be part of one cell."""
     text = 'email,name\nnobody,\nada@example.com,"Ada\nbob@example.com,"Bob"\neve@example.com,Eve\n'
-    file = read_people(text.encode())
+    file = read_people(io.BytesIO(text.encode()))
     assert places(file) == [(2, "email"), (3, None)]
     assert [error.row for error in file.unreadable] == [3]
     assert file.unreadable[0].reason.endswith("; nothing below it can be read")
@@ -138,7 +140,7 @@ def test_rows_below_an_unclosed_quote_are_not_read() -> None:
 def test_bytes_that_are_not_utf_8_are_reported_by_row_and_column() -> None:
     """REM-3: the rows of a file in another encoding are unreliable."""
     text = 'email,name\na@example.com,"one\ntwo"\nb@example.com,M\xfcller\nc@example.com,J\xf6rg\n'
-    file = read_people(text.encode("latin-1"))
+    file = read_people(io.BytesIO(text.encode("latin-1")))
     assert places(file) == [(3, "name"), (4, "name")]
     assert len(file.unreadable) == 2
 
@@ -146,7 +148,7 @@ def test_bytes_that_are_not_utf_8_are_reported_by_row_and_column() -> None:
 def test_a_repeated_address_counts_once() -> None:
     """INV-2, INV-3: by the normalized address; the first row counts."""
     text = "email,license\nada@example.com,licensed\nbob@example.com,\n ADA@Example.com ,basic\n"
-    file = read_people(text.encode())
+    file = read_people(io.BytesIO(text.encode()))
     assert [(person.email, person.license) for person in people(file)] == [
         ("ada@example.com", License.LICENSED),
         ("bob@example.com", License.BASIC),
@@ -189,7 +191,7 @@ FILES = st.binary(max_size=200) | st.lists(
 @given(FILES | FILES.map(lambda content: b"email,license,locale,name\n" + content))
 def test_any_file_is_read_or_has_errors(content: bytes) -> None:
     """REM-3: each address once, and every bad row with its place and reason on one line."""
-    file = read_people(content)
+    file = read_people(io.BytesIO(content))
     good = [normalized(row.person.email) for row in file.rows if not row.errors]
     assert len(set(good)) == len(good)
     for error in file.errors:

@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from domain.error import ErrorCode, Refused
+from domain.policy import Policy
 from runtime.settings import Settings, environment, load_settings
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OLD, NEW = "an old secret key of 32 characters", "the new secret key of 32 characters"
+
+
+def _is_number(field: FieldInfo) -> bool:
+    return isinstance(field.default, int) and not isinstance(field.default, bool)
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +117,42 @@ def test_an_invalid_value_is_named_by_its_variable_and_not_repeated(
     message = refusal_message()
     assert message.startswith(f"{name}: ")
     assert "hushhush" not in message
+
+
+BAD_NUMBERS = ("1_0", "+5", "-5", "05", "5.0", " 5", "5 ", "\uff15", "\u0665", "0x5", "5e0", "five")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"POLICY__{name}".upper() for name, f in Policy.model_fields.items() if _is_number(f)),
+        *("LEDGER_SETTLES_AFTER", "MAILS_AT_ONCE", "RETENTION_DAYS", "UI_PORT"),
+    ],
+)
+@pytest.mark.parametrize("value", BAD_NUMBERS)
+def test_a_number_is_written_as_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Environment variables: ASCII digits without underscores, signs, leading zeros or spaces."""
+    monkeypatch.setenv(f"SEATFLOW_{name}", value)
+    assert refusal_message() == (
+        f"SEATFLOW_{name}: write a whole number in ASCII digits, without a sign, underscores or "
+        "leading zeros"
+    )
+
+
+@pytest.mark.parametrize("name", ["WAIT_SECONDS", "MAIL_PER_SECOND", "BILLING_PER_SECOND"])
+@pytest.mark.parametrize(
+    "value", [each for each in BAD_NUMBERS if each != "5.0"] + ["inf", "nan", ".5", "5.", "1_0.5"]
+)
+def test_a_number_with_decimals_is_plain(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Environment variables: a rate or a time may have decimals; floats have more forms."""
+    monkeypatch.setenv(f"SEATFLOW_{name}", value)
+    assert refusal_message().startswith(f"SEATFLOW_{name}: write a number in ASCII digits")
+    monkeypatch.setenv(f"SEATFLOW_{name}", "0.5")
+    load_settings()
 
 
 def test_no_representation_shows_a_secret() -> None:

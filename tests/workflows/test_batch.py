@@ -13,6 +13,8 @@ from activities.batch import CHUNK_SIZE, CONCURRENT_CHUNKS
 from domain.batch import Batch, BatchProgress, BatchRow
 from domain.error import Unavailable
 from domain.invitation import InviteResult, License, Person
+from domain.journal import OPERATOR
+from domain.remedy import Removal
 from tests.database import Databases
 from tests.eventually import TIMEOUT, eventually
 from tests.runtime.test_recovery import a_claim
@@ -234,6 +236,22 @@ async def test_a_transient_database_error_is_retried_and_refuses_no_row(
     assert result.result == "invited"
     assert next(failures, None) is None
     assert await world.audit() == ()
+
+
+async def test_the_requester_of_a_running_batch_is_forgotten_once_it_has_finished(
+    world_without_worker: World,
+) -> None:
+    """OPS-9, REM-3: the worker knows the requester, whom the refusals of the rows name."""
+    world, people = world_without_worker.patient(), world_without_worker.store.people
+    batch = await world.bulk.submit(world.account, rows(JANE), ADMIN)
+    await world.remove_user(world.account, ADMIN, Removal.DELETE)
+    assert await refusal_of(people.forget(ADMIN, datetime.now(UTC), by=OPERATOR)) == "conflict"
+    async with world.working():
+        await world.bulk.wait_until_finished(batch, ignore_progress)
+    [row] = await world.bulk.results(batch)
+    assert row.error and ADMIN in str(row.error["message"])
+    await people.forget(ADMIN, datetime.now(UTC), by=OPERATOR)
+    assert await refusal_of(people.export(ADMIN)) == "not_found"
 
 
 async def test_a_claim_in_use_is_not_recovered(

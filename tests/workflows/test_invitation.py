@@ -307,6 +307,18 @@ async def test_an_invalid_row_does_not_affect_the_others(world: World) -> None:
     ]
 
 
+async def test_a_row_of_a_member_says_since_when(world: World) -> None:
+    """INV-3: the day of the acceptance; of an imported member nobody knows it."""
+    await world.pending(JANE)
+    accepted = await world.client.accept(world.account, JANE)
+    assert accepted.accepted_at
+    rows = await world.invite_all(JANE, MEMBER)
+    assert [(row.error or {}).get("message") for row in rows] == [
+        f"{JANE} is on {world.account} since {day_of(accepted.accepted_at)}.",
+        f"{MEMBER} is on {world.account} already.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("by", "code"), [(MEMBER, "not_authorized"), ("nobody@example.com", "not_authorized")]
 )

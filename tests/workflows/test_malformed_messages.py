@@ -30,12 +30,14 @@ AnyHandle = WorkflowHandle[Any, Any]
 
 MESSAGES: dict[str, dict[str, Sequence[str]]] = {
     "invitation": {
-        "updates": ("accept", "decline", "revoke", "resend", "recheck", "quote", "retry_move"),
+        "updates": (
+            *("accept", "decline", "revoke", "resend", "recheck", "quote", "retry_move", "review"),
+        ),
         "signals": ("directory_changed", "remind"),
     },
     "refund": {"updates": ("convert", "retry", "close"), "signals": ("provider_notified",)},
     "order": {
-        "updates": ("confirm", "cancel", "change_quantity"),
+        "updates": ("confirm", "cancel", "change_quantity", "report"),
         "signals": ("account_closed",),
     },
     "assignment": {"updates": ("report",), "signals": ("licenses_freed",)},

@@ -1,6 +1,7 @@
 """The built-in directory: import and export of accounts and their users."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain, count
@@ -19,9 +20,9 @@ from adapters.sql.accounts.import_ledger import (
     payments_of,
     same_period,
 )
-from adapters.sql.accounts.import_names import name_holders, release_names
+from adapters.sql.accounts.import_names import NamesInFile, release_names
 from adapters.sql.accounts.import_orders import ExistingOrders, existing_orders
-from adapters.sql.accounts.import_validation import import_errors
+from adapters.sql.accounts.import_validation import account_errors, not_storable
 from adapters.sql.change import record_changes
 from adapters.sql.database.engine import LONG
 from adapters.sql.database.schema import (
@@ -52,7 +53,7 @@ from adapters.sql.database.transaction import (
 from adapters.sql.licenses.counter import pools_of, set_imported
 from adapters.sql.licenses.pool import assign_waiting
 from adapters.sql.managed_domain import verify_listed_domains
-from adapters.sql.membership import as_listed, load_whole_account, whole_accounts
+from adapters.sql.membership import as_listed, load_whole_account, require_account, whole_accounts
 from adapters.sql.money.catalog import imported_catalog, keep_catalog
 from adapters.sql.money.credit import apply_automatically
 from adapters.sql.money.ledger import count_entries, post
@@ -68,9 +69,9 @@ from domain.account import (
     Room,
     Subscription,
     User,
-    unknown_account,
 )
-from domain.account_file import InputError
+from domain.account_file import Accounts, AccountsInMemory, InputError, NumberedAccount
+from domain.catalog import Catalog
 from domain.error import ErrorCode, Refused
 from domain.journal import OPERATOR
 from domain.ledger import credit_of, prepaid_of
@@ -95,6 +96,9 @@ _MERGED: Final = frozenset(
 )
 """Fields that are merged item by item or derived from the items, and not set."""
 
+_PAGE: Final = 50
+"""Accounts that an export has in memory."""
+
 _Item = Room | Subscription | Payment | Invoice | PaymentMethod | Meeting
 AnyListed = TypeVar("AnyListed", bound=Listed)
 
@@ -105,68 +109,138 @@ class SqlDirectory:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def import_(self, directory: Directory, *, by: str = OPERATOR) -> list[str]:
+    async def import_(self, accounts: Accounts | Directory, *, by: str = OPERATOR) -> list[str]:
         """Import all accounts of the file or none; return their ids in the order of the file.
 
         In a known account, only the fields that the file names are set; memberships and money
         that the engine created stay. Raises Refused: `invalid_input`, with `mistakes`, each a
         `path` and a `reason`.
         """
+        if isinstance(accounts, Directory):
+            accounts = AccountsInMemory(accounts)
         at = datetime.now(UTC)
         async with writing(self._engine, LONG) as session:
             await advisory_lock(session, IMPORT_LOCK)
-            people = await _lock_people(session, directory)
-            ids = [account.id for account in directory.accounts]
-            await _lock_accounts(session, ids)
-            accounts = await _known_accounts(session, ids)
-            current = await _current_accounts(session, list(people))
-            ordered = await existing_orders(session, directory)
-            holders = await name_holders(session, directory)
-            kept = await kept_currencies(session, directory, accounts, ordered)
-            _raise_errors(
-                import_errors(directory, accounts, current, ordered, holders=holders, kept=kept)
-            )
-            owners = _owners(directory, accounts)
-            await release_names(session, directory, accounts)
-            for account in directory.accounts:
-                known = accounts.get(account.id)
-                await _import_account(session, known, account, people, ordered, at=at, by=by)
-            _raise_errors(await _invalid_accounts(session, ids))
-            await signal_invitees(session, owners, at)
-            if directory.catalog is not None:
-                await keep_catalog(session, directory.catalog)
+            await _lock_people(session, accounts.addresses)
+            await _lock_accounts(session, accounts.ids)
+            errors, owners = _StoreErrors(accounts.catalog), set[str]()
+            for group in accounts.groups():
+                known = await errors.add(session, group)
+                named = [account for _, account in group]
+                owners.update(_owners(named, known))
+                await release_names(session, named, known)
+                await _forget_loaded(session)
+            _raise_errors(errors.all())
+            invalid: list[InputError] = []
+            for group in accounts.groups():
+                await _import_group(session, group, at=at, by=by)
+                invalid += await _invalid_accounts(session, group)
+                await _forget_loaded(session)
+            _raise_errors(invalid)
+            await signal_invitees(session, sorted(owners), at)
+            if accounts.catalog is not None:
+                await keep_catalog(session, accounts.catalog)
                 await record_changes(session, "import", ["catalog"], by=by, at=at)
-            for each in ids:
+            for each in accounts.ids:
                 await record_changes(session, "import", [each], by=by, at=at, account=each)
-        return ids
+        return list(accounts.ids)
 
-    async def errors(self, directory: Directory) -> list[InputError]:
+    async def errors(self, accounts: Accounts | Directory) -> list[InputError]:
         """Return the errors that an import would report; change nothing."""
+        if isinstance(accounts, Directory):
+            accounts = AccountsInMemory(accounts)
+        errors = _StoreErrors(accounts.catalog)
         async with reading(self._engine, LONG) as session:
-            ids = [account.id for account in directory.accounts]
-            accounts = await _known_accounts(session, ids)
-            current = await _current_accounts(session, _emails(directory))
-            ordered = await existing_orders(session, directory)
-            holders = await name_holders(session, directory)
-            kept = await kept_currencies(session, directory, accounts, ordered)
-            return [
-                *import_errors(directory, accounts, current, ordered, holders=holders, kept=kept)
-            ]
+            for group in accounts.groups():
+                await errors.add(session, group)
+                await _forget_loaded(session)
+        return errors.all()
 
     async def export(self, account: str | None) -> Directory:
+        """Return what `exporting` returns, in memory."""
+        async with self.exporting(account) as (catalog, accounts):
+            return Directory(catalog=catalog, accounts=tuple([each async for each in accounts]))
+
+    @asynccontextmanager
+    async def exporting(
+        self, account: str | None
+    ) -> AsyncIterator[tuple[Catalog | None, AsyncIterator[Account]]]:
         """Export the whole store or one account; importing the file restores the same state.
 
-        Raises Refused: `not_found`.
+        All accounts are of the same moment; a page of them is in memory. Raises Refused:
+        `not_found`.
         """
         async with reading(self._engine, LONG) as session:
-            query = whole_accounts()
             if account is not None:
-                query = query.where(AccountRow.id == account)
-            rows = (await session.scalars(query)).all()
-            if account is not None and not rows:
-                raise unknown_account(account)
+                await require_account(session, account)
             catalog = None if account else await imported_catalog(session)
-            return Directory(catalog=catalog, accounts=tuple(as_listed(row) for row in rows))
+            yield catalog, _exported(session, account)
+
+
+async def _exported(session: AsyncSession, account: str | None) -> AsyncIterator[Account]:
+    """Yield one account or all, by id."""
+    ids: Sequence[str] = [account] if account else await _ids(session)
+    for start in range(0, len(ids), _PAGE):
+        page = whole_accounts().where(AccountRow.id.in_(ids[start : start + _PAGE]))
+        for row in await session.scalars(page):
+            yield as_listed(row)
+        session.expunge_all()
+
+
+async def _ids(session: AsyncSession) -> Sequence[str]:
+    return (await session.scalars(select(AccountRow.id).order_by(AccountRow.id))).all()
+
+
+class _StoreErrors:
+    """The errors of a file against the store, found group by group."""
+
+    def __init__(self, catalog: Catalog | None) -> None:
+        self._of_accounts: list[InputError] = []
+        self._names = NamesInFile()
+        self._not_storable = list(
+            not_storable("catalog", catalog.model_dump()) if catalog is not None else ()
+        )
+
+    async def add(
+        self, session: AsyncSession, group: Sequence[NumberedAccount]
+    ) -> dict[str, AccountRow]:
+        """Check some accounts; return the rows of those that are known."""
+        named = [account for _, account in group]
+        known = await _known_accounts(session, [account.id for account in named])
+        current = await _current_accounts(session, _emails(named))
+        ordered = await existing_orders(session, named)
+        kept = await kept_currencies(session, named, known, ordered)
+        await self._names.add(session, group)
+        for number, account in group:
+            path, row = f"accounts[{number}]", known.get(account.id)
+            self._of_accounts += account_errors(
+                path, account, row, current, ordered=ordered, kept=kept.get(account.id, ())
+            )
+            self._not_storable += not_storable(path, account.model_dump())
+        return known
+
+    def all(self) -> list[InputError]:
+        """Return the errors of the accounts added."""
+        return [*self._of_accounts, *self._names.errors(), *self._not_storable]
+
+
+async def _forget_loaded(session: AsyncSession) -> None:
+    """Write the changes, and release the memory of the rows."""
+    await session.flush()
+    session.expunge_all()
+
+
+async def _import_group(
+    session: AsyncSession, group: Sequence[NumberedAccount], *, at: datetime, by: str
+) -> None:
+    named = [account for _, account in group]
+    people = await _people(session, _emails(named))
+    known = await _known_accounts(session, [account.id for account in named])
+    ordered = await existing_orders(session, named)
+    for account in named:
+        await _import_account(
+            session, known.get(account.id), account, people, ordered, at=at, by=by
+        )
 
 
 def _raise_errors(errors: Iterable[InputError]) -> None:
@@ -179,33 +253,44 @@ def _raise_errors(errors: Iterable[InputError]) -> None:
         )
 
 
-async def _invalid_accounts(session: AsyncSession, ids: Sequence[str]) -> list[InputError]:
+async def _invalid_accounts(
+    session: AsyncSession, group: Sequence[NumberedAccount]
+) -> list[InputError]:
     """Return the errors of the accounts that result from the import."""
     found: list[InputError] = []
-    for number, account in enumerate(ids):
+    for number, account in group:
         try:
-            await load_whole_account(session, account)
+            await load_whole_account(session, account.id)
         except ValidationError as error:
             reasons = [each["msg"].removeprefix("Value error, ") for each in error.errors()]
             found += [(f"accounts[{number}]", reason) for reason in reasons]
     return found
 
 
-def _emails(directory: Directory) -> list[str]:
-    return sorted({user.email for account in directory.accounts for user in account.users})
+def _emails(accounts: Iterable[Account]) -> list[str]:
+    return sorted({user.email for account in accounts for user in account.users})
 
 
-async def _lock_people(session: AsyncSession, directory: Directory) -> dict[str, PersonRow]:
-    """Return a locked row for every person in the file, new ones included."""
-    emails = _emails(directory)
-    await insert_missing(session, PersonRow, [{"email": email} for email in emails])
+async def _lock_people(session: AsyncSession, emails: Sequence[str]) -> None:
+    """Insert the people who are new to the store, and lock the rows of all."""
+    for some in chunked(emails):
+        await insert_missing(session, PersonRow, [{"email": email} for email in some])
+    for some in chunked(emails):
+        await session.execute(
+            select(PersonRow.email)
+            .where(PersonRow.email.in_(some))
+            .order_by(PersonRow.email)
+            .with_for_update()
+        )
+
+
+async def _people(session: AsyncSession, emails: Sequence[str]) -> dict[str, PersonRow]:
+    """Return the rows of these people."""
     rows: dict[str, PersonRow] = {}
     for some in chunked(emails):
         found = await session.scalars(
             select(PersonRow)
             .where(PersonRow.email.in_(some))
-            .order_by(PersonRow.email)
-            .with_for_update()
             .options(selectinload(PersonRow.meetings), selectinload(PersonRow.webinars))
         )
         rows |= {row.email: row for row in found}
@@ -218,7 +303,9 @@ async def _lock_accounts(session: AsyncSession, ids: Sequence[str]) -> None:
         known += await session.scalars(select(AccountRow.id).where(AccountRow.id.in_(some)))
     for account in sorted(known):
         # One by one, because the database may sort by another collation.
-        await session.get(AccountRow, account, with_for_update=True)
+        await session.execute(
+            select(AccountRow.id).where(AccountRow.id == account).with_for_update()
+        )
 
 
 async def _known_accounts(session: AsyncSession, ids: Sequence[str]) -> dict[str, AccountRow]:
@@ -243,13 +330,10 @@ async def _current_accounts(session: AsyncSession, emails: Sequence[str]) -> dic
     return current
 
 
-def _owners(directory: Directory, accounts: Mapping[str, AccountRow]) -> list[str]:
+def _owners(named: Sequence[Account], known: Mapping[str, AccountRow]) -> set[str]:
     """Return the previous and the new owners of these accounts, whose blockers may have changed."""
-    before = {
-        user.email for row in accounts.values() for user in row.users if user.role == Role.OWNER
-    }
-    named = {account.owner.email for account in directory.accounts if account.owner}
-    return sorted(before | named)
+    before = {user.email for row in known.values() for user in row.users if user.role == Role.OWNER}
+    return before | {account.owner.email for account in named if account.owner}
 
 
 async def _import_account(

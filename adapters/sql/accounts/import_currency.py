@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.accounts.import_orders import ExistingOrders
 from adapters.sql.database.schema import AccountRow, InvitationRow, RefundRow, SettlementRow
-from domain.account import Directory
+from domain.account import Account
 from domain.refund import RefundState
 
 KeptCurrencies = Mapping[str, Sequence[str]]
@@ -16,14 +16,14 @@ KeptCurrencies = Mapping[str, Sequence[str]]
 
 async def kept_currencies(
     session: AsyncSession,
-    directory: Directory,
+    named: Sequence[Account],
     accounts: Mapping[str, AccountRow],
     ordered: ExistingOrders,
 ) -> KeptCurrencies:
     """Return the records for which an account must keep its currency."""
     changed = [
         accounts[account.id]
-        for account in directory.accounts
+        for account in named
         if account.id in accounts and account.currency != accounts[account.id].currency
     ]
     return {

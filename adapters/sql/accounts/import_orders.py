@@ -1,7 +1,7 @@
 """Licenses in an import file that orders of this store have bought (ADD-5)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from adapters.sql.database.schema import NO_CAPACITY, OrderRow
 from adapters.sql.database.transaction import chunked
-from domain.account import Account, Directory
+from domain.account import Account
 from domain.order import ACCOUNT_CLOSED, Order
 
 
@@ -40,9 +40,9 @@ class ExistingOrders:
         return account.model_copy(update={"subscriptions": lines})
 
 
-async def existing_orders(session: AsyncSession, directory: Directory) -> ExistingOrders:
-    """Return all orders of the accounts that the file names."""
-    ids = [account.id for account in directory.accounts]
+async def existing_orders(session: AsyncSession, accounts: Sequence[Account]) -> ExistingOrders:
+    """Return all orders of these accounts."""
+    ids = [account.id for account in accounts]
     orders: dict[tuple[str, str], Order] = {}
     for some in chunked(ids):
         rows = await session.scalars(select(OrderRow).where(OrderRow.account_id.in_(some)))

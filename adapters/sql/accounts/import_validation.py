@@ -7,8 +7,6 @@ from decimal import Decimal
 from typing import Final
 
 from adapters.public_mail import is_public_mail_domain
-from adapters.sql.accounts.import_currency import KeptCurrencies
-from adapters.sql.accounts.import_names import NameHolders
 from adapters.sql.accounts.import_orders import ExistingOrders
 from adapters.sql.database.schema import (
     NO_CAPACITY,
@@ -19,7 +17,7 @@ from adapters.sql.database.schema import (
     PaymentRow,
     SubscriptionRow,
 )
-from domain.account import FIELDS_ONLY, Account, Directory, Meeting, Role, User
+from domain.account import FIELDS_ONLY, Account, Meeting, Role, User
 from domain.account_file import InputError
 from domain.license import imported_count
 
@@ -29,34 +27,28 @@ _LISTED_RECORDS: Final = 20
 """Records that the error of a changed currency lists."""
 
 
-def import_errors(
-    directory: Directory,
-    accounts: Mapping[str, AccountRow],
+def account_errors(
+    path: str,
+    account: Account,
+    known: AccountRow | None,
     current: Mapping[str, str],
-    ordered: ExistingOrders,
     *,
-    holders: NameHolders,
-    kept: KeptCurrencies,
+    ordered: ExistingOrders,
+    kept: Sequence[str],
 ) -> Iterator[InputError]:
-    """Yield the errors of a file, given the known accounts.
+    """Yield the errors of an account of the file, given the known account.
 
-    `current` has the account of each person, `ordered` the orders among the file's lines,
-    `holders` the accounts that have its domains and vanity URLs, `kept` the records in the present
-    currency of accounts whose currency changes.
+    `current` has the account of each of its users, `ordered` the orders among the file's lines,
+    `kept` the records in the present currency if the account's currency changes.
     """
-    for number, account in enumerate(directory.accounts):
-        path = f"accounts[{number}]"
-        yield from _user_errors(path, account, current)
-        yield from _domain_errors(path, account)
-        known = accounts.get(account.id)
-        counts = ordered.counts(account)
-        yield from _owner_errors(path, account, known)
-        yield from _currency_errors(path, known, kept.get(account.id, ()))
-        yield from _addon_errors(path, account, known, counts)
-        if known:
-            yield from _account_errors(path, account, known, counts)
-    yield from holders.errors(directory)
-    yield from _not_storable("", directory.model_dump())
+    yield from _user_errors(path, account, current)
+    yield from _domain_errors(path, account)
+    counts = ordered.counts(account)
+    yield from _owner_errors(path, account, known)
+    yield from _currency_errors(path, known, kept)
+    yield from _addon_errors(path, account, known, counts)
+    if known:
+        yield from _account_errors(path, account, known, counts)
 
 
 def _user_errors(path: str, account: Account, current: Mapping[str, str]) -> Iterator[InputError]:
@@ -251,16 +243,16 @@ def _moved_payments(
                 )
 
 
-def _not_storable(path: str, value: object) -> Iterator[InputError]:
+def not_storable(path: str, value: object) -> Iterator[InputError]:
     """Yield the values that JSON allows and a database cannot store."""
     match value:
         case dict():
             for name, member in value.items():
-                yield from _not_storable(f"{path}.{name}".removeprefix("."), member)
-                yield from _not_storable(path, name)
+                yield from not_storable(f"{path}.{name}".removeprefix("."), member)
+                yield from not_storable(path, name)
         case list() | tuple():
             for number, member in enumerate(value):
-                yield from _not_storable(f"{path}[{number}]", member)
+                yield from not_storable(f"{path}[{number}]", member)
         case str() if "\0" in value or not _encodes(value):
             yield path, "the text has a character that cannot be stored"
         case float() if not math.isfinite(value):

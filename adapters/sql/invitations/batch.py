@@ -4,18 +4,31 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Select, exists, func, insert, select, update
+from sqlalchemy import Select, bindparam, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from adapters.sql.database.schema import BatchPersonRow, InvitationRow
+from adapters.sql.database.schema import Base, BatchPersonRow, InvitationRow
 from adapters.sql.database.schema import BatchRow as StoredBatchRow
 from adapters.sql.database.transaction import advisory_lock, reading, writing
 from adapters.sql.invitations.record import bind_run, stored_invitation
+from adapters.sql.membership import require_paid_account
 from domain.batch import Batch, BatchProgress, BatchRow, FinishedRow, RowOutcome
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState
 
 _ROWS_PER_FETCH: Final = 1000
+
+_ROWS: Final = Base.metadata.tables[BatchPersonRow.__tablename__]
+_KEEP: Final = (
+    update(_ROWS)
+    .where(
+        _ROWS.c.batch_id == bindparam("of_batch"),
+        _ROWS.c.position == bindparam("at"),
+        _ROWS.c.result.is_(None),
+    )
+    .values({name: bindparam(name) for name in ("result", "error", "invitation_id")})
+)
+"""The update of a row that has no result yet."""
 
 
 class SqlBatches:
@@ -43,10 +56,13 @@ class SqlBatches:
         """Store the request once, and return it as stored.
 
         A request that is repeated before any row was invited replaces the stored one. Raises
-        Refused: `conflict`, if another request has that id.
+        Refused: `conflict`, if another request has that id; `not_found`, `not_authorized`,
+        `target_not_paid`, if the requester may not invite any more (INV-1).
         """
         async with writing(self._engine) as session:
             await advisory_lock(session, f"batch {batch.batch_id}")
+            # A requester who has left since the request was checked may have been forgotten.
+            await require_paid_account(session, batch.account, batch.by, lock=True)
             kept = await session.get(StoredBatchRow, batch.batch_id)
             if kept and kept.digest != digest:
                 raise Refused(ErrorCode.CONFLICT, f"The batch {batch.batch_id} is another request.")
@@ -111,7 +127,9 @@ class SqlBatches:
     async def keep(self, batch_id: str, outcomes: Sequence[RowOutcome]) -> None:
         """Store the results of these rows, and bind their invitations to the started runs.
 
-        A row whose claim has been released stays without a result.
+        A row whose claim has been released stays without a result. A row with a result keeps it:
+        an attempt that was given up may still run, and its refusals may name a person who has been
+        forgotten since (OPS-9).
         """
         async with writing(self._engine) as session:
             started = {o.invitation_id: o.run_id for o in outcomes if o.invitation_id and o.run_id}
@@ -128,9 +146,10 @@ class SqlBatches:
             done = [o for o in outcomes if o.run_id is None or o.invitation_id in bound]
             if done:
                 await session.execute(
-                    update(BatchPersonRow),
+                    _KEEP,
                     [
-                        {"batch_id": batch_id, **outcome.model_dump(exclude={"run_id"})}
+                        {"of_batch": batch_id, "at": outcome.position}
+                        | outcome.model_dump(include={"result", "error", "invitation_id"})
                         for outcome in done
                     ],
                 )

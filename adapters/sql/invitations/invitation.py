@@ -14,6 +14,7 @@ from activities.invitation import (
     KeptInvitation,
     PreviewInvitation,
 )
+from adapters.sql.change import record_change_once
 from adapters.sql.database.schema import AccountRow, InvitationRow, MembershipRow
 from adapters.sql.database.transaction import reading, writing
 from adapters.sql.invitations.acceptance import commit_acceptance
@@ -366,6 +367,18 @@ class SqlInvitations:
             return await invitation_parties(session, invite)
 
     async def preview(self, request: PreviewInvitation) -> InvitationPreviewed:
-        """Return the effects of accepting; change nothing (QUO-8)."""
+        """Return the effects of accepting (QUO-8); record the author of a new quote (OPS-8)."""
         async with reading(self._engine) as session:
-            return await build_preview(session, request, self._returnable)
+            previewed = await build_preview(session, request, self._returnable)
+        if request.by and previewed.is_new(request.recorded):
+            invite = request.invite
+            async with writing(self._engine) as session:
+                await record_change_once(
+                    session,
+                    "preview",
+                    invite.workflow_id,
+                    by=request.by,
+                    at=request.at,
+                    account=invite.account,
+                )
+        return previewed

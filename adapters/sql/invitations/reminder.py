@@ -17,7 +17,7 @@ from adapters.sql.database.schema import (
     PersonRow,
     ReminderRunRow,
 )
-from adapters.sql.database.transaction import reading, writing
+from adapters.sql.database.transaction import chunked, reading, writing
 from adapters.sql.membership import JOINABLE, admins_of, require_account, user_or_owner
 from adapters.sql.outbox import queue_letters
 from domain.invitation import REMINDABLE
@@ -40,9 +40,14 @@ class SqlReminders:
         self._page_size = page_size
 
     async def keep(self, run: ReminderRun) -> None:
-        """Insert or replace the record of the run."""
+        """Insert or replace the record of the run; its author stays as it was inserted.
+
+        The author may have been forgotten since (OPS-9).
+        """
         async with writing(self._engine) as session:
-            await session.merge(ReminderRunRow(**run.model_dump(exclude={"failure"})))
+            kept = await session.get(ReminderRunRow, run.run_id)
+            values = run.model_dump(exclude={"failure"})
+            await session.merge(ReminderRunRow(**values | {"by": kept.by if kept else run.by}))
 
     async def runs(self) -> tuple[ReminderRun, ...]:
         """Return the last runs, newest first; counts include reminders sent after the run."""
@@ -169,17 +174,63 @@ class SqlReminders:
             )
             return {digest: at for digest, at in last}
 
-    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> None:
-        """Queue the digests to the inviters of an account, each once."""
-        if digests:
-            async with writing(self._engine) as session:
-                await queue_letters(
-                    session,
-                    [QueuedLetter(letter=digest) for digest in digests],
-                    workflow_id="",
-                    account=account,
-                    at=datetime.now(UTC),
+    async def queue_digests(self, account: str, digests: Sequence[DigestLetter]) -> int:
+        """Queue the digests to the inviters of an account, each once; return their number.
+
+        Each is checked again in this transaction. It names nobody who has been forgotten since it
+        was read (OPS-9), and no invitee whose invitation has ended (OPS-2).
+        """
+        if not digests:
+            return 0
+        async with writing(self._engine) as session:
+            invited = await _still_invited(session, account, digests)
+            known = await _still_known(session, digests)
+            letters = [
+                due for digest in digests if (due := digest.only_about(invited, known)) is not None
+            ]
+            await queue_letters(
+                session,
+                [QueuedLetter(letter=letter) for letter in letters],
+                workflow_id="",
+                account=account,
+                at=datetime.now(UTC),
+            )
+            return len(letters)
+
+
+async def _still_invited(
+    session: AsyncSession, account: str, digests: Sequence[DigestLetter]
+) -> set[str]:
+    """Return the invitees of the digests whose invitations are live, and lock these."""
+    listed = {each.email for digest in digests for each in digest.invitations}
+    found = set[str]()
+    for some in chunked(sorted(listed)):
+        found |= {
+            *await session.scalars(
+                select(InvitationRow.email)
+                .where(
+                    InvitationRow.account_id == account,
+                    InvitationRow.email.in_(some),
+                    InvitationRow.ended_at.is_(None),
                 )
+                .order_by(InvitationRow.invitation_id)
+                .with_for_update(read=True)
+            )
+        }
+    return found
+
+
+async def _still_known(session: AsyncSession, digests: Sequence[DigestLetter]) -> set[str]:
+    """Return the readers and contacts of the digests who are in the store, and lock them."""
+    named = {digest.reader.email for digest in digests}
+    named |= {digest.contact.email for digest in digests if digest.contact}
+    found = await session.scalars(
+        select(PersonRow.email)
+        .where(PersonRow.email.in_(named))
+        .order_by(PersonRow.email)
+        .with_for_update(read=True)
+    )
+    return {*found}
 
 
 async def _reminded(session: AsyncSession, run_ids: Sequence[str]) -> Mapping[str | None, int]:

@@ -15,7 +15,9 @@ from adapters.sql.database.schema import (
     AccountRow,
     AssignmentRow,
     BalanceRow,
+    Base,
     BatchPersonRow,
+    BatchRow,
     InvitationRow,
     ManagedDomainRow,
     MeetingRow,
@@ -59,6 +61,9 @@ from domain.reversal import ReversalKind
 _BEFORE_ACCOUNTS: Final = ("invitations", "refunds")
 """Tables whose rows are locked before people and accounts, in this order."""
 
+_BATCHES: Final = Base.metadata.tables[BatchRow.__tablename__]
+_INVITATIONS: Final = Base.metadata.tables[InvitationRow.__tablename__]
+
 
 async def forget_person(session: AsyncSession, email: str, at: datetime, *, by: str) -> Forgotten:
     """Put a pseudonym in the place of the person. Raises Refused: `conflict`."""
@@ -72,8 +77,10 @@ async def forget_person(session: AsyncSession, email: str, at: datetime, *, by: 
         await _lock(session, await rows_about(session, trace), email)
         trace = await trace_of(session, email)
     await _require_forgettable(session, trace)
+    about = await rows_about(session, trace)
+    await _require_not_inviting(session, about, email)
     forgetting = _Forgetting(session, trace, at)
-    forgotten = await forgetting.carry_out()
+    forgotten = await forgetting.carry_out(about)
     if forgotten.forgotten:
         await record_changes(session, "forget", [forgetting.pseudonym], by=by, at=at)
     return forgotten
@@ -122,6 +129,27 @@ async def _require_forgettable(session: AsyncSession, trace: Trace) -> None:
         raise _conflict(f"The batch {waiting} still has to invite {email}.")
     if owing := await _owing(session, trace):
         raise _conflict(f"{email} is owed money: {owing}.")
+
+
+async def _require_not_inviting(session: AsyncSession, about: Rows, email: str) -> None:
+    """Raise Refused(conflict) while a worker starts invitations that name the person.
+
+    It knows the address, and would write it back.
+    """
+    batches = [batch_id for (batch_id,) in about[_BATCHES]]
+    running = await session.scalar(
+        select(BatchPersonRow.batch_id)
+        .where(BatchPersonRow.batch_id.in_(batches), BatchPersonRow.result.is_(None))
+        .limit(1)
+    )
+    if running:
+        raise _conflict(f"The batch {running}, which names {email}, still has to finish.")
+    for row in about[_INVITATIONS].values():
+        if row["run_id"] is None and row["ended_at"] is None:
+            raise _conflict(
+                f"An invitation into {row['account_id']}, which names {email}, is being started: "
+                "repeat the command in a few minutes."
+            )
 
 
 async def _owing(session: AsyncSession, trace: Trace) -> str | None:
@@ -175,9 +203,8 @@ class _Forgetting:
         """Return the address that takes the place of the person's."""
         return self._redaction.pseudonym
 
-    async def carry_out(self) -> Forgotten:
+    async def carry_out(self, about: Rows) -> Forgotten:
         """Delete the person's content, and rewrite every row that names them."""
-        about = await rows_about(self._session, self._trace)
         for table, rows in about.items():
             for key, row in rows.items():
                 if self._is_content(table.name, row):

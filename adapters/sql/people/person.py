@@ -31,7 +31,7 @@ class SqlPeople:
 
         Amounts, dates and states stay. Letters to the person that wait are deleted. Workflows that
         run for other people and know this one are replaced. A repetition changes nothing. Raises
-        Refused: `conflict` (on an account, invited, or owed money).
+        Refused: `conflict` (on an account, invited, owed money, or named by a running batch).
         """
         async with writing(self._engine) as session:
             return await forget_person(session, email, at, by=by)

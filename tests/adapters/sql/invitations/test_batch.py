@@ -14,7 +14,7 @@ from states.invitation import initial_record
 from tests.builders.account import ADMIN, NOON, ZOE
 from tests.builders.invitation import StoreScenario
 
-BATCH = Batch(batch_id="spring", account="acme", by="admin@acme.example")
+BATCH = Batch(batch_id="spring", account="acme", by=ADMIN)
 REFUSED: dict[str, JsonValue] = {"code": "invalid_input", "message": "row 3, email: missing"}
 
 
@@ -30,8 +30,9 @@ async def stored(store: SqlStore, rows: Sequence[BatchRow], batch: Batch = BATCH
     return await store.batches.file(batch, digest, rows, NOON)
 
 
-async def test_a_batch_is_stored_once(store: SqlStore) -> None:
+async def test_a_batch_is_stored_once(scenario: StoreScenario) -> None:
     """REM-3: a request with the same id and other rows is refused."""
+    store = scenario.store
     rows = [*crowd(2), BatchRow(position=2, person=Person(email=""), refused=REFUSED)]
     later = BATCH.model_copy(update={"managed_domains": ("acme.example",)})
     assert await stored(store, rows, later) == later
@@ -48,8 +49,11 @@ async def test_a_batch_is_stored_once(store: SqlStore) -> None:
     assert unknown.value.code is ErrorCode.NOT_FOUND
 
 
-async def test_a_repeated_request_continues_its_batch_until_it_is_reported(store: SqlStore) -> None:
+async def test_a_repeated_request_continues_its_batch_until_it_is_reported(
+    scenario: StoreScenario,
+) -> None:
     """REM-3: afterwards the same request is a new batch."""
+    store = scenario.store
     digest = request_digest(BATCH.account, BATCH.by, 0, crowd(2))
     first = await store.batches.current_id(digest)
     await stored(store, crowd(2), BATCH.model_copy(update={"batch_id": first}))

@@ -8,6 +8,7 @@ from adapters.sql.database.transaction import writing
 from adapters.sql.membership import current_membership
 from domain.error import ErrorCode, Refused
 from domain.invitation import InvitationState, License
+from domain.journal import day_of
 from domain.letter.base import Reader
 from domain.preview import BASE_LICENSE_FEATURES
 from states.invitation import InvitationMachine, initial_record
@@ -47,6 +48,16 @@ async def test_a_claim_is_refused_with_its_code(
     """INV-1, INV-3, SRC-4: each cause has its code."""
     assert (await refusal_of_a_claim(scenario, email, **more)).code is code
     assert await scenario.store.invitations.latest("acme", email) is None
+
+
+async def test_the_refusal_of_a_member_says_since_when(scenario: StoreScenario) -> None:
+    """INV-3: the day of joining; nobody knows that of an imported membership."""
+    invite = scenario.new_invite("new@person.example")
+    await scenario.send_and_accept(invite)
+    joined = await refusal_of_a_claim(scenario, invite.email)
+    assert joined.message == f"new@person.example is on acme since {day_of(NOON + HOUR)}."
+    imported = await refusal_of_a_claim(scenario, OWNER)
+    assert imported.message == f"{OWNER} is on acme already."
 
 
 async def test_a_suspended_account_invites_nobody(scenario: StoreScenario) -> None:

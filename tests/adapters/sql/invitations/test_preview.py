@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from activities.invitation import PreviewInvitation
 from domain.account import HeldAddon
 from domain.invitation import License
-from tests.builders.account import ACME, PAYING, account, directory, user
+from tests.builders.account import ACME, NOON, PAYING, account, directory, user
 from tests.builders.invitation import StoreScenario
+from tests.builders.refund import PAULA, import_paid_account
 
 HANA = "hana@host.example"
 LARGE = {"sku": "large-meeting", "capacity": 500}
@@ -113,3 +115,19 @@ async def test_the_preview_of_an_owner_names_the_account_that_closes(
     for email, closes in ((HANA, "host"), ("max@rich.example", None), ("new@x.example", None)):
         previewed = await scenario.preview(scenario.new_invite(email))
         assert previewed.preview.closes == closes
+
+
+async def test_a_repeated_preview_records_its_author_once(scenario: StoreScenario) -> None:
+    """OPS-8, QUO-5: the activity may be repeated after a crash."""
+    await import_paid_account(scenario)
+    request = PreviewInvitation(
+        invite=scenario.new_invite(PAULA), at=NOON, by=f"operator Ann for {PAULA}"
+    )
+    for _ in range(2):
+        previewed = await scenario.store.invitations.preview(request)
+    shown = request.model_copy(update={"recorded": previewed.quote, "by": "invitee"})
+    await scenario.store.invitations.preview(shown)
+    [change] = [
+        each for each in await scenario.store.changes.listed("acme") if each.action == "preview"
+    ]
+    assert (change.by, change.at) == (request.by, NOON)
