@@ -30,7 +30,7 @@ async def require_widths(page: Page) -> None:
 
 
 async def press(page: Page, name: str) -> None:
-    """Press a button by keys alone."""
+    """Activate a button by keys alone."""
     button = page.get_by_role("button", name=name)
     await button.focus()
     await page.keyboard.press("Enter")

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import selectinload
 
@@ -19,6 +19,7 @@ from adapters.sql.database.schema import (
 from adapters.sql.database.transaction import number_of, reading
 from adapters.sql.membership import require_account
 from adapters.sql.money.catalog import imported_catalog
+from adapters.sql.money.credit import balances_owed
 from adapters.sql.money.ledger import as_transfer, balance
 from domain.billing_page import (
     ROWS_PER_PAGE,
@@ -173,12 +174,8 @@ async def _changed(
 
 
 async def _owed(session: AsyncSession, account: AccountRow) -> Money:
-    owed = await session.scalar(
-        select(func.sum(InvoiceRow.amount_due)).where(
-            InvoiceRow.account_id == account.id, InvoiceRow.status == "open"
-        )
-    )
-    return rounded(owed or Decimal(0), account.currency)
+    owed = await balances_owed(session, [account.id])
+    return rounded(owed.get(account.id, Decimal(0)), account.currency)
 
 
 async def _entries(session: AsyncSession, account: AccountRow, after: str | None) -> EntryListing:
