@@ -95,6 +95,11 @@ class SessionClient:
         """Revoke a session, with an address only of this person; return whether it was open."""
         return await self.sessions.revoke(session_id, datetime.now(UTC), email=email)
 
+    async def revoke_all(self, email: str) -> None:
+        """Revoke every session of a person."""
+        for session in await self.listed(email):
+            await self.revoke(session.id, email)
+
     async def sign_out(self, cookie: str) -> None:
         """Revoke the session of a cookie."""
         await self.revoke(hash_of(cookie))

@@ -22,9 +22,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
+from portal.admin.account import AccountPages
 from portal.admin.invitations import InvitationPages
 from portal.admin.invite import InvitePages
 from portal.admin.licenses import LicensePages
+from portal.admin.orders import OrderPages
 from portal.admin.timeline import TimelinePages
 from portal.admin.visit import AdminPages
 from portal.guide import Guides
@@ -243,6 +245,8 @@ def _admin_routes(admin: AdminPages) -> list[Route]:
         *InvitePages(admin, listing).routes(),
         *TimelinePages(admin).routes(),
         *LicensePages(admin).routes(),
+        *OrderPages(admin).routes(),
+        *AccountPages(admin).routes(),
     ]
 
 

@@ -73,7 +73,7 @@ class Clients:
         from clients.invitation_list import InvitationListClient
 
         return InvitationListClient(
-            lists=self.store.invitation_lists,
+            lists=self.store.pages.invitations,
             policy=self.settings.policy,
         )
 
@@ -85,7 +85,7 @@ class Clients:
         return InviteeClient(
             invitations=self.invitations,
             refunds=self.refunds,
-            pages=self.store.invitee_pages,
+            pages=self.store.pages.invitee,
             meeting_domain=self.settings.meeting_domain,
         )
 
@@ -216,7 +216,7 @@ class Clients:
         """The client of the pages that follow one invitation."""
         from clients.timeline import TimelineClient
 
-        return TimelineClient(self.invitations, self.store.timelines)
+        return TimelineClient(self.invitations, self.store.pages.timelines)
 
     @cached_property
     def signer(self) -> LinkSigner:

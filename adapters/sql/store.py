@@ -24,6 +24,7 @@ from adapters.sql.invitations.restoration import SqlRestoration
 from adapters.sql.invitations.timeline import SqlTimelines
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
+from adapters.sql.money.billing_page import SqlBillingPages
 from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.invoice import SqlInvoices
 from adapters.sql.money.order import SqlOrders
@@ -44,6 +45,17 @@ from domain.quote import Returnable, in_full
 _ID_KEY: Final = "id_key"
 
 
+class SqlPages:
+    """What the pages of the portal show, one read for each."""
+
+    def __init__(self, engine: AsyncEngine, returnable: Returnable) -> None:
+        self.invitee = SqlInviteePages(engine, returnable)
+        self.invitations = SqlInvitationLists(engine)
+        self.timelines = SqlTimelines(engine)
+        self.licenses = SqlLicensePages(engine)
+        self.billing = SqlBillingPages(engine)
+
+
 class SqlStore:
     """Accounts, invitations, licenses, money and letters in one database."""
 
@@ -53,9 +65,6 @@ class SqlStore:
         self.directory = SqlDirectory(engine)
         self.managed_domains = SqlManagedDomains(engine)
         self.invitations = SqlInvitations(engine, returnable)
-        self.invitation_lists = SqlInvitationLists(engine)
-        self.invitee_pages = SqlInviteePages(engine, returnable)
-        self.timelines = SqlTimelines(engine)
         self.request_counts = SqlRequestCounts(engine)
         self.sessions = SqlSessions(engine)
         self.batches = SqlBatches(engine)
@@ -65,7 +74,6 @@ class SqlStore:
         self.credits = SqlCredits(engine)
         self.invoices = SqlInvoices(engine)
         self.assignments = SqlAssignments(engine)
-        self.license_pages = SqlLicensePages(engine)
         self.orders = SqlOrders(engine)
         self.attention = SqlAttention(engine)
         self.letters = SqlLetters(engine)
@@ -78,6 +86,7 @@ class SqlStore:
         self.restore = SqlRestore(engine)
         self.changes = SqlChanges(engine)
         self.restoration = SqlRestoration(engine, returnable)
+        self.pages = SqlPages(engine, returnable)
 
     async def audit(self) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

@@ -12,7 +12,7 @@ from domain.letter.base import BaseLetter, Contact, Guide, Reader, contact_for
 from domain.license import Sku
 from domain.model import Value
 from domain.money import Money
-from domain.order import Cycle, Order
+from domain.order import REPLACED, Cycle, Order
 from domain.text import OneLine
 
 
@@ -160,6 +160,9 @@ def order_letters(order: Order, parties: OrderParties) -> Iterator[AnyOrderLette
             yield letters.renewed()
         case "decline" if next_try_at := order.next_try_at():
             yield letters.payment_failed(next_try_at)
+        case "cancel" if order.note == REPLACED:
+            # The review that replaces it has an e-mail of its own.
+            pass
         case "lapse" | "give_up" | "cancel":
             yield letters.cancelled()
         case "end":

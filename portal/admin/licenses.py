@@ -191,7 +191,7 @@ class LicensePages:
 
     async def _respond(self, visit: AdminVisit, answer: _Answer) -> Response:
         part = _part(visit, answer.form)
-        page = await visit.clients.store.license_pages.page(visit.account.id, part)
+        page = await visit.clients.store.pages.licenses.page(visit.account.id, part)
         home = _href(visit, "/licenses", **_query(part))
         return self._rendered(visit, "licenses", answer, page=page, part=part, home=home)
 
@@ -309,7 +309,7 @@ def _href(visit: AdminVisit, path: str, **parameters: object) -> str:
 async def _user(visit: AdminVisit, number: int | None) -> UserLicenses:
     if number is None:
         raise Refused(ErrorCode.NOT_FOUND, "There is no such user.")
-    return await visit.clients.store.license_pages.user(visit.account.id, number)
+    return await visit.clients.store.pages.licenses.user(visit.account.id, number)
 
 
 async def _removable(visit: AdminVisit) -> UserLicenses:
@@ -329,7 +329,7 @@ def _is_removable(visit: AdminVisit, page: UserLicenses) -> bool:
 
 async def _outcomes(visit: AdminVisit, results: Sequence[AssignmentResult]) -> tuple[Outcome, ...]:
     emails = [each.email for each in results]
-    named = await visit.clients.store.license_pages.named(visit.account.id, emails=emails)
+    named = await visit.clients.store.pages.licenses.named(visit.account.id, emails=emails)
     users = {user.email: user for user in named}
     return tuple(_outcome(each, users.get(each.email)) for each in results)
 
@@ -378,7 +378,7 @@ async def _reported(visit: AdminVisit) -> LicenseChange | None:
     except BadData:
         return None
     numbers = [row[0] for row in rows]
-    named = await visit.clients.store.license_pages.named(visit.account.id, numbers=numbers)
+    named = await visit.clients.store.pages.licenses.named(visit.account.id, numbers=numbers)
     users = {user.number: user for user in named}
     return LicenseChange(
         kind=kind,

@@ -446,7 +446,7 @@ async def test_a_number_of_nobody_is_not_found(admin: Visitor, number: str) -> N
 async def test_a_user_of_another_account_is_not_found(admin: Visitor) -> None:
     """The number of a membership elsewhere opens nothing."""
     await admin.world.imported("other", users=[("boss@other.example", "owner")])
-    store = admin.world.store.license_pages
+    store = admin.world.store.pages.licenses
     [boss] = await store.named("other", emails=["boss@other.example"])
     account = admin.world.account
     assert (await admin.get(f"/admin/{account}/licenses/{boss.number}")).status == 404

@@ -52,7 +52,7 @@ async def test_a_page_has_pools_users_and_who_waits(scenario: StoreScenario) -> 
     await assign(scenario, "ann", "bob", "cleo")
     again = an_assignment_request("bob", capacity=500)
     await scenario.store.assignments.assign(again, NOON + timedelta(days=1))
-    page = await scenario.store.license_pages.page("crew", ALL)
+    page = await scenario.store.pages.licenses.page("crew", ALL)
     base, large = page.account.pools
     assert (base.key, base.bought, base.free, base.waiting) == ("workplace", 2, 0, 0)
     assert (large.key, large.assigned, large.free, large.waiting) == ("large-meeting-500", 1, 0, 2)
@@ -73,7 +73,7 @@ async def test_a_pool_that_was_never_bought_is_listed_while_users_wait(
     """A user may wait for what the account does not have; it offers no capacity to give."""
     await import_crew(scenario, "ann", pools=pools(c500=1))
     await assign(scenario, "ann", capacity=3000)
-    account = (await scenario.store.license_pages.page("crew", ALL)).account
+    account = (await scenario.store.pages.licenses.page("crew", ALL)).account
     assert [pool.key for pool in account.of(LARGE)] == ["large-meeting-500", "large-meeting-3000"]
     assert account.sold(LARGE) == (500,)
     assert account.skus == (BASE, LARGE)
@@ -84,14 +84,14 @@ async def test_pages_have_every_user_once_by_as_many_statements(scenario: StoreS
     names = [f"user{number:03}" for number in range(120)]
     await import_crew(scenario, "ann", pools=pools(c500=1))
     with statements(scenario) as few:
-        await scenario.store.license_pages.page("crew", ALL)
+        await scenario.store.pages.licenses.page("crew", ALL)
     await import_crew(scenario, "ann", basic=names, pools=pools(c500=1))
     await assign(scenario, *names[:100])
     seen: list[str] = []
     after: int | None = None
     while True:
         with statements(scenario) as many:
-            page = await scenario.store.license_pages.page("crew", PageOfUsers(after=after))
+            page = await scenario.store.pages.licenses.page("crew", PageOfUsers(after=after))
         assert len(many) == len(few)
         assert len(page.users) <= PAGE_SIZE
         seen += [user.email for user in page.users]
@@ -109,7 +109,7 @@ async def test_users_are_found_within_those_without_a_base_license(
     """Both filters at once; the count of the chip is of all users."""
     await import_crew(scenario, "ann", basic=["annika", "cleo"])
     part = PageOfUsers(query="ANN", without_base_license=True)
-    page = await scenario.store.license_pages.page("crew", part)
+    page = await scenario.store.pages.licenses.page("crew", part)
     assert [user.email for user in page.users] == [crew_email("annika")]
     assert (page.total, page.without_base_license) == (1, 3)
 
@@ -117,7 +117,7 @@ async def test_users_are_found_within_those_without_a_base_license(
 async def test_one_user_is_read_by_number_until_they_leave(scenario: StoreScenario) -> None:
     """`not_found` afterwards; the result of a change still names them."""
     await import_crew(scenario, "ann", pools=pools(c500=1))
-    store = scenario.store.license_pages
+    store = scenario.store.pages.licenses
     [named] = await store.named("crew", emails=[crew_email("ann"), "nobody@crew.example"])
     found = await store.user("crew", named.number)
     assert (found.user.email, found.meetings, found.webinars) == (crew_email("ann"), 1, 1)

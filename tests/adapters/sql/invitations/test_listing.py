@@ -34,7 +34,7 @@ async def page(
     after: str | None = None,
     limit: int = 50,
 ) -> InvitationPage:
-    return await store.invitation_lists.page(
+    return await store.pages.invitations.page(
         "acme",
         wanted,
         PageRequest(after=after, limit=limit),
@@ -148,7 +148,7 @@ async def test_the_live_ones_are_listed_unless_others_are_asked_for(
     assert quiet.counts.by_state == {InvitationState.PENDING: 2, InvitationState.DECLINED: 1}
     assert (quiet.counts.live, quiet.counts.all, quiet.counts.quiet) == (2, 3, 1)
     with pytest.raises(Refused) as refused:
-        await store.invitation_lists.page(
+        await store.pages.invitations.page(
             "nowhere", EVERYTHING, PageRequest(), quiet_before=NOON, at=NOON
         )
     assert refused.value.code is ErrorCode.NOT_FOUND
@@ -213,7 +213,7 @@ async def test_a_review_answers_as_the_claims_would(scenario: StoreScenario) -> 
         ZOE: None,
     }
     invites = [scenario.new_invite(email) for email in people]
-    seats, answers = await store.invitation_lists.review("acme", ADMIN, invites)
+    seats, answers = await store.pages.invitations.review("acme", ADMIN, invites)
     assert seats == Seats(bought=6, free=5)
     found = [each.code if isinstance(each, Refused) else each for each in answers]
     assert found == list(people.values())
@@ -244,7 +244,7 @@ async def test_a_review_gives_the_free_seats_to_those_named_first(
         for number in range(6)
     ]
     invites.append(scenario.new_invite("basic@example.com"))
-    _, answers = await scenario.store.invitation_lists.review("acme", ADMIN, invites)
+    _, answers = await scenario.store.pages.invitations.review("acme", ADMIN, invites)
     assert [each.code if isinstance(each, Refused) else each for each in answers] == [
         *[None] * 5,
         ErrorCode.NO_SEATS,
@@ -265,7 +265,7 @@ async def test_a_review_names_the_open_refund_of_an_earlier_invitation(
     await accept_as_owner(scenario)
     await scenario.store.remedies.remove_user("acme", PAULA, Removal.UNLINK, LATER)
     again = scenario.new_invite(PAULA)
-    _, [answer] = await scenario.store.invitation_lists.review("acme", ADMIN, [again])
+    _, [answer] = await scenario.store.pages.invitations.review("acme", ADMIN, [again])
     claimed = await claim_of(scenario, again)
     assert isinstance(answer, Refused)
     assert isinstance(claimed, Refused)
@@ -286,7 +286,7 @@ async def test_a_review_is_for_those_who_may_invite(
 ) -> None:
     """INV-1."""
     with pytest.raises(Refused) as refused:
-        await scenario.store.invitation_lists.review(account, by, [])
+        await scenario.store.pages.invitations.review(account, by, [])
     assert refused.value.code is code
 
 
@@ -303,21 +303,21 @@ async def test_the_rows_of_a_batch_are_read_page_by_page(scenario: StoreScenario
     await scenario.send(invite)
     outcome = RowOutcome(position=0, result="already_invited", invitation_id=invite.invitation_id)
     await store.batches.keep("spring", [outcome])
-    first = await store.invitation_lists.batch("acme", "spring", None, 3, None)
+    first = await store.pages.invitations.batch("acme", "spring", None, 3, None)
     assert (first.progress.total, first.progress.done, first.next_cursor) == (5, 1, 2)
     assert first.rows[0].key == invite.key
     assert first.rows[0].state is InvitationState.PENDING
     assert first.rows[1].result is None
-    second = await store.invitation_lists.batch("acme", "spring", None, 3, first.next_cursor)
+    second = await store.pages.invitations.batch("acme", "spring", None, 3, first.next_cursor)
     assert [row.email for row in second.rows] == ["p3@example.com", "p4@example.com"]
-    only = await store.invitation_lists.batch("acme", "spring", "already_invited", 3, None)
+    only = await store.pages.invitations.batch("acme", "spring", "already_invited", 3, None)
     assert [row.position for row in only.rows] == [0]
     for other, name in (("zeta", "spring"), ("acme", "autumn")):
         with pytest.raises(Refused) as refused:
-            await store.invitation_lists.batch(other, name, None, 3, None)
+            await store.pages.invitations.batch(other, name, None, 3, None)
         assert refused.value.code is ErrorCode.NOT_FOUND
     at = NOON + timedelta(hours=1)
-    listed = await store.invitation_lists.page(
+    listed = await store.pages.invitations.page(
         "acme", EVERYTHING, PageRequest(), quiet_before=NOON, at=at
     )
     assert [(each.batch_id, each.progress.done) for each in listed.batches] == [("spring", 1)]

@@ -16,7 +16,7 @@ async def timeline_of(scenario: StoreScenario, email: str) -> Timeline:
     stored = await scenario.store.invitations.latest("acme", email)
     assert stored
     offer = InvitationOffer(invitation=stored.invitation, at=NOON, from_store=True)
-    return await scenario.store.timelines.read(stored, offer, NOON)
+    return await scenario.store.pages.timelines.read(stored, offer, NOON)
 
 
 async def test_earlier_invitations_of_the_person_are_listed(scenario: StoreScenario) -> None:
