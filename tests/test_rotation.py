@@ -1,19 +1,24 @@
-"""The rotation of each key while invitations are open, with workers as processes."""
+"""The rotation of each key while invitations are open, with workers and portals as processes."""
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from temporalio.envconfig import ClientConnectConfig
 
+from devstack.ports import free_port
 from domain.error import ErrorCode, Refused
 from domain.policy import Policy
 from runtime.clients import Clients
+from runtime.settings import Settings
 from runtime.temporal import connect
-from tests.test_worker import a_worker
+from tests.test_worker import a_process, a_worker
 from tests.world import ADMIN, JANE, SECRET_KEY, World
 
 NEW = "the secret key that takes the place of a leaked one"
@@ -30,16 +35,40 @@ async def step(world: World, **settings: SecretStr | bool) -> AsyncIterator[Worl
     )
     address = world.temporal.client.service_client.config.target_host
     client = await connect(changed, ClientConnectConfig(target_host=address))
-    variables = {
-        "SEATFLOW_ID_KEY": changed.given_id_key,
-        "SEATFLOW_ENCRYPTION_KEYS": changed.encryption_keys,
-        "SEATFLOW_ACCEPT_PLAINTEXT": SecretStr(str(changed.accept_plaintext)),
-    }
-    given = {name: value.get_secret_value() for name, value in variables.items() if value}
     clients = Clients.connected(changed, world.store, client)
     stepped = replace(world, settings=changed, clients=clients)
-    async with a_worker(stepped, **given):
+    async with a_worker(stepped, **keys_of(changed)):
         yield stepped
+
+
+def keys_of(settings: Settings) -> dict[str, str]:
+    """Return the variables of a process with the keys of these settings."""
+    variables = {
+        "SEATFLOW_ID_KEY": settings.given_id_key,
+        "SEATFLOW_ENCRYPTION_KEYS": settings.encryption_keys,
+        "SEATFLOW_ACCEPT_PLAINTEXT": SecretStr(str(settings.accept_plaintext)),
+    }
+    return {name: value.get_secret_value() for name, value in variables.items() if value}
+
+
+async def page_of(world: World, *links: str | None) -> list[tuple[int, str | None]]:
+    """Open links in a portal that is a process with the keys of the step.
+
+    Return the status and the value of `data-state` of each page.
+    """
+    port = free_port()
+    transport = httpx.AsyncHTTPTransport(retries=20)
+    arguments = ("starter.py", "portal", "--port", str(port))
+    async with (
+        a_process(world, *arguments, **keys_of(world.settings)),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport) as web,
+    ):
+        pages = [await web.get(urlsplit(link or "").path) for link in links]
+    states = [re.search('data-state="([a-z]+)"', page.text) for page in pages]
+    return [
+        (page.status_code, state[1] if state else None)
+        for page, state in zip(pages, states, strict=True)
+    ]
 
 
 async def key_of_start(world: World, email: str) -> bytes:
@@ -68,13 +97,21 @@ async def test_a_leaked_secret_key_is_dropped_while_invitations_are_open(
     async with step(world, secret_key=SecretStr(f"{NEW},{old}")) as both:
         await both.client.accept_link((await both.pending(BOB)).link or "", BOB, None)
         assert (await both.client.opened(link))[1].invitation.email == JANE
+        cleo = await both.pending(CLEO)
+        assert await page_of(both, link, cleo.link) == [(200, "pending")] * 2
         id_key = SecretStr(f"hex:{both.settings.id_key.hex()}")
     async with step(world, secret_key=SecretStr(NEW), given_id_key=id_key) as after:
         assert await refusal(after, link) is ErrorCode.NOT_FOUND
         assert (await after.show(JANE)).workflow_id == invited.workflow_id
         assert (await after.invite(JANE)).result == "already_invited"
         await after.client.resend(after.account, JANE, ADMIN)
-        await after.client.accept_link((await after.show(JANE)).link or "", JANE, None)
+        new = (await after.show(JANE)).link
+        assert await page_of(after, link, cleo.link, new) == [
+            (404, None),
+            (200, "pending"),
+            (200, "pending"),
+        ]
+        await after.client.accept_link(new or "", JANE, None)
         await after.until(JANE, "completed")
         await after.until(BOB, "completed")
         assert await after.audit() == ()
@@ -98,12 +135,14 @@ async def test_encryption_keys_are_introduced_and_rotated_while_invitations_are_
         step(world, encryption_keys=SecretStr(f"{TWO},{ONE}")) as rotated,
     ):
         # Either worker may serve it.
+        assert await page_of(rotated, (await rotated.show(BOB)).link) == [(200, "pending")]
         await rotated.client.accept(world.account, BOB)
         await rotated.until(BOB, "completed")
     async with step(world, encryption_keys=SecretStr(f"{TWO},{ONE}")) as rotated:
         await rotated.pending(CLEO)
         assert await key_of_start(rotated, CLEO) == b"two"
     async with step(world, encryption_keys=SecretStr(TWO)) as after:
+        assert await page_of(after, (await after.show(CLEO)).link) == [(200, "pending")]
         await after.client.accept(world.account, CLEO)
         await after.until(CLEO, "completed")
         assert await after.audit() == ()

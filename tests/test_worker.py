@@ -30,10 +30,19 @@ ROOT = Path(__file__).parent.parent
 @asynccontextmanager
 async def a_worker(world: World, **settings_of_its_own: str) -> AsyncIterator[Process]:
     """Run `worker.py` as a process."""
+    async with a_process(world, "worker.py", **settings_of_its_own) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def a_process(
+    world: World, *arguments: str, **settings_of_its_own: str
+) -> AsyncIterator[Process]:
+    """Run a worker or a command on the backends of the world, until the end of the body."""
     settings = world.settings
-    worker = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "worker.py",
+        *arguments,
         cwd=ROOT,
         env={
             **os.environ,
@@ -47,11 +56,11 @@ async def a_worker(world: World, **settings_of_its_own: str) -> AsyncIterator[Pr
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        yield worker
+        yield process
     finally:
-        if worker.returncode is None:
-            worker.terminate()
-        await worker.wait()
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 async def killed(worker: Process) -> None:
