@@ -124,14 +124,14 @@ class AttentionPages:
         return _done(visit, form, "outbox_discarded")
 
     async def close_reversal(self, visit: OperatorVisit, form: Form) -> Response:
-        """Take a reversal off the list (OPS-5)."""
+        """Close a reversal, so that it leaves the list (OPS-5)."""
         reversals, by = visit.clients.store.reversals, visit.clients.author.name
         reason, at = reason_of(form), datetime.now(UTC)
         await _settled(reversals.close(form.get("subject", ""), by, reason, at))
         return _done(visit, form, "reversal_closed")
 
     async def settle(self, visit: OperatorVisit, form: Form) -> Response:
-        """Take a difference off the list (OPS-6)."""
+        """Settle a difference, so that it leaves the list (OPS-6)."""
         by = visit.clients.author.name
         _require(await visit.clients.store.restore.settle(_number(form), by=by))
         return _done(visit, form, "divergence_settled")

@@ -21,6 +21,7 @@ from domain.reconciliation import Divergence, DivergenceKind
 from domain.refund import RefundState
 from domain.reversal import ReversalKind, ReversalStatus
 from portal.operator.run import MARK, Run
+from runtime.clients import Clients
 from tests.eventually import eventually
 from tests.portal.browser_page import ReadPage
 from tests.portal.conftest import Visitor
@@ -38,6 +39,12 @@ async def an_operator(world: World) -> AsyncIterator[Visitor]:
     async with portal_of(world, operators=frozenset({OPERATOR})) as visitor:
         await session_of(visitor, OPERATOR)
         yield visitor
+
+
+def operators_clients(world: World) -> Clients:
+    """Return the clients of a portal with this operator."""
+    settings = world.clients.settings.model_copy(update={"operators": frozenset({OPERATOR})})
+    return replace(world.clients, settings=settings)
 
 
 async def send(visitor: Visitor, path: str, **form: str) -> ReadPage:
@@ -395,7 +402,7 @@ async def test_the_audit_shows_what_it_checked_and_what_it_found(
 
 
 async def broken(world: World) -> None:
-    """Break a rule of the ledger."""
+    """Change the balances of the ledger, so that a rule is broken."""
     await world.imported("gone", plan="pro", credit="9.00")
     async with writing(world.store.engine) as session:
         await session.execute(update(BalanceRow).values(amount=Decimal(700)))
