@@ -6,7 +6,7 @@ LOCKED := .venv/.locked
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-full check format demo bench record diagrams lock
+.PHONY: help setup test test-full check format demo bench record diagrams pictures lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | tr '#' '\t' | expand -t 18
@@ -51,6 +51,9 @@ record: $(READY) ## record the histories for the replay tests
 
 diagrams: $(READY) ## draw the machines into the documents
 	@$(BIN)/python -m tests.docs.draw
+
+pictures: $(READY) ## take the pictures of the documents; needs Chromium
+	@$(BIN)/python -m tests.docs.picture
 
 lock: $(READY) ## write requirements.lock; UPGRADE=1 upgrades to newer releases
 	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock \

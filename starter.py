@@ -34,6 +34,7 @@ from commands import (
     reminder,
     reversal,
     search,
+    session,
     stack,
 )
 from commands.demo import command as demo
@@ -75,6 +76,7 @@ app.add_typer(credit.app, rich_help_panel="Money")
 app.add_typer(reversal.app, rich_help_panel="Money")
 app.add_typer(managed_domain.app, rich_help_panel="Accounts")
 app.add_typer(outbox.app, rich_help_panel="Operations")
+app.add_typer(session.app, rich_help_panel="Operations")
 app.add_typer(key.app, rich_help_panel="Operations")
 app.add_typer(reminder.app, rich_help_panel="Operations")
 app.add_typer(mail.app, rich_help_panel="Operations")

@@ -76,6 +76,8 @@ class SmtpMailer:
     """The contact of the deployment that letters name."""
     operators: str | None = None
     """The operators' address, for letters that name no other contact."""
+    public_url: str | None = None
+    """The address of the portal, whose guides letters link."""
     letter_timeout: timedelta = timedelta(seconds=35)
     """Limit for the whole conversation about one letter, however fast each reply is.
 
@@ -132,7 +134,12 @@ class SmtpMailer:
             await client.mail(self.sender.addr_spec, options=options, encoding=encoding)
 
     def _message(self, letter: Letter) -> bytes:
-        help = Help(self.support_contact, self.reply_to is not None, self.operators)
+        help = Help(
+            support_contact=self.support_contact,
+            reads_replies=self.reply_to is not None,
+            operators=self.operators,
+            public_url=self.public_url,
+        )
         rendered = render_letter(letter, help)
         reply_to = self._reply_to(letter)
         headers = [

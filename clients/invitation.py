@@ -57,6 +57,7 @@ from domain.invitation import (
     StoredInvitation,
     checked_note,
 )
+from domain.invitee_page import InvitationOffer
 from domain.manifest import Change, Item, failed, failed_items, with_changes
 from domain.model import Value
 from domain.money import Money
@@ -71,6 +72,12 @@ from workflows.move import MoveWorkflow
 
 MAX_REASON_LENGTH = 2_000
 """Characters in the reason for a decline."""
+
+READ_SECONDS = 4.0
+"""The time that a page waits for a worker before it shows the record of the store."""
+
+_MAILED = frozenset({"deliver", "resend"})
+"""The events of invitation e-mails, from which the resend cool-down counts."""
 
 CHANGES_IN_LIST = 50
 """Changes of each manifest item in a list of invitations; `show` has all (OPS-7)."""
@@ -225,6 +232,18 @@ class InvitationClient:
             stored, InvitationWorkflow.quote, [request], _refusing("quote")
         )
 
+    async def offer(self, stored: StoredInvitation) -> InvitationOffer:
+        """Return what the workflow knows; without a worker, what the store has."""
+        try:
+            return await self.caller.call(
+                stored,
+                lambda handle: handle.query(InvitationWorkflow.offer),
+                _recorded_offer,
+                WaitBudget(min(READ_SECONDS, self.temporal.wait_seconds)),
+            )
+        except Unavailable:
+            return _recorded_offer(stored)
+
     # Answer.
 
     async def accept(self, account: str, email: str, choice: Choice | None = None) -> Invitation:
@@ -356,10 +375,11 @@ class InvitationClient:
         request = RecheckInvitation(by=self.author.acting_for_invitee(stored.invitation.email))
         return await self._update(stored, InvitationWorkflow.recheck, request, _refusing("recheck"))
 
-    async def retry_move(self, account: str, person: str) -> Invitation:
+    async def retry_move(self, account: str, person: str, by: str | None = None) -> Invitation:
         """Retry the failed items of the manifest, also after the workflow's end (TRF-1).
 
         The operators' list names a person by the key in the workflow id, without the address.
+        `by` is the admin who requests it, if one does.
         """
         budget = self.temporal.wait_budget()
         named = person if is_invitee_key(person) else normalized(person)
@@ -375,7 +395,7 @@ class InvitationClient:
         await self.changes.record(
             "retry-move",
             stored.invitation.workflow_id,
-            by=self.author.name,
+            by=self.author.acting_for(by) if by else self.author.name,
             at=datetime.now(UTC),
             account=account,
         )
@@ -506,6 +526,18 @@ def _move_of(stored: StoredInvitation) -> RetryMove:
         give_up_at=now,
     )
     return RetryMove(move=move)
+
+
+def _recorded_offer(stored: StoredInvitation) -> InvitationOffer:
+    invitation = stored.invitation
+    mailed = (entry.at for entry in reversed(invitation.journal) if entry.event in _MAILED)
+    last = next(mailed, None)
+    return InvitationOffer(
+        invitation=invitation,
+        at=invitation.journal[-1].at,
+        resend_from=last and last + stored.ordered.policy.resend_cooldown,
+        from_store=True,
+    )
 
 
 def _is_changed(invitation: Invitation) -> bool:

@@ -2,20 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from adapters.sql.invitations.page import SqlInviteePages
 from clients.invitation import InvitationClient
 from clients.refund import RefundClient
-from clients.workflow_call import WaitBudget
-from domain.error import ErrorCode, Refused, Unavailable
+from domain.error import ErrorCode, Refused
 from domain.invitation import (
     Choice,
     Invitation,
     InviteResult,
     StoredInvitation,
 )
-from domain.invitee_page import InvitationOffer, InviteePage, OldLink
+from domain.invitee_page import InviteePage, OldLink
 from domain.journal import INVITEE
 from domain.money import Money
 from domain.preview import Preview
@@ -23,9 +22,6 @@ from domain.refund import Refund
 from states.invitation import InvitationMachine
 from states.lifecycle import refusal
 from workflows.invitation import InvitationWorkflow
-
-READ_SECONDS: Final = 4.0
-"""The time that a page waits for a worker before it shows the record of the store."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +68,9 @@ class InviteeClient:
         It shows the recorded quote while that binds, else an estimate at the later of the clock
         and the last moment that the workflow has seen.
         """
-        offer = await self._offer(link.stored)
+        offer = await self.invitations.offer(link.stored)
         at = max(datetime.now(UTC), offer.at)
         return await self.pages.read(link.stored, offer, at, self.meeting_domain)
-
-    async def _offer(self, stored: StoredInvitation) -> InvitationOffer:
-        """Return what the workflow knows; without a worker, what the store has."""
-        wait_seconds = min(READ_SECONDS, self.invitations.temporal.wait_seconds)
-        try:
-            return await self.invitations.caller.call(
-                stored,
-                lambda handle: handle.query(InvitationWorkflow.offer),
-                _recorded_offer,
-                WaitBudget(wait_seconds),
-            )
-        except Unavailable:
-            return _recorded_offer(stored)
 
     async def reminded(self, token: str) -> StoredInvitation:
         """Return the invitation of the link that ends its reminders. Raises `not_found`."""
@@ -160,11 +143,6 @@ def _refund_of(link: OpenedLink) -> str:
     if settlement is None or settlement.refund_id is None:
         raise Refused(ErrorCode.NOT_FOUND, "This invitation has no refund.")
     return settlement.refund_id
-
-
-def _recorded_offer(stored: StoredInvitation) -> InvitationOffer:
-    invitation = stored.invitation
-    return InvitationOffer(invitation=invitation, at=invitation.journal[-1].at)
 
 
 def _refuse_to_review(ended: StoredInvitation) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from adapters.public_mail import is_public_mail_domain
 from adapters.sql.accounts.managed_domain import SqlManagedDomains
+from domain.address import normalized
 from domain.author import THEMSELVES, Author
 from domain.error import ErrorCode, Refused
 from domain.managed_domain import ManagedDomain, ManagedDomainState, parse_domain
@@ -30,8 +31,12 @@ class ManagedDomainClient:
     resolver: TxtResolver
     author: Author = THEMSELVES
 
-    async def add(self, account: str, domain: str, at: datetime) -> ManagedDomain:
+    async def add(
+        self, account: str, domain: str, at: datetime, *, by: str | None = None
+    ) -> ManagedDomain:
         """Add a domain, pending; a repetition returns the same one.
+
+        `by` is the owner or admin in whose name it is added, if any.
 
         Raises Refused: `invalid_input` (no domain, or a public mail domain), `not_found`,
         `conflict` (a closed account).
@@ -39,9 +44,11 @@ class ManagedDomainClient:
         name = parse_domain(domain)
         if is_public_mail_domain(name):
             raise Refused(ErrorCode.INVALID_INPUT, f"{name} belongs to a public mail service.")
-        return await self.domains.add(account, name, at, by=self.author.name)
+        return await self.domains.add(account, name, at, by=self._author(by))
 
-    async def verify(self, account: str, domain: str, at: datetime) -> ManagedDomain:
+    async def verify(
+        self, account: str, domain: str, at: datetime, *, by: str | None = None
+    ) -> ManagedDomain:
         """Verify that the domain has the account's record; a verified one is not looked up.
 
         Raises Refused: `invalid_input`, `not_found` (no such domain, or no such record),
@@ -59,8 +66,11 @@ class ManagedDomainClient:
                 "It may take some time until DNS shows a new record.",
                 record=record.model_dump(),
             )
-        return await self.domains.verify(pending, at, by=self.author.name)
+        return await self.domains.verify(pending, at, by=self._author(by))
 
     async def list(self, account: str) -> list[ManagedDomain]:
         """Return the domains of an account, by name. Raises Refused: `not_found`."""
         return await self.domains.list(account)
+
+    def _author(self, by: str | None) -> str:
+        return self.author.acting_for(normalized(by)) if by else self.author.name

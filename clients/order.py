@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import NoReturn, TypedDict
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
@@ -19,15 +20,18 @@ from clients.fairness import fairness_priority
 from clients.workflow_call import START_TIMEOUT, TemporalAccess, WorkflowCaller, start_and_report
 from domain.address import normalized
 from domain.author import THEMSELVES, Author
+from domain.error import ErrorCode, Refused
 from domain.license import Sku
 from domain.model import Value
 from domain.order import (
+    REPLACED,
     BuyLicenses,
     CancelOrder,
     ChangeQuantity,
     ConfirmOrder,
     Cycle,
     Order,
+    OrderQuote,
     Portal,
     StartOrder,
 )
@@ -79,9 +83,36 @@ class OrderClient:
 
         Raises Refused before anything is started (ADD-1, ADD-2).
         """
+        return await self.place(
+            self.request(
+                account,
+                sku,
+                quantity=quantity,
+                cycle=cycle,
+                by=by,
+                capacity=capacity,
+                portal=portal,
+            )
+        )
+
+    def request(
+        self,
+        account: str,
+        sku: Sku,
+        *,
+        quantity: int,
+        cycle: Cycle,
+        by: str,
+        capacity: int | None = None,
+        portal: Portal = "plans",
+        key: str | None = None,
+    ) -> BuyLicenses:
+        """Return the request of a purchase; requests with the same key place one order."""
         at, buyer = datetime.now(UTC), normalized(by)
-        request = BuyLicenses(
-            order_id=f"or-{uuid.uuid4().hex[:16]}",
+        named = f"{account}\n{buyer}\n{key}".encode()
+        name = sha256(named).hexdigest() if key else uuid.uuid4().hex
+        return BuyLicenses(
+            order_id=f"or-{name[:16]}",
             account=account,
             sku=sku,
             capacity=capacity,
@@ -93,16 +124,27 @@ class OrderClient:
             policy=self.policy,
             caller_waits_until=at + timedelta(seconds=self.temporal.wait_seconds),
         )
-        return await self._place(request, at)
 
-    async def _place(self, request: BuyLicenses, at: datetime) -> Order:
-        """Write the draft or find the unreported order, and wait for its first payment attempt.
+    async def quote(self, request: BuyLicenses) -> OrderQuote:
+        """Return the amounts of a purchase, and order nothing. Raises Refused as `buy`."""
+        return (await self.orders.quoted(request, datetime.now(UTC))).quote
 
-        From the draft on the order is placed, even if this command ends.
+    async def place(self, request: BuyLicenses) -> Order:
+        """Write the draft or find the order of the request, and wait for its first payment attempt.
+
+        From the draft on the order is placed, even if this command ends. Raises Refused as `buy`,
+        and `conflict` if another request with the same key has other terms.
         """
+        at = datetime.now(UTC)
         await self.orders.quoted(request, at)
         client = await self.temporal.connect()
-        order = await self._unreported(request) or await self.orders.open(request, at)
+        order = (
+            await self._repeated(request)
+            or await self._unreported(request)
+            or await self.orders.open(request, at)
+        )
+        if order.state.final:
+            return order
         placed = await start_and_report(
             client,
             self.temporal.wait_budget(),
@@ -113,6 +155,27 @@ class OrderClient:
         )
         await self.orders.report(placed.order_id, datetime.now(UTC))
         return placed
+
+    async def replace(self, order_id: str, request: BuyLicenses) -> Order:
+        """Cancel a review and place an order with other terms; return that order (ADD-3).
+
+        Raises Refused as `place`, before anything changes, and `conflict` if the order is no
+        longer in review. A repeated request returns the new order.
+        """
+        stored = await self.orders.latest(order_id)
+        await self.quote(request)
+        if stored.note != REPLACED:
+            by = self.author.acting_for(request.bought_by)
+            cancel = CancelOrder(replaced=True, by=by)
+            await self._update(order_id, "cancel", OrderWorkflow.cancel, cancel)
+        return await self.place(request)
+
+    async def _repeated(self, request: BuyLicenses) -> Order | None:
+        """Return the order of a request with the same key, if any. Raises Refused: `conflict`."""
+        stored = await self.orders.find(request.order_id)
+        if stored and not stored.has_terms_of(request):
+            raise Refused(ErrorCode.CONFLICT, f"{stored.order_id} was placed with other terms.")
+        return stored
 
     async def _unreported(self, request: BuyLicenses) -> Order | None:
         """Return an order of the same request whose outcome no command has reported.
@@ -156,26 +219,40 @@ class OrderClient:
 
     # Admins' requests.
 
-    async def confirm(self, order_id: str) -> Order:
+    # `by` is the owner or admin in whose name it is done, if any.
+
+    async def confirm(self, order_id: str, *, by: str | None = None) -> Order:
         """Place the reviewed order; return it after its first payment attempt (ADD-3)."""
-        request = ConfirmOrder(by=self.author.name)
+        request = ConfirmOrder(by=self._author(by))
         return await self._update(order_id, "confirm", OrderWorkflow.confirm, request)
 
-    async def cancel(self, order_id: str, *, release_all: bool = False) -> Order:
+    async def cancel(
+        self, order_id: str, *, release_all: bool = False, by: str | None = None
+    ) -> Order:
         """Cancel the order: at once while nothing is paid, else at the end of its term (ADD-6).
 
         While a payment is undecided the cancellation takes effect with its result.
         """
-        request = CancelOrder(release_all=release_all, by=self.author.name)
+        request = CancelOrder(release_all=release_all, by=self._author(by))
         return await self._update(order_id, "cancel", OrderWorkflow.cancel, request)
 
-    async def change(self, order_id: str, quantity: int, release: tuple[str, ...] = ()) -> Order:
+    async def change(
+        self,
+        order_id: str,
+        quantity: int,
+        release: tuple[str, ...] = (),
+        *,
+        by: str | None = None,
+    ) -> Order:
         """Reduce the quantity from the end of the term on (ADD-6)."""
         users = tuple(dict.fromkeys(normalized(email) for email in release))
-        request = ChangeQuantity(quantity=quantity, release=users, by=self.author.name)
+        request = ChangeQuantity(quantity=quantity, release=users, by=self._author(by))
         return await self._update(
             order_id, "change_quantity", OrderWorkflow.change_quantity, request
         )
+
+    def _author(self, by: str | None) -> str:
+        return self.author.acting_for(normalized(by)) if by else self.author.name
 
     async def _update(
         self,

@@ -70,7 +70,9 @@ class SessionClient:
             raise _used()
         return OpenedSession(cookie, link.email, link.next)
 
-    async def open(self, email: str, replaces: str | None = None) -> OpenedSession:
+    async def open(
+        self, email: str, replaces: str | None = None, next: str | None = None
+    ) -> OpenedSession:
         """Open a session for somebody whom an identity provider has signed in."""
         cookie = secrets.token_urlsafe(32)
         await self.sessions.open(
@@ -79,7 +81,7 @@ class SessionClient:
             datetime.now(UTC),
             replaces=hash_of(replaces) if replaces else None,
         )
-        return OpenedSession(cookie, email)
+        return OpenedSession(cookie, email, next)
 
     async def find(self, cookie: str) -> Session | None:
         """Return the session of a cookie; None if it was revoked or has expired."""
@@ -92,6 +94,11 @@ class SessionClient:
     async def revoke(self, session_id: str, email: str | None = None) -> bool:
         """Revoke a session, with an address only of this person; return whether it was open."""
         return await self.sessions.revoke(session_id, datetime.now(UTC), email=email)
+
+    async def revoke_all(self, email: str) -> None:
+        """Revoke every session of a person."""
+        for session in await self.listed(email):
+            await self.revoke(session.id, email)
 
     async def sign_out(self, cookie: str) -> None:
         """Revoke the session of a cookie."""

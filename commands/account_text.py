@@ -21,7 +21,7 @@ _PIECE: Final = re.compile(rb"[^\[\]{}]*[\[\]{}]|[^\[\]{}]+")
 """Text up to a bracket: accounts, and lists of them, begin and end at one."""
 _BEFORE: Final = b'{"":['
 _AFTER: Final = b"]}"
-"""What is put around a group, so that it is as deep as in the file."""
+"""The text after a group, which is then as deep as in the file."""
 _BLANKS: Final = b" \t\r\n"
 _ROOT: Final = 1
 """The depth in the outermost object."""
@@ -107,7 +107,7 @@ class AccountText:
     """The text of a file: its accounts group by group, and the rest."""
 
     def __init__(self, opened: BinaryIO, largest: int) -> None:
-        """`largest` is the size in bytes of the largest account, and of the rest."""
+        """Read `opened`, of which one account, and the rest, have at most `largest` bytes."""
         self._opened = opened
         self._largest = largest
         self._rest = _Pasted()

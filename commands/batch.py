@@ -1,9 +1,8 @@
 """The part of `invite` for a file of people (REM-3)."""
 
 import csv
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,14 @@ from commands.call import with_clients
 from commands.output import CommandOutput
 from commands.rows import print_results
 from commands.source import MEBIBYTE, open_input
-from domain.address import normalized
-from domain.batch import BatchRow
+from domain.batch import BatchRow, is_batch_id, rows_of
 from domain.error import ErrorCode, Refused
 from domain.invitation import InviteResult, License, Person
-from domain.people_file import CsvError, CsvRow, PeopleFile, read_people
-from domain.text import one_line
+from domain.people_file import PeopleFile, read_people
+from domain.text import spreadsheet_text
 
 if TYPE_CHECKING:
     from clients.batch import BatchClient
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Opens a progress bar, which receives the number of rows done and of all rows."""
@@ -36,9 +32,6 @@ LARGEST_FILE = 16 * MEBIBYTE
 
 REPEATED_ROWS_SHOWN = 10
 """Repeated rows in the summary; the JSON document has all."""
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""Characters with which a cell of a spreadsheet becomes a formula; the last four are wide ones."""
 
 RESULT_COLUMNS = ("email", "result", "state", "expires_at", "code", "message")
 
@@ -56,7 +49,7 @@ class BatchRequest:
 
 def batch_name(name: str | None) -> str | None:
     """Check the name of a batch. Raises `Refused(invalid_input)`."""
-    if name is not None and not _NAME.fullmatch(name):
+    if name is not None and not is_batch_id(name):
         raise Refused(
             ErrorCode.INVALID_INPUT,
             "A batch name has up to 64 lower-case letters, digits, dots, dashes and underscores.",
@@ -76,7 +69,7 @@ def read(file: str, license: License, locale: str | None, *, skip_bad_rows: bool
         reason = unreadable.strerror or str(unreadable)
         raise _bad_file(file, [{"path": file, "reason": reason}]) from None
     if found.unreadable or (found.errors and not skip_bad_rows):
-        raise _bad_file(file, [_as_json(error) for error in found.errors])
+        raise _bad_file(file, [error.as_json() for error in found.errors])
     return found
 
 
@@ -149,50 +142,6 @@ async def run_batch(
     return batch.batch_id, found
 
 
-def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
-    """Return a row for each address, in the order given, and for each bad row."""
-    return list(_rows(given, file))
-
-
-def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
-    seen, position = set[str](), 0
-    for row in (*(CsvRow(row=0, person=person) for person in given), *file.rows):
-        if not row.errors:
-            address = _address(row.person)
-            if address in seen:
-                continue
-            seen.add(address)
-        refused = _refusal(row.errors).as_json() if row.errors else None
-        yield BatchRow(position=position, person=row.person, refused=refused)
-        position += 1
-
-
-def _address(person: Person) -> str:
-    try:
-        return normalized(person.email)
-    except Refused:
-        # An invalid address gets a row of its own with its error.
-        return person.email.strip()
-
-
-def _refusal(mistakes: Sequence[CsvError]) -> Refused:
-    first = mistakes[0]
-    return Refused(
-        first.code,
-        f"{first.place}: {first.reason}",
-        mistakes=[_as_json(error) for error in mistakes],
-    )
-
-
-def _as_json(error: CsvError) -> dict[str, JsonValue]:
-    return {
-        "row": error.row,
-        "column": error.column,
-        "path": error.place,
-        "reason": error.reason,
-    }
-
-
 def _bad_file(file: str, mistakes: Sequence[dict[str, JsonValue]]) -> Refused:
     return Refused(
         ErrorCode.INVALID_INPUT, f"{file} has mistakes; nobody was invited.", mistakes=[*mistakes]
@@ -231,7 +180,7 @@ def _write_rows(results: Path, found: Sequence[InviteResult]) -> None:
             invitation, error = result.invitation, result.error or {}
             expires_at = invitation.expires_at if invitation else None
             lines.writerow(
-                _as_text(cell)
+                spreadsheet_text(cell)
                 for cell in (
                     result.email,
                     result.result,
@@ -241,9 +190,3 @@ def _write_rows(results: Path, found: Sequence[InviteResult]) -> None:
                     error.get("message", result.note or ""),
                 )
             )
-
-
-def _as_text(cell: object) -> str:
-    """Return the cell so that a spreadsheet reads text, not a formula (OWASP, CSV injection)."""
-    text = one_line(str(cell))
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -28,7 +28,7 @@ def portal(
         typer.Option(metavar="PORT", help="The port to listen on.", parser=whole_number(1, 65535)),
     ] = 8080,
 ) -> None:
-    """Serve the pages of invitees and the webhook of Stripe, until Ctrl-C."""
+    """Serve the pages of invitees, admins and operators and the webhook of Stripe, until Ctrl-C."""
     import uvloop
 
     from runtime.settings import load_settings

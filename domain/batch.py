@@ -1,14 +1,17 @@
 """Batches of invitations: the request, its rows and its progress (REM-3)."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import JsonValue, TypeAdapter
 
+from domain.address import normalized
 from domain.error import Refused
 from domain.invitation import Person, StoredInvitation
 from domain.model import Value
+from domain.people_file import CsvError, CsvRow, PeopleFile
 from domain.policy import Policy
 
 RowResult = Literal["invited", "already_invited", "refused"]
@@ -96,6 +99,46 @@ class StartBatch(Value):
 
     batch: Batch
     progress: BatchProgress
+
+
+def is_batch_id(text: str) -> bool:
+    """Return whether a batch may have this id."""
+    return re.fullmatch("[a-z0-9][a-z0-9._-]{0,63}", text) is not None
+
+
+def rows_of(given: Sequence[Person], file: PeopleFile) -> list[BatchRow]:
+    """Return a row for each address, in the order given, and for each bad row."""
+    return list(_rows(given, file))
+
+
+def _rows(given: Sequence[Person], file: PeopleFile) -> Iterator[BatchRow]:
+    seen, position = set[str](), 0
+    for row in (*(CsvRow(row=0, person=person) for person in given), *file.rows):
+        if not row.errors:
+            address = _address(row.person)
+            if address in seen:
+                continue
+            seen.add(address)
+        refused = _refusal(row.errors).as_json() if row.errors else None
+        yield BatchRow(position=position, person=row.person, refused=refused)
+        position += 1
+
+
+def _address(person: Person) -> str:
+    try:
+        return normalized(person.email)
+    except Refused:
+        # An invalid address gets a row of its own with its error.
+        return person.email.strip()
+
+
+def _refusal(mistakes: Sequence[CsvError]) -> Refused:
+    first = mistakes[0]
+    return Refused(
+        first.code,
+        f"{first.place}: {first.reason}",
+        mistakes=[error.as_json() for error in mistakes],
+    )
 
 
 def refused_row(position: int, refused: Refused) -> RowOutcome:

@@ -16,3 +16,19 @@ class Change(Value):
     """None if it concerns no account."""
     subject: str
     """The id of the changed thing, without personal data."""
+
+
+class NamedChange(Value):
+    """A change, with the person whom its subject is about."""
+
+    change: Change
+    person: str | None = None
+    """The address; None if the subject is no user."""
+
+
+class ChangeListing(Value):
+    """Changes of an account, the newest first."""
+
+    rows: tuple[NamedChange, ...]
+    more: str | None = None
+    """The cursor of the next page; None on the last one."""

@@ -21,6 +21,10 @@ class InvitationOffer(Value):
     """The last moment that the workflow has seen."""
     recheck_at: AwareDatetime | None = None
     """The time of the next timed recheck of the blockers (BLK-4)."""
+    resend_from: AwareDatetime | None = None
+    """The time from which a new link can be sent, if an e-mail was requested (INV-9)."""
+    from_store: bool = False
+    """True if no worker answered in time, or none is needed any more: the store's record."""
 
 
 class NamedPerson(Value):

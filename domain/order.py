@@ -34,6 +34,8 @@ ENDS_WITH_TERM = "ends_with_term"
 """The note of an order that was cancelled while it is paid for (ADD-6)."""
 REDUCED_WITH_TERM = "reduced_with_term"
 """The note of an order that has fewer licenses from the next billing date on (ADD-6)."""
+REPLACED = "replaced"
+"""The note of a review that was cancelled for one with other terms (ADD-3)."""
 PAYMENT_DECLINED = "payment_declined"
 """The note of a decline without a reason, and of an end after the last retry (ADD-4, ADD-7)."""
 ACCOUNT_CLOSED = "account_closed"
@@ -294,6 +296,8 @@ class CancelOrder(Value):
 
     release_all: bool = False
     """True: the holders lose their licenses at the end of the term."""
+    replaced: bool = False
+    """True: only a review is cancelled, because one with other terms replaces it (ADD-3)."""
     by: str = OPERATOR
 
 
@@ -381,10 +385,12 @@ def require_releasable(
     reserved ones.
     """
     kept = [email for email in holders if email not in release]
-    if len(kept) + reserved > remaining:
+    excess = len(kept) + reserved - remaining
+    if excess > 0:
         raise Refused(
             ErrorCode.ASSIGNED_EXCEEDS_QUANTITY,
             f"{len(holders)} of the licenses are assigned, and {reserved} reserved; "
             "name the users to release.",
             holders=[*holders],
+            excess=excess,
         )

@@ -8,6 +8,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import BinaryIO, Final, NamedTuple, TextIO
 
+from pydantic import JsonValue
+
 from domain.address import normalized
 from domain.error import ErrorCode, Refused
 from domain.invitation import License, Person
@@ -43,6 +45,15 @@ class CsvError(Value):
     def place(self) -> str:
         """Return the position of the error as text."""
         return f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the error as refusals list it."""
+        return {
+            "row": self.row,
+            "column": self.column,
+            "path": self.place,
+            "reason": self.reason,
+        }
 
 
 class CsvRow(Value):
@@ -91,7 +102,7 @@ class _Record(NamedTuple):
 def read_people(
     content: BinaryIO, license: License = License.BASIC, locale: str | None = None
 ) -> PeopleFile:
-    """Read CSV in UTF-8 row by row, with or without a byte order mark, separated by `,` or `;`.
+    """Read CSV in UTF-8 row by row, separated by `,`, `;` or tabs; a byte order mark is skipped.
 
     The first row names the columns, in any order. `license` and `locale` are the defaults of
     rows that leave them empty.
@@ -169,8 +180,12 @@ def _first_lines(text: TextIO) -> Sequence[str]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator that the header uses; no column name contains one."""
-    return ";" if lines and ";" in lines[-1] else ","
+    """Return the separator that the header uses; no column name contains one.
+
+    Cells that are copied from a spreadsheet are separated by tabs.
+    """
+    header = lines[-1].strip() if lines else ""
+    return next((each for each in ";\t" if each in header), ",")
 
 
 def _unreliable_cells(record: _Record, columns: Sequence[str]) -> Iterator[CsvError]:

@@ -86,6 +86,16 @@ OneLine = Annotated[str, AfterValidator(one_line)]
 """A name or a note on one line; control characters become spaces (TXT-3)."""
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Characters with which a cell of a spreadsheet becomes a formula; the last four are wide ones."""
+
+
+def spreadsheet_text(cell: object) -> str:
+    """Return the cell so that a spreadsheet reads text, not a formula (OWASP, CSV injection)."""
+    text = one_line(str(cell))
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
 _LINE_ENDS = re.compile(r"\r\n?|[\n\x0b\x0c\x85\u2028\u2029]")
 
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from itsdangerous import URLSafeTimedSerializer
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -21,8 +22,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from domain.error import ErrorCode, Refused, Unavailable
+from portal.admin.account import AccountPages
 from portal.admin.invitations import InvitationPages
+from portal.admin.invite import InvitePages
+from portal.admin.licenses import LicensePages
+from portal.admin.orders import OrderPages
+from portal.admin.timeline import TimelinePages
 from portal.admin.visit import AdminPages
+from portal.guide import Guides
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
 from portal.operator.attention import AttentionPages
@@ -31,8 +38,8 @@ from portal.operator.refunds import RefundPages
 from portal.operator.search import SearchPages
 from portal.operator.visit import OperatorPages
 from portal.page import STATIC, Page, PageFrame, query_of
-from portal.request import CrossSite, Proxies, RequestLimits, SignIn, TokenFilter, TooManyRequests
-from portal.session import SessionCookie, SignedIn, SignInRequired, StaleForm
+from portal.request import CrossSite, Proxies, RequestLimits, TokenFilter, TooManyRequests
+from portal.session import SessionCookie, SignedIn, SignInBy, SignInRequired, StaleForm
 from portal.sign_in import SignInPages
 from portal.webhook import StripeWebhook
 from runtime.clients import Clients, open_clients
@@ -170,13 +177,17 @@ def _routes(clients: Clients) -> list[BaseRoute]:
     frame, proxies = _frame(settings), Proxies(settings.trusted_proxies)
     limits = RequestLimits(clients.store.request_counts, proxies, settings.id_key)
     signed_in = SignedIn(
-        clients.sessions, settings.trusted_user_header, proxies, settings.secret_keys[0].encode()
+        client=clients.sessions,
+        by=_sign_in_by(settings),
+        header=settings.trusted_user_header,
+        proxies=proxies,
+        key=settings.secret_keys[0].encode(),
     )
     pages = InviteePages(
         client=clients.invitee,
         frame=frame,
         limits=limits,
-        sign_in=SignIn(settings.trusted_user_header, proxies),
+        signed_in=signed_in,
         urls=UrlTemplates(settings.billing_url, settings.users_url),
         public_url=settings.public_url,
         # Stripe refunds to the original method only.
@@ -187,7 +198,8 @@ def _routes(clients: Clients) -> list[BaseRoute]:
         Route("/health", _health, methods=["GET"]),
         *pages.routes(),
         *notices.routes(),
-        *_sign_in_pages(clients, frame, limits, signed_in).routes(),
+        *_sign_in_routes(clients, frame, limits, signed_in),
+        *Guides(frame, limits, settings.public_url).routes(),
         *_admin_routes(AdminPages(clients, frame, limits, signed_in, settings.public_url)),
         *_operator_routes(OperatorPages(clients, frame, limits, signed_in, settings.public_url)),
         Mount("/static", StaticFiles(directory=STATIC)),
@@ -198,16 +210,47 @@ def _routes(clients: Clients) -> list[BaseRoute]:
     return routes
 
 
-def _sign_in_pages(
+def _sign_in_by(settings: Settings) -> SignInBy:
+    if settings.trusted_user_header is not None:
+        return SignInBy.PROXY
+    return SignInBy.OIDC if settings.oidc_issuer else SignInBy.LINK
+
+
+def _sign_in_routes(
     clients: Clients, frame: PageFrame, limits: RequestLimits, signed_in: SignedIn
-) -> SignInPages:
-    public_url = clients.settings.public_url
-    cookie = SessionCookie(frame.root, secure=public_url.startswith("https://"))
-    return SignInPages(clients.sessions, frame, limits, signed_in, cookie, public_url)
+) -> list[Route]:
+    settings = clients.settings
+    cookie = SessionCookie(frame.root, secure=settings.public_url.startswith("https://"))
+    pages = SignInPages(clients.sessions, frame, limits, signed_in, cookie, settings.public_url)
+    if signed_in.by is not SignInBy.OIDC:
+        return pages.routes()
+    assert settings.oidc_issuer and settings.oidc_client_id and settings.oidc_client_secret
+    # Loaded only where it is used.
+    from adapters.oidc import OidcProvider
+    from portal.oidc import OidcPages
+
+    provider = OidcProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret.get_secret_value(),
+        redirect_uri=f"{settings.public_url}/sign-in/oidc/callback",
+    )
+    # itsdangerous signs with the last key of its list.
+    keys = list(reversed(settings.secret_keys))
+    started = URLSafeTimedSerializer(keys, salt="sign-in at a provider")
+    return [*OidcPages(provider, pages, frame, limits, started).routes(), *pages.routes()]
 
 
 def _admin_routes(admin: AdminPages) -> list[Route]:
-    return [*InvitationPages(admin).routes()]
+    listing = InvitationPages(admin)
+    return [
+        *listing.routes(),
+        *InvitePages(admin, listing).routes(),
+        *TimelinePages(admin).routes(),
+        *LicensePages(admin).routes(),
+        *OrderPages(admin).routes(),
+        *AccountPages(admin).routes(),
+    ]
 
 
 def _operator_routes(operator: OperatorPages) -> list[Route]:
@@ -238,10 +281,12 @@ class _ErrorPages:
 
     async def sign_in(self, request: Request, error: Exception) -> Response:
         """Redirect to the sign-in page, and back to this page afterwards."""
-        query = query_of(request)
-        if request.method == "GET":
-            path = quote(request.scope["path"])
-            back = f"{path}?{request.url.query}" if request.url.query else path
+        query, back = query_of(request), error.back if isinstance(error, SignInRequired) else None
+        if back is None and request.method == "GET":
+            back = quote(request.scope["path"])
+            if request.url.query:
+                back += f"?{request.url.query}"
+        if back:
             query += f"{'&' if query else '?'}next={quote(back, safe='')}"
         url = f"{self._frame.root}/sign-in{query}"
         return RedirectResponse(url, HTTPStatus.SEE_OTHER)

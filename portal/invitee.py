@@ -18,7 +18,8 @@ from domain.invitee_page import InviteePage
 from domain.money import Money
 from domain.preview import TransferRefused
 from portal.page import Page, PageFrame, query_of
-from portal.request import RequestLimits, SignIn, form_of, require_same_site
+from portal.request import RequestLimits, form_of, require_same_site
+from portal.session import SignedIn
 
 GONE: Final = frozenset(
     {
@@ -58,7 +59,7 @@ class InviteePages:
     client: InviteeClient
     frame: PageFrame
     limits: RequestLimits
-    sign_in: SignIn
+    signed_in: SignedIn
     urls: UrlTemplates
     public_url: str
     other_methods: bool
@@ -101,8 +102,8 @@ class InviteePages:
             await self.limits.require(request)
             raise
         await self.limits.require(request, f"{link.invitation_id}/{link.number}")
-        if not self.sign_in.admits(request, link.stored.invitation.email):
-            raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another person.")
+        invitee = link.stored.invitation.email
+        await self.signed_in.require_invitee(request, invitee, f"{PATH}{link.token}")
         return link
 
     async def _respond(

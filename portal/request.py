@@ -16,8 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from adapters.sql.request_count import WINDOW, SqlRequestCounts
-from domain.address import normalized
-from domain.error import Refused
 from runtime.settings import Network
 
 MAX_FORM_BYTES: Final = 64 * 1024
@@ -76,25 +74,6 @@ class Proxies:
         forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
         others = (each.strip() for each in reversed(forwarded) if each.strip())
         return next((each for each in others if not self._trusts(each)), peer)
-
-
-@dataclass(frozen=True)
-class SignIn:
-    """The person whom a trusted proxy has signed in, if pages require it (INV-13)."""
-
-    header: str | None
-    proxies: Proxies
-
-    def admits(self, request: Request, email: str) -> bool:
-        """Return whether the page of `email` may be opened: by its link alone, or signed in."""
-        if self.header is None:
-            return True
-        if not self.proxies.trusts_peer(request):
-            return False
-        try:
-            return normalized(request.headers.get(self.header, "")) == email
-        except Refused:
-            return False
 
 
 @dataclass(frozen=True)

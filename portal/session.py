@@ -2,6 +2,7 @@
 
 import hmac
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
@@ -10,7 +11,7 @@ from starlette.responses import Response
 
 from clients.session import OpenedSession, SessionClient
 from domain.address import normalized
-from domain.error import Refused
+from domain.error import ErrorCode, Refused
 from domain.session import SESSION_LASTS
 from portal.request import Form, Proxies
 
@@ -20,6 +21,19 @@ CSRF_FIELD: Final = "csrf_token"
 
 class SignInRequired(Exception):
     """A request for a page that needs to know the person, from somebody who is not signed in."""
+
+    def __init__(self, back: str | None = None) -> None:
+        super().__init__("nobody is signed in")
+        self.back = back
+        """The path to open after signing in; None: that of the request, if it was a GET."""
+
+
+class SignInBy(StrEnum):
+    """The way in which people sign in."""
+
+    LINK = "link"
+    OIDC = "oidc"
+    PROXY = "proxy"
 
 
 class StaleForm(Exception):
@@ -42,16 +56,17 @@ class SignedIn:
     """The people who are signed in: by a session's cookie, or by the header of a trusted proxy."""
 
     client: SessionClient
+    by: SignInBy
     header: str | None
-    """The header of trusted proxies, which replaces sessions; None: there is none."""
+    """The header in which trusted proxies name the person."""
     proxies: Proxies
     key: bytes
     """The key of CSRF tokens."""
 
     async def find(self, request: Request) -> Person | None:
         """Return the person of a request, if somebody is signed in."""
-        if self.header is not None:
-            email = self._named(request, self.header)
+        if self.by is SignInBy.PROXY:
+            email = self._named(request)
             return self._person(email, f"header\n{email}", has_session=False) if email else None
         cookie = request.cookies.get(COOKIE)
         session = await self.client.find(cookie) if cookie else None
@@ -66,11 +81,24 @@ class SignedIn:
             raise SignInRequired
         return person
 
-    def _named(self, request: Request, header: str) -> str | None:
-        if not self.proxies.trusts_peer(request):
+    async def require_invitee(self, request: Request, email: str, path: str) -> None:
+        """Require that the invitee is signed in, where people do not sign in by links (INV-13).
+
+        Raises SignInRequired; `Refused(recipient_mismatch)` for anybody else.
+        """
+        if self.by is SignInBy.LINK:
+            return
+        person = await self.find(request)
+        if person is None and self.by is SignInBy.OIDC:
+            raise SignInRequired(path)
+        if person is None or person.email != email:
+            raise Refused(ErrorCode.RECIPIENT_MISMATCH, "The invitation is for another person.")
+
+    def _named(self, request: Request) -> str | None:
+        if self.header is None or not self.proxies.trusts_peer(request):
             return None
         try:
-            return normalized(request.headers.get(header, ""))
+            return normalized(request.headers.get(self.header, ""))
         except Refused:
             return None
 

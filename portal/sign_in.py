@@ -15,11 +15,21 @@ from domain.error import ErrorCode, Refused
 from domain.session import local_path
 from portal.page import Page, PageFrame, query_of
 from portal.request import Form, RequestLimits, TooManyRequests, form_of, require_same_site
-from portal.session import COOKIE, Person, SessionCookie, SignedIn, require_own_form
+from portal.session import (
+    COOKIE,
+    Person,
+    SessionCookie,
+    SignedIn,
+    SignInBy,
+    require_own_form,
+)
 from portal.visit import csrf_input, status_of
 
 AFTER_LINK: Final = ("/admin", "/operator")
 """The beginnings of the paths to which a link in an e-mail leads back."""
+
+AFTER_PROVIDER: Final = (*AFTER_LINK, "/i")
+"""With a provider, invitees sign in as well, and go back to their page (INV-13)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class SignInPages:
             return await self._request_link(request)
         await self.limits.require(request)
         person = await self.signed_in.find(request)
-        next_path = local_path(request.query_params.get("next", ""), *AFTER_LINK)
+        next_path = local_path(request.query_params.get("next", ""), *self._roots)
         if person and (home := await self._home(person.email)):
             return self._redirect(request, next_path or home)
         return self._respond(request, self._form(next_path, person=person))
@@ -58,8 +68,7 @@ class SignInPages:
         require_same_site(request, self.public_url)
         await self.limits.require(request)
         form = await form_of(request)
-        if self.signed_in.header is not None:
-            raise Refused(ErrorCode.NOT_FOUND, "People are signed in by a proxy.")
+        self._require_links()
         next_path = local_path(form.get("next", ""), *AFTER_LINK)
         given = form.get("email", "")
         try:
@@ -99,9 +108,18 @@ class SignInPages:
                 "minutes": minutes,
                 "person": person,
                 "csrf": csrf_input(person) if person else "",
-                "by_proxy": self.signed_in.header is not None,
+                "by": self.signed_in.by.value,
             },
         )
+
+    @property
+    def _roots(self) -> tuple[str, ...]:
+        return AFTER_LINK if self.signed_in.by is SignInBy.LINK else AFTER_PROVIDER
+
+    def _require_links(self) -> None:
+        """Raise `Refused(not_found)` where people sign in at a provider or at a proxy."""
+        if self.signed_in.by is not SignInBy.LINK:
+            raise Refused(ErrorCode.NOT_FOUND, "People do not sign in by links.")
 
     async def link(self, request: Request) -> Response:
         """Show one button, and sign in by a POST: scanners of links consume nothing."""
@@ -110,6 +128,7 @@ class SignInPages:
         token = token_of(request.path_params["token"], SIGN_IN_PATH)
         # Before the limit of the link, so that guessed links have none.
         try:
+            self._require_links()
             link_id = self.client.signer.read_sign_in(token)
         except Refused:
             await self.limits.require(request)
@@ -129,14 +148,12 @@ class SignInPages:
         except Refused:
             used = Page("sign_in_used.html", "sign-in", status=HTTPStatus.GONE, state="used")
             return self._respond(request, used)
-        return await self.welcome(request, opened, AFTER_LINK)
+        return await self.welcome(request, opened)
 
-    async def welcome(
-        self, request: Request, opened: OpenedSession, roots: tuple[str, ...]
-    ) -> Response:
+    async def welcome(self, request: Request, opened: OpenedSession) -> Response:
         """Give the cookie of a new session, and go on to the page that was asked for, or home."""
         home = await self._home(opened.email)
-        next_path = local_path(opened.next or "", *roots)
+        next_path = local_path(opened.next or "", *self._roots)
         response = self._redirect(request, next_path or home or "/sign-in")
         self.cookie.give(response, opened)
         return response

@@ -115,7 +115,8 @@ class SignedInPages(Generic[V]):
     ) -> Route:
         """Return the route of a form: a POST acts, a GET leads to the page `home`.
 
-        The person and their role are checked before the body is read. `again` renders the page of
+        The person and their role are checked before the body is read. `home` may have the
+        parameters of `path`. `again` renders the page of
         the form after a refusal, with the values that were entered.
         """
 
@@ -125,7 +126,7 @@ class SignedInPages(Generic[V]):
             await self.limits.require(request)
             visit = await self.enter(request)
             if request.method != "POST":
-                return self.redirect(visit, home)
+                return self.redirect(visit, home.format_map(request.path_params))
             form = await form_of(request, max_bytes=max_bytes, max_fields=max_fields)
             require_own_form(visit.person, form)
             try:

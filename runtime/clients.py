@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clients.assignment import AssignmentClient
     from clients.batch import BatchClient
     from clients.invitation import InvitationClient
+    from clients.invitation_list import InvitationListClient
     from clients.invitation_start import InvitationStarter
     from clients.invitee import InviteeClient
     from clients.invoice import InvoiceClient
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from clients.refund import RefundClient
     from clients.reminder import ReminderClient
     from clients.session import SessionClient
+    from clients.timeline import TimelineClient
     from clients.workflow_call import TemporalAccess
 
 
@@ -66,6 +68,16 @@ class Clients:
         )
 
     @cached_property
+    def invitation_lists(self) -> "InvitationListClient":
+        """The client of the admins' lists of invitations."""
+        from clients.invitation_list import InvitationListClient
+
+        return InvitationListClient(
+            lists=self.store.pages.invitations,
+            policy=self.settings.policy,
+        )
+
+    @cached_property
     def invitee(self) -> "InviteeClient":
         """The client of the invitees' pages."""
         from clients.invitee import InviteeClient
@@ -73,7 +85,7 @@ class Clients:
         return InviteeClient(
             invitations=self.invitations,
             refunds=self.refunds,
-            pages=self.store.invitee_pages,
+            pages=self.store.pages.invitee,
             meeting_domain=self.settings.meeting_domain,
         )
 
@@ -198,6 +210,13 @@ class Clients:
         """Return the same clients for an operator who acts on the web (OPS-8)."""
         author = Author(operator=address)
         return type(self)(self.settings, self.store, self.connect, author)
+
+    @cached_property
+    def timelines(self) -> "TimelineClient":
+        """The client of the pages that follow one invitation."""
+        from clients.timeline import TimelineClient
+
+        return TimelineClient(self.invitations, self.store.pages.timelines)
 
     @cached_property
     def signer(self) -> LinkSigner:

@@ -349,6 +349,7 @@ async def _mailer(settings: Settings, store: SqlStore) -> AsyncIterator[SmtpMail
             reply_to=_mailbox("SEATFLOW_MAIL_REPLY_TO", replies) if replies else None,
             support_contact=settings.support_contact,
             operators=settings.operators_mail,
+            public_url=settings.public_url,
         )
 
 

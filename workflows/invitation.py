@@ -389,10 +389,11 @@ class InvitationWorkflow:
 
     @workflow.query
     def offer(self) -> InvitationOffer:
-        """Return the record with the quote that was shown last, for the invitee's page (QUO-5)."""
+        """Return the record with the quote that was shown last, for pages (QUO-5)."""
         return InvitationOffer(
             invitation=self._invitation,
             quote=self._completion.recorded_quote,
             at=workflow.now(),
             recheck_at=self._blockers.recheck_at,
+            resend_from=self._mail.resend_from,
         )

@@ -180,17 +180,23 @@ class InvitationMail:
             await self._lifecycle.end("bounce", by=ENGINE, note=refused)
         return refused is None
 
+    @property
+    def resend_from(self) -> datetime | None:
+        """The end of the resend cool-down; None before the first e-mail (INV-9)."""
+        if self._mailed_at is None:
+            return None
+        return self._mailed_at + self._lifecycle.invite.policy.resend_cooldown
+
     def require_cooled_down(self) -> None:
         """Raise Refused unless the resend cool-down has passed (INV-9)."""
-        if self._mailed_at is None:
+        if self._mailed_at is None or self.resend_from is None:
             return
-        cooldown = self._lifecycle.invite.policy.resend_cooldown
-        left = self._mailed_at + cooldown - workflow.now()
+        left = self.resend_from - workflow.now()
         if left > timedelta():
             raise Refused(
                 ErrorCode.RATE_LIMITED,
                 f"The invitation e-mail was sent on {moment_of(self._mailed_at)}; "
-                f"it can be sent again on {moment_of(self._mailed_at + cooldown)}.",
+                f"it can be sent again on {moment_of(self.resend_from)}.",
                 retry_after_seconds=ceil(left.total_seconds()),
             )
 

@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         ENDS_WITH_TERM,
         PAYMENT_DECLINED,
         REDUCED_WITH_TERM,
+        REPLACED,
         REVIEW_LAPSED,
         CancelOrder,
         ChangeQuantity,
@@ -368,12 +369,18 @@ class OrderWorkflow:
         """Cancel the order; never wait for the payment provider (ADD-6)."""
         async with self._update_lock:
             self._lifecycle.require_allowed("cancel")
-            await self._cancel(release_all=answer.release_all, by=answer.by)
+            if answer.replaced:
+                self._require_review()
+                await self._end("cancel", by=answer.by, note=REPLACED)
+            else:
+                await self._cancel(release_all=answer.release_all, by=answer.by)
             return self._order
 
     @cancel.validator
     def _validate_cancel(self, answer: CancelOrder) -> None:
         self._lifecycle.require_allowed("cancel")
+        if answer.replaced:
+            self._require_review()
 
     @workflow.update
     async def change_quantity(self, answer: ChangeQuantity) -> Order:
@@ -402,6 +409,10 @@ class OrderWorkflow:
         await workflow.wait_condition(
             lambda: self._order.pending is not None or self._order.state not in _UNATTEMPTED
         )
+
+    def _require_review(self) -> None:
+        if self._order.state is not OrderState.REVIEW:
+            raise Refused(ErrorCode.CONFLICT, "The order is no longer in review.")
 
     def _require_reduction(self, answer: ChangeQuantity) -> None:
         if not 1 <= answer.quantity <= self._order.quantity:

@@ -48,6 +48,8 @@ class Help:
     """True if somebody reads the replies to letters without a contact."""
     operators: str | None = None
     """The operators' address, if the deployment has one."""
+    public_url: str | None = None
+    """The address of the portal, whose guides letters link; None: they link none."""
 
 
 def render_letter(letter: Letter, help: Help = Help()) -> RenderedLetter:

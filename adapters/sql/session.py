@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from adapters.sql.change import record_changes
 from adapters.sql.database.schema import (
     AccountRow,
     MembershipRow,
@@ -132,6 +133,18 @@ class SqlSessions:
         """Revoke a session, with an address only of this person; return whether it was open."""
         async with writing(self._engine) as session:
             return await _revoke(session, session_id, at, email)
+
+    async def revoke_all(self, email: str, at: datetime, *, by: str) -> int:
+        """Revoke all open sessions of a person, and record who has done so; return their number."""
+        open_now = (SessionRow.revoked_at.is_(None), SessionRow.expires_at > at)
+        revoked = update(SessionRow).where(SessionRow.email == email, *open_now)
+        async with writing(self._engine) as session:
+            ids = await session.scalars(
+                revoked.values(revoked_at=at).returning(SessionRow.session_id)
+            )
+            found = sorted(ids)
+            await record_changes(session, "session revoke", found, by=by, at=at)
+            return len(found)
 
     # Roles, read at every request.
 

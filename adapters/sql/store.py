@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.accounts.directory import SqlDirectory
+from adapters.sql.accounts.license_page import SqlLicensePages
 from adapters.sql.accounts.managed_domain import SqlManagedDomains
 from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.accounts.search import SqlSearch
@@ -16,11 +17,14 @@ from adapters.sql.database.schema import SettingRow
 from adapters.sql.database.transaction import insert_missing, reading, writing
 from adapters.sql.invitations.batch import SqlBatches
 from adapters.sql.invitations.invitation import SqlInvitations
+from adapters.sql.invitations.listing import SqlInvitationLists
 from adapters.sql.invitations.page import SqlInviteePages
 from adapters.sql.invitations.reminder import SqlReminders
 from adapters.sql.invitations.restoration import SqlRestoration
+from adapters.sql.invitations.timeline import SqlTimelines
 from adapters.sql.letter import SqlLetters
 from adapters.sql.licenses.assignment import SqlAssignments
+from adapters.sql.money.billing_page import SqlBillingPages
 from adapters.sql.money.credit import SqlCredits
 from adapters.sql.money.invoice import SqlInvoices
 from adapters.sql.money.order import SqlOrders
@@ -41,6 +45,17 @@ from domain.quote import Returnable, in_full
 _ID_KEY: Final = "id_key"
 
 
+class SqlPages:
+    """What the pages of the portal show, one read for each."""
+
+    def __init__(self, engine: AsyncEngine, returnable: Returnable) -> None:
+        self.invitee = SqlInviteePages(engine, returnable)
+        self.invitations = SqlInvitationLists(engine)
+        self.timelines = SqlTimelines(engine)
+        self.licenses = SqlLicensePages(engine)
+        self.billing = SqlBillingPages(engine)
+
+
 class SqlStore:
     """Accounts, invitations, licenses, money and letters in one database."""
 
@@ -50,7 +65,6 @@ class SqlStore:
         self.directory = SqlDirectory(engine)
         self.managed_domains = SqlManagedDomains(engine)
         self.invitations = SqlInvitations(engine, returnable)
-        self.invitee_pages = SqlInviteePages(engine, returnable)
         self.request_counts = SqlRequestCounts(engine)
         self.sessions = SqlSessions(engine)
         self.batches = SqlBatches(engine)
@@ -72,6 +86,7 @@ class SqlStore:
         self.restore = SqlRestore(engine)
         self.changes = SqlChanges(engine)
         self.restoration = SqlRestoration(engine, returnable)
+        self.pages = SqlPages(engine, returnable)
 
     async def audit(self, watch: Watch = unwatched) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""

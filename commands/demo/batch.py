@@ -10,6 +10,7 @@ from adapters.private_file import make_private_file
 from commands import batch as command
 from commands.bar import ProgressBar
 from commands.demo.step import OTHER_ACCOUNT, OTHER_ADMIN, DemoStack, Step, expect
+from domain.batch import rows_of
 from domain.error import ErrorCode, Refused
 from domain.invitation import License
 
@@ -57,7 +58,7 @@ class Batch:
         _, rows = await command.run_batch(
             self._demo.clients.batches,
             request,
-            command.rows_of([], file),
+            rows_of([], file),
             self._progress,
             results=results,
             wait=False,

@@ -1,9 +1,12 @@
 """The common base of all e-mails."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from domain.model import Value
 from domain.text import OneLine
+
+Guide = Literal["invitee", "admin"]
+"""The guides of the portal that e-mails link."""
 
 
 class Reader(Value):
@@ -42,6 +45,9 @@ class BaseLetter(Value):
 
     opens_page: ClassVar[bool] = False
     """True if its `link` opens the invitee's page; it is added when the letter is sent."""
+
+    guide: ClassVar[Guide | None] = None
+    """The guide that helps its reader, if any."""
 
     untrue_after_changes: ClassVar[bool] = False
     """True if a later change of its subject makes the letter untrue (OPS-2)."""

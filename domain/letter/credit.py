@@ -1,10 +1,10 @@
 """E-mails about credited money (CRD-2)."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from domain.attention import command
-from domain.letter.base import BaseLetter, Reader, contact_for
+from domain.letter.base import BaseLetter, Guide, Reader, contact_for
 from domain.model import Value
 from domain.money import Money
 from domain.text import OneLine
@@ -56,6 +56,7 @@ class TransferredLetter(BaseLetter):
 class CreditReceivedLetter(BaseLetter):
     """E-mail to the target's owner and admins: exact amount, origin and use (CRD-2)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["credit_received"] = "credit_received"
     account: str
     """The id of the account, for the operators' command."""

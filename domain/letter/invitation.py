@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from domain.account import HeldAddon
 from domain.attention import command
 from domain.invitation import Blocker, Invitation, InvitationState, Invite, License
-from domain.letter.base import BaseLetter, Contact, Reader, contact_for
+from domain.letter.base import BaseLetter, Contact, Guide, Reader, contact_for
 from domain.letter.credit import (
     AnyCreditLetter,
     CreditParties,
@@ -125,6 +125,7 @@ class InvitationLetter(BaseLetter):
     """E-mail to the invitee: the invitation with its link (INV-4)."""
 
     replies_to_contact: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "invitee"
     event: Literal["invitation"] = "invitation"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -147,6 +148,7 @@ class HeadsUpLetter(BaseLetter):
     """E-mail to the invitee: an invitation will come, from whom and why (INV-17)."""
 
     replies_to_contact: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "invitee"
     event: Literal["heads_up"] = "heads_up"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -160,6 +162,7 @@ class BlockedLetter(BaseLetter):
 
     opens_page: ClassVar[bool] = True
     untrue_after_changes: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "invitee"
     event: Literal["blocked"] = "blocked"
     link: str = ""
     blockers: tuple[Blocker, ...]
@@ -202,6 +205,7 @@ class MovedLetter(BaseLetter):
 class LicensesLeftLetter(BaseLetter):
     """E-mail to the target's owner and admins: licenses that have to be assigned again (TRF-3)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["licenses_left"] = "licenses_left"
     account: str
     """The id of the account, for the operators' command."""
@@ -223,6 +227,7 @@ class LicensesLeftLetter(BaseLetter):
 class SupersededLetter(BaseLetter):
     """E-mail to the inviter: the person has joined another account (INV-14)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["superseded"] = "superseded"
     invitee: str
 
@@ -230,6 +235,7 @@ class SupersededLetter(BaseLetter):
 class AcceptedLetter(BaseLetter):
     """E-mail to the inviter: the person has joined."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["accepted"] = "accepted"
     invitee: str
     managed: bool = False
@@ -239,6 +245,7 @@ class AcceptedLetter(BaseLetter):
 class DeclinedLetter(BaseLetter):
     """E-mail to the inviter: the person declined, optionally with a reason (INV-7)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["declined"] = "declined"
     invitee: str
     reason: OneLine | None = None
@@ -247,6 +254,7 @@ class DeclinedLetter(BaseLetter):
 class ExpiredLetter(BaseLetter):
     """E-mail to the inviter: the invitation expired without an answer (INV-6)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["expired"] = "expired"
     invitee: str
     expired_at: AwareDatetime
@@ -263,6 +271,7 @@ class RevokedLetter(BaseLetter):
 class UndeliverableLetter(BaseLetter):
     """E-mail to the inviter: the mail server permanently rejected the address (INV-4)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["undeliverable"] = "undeliverable"
     invitee: str
     answer: OneLine

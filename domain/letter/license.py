@@ -1,10 +1,10 @@
 """E-mails to users about their licenses, and to the admin who assigned them (ASG)."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from domain.assignment import AssignmentResult, AssignmentState
-from domain.letter.base import BaseLetter, Contact, Reader, contact_for
+from domain.letter.base import BaseLetter, Contact, Guide, Reader, contact_for
 from domain.license import CAPACITY_WITHOUT_ADDON, Sku
 from domain.model import Value
 from domain.text import OneLine
@@ -50,6 +50,7 @@ class LicenseReleasedLetter(BaseLetter):
 class LicenseServedLetter(BaseLetter):
     """E-mail to the requesting admin: no user waits for a license any more (ASG-5)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["license_served"] = "license_served"
     sku: Sku
     served: tuple[str, ...]

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime
 
 from domain.attention import command
-from domain.letter.base import BaseLetter, Contact, Reader, contact_for
+from domain.letter.base import BaseLetter, Contact, Guide, Reader, contact_for
 from domain.license import Sku
 from domain.model import Value
 from domain.money import Money
-from domain.order import Cycle, Order
+from domain.order import REPLACED, Cycle, Order
 from domain.text import OneLine
 
 
@@ -54,6 +54,7 @@ class OrderReviewLetter(BaseLetter):
     """E-mail to the buyer: a review waits for confirmation; nothing is ordered yet (ADD-3)."""
 
     untrue_after_changes: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["order_review"] = "order_review"
     order: OrderedLicenses
     due_now: Money
@@ -69,6 +70,7 @@ class OrderReviewLetter(BaseLetter):
 class OrderConfirmedLetter(BaseLetter):
     """E-mail to the buyer: the order is paid and the licenses are available (ADD-5)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["order_confirmed"] = "order_confirmed"
     order: OrderedLicenses
     amount: Money
@@ -79,6 +81,7 @@ class OrderConfirmedLetter(BaseLetter):
 class OrderRenewedLetter(BaseLetter):
     """E-mail to the buyer: the next cycle is paid (ADD-7)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["order_renewed"] = "order_renewed"
     order: OrderedLicenses
     amount: Money
@@ -90,6 +93,7 @@ class OrderPaymentFailedLetter(BaseLetter):
     """E-mail to the buyer: the payment was declined, with the time of the retry (ADD-4, ADD-7)."""
 
     untrue_after_changes: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["order_payment_failed"] = "order_payment_failed"
     order: OrderedLicenses
     amount: Money
@@ -106,6 +110,7 @@ class OrderPaymentFailedLetter(BaseLetter):
 class OrderCancelledLetter(BaseLetter):
     """E-mail to the buyer: the order is cancelled, at once or with its term (ADD-6)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["order_cancelled"] = "order_cancelled"
     order: OrderedLicenses
     reason: str | None
@@ -117,6 +122,7 @@ class OrderCancelledLetter(BaseLetter):
 class OrderEndedLetter(BaseLetter):
     """E-mail to the buyer: the order has ended and its licenses are released (ADD-6, ADD-7)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["order_ended"] = "order_ended"
     order: OrderedLicenses
     reason: str | None
@@ -154,6 +160,9 @@ def order_letters(order: Order, parties: OrderParties) -> Iterator[AnyOrderLette
             yield letters.renewed()
         case "decline" if next_try_at := order.next_try_at():
             yield letters.payment_failed(next_try_at)
+        case "cancel" if order.note == REPLACED:
+            # The review that replaces it has an e-mail of its own.
+            pass
         case "lapse" | "give_up" | "cancel":
             yield letters.cancelled()
         case "end":

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime
 
 from domain.attention import command
 from domain.invitation import Blocker, Invitation, Invite
-from domain.letter.base import BaseLetter, Contact, Reader
+from domain.letter.base import BaseLetter, Contact, Guide, Reader
 from domain.letter.invitation import InvitationParties
 from domain.reminder import StaleInvitation
 from domain.text import OneLine
@@ -20,6 +20,7 @@ class ReminderLetter(BaseLetter):
     """E-mail to the invitee: their answer is missing; when blocked, the blockers (REM-1)."""
 
     replies_to_contact: ClassVar[bool] = True
+    guide: ClassVar[Guide | None] = "invitee"
     event: Literal["reminder"] = "reminder"
     inviter: OneLine
     """The inviter's name, or their address when they have none."""
@@ -35,6 +36,7 @@ class ReminderLetter(BaseLetter):
 class DigestLetter(BaseLetter):
     """E-mail to the inviter: their stale invitations (REM-2)."""
 
+    guide: ClassVar[Guide | None] = "admin"
     event: Literal["digest"] = "digest"
     account: str
     """The id of the account, for the operators' commands."""

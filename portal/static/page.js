@@ -39,8 +39,22 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => print());
 }
 
+// A chosen file is read into the field that is posted.
+for (const input of document.querySelectorAll("[data-fills]")) {
+  input.parentElement.hidden = false;
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    if (file) {
+      document.getElementById(input.dataset.fills).value = await file.text();
+    }
+  });
+}
+
 // What the server sent last: opening <details> changes the element itself.
 let known = document.querySelector("#live")?.innerHTML;
+
+// The pages that are replaced while they are read. On others a reader may be choosing.
+const REPLACED = ["batch", "joined", "timeline"];
 
 // Follow the state: every three seconds, less often when nothing changes, never while hidden.
 const FIRST = 3000;
@@ -76,12 +90,11 @@ async function refresh() {
     if (!newest.hasAttribute("data-live")) {
       main.removeAttribute("data-live");
     }
-    // Elsewhere nothing is replaced: a reader may be choosing.
-    if (main.dataset.template !== "joined" || known === replacement.innerHTML) {
+    if (!REPLACED.includes(main.dataset.template) || known === replacement.innerHTML) {
       return false;
     }
     known = replacement.innerHTML;
-    if (live.querySelector("form :focus, input:checked")) {
+    if (live.querySelector("form :focus, input:checked, details[open] form")) {
       announce(main.dataset.changed, main.dataset.home);
       return true;
     }
@@ -115,4 +128,28 @@ function announce(text, address) {
 
 if (main.dataset.live) {
   follow(FIRST);
+}
+
+// Users and licenses: select all on the page, and how many are selected.
+const selectAll = document.querySelector("[data-select-all]");
+
+if (selectAll) {
+  const boxes = [...document.querySelectorAll('input[name="email"][form="change"]')];
+  const selected = document.querySelector("[data-selected]");
+  const count = () => {
+    const number = boxes.filter((each) => each.checked).length;
+    selectAll.checked = number > 0 && number === boxes.length;
+    selectAll.indeterminate = number > 0 && number < boxes.length;
+    selected.textContent = number ? selected.dataset.selected.replace("0", String(number)) : "";
+  };
+  selectAll.hidden = false;
+  selected.hidden = false;
+  selectAll.addEventListener("change", () => {
+    boxes.forEach((each) => {
+      each.checked = selectAll.checked;
+    });
+    count();
+  });
+  boxes.forEach((each) => each.addEventListener("change", count));
+  addEventListener("pageshow", count);
 }

@@ -14,7 +14,9 @@ from domain.letter import Letter
 from domain.letter.attention import AttentionLetter
 from domain.letter.base import Reader
 from domain.letter.invitation import BlockedLetter, DeclinedLetter, UnblockedLetter
+from domain.letter.sign_in import SignInLetter
 from domain.outbox import PageLink, QueuedLetter, RecordKind, RecordVersion, queued_letter
+from domain.session import RequestedSignIn
 from tests.activities.mailer import FakeLetterQueue, FakeLinks, FakeMailer
 from tests.eventually import eventually
 
@@ -90,6 +92,30 @@ async def test_the_link_is_added_when_the_letter_is_sent(
     [letter] = mailer.sent
     assert isinstance(letter, UnblockedLetter | BlockedLetter)
     assert letter.link == "https://seatflow.example/i/run-1.2"
+
+
+SIGN_IN = SignInLetter(id="sign_in.link-1", reader=Reader(email="eve@acme.example"))
+
+
+async def test_a_sign_in_link_goes_to_those_who_may_sign_in() -> None:
+    """The reader and the link are added when it is sent."""
+    queue = FakeLetterQueue(QueuedLetter(letter=SIGN_IN, sign_in="link-1"))
+    reader = Reader(email="eve@acme.example", name="Eve", locale="fr")
+    queue.sign_ins["link-1"] = RequestedSignIn(reader=reader, account_name="Acme")
+    mailer = FakeMailer()
+    await send(queue, mailer, SIGN_IN)
+    [letter] = mailer.sent
+    assert isinstance(letter, SignInLetter)
+    assert (letter.reader, letter.account_name) == (reader, "Acme")
+    assert letter.link == "https://seatflow.example/sign-in/link-1"
+
+
+async def test_nobody_else_gets_a_sign_in_link() -> None:
+    """The letter of a member, of a stranger or of an expired link is dropped."""
+    queue, mailer = FakeLetterQueue(QueuedLetter(letter=SIGN_IN, sign_in="link-1")), FakeMailer()
+    await send(queue, mailer, SIGN_IN)
+    assert mailer.sent == []
+    assert queue.dropped == [SIGN_IN.id]
 
 
 async def test_a_letter_that_is_no_longer_true_is_dropped() -> None:

@@ -51,6 +51,7 @@ from domain.letter.refund import (
     RefundSettledLetter,
 )
 from domain.letter.reminder import DigestLetter, ReminderLetter, digest_letter
+from domain.letter.sign_in import SignInLetter
 from domain.license import Sku
 from domain.manifest import Change, Item
 from domain.money import Money
@@ -76,6 +77,7 @@ SETTINGS = (
     Change(name="waiting_room", old=False, new=True, locked_by="acme"),
     Change(name="theme", old="dark", new=None, locked_by="acme"),
 )
+SIGN_IN_LINK = "https://seatflow.example/sign-in/token"
 A_CASE = AttentionCase(
     kind=AttentionKind.REFUND_FAILED,
     since=AT,
@@ -423,6 +425,7 @@ def every_letter(reader: Reader) -> list[Letter]:
             id="x", reader=reader, account_name="Acme", amount=AMOUNT, convertible=False
         ),
         a_credit(reader, "net_terms"),
+        SignInLetter(id="x", reader=reader, account_name="Acme", link=SIGN_IN_LINK),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_CASE),
         AttentionLetter(id="x", reader=reader, account_name="Acme", case=A_MOVE),
         *letters_of_licenses(reader),

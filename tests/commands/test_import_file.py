@@ -27,7 +27,7 @@ from tests.builders.account_file import VALUES, account, documents, full_account
 _JSON = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\n", b"1", b"01", b"NaN", b"1e999", b"\\ud800"]
 _MEMBERS = [b'"accounts": [1],', b'"id": "b",', b'"users": [{"a": 1, "a": 2}],']
 PARTS = st.sampled_from([*_JSON, *_MEMBERS, b"\xff", b"\x00"])
-"""What is put into a file, valid at some places."""
+"""Parts to put into a file, valid at some places."""
 
 
 @contextmanager

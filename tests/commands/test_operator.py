@@ -37,7 +37,7 @@ TODAY = datetime.now(UTC).date()
 READING = {
     *("show", "list", "quote", "licenses", "export", "audit", "attention", "diagram"),
     *("refund show", "refund list", "credit show", "order show", "order list", "domain list"),
-    *("outbox list", "reminders show", "mail list", "mail show", "changes"),
+    *("outbox list", "reminders show", "mail list", "mail show", "changes", "session list"),
     *("accounts", "users", "find", "keys show-id-key"),
     *("up", "demo", "portal"),
 }
@@ -168,7 +168,7 @@ def test_every_changing_command_names_its_operator(
         assert run("--json", "audit", **own).at("violations") == []
     elsewhere = {"domain verify", "outbox retry", "outbox discard", "reversal close", "reconcile"}
     # A signal usually resumes the invitation first: `tests/workflows/test_invitation_author.py`.
-    elsewhere |= {"recheck"}
+    elsewhere |= {"recheck", "session revoke"}
     # A new command that changes something needs a line in the story.
     assert story.done | elsewhere | READING == set(all_commands())
     assert not story.done & READING
@@ -252,6 +252,19 @@ def test_changes_of_the_outbox_name_their_operator(
     number = str(asyncio.run(_a_start_in_the_outbox(database)))
     ann_records(run_in_process, tmp_path, "outbox", "retry", number)
     ann_records(run_in_process, tmp_path, "outbox", "discard", number)
+
+
+async def _a_session(database: Settings) -> None:
+    async with open_store(database) as store:
+        await store.sessions.open("session", OWNER, datetime.now(UTC))
+
+
+def test_revoked_sessions_name_their_operator(
+    database: Settings, run_in_process: Run, tmp_path: Path
+) -> None:
+    """OPS-8: each session that is ended for a person."""
+    asyncio.run(_a_session(database))
+    ann_records(run_in_process, tmp_path, "session", "revoke", OWNER)
 
 
 @pytest.mark.usefixtures("disputed")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from commands.diagram import MACHINES, Format, Machine, drawn
+from tests.docs import machine_page
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
@@ -29,3 +30,4 @@ def drawn_documents() -> dict[Path, str]:
 if __name__ == "__main__":
     for path, text in drawn_documents().items():
         path.write_text(text, encoding="utf-8")
+    machine_page.write()

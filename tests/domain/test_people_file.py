@@ -35,6 +35,7 @@ FULL = Person(email="ada@example.com", license=License.LICENSED, locale="de", na
         ("email\rada@example.com", [ADA]),
         (f"{BOM}email\nada@example.com", [ADA]),
         ("email,license,locale,name\nada@example.com,licensed,de,Ada\n", [FULL]),
+        ("email\tlicense\tlocale\tname\nada@example.com\tlicensed\tde\tAda\n", [FULL]),
         ("email;license;locale;name\nada@example.com;licensed;de;Ada\n", [FULL]),
         ("name,locale,license,email\nAda,de,licensed,ada@example.com\n", [FULL]),
         (f'{BOM}"Email" ; "LICENSE";locale;name\n ada@example.com ;Licensed;de;Ada', None),

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -43,6 +44,13 @@ class Reader:
     @asynccontextmanager
     async def opened(self, email: str, **options: Any) -> AsyncIterator[Page]:
         """Open the page of the last invitation e-mail; fail for errors in the console."""
+        link = urlsplit(await self.link(email))
+        async with self.at(link.path, **options) as page:
+            yield page
+
+    @asynccontextmanager
+    async def at(self, path: str, **options: Any) -> AsyncIterator[Page]:
+        """Open a page; fail for errors in the console."""
         context = await self.browser.new_context(
             **{"viewport": {"width": 820, "height": 900}} | options
         )
@@ -57,7 +65,7 @@ class Reader:
                 else None
             ),
         )
-        await page.goto(await self.link(email))
+        await page.goto(f"{self.address}{path}")
         yield page
         await close(context)
         assert errors == []

@@ -1,5 +1,6 @@
 """The invitee's page in Chromium: what a person does and sees."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from domain.refund import RefundState
 from domain.text import LANGUAGES
+from portal.guide import GUIDES
 from tests.portal.browser import PHONE, Reader, chromium, reading, require_accessible
 from tests.world import ADMIN, JANE, OWNER, World, a_paying_owner
 
@@ -293,3 +295,51 @@ async def test_a_page_at_twice_the_size_needs_no_sideways_scrolling(reader: Read
         await require_accessible(page)
     async with reader.opened(JANE, viewport={"width": 410, "height": 450}) as page:
         await require_accessible(page)
+
+
+async def test_an_admin_signs_in_and_out(reader: Reader) -> None:
+    """By keyboard, at 360 px: the form, the link's page, the account, and out."""
+    account = reader.world.account
+    async with reader.at(f"/admin/{account}", viewport={"width": PHONE, "height": 740}) as page:
+        await on_page(page, "sign-in", "open")
+        await page.get_by_label("E-mail address").fill("ada at acme")
+        await page.keyboard.press("Enter")
+        await on_page(page, "sign-in", "open")
+        await expect(page.locator("main")).to_have_attribute("data-error", "invalid_email")
+        await page.get_by_label("E-mail address").fill(ADMIN)
+        await page.keyboard.press("Enter")
+        await on_page(page, "sign-in", "sent")
+        mail = await reader.world.mailed("sign_in", ADMIN)
+        token = mail.text.partition("/sign-in/")[2].split()[0]
+        await page.goto(f"{reader.address}/sign-in/{token}")
+        await on_page(page, "sign-in", "link")
+        await page.get_by_role("button", name="Sign in").focus()
+        await page.keyboard.press("Enter")
+        await on_page(page, "invitations")
+        await expect(page).to_have_url(f"{reader.address}/admin/{account}")
+        await page.locator(".menu summary").focus()
+        await page.keyboard.press("Enter")
+        await require_accessible(page)
+        await press(page, "Sign out")
+        await on_page(page, "sign-in", "open")
+        await page.goto(f"{reader.address}/sign-in/{token}")
+        await on_page(page, "sign-in", "used")
+
+
+async def test_guides_on_a_phone_in_the_dark_and_on_paper(reader: Reader) -> None:
+    """TXT-1: each guide in each language is accessible, and fits on two sheets of paper."""
+    context = await reader.browser.new_context(viewport={"width": PHONE, "height": 740})
+    page = await context.new_page()
+    for guide in GUIDES:
+        for language in LANGUAGES:
+            await page.emulate_media(color_scheme="dark" if language == "de" else "light")
+            await page.goto(f"{reader.address}/guide/{guide}?lang={language}")
+            await on_page(page, "guide")
+            # A4; a PDF names each of its pages.
+            sheets = len(re.findall(rb"/Type\s*/Page\b", await page.pdf(format="A4")))
+            assert 1 <= sheets <= 2, f"{guide} in {language}: {sheets} sheets"
+    await page.emulate_media(media="print", color_scheme="dark")
+    ink = await page.evaluate("getComputedStyle(document.body).color")
+    paper = await page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (ink, paper) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+    await context.close()

@@ -78,7 +78,7 @@ class SqlSearch:
 
         Raises Refused: `not_found`.
         """
-        wanted = _contains(query, PersonRow.email, PersonRow.name) if query else None
+        wanted = contains(query, PersonRow.email, PersonRow.name) if query else None
         users = (
             select(MembershipRow)
             .join(MembershipRow.person)
@@ -144,7 +144,7 @@ class SqlSearch:
             # The name of the account, or a part of it, may have been typed instead of its id.
             named = await session.scalars(
                 select(AccountRow.id)
-                .where(_contains(name, AccountRow.id, AccountRow.name))
+                .where(contains(name, AccountRow.id, AccountRow.name))
                 .order_by(func.length(AccountRow.id), AccountRow.id)
                 .limit(NEAR_MATCHES)
             )
@@ -170,7 +170,7 @@ async def _page(
     return found[: part.limit], total, len(found) > part.limit
 
 
-def _contains(query: str, *columns: Text) -> ColumnElement[bool]:
+def contains(query: str, *columns: Text) -> ColumnElement[bool]:
     """Return whether a column contains the query in any case.
 
     Databases fold the case of ASCII letters alone, depending on their collation.
@@ -183,9 +183,9 @@ def _has_owner_or_name(query: str) -> ColumnElement[bool]:
     owned = select(MembershipRow.account_id).where(
         MembershipRow.until.is_(None),
         MembershipRow.role == Role.OWNER,
-        _contains(query, MembershipRow.email),
+        contains(query, MembershipRow.email),
     )
-    return _contains(query, AccountRow.id, AccountRow.name) | AccountRow.id.in_(owned)
+    return contains(query, AccountRow.id, AccountRow.name) | AccountRow.id.in_(owned)
 
 
 async def _found_accounts(

@@ -40,6 +40,9 @@ IMPORT_LOCK: Final = "import"
 _MAX_PARAMETERS: Final = 5000
 """Values in one statement: PostgreSQL accepts at most 32,767 parameters."""
 
+_MAX_DIGITS: Final = 9
+"""Decimals of a number that fits into every integer column."""
+
 _MAX_REASON_LENGTH: Final = 200
 """Characters of a database's message that errors repeat."""
 
@@ -162,6 +165,13 @@ async def insert_missing(
         postgres = session.get_bind().dialect.name == "postgresql"
         insert = postgresql.insert(table) if postgres else sqlite.insert(table)
         await session.execute(insert.on_conflict_do_nothing(), list(rows))
+
+
+def number_of(cursor: str | None) -> int | None:
+    """Return the number of a row that a cursor names; None if it names none."""
+    if cursor is None or not (cursor.isascii() and cursor.isdecimal()):
+        return None
+    return int(cursor) if len(cursor) <= _MAX_DIGITS else None
 
 
 def chunked(values: Sequence[str]) -> Iterator[Sequence[str]]:

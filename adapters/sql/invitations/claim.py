@@ -162,16 +162,21 @@ async def _live(session: AsyncSession, invite: Invite) -> InvitationRow | None:
         )
     )
     if row and row.record.state.accepted:
-        accepted, settlement = row.record.accepted_at, row.record.settlement
-        on_day = f" on {day_of(accepted)}" if accepted else ""
-        waits_for = f"its {settlement.kind} is open" if settlement else "its move is open"
-        if settlement and settlement.refund_id:
-            waits_for = f"its refund {settlement.refund_id} is open"
-        raise Refused(
-            ErrorCode.CONFLICT,
-            f"{row.email} accepted an earlier invitation{on_day}, and {waits_for}; "
-            "a new invitation is possible after that.",
-            workflow_id=row.record.workflow_id,
-            run_id=row.record.run_id,
-        )
+        raise open_settlement(row.record)
     return row
+
+
+def open_settlement(invitation: Invitation) -> Refused:
+    """Return the refusal of another invitation while an accepted one is not completed (INV-8)."""
+    accepted, settlement = invitation.accepted_at, invitation.settlement
+    on_day = f" on {day_of(accepted)}" if accepted else ""
+    waits_for = f"its {settlement.kind} is open" if settlement else "its move is open"
+    if settlement and settlement.refund_id:
+        waits_for = f"its refund {settlement.refund_id} is open"
+    return Refused(
+        ErrorCode.CONFLICT,
+        f"{invitation.email} accepted an earlier invitation{on_day}, and {waits_for}; "
+        "a new invitation is possible after that.",
+        workflow_id=invitation.workflow_id,
+        run_id=invitation.run_id,
+    )

@@ -33,6 +33,7 @@ from domain.letter.invitation import (
     SupersededLetter,
     WelcomeLetter,
 )
+from domain.letter.sign_in import SignInLetter
 from domain.manifest import Change, Item
 from domain.money import Money
 from domain.preview import BASE_LICENSE_FEATURES, Notice
@@ -47,6 +48,7 @@ from tests.builders.letter import (
     LINK,
     LINKS,
     SETTINGS,
+    SIGN_IN_LINK,
     a_blocked,
     a_credit,
     a_digest,
@@ -104,6 +106,15 @@ def test_every_event_has_a_letter_in_every_language() -> None:
             assert rendered.language == language
             assert "Acme" in rendered.subject + rendered.text
             assert f'<html lang="{language}">' in rendered.html
+
+
+def test_an_operator_without_an_account_signs_in_to_seatflow() -> None:
+    """The e-mail names no account."""
+    letter = SignInLetter(id="x", reader=a_reader("en"), link=SIGN_IN_LINK)
+    rendered = render_letter(letter)
+    assert "signs you in to Seatflow." in rendered.text
+    assert "Seatflow for" not in rendered.html
+    assert SIGN_IN_LINK in rendered.text
 
 
 def test_every_language_has_every_message() -> None:
@@ -357,6 +368,35 @@ def test_every_letter_names_help_and_none_refuses_replies() -> None:
         assert letter.event == "attention" or "eve@acme.example" in render_letter(helped).text
         support = Help(support_contact="help@acme.example", reads_replies=True)
         assert "\nHelp with Seatflow: help@acme.example\n" in render_letter(letter, support).text
+
+
+GUIDED = {
+    "invitee": {"heads_up", "invitation", "reminder", "blocked"},
+    "admin": {
+        *("accepted", "declined", "expired", "undeliverable", "superseded", "digest"),
+        *("credit_received", "licenses_left", "license_served", "sign_in"),
+        *("order_review", "order_confirmed", "order_renewed"),
+        *("order_payment_failed", "order_cancelled", "order_ended"),
+    },
+}
+"""The letters that link each guide."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_letters_link_the_guide_of_their_reader(language: str) -> None:
+    """The link is in the language of the letter, and is no second button."""
+    portal = Help(public_url="https://seatflow.example/app/")
+    for letter in every_letter(a_reader(language)):
+        rendered, before = render_letter(letter, portal), render_letter(letter)
+        guides = [guide for guide, events in GUIDED.items() if letter.event in events]
+        address = "https://seatflow.example/app/guide/"
+        expected = [f"{address}{guide}?lang={language}" for guide in guides]
+        assert re.findall(r": (\S+/guide/\S+)", rendered.text) == expected, letter.event
+        assert re.findall(r'href="(\S+/guide/\S+)"', rendered.html) == expected, letter.event
+        buttons = rendered.html.count('class="button"')
+        assert buttons == before.html.count('class="button"') <= 1
+        assert len(rendered.html.encode()) < 100_000
+        assert "\n\n\n" not in rendered.text
 
 
 def test_a_reply_is_asked_for_only_where_somebody_reads_it() -> None:
