@@ -39,9 +39,9 @@ class RefundPages:
         return [
             self.operator.page("/refunds", self.list),
             self.operator.page("/refunds/{refund}", self.show),
-            form("/refunds/{refund}/convert", self.convert, self.again, home="/refunds"),
-            form("/refunds/{refund}/retry", self.retry, self.again, home="/refunds"),
-            form("/refunds/{refund}/close", self.close, self.again, home="/refunds"),
+            form("/refunds/{refund}/convert", self.convert, self.again, home="/refunds/{refund}"),
+            form("/refunds/{refund}/retry", self.retry, self.again, home="/refunds/{refund}"),
+            form("/refunds/{refund}/close", self.close, self.again, home="/refunds/{refund}"),
         ]
 
     async def list(self, visit: OperatorVisit) -> Response:
