@@ -46,7 +46,7 @@ _ID_KEY: Final = "id_key"
 
 
 class SqlPages:
-    """What the pages of the portal show, one read for each."""
+    """Queries for the pages of the portal, one for each page."""
 
     def __init__(self, engine: AsyncEngine, returnable: Returnable) -> None:
         self.invitee = SqlInviteePages(engine, returnable)

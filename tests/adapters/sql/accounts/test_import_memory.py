@@ -52,6 +52,7 @@ def peak_memory(tmp_path: Path, engine: AsyncEngine, *command: str) -> int:
     return int(peak)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
 def test_the_memory_of_import_and_export_does_not_grow_with_the_file(
     engine: AsyncEngine, tmp_path: Path
