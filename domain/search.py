@@ -11,7 +11,7 @@ from domain.invitation import Invitation
 from domain.license import Sku
 from domain.model import Value
 from domain.money import Money
-from domain.refund import Refund
+from domain.refund import Refund, RefundPlan, RefundState
 
 PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1000
@@ -133,6 +133,23 @@ class FoundPerson(Value):
     """The oldest first, without links."""
     refunds: tuple[Refund, ...]
     licenses: tuple[FoundLicense, ...]
+
+
+class ListedRefund(Value):
+    """One refund of a page, with its plan."""
+
+    plan: RefundPlan
+    refund: Refund
+
+
+class RefundPage(Value):
+    """A page of refunds, the newest first."""
+
+    refunds: tuple[ListedRefund, ...]
+    counts: dict[RefundState, int]
+    """The number of refunds in each state, without those of which there are none."""
+    next_cursor: str | None
+    """The id after which the next page begins; None on the last page."""
 
 
 def near_matches(typed: str, names: Iterable[str]) -> list[str]:

@@ -33,6 +33,9 @@ from portal.guide import Guides
 from portal.invitee import InviteePages, UrlTemplates
 from portal.notice import Notices
 from portal.operator.attention import AttentionPages
+from portal.operator.audit import AuditPages
+from portal.operator.refunds import RefundPages
+from portal.operator.search import SearchPages
 from portal.operator.visit import OperatorPages
 from portal.page import STATIC, Page, PageFrame, query_of
 from portal.request import CrossSite, Proxies, RequestLimits, TokenFilter, TooManyRequests
@@ -251,7 +254,14 @@ def _admin_routes(admin: AdminPages) -> list[Route]:
 
 
 def _operator_routes(operator: OperatorPages) -> list[Route]:
-    return [*AttentionPages(operator).routes()]
+    # Stripe refunds to the original method only.
+    other_methods = operator.clients.settings.billing == "ledger"
+    return [
+        *AttentionPages(operator).routes(),
+        *RefundPages(operator, other_methods).routes(),
+        *SearchPages(operator).routes(),
+        *AuditPages(operator).routes(),
+    ]
 
 
 async def _health(request: Request) -> Response:

@@ -11,7 +11,7 @@ from adapters.sql.accounts.managed_domain import SqlManagedDomains
 from adapters.sql.accounts.remedy import SqlRemedies
 from adapters.sql.accounts.search import SqlSearch
 from adapters.sql.attention import SqlAttention
-from adapters.sql.audit.report import audit
+from adapters.sql.audit.report import Watch, audit, unwatched
 from adapters.sql.change import SqlChanges
 from adapters.sql.database.schema import SettingRow
 from adapters.sql.database.transaction import insert_missing, reading, writing
@@ -88,9 +88,9 @@ class SqlStore:
         self.restoration = SqlRestoration(engine, returnable)
         self.pages = SqlPages(engine, returnable)
 
-    async def audit(self) -> AuditReport:
+    async def audit(self, watch: Watch = unwatched) -> AuditReport:
         """Check the invariants of the store; return the violations (AUD)."""
-        return await audit(self.engine)
+        return await audit(self.engine, watch)
 
     def unfinished_workflows(self) -> AsyncIterator[list[str]]:
         """Yield pages of the workflow ids of all records that have not ended."""

@@ -1,6 +1,7 @@
 """The audit of the whole store (AUD)."""
 
 import string
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from sqlalchemy import exists, func, literal, select
@@ -193,41 +194,70 @@ _COUNTED_TABLES: Final[dict[str, type[Base]]] = {
 }
 
 
-async def audit(engine: AsyncEngine) -> AuditReport:
+_COMPARISONS: Final[tuple[Callable[[AsyncSession], Awaitable[Iterable[Violation]]], ...]] = (
+    money_violations,
+    order_violations,
+    license_violations,
+    record_violations,
+    ledger_violations,
+    provider_violations,
+    managed_domain_violations,
+    operator_violations,
+)
+
+Watch = Callable[[int, int], None]
+"""Receives the number of finished steps, and the number of all steps."""
+
+
+def unwatched(done: int, total: int) -> None:
+    """Ignore the progress."""
+
+
+class _Steps:
+    """The steps of an audit; each that ends is reported."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._total = 1 + len(_COUNTED_TABLES) + len(_ALL_CHECKS) + len(_COMPARISONS)
+        self._done = 0
+
+    def end(self) -> None:
+        self._done += 1
+        self._watch(self._done, self._total)
+
+
+async def audit(engine: AsyncEngine, watch: Watch = unwatched) -> AuditReport:
     """Run all checks on one snapshot; return the counts of records and every violation."""
+    steps = _Steps(watch)
     async with reading(engine, LONG) as session:
         journals = await audit_journals(session)
-        counts = {
-            kind: await session.scalar(select(func.count()).select_from(table)) or 0
-            for kind, table in _COUNTED_TABLES.items()
-        }
+        steps.end()
+        counts = dict[str, int]()
+        for kind, table in _COUNTED_TABLES.items():
+            counts[kind] = await session.scalar(select(func.count()).select_from(table)) or 0
+            steps.end()
+        violations = list[Violation]()
+        for check in _ALL_CHECKS:
+            violations += [
+                Violation(rule=check.rule, subject=subject, message=check.message)
+                for subject in await session.scalars(check.broken)
+            ]
+            steps.end()
+        violations += await _compared(session, steps)
         return AuditReport(
             checked=counts | {"journal_entries": journals.entries},
-            violations=(
-                *[
-                    Violation(rule=check.rule, subject=subject, message=check.message)
-                    for check in _ALL_CHECKS
-                    for subject in await session.scalars(check.broken)
-                ],
-                *await _compared(session),
-                *journals.violations,
-            ),
+            violations=(*violations, *journals.violations),
         )
 
 
-async def _compared(session: AsyncSession) -> list[Violation]:
+async def _compared(session: AsyncSession, steps: _Steps) -> list[Violation]:
     """Compare records with rows; if any cannot be read, return these instead."""
+    found = list[Violation]()
     try:
-        return [
-            *await money_violations(session),
-            *await order_violations(session),
-            *await license_violations(session),
-            *await record_violations(session),
-            *await ledger_violations(session),
-            *await provider_violations(session),
-            *await managed_domain_violations(session),
-            *await operator_violations(session),
-        ]
+        for compare in _COMPARISONS:
+            found += await compare(session)
+            steps.end()
+        return found
     except (ArithmeticError, ValueError):
         # Reading every value twice would take long in a store without errors.
         unreadable = await unreadable_values(session)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from adapters.calendar import calendar_of
@@ -37,6 +37,7 @@ from domain.refund import (
     RefundState,
     gave_up_open_parts,
 )
+from domain.search import ListedRefund, PageRequest, RefundPage
 
 _PAGE_SIZE: Final = 500
 
@@ -121,6 +122,33 @@ class SqlRefunds:
             query = query.where(RefundRow.state == state)
         async with reading(self._engine) as session:
             return [row.record for row in await session.scalars(query)]
+
+    async def page(self, state: RefundState | None, part: PageRequest) -> RefundPage:
+        """Return a page of all refunds, or of those in `state`, the newest first."""
+        newest_first = RefundRow.requested_at.desc(), RefundRow.refund_id.desc()
+        query = select(RefundRow).order_by(*newest_first).limit(part.limit + 1)
+        if state:
+            query = query.where(RefundRow.state == state)
+        async with reading(self._engine) as session:
+            if part.after and (last := await session.get(RefundRow, part.after)):
+                same_time = RefundRow.requested_at == last.requested_at
+                query = query.where(
+                    or_(
+                        RefundRow.requested_at < last.requested_at,
+                        and_(same_time, RefundRow.refund_id < last.refund_id),
+                    )
+                )
+            rows = (await session.scalars(query)).all()
+            counted = await session.execute(
+                select(RefundRow.state, func.count()).group_by(RefundRow.state)
+            )
+            counts = {RefundState(name): number for name, number in counted}
+        shown = rows[: part.limit]
+        return RefundPage(
+            refunds=tuple(ListedRefund(plan=row.ordered, refund=row.record) for row in shown),
+            counts=counts,
+            next_cursor=shown[-1].refund_id if len(rows) > part.limit else None,
+        )
 
 
 async def _queue_follow_ups(

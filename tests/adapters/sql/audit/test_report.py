@@ -49,6 +49,14 @@ async def violations_after(scenario: StoreScenario, *statements: str) -> set[tup
     return {(violation.rule, violation.subject) for violation in found}
 
 
+async def test_an_audit_reports_each_step(scenario: StoreScenario) -> None:
+    """The last step is the last of all."""
+    steps = list[tuple[int, int]]()
+    await scenario.store.audit(lambda done, total: steps.append((done, total)))
+    [total] = {total for _, total in steps}
+    assert [done for done, _ in steps] == [*range(1, total + 1)]
+
+
 async def test_a_consistent_store_has_no_violations(scenario: StoreScenario) -> None:
     """AUD: the report counts what it has checked."""
     await scenario.send_and_accept(

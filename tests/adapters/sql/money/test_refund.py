@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from adapters.sql.database.schema import RefundRow
+from adapters.sql.database.transaction import writing
 from domain.error import ErrorCode, Refused
 from domain.journal import ENGINE, JournalEntry
 from domain.refund import LookupFailure, PartState, Refund, RefundChange, RefundState
+from domain.search import PageRequest
 from states.lifecycle import after
 from states.refund import RefundMachine
 from tests.builders.account import ACME, account, directory, eur
@@ -232,3 +235,33 @@ async def test_a_refund_is_unfinished_until_it_ends(scenario: StoreScenario) -> 
         await book(scenario, changed, LATER)
         found = [each async for page in scenario.store.unfinished_workflows() for each in page]
         assert (refund.workflow_id in found) == unfinished
+
+
+async def test_refunds_are_listed_in_pages_the_newest_first(scenario: StoreScenario) -> None:
+    """A page continues after its cursor, also where several were requested at the same time."""
+    plan, refund = await request_refund(scenario)
+    for number in range(5):
+        invite = scenario.new_invite(f"person{number}@else.example")
+        await scenario.send(invite)
+        async with writing(scenario.engine) as session:
+            own = {
+                "refund_id": f"rf-{number}",
+                "invitation_id": invite.invitation_id,
+                "requested_at": plan.requested_at + timedelta(days=number // 2),
+            }
+            failed = {"refund_id": f"rf-{number}", "state": RefundState.FAILED}
+            ordered, record = plan.model_copy(update=own), refund.model_copy(update=failed)
+            session.add(RefundRow(**own, state=RefundState.FAILED, ordered=ordered, record=record))
+    listed, cursor = list[str](), None
+    while True:
+        page = await scenario.store.refunds.page(
+            RefundState.FAILED, PageRequest(limit=2, after=cursor)
+        )
+        listed += [each.refund.refund_id for each in page.refunds]
+        assert page.counts == {RefundState.FAILED: 5, RefundState.REQUESTED: 1}
+        if (cursor := page.next_cursor) is None:
+            break
+    assert listed == ["rf-4", "rf-3", "rf-2", "rf-1", "rf-0"]
+    everything = await scenario.store.refunds.page(None, PageRequest())
+    assert {each.plan.payee for each in everything.refunds} == {plan.payee}
+    assert len(everything.refunds) == 6
