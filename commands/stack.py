@@ -170,7 +170,7 @@ def _render(stack: "Stack") -> Table:
         ("Temporal", stack.environment["TEMPORAL_ADDRESS"]),
         ("mailbox", f"{stack.environment['SEATFLOW_SMTP_URL']} · {program()} mail list"),
         ("portal", stack.portal),
-        ("sign in", f"{stack.settings.public_url}/sign-in · {program()} mail show"),
+        ("sign in", f"{stack.settings.public_url}/sign-in · link: {program()} mail show"),
         ("state", f"{stack.settings.state_folder}/"),
         ("stop", "Ctrl-C"),
     ):

@@ -154,10 +154,11 @@ class Story:
         lines = (
             f"\nSign in at {self._sign_in} with one of these addresses:",
             *(f"  {email:25}  {person}" for email, person in self._people.items()),
-            "This prints the newest e-mail, with the link (and `mail list` the mailbox):",
+            "The newest e-mail has the link; the mailbox has all e-mails:",
             f"  {mail} show",
+            f"  {mail} list",
         )
-        # Not wrapped, so that the command can be copied.
+        # Not wrapped, so that the commands can be copied.
         how = Text("\n".join(lines), no_wrap=True, overflow="ignore")
         return Group(table, how)
 
