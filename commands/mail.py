@@ -28,20 +28,20 @@ def list_(context: typer.Context) -> None:
     )
 
 
-@app.command(epilog="Example: seatflow --json mail show 1")
+@app.command(epilog="Example: seatflow mail show")
 def show(
     context: typer.Context,
     number: Annotated[
-        int,
+        int | None,
         typer.Argument(
-            metavar="NUMBER",
-            help="The number of the e-mail.",
+            metavar="[NUMBER]",
+            help="The number of the e-mail; by default the newest.",
             show_default=False,
             parser=whole_number(),
         ),
-    ],
+    ] = None,
 ) -> None:
-    """Show one e-mail."""
+    """Show one e-mail, by default the newest."""
     letter = _mailbox().open(number)
     CommandOutput.of(context).print(as_json(letter), lambda: _render_letter(letter))
 

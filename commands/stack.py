@@ -14,6 +14,7 @@ from rich.text import Text
 
 from commands.call import author_of
 from commands.output import CommandOutput
+from commands.program import program
 from commands.render import table
 from domain.author import Author
 from domain.error import Unavailable
@@ -157,6 +158,7 @@ def _addresses(stack: "Stack") -> dict[str, JsonValue]:
         "ui": stack.ui,
         "smtp": stack.environment["SEATFLOW_SMTP_URL"],
         "portal": stack.portal,
+        "sign_in": f"{stack.settings.public_url}/sign-in",
         "state_folder": str(stack.settings.state_folder),
     }
 
@@ -166,8 +168,9 @@ def _render(stack: "Stack") -> Table:
     for name, address in (
         ("Temporal UI", stack.ui),
         ("Temporal", stack.environment["TEMPORAL_ADDRESS"]),
-        ("mailbox", f"{stack.environment['SEATFLOW_SMTP_URL']} · seatflow mail list"),
+        ("mailbox", f"{stack.environment['SEATFLOW_SMTP_URL']} · {program()} mail list"),
         ("portal", stack.portal),
+        ("sign in", f"{stack.settings.public_url}/sign-in · link: {program()} mail show"),
         ("state", f"{stack.settings.state_folder}/"),
         ("stop", "Ctrl-C"),
     ):

@@ -63,11 +63,15 @@ class Mailbox:
         """Return all letters, oldest first."""
         return [_as_stored(number, at, message) for number, at, message in self._numbered()]
 
-    def open(self, number: int) -> OpenedLetter:
-        """Return the letter with that number. Raises `Refused(not_found)`."""
-        for found, at, message in self._numbered():
-            if found == number:
-                return _as_opened(number, at, message)
+    def open(self, number: int | None = None) -> OpenedLetter:
+        """Return the letter with that number, or the newest. Raises `Refused(not_found)`."""
+        letters = list(self._numbered())
+        wanted = len(letters) if number is None else number
+        for found, at, message in letters:
+            if found == wanted:
+                return _as_opened(found, at, message)
+        if number is None:
+            raise Refused(ErrorCode.NOT_FOUND, "The mailbox is empty.")
         raise Refused(
             ErrorCode.NOT_FOUND, f"No letter {number} in the mailbox; `mail list` shows all."
         )

@@ -1,8 +1,10 @@
 """Invitations and their ends (INV)."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
+from commands.demo.browser import Page
 from commands.demo.step import (
     ACCOUNT,
     ADMIN,
@@ -12,9 +14,12 @@ from commands.demo.step import (
     DemoStack,
     Step,
     expect,
+    shows,
 )
 from domain.error import ErrorCode, Refused
-from domain.invitation import InvitationState, License, Person
+from domain.invitation import InvitationState, License
+
+NINA, DORA, RITA = ADDED = ("nina@new.example", "dora@else.example", "rita@else.example")
 
 
 class Invitations:
@@ -24,10 +29,19 @@ class Invitations:
         self._demo = demo
         self._client = demo.clients.invitations
         self.steps = (
-            Step("Nina, who has no account, is invited and accepts", self._accept),
+            Step("Adam, an admin, signs in by the link in his mailbox", self._sign_in),
+            Step(
+                "He enters three people and a mistake; he sees each result, nothing is sent",
+                self._add,
+            ),
+            Step("He confirms, follows the progress, and finds all three pending", self._confirm),
+            Step("Nina, who has no account, accepts", self._accept),
             Step("Fred accepts; his free account is closed", self._accept_from_free_account),
             Step("Dora declines; Adam is notified", self._decline),
-            Step("Adam revokes Rita's invitation; she can no longer accept", self._revoke),
+            Step(
+                "Adam searches for Rita and revokes on her timeline; she cannot accept",
+                self._revoke,
+            ),
             Step("Emil does not answer; his invitation expires after 30 days", self._expire),
             Step("The e-mail to Bo bounces; Adam is notified", self._bounce),
             Step("Sven's invitation is resent; only the new link works", self._resend),
@@ -36,15 +50,40 @@ class Invitations:
             Step("Rosa accepts two invitations at the same time; one succeeds", self._race),
         )
         self.last_steps = (
-            Step("Accepting again changes nothing; a bad row affects no other", self._repeat),
+            Step("Nina accepts again; nothing changes", self._repeat),
+            Step("Adam looks at Paula's timeline: she joined and was refunded", self._look_back),
         )
 
+    async def _sign_in(self) -> None:
+        self._adam = await self._demo.sign_in(ADMIN, ACCOUNT)
+        invited = self._adam.page.all("data-invitation")
+        expect(not invited, f"{len(invited)} people are invited already")
+
+    async def _add(self) -> None:
+        people = "\n".join((*ADDED, "nobody"))
+        page = await self._adam.send("/invite", people=people, license=License.LICENSED)
+        shows(page, "invite-review")
+        results = dict(zip(page.all("data-row"), page.all("data-result"), strict=True))
+        expected = dict.fromkeys(ADDED, "invited") | {"nobody": "refused"}
+        expect(results == expected, f"the review shows {results}")
+        expect(not self._demo.mails("invitation"), "the review has sent an e-mail")
+
+    async def _confirm(self) -> None:
+        await self._adam.send("/invite/confirm")
+        page = await self._demo.reloaded(self._adam, "finished")
+        shows(page, "invite-progress", "finished")
+        results = Counter(page.all("data-result"))
+        expect(results == {"invited": len(ADDED), "refused": 1}, f"the results are {results}")
+        for email in ADDED:
+            await self._demo.until(email, InvitationState.PENDING)
+        page = await self._adam.open()
+        shows(page, "invitations")
+        rows = [each["data-state"] for each in page.elements if "data-invitation" in each]
+        expect(rows == ["pending"] * len(ADDED), f"the list shows {rows}")
+
     async def _accept(self) -> None:
-        nina = "nina@new.example"
-        pending = await self._demo.pending(nina, License.LICENSED)
-        expect(pending.link is not None, "the invitation has no link")
-        await self._demo.invitees.accept(ACCOUNT, nina)
-        await self._demo.until(nina, InvitationState.COMPLETED)
+        await self._demo.invitees.accept(ACCOUNT, NINA)
+        await self._demo.until(NINA, InvitationState.COMPLETED)
         await self._demo.mailed("accepted", ADMIN)
 
     async def _accept_from_free_account(self) -> None:
@@ -56,16 +95,22 @@ class Invitations:
         expect(free_account.state == "closed", "Fred's free account is still open")
 
     async def _decline(self) -> None:
-        dora = "dora@else.example"
-        await self._demo.pending(dora)
-        await self._demo.invitees.decline(ACCOUNT, dora, "I like it where I am.")
+        await self._demo.invitees.decline(ACCOUNT, DORA, "I like it where I am.")
         await self._demo.mailed("declined", ADMIN)
 
     async def _revoke(self) -> None:
-        rita = "rita@else.example"
-        await self._demo.pending(rita, License.LICENSED)
-        await self._client.revoke(ACCOUNT, rita, ADMIN)
-        await self._demo.refused(ErrorCode.REVOKED, self._client.accept(ACCOUNT, rita))
+        shows(await self._timeline("rita"), "timeline", "pending")
+        page = await self._adam.send("/revoke")
+        shows(page, "timeline", "revoked")
+        events = page.all("data-event")
+        expect(events == ["revoke", "deliver", "invite"], f"the timeline shows {events}")
+        await self._demo.refused(ErrorCode.REVOKED, self._client.accept(ACCOUNT, RITA))
+
+    async def _timeline(self, name: str) -> Page:
+        """Search all invitations, and open the only one that is found."""
+        found = (await self._adam.open(f"?all=1&q={name}")).all("data-invitation")
+        expect(len(found) == 1, f"the search for {name} finds {len(found)} invitations")
+        return await self._adam.open(f"/invitations/{found[0]}")
 
     async def _expire(self) -> None:
         emil = "emil@else.example"
@@ -137,11 +182,15 @@ class Invitations:
         return None
 
     async def _repeat(self) -> None:
-        first = await self._client.show(ACCOUNT, "nina@new.example")
-        again = await self._client.accept(ACCOUNT, "nina@new.example")
+        first = await self._client.show(ACCOUNT, NINA)
+        again = await self._client.accept(ACCOUNT, NINA)
         expect(again == first, "a second acceptance changed something")
-        people = [Person(email="not an address"), Person(email="vera@else.example")]
-        results = [row.result for row in await self._client.invite(ACCOUNT, people, ADMIN)]
-        expect(results == ["refused", "invited"], f"the results are {results}")
-        results = [row.result for row in await self._client.invite(ACCOUNT, people, ADMIN)]
-        expect(results == ["refused", "already_invited"], f"the results are {results}")
+
+    async def _look_back(self) -> None:
+        page = await self._timeline("paula")
+        shows(page, "timeline", "completed")
+        events = [event for event in page.all("data-event") if event in ("accept", "refund")]
+        expect(events == ["refund", "accept"], f"the timeline shows {events}")
+        settlement = (await self._client.show(ACCOUNT, "paula@studio.example")).settlement
+        amount = settlement and f"{settlement.amount.amount:f}"
+        expect(page.all("data-total") == [amount], f"the timeline does not show {amount}")

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from rich.console import RenderableType
 
-from commands.demo.page import Invitees
+from commands.demo.browser import Browser, Page
+from commands.demo.page import Admin, Invitees
 from devstack.stack import Stack
 from devstack.virtual_clock import VirtualClock
 from domain.account import Account
@@ -28,6 +30,8 @@ OTHER_ADMIN = "nils@northwind.example"
 SECOND = timedelta(seconds=1)
 CHECK_TIMEOUT = timedelta(seconds=30)
 CHECK_INTERVAL = timedelta(milliseconds=50)
+RELOAD_INTERVAL = timedelta(milliseconds=200)
+"""Between two loads of a page; the portal limits the requests of one client."""
 
 Result = TypeVar("Result")
 
@@ -67,7 +71,8 @@ class DemoStack:
     def __init__(self, stack: Stack) -> None:
         self.store = stack.store
         self.clients = stack.clients
-        self.invitees = Invitees(stack.clients.invitations)
+        self.portal = stack.settings.public_url
+        self.invitees = Invitees(stack.clients.invitations, self.portal)
         self.clock = VirtualClock(stack.temporal)
         self.meeting_domain = stack.settings.meeting_domain
         self.folder = stack.settings.state_folder
@@ -98,6 +103,33 @@ class DemoStack:
         """Invite one person, and wait until the mail server has accepted the e-mail."""
         await self.invite(email, license, account, by)
         return await self.until(email, InvitationState.PENDING, account)
+
+    async def sign_in(self, email: str, account: str) -> Admin:
+        """Sign in by the link of an e-mail, and come to the account's page."""
+        browser, path = Browser(self.portal), f"/admin/{account}"
+        form = await browser.open(path)
+        shows(form, "sign-in", "open")
+        shows(await browser.send(form, "/sign-in", email=email), "sign-in", "sent")
+        await self.mailed("sign_in", email)
+        [*_, letter] = [
+            each.number
+            for each in self._mailbox.letters()
+            if (each.event, each.to) == ("sign_in", email)
+        ]
+        link = await browser.open(str(self._mailbox.open(letter).link))
+        shows(link, "sign-in", "link")
+        page = await browser.send(link, urlsplit(link.url).path)
+        shows(page, "invitations")
+        return Admin(browser, path, page)
+
+    async def reloaded(self, admin: Admin, state: str) -> Page:
+        """Reload the page that an admin looks at until it shows that state."""
+
+        async def read() -> Page | None:
+            admin.page = await admin.browser.open(admin.page.url)
+            return admin.page if admin.page.state == state else None
+
+        return await _poll(read, f"{admin.page.url} did not become {state}", RELOAD_INTERVAL)
 
     async def until(self, email: str, state: InvitationState, account: str = ACCOUNT) -> Invitation:
         """Return the invitation as soon as it is in that state."""
@@ -194,19 +226,29 @@ class DemoStack:
         return due
 
 
+def shows(page: Page, name: str, state: str | None = None) -> None:
+    """Raise StepFailed unless a page is the one of that name, in that state."""
+    expected, found = (200, name, state), (page.status, page.name, page.state)
+    expect(found == expected, f"{page.url} shows {found}, not {expected}")
+
+
 def expect(condition: bool, failure: str) -> None:
     """Raise StepFailed unless the condition holds."""
     if not condition:
         raise StepFailed(failure)
 
 
-async def _poll(read: Callable[[], Awaitable[Result | None]], failure: str) -> Result:
+async def _poll(
+    read: Callable[[], Awaitable[Result | None]],
+    failure: str,
+    interval: timedelta = CHECK_INTERVAL,
+) -> Result:
     """Return the first result of `read` that is not None. Raise StepFailed on timeout."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT.total_seconds()):
             while True:
                 if (result := await read()) is not None:
                     return result
-                await asyncio.sleep(CHECK_INTERVAL.total_seconds())
+                await asyncio.sleep(interval.total_seconds())
     except TimeoutError:
         raise StepFailed(failure) from None

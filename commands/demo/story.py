@@ -1,6 +1,7 @@
 """The steps of the demo in order, and the live view of them."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,11 +18,12 @@ from commands import render_invitation
 from commands.demo.batch import Batch
 from commands.demo.blocker import Blockers
 from commands.demo.invitation import Invitations
-from commands.demo.license import Licenses
+from commands.demo.license import LENA, Licenses
 from commands.demo.money import Money
 from commands.demo.move import Moves
 from commands.demo.reminder import Reminders
-from commands.demo.step import ACCOUNT, CHECK_TIMEOUT, DemoStack, Step, StepFailed, expect
+from commands.demo.step import ACCOUNT, ADMIN, CHECK_TIMEOUT, DemoStack, Step, StepFailed, expect
+from commands.program import program
 from devstack.stack import Stack
 from domain.account import Directory
 from domain.error import ErrorCode, Refused, Unavailable
@@ -30,6 +32,8 @@ from domain.invitation import Invitation
 EXAMPLES = Path(__file__).parents[2] / "examples"
 """Folder of the checkout and of the wheel."""
 FILES = ("accounts.json", "money.json", "blockers.json", "licenses.json", "pages.json")
+OWNER = "olga@acme.example"
+
 OPEN_PAGES = {
     "pending": "pia@new.example",
     "blocked": "wanda@band.example",
@@ -130,9 +134,12 @@ class Story:
         succeeded = sum(step.succeeded for step in self.steps)
         return f"\n{succeeded} of {len(self.steps)} steps succeeded."
 
+    @property
+    def _sign_in(self) -> str:
+        return f"{self._stack.settings.public_url}/sign-in"
+
     def addresses(self) -> RenderableType:
-        """Draw the addresses of the stack, which is still running."""
-        folder = self._stack.settings.state_folder
+        """Draw the addresses of the stack, which is still running, and the way to sign in."""
         table = Table(
             title="\nThe stack is running", title_justify="left", show_header=False, box=None
         )
@@ -141,9 +148,29 @@ class Story:
         for state, email in OPEN_PAGES.items():
             if link := self._links.get(email):
                 table.add_row(f"page: {state}", Text(link, style=f"link {link}", overflow="fold"))
-        table.add_row("mailbox", f"SEATFLOW_STATE_FOLDER={folder} seatflow mail list")
         table.add_row("stop", "Ctrl-C")
-        return table
+        folder = shlex.quote(str(self._stack.settings.state_folder))
+        mail = f"SEATFLOW_STATE_FOLDER={folder} {program()} mail"
+        lines = (
+            f"\nSign in at {self._sign_in} with one of these addresses:",
+            *(f"  {email:25}  {person}" for email, person in self._people.items()),
+            "The newest e-mail has the link; the mailbox has all e-mails:",
+            f"  {mail} show",
+            f"  {mail} list",
+        )
+        # Not wrapped, so that the commands can be copied.
+        how = Text("\n".join(lines), no_wrap=True, overflow="ignore")
+        return Group(table, how)
+
+    @property
+    def _people(self) -> dict[str, str]:
+        """Return the people who can sign in."""
+        operators = sorted(self._stack.settings.operators)
+        return {
+            ADMIN: "an admin of Acme, who reads German",
+            OWNER: "the owner of Acme, who reads English",
+            LENA: "the owner of the press, which has bought licenses",
+        } | dict.fromkeys(operators, f"an operator, at {self._stack.settings.public_url}/operator")
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the result of each step, and the addresses of the stack."""
@@ -154,6 +181,8 @@ class Story:
             ],
             "ui": self._stack.ui,
             "portal": self._stack.settings.public_url,
+            "sign_in": self._sign_in,
+            "admin": ADMIN,
             "pages": {email: link for email, link in self._links.items()},
             "state_folder": str(self._stack.settings.state_folder),
         }

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,6 +46,25 @@ def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
     assert seatflow("reminders", "show").at("runs", 0, "run_id") == ran.at("run_id")
 
 
+def sign_in(portal: str, seatflow: Callable[..., Ran]) -> None:
+    """Sign in as an admin by the newest letter of the mailbox, as the README says."""
+    with httpx.Client(follow_redirects=True) as web:
+        assert web.get(f"{portal}/health").json() == {"status": "ok"}
+        web.post(f"{portal}/sign-in", data={"email": "owner@acme.example"})
+        letter = eventually_mailed("sign_in", seatflow)
+        page = web.post(str(letter.at("link")))
+        assert (page.status_code, page.url.path) == (200, "/admin/acme")
+        assert 'data-page="invitations"' in page.text
+
+
+def eventually_mailed(event: str, seatflow: Callable[..., Ran]) -> Ran:
+    """Return the newest letter as soon as it is about `event`; a worker sends it."""
+    until = time.monotonic() + 20
+    while (letter := seatflow("mail", "show")).at("event") != event:
+        assert time.monotonic() < until
+    return letter
+
+
 @pytest.fixture
 def readable_by_all(tmp_path: Path) -> Iterator[None]:
     """Make the folder of an earlier version, in a process whose umask hides nothing."""
@@ -63,7 +83,6 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         return run("--json", *arguments, stdin=stdin, **settings(ports))
 
     with up([sys.executable, str(ROOT / "starter.py")], tmp_path, ports) as stack:
-        assert httpx.get(f"http://127.0.0.1:{ports.portal}/health").json() == {"status": "ok"}
         views = seatflow("setup").at("views")
         assert isinstance(views, list)
         assert isinstance(views[0], dict)
@@ -76,6 +95,7 @@ def test_one_invitation_through_the_whole_stack(run: Run, tmp_path: Path) -> Non
         assert isinstance(link, str)
         assert seatflow("show", "acme", JANE).at("link") == link
         assert seatflow("mail", "show", "1").at("link") == link
+        sign_in(f"http://127.0.0.1:{ports.portal}", seatflow)
         install_and_run_reminders(seatflow)
         assert 'data-state="pending"' in httpx.get(link).text
         accepted = seatflow("accept", "--link", link, "--as", JANE).at("state")

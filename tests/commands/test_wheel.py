@@ -134,8 +134,10 @@ def test_the_demo_of_the_wheel_plays_every_step(command_line: list[str], tmp_pat
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    steps = json.loads(ran.stdout)["steps"]
+    document = json.loads(ran.stdout)
+    steps = document["steps"]
     assert [step["failure"] for step in steps] == [None] * len(steps)
+    assert document["sign_in"] == f"{document['portal']}/sign-in"
     assert readable_by_others(tmp_path / "state") == []
 
 

@@ -78,6 +78,13 @@ async def test_a_letter_is_opened_by_its_number(sink: MailSink, tmp_path: Path) 
     assert letter.link == "http://localhost:8080/i/token.signature"
 
 
+async def test_the_newest_letter_is_opened_without_a_number(sink: MailSink, tmp_path: Path) -> None:
+    """`mail show`: the link of a sign-in is in the letter that came last."""
+    for subject in ("first", "second"):
+        await send(sink, subject=subject)
+    assert Mailbox(tmp_path / "mail").open().subject == "second"
+
+
 async def test_an_international_address_is_accepted(sink: MailSink, tmp_path: Path) -> None:
     """INV-3: the mail server supports SMTPUTF8."""
     await send(sink, to="jürgen@example.com")
