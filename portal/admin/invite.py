@@ -231,7 +231,8 @@ def _people_of(
 
 def is_table(text: str) -> bool:
     """Return whether the first line that is not blank names the column `email`."""
-    first = next((line for line in io.StringIO(text.lstrip("\ufeff")) if line.strip()), "")
+    lines = io.StringIO(text.lstrip("\ufeff"), newline=None)
+    first = next((line for line in lines if line.strip()), "")
     return any(
         cell.strip().casefold() == "email"
         for separator in ",;\t"

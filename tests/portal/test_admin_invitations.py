@@ -226,6 +226,14 @@ async def test_a_table_is_read_with_its_own_licenses_languages_and_names(admin: 
     assert stored.ordered.locale == "de"
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+async def test_lines_end_as_on_any_system(admin: Visitor, end: str) -> None:
+    """In a list of addresses as in a table."""
+    for lines in ([JANE, TOM], ["email", JANE, TOM]):
+        review = await posted(admin, "/invite", people=end.join(lines))
+        assert rows_of(review) == {JANE: "invited", TOM: "invited"}
+
+
 async def test_recipients_as_a_mail_program_writes_them(admin: Visitor) -> None:
     """`Name <address>`: the name is kept."""
     await finished(admin, await confirmed(admin, people=f'"Carla New" <{NEWS}>; Tom <{TOM}>'))
