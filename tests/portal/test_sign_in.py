@@ -408,6 +408,9 @@ async def test_a_trusted_proxy_signs_people_in(world: World) -> None:
         assert (await visitor.post("/sign-in", email=ADMIN)).status == 404
         await session_of(visitor, ADMIN)
         assert (await visitor.get(path)).status == 303
+        # The proxy has added its header to one that the sender has written.
+        twice = [("X-User", ADMIN), ("X-User", STRANGER)]
+        assert (await visitor.web.get(path, headers=twice)).status_code == 303
     async with portal_of(world, peer="198.51.100.1", **settings) as visitor:
         assert (await visitor.get(path, x_user=ADMIN)).status == 303
 
