@@ -223,6 +223,8 @@ async def test_signing_in_leads_back_to_the_page_that_was_asked_for(visitor: Vis
         "//evil.example/admin/x",
         "/\\evil.example",
         "/admin/../i/x",
+        "/admin/%2e%2E/i/x",
+        "/admin/.%2e/i/x",
         "/adminx",
         "/i/token",
         "/admin/x\nSet-Cookie: a=b",
