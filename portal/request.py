@@ -22,6 +22,7 @@ MAX_FORM_BYTES: Final = 64 * 1024
 """Ten times the longest reason of a decline, URL-encoded."""
 MAX_FIELDS: Final = 50
 READ_SECONDS: Final = 10.0
+_MOST_DIGITS: Final = 15
 
 LINK_LIMITS: Final = {"read": 300, "write": 30}
 """Requests a minute for one link."""
@@ -121,7 +122,12 @@ def require_same_site(request: Request, public_url: str) -> None:
     if origin is None:
         return
     own = {urlsplit(public_url).netloc, request.headers.get("host", "")}
-    if urlsplit(origin).netloc not in own:
+    try:
+        sender = urlsplit(origin).netloc
+    except ValueError:
+        raise CrossSite from None
+    # A page without an origin sends `null`, which has no host.
+    if not sender or sender not in own:
         raise CrossSite
 
 
@@ -142,7 +148,7 @@ async def form_of(
 ) -> Form:
     """Return the fields of a posted form. Raises HTTPException for a body that is none."""
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > max_bytes:
+    if not length.isdecimal() or len(length) > _MOST_DIGITS or int(length) > max_bytes:
         raise HTTPException(413)
     body = b""
     try:
