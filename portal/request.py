@@ -169,7 +169,12 @@ async def form_of(
         )
     except ValueError:
         raise HTTPException(400) from None
-    return Form(fields)
+    return Form({name: [without_nul(text) for text in values] for name, values in fields.items()})
+
+
+def without_nul(text: str) -> str:
+    """Return `text` with a space for each NUL (TXT-3): PostgreSQL has no text with NUL."""
+    return text.replace("\0", " ")
 
 
 class TokenFilter(logging.Filter):

@@ -302,6 +302,7 @@ async def test_days_of_notice_are_a_whole_number(admin: Visitor, days: str) -> N
         ({"people": "email\n"}, "row 1: the file has no rows below the header"),
         ({"people": "email,colour\na@example.com,red"}, "row 1, colour: unknown column"),
         ({"people": "email\nb\ufffdb@example.com"}, "not UTF-8"),
+        ({"people": "email\r"}, "row 1: the file has no rows below the header"),
         ({"people": JANE, "license": "gold"}, "Choose one of the licenses."),
         ({"people": JANE, "locale": "xx"}, "Choose one of the languages."),
         ({"people": JANE, "note": "x" * 501}, "Shorten the note to 500 characters."),
