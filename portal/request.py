@@ -34,8 +34,8 @@ SIGN_IN_LIMITS: Final = {"address": 5, "client": 60}
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 
 _TOKEN = re.compile(r"(/(?:i|unsubscribe|sign-in)/)[^/?\s\"']+")
-_CODE = re.compile(r"([?&](?:code|state)=)[^&\s\"']+")
-"""The parameters with which an identity provider returns a person."""
+_PRIVATE = re.compile(r"([?&](?:code|state|next|q)=)[^&\s\"']+")
+"""The parameters that may be an answer of an identity provider, a link or a person's address."""
 
 
 class TooManyRequests(Exception):
@@ -191,5 +191,5 @@ class TokenFilter(logging.Filter):
 
 
 def mask_tokens(text: str) -> str:
-    """Return `text` with the token of every link masked."""
-    return _CODE.sub(r"\1…", _TOKEN.sub(r"\1…", text))
+    """Return `text` with the token of every link masked, and what was searched for."""
+    return _PRIVATE.sub(r"\1…", _TOKEN.sub(r"\1…", text))

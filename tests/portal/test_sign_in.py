@@ -425,6 +425,20 @@ def test_tokens_of_sign_in_are_masked_in_the_log() -> None:
     assert "other" not in callback
 
 
+@pytest.mark.parametrize(
+    ("address", "logged"),
+    [
+        ("/sign-in?next=%2Fi%2Fab.cd-ef", "/sign-in?next=…"),
+        ("/sign-in?lang=de&next=%2Fi%2Fab.cd-ef", "/sign-in?lang=de&next=…"),
+        ("/sign-in/oidc?next=/i/ab.cd-ef", "/sign-in/…?next=…"),
+        ("/admin/acme?q=jane%40nowhere.example&all=1", "/admin/acme?q=…&all=1"),
+    ],
+)
+def test_addresses_in_queries_are_masked_in_the_log(address: str, logged: str) -> None:
+    """A link to which signing in leads back, and a person who was searched for."""
+    assert mask_tokens(f"GET {address} HTTP/1.1") == f"GET {logged} HTTP/1.1"
+
+
 # Everybody else.
 
 
