@@ -332,6 +332,9 @@ async def test_ten_thousand_people_are_reviewed_and_one_more_is_too_many(admin: 
     refused = await posted(admin, "/invite", people="\n".join([*addresses, JANE]))
     assert (refused.status, refused.error) == (422, "invalid_input")
     assert "Enter at most 10,000 people at once." in refused.text
+    for many in ("@," * 100_000, "email\n" + "x\n" * 100_000):
+        refused = await posted(admin, "/invite", people=many)
+        assert "Enter at most 10,000 people at once." in refused.text
     longer = await posted(admin, "/invite", people="x" * 5_000_000)
     assert longer.status == 413
 
