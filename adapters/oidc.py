@@ -17,6 +17,7 @@ from joserfc.jwk import KeySet
 from domain.address import normalized
 from domain.error import ErrorCode, Refused, Unavailable
 from domain.model import Value
+from domain.text import one_line
 
 CONFIGURATION: Final = "/.well-known/openid-configuration"
 TIMEOUT_SECONDS: Final = 10.0
@@ -74,7 +75,8 @@ class OidcProvider:
         if not hmac.compare_digest(returned.get("state", "").encode(), started.state.encode()):
             raise _refused("the state is not the one of this browser")
         if "code" not in returned:
-            raise _refused(f"the provider answered {returned.get('error', 'nothing')[:40]}")
+            answer = one_line(returned.get("error", "nothing"))[:40]
+            raise _refused(f"the provider answered {answer}")
         async with self._client() as client:
             metadata = await self._metadata(client)
             # RFC 9207: the answer of another provider is not taken for this one's.

@@ -369,10 +369,15 @@ class InvitationClient:
         request = ResendInvitation(by=admin, author=self.author.acting_for(admin))
         return await self._update(stored, InvitationWorkflow.resend, request, _refusing("resend"))
 
-    async def recheck(self, account: str, email: str) -> Invitation:
-        """Read the blockers from the store now (BLK-4)."""
+    async def recheck(self, account: str, email: str, by: str | None = None) -> Invitation:
+        """Read the blockers from the store now (BLK-4).
+
+        `by` is the admin who requests it, if one does; else it is the invitee.
+        """
         stored = await self._latest(account, normalized(email))
-        request = RecheckInvitation(by=self.author.acting_for_invitee(stored.invitation.email))
+        invitee = self.author.acting_for_invitee(stored.invitation.email)
+        author = self.author.acting_for(normalized(by)) if by else invitee
+        request = RecheckInvitation(by=author)
         return await self._update(stored, InvitationWorkflow.recheck, request, _refusing("recheck"))
 
     async def retry_move(self, account: str, person: str, by: str | None = None) -> Invitation:

@@ -64,9 +64,9 @@ class TimelineClient:
         """Revoke the invitation (INV-7)."""
         await self.invitations.revoke(named.account, await self._email(named), by)
 
-    async def recheck(self, named: NamedInvitation) -> None:
+    async def recheck(self, named: NamedInvitation, by: str) -> None:
         """Read the blockers now (BLK-4)."""
-        await self.invitations.recheck(named.account, await self._email(named))
+        await self.invitations.recheck(named.account, await self._email(named), by)
 
     async def retry_move(self, named: NamedInvitation, by: str) -> None:
         """Move the failed items again (TRF-1)."""

@@ -23,6 +23,8 @@ _LONGEST_LOCAL_PART: Final = 64
 """Octets before the @ (RFC 5321, 4.5.3.1.1)."""
 _LONGEST: Final = 254
 """Octets of an address: a path of 256 without its angle brackets (RFC 5321, 4.5.3.1.3)."""
+_LONGEST_WRITTEN: Final = 4 * _LONGEST
+"""Characters of an address as it may be typed, before marks are composed with their letters."""
 
 # The lookbehind starts a match at the first character of a run only; without it the time grows
 # with the square of the length.
@@ -35,10 +37,12 @@ def normalized(address: str) -> str:
     Trimmed, in lower case, the domain IDN-encoded. Letters are kept: ß and ss are two mailboxes.
     Raises `Refused(invalid_email)`, also for what no mail server accepts.
     """
+    written = address.strip()
+    # The time to parse an address grows with the square of its length.
+    if len(written) > _LONGEST_WRITTEN:
+        raise _too_long()
     try:
-        parts = validate_email(
-            address.strip(), check_deliverability=False, globally_deliverable=False
-        )
+        parts = validate_email(written, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as invalid:
         raise Refused(ErrorCode.INVALID_EMAIL, str(invalid)) from None
     if "." not in parts.ascii_domain:
@@ -49,8 +53,8 @@ def normalized(address: str) -> str:
     # The lower case of some letters is decomposed; the form is composed, so that it is stable.
     local = unicodedata.normalize("NFC", parts.local_part.lower())
     domain = parts.ascii_domain.lower()
-    for written in (local, parts.local_part):
-        _require_length(written, domain)
+    for part in (local, parts.local_part):
+        _require_length(part, domain)
     if domain.rpartition(".")[2].isdecimal():
         raise Refused(
             ErrorCode.INVALID_EMAIL,
@@ -68,7 +72,11 @@ def _require_length(local: str, domain: str) -> None:
             "allowed.",
         )
     if octets + 1 + len(domain) > _LONGEST:
-        raise Refused(ErrorCode.INVALID_EMAIL, f"The address has more than {_LONGEST} octets.")
+        raise _too_long()
+
+
+def _too_long() -> Refused:
+    return Refused(ErrorCode.INVALID_EMAIL, f"The address has more than {_LONGEST} octets.")
 
 
 def domain_of(address: str) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AwareDatetime
 
@@ -68,11 +68,12 @@ class AdministeredAccount(Value):
 def local_path(path: str, *roots: str) -> str | None:
     r"""Return the path and query of a redirect if it leads to one of the roots, else None.
 
-    An absolute URL, `//host` and `/\host`, which browsers read as another host, lead to none.
+    An absolute URL, `//host` and `/\host`, which browsers read as another host, lead to none; nor
+    do `..` and `%2e%2e`, which they resolve to a path above.
     """
     if len(path) > MAX_PATH_LENGTH or not path.isascii() or not path.isprintable():
         return None
-    if "\\" in path or " " in path or ".." in path or path.startswith("//"):
+    if "\\" in path or " " in path or ".." in unquote(path) or path.startswith("//"):
         return None
     parts = urlsplit(path)
     if parts.scheme or parts.netloc or parts.fragment:

@@ -38,7 +38,14 @@ from portal.operator.refunds import RefundPages
 from portal.operator.search import SearchPages
 from portal.operator.visit import OperatorPages
 from portal.page import STATIC, Page, PageFrame, query_of
-from portal.request import CrossSite, Proxies, RequestLimits, TokenFilter, TooManyRequests
+from portal.request import (
+    CrossSite,
+    Proxies,
+    RequestLimits,
+    TokenFilter,
+    TooManyRequests,
+    without_nul,
+)
 from portal.session import SessionCookie, SignedIn, SignInBy, SignInRequired, StaleForm
 from portal.sign_in import SignInPages
 from portal.webhook import StripeWebhook
@@ -67,11 +74,16 @@ CACHED: Final = "public, max-age=31536000, immutable"
 BAD_SETTINGS: Final = 2
 """Exit status, as of the worker."""
 
+_NO_NUL: Final = quote(without_nul("\0")).encode()
+
 log = logging.getLogger(__name__)
 
 
 class Portal:
-    """The application: removes the path of the public URL, and adds the security headers."""
+    """The application: removes the path of the public URL, and adds the security headers.
+
+    NUL in an address becomes a space: a database would refuse it.
+    """
 
     def __init__(self, app: ASGIApp, root: str) -> None:
         self._app = app
@@ -81,10 +93,11 @@ class Portal:
         """Send the application's response with the headers."""
         is_static = False
         if scope["type"] == "http":
-            path = scope["path"]
+            path = without_nul(scope["path"])
             if self._root and path.startswith(f"{self._root}/"):
                 path = path.removeprefix(self._root)
-                scope = {**scope, "path": path, "raw_path": path.encode()}
+            query = scope.get("query_string", b"").replace(b"%00", _NO_NUL)
+            scope = {**scope, "path": path, "raw_path": path.encode(), "query_string": query}
             is_static = path.startswith("/static/")
 
         async def send_with_headers(message: Message) -> None:

@@ -22,6 +22,7 @@ MAX_FORM_BYTES: Final = 64 * 1024
 """Ten times the longest reason of a decline, URL-encoded."""
 MAX_FIELDS: Final = 50
 READ_SECONDS: Final = 10.0
+_MOST_DIGITS: Final = 15
 
 LINK_LIMITS: Final = {"read": 300, "write": 30}
 """Requests a minute for one link."""
@@ -33,8 +34,8 @@ SIGN_IN_LIMITS: Final = {"address": 5, "client": 60}
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 
 _TOKEN = re.compile(r"(/(?:i|unsubscribe|sign-in)/)[^/?\s\"']+")
-_CODE = re.compile(r"([?&](?:code|state)=)[^&\s\"']+")
-"""The parameters with which an identity provider returns a person."""
+_PRIVATE = re.compile(r"([?&](?:code|state|next|q)=)[^&\s\"']+")
+"""The parameters that may be an answer of an identity provider, a link or a person's address."""
 
 
 class TooManyRequests(Exception):
@@ -121,7 +122,12 @@ def require_same_site(request: Request, public_url: str) -> None:
     if origin is None:
         return
     own = {urlsplit(public_url).netloc, request.headers.get("host", "")}
-    if urlsplit(origin).netloc not in own:
+    try:
+        sender = urlsplit(origin).netloc
+    except ValueError:
+        raise CrossSite from None
+    # A page without an origin sends `null`, which has no host.
+    if not sender or sender not in own:
         raise CrossSite
 
 
@@ -142,7 +148,7 @@ async def form_of(
 ) -> Form:
     """Return the fields of a posted form. Raises HTTPException for a body that is none."""
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > max_bytes:
+    if not length.isdecimal() or len(length) > _MOST_DIGITS or int(length) > max_bytes:
         raise HTTPException(413)
     body = b""
     try:
@@ -163,7 +169,12 @@ async def form_of(
         )
     except ValueError:
         raise HTTPException(400) from None
-    return Form(fields)
+    return Form({name: [without_nul(text) for text in values] for name, values in fields.items()})
+
+
+def without_nul(text: str) -> str:
+    """Return `text` with a space for each NUL (TXT-3): PostgreSQL has no text with NUL."""
+    return text.replace("\0", " ")
 
 
 class TokenFilter(logging.Filter):
@@ -180,5 +191,5 @@ class TokenFilter(logging.Filter):
 
 
 def mask_tokens(text: str) -> str:
-    """Return `text` with the token of every link masked."""
-    return _CODE.sub(r"\1…", _TOKEN.sub(r"\1…", text))
+    """Return `text` with the token of every link masked, and what was searched for."""
+    return _PRIVATE.sub(r"\1…", _TOKEN.sub(r"\1…", text))

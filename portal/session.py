@@ -97,8 +97,10 @@ class SignedIn:
     def _named(self, request: Request) -> str | None:
         if self.header is None or not self.proxies.trusts_peer(request):
             return None
+        # Of several, some may be the sender's own that the proxy has not removed.
+        named = request.headers.getlist(self.header)
         try:
-            return normalized(request.headers.get(self.header, ""))
+            return normalized(named[0]) if len(named) == 1 else None
         except Refused:
             return None
 

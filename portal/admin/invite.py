@@ -26,6 +26,8 @@ from portal.page import Page
 from portal.request import Form
 
 MOST_PEOPLE: Final = 10_000
+MOST_ENTRIES: Final = 2 * MOST_PEOPLE
+"""Addresses with those that are repeated; more are refused before they are parsed."""
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Of a form with so many people: some 400 bytes for each, URL-encoded."""
 MOST_HEADS_UP_DAYS: Final = 365
@@ -38,6 +40,7 @@ FIELDS: Final = ("people", "license", "locale", "heads_up_days", "note")
 
 _RESULTS: Final[Mapping[str, RowResult]] = {each: each for each in get_args(RowResult)}
 _BATCH_ID = re.compile("web-[0-9a-f]{24}")
+_SEPARATORS = re.compile(r"[,;\t\r\n]+")
 _NAMED_ADDRESS = re.compile(r"([^<>]*)<([^<>]*)>")
 
 
@@ -183,10 +186,14 @@ def _request_of(form: Form) -> InviteRequest:
         note = checked_note(form.get("note"))
     except Refused:
         fields["note"] = "too_long"
-    given, file = _people_of(form.get("people", ""), License(license), locale)
+    text = form.get("people", "")
+    too_many = _count_of_entries(text) > MOST_ENTRIES
+    given, file = _people_of("" if too_many else text, License(license), locale)
     rows = rows_of(given, file)
     mistakes: list[JsonValue] = []
-    if file.unreadable:
+    if too_many:
+        fields["people"] = "too_many"
+    elif file.unreadable:
         fields["people"] = "unreadable"
         shown = file.unreadable[:MISTAKES_SHOWN]
         mistakes = [f"{each.place}: {each.reason}" for each in shown]
@@ -209,6 +216,13 @@ def _request_of(form: Form) -> InviteRequest:
     )
 
 
+def _count_of_entries(text: str) -> int:
+    """Return about how many addresses a list has, or how many rows a table has."""
+    if is_table(text):
+        return max(text.count("\n"), text.count("\r"))
+    return sum(1 for _ in _SEPARATORS.finditer(text))
+
+
 def _people_of(
     text: str, license: License, locale: str | None
 ) -> tuple[Sequence[Person], PeopleFile]:
@@ -219,7 +233,7 @@ def _people_of(
     if is_table(text):
         return [], read_people(io.BytesIO(text.encode()), license, locale)
     people = []
-    for entry in re.split(r"[,;\t\r\n]+", text):
+    for entry in _SEPARATORS.split(text):
         if not (written := one_line(entry)):
             continue
         # As mail programs write several recipients.
@@ -231,7 +245,8 @@ def _people_of(
 
 def is_table(text: str) -> bool:
     """Return whether the first line that is not blank names the column `email`."""
-    first = next((line for line in io.StringIO(text.lstrip("\ufeff")) if line.strip()), "")
+    lines = io.StringIO(text.lstrip("\ufeff"), newline=None)
+    first = next((line for line in lines if line.strip()), "")
     return any(
         cell.strip().casefold() == "email"
         for separator in ",;\t"

@@ -88,7 +88,7 @@ class TimelinePages:
         return self._to_page(visit)
 
     async def _recheck(self, visit: AdminVisit, form: Form) -> Response:
-        await visit.clients.timelines.recheck(_named(visit, form))
+        await visit.clients.timelines.recheck(_named(visit, form), visit.by)
         return self._to_page(visit)
 
     async def _retry_move(self, visit: AdminVisit, form: Form) -> Response:

@@ -74,3 +74,11 @@ def test_a_long_text_is_masked_in_linear_time() -> None:
     assert mask_all(text) == text
     assert mask_all(f"{text} jane@example.com") == f"{text} j…@example.com"
     assert mask_all(f"{text}@example.com") == "x…@example.com"
+
+
+@pytest.mark.parametrize("mark", ["\u0301\u0323", "a", "xn--", "\u1e9e"])
+def test_a_long_address_is_refused_in_linear_time(mark: str) -> None:
+    """INV-3: parsing it would take minutes."""
+    for address in (f"{mark * 500_000}@a.example", f"x@{mark * 500_000}"):
+        with pytest.raises(Refused, match="254 octets"):
+            normalized(address)

@@ -1,5 +1,7 @@
 """The normalization of typed text to one line."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,23 @@ def test_a_long_gap_is_read_in_linear_time() -> None:
     """TXT-3: the time must not grow with the square of the length."""
     gap = " " * 1_000_000
     assert one_line(f"A{gap}B\n") == f"A{gap}B"
+
+
+@pytest.mark.parametrize(
+    "marks", ["\u0301\u0323" * 200_000, "\u0301" * 200_000 + "\u0323" * 200_000]
+)
+def test_many_marks_on_a_letter_are_read_in_linear_time(marks: str) -> None:
+    """TXT-3: sorting them would take an hour; a second time changes nothing."""
+    written = one_line(f"A{marks}B")
+    assert one_line(written) == written
+    assert 399_000 < len(written.replace("\u034f", "")) <= 400_002
+
+
+def test_the_marks_of_languages_are_composed() -> None:
+    """TXT-3: thirty of them are sorted as one run."""
+    marks = "\u0301\u0323" * 15
+    assert one_line(f"a{marks}") == unicodedata.normalize("NFC", f"a{marks}")
+    assert "\u034f" not in one_line("Nguye\u0302\u0303n " * 100)
 
 
 @pytest.mark.parametrize(

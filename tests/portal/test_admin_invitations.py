@@ -226,6 +226,14 @@ async def test_a_table_is_read_with_its_own_licenses_languages_and_names(admin: 
     assert stored.ordered.locale == "de"
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+async def test_lines_end_as_on_any_system(admin: Visitor, end: str) -> None:
+    """In a list of addresses as in a table."""
+    for lines in ([JANE, TOM], ["email", JANE, TOM]):
+        review = await posted(admin, "/invite", people=end.join(lines))
+        assert rows_of(review) == {JANE: "invited", TOM: "invited"}
+
+
 async def test_recipients_as_a_mail_program_writes_them(admin: Visitor) -> None:
     """`Name <address>`: the name is kept."""
     await finished(admin, await confirmed(admin, people=f'"Carla New" <{NEWS}>; Tom <{TOM}>'))
@@ -294,6 +302,7 @@ async def test_days_of_notice_are_a_whole_number(admin: Visitor, days: str) -> N
         ({"people": "email\n"}, "row 1: the file has no rows below the header"),
         ({"people": "email,colour\na@example.com,red"}, "row 1, colour: unknown column"),
         ({"people": "email\nb\ufffdb@example.com"}, "not UTF-8"),
+        ({"people": "email\r"}, "row 1: the file has no rows below the header"),
         ({"people": JANE, "license": "gold"}, "Choose one of the licenses."),
         ({"people": JANE, "locale": "xx"}, "Choose one of the languages."),
         ({"people": JANE, "note": "x" * 501}, "Shorten the note to 500 characters."),
@@ -323,6 +332,9 @@ async def test_ten_thousand_people_are_reviewed_and_one_more_is_too_many(admin: 
     refused = await posted(admin, "/invite", people="\n".join([*addresses, JANE]))
     assert (refused.status, refused.error) == (422, "invalid_input")
     assert "Enter at most 10,000 people at once." in refused.text
+    for many in ("@," * 100_000, "email\n" + "x\n" * 100_000):
+        refused = await posted(admin, "/invite", people=many)
+        assert "Enter at most 10,000 people at once." in refused.text
     longer = await posted(admin, "/invite", people="x" * 5_000_000)
     assert longer.status == 413
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 from temporalio.client import Client
 
@@ -19,6 +22,7 @@ from devstack.ports import free_port
 from devstack.web_server import serving
 from domain.error import Unavailable
 from portal.app import portal
+from portal.request import form_of
 from runtime.clients import Clients
 from runtime.settings import Settings
 from runtime.store import open_store, set_up_store
@@ -135,3 +139,19 @@ async def test_the_path_of_the_public_url_precedes_every_address(clients: Client
             response = await web.get(address)
             assert response.status_code == 200
             assert "immutable" in response.headers["cache-control"]
+
+
+async def test_nul_is_a_space_before_a_database_refuses_it(clients: Clients) -> None:
+    """In paths, queries and forms: PostgreSQL has no text with NUL."""
+
+    async def echo(request: Request) -> Response:
+        form = await form_of(request) if request.method == "POST" else {}
+        return JSONResponse([request.path_params["id"], request.query_params.get("q"), form])
+
+    app = portal(clients)
+    app._app.router.routes.insert(0, Route("/echo/{id}", echo, methods=["GET", "POST"]))  # type: ignore[attr-defined]
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://portal"
+    ) as web:
+        answer = await web.post("/echo/a%00b?q=%00%2500", content=b"note=%00%2500&raw=\0")
+    assert answer.json() == ["a b", " %00", {"note": " %00", "raw": " "}]

@@ -147,6 +147,19 @@ async def test_an_answer_counts_in_the_browser_that_has_asked(world: World, issu
         assert (await visitor.get(fresh)).status == 403
 
 
+async def test_the_error_of_a_provider_is_one_line_of_the_log(
+    world: World, issuer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The address of the answer is not signed: anybody may write a line break into it."""
+    async with portal_with(world, issuer) as visitor:
+        back = urlsplit(await at_provider(visitor, "admin"))
+        state = dict(parse_qsl(back.query))["state"]
+        page = await visitor.get(f"{back.path}?state={state}&error=denied%0A%0DINFO%20forged")
+        assert (page.status, page.state) == (403, "failed")
+    [message] = [each.getMessage() for each in caplog.records if each.name == "portal.oidc"]
+    assert message == "The sign-in failed: the provider answered denied INFO forged."
+
+
 async def test_a_provider_that_is_down_is_unavailable(world: World) -> None:
     """503: try again later."""
     async with portal_with(world, f"http://127.0.0.1:{free_port()}") as visitor:

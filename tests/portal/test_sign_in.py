@@ -223,6 +223,8 @@ async def test_signing_in_leads_back_to_the_page_that_was_asked_for(visitor: Vis
         "//evil.example/admin/x",
         "/\\evil.example",
         "/admin/../i/x",
+        "/admin/%2e%2E/i/x",
+        "/admin/.%2e/i/x",
         "/adminx",
         "/i/token",
         "/admin/x\nSet-Cookie: a=b",
@@ -408,6 +410,9 @@ async def test_a_trusted_proxy_signs_people_in(world: World) -> None:
         assert (await visitor.post("/sign-in", email=ADMIN)).status == 404
         await session_of(visitor, ADMIN)
         assert (await visitor.get(path)).status == 303
+        # The proxy has added its header to one that the sender has written.
+        twice = [("X-User", ADMIN), ("X-User", STRANGER)]
+        assert (await visitor.web.get(path, headers=twice)).status_code == 303
     async with portal_of(world, peer="198.51.100.1", **settings) as visitor:
         assert (await visitor.get(path, x_user=ADMIN)).status == 303
 
@@ -418,6 +423,20 @@ def test_tokens_of_sign_in_are_masked_in_the_log() -> None:
     callback = mask_tokens("GET /sign-in/oidc/callback?code=secret&state=other")
     assert "secret" not in callback
     assert "other" not in callback
+
+
+@pytest.mark.parametrize(
+    ("address", "logged"),
+    [
+        ("/sign-in?next=%2Fi%2Fab.cd-ef", "/sign-in?next=…"),
+        ("/sign-in?lang=de&next=%2Fi%2Fab.cd-ef", "/sign-in?lang=de&next=…"),
+        ("/sign-in/oidc?next=/i/ab.cd-ef", "/sign-in/…?next=…"),
+        ("/admin/acme?q=jane%40nowhere.example&all=1", "/admin/acme?q=…&all=1"),
+    ],
+)
+def test_addresses_in_queries_are_masked_in_the_log(address: str, logged: str) -> None:
+    """A link to which signing in leads back, and a person who was searched for."""
+    assert mask_tokens(f"GET {address} HTTP/1.1") == f"GET {logged} HTTP/1.1"
 
 
 # Everybody else.

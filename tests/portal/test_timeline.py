@@ -12,6 +12,7 @@ from domain.error import Unavailable
 from domain.invitation import Choice, License, Person
 from domain.refund import RefundState
 from runtime.clients import Clients
+from runtime.wiring import worker_for
 from tests.eventually import eventually
 from tests.portal.browser_page import ReadPage
 from tests.portal.conftest import Visitor
@@ -219,6 +220,28 @@ async def test_a_recheck_resumes_a_cleared_invitation(admin: Visitor) -> None:
     assert page.state == "pending"
     assert "Nothing blocks any more" in page.text
     assert "recheck" not in actions(page)
+
+
+@pytest.mark.parametrize(
+    ("who", "author"), [(ADMIN, ADMIN), (OPERATOR, f"operator {OPERATOR} for {OWNER}")]
+)
+async def test_a_recheck_names_who_has_asked_for_it(
+    world_without_worker: World, who: str, author: str
+) -> None:
+    """OPS-8: the journal does not name the invitee. Without the relay nothing else resumes it."""
+    world = world_without_worker
+    async with (
+        worker_for(world.temporal.client, world.settings, world.store),
+        portal_of(world, operators=frozenset({OPERATOR}), wait_seconds=45) as visitor,
+    ):
+        await session_of(visitor, who)
+        await a_blocked_owner(world)
+        page = await opened(visitor)
+        await world.remove_user("jane-free", TOM)
+        await world.remove_room("jane-free", "room-77")
+        assert (await posted(visitor, "recheck", page)).status == 303
+        entry = (await world.stored(JANE)).journal[-1]
+        assert (entry.event, entry.by) == ("unblock", author)
 
 
 # Actions.

@@ -89,6 +89,8 @@ async def test_the_role_is_checked_before_the_body_is_read(world: World) -> None
             assert (await visitor.web.post(path, content=body)).status_code == 404
         await session_of(visitor, ADMIN)
         assert (await visitor.web.post(path, content=body)).status_code == 413
+        endless = {"Content-Length": "9" * 5000}
+        assert (await visitor.web.post(path, content=b"x", headers=endless)).status_code == 413
         assert (await visitor.post(path)).status == 403
         elsewhere = {"Origin": "https://evil.example"}
         assert (await visitor.post_with(path, elsewhere)).status == 403
