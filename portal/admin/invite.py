@@ -190,17 +190,11 @@ def _request_of(form: Form) -> InviteRequest:
     too_many = _count_of_entries(text) > MOST_ENTRIES
     given, file = _people_of("" if too_many else text, License(license), locale)
     rows = rows_of(given, file)
-    mistakes: list[JsonValue] = []
-    if too_many:
-        fields["people"] = "too_many"
-    elif file.unreadable:
-        fields["people"] = "unreadable"
-        shown = file.unreadable[:MISTAKES_SHOWN]
-        mistakes = [f"{each.place}: {each.reason}" for each in shown]
-    elif not rows:
-        fields["people"] = "missing"
-    elif len(rows) > MOST_PEOPLE:
-        fields["people"] = "too_many"
+    if mistake := "too_many" if too_many else _mistake_in(file, rows):
+        fields["people"] = mistake
+    mistakes: list[JsonValue] = [
+        f"{each.place}: {each.reason}" for each in file.unreadable[:MISTAKES_SHOWN]
+    ]
     if fields:
         raise Refused(
             ErrorCode.INVALID_INPUT,
@@ -214,6 +208,14 @@ def _request_of(form: Form) -> InviteRequest:
         heads_up_days=int(typed),
         note=note,
     )
+
+
+def _mistake_in(file: PeopleFile, rows: Sequence[BatchRow]) -> str | None:
+    if file.unreadable:
+        return "unreadable"
+    if not rows:
+        return "missing"
+    return "too_many" if len(rows) > MOST_PEOPLE else None
 
 
 def _count_of_entries(text: str) -> int:
