@@ -82,12 +82,18 @@ def export(
         export_person(context, person)
         return
 
-    async def write(clients: "Clients") -> None:
+    async def write(clients: "Clients") -> BrokenPipeError | None:
         async with clients.store.directory.exporting(account) as (catalog, accounts):
-            await _print_directory(catalog, accounts)
+            try:
+                await _print_directory(catalog, accounts)
+            except BrokenPipeError as closed:
+                # The store would take it for a lost connection of its own.
+                return closed
+        return None
 
     # On a terminal, the spinner would be drawn between the lines.
-    with_clients(context, None if sys.stdout.isatty() else "Exporting", write)
+    if closed := with_clients(context, None if sys.stdout.isatty() else "Exporting", write):
+        raise closed
 
 
 @app.command(rich_help_panel=_PANEL, epilog="Example: seatflow --json audit")
