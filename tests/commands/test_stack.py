@@ -60,7 +60,7 @@ def sign_in(portal: str, seatflow: Callable[..., Ran]) -> None:
 def eventually_mailed(event: str, seatflow: Callable[..., Ran]) -> Ran:
     """Return the newest letter as soon as it is about `event`; a worker sends it."""
     until = time.monotonic() + 20
-    while (letter := seatflow("mail", "show")).at("event") != event:
+    while (letter := seatflow("mail", "show", "--to", "owner@acme.example")).at("event") != event:
         assert time.monotonic() < until
     return letter
 
