@@ -28,7 +28,7 @@ def list_(context: typer.Context) -> None:
     )
 
 
-@app.command(epilog="Example: seatflow mail show")
+@app.command(epilog="Example: seatflow mail show --to olga@acme.example")
 def show(
     context: typer.Context,
     number: Annotated[
@@ -40,9 +40,15 @@ def show(
             parser=whole_number(),
         ),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="EMAIL", help="Show the newest e-mail to this address."),
+    ] = None,
 ) -> None:
     """Show one e-mail, by default the newest."""
-    letter = _mailbox().open(number)
+    if number is not None and to is not None:
+        raise typer.BadParameter("Name a number or --to, not both.")
+    letter = _mailbox().newest(to) if number is None else _mailbox().open(number)
     CommandOutput.of(context).print(as_json(letter), lambda: _render_letter(letter))
 
 

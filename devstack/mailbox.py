@@ -63,18 +63,21 @@ class Mailbox:
         """Return all letters, oldest first."""
         return [_as_stored(number, at, message) for number, at, message in self._numbered()]
 
-    def open(self, number: int | None = None) -> OpenedLetter:
-        """Return the letter with that number, or the newest. Raises `Refused(not_found)`."""
-        letters = list(self._numbered())
-        wanted = len(letters) if number is None else number
-        for found, at, message in letters:
-            if found == wanted:
-                return _as_opened(found, at, message)
-        if number is None:
-            raise Refused(ErrorCode.NOT_FOUND, "The mailbox is empty.")
+    def open(self, number: int) -> OpenedLetter:
+        """Return the letter with that number. Raises `Refused(not_found)`."""
+        for found, at, message in self._numbered():
+            if found == number:
+                return _as_opened(number, at, message)
         raise Refused(
             ErrorCode.NOT_FOUND, f"No letter {number} in the mailbox; `mail list` shows all."
         )
+
+    def newest(self, to: str | None = None) -> OpenedLetter:
+        """Return the newest letter, or the newest to an address. Raises `Refused(not_found)`."""
+        for number, at, message in reversed(list(self._numbered())):
+            if to is None or to.casefold() == str(message["To"]).casefold():
+                return _as_opened(number, at, message)
+        raise Refused(ErrorCode.NOT_FOUND, f"The mailbox has no letter{f' to {to}' if to else ''}.")
 
     def _numbered(self) -> Iterator[tuple[int, datetime, EmailMessage]]:
         if not all((self._folder / part).is_dir() for part in MAILDIR):

@@ -154,8 +154,8 @@ class Story:
         lines = (
             f"\nSign in at {self._sign_in} with one of these addresses:",
             *(f"  {email:25}  {person}" for email, person in self._people.items()),
-            "The newest e-mail has the link; the mailbox has all e-mails:",
-            f"  {mail} show",
+            "The link is in an e-mail; the second command lists all e-mails:",
+            f"  {mail} show --to {OWNER}",
             f"  {mail} list",
         )
         # Not wrapped, so that the commands can be copied.

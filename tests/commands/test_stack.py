@@ -47,20 +47,21 @@ def install_and_run_reminders(seatflow: Callable[..., Ran]) -> None:
 
 
 def sign_in(portal: str, seatflow: Callable[..., Ran]) -> None:
-    """Sign in as an admin by the newest letter of the mailbox, as the README says."""
+    """Sign in as an admin by the newest letter to them, as the README says."""
     with httpx.Client(follow_redirects=True) as web:
         assert web.get(f"{portal}/health").json() == {"status": "ok"}
         web.post(f"{portal}/sign-in", data={"email": "owner@acme.example"})
-        letter = eventually_mailed("sign_in", seatflow)
+        letter = eventually_mailed("owner@acme.example", seatflow)
+        assert letter.at("event") == "sign_in"
         page = web.post(str(letter.at("link")))
         assert (page.status_code, page.url.path) == (200, "/admin/acme")
         assert 'data-page="invitations"' in page.text
 
 
-def eventually_mailed(event: str, seatflow: Callable[..., Ran]) -> Ran:
-    """Return the newest letter as soon as it is about `event`; a worker sends it."""
+def eventually_mailed(to: str, seatflow: Callable[..., Ran]) -> Ran:
+    """Return the newest letter to an address as soon as there is one; a worker sends it."""
     until = time.monotonic() + 20
-    while (letter := seatflow("mail", "show")).at("event") != event:
+    while (letter := seatflow("mail", "show", "--to", to)).status:
         assert time.monotonic() < until
     return letter
 

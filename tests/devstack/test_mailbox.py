@@ -78,11 +78,16 @@ async def test_a_letter_is_opened_by_its_number(sink: MailSink, tmp_path: Path) 
     assert letter.link == "http://localhost:8080/i/token.signature"
 
 
-async def test_the_newest_letter_is_opened_without_a_number(sink: MailSink, tmp_path: Path) -> None:
-    """`mail show`: the link of a sign-in is in the letter that came last."""
+async def test_the_newest_letter_is_found_by_its_address(sink: MailSink, tmp_path: Path) -> None:
+    """`mail show --to`: the link of a sign-in, while a batch sends letters to others."""
     for subject in ("first", "second"):
         await send(sink, subject=subject)
-    assert Mailbox(tmp_path / "mail").open().subject == "second"
+    await send(sink, to="bea@example.com", subject="third")
+    mailbox = Mailbox(tmp_path / "mail")
+    assert mailbox.newest().subject == "third"
+    assert mailbox.newest("Ann@example.com").subject == "second"
+    with pytest.raises(Refused):
+        mailbox.newest("carl@example.com")
 
 
 async def test_an_international_address_is_accepted(sink: MailSink, tmp_path: Path) -> None:
