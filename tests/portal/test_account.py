@@ -140,7 +140,7 @@ async def test_an_operators_change_names_both(operator: Visitor) -> None:
     [*_, change] = await operator.world.store.changes.listed(operator.world.account)
     assert change.by == f"operator {OPERATOR} for {OWNER}"
     page = await account_page(operator)
-    assert f"{OPERATOR}, an operator, for {OWNER}" in page.text
+    assert f"operator {OPERATOR} for {OWNER}" in page.text
     assert f"Added the domain {DOMAIN}" in page.text
 
 

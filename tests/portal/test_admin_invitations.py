@@ -89,7 +89,7 @@ async def test_the_list_shows_live_invitations_and_filters_find_the_others(
     key = (await world.show(JANE)).workflow_id.rpartition("/")[2]
     assert f'href="{home(admin)}/invitations/{key}"' in page.html
     assert "The invitee’s answer" in page.text
-    assert "1 pending of" in page.text
+    assert "base licenses are free." in page.text
     everything = await admin.get(f"{home(admin)}?all=1")
     assert listed(everything) == ["revoked", "pending"]
     both = await admin.get(f"{home(admin)}?state=revoked&state=pending&state=none")
@@ -124,7 +124,7 @@ async def test_the_first_page_says_what_it_is_for_and_offers_the_form(admin: Vis
     """The empty state."""
     page = await admin.get(home(admin))
     assert "Nobody has been invited yet" in page.text
-    assert '<details class="invite" id="invite" open>' in page.html
+    assert '<details class="panel" id="invite" open>' in page.html
     assert "data-filter" not in page.html
 
 
@@ -217,7 +217,7 @@ async def test_a_table_is_read_with_its_own_licenses_languages_and_names(admin: 
     review = await posted(admin, "/invite", people=table, license="basic", locale="fr")
     assert rows_of(review) == {NEWS: "invited", TOM: "refused"}
     assert "row 3, license: unknown license gold" in review.text
-    assert "1 seat is needed. 2 of " in review.text
+    assert "1 base license is needed. 2 of " in review.text
     fields = review.form("invite/confirm")
     await finished(admin, await admin.post(f"{home(admin)}/invite/confirm", **fields))
     stored = await world.store.invitations.latest(world.account, NEWS)
@@ -247,7 +247,7 @@ async def test_too_few_seats_are_shown_before_anything_is_sent(admin: Visitor) -
     review = await posted(admin, "/invite", people=f"{JANE}\n{TOM}\n{ZOE}", license="licensed")
     assert rows_of(review) == {JANE: "invited", TOM: "invited", ZOE: "refused"}
     assert review.all("data-code") == ["no_seats"]
-    assert "3 seats are needed. 2 of " in review.text
+    assert "3 base licenses are needed. 2 of " in review.text
     assert "Buy base licenses" in review.text
 
 

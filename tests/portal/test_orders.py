@@ -369,7 +369,7 @@ async def test_an_operator_acts_for_the_owner(operator: Visitor) -> None:
     order = await the_order(operator.world)
     by = {entry.event: entry.by for entry in order.journal}
     assert (by["confirm"], by["change_quantity"], by["cancel"]) == (for_owner,) * 3
-    assert f"{OPERATOR}, an operator, for {OWNER}" in page.text
+    assert f"operator {OPERATOR} for {OWNER}" in page.text
 
 
 async def test_an_order_of_another_account_is_unknown(admin: Visitor) -> None:

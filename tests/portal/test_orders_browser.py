@@ -58,7 +58,7 @@ async def buy_with_review(page: Page) -> None:
     await page.keyboard.press("Space")
     await press(page, "See the price")
     await expect(main).to_have_attribute("data-state", "priced")
-    await press(page, "Put it up for confirmation")
+    await press(page, "Save the order for confirmation")
     await expect(main).to_have_attribute("data-page", "order-review")
     await require_widths(page)
     await page.get_by_label("Quantity").fill("4")
