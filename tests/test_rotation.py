@@ -21,6 +21,8 @@ from runtime.temporal import connect
 from tests.test_worker import a_process, a_worker
 from tests.world import ADMIN, JANE, SECRET_KEY, World
 
+pytestmark = pytest.mark.full
+
 NEW = "the secret key that takes the place of a leaked one"
 ONE = f"one:{base64.b64encode(bytes(32)).decode()}"
 TWO = f"two:{base64.b64encode(bytes(range(32))).decode()}"

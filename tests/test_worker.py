@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from adapters.sql.database.schema import LicensePoolRow, ProviderChargeRow, ProviderRefundRow
@@ -92,6 +93,7 @@ async def test_a_worker_killed_between_invite_and_accept_loses_nothing(
     assert await world.audit() == ()
 
 
+@pytest.mark.full
 async def test_a_worker_killed_after_the_acceptance_makes_one_refund(
     world_without_worker: World,
 ) -> None:
@@ -185,6 +187,7 @@ async def bought(world: World) -> int:
         return sum(row.bought for row in await session.scalars(query))
 
 
+@pytest.mark.full
 async def test_a_worker_killed_between_payment_and_pool_charges_and_grows_once(
     world_without_worker: World,
 ) -> None:
@@ -219,6 +222,7 @@ async def holders(world: World) -> list[str]:
     return [email for pool in pools if pool.sku is Sku.LARGE_MEETING for email in pool.holders]
 
 
+@pytest.mark.full
 async def test_a_worker_killed_between_claim_and_effect_assigns_one_license(
     world_without_worker: World,
 ) -> None:

@@ -196,7 +196,7 @@ async def _count_rows(engine: AsyncEngine) -> None:
 @pytest.mark.parametrize(
     ("count", "kind"),
     [
-        (60, "sqlite"),
+        (30, "sqlite"),
         pytest.param(1000, "sqlite", marks=pytest.mark.full),
         pytest.param(1000, "postgresql", marks=pytest.mark.full),
     ],

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from domain.invitation import Choice
 from domain.order import Order
 from tests.builders.account import NOON, account, directory, user
@@ -15,6 +17,7 @@ PAUSE = 0.1
 """The seconds between two audits, which would otherwise take the whole processor."""
 
 
+@pytest.mark.full
 async def test_no_audit_during_the_work_of_many_reports_a_violation(
     scenario: StoreScenario,
 ) -> None:
