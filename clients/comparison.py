@@ -307,10 +307,13 @@ class Comparison:
                 return (live.invitation.state if live and live.started else None), account
             case "refund" | "watch":
                 found = await self.store.refunds.find(rest)
-                return (found[1].state, found[0].target) if found else (None, "")
+                # A closed refund is watched: it may still arrive.
+                if found is None or (kind == "refund" and found[1].state.finished):
+                    return None, ""
+                return found[1].state, found[0].target
             case "addon":
                 order = await self.store.orders.find(_last(rest))
-                return (order.state if order else None), account
+                return (order.state if order and not order.state.final else None), account
             case "assignment":
                 return "waiting", account
             case _:

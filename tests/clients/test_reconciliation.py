@@ -14,6 +14,7 @@ from temporalio.client import WorkflowExecutionStatus
 from adapters.provider import LedgerProvider
 from adapters.sql.database.schema import ProviderChargeRow
 from adapters.sql.database.transaction import reading
+from clients.comparison import Comparison
 from clients.invitation_start import InvitationTerms
 from clients.invoice import charge_request
 from clients.workflow_history import described
@@ -50,6 +51,16 @@ async def fix(world: World) -> Reconciliation:
         return await client.fix()
 
 
+async def state_in_store(world: World, workflow_id: str) -> str | None:
+    """Return the state that a comparison reads for the record of a workflow."""
+    async with world.clients.reconciliation() as client:
+        repair = client.repair
+        comparison = Comparison(
+            repair.temporal, repair.store, repair.provider, lambda _done, _total: None
+        )
+        return (await comparison.state_in_store(workflow_id))[0]
+
+
 def kinds(found: Reconciliation) -> list[str]:
     return sorted(each.kind for each in found.divergences)
 
@@ -67,6 +78,19 @@ async def test_a_healthy_installation_has_no_differences(world: World) -> None:
     assert found.divergences == ()
     assert found.checked["workflows"] == 4
     assert (found.checked["refunds"], found.checked["provider_refunds"]) == (2, 2)
+
+
+async def test_a_refund_that_ends_during_a_comparison_is_no_difference(world: World) -> None:
+    """OPS-6: it was listed as unfinished, and is settled when its record is read."""
+    await a_paying_owner(world)
+    accepted = await world.client.accept(world.account, JANE, Choice.REFUND)
+    assert accepted.settlement
+    refund_id = accepted.settlement.refund_id or ""
+    refund = await world.refund_until(refund_id, RefundState.PROCESSING)
+    assert await state_in_store(world, refund.workflow_id) == "processing"
+    await world.clock.pass_time(refund.workflow_id, timedelta(days=8))
+    await world.refund_until(refund_id, RefundState.SETTLED)
+    assert await state_in_store(world, refund.workflow_id) is None
 
 
 async def recorded_fixes(world: World) -> set[str]:
