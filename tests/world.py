@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -150,13 +150,14 @@ class World:
         self,
         services: ContentServices | None = None,
         abandoned_after: timedelta = CLAIM_TIMEOUT,
+        sweeps: Collection[str] = (),
     ) -> AsyncIterator[None]:
-        """Run a worker with its relay."""
+        """Run a worker with its relay, and with these of the repeated searches."""
         client = self.temporal.client
         worker = worker_for(
             client, self.settings, self.store, services=services, abandoned_after=abandoned_after
         )
-        relay = replace(relay_of(client, self.settings, self.store), sweeps=())
+        relay = replace(relay_of(client, self.settings, self.store), sweeps=sweeps)
         async with worker, background_task(relay.relay_forever()):
             yield
 
