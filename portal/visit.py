@@ -1,5 +1,6 @@
 """Pages for people who are signed in: who may open them, and their frame."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -78,7 +79,7 @@ Again = Callable[[V, Form, Refused], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
-class SignedInPages(Generic[V]):
+class SignedInPages(ABC, Generic[V]):
     """The common parts of pages that need somebody who is signed in."""
 
     clients: Clients
@@ -90,9 +91,9 @@ class SignedInPages(Generic[V]):
     base = ""
     """The path of the routes, with the names of their parameters."""
 
+    @abstractmethod
     async def enter(self, request: Request) -> V:
         """Return the visit. Raises SignInRequired, and `Refused(not_found)` for all others."""
-        raise NotImplementedError
 
     def page(self, path: str, show: Show[V]) -> Route:
         """Return the route of a page, which changes nothing."""
